@@ -1,0 +1,1 @@
+"""Instrument drivers, one file per instrument, and the registry that finds them."""

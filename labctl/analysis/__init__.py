@@ -1,0 +1,1 @@
+"""Pure functions from counts and fluences to physics: spectra, fluence, threshold."""

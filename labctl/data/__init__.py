@@ -1,0 +1,1 @@
+"""The run file: writer, reader, schema, export."""

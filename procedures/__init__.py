@@ -1,0 +1,1 @@
+"""What is done with the bench: pump control and sweeps, over roles and never over drivers."""

@@ -1,0 +1,1 @@
+"""The simulated bench: one scene, and instruments that speak the real wire protocols."""
