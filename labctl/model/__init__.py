@@ -1,0 +1,1 @@
+"""The vocabulary every room shares: roles, records, errors, clocks. Imports numpy and nothing else."""

@@ -1,0 +1,91 @@
+"""Clocks, passed in wherever time matters, so that tests step them and simulators run fast.
+
+Timeouts of transports use the wall clock on purpose and do not come through here.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import Protocol
+
+from labctl.model.errors import Aborted
+
+SLICE_S = 0.05
+"""Longest uninterrupted wall-clock wait: how late a stop request may be noticed."""
+
+
+class Stop(Protocol):
+    """Whether the run has been asked to stop; ``threading.Event`` is one."""
+
+    def is_set(self) -> bool:
+        """Return True once a stop was asked for."""
+
+
+class Clock(Protocol):
+    """A monotonic clock in seconds, and the only way to wait."""
+
+    def now_s(self) -> float:
+        """Seconds since an arbitrary start; never goes back."""
+
+    def sleep(self, seconds: float, stop: Stop | None = None) -> None:
+        """Wait; return early by raising :class:`Aborted` when ``stop`` is set.
+
+        :raises Aborted: ``stop`` was set before or during the wait.
+        """
+
+
+def check_stop(stop: Stop | None) -> None:
+    """Raise :class:`Aborted` if ``stop`` is set."""
+    if stop is not None and stop.is_set():
+        raise Aborted
+
+
+class ScaledClock:
+    """Wall time multiplied by ``speed``: the clock of a bench, real (speed 1) or simulated.
+
+    :param speed: bench seconds per wall second, finite and > 0.
+    :raises ValueError: speed is not a positive finite number.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        if not (math.isfinite(speed) and speed > 0):
+            raise ValueError(f"clock speed must be positive and finite, not {speed!r}")
+        self.speed = speed
+        self._origin = time.perf_counter()
+
+    def now_s(self) -> float:
+        """Bench seconds since this clock was made."""
+        return (time.perf_counter() - self._origin) * self.speed
+
+    def sleep(self, seconds: float, stop: Stop | None = None) -> None:
+        """Wait ``seconds`` of bench time in slices of at most 0.05 s of wall time."""
+        check_stop(stop)
+        end = self.now_s() + seconds
+        while (left := (end - self.now_s()) / self.speed) > 0:
+            time.sleep(min(left, SLICE_S))  # noqa: TID251  the one place that really sleeps
+            check_stop(stop)
+
+
+class SteppedClock:
+    """Time that passes only when somebody sleeps on it or steps it: for tests and fast benchmarks.
+
+    Every sleep advances it at once, so it suits one active sleeper at a time (one acquisition thread
+    and the simulated instruments that serve it).
+    """
+
+    def __init__(self, start_s: float = 0.0) -> None:
+        self._now_s = start_s
+        self._lock = threading.Lock()
+
+    def now_s(self) -> float:
+        """Seconds stepped so far."""
+        with self._lock:
+            return self._now_s
+
+    def sleep(self, seconds: float, stop: Stop | None = None) -> None:
+        """Advance by ``seconds`` (nothing if not positive) and return at once."""
+        check_stop(stop)
+        with self._lock:
+            self._now_s += max(seconds, 0.0)

@@ -1,0 +1,102 @@
+"""Errors are part of the interface: what failed, what was sent and received, what to try.
+
+Saturation, "no threshold in range" and a failed fit are values, not errors; an abort is neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class Aborted(Exception):  # noqa: N818  an abort is not an error
+    """The user asked to stop. Everything is made safe, the file is closed as aborted."""
+
+
+class LabctlError(Exception):
+    """Anything labctl tells its user in one line; ``hint`` says what to try."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}. Try: {self.hint}" if self.hint else self.message
+
+
+class ConfigError(LabctlError):
+    """The command line or a configuration file asks for something impossible or unknown."""
+
+    exit_code = 2
+
+    def __init__(self, reason: str, *, file: Path | None = None, key: str = "", hint: str = "") -> None:
+        where = ": ".join(part for part in (str(file) if file else "", key) if part)
+        super().__init__(f"{where}: {reason}" if where else reason, hint)
+        self.file, self.key, self.reason = file, key, reason
+
+
+class InstrumentError(LabctlError):
+    """An instrument did not do what it was asked; ``instrument`` is its role and address."""
+
+    exit_code = 3
+
+    def __init__(self, instrument: str, message: str, hint: str = "") -> None:
+        super().__init__(f"{instrument}: {message}", hint)
+        self.instrument = instrument
+
+
+class InstrumentTimeout(InstrumentError):  # noqa: N818
+    """No answer in time. The command may be repeated once if it is idempotent."""
+
+
+class ProtocolError(InstrumentError):
+    """An answer that does not parse; carries the bytes of both directions."""
+
+    def __init__(self, instrument: str, message: str, *, sent: bytes = b"", received: bytes = b"") -> None:
+        super().__init__(
+            instrument,
+            f"{message} (sent {sent!r}, received {received[:200]!r})",
+            "check the address, the baud rate and that no other program talks to the device",
+        )
+        self.sent, self.received = sent, received
+
+
+class InstrumentFault(InstrumentError):  # noqa: N818
+    """The instrument itself reports a fault (interlock, mechanical time-out, over-range ...)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFailure:
+    """Why one instrument could not be reached, and what to try."""
+
+    role: str
+    resource: str
+    reason: str
+    hint: str
+
+
+class NotConnected(InstrumentError):  # noqa: N818
+    """One or more instruments could not be reached; all of them are told at once."""
+
+    def __init__(self, failures: tuple[ConnectionFailure, ...]) -> None:
+        lines = "; ".join(
+            f"{f.role} at {f.resource}: {f.reason}" + (f". Try: {f.hint}" if f.hint else "") for f in failures
+        )
+        roles = ", ".join(f.role for f in failures)
+        super().__init__(roles, f"not connected: {lines}")
+        self.failures = failures
+
+
+class SafetyStop(LabctlError):  # noqa: N818
+    """A limit or a consistency check was hit; the shutter is closed and the reason is in the file."""
+
+    exit_code = 4
+
+
+class DataError(LabctlError):
+    """A file cannot be written, read or understood."""
+
+    exit_code = 5

@@ -1,0 +1,180 @@
+"""Frozen records that travel between the rooms. Arrays in them are never written to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who answered at an address."""
+
+    vendor: str
+    model: str
+    serial: str
+    firmware: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.vendor, self.model, self.serial, self.firmware) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class PowerReading:
+    """A power as the meter shows it (W, at the meter, not at the sample).
+
+    ``sigma_w`` is the standard error of ``power_w`` from ``n`` readings taken between ``start_s`` and
+    ``stop_s`` on the bench clock.
+    """
+
+    power_w: float
+    sigma_w: float
+    n: int
+    start_s: float
+    stop_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrometerInfo:
+    """What a spectrometer says of itself.
+
+    :param wavelength_nm: shape ``(pixel,)``, rising.
+    :param nonlinearity: polynomial coefficients c0..cn of counts (counts / poly(counts) is linear), or
+        None where the device has none.
+    :param resolution_nm: FWHM of the slit function, from the configuration; None when unknown.
+    """
+
+    identity: Identity
+    wavelength_nm: FloatArray
+    max_counts: float
+    integration_min_s: float
+    integration_max_s: float
+    nonlinearity: tuple[float, ...] | None = None
+    resolution_nm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Spectrum:
+    """One raw exposure; ``counts`` has shape ``(pixel,)``.
+
+    ``start_s`` is the bench time before which the exposure cannot have begun, ``stop_s`` when it was read.
+    """
+
+    counts: FloatArray
+    integration_s: float
+    start_s: float
+    stop_s: float
+    temperature_c: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DarkRecord:
+    """The mean of ``n`` exposures without the emission, at one integration time.
+
+    ``kind`` is "dark" (shutter closed) or "blank" (pump on a blank, at one fluence). ``spread`` is the
+    per-pixel standard deviation of a single frame, shape ``(pixel,)``.
+    """
+
+    number: int
+    kind: Literal["dark", "blank"]
+    counts: FloatArray
+    spread: FloatArray
+    n: int
+    integration_s: float
+    at_s: float
+    temperature_c: float | None = None
+    fluence_uj_cm2: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPoint:
+    """One fluence, measured. Scalars are the CSV's row; arrays go to the HDF5 file only.
+
+    :param fluence_uj_cm2: on the sample, in the run's convention, from the readings that bracket the exposures.
+    :param fluence_sigma_rel: relative point-to-point standard error of that mean, without any scale error.
+    :param frames: raw counts, shape ``(exposure, pixel)``.
+    :param spectrum: dark-subtracted, linearised, spike-free mean in counts per pulse, shape ``(pixel,)``.
+    :param signal: counts per pulse integrated over the whole-emission band; ``peaks_signal`` likewise over
+        the lasing peaks; each with its standard error.
+    :param saturation: highest raw count inside the bands over the saturation level, 0 to 1.
+    :param saturated_exposures: exposures with a saturated pixel inside the bands or their margin.
+    :param dose_uj_cm2: accumulated sum of fluence x pulses since the run began, this point included.
+    :param flags: short words, e.g. "saturated", "drift", "spikes", "low_power", "shutter_open".
+    """
+
+    index: int
+    direction: Literal["up", "down"]
+    fluence_set_uj_cm2: float
+    fluence_uj_cm2: float
+    fluence_sigma_rel: float
+    pulse_energy_j: float
+    angle_deg: float
+    power_before_w: float
+    power_after_w: float
+    power_sigma_w: float
+    integration_s: float
+    exposures: int
+    pulses_per_exposure: float
+    signal: float
+    signal_sigma: float
+    peaks_signal: float
+    peaks_signal_sigma: float
+    fwhm_nm: float | None
+    equivalent_width_nm: float | None
+    peak_count: int
+    peak_wavelength_nm: float | None
+    exposure_cv: float
+    saturation: float
+    saturated_exposures: int
+    spikes_removed: int
+    dark_number: int
+    blank_number: int | None
+    temperature_c: float | None
+    dose_uj_cm2: float
+    elapsed_s: float
+    flags: tuple[str, ...]
+    frames: FloatArray = field(repr=False)
+    spectrum: FloatArray = field(repr=False)
+    spikes: tuple[tuple[int, int, float], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStart:
+    """How a run began; everything a reader needs to understand the columns.
+
+    ``config`` is the resolved bench configuration and ``plan`` the sweep's plan, as plain mappings.
+    """
+
+    run_id: str
+    procedure: str
+    sample: str
+    operator: str
+    spot: str
+    note: str
+    started_utc: str
+    config: Mapping[str, object]
+    plan: Mapping[str, object]
+    identities: Mapping[str, Identity]
+    versions: Mapping[str, str]
+    wavelength_nm: FloatArray
+    convention: Literal["peak", "average"]
+
+
+RunStatus = Literal["running", "finished", "aborted", "failed", "killed"]
+"""``killed`` is never written: it is what a reader says of a file left "running" by a dead process."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunStop:
+    """How a run ended. ``result`` holds thresholds, Q and the like as plain JSON-able values."""
+
+    status: Literal["finished", "aborted", "failed"]
+    reason: str
+    stopped_utc: str
+    result: Mapping[str, object]

@@ -1,0 +1,122 @@
+"""What procedures may rely on. A driver satisfies one of these; nobody above asks which driver it is.
+
+Each object belongs to one thread, except the shutter, which carries its own lock. Every method has a
+deadline of its own and raises only :class:`~labctl.model.errors.InstrumentError` (or ``Aborted`` where
+it takes ``stop``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+from labctl.model.clock import Clock, Stop
+from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spectrum
+
+SensorKind = Literal["photodiode", "thermal", "pyro"]
+
+
+@runtime_checkable
+class Device(Protocol):
+    """What every instrument can do."""
+
+    @property
+    def name(self) -> str:
+        """Role and address, as error messages show them, e.g. ``attenuator ASRL3::INSTR``."""
+
+    def identity(self) -> Identity:
+        """Ask the device who it is."""
+
+    def close(self) -> None:
+        """Release the connection. Never raises, may be called twice."""
+
+
+@runtime_checkable
+class Attenuator(Device, Protocol):
+    """A rotation mount in the beam; what an angle transmits is the pump's business, not the mount's."""
+
+    @property
+    def angle_range_deg(self) -> tuple[float, float]:
+        """Lowest and highest angle that may be asked for."""
+
+    def is_referenced(self) -> bool:
+        """Return whether the position can be trusted (homed since power-up)."""
+
+    def home(self, stop: Stop | None = None) -> None:
+        """Find the reference. May sweep through any angle: the shutter must be closed."""
+
+    def angle_deg(self) -> float:
+        """Read the present angle."""
+
+    def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
+        """Move, wait for the end of the motion and return the angle read back."""
+
+
+@runtime_checkable
+class PowerMeter(Device, Protocol):
+    """A power meter set to watts."""
+
+    @property
+    def sensor(self) -> SensorKind:
+        """Kind of the head."""
+
+    @property
+    def settling_s(self) -> float:
+        """Time after a change of power until a reading is within 0.1 % of it."""
+
+    @property
+    def noise_w(self) -> float:
+        """Standard deviation of one averaged reading in the dark."""
+
+    def prepare(self, wavelength_nm: float) -> None:
+        """Set unit, wavelength, range and averaging, and verify each by reading it back."""
+
+    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
+        """Take ``count`` averaged readings. An over-range reading raises ``InstrumentFault``."""
+
+
+@runtime_checkable
+class Spectrometer(Device, Protocol):
+    """A spectrometer that delivers raw counts."""
+
+    @property
+    def info(self) -> SpectrometerInfo:
+        """Pixels, wavelengths and limits, asked for once at connect."""
+
+    def set_integration(self, seconds: float) -> float:
+        """Set the integration time; return the one the device confirms."""
+
+    def acquire(self, stop: Stop | None = None) -> Spectrum:
+        """Return the next exposure. The first one after a change may be stale: discarding is the caller's."""
+
+    def temperature_c(self) -> float | None:
+        """Detector temperature, None where the device cannot tell."""
+
+
+@runtime_checkable
+class Shutter(Device, Protocol):
+    """A shutter with read-back; safe to call from two threads."""
+
+    @property
+    def travel_s(self) -> float:
+        """Longest time from a command to the blade's end position."""
+
+    def is_open(self) -> bool:
+        """Ask the device; anything but a confirmed "closed" counts as open."""
+
+    def open(self) -> None:
+        """Open and return once the device confirms it."""
+
+    def close_beam(self) -> None:
+        """Close and return once the device confirms it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """The four instruments of a bench and the clock its physics runs on."""
+
+    attenuator: Attenuator
+    power_meter: PowerMeter
+    spectrometer: Spectrometer
+    shutter: Shutter
+    clock: Clock
