@@ -96,7 +96,7 @@ class DarkRecord:
 class SweepPoint:
     """One fluence, measured. Scalars are the CSV's row; arrays go to the HDF5 file only.
 
-    :param fluence_uj_cm2: on the sample, in the run's convention, from the readings that bracket the exposures.
+    :param fluence_uj_cm2: on the sample, in the run's convention, from the readings round the exposures.
     :param fluence_sigma_rel: relative point-to-point standard error of that mean, without any scale error.
     :param frames: raw counts, shape ``(exposure, pixel)``.
     :param spectrum: dark-subtracted, linearised, spike-free mean in counts per pulse, shape ``(pixel,)``.
