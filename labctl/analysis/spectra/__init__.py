@@ -1,0 +1,1 @@
+"""Spectra: from raw counts to signals, widths, peaks, line shapes and Q. Pure functions over arrays."""

@@ -1,0 +1,121 @@
+"""The smooth luminescence under narrow peaks: a stiff spline that looks away from what rises above it.
+
+The spectrum is averaged in bins of about 0.3 nm. A cubic P-spline (Eilers and Marx, Statist. Sci. 11, 89, 1996) with
+a penalty on third differences is fitted to the bins; bins above it are left out and it is fitted again. It starts from
+below (a morphological opening) and ends with a cut that is the same above and below, so that without peaks it has no
+bias. Once the bins are chosen the fit is linear in the counts, which PeakSignal uses.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import interpolate, ndimage
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+_BIN_NM = 0.3
+_KNOT_NM = 3.0
+_STIFFNESS_NM = 8.0  # narrower structure is not luminescence: the film's band is about 25 nm wide
+_OPENING_NM = 5.0
+_CUT_SIGMA = 3.0
+_MISFIT = 0.01  # a spline is not the luminescence: this share of it is no peak
+
+
+@dataclass(frozen=True, slots=True)
+class Continuum:
+    """A fitted smooth luminescence: ``counts`` at the pixels, and the linear form that made it from bin means.
+
+    ``basis`` is (bin, spline), ``weight`` (bin,), ``normal`` (spline, spline): the bins' values are
+    basis normal^-1 basis^T weight (bin means).
+    """
+
+    counts: Floats
+    basis: Floats
+    weight: Floats
+    normal: Floats
+    bin_pixels: int
+
+    def bin_means(self, frames: Floats) -> Floats:
+        """Bin means of ``frames`` ``(exposure, pixel)``, shape ``(exposure, bin)``."""
+        return _bin_means(frames, self.bin_pixels)
+
+    def sum_over(self, inside: Bools) -> Floats:
+        """Weights of the bin means whose sum is the continuum summed over the pixels ``inside``, ``(bin,)``."""
+        n_bins = self.weight.size
+        bin_of = np.minimum(np.arange(inside.size) // self.bin_pixels, n_bins - 1)
+        pixels = np.bincount(bin_of[inside], minlength=n_bins).astype(np.float64)
+        adjoint = self.basis @ np.linalg.solve(self.normal, pixels @ self.basis)
+        return np.asarray(adjoint * self.weight, dtype=np.float64)
+
+
+def _bin_means(frames: Floats, width: int) -> Floats:
+    n_bins = frames.shape[-1] // width
+    cut = frames[..., : n_bins * width]
+    return np.asarray(cut.reshape(*frames.shape[:-1], n_bins, width).mean(axis=-1), dtype=np.float64)
+
+
+def fit_continuum(wavelength_nm: Floats, counts: Floats, noise: Floats) -> Continuum:
+    """Fit the smooth luminescence.
+
+    :param wavelength_nm: rising, shape ``(pixel,)``; ``counts`` and ``noise`` (sigma of a pixel) likewise.
+    :raises ValueError: fewer than 16 pixels.
+    """
+    if counts.size < 16:
+        raise ValueError(f"{counts.size} pixels are too few for a continuum, need 16")
+    pitch_nm = float(wavelength_nm[-1] - wavelength_nm[0]) / (counts.size - 1)
+    width = max(round(_BIN_NM / pitch_nm), 1)
+    binned = _bin_means(counts, width)
+    sigma = _bin_means(noise, width) / np.sqrt(width)
+    sigma = np.maximum(sigma, max(float(np.ptp(binned)) * 1e-6, 1e-12))
+    basis, penalty = _basis(np.arange(binned.size) * (pitch_nm * width))
+    weight, normal = _choose_bins(
+        binned, sigma, basis, penalty, max(round(_OPENING_NM / (pitch_nm * width)), 3)
+    )
+    position = (np.arange(counts.size) - 0.5 * (width - 1)) / width
+    at_bins = basis @ np.linalg.solve(normal, (weight * binned) @ basis)
+    at_pixels = np.interp(position, np.arange(binned.size), at_bins)
+    return Continuum(at_pixels, basis, weight, normal, width)
+
+
+def _basis(centres_nm: Floats) -> tuple[Floats, Floats]:
+    """Cubic B-splines at the bin centres, and the penalty on their third differences."""
+    span = float(centres_nm[-1])
+    n_pieces = max(round(span / _KNOT_NM), 2)
+    step = span / n_pieces
+    knots = np.arange(-3, n_pieces + 4) * step
+    inside = np.clip(centres_nm, 0.0, span * (1 - 1e-12))
+    basis = np.asarray(interpolate.BSpline.design_matrix(inside, knots, 3).toarray(), dtype=np.float64)
+    third = np.diff(np.eye(basis.shape[1]), n=3, axis=0)
+    bins_per_knot = centres_nm.size / n_pieces
+    # A sixth power, because third differences are penalised in square: the cut-off lies at the stiffness.
+    return basis, bins_per_knot * (_STIFFNESS_NM / (2 * np.pi * step)) ** 6 * (third.T @ third)
+
+
+def _choose_bins(
+    binned: Floats, sigma: Floats, basis: Floats, penalty: Floats, opening: int
+) -> tuple[Floats, Floats]:
+    """Weights of the bins (next to nothing where a peak rises) and the normal matrix that goes with them.
+
+    Only products with the narrow ``basis`` are formed: larger ones would wake the BLAS threads, which costs more
+    than the whole reduction of a point.
+    """
+    start = ndimage.uniform_filter1d(
+        ndimage.grey_opening(binned, opening, mode="nearest"), opening, mode="nearest"
+    )
+    fitted = basis @ np.linalg.solve(basis.T @ basis + penalty, start @ basis)
+    full = 1.0 / (sigma**2 + (_MISFIT * np.maximum(fitted, 0.0)) ** 2)
+    full /= np.median(full)
+    weight, used = full, np.ones(binned.size, dtype=np.bool_)
+    normal = (basis.T * weight) @ basis + penalty
+    for turn in range(8):
+        cut = _CUT_SIGMA * np.sqrt(sigma**2 + (_MISFIT * np.maximum(fitted, 0.0)) ** 2)
+        rest = binned - fitted
+        keep = (rest < cut) if turn < 3 else (np.abs(rest) < cut)
+        if turn > 3 and np.array_equal(keep, used):
+            break
+        used, weight = keep, np.where(keep, full, 1e-6)
+        normal = (basis.T * weight) @ basis + penalty
+        fitted = basis @ np.linalg.solve(normal, (weight * binned) @ basis)
+    return weight, normal

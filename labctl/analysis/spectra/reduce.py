@@ -1,0 +1,197 @@
+"""One point of a sweep: repeated raw exposures in, signals with their errors and widths out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.analysis.spectra import correct
+from labctl.analysis.spectra.bands import Bands, PeakSignal, band_mask, band_slice
+from labctl.analysis.spectra.continuum import fit_continuum
+from labctl.analysis.spectra.correct import SpikeRecord
+from labctl.analysis.spectra.noise import mean_noise
+from labctl.analysis.spectra.peaks import Peak, find_peaks
+from labctl.analysis.spectra.width import widths
+from labctl.analysis.statistics import Estimator, Location, coefficient_of_variation, location
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class ReducedPoint:
+    """What the exposures of one fluence say. Signals are dark-subtracted COUNTS PER PULSE, summed over a band.
+
+    ``spectrum`` is the mean over exposures, counts per pulse, shape ``(pixel,)``. A sigma is one standard error: the
+    scatter of the exposures over sqrt(n) (n - 1 degrees of freedom), and the share of the dark, and of the blank, which
+    is common to all exposures, in quadrature; nan with a single exposure. ``exposure_cv`` is the scatter of one
+    exposure's whole signal over its mean. Widths and the wavelength of the highest point are None without emission
+    above the noise.
+    """
+
+    spectrum: Floats = field(compare=False, repr=False)
+    signal_whole: float
+    signal_whole_sigma: float
+    signal_peaks: float
+    signal_peaks_sigma: float
+    fwhm_nm: float | None
+    equivalent_width_nm: float | None
+    peak_count: int
+    peak_wavelength_nm: float | None
+    exposure_cv: float | None
+    spikes: tuple[SpikeRecord, ...]
+    peaks: tuple[Peak, ...] = ()
+    n_exposures: int = 0
+    exposure_signals: tuple[float, ...] = ()
+
+
+def reduce_exposures(
+    wavelength_nm: Floats,
+    raw_frames: Floats,
+    dark: Floats,
+    *,
+    bands: Bands,
+    pulses_per_exposure: float | Sequence[float] | Floats,
+    nonlinearity: Sequence[float] | None = None,
+    remove_spikes: bool = True,
+    blank: "ReducedPoint | Floats | None" = None,
+    dark_exposures: int | None = None,
+    bad_pixels: Bools | None = None,
+    estimator: Estimator = "mean",
+    resolution_nm: float | None = None,
+) -> ReducedPoint:
+    """Reduce the exposures of one fluence: dark, spikes, nonlinearity, per pulse, blank, bands, widths, peaks.
+
+    :param wavelength_nm: rising, nm, shape ``(pixel,)``.
+    :param raw_frames: raw counts, shape ``(exposure, pixel)``, at least one; saturated ones left out by the caller.
+    :param dark: raw dark counts of the same integration time: the mean, ``(pixel,)``, or all frames,
+        ``(dark exposure, pixel)``, whose scatter then gives the dark's share of the error.
+    :param pulses_per_exposure: laser pulses in an exposure (> 0), one number or one for each exposure.
+    :param nonlinearity: the detector's polynomial, see ``correct.correct_nonlinearity``; none by default.
+    :param blank: spectrum without sample at the same fluence, counts per pulse: an earlier result, or its spectrum.
+    :param dark_exposures: exposures behind a mean dark; four times the signal's by default.
+    :param bad_pixels: hot or dead pixels to interpolate over, shape ``(pixel,)``.
+    :param estimator: how signals of exposures are combined: the mean, or "median" or "trimmed" against heavy tails
+        (both lie below the mean where the distribution is skewed, so use one of them for all points or for none).
+    :param resolution_nm: FWHM of the slit; makes spike and peak finding a little sharper.
+    :raises ValueError: shapes that do not fit, a pulse number that is not positive, a band without pixels.
+    """
+    frames, dark_mean, dark_frames = _checked(wavelength_nm, raw_frames, dark)
+    light = correct.subtract_dark(frames, dark_mean)
+    if bad_pixels is not None and bad_pixels.any():
+        light = correct.mend_pixels(light, bad_pixels)
+    spikes: tuple[SpikeRecord, ...] = ()
+    if remove_spikes:
+        light, spikes = correct.remove_spikes(
+            light, line_fwhm_pixels=_line_pixels(wavelength_nm, resolution_nm)
+        )
+    if nonlinearity is not None:
+        light = correct.correct_nonlinearity(light, nonlinearity)
+    pulses = _pulses(pulses_per_exposure, len(frames))
+    light = light / pulses[:, None]
+    blank_spectrum = blank.spectrum if isinstance(blank, ReducedPoint) else blank
+    if blank_spectrum is not None:
+        light = correct.subtract_dark(light, blank_spectrum)
+    dark_share = _DarkShare(dark_frames, frames, dark_exposures or 4 * len(frames), float(pulses.mean()))
+    return _measure(wavelength_nm, light, bands, spikes, dark_share, blank, estimator, resolution_nm)
+
+
+def _checked(wavelength_nm: Floats, raw_frames: Floats, dark: Floats) -> tuple[Floats, Floats, Floats | None]:
+    frames = np.asarray(raw_frames, dtype=np.float64)
+    dark = np.asarray(dark, dtype=np.float64)
+    if frames.ndim != 2 or not len(frames) or frames.shape[1] != wavelength_nm.size:
+        raise ValueError(f"raw frames of shape {frames.shape} do not fit {wavelength_nm.size} wavelengths")
+    if dark.ndim == 1:
+        return frames, dark, None
+    if dark.ndim != 2 or not len(dark):
+        raise ValueError(f"dark of shape {dark.shape}; (pixel,) or (exposure, pixel) is needed")
+    return frames, dark.mean(axis=0), dark if len(dark) > 1 else None
+
+
+def _pulses(pulses_per_exposure: float | Sequence[float] | Floats, n_exposures: int) -> Floats:
+    pulses = np.asarray(pulses_per_exposure, dtype=np.float64)
+    if pulses.ndim and pulses.shape != (n_exposures,):
+        raise ValueError(f"{pulses.size} pulse numbers do not fit {n_exposures} exposures")
+    if not np.all(pulses > 0):
+        raise ValueError("pulses per exposure must be positive")
+    return np.asarray(np.broadcast_to(pulses, (n_exposures,)), dtype=np.float64)
+
+
+def _line_pixels(wavelength_nm: Floats, resolution_nm: float | None) -> float:
+    if resolution_nm is None:
+        return 3.0
+    pitch_nm = float(wavelength_nm[-1] - wavelength_nm[0]) / (wavelength_nm.size - 1)
+    return float(np.clip(resolution_nm / pitch_nm, 2.5, 5.0))
+
+
+class _DarkShare:
+    """The error that the mean dark puts on a sum over pixels, the same for all exposures."""
+
+    def __init__(
+        self, dark_frames: Floats | None, frames: Floats, dark_exposures: int, pulses: float
+    ) -> None:
+        self._dark_frames, self._frames = dark_frames, frames
+        self._n, self._pulses = dark_exposures, pulses
+
+    def sigma(self, inside: slice | Bools) -> float:
+        """Standard error of the dark's sum over the pixels ``inside``, counts per pulse."""
+        if self._dark_frames is not None:
+            sums = self._dark_frames[:, inside].sum(axis=1)
+            return float(sums.std(ddof=1)) / np.sqrt(len(sums)) / self._pulses
+        if len(self._frames) < 2:
+            return 0.0
+        # The quietest tenth of the pixels sees the read noise and little light.
+        per_pixel = self._frames.var(axis=0, ddof=1)
+        n_pixels = np.count_nonzero(np.ones(per_pixel.size)[inside])
+        quiet = max(per_pixel.size // 10, 1)
+        read2 = float(np.mean(per_pixel[np.argpartition(self._frames[0], quiet)[:quiet]]))
+        return float(np.sqrt(read2 * n_pixels / self._n)) / self._pulses
+
+
+def _measure(
+    wavelength_nm: Floats,
+    light: Floats,
+    bands: Bands,
+    spikes: tuple[SpikeRecord, ...],
+    dark_share: _DarkShare,
+    blank: ReducedPoint | Floats | None,
+    estimator: Estimator,
+    resolution_nm: float | None,
+) -> ReducedPoint:
+    inside = band_slice(wavelength_nm, bands.whole)
+    at_nm, band_light = wavelength_nm[inside], np.ascontiguousarray(light[:, inside])
+    mean, noise = band_light.mean(axis=0), mean_noise(band_light)
+    wholes = band_light.sum(axis=1)
+    peak_mask = band_mask(at_nm, bands.peaks)
+    continuum = fit_continuum(at_nm, mean, noise)
+    in_peaks = PeakSignal(continuum, peak_mask)(band_light)
+    found = find_peaks(at_nm, mean, noise=noise, continuum=continuum.counts, resolution_nm=resolution_nm)
+    peaks = tuple(p for p in found if peak_mask[p.index])
+    full, equivalent, top_nm = widths(at_nm, mean, noise=noise)
+    blanks = (
+        (blank.signal_whole_sigma, blank.signal_peaks_sigma)
+        if isinstance(blank, ReducedPoint)
+        else (0.0, 0.0)
+    )
+    whole, narrow = location(wholes, estimator), location(in_peaks, estimator)
+    return ReducedPoint(
+        spectrum=light.mean(axis=0),
+        signal_whole=whole.value,
+        signal_whole_sigma=_joint(whole, dark_share.sigma(inside), blanks[0]),
+        signal_peaks=narrow.value,
+        signal_peaks_sigma=_joint(narrow, dark_share.sigma(band_mask(wavelength_nm, bands.peaks)), blanks[1]),
+        fwhm_nm=full,
+        equivalent_width_nm=equivalent,
+        peak_count=len(peaks),
+        peak_wavelength_nm=top_nm,
+        exposure_cv=coefficient_of_variation(wholes),
+        spikes=spikes,
+        peaks=peaks,
+        n_exposures=len(light),
+        exposure_signals=tuple(float(s) for s in wholes),
+    )
+
+
+def _joint(measured: Location, *common: float) -> float:
+    return float(np.sqrt(measured.sigma**2 + sum(c**2 for c in common)))

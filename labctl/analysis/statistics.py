@@ -1,0 +1,143 @@
+"""Location and scatter of a few repeated numbers, and straight lines through log-log points.
+
+Small samples (about ten exposures) are the rule here, so each estimate of location carries the standard
+error that belongs to it, and none of them assumes that the scatter is Gaussian unless it says so.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+Floats = NDArray[np.float64]
+Estimator = Literal["mean", "median", "trimmed"]
+
+MAD_TO_SIGMA = 1.482602218505602
+"""Median absolute deviation times this is the standard deviation of a normal distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where ``n`` repeated values lie: ``value`` and its standard error ``sigma`` (nan when n < 2)."""
+
+    value: float
+    sigma: float
+    n: int
+    estimator: Estimator
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLaw:
+    """y = amplitude * x ** exponent, with the 95 % interval of the exponent; ``n`` points were used."""
+
+    exponent: float
+    exponent_sigma: float
+    exponent_ci95: tuple[float, float]
+    amplitude: float
+    n: int
+
+
+def finite(values: ArrayLike) -> Floats:
+    """Return the finite ones of the values, flattened, shape ``(n_finite,)``."""
+    array = np.asarray(values, dtype=np.float64).ravel()
+    return array[np.isfinite(array)]
+
+
+def robust_sigma(values: ArrayLike) -> float:
+    """Standard deviation from the median absolute deviation; 0 for fewer than two finite values."""
+    array = finite(values)
+    if array.size < 2:
+        return 0.0
+    return MAD_TO_SIGMA * float(np.median(np.abs(array - np.median(array))))
+
+
+def coefficient_of_variation(values: ArrayLike) -> float | None:
+    """Sample standard deviation over mean; None for fewer than two values or a mean that is not positive."""
+    array = finite(values)
+    if array.size < 2 or not (mean := float(np.mean(array))) > 0:
+        return None
+    return float(np.std(array, ddof=1)) / mean
+
+
+def location(values: ArrayLike, estimator: Estimator = "mean", *, trim: float = 0.1) -> Location:
+    """Estimate where repeated values lie, with the standard error of that estimate.
+
+    ``mean`` is what the physics of a signal that is a sum over pulses asks for. ``trimmed`` and ``median`` bound
+    the influence of heavy tails, but sit below the mean of a distribution skewed to large values.
+
+    :param values: any shape; values that are not finite are left out.
+    :param trim: share cut from EACH end for ``trimmed``, 0 <= trim < 0.5; at least one value is cut from each end
+        when trim > 0 and there are three or more.
+    :raises ValueError: no finite value, or trim out of range.
+
+    The standard errors: s/sqrt(n) for the mean; the winsorised s/((1 - 2 g) sqrt(n)) of Tukey and McLaughlin
+    (Sankhya A 25, 331, 1963) for the trimmed mean; the order-statistic interval of McKean and Schrader
+    (Commun. Stat. B 13, 751, 1984) for the median.
+    """
+    if not 0 <= trim < 0.5:
+        raise ValueError(f"trim must be at least 0 and below 0.5, not {trim}")
+    array = np.sort(finite(values))
+    n = array.size
+    if n == 0:
+        raise ValueError("no finite value")
+    if estimator == "mean":
+        sigma = float(np.std(array, ddof=1)) / math.sqrt(n) if n > 1 else math.nan
+        return Location(float(np.mean(array)), sigma, n, estimator)
+    if estimator == "median":
+        return Location(float(np.median(array)), _median_error(array), n, estimator)
+    if estimator == "trimmed":
+        return _trimmed(array, trim)
+    raise ValueError(f"unknown estimator {estimator!r}; mean, median or trimmed")
+
+
+def _trimmed(ordered: Floats, trim: float) -> Location:
+    n = ordered.size
+    cut = max(int(trim * n), 1) if trim > 0 and n >= 3 else 0
+    kept = ordered[cut : n - cut]
+    winsorised = np.clip(ordered, kept[0], kept[-1])
+    share = 1 - 2 * cut / n
+    sigma = float(np.std(winsorised, ddof=1)) / (share * math.sqrt(n)) if n > 1 else math.nan
+    return Location(float(np.mean(kept)), sigma, n, "trimmed")
+
+
+def _median_error(ordered: Floats) -> float:
+    n = ordered.size
+    if n < 2:
+        return math.nan
+    z = 2.5758293035489004  # the 99.5 % point of the normal distribution, as McKean and Schrader recommend
+    rank = max(round((n + 1) / 2 - z * math.sqrt(n / 4)), 1)
+    return float(ordered[n - rank] - ordered[rank - 1]) / (2 * _two_sided_z(n, rank))
+
+
+def _two_sided_z(n: int, rank: int) -> float:
+    """z for which the interval between the order statistics ``rank`` and n+1-rank covers the median."""
+    outside = 2 * float(special.bdtr(rank - 1, n, 0.5))
+    return float(-special.ndtri(min(outside, 0.999) / 2))
+
+
+def power_law(x: ArrayLike, y: ArrayLike, sigma_y: ArrayLike | None = None) -> PowerLaw | None:
+    """Fit a straight line through log y against log x; None with fewer than three usable points.
+
+    Points with x <= 0, y <= 0 or without a finite value are left out. Weighted by (y/sigma)^2 where ``sigma_y``
+    (same shape) is given. The interval comes from the scatter of the points about the line (Student's t), so it
+    holds where the given sigmas are only relative.
+    """
+    x_, y_ = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    sigma = np.ones_like(y_) * y_ if sigma_y is None else np.asarray(sigma_y, dtype=np.float64)
+    good = np.isfinite(x_) & np.isfinite(y_) & np.isfinite(sigma) & (x_ > 0) & (y_ > 0) & (sigma > 0)
+    if int(good.sum()) < 3 or np.ptp(x_[good]) == 0:
+        return None
+    u, v, weight = np.log(x_[good]), np.log(y_[good]), (y_[good] / sigma[good]) ** 2
+    weight /= weight.mean()
+    n = u.size
+    u_mean = float(np.average(u, weights=weight))
+    v_mean = float(np.average(v, weights=weight))
+    spread = float(np.sum(weight * (u - u_mean) ** 2))
+    slope = float(np.sum(weight * (u - u_mean) * (v - v_mean))) / spread
+    residual = v - v_mean - slope * (u - u_mean)
+    slope_sigma = math.sqrt(float(np.sum(weight * residual**2)) / (n - 2) / spread)
+    half = float(special.stdtrit(n - 2, 0.975)) * slope_sigma
+    return PowerLaw(slope, slope_sigma, (slope - half, slope + half), math.exp(v_mean - slope * u_mean), n)
