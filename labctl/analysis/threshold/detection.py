@@ -1,0 +1,79 @@
+"""Is there a threshold at all? The sup-F statistic of a kink against curves without one.
+
+The kink does not exist under the null, so the statistic follows no F distribution; its quantiles were
+simulated over several kinds of kink-free data (benchmarks/threshold_null_table.py) and are interpolated here.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.analysis.threshold.null_table import LOG_P, POINTS, QUANTILES
+from labctl.analysis.threshold.profile import PARAMETERS
+from labctl.analysis.threshold.sweep_data import SweepData
+
+Array = NDArray[np.float64]
+
+EXPONENTS = np.concatenate([np.linspace(0.1, 4.0, 79), np.linspace(4.1, 10.0, 40)])
+
+
+@lru_cache(maxsize=1)
+def _saturations() -> Array:
+    return np.geomspace(0.1, 30.0, 24)
+
+
+def null_columns(data: SweepData) -> Array:
+    """Return curves without a kink: powers of the fluence, then saturating luminescence, shape (curve, n)."""
+    powers = np.exp(EXPONENTS[:, None] * data.ln_f)
+    curves = [powers]
+    for order in (1, 2):
+        r = np.exp(order * data.ln_f)
+        curves.append(r / (1.0 + _saturations()[:, None] * r))
+    return np.concatenate(curves)
+
+
+def fit_null(y: Array, weight: Array, columns: Array) -> tuple[Array, Array, Array]:
+    """Fit ``b + a column`` to each curve; returns rss, b and a, each of shape (curve,)."""
+    total = weight.sum()
+    y_mean, c_mean = weight @ y / total, columns @ weight / total
+    y0 = y - y_mean
+    c0 = columns - c_mean[:, None]
+    cc = np.maximum((c0**2) @ weight, 1e-300)
+    cy = c0 @ (weight * y0)
+    a = cy / cc
+    yy = float(weight @ y0**2)
+    rss = np.maximum(yy - cy * a, 1e-14 * yy + 1e-300)
+    return rss, y_mean - a * c_mean, a
+
+
+def statistic(rss_null: float, rss_kink: float, n: int) -> float:
+    """Return the sup-F statistic: what the kink's two extra parameters explain, over the noise left."""
+    if not np.isfinite(rss_kink) or n <= PARAMETERS:
+        return 0.0
+    return max(0.0, (rss_null - rss_kink) / 2.0 / (rss_kink / (n - PARAMETERS)))
+
+
+def p_value(value: float, n: int) -> float:
+    """Return the chance of a statistic this large without a kink, from the simulated tables.
+
+    Between tabulated sizes the quantiles are interpolated in 1/(n - 5); beyond the last level the table is
+    continued as a power of the statistic, as an F distribution with n - 5 degrees of freedom would fall,
+    never below 1e-12.
+    """
+    at = 1.0 / max(n - PARAMETERS, 1)
+    nodes = 1.0 / (np.asarray(POINTS, float) - PARAMETERS)
+    log_q = np.array([np.interp(at, nodes[::-1], np.log(column)[::-1]) for column in np.asarray(QUANTILES).T])
+    log_p = np.asarray(LOG_P)
+    x = np.log(max(value, 1e-12))
+    if x <= log_q[0]:
+        return float(min(1.0, np.exp(log_p[0] * np.exp(x - log_q[0]))))
+    if x >= log_q[-1]:
+        freedom = max(n - PARAMETERS, 1)
+        tail = 0.5 * freedom * np.log1p(2.0 * np.exp(x) / freedom) - 0.5 * freedom * np.log1p(
+            2.0 * np.exp(log_q[-1]) / freedom
+        )
+        return float(max(np.exp(log_p[-1] - tail), 1e-12))
+    return float(np.exp(np.interp(x, log_q, log_p)))

@@ -1,0 +1,158 @@
+"""Second looks at a fitted sweep: exponent, drift, misfit, and whether everything lies above threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import f as f_distribution
+from scipy.stats import t as t_distribution
+
+from labctl.analysis.threshold.detection import EXPONENTS, fit_null
+from labctl.analysis.threshold.profile import PARAMETERS, Profile
+from labctl.analysis.threshold.summary import Estimate
+from labctl.analysis.threshold.sweep_data import SweepData
+
+Array = NDArray[np.float64]
+
+FEW_POINTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Exponent:
+    """Power of the fluence with its 95 % interval; None where the data do not bound it."""
+
+    value: float | None
+    ci95: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """Relative change over the run that fluence does not explain, and the words for it."""
+
+    relative: float | None
+    flags: tuple[str, ...]
+
+
+def exponent_of(data: SweepData, weight: Array, chosen: NDArray[np.bool_]) -> Exponent:
+    """Fit ``b + a F^m`` to the chosen points; needs 5 distinct fluences, else there is no exponent."""
+    n = int(chosen.sum())
+    if n < 5 or np.unique(np.round(data.ln_f[chosen], 3)).size < 5:
+        return Exponent(None, None)
+    columns = np.exp(EXPONENTS[:, None] * (data.ln_f[chosen] - data.ln_f[chosen].max()))
+    rss, _, a = fit_null(data.y[chosen], weight[chosen], columns)
+    rss = np.where(a > 0, rss, np.inf)
+    if not np.isfinite(rss).any():
+        return Exponent(None, None)
+    cut = rss.min() * (1.0 + float(f_distribution.isf(0.05, 1, n - 3)) / (n - 3))
+    inside = EXPONENTS[rss <= cut]
+    value = float(EXPONENTS[int(np.argmin(rss))])
+    if inside[0] <= EXPONENTS[0] or inside[-1] >= EXPONENTS[-1]:
+        return Exponent(value, None)
+    return Exponent(value, (float(inside[0]), float(inside[-1])))
+
+
+def exponent_flags(exponent: Exponent, profile: Profile) -> tuple[str, ...]:
+    """Flag an exponent that is surely not the photon order: saturation, background or bleaching."""
+    order = profile.shapes.photon_order
+    if exponent.ci95 is None:
+        return ()
+    off = exponent.ci95[1] < order - 0.3 or exponent.ci95[0] > order + 0.3
+    return ("exponent",) if off else ()
+
+
+def extrapolates_below_zero(data: SweepData, weight: Array, photon_order: int) -> bool:
+    """Tell whether a kink-free sweep lies wholly above threshold.
+
+    Above threshold the output is a line that cuts the axis at a positive fluence, so at the low end it rises
+    faster than any luminescence (log-log slope above the photon order) and slows down towards it. A power law
+    keeps its slope and saturating luminescence starts below the photon order: neither is taken for a laser.
+    """
+    exponents = np.linspace(0.8, 2.2, 15)
+    ln_f = data.ln_f
+    columns = np.exp(exponents[:, None] * ln_f)
+    rss, b, a = fit_null(data.y, weight, columns)
+    i = int(np.argmin(rss))
+    column, n = columns[i], data.n
+    design = np.stack([np.ones(n), column], axis=1)
+    spread = np.linalg.pinv((design * weight[:, None]).T @ design) * rss[i] / max(n - 3, 1)
+    at = np.array([1.0, float(column.min())])
+    level, level_sigma = float(at @ [b[i], a[i]]), float(np.sqrt(max(at @ spread @ at, 0.0)))
+    cut = float(t_distribution.isf(0.0005, max(n - 3, 1)))
+    if b[i] > -cut * float(np.sqrt(max(spread[0, 0], 0.0))):
+        return False
+    slope_at_least = exponents[i] * a[i] * column.min() / max(level + cut * level_sigma, 1e-300)
+    return bool(level > 0 and slope_at_least > photon_order + 0.3)
+
+
+def few_flag(data: SweepData) -> tuple[str, ...]:
+    """Flag a sweep of fewer than 12 points, and one whose brightest points stand on one clipped value."""
+    flags = ("few_points",) if data.n < FEW_POINTS else ()
+    top = np.sort(data.y)[-3:]
+    return (*flags, "plateau") if top.size == 3 and np.ptp(top) <= 1e-9 * abs(top[-1]) else flags
+
+
+def noise_rel(profile: Profile) -> float:
+    """Median over points of the residual standard deviation over the fitted mean."""
+    mean = np.abs(profile.grid.mean(*profile.grid.best))
+    sigma = np.sqrt(profile.scale2 / profile.weight)
+    return float(np.median(sigma / np.maximum(mean, 1e-12)))
+
+
+def misfit_flags(profile: Profile) -> tuple[str, ...]:
+    """Flag residuals that neighbours share, or that replicates or declared errors say are too large."""
+    data = profile.data
+    residual = (data.y - profile.grid.mean(*profile.grid.best)) * np.sqrt(profile.weight)
+    r = residual[data.order]
+    shared = float((r[1:] * r[:-1]).sum() / max((r**2).sum(), 1e-300)) * np.sqrt(data.n)
+    pure, freedom = _pure_error(data, profile.weight)
+    left = data.n - PARAMETERS - freedom
+    lack = False
+    if freedom >= 3 and left >= 1 and pure > 0:
+        ratio = max(profile.rss - pure, 0.0) / left / (pure / freedom)
+        lack = bool(ratio > f_distribution.isf(1e-3, left, freedom))
+    if data.sigma is not None and data.n > PARAMETERS:
+        lack = lack or profile.scale2 > 9.0
+    return ("misfit",) if lack or shared > 3.0 else ()
+
+
+def _pure_error(data: SweepData, weight: Array) -> tuple[float, int]:
+    """Weighted sum of squares within replicates (fluences within 0.1 %), and its degrees of freedom."""
+    ln_f, y, w = data.ln_f[data.order], data.y[data.order], weight[data.order]
+    group = np.cumsum(np.concatenate([[0], np.diff(ln_f) > 1e-3]))
+    total = np.bincount(group, w)
+    mean = np.bincount(group, w * y) / total
+    return float((w * (y - mean[group]) ** 2).sum()), int(data.n - total.size)
+
+
+def drift_of(profile: Profile, estimate: Estimate) -> Drift:
+    """Look for a change in time beside the fit: a term ``mean x position in the run``.
+
+    Only an order that visits fluences more than once, or not monotonically, can tell time from fluence.
+    """
+    data = profile.data
+    step = np.diff(data.ln_f)
+    if data.n < PARAMETERS + 3 or (step >= 0).all() or (step <= 0).all():
+        return Drift(None, ())
+    k, g = profile.grid.best
+    mean = profile.grid.mean(k, g)
+    root = np.sqrt(profile.weight)
+    above = (data.ln_f > estimate.ln_t).astype(float)
+    columns = np.stack([np.ones(data.n), profile.grid.lum[k, g], profile.grid.gain[k, g], above], axis=1)
+    q, _ = np.linalg.qr(columns * root[:, None])
+    time = np.linspace(-0.5, 0.5, data.n) * mean * root
+    time -= q @ (q.T @ time)
+    rest = data.y * root
+    rest = rest - q @ (q.T @ rest)
+    size = float(time @ time)
+    if size <= 1e-9 * float(((mean * root) ** 2).sum()):
+        return Drift(None, ())
+    slope = float(time @ rest) / size
+    left = max(float(rest @ rest) - slope**2 * size, 1e-300) / (data.n - PARAMETERS - 1)
+    if slope**2 * size / left < f_distribution.isf(1e-3, 1, data.n - PARAMETERS - 1):
+        return Drift(slope, ())
+    turns = int((np.diff(np.sign(step[step != 0])) != 0).sum())
+    return Drift(
+        slope, (("hysteresis",) if turns == 1 else ("drift",)) + (("bleaching",) if slope < 0 else ())
+    )

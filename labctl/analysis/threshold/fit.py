@@ -1,0 +1,218 @@
+"""The threshold of a sweep: clean, fit, detect, summarise, and say plainly what cannot be said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from labctl.analysis.threshold.crosscheck import naive_lines, width_collapse
+from labctl.analysis.threshold.detection import fit_null, null_columns, p_value, statistic
+from labctl.analysis.threshold.diagnostics import (
+    drift_of,
+    exponent_flags,
+    exponent_of,
+    extrapolates_below_zero,
+    few_flag,
+    misfit_flags,
+    noise_rel,
+)
+from labctl.analysis.threshold.outliers import suspect
+from labctl.analysis.threshold.profile import Profile, fit_profile
+from labctl.analysis.threshold.result import ThresholdResult
+from labctl.analysis.threshold.shapes import library
+from labctl.analysis.threshold.summary import Estimate, curve_model, summarise
+from labctl.analysis.threshold.sweep_data import SweepData, prepare
+
+DEFINITIONS = ("onset",)
+MIN_POINTS = 7
+MIN_DISTINCT = 6
+# Chance of "found" without a kink: section by number of points, because 8 points cannot promise more.
+SIGNIFICANCE_FEW, SIGNIFICANCE = 0.01, 0.005
+FEW_POINTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to fit; ``size`` is the number of thresholds per grid."""
+
+    fluence_sigma_rel: float = 0.0
+    photon_order: int = 2
+    definition: str = "onset"
+    size: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse misuse."""
+        if not (np.isfinite(self.fluence_sigma_rel) and 0 <= self.fluence_sigma_rel < 1):
+            raise ValueError(f"fluence_sigma_rel must be from 0 to below 1, not {self.fluence_sigma_rel!r}")
+        if self.photon_order not in (1, 2, 3, 4):
+            raise ValueError(f"photon_order must be 1, 2, 3 or 4, not {self.photon_order!r}")
+        if self.definition not in DEFINITIONS:
+            raise ValueError(f"definition must be one of {', '.join(DEFINITIONS)}, not {self.definition!r}")
+
+
+def fit_threshold(
+    fluence_uj_cm2: ArrayLike,
+    signal: ArrayLike,
+    *,
+    signal_sigma: ArrayLike | None = None,
+    fluence_sigma_rel: float = 0.0,
+    photon_order: int = 2,
+    definition: str = "onset",
+    fwhm_nm: ArrayLike | None = None,
+) -> ThresholdResult:
+    """Find the lasing threshold of a light-light curve, in the order the points were taken.
+
+    :param fluence_uj_cm2: pump fluence, uJ/cm2, shape (n,), n >= 0, in any order, repeats welcome.
+    :param signal: emission, any unit, best in dark-subtracted counts per pulse, shape (n,).
+    :param signal_sigma: standard error of each signal, same unit, shape (n,) or one number; sets relative
+        weights only, the scale comes from the residuals. Estimated from the data if None.
+    :param fluence_sigma_rel: point-to-point relative error of the MEAN fluence, 0 to below 1; neither
+        pulse-to-pulse variation nor an error of scale.
+    :param photon_order: photons absorbed per excitation, 1 to 4.
+    :param definition: "onset", the fluence where the lasing excess sets in (operational, not static
+        inversion).
+    :param fwhm_nm: linewidths, nm, shape (n,), for the cross-check only.
+    :raises ValueError: shapes differ, an input is not one-dimensional, or an option is out of range. Data
+        never raise.
+    """
+    options = Options(fluence_sigma_rel, photon_order, definition)
+    data = prepare(fluence_uj_cm2, signal, signal_sigma)
+    checks: dict[str, float | None] = {}
+    if fwhm_nm is not None:
+        if np.shape(fwhm_nm) != np.shape(fluence_uj_cm2):
+            raise ValueError(f"fwhm_nm has shape {np.shape(fwhm_nm)}, fluence {np.shape(fluence_uj_cm2)}")
+        checks["width_collapse"] = width_collapse(fluence_uj_cm2, fwhm_nm)
+    return fit_prepared(data, options, checks)
+
+
+def fit_prepared(
+    data: SweepData, options: Options, checks: Mapping[str, float | None] | None = None
+) -> ThresholdResult:
+    """Fit a cleaned sweep; see :func:`fit_threshold`."""
+    blank = ThresholdResult(
+        "refused", "", data.n, options.definition,
+        skipped=data.skipped, kept=data.kept, cross_checks=dict(checks or {}),
+    )  # fmt: skip
+    refusal = _refusal(data)
+    if refusal is not None:
+        return replace(blank, reason=refusal)
+    with np.errstate(all="ignore"):
+        return _fit(data, options, blank)
+
+
+def _refusal(data: SweepData) -> str | None:
+    if data.n < MIN_POINTS:
+        return f"{data.n} usable points; a threshold needs at least {MIN_POINTS}"
+    if data.distinct < MIN_DISTINCT:
+        return f"{data.distinct} distinct fluences; a threshold needs at least {MIN_DISTINCT}"
+    return None
+
+
+def _fit(data: SweepData, options: Options, blank: ThresholdResult) -> ThresholdResult:
+    if np.ptp(data.y) <= 1e-12:
+        top = float(data.f.max()) * data.fluence_scale
+        reason = f"the signal does not change; no threshold below {top:.4g} uJ/cm2"
+        return replace(
+            blank, status="not_found", reason=reason, bound=(top, None), p_value=1.0, detection=0.0
+        )
+    whole = fit_profile(data, library(options.photon_order), options.fluence_sigma_rel, size=options.size)
+    if not np.isfinite(whole.rss):
+        return _nothing(replace(blank, p_value=1.0, detection=0.0), data, whole)
+    bad = suspect(whole)
+    profile = whole if bad is None else _less(whole, bad, options)
+    if profile is not whole:
+        blank = replace(blank, outliers=(int(data.index[bad or 0]),), flags=("outlier",))
+    value, chance = detect(profile)
+    blank = replace(blank, detection=value, p_value=chance)
+    if chance >= (SIGNIFICANCE_FEW if data.n < FEW_POINTS else SIGNIFICANCE):
+        return _nothing(blank, profile.data, profile)
+    return _found(blank, profile, whole)
+
+
+def _less(whole: Profile, bad: int, options: Options) -> Profile:
+    """Fit again without the suspect, unless that leaves too little to fit."""
+    data = whole.data.without(bad)
+    if data.n < MIN_POINTS - 1 or data.distinct < MIN_DISTINCT - 1:
+        return whole
+    again = fit_profile(data, whole.shapes, options.fluence_sigma_rel, size=options.size)
+    return again if np.isfinite(again.rss) else whole
+
+
+def detect(profile: Profile) -> tuple[float, float]:
+    """Return the sup-F statistic of the kink and its p-value."""
+    rss, _, _ = fit_null(profile.data.y, profile.weight, null_columns(profile.data))
+    value = statistic(float(rss.min()), profile.rss, profile.data.n)
+    return value, p_value(value, profile.data.n)
+
+
+def _nothing(blank: ThresholdResult, data: SweepData, profile: Profile) -> ThresholdResult:
+    """No kink: either nothing lases in the scan, or everything does."""
+    f = data.f * data.fluence_scale
+    exponent = exponent_of(data, profile.weight, np.ones(data.n, bool))
+    blank = replace(
+        blank, exponent=exponent.value, exponent_ci95=exponent.ci95, flags=blank.flags + few_flag(data)
+    )
+    if extrapolates_below_zero(data, profile.weight, profile.shapes.photon_order):
+        low = float(f[f > 0].min())
+        reason = f"threshold below {low:.4g} uJ/cm2: the signal points at zero inside the scan"
+        return replace(blank, status="below_range", reason=reason, bound=(None, low))
+    high = float(f.max())
+    reason = f"no threshold below {high:.4g} uJ/cm2: no kink beyond chance"
+    return replace(blank, status="not_found", reason=reason, bound=(high, None))
+
+
+def _found(blank: ThresholdResult, profile: Profile, whole: Profile) -> ThresholdResult:
+    """A kink: report it with its interval, or one bound where the interval leaves the scan."""
+    estimate = summarise(profile)
+    if profile is not whole:
+        # What one point can move is not known better than by how far it moved it.
+        estimate = estimate.widened(abs(estimate.ln_t - summarise(whole).ln_t), profile.span)
+    data, scale = profile.data, profile.data.fluence_scale
+    below = data.ln_f < estimate.total[0]
+    exponent = exponent_of(data, profile.weight, below)
+    threshold = float(np.exp(estimate.ln_t)) * scale
+    low, high = (float(np.exp(x)) * scale for x in estimate.total)
+    intercept, crossing = naive_lines(data.f * scale, data.y * data.signal_scale, threshold)
+    drift = drift_of(profile, estimate)
+    result = replace(
+        blank,
+        shape=profile.shapes.names[estimate.shape],
+        exponent=exponent.value,
+        exponent_ci95=exponent.ci95,
+        flags=blank.flags
+        + few_flag(data)
+        + drift.flags
+        + misfit_flags(profile)
+        + exponent_flags(exponent, profile),
+        cross_checks={**blank.cross_checks, "x_intercept": intercept, "crossing": crossing},
+        drift_rel=drift.relative,
+        noise_rel=noise_rel(profile),
+        model=curve_model(profile, estimate),
+    )
+    if estimate.touches_low or estimate.touches_high:
+        return _one_sided(result, estimate, low, high)
+    statistical = (
+        float(np.exp(estimate.statistical[0])) * scale,
+        float(np.exp(estimate.statistical[1])) * scale,
+    )
+    reason = f"onset at {threshold:.4g} uJ/cm2, 95 % interval {low:.4g} to {high:.4g}"
+    return replace(
+        result, status="found", reason=reason, threshold_uj_cm2=threshold, ci95=(low, high),
+        statistical_ci95=statistical, systematic_rel=estimate.systematic_rel,
+    )  # fmt: skip
+
+
+def _one_sided(result: ThresholdResult, estimate: Estimate, low: float, high: float) -> ThresholdResult:
+    """There is a kink, but its interval runs out of the scan: a bound is all that can be said."""
+    result = replace(result, flags=(*result.flags, "edge"))
+    if estimate.touches_low and estimate.touches_high:
+        reason = "a kink is there, but the scan does not say where: more points are needed"
+        return replace(result, status="not_found", reason=reason)
+    if estimate.touches_low:
+        reason = f"threshold below {high:.4g} uJ/cm2: its interval leaves the low end of the scan"
+        return replace(result, status="below_range", reason=reason, bound=(None, high))
+    reason = f"threshold above {low:.4g} uJ/cm2: its interval leaves the high end of the scan"
+    return replace(result, status="above_range", reason=reason, bound=(low, None))

@@ -1,0 +1,51 @@
+"""One grossly wrong point: a leave-one-out test over the whole grid, so that no shape can hide it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import f as f_distribution
+
+from labctl.analysis.threshold.profile import PARAMETERS, Profile
+
+Array = NDArray[np.float64]
+
+# Chance of flagging anything at all in clean data.
+FALSE_ALARM = 0.005
+
+
+def left_out_rss(profile: Profile) -> Array:
+    """Return the smallest rss over threshold and shape with each point left out, shape (n,)."""
+    grid, w = profile.grid, profile.weight
+    s = grid.solved
+    near = np.isfinite(s.rss)
+    k, g = np.nonzero(near)
+    lum, gain = grid.lum[k, g], grid.gain[k, g]
+    residual = profile.data.y - (s.b[k, g][:, None] + s.a[k, g][:, None] * lum + s.s[k, g][:, None] * gain)
+    total = w.sum()
+    lum = lum - (lum @ w / total)[:, None]
+    gain = gain - (gain @ w / total)[:, None]
+    gg = np.maximum((gain**2) @ w, 1e-300)
+    lum = lum - ((lum * gain) @ w / gg)[:, None] * gain
+    ll = (lum**2) @ w
+    free = (s.a[k, g] > 0) & (ll > 1e-12 * gg)
+    leverage = w * (
+        1 / total
+        + gain**2 / gg[:, None]
+        + np.where(free[:, None], lum**2 / np.where(free, ll, 1.0)[:, None], 0.0)
+    )
+    drop = w * residual**2 / np.maximum(1.0 - leverage, 1e-6)
+    left = s.rss[k, g][:, None] - np.where(leverage < 1 - 1e-6, drop, 0.0)
+    return np.asarray(np.maximum(left.min(axis=0), 1e-14 * profile.rss))
+
+
+def suspect(profile: Profile) -> int | None:
+    """Return the usable point whose absence improves the fit beyond chance, or None."""
+    n = profile.data.n
+    freedom = n - PARAMETERS - 1
+    if freedom < 2:
+        return None
+    left = left_out_rss(profile)
+    i = int(np.argmin(left))
+    value = (profile.rss - left[i]) / (left[i] / freedom)
+    return i if value > f_distribution.isf(FALSE_ALARM / n, 1, freedom) else None

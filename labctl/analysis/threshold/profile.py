@@ -1,0 +1,156 @@
+"""Likelihood over threshold AND shape: a coarse grid finds the weights, finer grids the answer.
+
+For every (shape, threshold) only three numbers are linear, so a whole grid is one batch of closed-form
+solutions. The scale of the noise is integrated out, which turns a residual sum of squares into a Student-like
+likelihood. The threshold and the shape are then averaged over that likelihood: a kink is not a regular
+parameter, and this average covers where a covariance matrix does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.analysis.threshold.noise import estimate_variance, pilot_mean
+from labctl.analysis.threshold.shapes import Library
+from labctl.analysis.threshold.solve import Solved, solve
+from labctl.analysis.threshold.sweep_data import SweepData
+
+Array = NDArray[np.float64]
+
+PARAMETERS = 5  # b, a, s, threshold, and shape counted as one
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Solutions on a grid of thresholds; ``ln_t`` has shape (G,), everything in ``solved`` (K, G)."""
+
+    ln_t: Array
+    solved: Solved
+    lum: Array
+    gain: Array
+
+    @property
+    def best(self) -> tuple[int, int]:
+        """Indices (shape, threshold) of the smallest residual."""
+        k, g = np.unravel_index(int(np.argmin(self.solved.rss)), self.solved.rss.shape)
+        return int(k), int(g)
+
+    def mean(self, k: int, g: int) -> Array:
+        """Fitted signal of one solution at the points, shape (n,)."""
+        s = self.solved
+        return np.asarray(s.b[k, g] + s.a[k, g] * self.lum[k, g] + s.s[k, g] * self.gain[k, g])
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A fitted sweep: the final grid, the weights (one over variance), and what the grid may span."""
+
+    data: SweepData
+    shapes: Library
+    grid: Grid
+    weight: Array
+    span: tuple[float, float]
+
+    @property
+    def rss(self) -> float:
+        """Smallest weighted residual sum of squares."""
+        return float(self.grid.solved.rss[self.grid.best])
+
+    @property
+    def scale2(self) -> float:
+        """Residual variance relative to the one the weights stand for."""
+        return self.rss / max(self.data.n - PARAMETERS, 1)
+
+    def chance(self) -> Array:
+        """Posterior weight of every (shape, threshold) cell, shape (K, G), summing to one."""
+        rss = self.grid.solved.rss
+        freedom = self.data.n - PARAMETERS + 1
+        log_like = -0.5 * freedom * np.log(rss / self.rss) + self.shapes.log_prior[:, None]
+        p = np.exp(log_like - log_like.max())
+        return np.asarray(p / p.sum())
+
+
+def evaluate(data: SweepData, shapes: Library, ln_t: Array, weight: Array) -> Grid:
+    """Solve for every shape of the library at every threshold of the grid."""
+    lum, gain = shapes.columns(data.ln_f[None, :] - ln_t[:, None])
+    return Grid(ln_t, solve(data.y, weight, lum, gain), lum, gain)
+
+
+def span_of(data: SweepData) -> tuple[float, float]:
+    """Return the thresholds that a scan can show: a distinct fluence or two must lie on either side."""
+    f = np.unique(data.ln_f[data.ln_f > -700.0])
+    f = f[np.concatenate([[True], np.diff(f) > 1e-3])]
+    return float(f[1]), float(f[-2])
+
+
+def fit_profile(
+    data: SweepData, shapes: Library, fluence_sigma_rel: float, *, size: int = 64, weight: Array | None = None
+) -> Profile:
+    """Fit one sweep of at least 6 distinct fluences.
+
+    :param size: thresholds per grid; three grids are solved.
+    :param weight: weights to start from (live use), else estimated from scratch.
+    """
+    low, high = span_of(data)
+    ln_t = np.linspace(low, high, size)
+    grid = evaluate(data, shapes, ln_t, _first_weight(data) if weight is None else weight)
+    for _ in range(3 if weight is None else 1):
+        weight = reweigh(data, shapes, grid, fluence_sigma_rel)
+        grid = Grid(ln_t, solve(data.y, weight, grid.lum, grid.gain), grid.lum, grid.gain)
+    assert weight is not None
+    for _ in range(2):
+        finer = _closer(grid, data.n)
+        if finer is None:
+            break
+        grid = evaluate(data, shapes, finer, weight)
+    return Profile(data, shapes, grid, weight, (low, high))
+
+
+def _first_weight(data: SweepData) -> Array:
+    if data.sigma is not None:
+        return np.asarray(1.0 / data.sigma**2)
+    mean = np.maximum(pilot_mean(data.y, data.order), 0.0)
+    top = max(float(mean.max()), 1e-6)
+    return np.asarray(1.0 / (mean**2 + 0.05 * top * mean + 1e-4 * top**2))
+
+
+def reweigh(data: SweepData, shapes: Library, grid: Grid, fluence_sigma_rel: float) -> Array:
+    """Return one over the variance of each point, about the best solution of the grid, shape (n,)."""
+    k, g = grid.best
+    mean = grid.mean(k, g)
+    fluence_part = _fluence_variance(data, shapes, grid, fluence_sigma_rel)
+    if data.sigma is not None:
+        return np.asarray(1.0 / (data.sigma**2 + fluence_part))
+    weight = 1.0 / (mean**2 + 1e-3)
+    columns = np.stack([np.ones(data.n), grid.lum[k, g], grid.gain[k, g]], axis=1)
+    leverage = (np.linalg.qr(columns * np.sqrt(weight)[:, None])[0] ** 2).sum(axis=1)
+    # Threshold and shape were fitted too; their leverage is spread evenly.
+    left = np.maximum((1.0 - leverage) * (data.n - PARAMETERS) / max(data.n - 3, 1), 0.1)
+    variance = estimate_variance(mean, (data.y - mean) / np.sqrt(left), data.n - PARAMETERS, fluence_part)
+    return np.asarray(1.0 / variance)
+
+
+def _fluence_variance(data: SweepData, shapes: Library, grid: Grid, sigma_rel: float) -> Array:
+    """Variance of the signal due to fluence noise, by the slope over one sigma to either side."""
+    if sigma_rel <= 0:
+        return np.zeros(data.n)
+    k, g = grid.best
+    at, step = data.ln_f - grid.ln_t[g], max(2.0 * sigma_rel, 0.01)
+    lum_up, gain_up = shapes.columns(at + step, slice(k, k + 1))
+    lum_down, gain_down = shapes.columns(at - step, slice(k, k + 1))
+    a, s = grid.solved.a[k, g], grid.solved.s[k, g]
+    slope = (a * (lum_up - lum_down) + s * (gain_up - gain_down))[0] / (2 * step)
+    return np.asarray((sigma_rel * slope) ** 2)
+
+
+def _closer(grid: Grid, n: int) -> Array | None:
+    """Return a finer grid over what the last one left possible, or None if that would not help."""
+    rss = grid.solved.rss.min(axis=0)
+    inside = np.flatnonzero(rss <= rss.min() * (1.0 + 20.0 / max(n - PARAMETERS, 1)))
+    low, high = grid.ln_t[max(inside[0] - 1, 0)], grid.ln_t[min(inside[-1] + 1, rss.size - 1)]
+    if high - low > 0.8 * (grid.ln_t[-1] - grid.ln_t[0]):
+        return None
+    return np.linspace(low, high, rss.size)

@@ -1,0 +1,95 @@
+"""From a likelihood over threshold and shape to a number, two intervals and draws for a plot."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.analysis.threshold.profile import Profile
+from labctl.analysis.threshold.result import CurveModel
+
+Array = NDArray[np.float64]
+
+# No sweep knows its threshold better than this: shapes outside the library, calibration of the point spacing.
+SYSTEMATIC_FLOOR = 0.005
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Logarithms of threshold and interval ends over the fluence scale, and if they leave the scan."""
+
+    ln_t: float
+    total: tuple[float, float]
+    statistical: tuple[float, float]
+    systematic_rel: float
+    shape: int
+    touches_low: bool
+    touches_high: bool
+
+    def widened(self, shift: float, span: tuple[float, float]) -> Estimate:
+        """Add a shift of ln threshold to the total interval, in quadrature."""
+        down = float(np.hypot(self.ln_t - self.total[0], shift))
+        up = float(np.hypot(self.total[1] - self.ln_t, shift))
+        total = (self.ln_t - down, self.ln_t + up)
+        low, high = _touches(total, span)
+        return replace(self, total=total, systematic_rel=float(np.hypot(self.systematic_rel, shift)),
+                       touches_low=low, touches_high=high)  # fmt: skip
+
+
+def _touches(total: tuple[float, float], span: tuple[float, float]) -> tuple[bool, bool]:
+    margin = 0.005 * (span[1] - span[0])
+    return bool(total[0] <= span[0] + margin), bool(total[1] >= span[1] - margin)
+
+
+def quantiles(ln_t: Array, chance: Array, levels: list[float]) -> Array:
+    """Return quantiles of a density given by its mass at the nodes ``ln_t``, shape (G,)."""
+    cumulative = np.cumsum(chance) - 0.5 * chance
+    return np.asarray(np.interp(levels, cumulative / chance.sum(), ln_t))
+
+
+def summarise(profile: Profile) -> Estimate:
+    """Turn the posterior into an estimate.
+
+    The number is the median within the most likely class of shapes (sharp kink, rate equation, whole spot),
+    because a mean between two classes is right for neither; the statistical interval is that class's own, the
+    total one is over all classes, and the systematic part is what it adds in quadrature.
+    """
+    chance, ln_t = profile.chance(), profile.grid.ln_t
+    by_class = np.stack([chance[profile.shapes.classes == c].sum(axis=0) for c in range(3)])
+    own = by_class[int(np.argmax(by_class.sum(axis=1)))]
+    shape_class = int(np.argmax(by_class.sum(axis=1)))
+    low, middle, high = quantiles(ln_t, own, [0.025, 0.5, 0.975])
+    wide_low, wide_high = quantiles(ln_t, chance.sum(axis=0), [0.025, 0.975])
+    down = np.hypot(max(middle - low, middle - wide_low), SYSTEMATIC_FLOOR)
+    up = np.hypot(max(high - middle, wide_high - middle), SYSTEMATIC_FLOOR)
+    added = max(down**2 - (middle - low) ** 2, up**2 - (high - middle) ** 2, SYSTEMATIC_FLOOR**2)
+    members = np.where(profile.shapes.classes == shape_class, chance.sum(axis=1), -1.0)
+    total = (float(middle - down), float(middle + up))
+    return Estimate(
+        float(middle), total, (float(low), float(high)), float(np.sqrt(added)), int(np.argmax(members)),
+        *_touches(total, profile.span),
+    )  # fmt: skip
+
+
+def curve_model(profile: Profile, estimate: Estimate, draws: int = 120) -> CurveModel:
+    """Draw curves from the posterior; row 0 is the reported shape at the reported threshold."""
+    data, grid = profile.data, profile.grid
+    chance = profile.chance().reshape(-1)
+    # Systematic resampling: the same draws for the same data, without a random generator.
+    picks = np.searchsorted(np.cumsum(chance), (np.arange(draws) + 0.5) / draws)
+    k, g = np.unravel_index(np.minimum(picks, chance.size - 1), grid.solved.rss.shape)
+    own = int(np.argmin(np.abs(grid.ln_t - estimate.ln_t)))
+    k, g = np.concatenate([[estimate.shape], k]), np.concatenate([[own], g])
+    s = grid.solved
+    best = np.stack([s.b[k, g], s.a[k, g], s.s[k, g]], axis=1)
+    columns = np.stack([np.ones((k.size, data.n)), grid.lum[k, g], grid.gain[k, g]], axis=2)
+    normal = np.einsum("dnp,n,dnq->dpq", columns, profile.weight, columns)
+    spread = np.linalg.pinv(normal, hermitian=True) * profile.scale2
+    values, vectors = np.linalg.eigh(spread)
+    z = np.random.default_rng(20220401).standard_normal((k.size, 3))
+    z[0] = 0.0
+    shift = np.einsum("dpq,dq->dp", vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :], z)
+    ln_threshold = grid.ln_t[g] + np.log(data.fluence_scale)
+    return CurveModel(profile.shapes.photon_order, k, ln_threshold, (best + shift) * data.signal_scale)

@@ -1,0 +1,124 @@
+"""Make measured points fit to be fitted: skip what cannot be used and count it, normalise the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+# Stands for the logarithm of zero: every shape of the library is at its dark end there.
+LN_ZERO = -1e3
+
+
+@dataclass(frozen=True, slots=True)
+class SweepData:
+    """Usable points in order of acquisition, fluence and signal divided by their scales; arrays of shape
+    (n,).
+
+    :ivar index: position of each point in the input.
+    :ivar sigma: declared standard error of the signal, normalised, or None.
+    :ivar order: sorts the points by fluence.
+    """
+
+    ln_f: Array
+    y: Array
+    sigma: Array | None
+    index: NDArray[np.intp]
+    order: NDArray[np.intp]
+    fluence_scale: float
+    signal_scale: float
+    skipped: dict[str, int]
+    kept: dict[str, int]
+
+    @property
+    def n(self) -> int:
+        """Number of usable points."""
+        return int(self.y.size)
+
+    @property
+    def f(self) -> Array:
+        """Fluence over the largest fluence, shape (n,)."""
+        return np.asarray(np.exp(self.ln_f))
+
+    @property
+    def distinct(self) -> int:
+        """Number of distinct fluences: closer than 0.1 % is the same."""
+        f = np.sort(self.f)
+        return int(1 + (np.diff(f) > 1e-3 * f[1:]).sum()) if f.size else 0
+
+    def without(self, i: int) -> SweepData:
+        """Return the same sweep less its ``i``-th usable point."""
+        keep = np.arange(self.n) != i
+        sigma = None if self.sigma is None else self.sigma[keep]
+        ln_f = self.ln_f[keep]
+        return SweepData(
+            ln_f, self.y[keep], sigma, self.index[keep], np.argsort(ln_f, kind="stable"),
+            self.fluence_scale, self.signal_scale, self.skipped, self.kept,
+        )  # fmt: skip
+
+
+def prepare(fluence_uj_cm2: ArrayLike, signal: ArrayLike, signal_sigma: ArrayLike | None) -> SweepData:
+    """Check, clean and normalise a sweep.
+
+    :raises ValueError: an array is not one-dimensional or the shapes differ. Nothing in the data itself
+        raises.
+    """
+    f, y = _vector(fluence_uj_cm2, "fluence_uj_cm2"), _vector(signal, "signal")
+    if f.shape != y.shape:
+        raise ValueError(f"fluence_uj_cm2 has shape {f.shape}, signal has shape {y.shape}")
+    sigma = None if signal_sigma is None else _sigma(signal_sigma, f.size)
+    keep, skipped = _usable(f, y)
+    index = np.flatnonzero(keep)
+    f, y = f[keep], y[keep]
+    kept = {
+        k: v
+        for k, v in {"nonpositive_signal": int((y <= 0).sum()), "zero_fluence": int((f == 0).sum())}.items()
+        if v
+    }
+    if sigma is not None:
+        sigma, bad = _usable_sigma(sigma[keep])
+        if bad:
+            kept["bad_sigma"] = bad
+    top_f = float(f.max()) if f.size and f.max() > 0 else 1.0
+    top_y = float(np.abs(y).max()) if y.size and np.abs(y).max() > 0 else 1.0
+    with np.errstate(divide="ignore"):
+        ln_f = np.maximum(np.log(f / top_f), LN_ZERO)
+    order = np.argsort(ln_f, kind="stable")
+    sigma = None if sigma is None else sigma / top_y
+    return SweepData(ln_f, y / top_y, sigma, index, order, top_f, top_y, skipped, kept)
+
+
+def _vector(values: ArrayLike, name: str) -> Array:
+    out = np.array(values, dtype=float)
+    if out.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional, not of shape {out.shape}")
+    return out
+
+
+def _sigma(values: ArrayLike, n: int) -> Array:
+    sigma = np.array(values, dtype=float)
+    if sigma.ndim == 0:
+        return np.full(n, float(sigma))
+    if sigma.shape != (n,):
+        raise ValueError(f"signal_sigma has shape {sigma.shape}, signal has shape {(n,)}")
+    return sigma
+
+
+def _usable(f: Array, y: Array) -> tuple[NDArray[np.bool_], dict[str, int]]:
+    finite = np.isfinite(f) & np.isfinite(y)
+    # Numbers whose square overflows are as useless as infinity.
+    huge = finite & ((np.abs(y) > 1e150) | (np.abs(f) > 1e150))
+    negative = finite & ~huge & (f < 0)
+    counts = {"not_finite": int((~finite).sum() + huge.sum()), "negative_fluence": int(negative.sum())}
+    return finite & ~huge & ~negative, {k: v for k, v in counts.items() if v}
+
+
+def _usable_sigma(sigma: Array) -> tuple[Array | None, int]:
+    """Replace unusable standard errors by the median of the good ones; None if fewer than half are good."""
+    good = np.isfinite(sigma) & (sigma > 0)
+    if not sigma.size or good.mean() < 0.5:
+        return None, int((~good).sum())
+    return np.where(good, sigma, np.median(sigma[good])), int((~good).sum())
