@@ -1,8 +1,8 @@
 """Bands of wavelength, and the signal and the saturation inside them.
 
-A band's signal is the SUM OF COUNTS over its pixels, not counts times nanometres: its noise is that of the pixels, no
-interpolation enters, and for one spectrometer the two differ by the pitch only. Signals of different spectrometers
-are not comparable in either unit.
+A band's signal is the SUM OF COUNTS over its pixels, not counts times nanometres: its noise is that of the
+pixels, no interpolation enters, and for one spectrometer the two differ by the pitch only. Signals of
+different spectrometers are not comparable in either unit.
 """
 
 from dataclasses import dataclass
@@ -81,11 +81,13 @@ def lasing_band_signal(
 ) -> float:
     """Light in narrow peaks above the smooth luminescence, counts summed over the pixels of ``band``.
 
-    Zero on average where there is no peak, and of either sign. Wings that neighbouring peaks share count as smooth.
+    Zero on average where there is no peak, and of either sign. Wings that neighbouring peaks share count as
+    smooth.
 
     :param counts: dark-subtracted spectrum, shape ``(pixel,)``.
     :param whole: the emission in which the smooth luminescence is fitted; the whole spectrum by default.
-    :param noise: white noise of each pixel, counts, shape ``(pixel,)``; estimated from the spectrum by default.
+    :param noise: white noise of each pixel, counts, shape ``(pixel,)``; estimated from the spectrum by
+        default.
     """
     inside = slice(None) if whole is None else band_slice(wavelength_nm, whole)
     noise = spectrum_noise(counts) if noise is None else noise

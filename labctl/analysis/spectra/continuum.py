@@ -1,9 +1,10 @@
 """The smooth luminescence under narrow peaks: a stiff spline that looks away from what rises above it.
 
-The spectrum is averaged in bins of about 0.3 nm. A cubic P-spline (Eilers and Marx, Statist. Sci. 11, 89, 1996) with
-a penalty on third differences is fitted to the bins; bins above it are left out and it is fitted again. It starts from
-below (a morphological opening) and ends with a cut that is the same above and below, so that without peaks it has no
-bias. Once the bins are chosen the fit is linear in the counts, which PeakSignal uses.
+The spectrum is averaged in bins of about 0.3 nm. A cubic P-spline (Eilers and Marx, Statist. Sci. 11, 89,
+1996) with a penalty on third differences is fitted to the bins; bins above it are left out and it is fitted
+again. It starts from below (a morphological opening) and ends with a cut that is the same above and below, so
+that without peaks it has no bias. Once the bins are chosen the fit is linear in the counts, which PeakSignal
+uses.
 """
 
 from dataclasses import dataclass
@@ -98,8 +99,8 @@ def _choose_bins(
 ) -> tuple[Floats, Floats]:
     """Weights of the bins (next to nothing where a peak rises) and the normal matrix that goes with them.
 
-    Only products with the narrow ``basis`` are formed: larger ones would wake the BLAS threads, which costs more
-    than the whole reduction of a point.
+    Only products with the narrow ``basis`` are formed: larger ones would wake the BLAS threads, which costs
+    more than the whole reduction of a point.
     """
     start = ndimage.uniform_filter1d(
         ndimage.grey_opening(binned, opening, mode="nearest"), opening, mode="nearest"

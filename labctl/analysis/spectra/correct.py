@@ -1,7 +1,7 @@
 """From raw counts to counts that mean light: dark, nonlinearity, cosmic spikes, hot pixels, baseline.
 
-The order is fixed: the dark first, then the nonlinearity, because the detector's polynomial is a function of the
-counts above the dark.
+The order is fixed: the dark first, then the nonlinearity, because the detector's polynomial is a function of
+the counts above the dark.
 """
 
 from collections.abc import Sequence
@@ -44,8 +44,8 @@ def subtract_dark(counts: Floats, dark: Floats) -> Floats:
 def correct_nonlinearity(dark_subtracted: Floats, coefficients: Sequence[float]) -> Floats:
     """Divide by the detector's response polynomial, as Ocean Optics stores it.
 
-    corrected = counts / (c0 + c1 counts + c2 counts^2 + ...), counts above the dark; where the polynomial is not
-    positive (far outside its range) the value is nan rather than nonsense.
+    corrected = counts / (c0 + c1 counts + c2 counts^2 + ...), counts above the dark; where the polynomial is
+    not positive (far outside its range) the value is nan rather than nonsense.
 
     :param dark_subtracted: counts above the dark, any shape.
     :param coefficients: c0, c1, ...; an empty sequence means a linear detector.
@@ -68,12 +68,12 @@ def remove_spikes(
 ) -> tuple[Floats, tuple[SpikeRecord, ...]]:
     """Take cosmic spikes out of repeated exposures, and say what was taken.
 
-    A pixel is a spike when, against the median of the exposures, it stands out by ``threshold_sigma`` of its own
-    scatter over exposures AND is sharper than the instrument can draw a line: for light through a slit of FWHM f
-    pixels the mean of the neighbours at +-2 pixels is at least 2^-(4/f)^2 of the pixel between them (exactly so for a
-    Gaussian slit, wherever the line is centred). A lasing mode that fluctuates from exposure to exposure fails both
-    tests; a hot pixel, the same in all exposures, fails the first. With one or two exposures the neighbours alone
-    decide.
+    A pixel is a spike when, against the median of the exposures, it stands out by ``threshold_sigma`` of its
+    own scatter over exposures AND is sharper than the instrument can draw a line: for light through a slit of
+    FWHM f pixels the mean of the neighbours at +-2 pixels is at least 2^-(4/f)^2 of the pixel between them
+    (exactly so for a Gaussian slit, wherever the line is centred). A lasing mode that fluctuates from
+    exposure to exposure fails both tests; a hot pixel, the same in all exposures, fails the first. With one
+    or two exposures the neighbours alone decide.
 
     :param frames: dark-subtracted counts, shape ``(exposure, pixel)``; not written to.
     :param line_fwhm_pixels: the instrument's resolution in pixels, or less.

@@ -1,7 +1,8 @@
 """How noisy the pixels are, found from the spectra themselves.
 
-Fourth differences along the pixels remove everything that is as smooth as a slit image and leave white noise; with
-repeated exposures what is common to all of them goes as well, so lines sharp on a coarse instrument do not count.
+Fourth differences along the pixels remove everything that is as smooth as a slit image and leave white noise;
+with repeated exposures what is common to all of them goes as well, so lines sharp on a coarse instrument do
+not count.
 """
 
 from dataclasses import dataclass

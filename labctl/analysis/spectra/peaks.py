@@ -18,9 +18,9 @@ class Peak:
     """One narrow peak above the smooth luminescence.
 
     ``wavelength_nm`` is interpolated between pixels; ``height_counts`` is above the luminescence;
-    ``prominence_sigma`` is the rise above the higher of its two valleys over the noise; ``fwhm_nm`` is the raw width
-    at half of its prominence (resolution included, neighbours not taken apart); ``area_counts`` is height times width
-    in pixels, good for ordering only.
+    ``prominence_sigma`` is the rise above the higher of its two valleys over the noise; ``fwhm_nm`` is the
+    raw width at half of its prominence (resolution included, neighbours not taken apart); ``area_counts`` is
+    height times width in pixels, good for ordering only.
     """
 
     index: int
@@ -43,12 +43,13 @@ def find_peaks(
 ) -> tuple[Peak, ...]:
     """Find peaks narrower than the luminescence, in order of wavelength.
 
-    The spectrum is freed of single-pixel outliers and smoothed by about the slit; what is left of the noise sets the
-    least prominence. ``min_relative`` of the luminescence is asked for as well, because the pixels' unequal response
-    is no noise and does not average away.
+    The spectrum is freed of single-pixel outliers and smoothed by about the slit; what is left of the noise
+    sets the least prominence. ``min_relative`` of the luminescence is asked for as well, because the pixels'
+    unequal response is no noise and does not average away.
 
     :param wavelength_nm: rising, nm, shape ``(pixel,)``, cut to the band wanted; ``counts`` dark-subtracted.
-    :param resolution_nm: FWHM of the slit function; by default five pixels, at most 0.3 nm, at least two pixels.
+    :param resolution_nm: FWHM of the slit function; by default five pixels, at most 0.3 nm, at least two
+        pixels.
     :param noise: white noise of each pixel, counts; from the spectrum by default.
     :param continuum: the smooth luminescence, counts; fitted by default.
     """
@@ -132,8 +133,8 @@ def track_peaks(
 ) -> tuple[PeakTrack, ...]:
     """Follow peaks from one fluence to the next.
 
-    Points are taken in order of fluence. Pairs of a track's last position and a new peak are joined nearest first,
-    within ``tolerance_nm``; a track may miss ``max_gap`` points. Longest track first.
+    Points are taken in order of fluence. Pairs of a track's last position and a new peak are joined nearest
+    first, within ``tolerance_nm``; a track may miss ``max_gap`` points. Longest track first.
 
     :param peaks: what ``find_peaks`` gave at each fluence, same length as ``fluence_uj_cm2``.
     :raises ValueError: the lengths differ.
@@ -181,10 +182,10 @@ def _join(
 class SpacingStatistics:
     """How the distances between neighbouring peaks scatter.
 
-    ``cv`` is their sample standard deviation over their mean: about 0 for the comb of one cavity, 0.52 for levels that
-    repel each other, 1 for independent positions. ``comb_misfit`` is the rms distance of the peaks from the best
-    regular comb in units of its period (peaks may be missing): up to 0.29, where nothing is regular.
-    ``irregular`` is None when there are too few peaks (under 5) to tell.
+    ``cv`` is their sample standard deviation over their mean: about 0 for the comb of one cavity, 0.52 for
+    levels that repel each other, 1 for independent positions. ``comb_misfit`` is the rms distance of the
+    peaks from the best regular comb in units of its period (peaks may be missing): up to 0.29, where nothing
+    is regular. ``irregular`` is None when there are too few peaks (under 5) to tell.
     """
 
     count: int

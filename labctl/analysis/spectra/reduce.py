@@ -23,11 +23,11 @@ Bools = NDArray[np.bool_]
 class ReducedPoint:
     """What the exposures of one fluence say. Signals are dark-subtracted COUNTS PER PULSE, summed over a band.
 
-    ``spectrum`` is the mean over exposures, counts per pulse, shape ``(pixel,)``. A sigma is one standard error: the
-    scatter of the exposures over sqrt(n) (n - 1 degrees of freedom), and the share of the dark, and of the blank, which
-    is common to all exposures, in quadrature; nan with a single exposure. ``exposure_cv`` is the scatter of one
-    exposure's whole signal over its mean. Widths and the wavelength of the highest point are None without emission
-    above the noise.
+    ``spectrum`` is the mean over exposures, counts per pulse, shape ``(pixel,)``. A sigma is one standard
+    error: the scatter of the exposures over sqrt(n) (n - 1 degrees of freedom), and the share of the dark,
+    and of the blank, which is common to all exposures, in quadrature; nan with a single exposure.
+    ``exposure_cv`` is the scatter of one exposure's whole signal over its mean. Widths and the wavelength of
+    the highest point are None without emission above the noise.
     """
 
     spectrum: Floats = field(compare=False, repr=False)
@@ -64,16 +64,19 @@ def reduce_exposures(
     """Reduce the exposures of one fluence: dark, spikes, nonlinearity, per pulse, blank, bands, widths, peaks.
 
     :param wavelength_nm: rising, nm, shape ``(pixel,)``.
-    :param raw_frames: raw counts, shape ``(exposure, pixel)``, at least one; saturated ones left out by the caller.
+    :param raw_frames: raw counts, shape ``(exposure, pixel)``, at least one; saturated ones left out by the
+        caller.
     :param dark: raw dark counts of the same integration time: the mean, ``(pixel,)``, or all frames,
         ``(dark exposure, pixel)``, whose scatter then gives the dark's share of the error.
     :param pulses_per_exposure: laser pulses in an exposure (> 0), one number or one for each exposure.
     :param nonlinearity: the detector's polynomial, see ``correct.correct_nonlinearity``; none by default.
-    :param blank: spectrum without sample at the same fluence, counts per pulse: an earlier result, or its spectrum.
+    :param blank: spectrum without sample at the same fluence, counts per pulse: an earlier result, or its
+        spectrum.
     :param dark_exposures: exposures behind a mean dark; four times the signal's by default.
     :param bad_pixels: hot or dead pixels to interpolate over, shape ``(pixel,)``.
-    :param estimator: how signals of exposures are combined: the mean, or "median" or "trimmed" against heavy tails
-        (both lie below the mean where the distribution is skewed, so use one of them for all points or for none).
+    :param estimator: how signals of exposures are combined: the mean, or "median" or "trimmed" against heavy
+        tails (both lie below the mean where the distribution is skewed, so use one of them for all points or
+        for none).
     :param resolution_nm: FWHM of the slit; makes spike and peak finding a little sharper.
     :raises ValueError: shapes that do not fit, a pulse number that is not positive, a band without pixels.
     """

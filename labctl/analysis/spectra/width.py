@@ -1,8 +1,8 @@
 """Width of the whole emission, by named measures.
 
-Each measure first takes out single hot pixels (a median over a few pixels, narrower than the slit) and smooths no more
-than the noise asks for, so that a lasing peak keeps its width when there is light enough to see it. A spectrum without
-emission above its noise has no width: the answer is None.
+Each measure first takes out single hot pixels (a median over a few pixels, narrower than the slit) and
+smooths no more than the noise asks for, so that a lasing peak keeps its width when there is light enough to
+see it. A spectrum without emission above its noise has no width: the answer is None.
 """
 
 import math
@@ -80,8 +80,9 @@ def emission_width(
 def fwhm(wavelength_nm: Floats, counts: Floats, *, noise: Floats | None = None) -> float | None:
     """Full width at half maximum around the highest point, nm.
 
-    The width of the contiguous part above half of the maximum: it collapses to one peak's width once a lasing peak
-    stands twice above the luminescence. None without emission, or when a side never falls to half inside the range.
+    The width of the contiguous part above half of the maximum: it collapses to one peak's width once a lasing
+    peak stands twice above the luminescence. None without emission, or when a side never falls to half inside
+    the range.
     """
     measured = widths(wavelength_nm, counts, noise=noise)
     return measured[0]
@@ -136,8 +137,9 @@ def _top(smooth: _Smoothed) -> tuple[float, float]:
 def _crossing(smooth: _Smoothed, half: float, side: int) -> float | None:
     """Wavelength where the emission falls to ``half``, going out from its peak to one side.
 
-    The crossing is surely behind once the curve lies 2 sigma below half; between that point and the last one 2 sigma
-    above, a straight line through the points is solved for half. Noise at half height so neither starts nor biases it.
+    The crossing is surely behind once the curve lies 2 sigma below half; between that point and the last one
+    2 sigma above, a straight line through the points is solved for half. Noise at half height so neither
+    starts nor biases it.
     """
     values = smooth.counts[smooth.index :] if side > 0 else smooth.counts[smooth.index :: -1]
     places = smooth.wavelength_nm[smooth.index :] if side > 0 else smooth.wavelength_nm[smooth.index :: -1]
