@@ -1,0 +1,144 @@
+"""Ready-made scenes: the two samples of the source paper on an ideal, a typical and a nasty bench.
+
+Numbers of the samples: Xiong et al., Photonics Research 2022, doi 10.1364/PRJ.442659. The paper's thresholds are taken
+as the true local onset in peak fluence at normal incidence, which the paper does not say.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from simulators.scene.settings import (
+    Bleaching,
+    CameraSettings,
+    Collection,
+    LaserSettings,
+    Law,
+    Level,
+    MeterKind,
+    MeterSettings,
+    MountSettings,
+    OpticsSettings,
+    RoomSettings,
+    SampleSettings,
+    SceneSettings,
+    SpectrometerKind,
+)
+
+SAMPLES: dict[str, SampleSettings] = {
+    "oam": SampleSettings(
+        name="oam", threshold_uj_cm2=257.34, q=990.0, band_nm=(524.0, 11.5, 13.5), luminescence_counts=660.0
+    ),
+    "ola": SampleSettings(name="ola", threshold_uj_cm2=79.81, q=1312.0, band_nm=(520.0, 10.5, 14.5)),
+}
+
+SPECTROMETERS: dict[SpectrometerKind, CameraSettings] = {
+    "fine": CameraSettings(),
+    # A wider pixel collects more of every line: less light is let in, so that peaks reach the same counts.
+    "coarse": CameraSettings(
+        kind="coarse", coefficients=(200.0, 0.405, -2.3e-6, 0.0), resolution_nm=1.3, throughput=0.25
+    ),
+}
+
+BLEACH_PULSES: dict[Bleaching, float] = {"off": float("inf"), "mild": 3e6, "strong": 3e5}
+"""A sweep of 24 points with 10 exposures of 0.3 s spends about 1e5 pulses at threshold: 3 % and 28 %."""
+
+_LASER: dict[Level, dict[str, Any]] = {
+    "ideal": {},
+    "typical": {
+        "pulse_cv": 0.015, "drift_per_hour": 0.01, "slow_rel": 0.003, "pointing_um": 2.0, "missing": 1e-4,
+        "dropouts_per_hour": 1.0,
+    },
+    "nasty": {
+        "pulse_cv": 0.04, "drift_per_hour": 0.04, "slow_rel": 0.01, "slow_time_s": 60.0, "pointing_um": 6.0,
+        "missing": 5e-3, "dropouts_per_hour": 20.0,
+    },
+}  # fmt: skip
+_OPTICS: dict[Level, dict[str, Any]] = {
+    "ideal": {},
+    "typical": {"pickoff_rel": 0.001, "wedge_um": 1.0},
+    "nasty": {"pickoff_rel": 0.006, "wedge_um": 8.0, "pickoff_time_s": 300.0},
+}
+_MOUNT: dict[Level, dict[str, Any]] = {
+    "ideal": {},
+    "typical": {"repeatability_deg": 0.03, "backlash_deg": 0.02},
+    "nasty": {"repeatability_deg": 0.06, "backlash_deg": 0.1},
+}
+_CAMERA: dict[Level, dict[str, Any]] = {
+    "ideal": {},
+    "typical": {
+        "read_counts": 10.0, "dark_counts_s": 3.0, "offset_counts_per_c": 0.5, "temperature_wander_c": 0.2,
+        "warm_up_c": 0.5, "nonlinearity": 0.03, "pump_counts": 700.0, "harmonic_counts": 40.0,
+        "pedestal_counts": 0.6, "stray_rel": 0.002, "room_counts_s": 4.0, "spikes_per_s": 0.02, "hot_pixels": 3,
+    },
+    "nasty": {
+        "read_counts": 16.0, "dark_counts_s": 12.0, "offset_counts_per_c": 2.0, "temperature_wander_c": 0.6,
+        "warm_up_c": 2.0, "nonlinearity": 0.08, "nonlinearity_error": 0.05, "clock_ppm": 30.0, "slit": "skewed",
+        "pump_counts": 3000.0, "harmonic_counts": 300.0, "pedestal_counts": 8.0, "stray_rel": 0.01,
+        "room_counts_s": 20.0, "spikes_per_s": 0.3, "hot_pixels": 15,
+    },
+}  # fmt: skip
+_ROOM: dict[Level, dict[str, Any]] = {
+    "ideal": {},
+    "typical": {"step_rel": 0.05, "interval_s": 600.0},
+    "nasty": {"step_rel": 0.3, "interval_s": 90.0},
+}
+_SAMPLE: dict[Level, dict[str, Any]] = {
+    "ideal": {},
+    "typical": {
+        "saturation": 25.0, "lasing_cv": 0.1, "shift_nm": 0.06, "wander_nm": 0.01,
+    },
+    "nasty": {
+        "saturation": 8.0, "lasing_cv": 0.3, "weight_sigma": 0.8, "shift_nm": 0.15, "wander_nm": 0.04,
+        "line_shape": "voigt", "damage_uj_cm2": 900.0,
+    },
+}  # fmt: skip
+
+_NOISE_W: dict[MeterKind, float] = {"photodiode": 2e-9, "thermal": 2e-6, "pyro": 2e-7}
+"""Of one sample; 2 nW leave 0.2 % of 0.1 uW after 100 samples. Thermal heads of this class start at 10 uW."""
+
+
+def scene(
+    sample: str,
+    level: Level = "typical",
+    seed: int = 1,
+    *,
+    spectrometer: SpectrometerKind = "fine",
+    meter: MeterKind = "photodiode",
+    collection: Collection = "centre",
+    chaotic: bool = False,
+    bleaching: Bleaching = "off",
+    spot: int = 0,
+    law: Law = "impulsive",
+) -> SceneSettings:
+    """Return the settings of a whole scene.
+
+    :param sample: "oam" or "ola", in any case.
+    :param spot: number of the place on the film; 0 has the preset's threshold exactly.
+    :raises KeyError: there is no such sample, level or kind.
+    """
+    film = replace(SAMPLES[sample.lower()], collection=collection, chaotic=chaotic, spot=spot, law=law)
+    return SceneSettings(
+        seed=seed,
+        level=level,
+        laser=LaserSettings(**_LASER[level]),
+        optics=OpticsSettings(**_OPTICS[level]),
+        mount=MountSettings(**_MOUNT[level]),
+        meter=_meter(meter, level),
+        camera=replace(SPECTROMETERS[spectrometer], **_CAMERA[level]),
+        room=RoomSettings(**_ROOM[level]),
+        sample=replace(film, bleach_pulses=BLEACH_PULSES[bleaching], **_SAMPLE[level]),
+    )
+
+
+def _meter(kind: MeterKind, level: Level) -> MeterSettings:
+    """Scale every flaw of the head with its noise: a photodiode's are far smaller than a thermal head's."""
+    if level == "ideal":
+        return MeterSettings(kind=kind)
+    noise = _NOISE_W[kind]
+    worse = 1.0 if level == "typical" else 8.0
+    light = 0.1e-9 * worse
+    return MeterSettings(
+        kind=kind, noise_w=noise, noise_range_rel=2e-5, zero_offset_w=0.05 * noise * worse, room_light_w=light
+    )

@@ -1,0 +1,195 @@
+"""The spectrometer: light per pixel, then what a detector and its converter make of it."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.model.records import FloatArray
+from simulators.scene.chance import Steps, Stream, Wander, generator
+from simulators.scene.laser import Laser
+from simulators.scene.sample import Emission, Sample
+from simulators.scene.settings import CameraSettings
+from simulators.scene.slits import LN2, Profile
+
+PUMP_FWHM_NM = 27.0
+HARMONIC_FWHM_NM = 8.0
+"""A 35 fs pulse at 800 nm is 27 nm wide; of its second harmonic the film's phase mismatch leaves less."""
+
+
+class Camera:
+    """A spectrometer whose exposures are not locked to the laser."""
+
+    max_counts = 65535
+    integration_min_us = 6
+    integration_max_us = 10_000_000
+
+    def __init__(
+        self,
+        settings: CameraSettings,
+        seed: int,
+        laser: Laser,
+        sample: Sample,
+        room: Steps,
+        lock: threading.RLock,
+    ) -> None:
+        self.settings, self._seed, self._lock = settings, seed, lock
+        self._laser, self._sample, self._room = laser, sample, room
+        self.pixels = settings.pixels
+        self.wavelength_coefficients = settings.coefficients
+        self.serial = "FLMX0" + f"{2100 + seed % 7000:04d}"
+        droop = settings.nonlinearity / self.max_counts**2
+        self.nonlinearity = (1.0, 0.0, -droop * (1.0 + settings.nonlinearity_error), 0.0, 0.0, 0.0, 0.0, 0.0)
+        self._measured, self._linear = _droop_table(droop)
+        pixel = np.arange(settings.pixels, dtype=float)
+        self.wavelength_nm: FloatArray = np.polynomial.polynomial.polyval(pixel, settings.coefficients)
+        self._per_pixel_nm = np.gradient(self.wavelength_nm)
+        self._temperature = Wander(settings.temperature_wander_c, 900.0, generator(seed, Stream.TEMPERATURE))
+        self._shapes()
+        self._pattern(generator(seed, Stream.CAMERA_PATTERN))
+
+    def temperature_c(self, at_s: float) -> float:
+        """Return the detector's temperature, degrees Celsius: warming up, then wandering."""
+        s = self.settings
+        return (
+            s.temperature_c
+            - s.warm_up_c * float(np.exp(-max(at_s, 0.0) / 1200.0))
+            + self._temperature.at(at_s)
+        )
+
+    def expose(self, start_s: float, integration_s: float) -> NDArray[np.uint16]:
+        """Return the raw counts of one exposure, shape ``(pixel,)``.
+
+        :param start_s: when the exposure was set going, scene time. The detector's own cycle makes it begin up to
+            one pulse period later: it knows nothing of the laser. Asking twice gives the same counts twice.
+        """
+        with self._lock:
+            rng = generator(self._seed, Stream.CAMERA, round(start_s * 1e6))
+            rate = self._laser.settings.repetition_rate_hz
+            begin = start_s + float(rng.random()) / rate
+            true_s = integration_s * (1.0 + 1e-6 * self.settings.clock_ppm)
+            pulses = self._laser.between(begin, true_s * rate)
+            light = self._light(self._sample.emit(pulses)) if pulses.times_s.size else np.zeros(self.pixels)
+            return self._detect(light, begin, true_s, rng)
+
+    def _light(self, emission: Emission) -> FloatArray:
+        """Spread the light over the pixels; counts."""
+        s = self.settings
+        light = emission.luminescence * self._band
+        if emission.lines.ndim == 1:
+            self._add_lines(light, emission)
+        else:
+            self._add_cloud(light, emission)
+        pump, squared = emission.pump_uj_cm2 / 100.0, emission.pump_squared / 100.0**2
+        if s.pump_counts:
+            light += (
+                s.pump_counts * pump * self._pump_line + s.harmonic_counts * squared * self._harmonic_line
+            )
+        stray = s.stray_rel * (emission.luminescence + float(emission.lines.sum())) + s.pedestal_counts * pump
+        light += stray * self._stray
+        light *= s.throughput
+        return light
+
+    def _add_lines(self, light: FloatArray, emission: Emission) -> None:
+        """Add each mode where it is, in a window of pixels round it."""
+        for centre, counts, profile in zip(emission.lines_nm, emission.lines, self._profiles, strict=False):
+            reach = profile.reach_nm
+            low, high = np.searchsorted(self.wavelength_nm, (centre - reach, centre + reach))
+            part = profile.at(self.wavelength_nm[low:high] - centre)
+            light[low:high] += counts * part * self._per_pixel_nm[low:high]
+
+    def _add_cloud(self, light: FloatArray, emission: Emission) -> None:
+        """Add lines that are elsewhere at every shot: deposit them on a fine axis, then blur once."""
+        low, step = self.wavelength_nm[0] - 20.0, self._cloud_step_nm
+        place = (emission.lines_nm.ravel() - low) / step
+        cell = np.floor(place).astype(int)
+        part, counts = place - cell, emission.lines.ravel()
+        size = self._cloud_size
+        inside = (cell >= 0) & (cell < size - 1)
+        axis = np.bincount(cell[inside], (counts * (1 - part))[inside], size)
+        axis += np.bincount(cell[inside] + 1, (counts * part)[inside], size)
+        blurred = np.fft.irfft(np.fft.rfft(axis, 2 * size) * self._cloud_kernel, 2 * size)[:size]
+        density = np.interp(self.wavelength_nm, low + step * np.arange(size), blurred)
+        light += np.maximum(density, 0.0) * self._per_pixel_nm
+
+    def _detect(
+        self, light: FloatArray, begin_s: float, span_s: float, rng: np.random.Generator
+    ) -> NDArray[np.uint16]:
+        s = self.settings
+        temperature = self.temperature_c(begin_s + 0.5 * span_s)
+        # Dark current doubles every 7 degrees, the usual figure for silicon.
+        current = self._dark * (s.dark_counts_s * 2.0 ** ((temperature - 25.0) / 7.0))
+        light += (current + self._hot) * span_s
+        if s.room_counts_s:
+            light += s.room_counts_s * span_s * self._room.mean(begin_s, begin_s + span_s) * self._room_shape
+        if s.spikes_per_s:
+            self._add_spikes(light, span_s, rng)
+        noise = np.sqrt(s.read_counts**2 + light * (1.0 / s.electrons_per_count))
+        noise *= rng.standard_normal(self.pixels)
+        light += noise
+        if s.nonlinearity:
+            light = np.interp(light, self._linear, self._measured)
+        light += self._offset + s.offset_counts_per_c * (temperature - 25.0)
+        return np.clip(np.rint(light, out=light), 0, self.max_counts, out=light).astype(np.uint16)
+
+    def _add_spikes(self, light: FloatArray, span_s: float, rng: np.random.Generator) -> None:
+        for _ in range(int(rng.poisson(self.settings.spikes_per_s * span_s))):
+            pixel, counts = int(rng.integers(self.pixels - 1)), 300.0 + float(rng.exponential(3000.0))
+            split = float(rng.choice((1.0, 1.0, 0.6)))
+            light[pixel] += split * counts
+            light[pixel + 1] += (1.0 - split) * counts
+
+    def _shapes(self) -> None:
+        """Prepare what every exposure adds: the band, scattered pump, stray and room light, and line profiles."""
+        s, sample = self.settings, self._sample.settings
+        wavelength, width = self.wavelength_nm, self._per_pixel_nm
+        peak, left, right = sample.band_nm
+        half = np.where(wavelength < peak, left, right)
+        self._band = np.exp(-LN2 * ((wavelength - peak) / half) ** 2) * width
+        self._band /= 0.5 * (left + right) * np.sqrt(np.pi / LN2)
+        pump = self._laser.settings.wavelength_nm
+        self._pump_line = _gauss(wavelength - pump, PUMP_FWHM_NM) * width
+        self._harmonic_line = _gauss(wavelength - 0.5 * pump, HARMONIC_FWHM_NM) * width
+        tilt = np.linspace(0.8, 1.2, s.pixels)
+        self._stray = tilt / tilt.sum()
+        lamp = _gauss(wavelength - 546.1, max(s.resolution_nm, 0.3)) + _gauss(wavelength - 611.6, 2.0)
+        self._room_shape = 0.6 + 0.8 * np.exp(-(((wavelength - 560.0) / 90.0) ** 2)) + lamp
+        fwhm = self._sample.modes.set.fwhm_nm
+        pixel_nm = float(width.mean())
+        self._profiles = [
+            Profile(float(f), sample.line_shape, s.resolution_nm, s.slit, pixel_nm) for f in fwhm
+        ]
+        if sample.chaotic:
+            self._prepare_cloud(self._profiles[0], pixel_nm)
+
+    def _prepare_cloud(self, profile: Profile, pixel_nm: float) -> None:
+        step = self._cloud_step_nm = 0.5 * pixel_nm
+        span = self.wavelength_nm[-1] - self.wavelength_nm[0] + 40.0
+        size = self._cloud_size = int(span / step) + 1
+        centre = np.arange(2 * size, dtype=float)
+        centre[size:] -= 2 * size
+        self._cloud_kernel = np.fft.rfft(profile.at(centre * step))
+
+    def _pattern(self, rng: np.random.Generator) -> None:
+        """Draw what distinguishes pixels: offset, dark current, hot ones."""
+        s = self.settings
+        self._offset = s.offset_counts + 4.0 * rng.standard_normal(s.pixels)
+        self._dark = np.maximum(1.0 + 0.2 * rng.standard_normal(s.pixels), 0.1)
+        self._hot = np.zeros(s.pixels)
+        places = rng.choice(s.pixels, s.hot_pixels, replace=False)
+        self._hot[places] = np.exp(rng.uniform(np.log(100.0), np.log(4000.0), s.hot_pixels))
+
+
+def _gauss(offset_nm: FloatArray, fwhm_nm: float) -> FloatArray:
+    x = 2.0 * offset_nm / fwhm_nm
+    density: FloatArray = np.exp(-LN2 * x * x) * (2.0 / fwhm_nm * np.sqrt(LN2 / np.pi))
+    return density
+
+
+def _droop_table(droop: float) -> tuple[FloatArray, FloatArray]:
+    """Return measured counts and the linear ones they stand for: linear = measured / (1 - droop measured^2)."""
+    measured = np.linspace(-1000.0, 90_000.0, 2001)
+    linear = measured / (1.0 - droop * measured**2)
+    return measured, linear

@@ -1,0 +1,150 @@
+"""The power meter's head behind the pick-off."""
+
+from __future__ import annotations
+
+import math
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from labctl.model.records import FloatArray
+from simulators.scene.chance import Steps, Stream, generator
+from simulators.scene.optics import Beam
+from simulators.scene.settings import MeterKind, MeterSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What is fixed by the kind of head; ``time_constant_s`` is that of its answer to a step."""
+
+    name: str
+    wavelength_limits_nm: tuple[float, float]
+    time_constant_s: float
+
+
+MODELS: dict[MeterKind, Model] = {
+    "photodiode": Model("S130C", (400.0, 1100.0), 0.015),
+    "thermal": Model("S401C", (190.0, 20000.0), 1.1),
+    "pyro": Model("ES111C", (185.0, 25000.0), 0.0005),
+}
+
+SILICON_NM = (400.0, 500.0, 600.0, 700.0, 800.0, 900.0, 950.0, 1000.0, 1050.0, 1100.0)
+SILICON_A_W = (0.11, 0.24, 0.35, 0.44, 0.53, 0.59, 0.60, 0.55, 0.35, 0.16)
+"""A generic silicon photodiode: nearly proportional to the wavelength up to 900 nm, then falling at the band edge."""
+
+
+def responsivity(kind: MeterKind, wavelength_nm: float) -> float:
+    """Return the head's responsivity; black absorbers of the thermal kinds are flat to a per cent."""
+    if kind == "photodiode":
+        return float(np.interp(wavelength_nm, SILICON_NM, SILICON_A_W))
+    return 1.0 - 0.00001 * (wavelength_nm - 800.0)
+
+
+class Head:
+    """Answers what the electronics would show; ranges and averaging are the electronics' own business."""
+
+    def __init__(
+        self, settings: MeterSettings, seed: int, beam: Beam, room: Steps, lock: threading.RLock
+    ) -> None:
+        self.settings, self._seed, self._lock = settings, seed, lock
+        self._beam, self._room = beam, room
+        self.kind: MeterKind = settings.kind
+        model = MODELS[settings.kind]
+        self.name, self.wavelength_limits_nm = model.name, model.wavelength_limits_nm
+        self.time_constant_s = model.time_constant_s
+        self.range_gap_s = settings.range_gap_s
+        self.serial = f"{17_050_000 + seed % 10_000:08d}"
+        self._range_w, self._gap_end_s = 0.0, -math.inf
+
+    def power_w(
+        self,
+        stop_s: float,
+        samples: int,
+        sample_period_s: float,
+        wavelength_set_nm: float,
+        zero_offset_w: float,
+        range_w: float,
+    ) -> float:
+        """Return the mean of ``samples`` samples that end at ``stop_s``.
+
+        No data come for ``range_gap_s`` after a change of range; a reading begun in this gap holds fewer samples.
+
+        :param zero_offset_w: what zeroing found; it is subtracted. The result may exceed ``range_w``.
+        """
+        with self._lock:
+            s = self.settings
+            start = stop_s - samples * sample_period_s
+            if range_w != self._range_w:
+                self._range_w, self._gap_end_s = range_w, start + s.range_gap_s
+            kept_start = min(max(start, self._gap_end_s), stop_s - sample_period_s)
+            kept = max(round((stop_s - kept_start) / sample_period_s), 1)
+            light = self._smoothed_w(kept_start, stop_s) + s.room_light_w * self._room.mean(
+                kept_start, stop_s
+            )
+            noise = math.hypot(s.noise_w, s.noise_range_rel * range_w) / math.sqrt(kept)
+            rng = generator(self._seed, Stream.METER, round(stop_s * 1e6))
+            shown = (
+                light * self._scale(wavelength_set_nm)
+                + s.zero_offset_w
+                + noise * float(rng.standard_normal())
+            )
+            return shown - zero_offset_w
+
+    def pulse_energy_j(self, stop_s: float, wavelength_set_nm: float = 800.0) -> float | None:
+        """Return the energy of the last pulse before ``stop_s`` as a pyroelectric head shows it; None without one.
+
+        A pulse that does not rise above the noise does not trigger it.
+        """
+        with self._lock:
+            rate = self._beam.laser.settings.repetition_rate_hz
+            pulses = self._beam.laser.between(stop_s - 1.0 / rate, 1)
+            energy = float(self._beam.at_meter(pulses)[0]) * self._scale(wavelength_set_nm)
+            noise_j = self.settings.noise_w / rate
+            if energy <= 3.0 * noise_j:
+                return None
+            rng = generator(self._seed, Stream.METER, round(stop_s * 1e6))
+            return energy + noise_j * float(rng.standard_normal())
+
+    def repetition_hz(self, stop_s: float) -> float:
+        """Return the pulses seen in the second before ``stop_s``."""
+        with self._lock:
+            rate = self._beam.laser.settings.repetition_rate_hz
+            energy = self._beam.at_meter(self._beam.laser.between(stop_s - 1.0, rate))
+            return float(np.count_nonzero(energy * rate > 3.0 * self.settings.noise_w))
+
+    def _scale(self, wavelength_set_nm: float) -> float:
+        """Return shown over true power: the head is told a wavelength and believes it."""
+        true_nm = self._beam.laser.settings.wavelength_nm
+        told = responsivity(self.kind, true_nm) / responsivity(self.kind, wavelength_set_nm)
+        return told * (1.0 + self.settings.scale_error)
+
+    def _smoothed_w(self, start_s: float, stop_s: float) -> float:
+        """Return the mean over the reading of a head that follows with its time constant.
+
+        Recent pulses count one by one; the tail that a slow head still feels comes from mean powers.
+        """
+        tau = self.time_constant_s
+        rate = self._beam.laser.settings.repetition_rate_hz
+        recent_s = start_s - min(4.0 * tau, 0.25)
+        pulses = self._beam.laser.between(recent_s, (stop_s - recent_s) * rate)
+        energy, times = self._beam.at_meter(pulses), pulses.times_s
+        span = stop_s - start_s
+        felt = _answer(stop_s - times, tau) - _answer(start_s - times, tau)
+        total = float(np.dot(energy, felt))
+        past = self._beam.mean_power(recent_s - 16.0 * tau, recent_s, "pick-off")
+        ramp = _ramp(stop_s - past.edges_s, tau) - _ramp(start_s - past.edges_s, tau)
+        return (total + float(np.dot(past.power_w, ramp[:-1] - ramp[1:]))) / span
+
+
+def _answer(delay_s: FloatArray, tau_s: float) -> FloatArray:
+    """Return the part of a pulse's energy that has been shown after a delay."""
+    answer: FloatArray = -np.expm1(-np.maximum(delay_s, 0.0) / tau_s)
+    return answer
+
+
+def _ramp(delay_s: FloatArray, tau_s: float) -> FloatArray:
+    """Return the integral of the answer over the delay, s."""
+    later = np.maximum(delay_s, 0.0)
+    ramp: FloatArray = later + tau_s * np.expm1(-later / tau_s)
+    return ramp
