@@ -1,0 +1,128 @@
+"""Read HDF5 files of unknown origin: follow no link out of the file, load nothing larger than the file.
+
+Only hard links, plain numbers and texts, unfiltered local storage. Nothing stored can be executed, and
+compressed data is refused, so what is loaded is bounded by the size of the file itself.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.model.errors import DataError
+
+_LONGEST_TEXT = 16 << 20
+_LARGEST_LOAD = 4 << 30
+_DEEPEST_JSON = 40
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[GuardedFile]:
+    """Open ``path`` for reading, without a lock, and tell whatever goes wrong as :class:`DataError`."""
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise DataError(f"{path} is not a file")
+        if size == 0:
+            raise DataError(f"{path} is empty: the run never began")
+        with path.open("rb") as raw:
+            if raw.read(8) != b"\x89HDF\r\n\x1a\n":
+                raise DataError(f"{path} is not an HDF5 file", "give a run's .h5, or a CSV to labctl fit")
+        with h5py.File(path, "r", locking=False, rdcc_nbytes=0) as file:
+            yield GuardedFile(file, path, size)
+    except DataError:
+        raise
+    except FileNotFoundError as exc:
+        raise DataError(f"{path}: no such file") from exc
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as exc:
+        first = (str(exc).splitlines() or [repr(exc)])[0]
+        raise DataError(f"{path} is damaged or cut short: {first}", "look for a copy of the run") from exc
+
+
+class GuardedFile:
+    """A run file whose every access is checked; see the module."""
+
+    def __init__(self, file: h5py.File, path: Path, size: int) -> None:
+        self._file, self.path, self._size = file, path, size
+
+    def has(self, name: str) -> bool:
+        """Return whether ``name`` is there, as plain nested groups."""
+        return self._walk(name) is not None
+
+    def dataset(self, name: str) -> h5py.Dataset:
+        """Return the dataset ``name``, checked but not read.
+
+        :raises DataError: missing, or stored in a way a run file never is.
+        """
+        found = self._walk(name)
+        if not isinstance(found, h5py.Dataset):
+            raise self.refusal(f"it has no {name}")
+        layout = found.id.get_create_plist()
+        if found.external is not None or found.is_virtual or layout.get_nfilters():
+            raise self.refusal(f"{name} is stored outside the file or compressed")
+        if found.shape is None or (found.dtype.hasobject and found.shape != ()):
+            raise self.refusal(f"{name} is of a type that no run has")
+        if math.prod(found.shape) * found.dtype.itemsize > min(self._size, _LARGEST_LOAD):
+            raise self.refusal(f"{name} claims to be larger than the file")
+        return found
+
+    def array(self, name: str, dtype: np.dtype[np.generic], row_shape: tuple[int, ...]) -> NDArray[Any]:
+        """Read all of ``name``, of exactly this type and shape ``(n, *row_shape)``."""
+        return np.asarray(self.growing(name, dtype, row_shape)[()])
+
+    def growing(self, name: str, dtype: np.dtype[np.generic], row_shape: tuple[int, ...]) -> h5py.Dataset:
+        """Return ``name`` for reading by rows; it has exactly this type and shape ``(n, *row_shape)``."""
+        found = self.dataset(name)
+        if found.ndim != 1 + len(row_shape) or tuple(found.shape[1:]) != row_shape or found.dtype != dtype:
+            raise self.refusal(f"{name} has an unexpected shape or type ({found.shape}, {found.dtype})")
+        return found
+
+    def text(self, name: str) -> str:
+        """Read one text."""
+        found = self.dataset(name)
+        info = h5py.check_string_dtype(found.dtype)
+        if info is None or found.shape != ():
+            raise self.refusal(f"{name} is not a text")
+        value = found[()]
+        if len(value) > min(self._size, _LONGEST_TEXT):
+            raise self.refusal(f"{name} is longer than the file")
+        return bytes(value).decode("utf-8", "replace").rstrip("\0")
+
+    def mapping(self, name: str) -> dict[str, object]:
+        """Read one text as a JSON object."""
+        try:
+            value = json.loads(self.text(name))
+        except (ValueError, RecursionError) as exc:
+            raise self.refusal(f"{name} is not the JSON it should be") from exc
+        if not isinstance(value, dict) or _too_deep(value, _DEEPEST_JSON):
+            raise self.refusal(f"{name} is not the JSON object it should be")
+        return value
+
+    def refusal(self, why: str) -> DataError:
+        """Return the error that says why this is no run file of ours."""
+        return DataError(f"{self.path} is not a sound labctl run: {why}")
+
+    def _walk(self, name: str) -> h5py.Group | h5py.Dataset | None:
+        node: h5py.Group | h5py.Dataset = self._file
+        for part in name.split("/"):
+            if not isinstance(node, h5py.Group) or part not in node:
+                return None
+            if not isinstance(node.get(part, getlink=True), h5py.HardLink):
+                raise self.refusal(f"{name} is a link to elsewhere")
+            node = node[part]
+        return node
+
+
+def _too_deep(value: object, left: int) -> bool:
+    if left == 0:
+        return True
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_too_deep(item, left - 1) for item in inner)

@@ -1,0 +1,193 @@
+"""Build the NeXus tree of an empty run: everything known before the first point."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import h5py
+import numpy as np
+
+from labctl.data import layout
+from labctl.data.holder import Holder
+from labctl.data.store import create_growing
+from labctl.model.records import RunStart
+
+_FLOAT = np.dtype("<f8")
+_POINTS, _EXPOSURES = 512, 10  # where a plan does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """How big a run is planned to be; only the size of chunks and the disk check depend on it."""
+
+    points: int
+    exposures: int
+
+
+def expected_size(plan: Mapping[str, object]) -> Expected:
+    """Read the planned size from a plan's ``points`` (or ``fluences``) and ``average``, if it has them."""
+    listed = plan.get("fluences")
+    points = len(listed) if isinstance(listed, (list, tuple)) and listed else plan.get("points")
+    exposures = plan.get("average")
+    both_ways = 2 if plan.get("direction") in ("up-down", "up_down") else 1
+    return Expected(
+        both_ways * points if isinstance(points, int) and points > 0 else _POINTS,
+        exposures if isinstance(exposures, int) and exposures > 0 else _EXPOSURES,
+    )
+
+
+def as_json(value: object) -> str:
+    """Return JSON of plain values; paths, tuples and numpy scalars become text, lists and numbers."""
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset, np.ndarray)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return _plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+
+
+def build(file: h5py.File, start: RunStart, holder: Holder, expected: Expected) -> None:
+    """Write the whole skeleton of a run into the empty ``file``."""
+    file.attrs.update(NX_class="NXroot", default=layout.ENTRY, creator="labctl", file_time=start.started_utc)
+    entry = _group(file, layout.ENTRY, "NXentry", default="curve")
+    title = f"{start.sample or 'sample'}: fluence sweep {start.run_id}"
+    facts = {
+        "title": title,
+        "schema": layout.SCHEMA,
+        "procedure": start.procedure,
+        "experiment_identifier": start.run_id,
+        "start_time": start.started_utc,
+        "program_name": "labctl",
+        "notes": start.note,
+    }
+    _texts(entry, facts)
+    for name, width in layout.STATUS_BYTES.items():
+        _fixed_text(entry, name, width, "running" if name == "status" else "")
+    _texts(_group(entry, "user", "NXuser"), {"name": start.operator})
+    _texts(_group(entry, "sample", "NXsample"), {"name": start.sample, "description": f"spot {start.spot}"})
+    entry["sample"].attrs["spot"] = start.spot
+    process = _group(entry, "analysis", "NXprocess")
+    _texts(process, {"program": "labctl", "version": str(start.versions.get("labctl", ""))})
+    _instruments(entry, start)
+    _detector(file, start, expected)
+    _plots(file, start, expected)
+    _record(file, start, holder, expected)
+
+
+def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:
+    group = parent.create_group(name)
+    group.attrs["NX_class"] = nx_class
+    group.attrs.update(attributes)
+    return group
+
+
+def _texts(group: h5py.Group, texts: Mapping[str, str]) -> None:
+    for name, text in texts.items():
+        group.create_dataset(name, data=text.replace("\0", ""), dtype=h5py.string_dtype())
+
+
+def _fixed_text(group: h5py.Group, name: str, width: int, text: str) -> None:
+    """Create a text that can be overwritten in place: its bytes are allocated now, at a place of its own."""
+    create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    create.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    space = h5py.h5s.create(h5py.h5s.SCALAR)
+    kind = h5py.h5t.py_create(h5py.string_dtype("utf-8", width), logical=True)
+    dataset = h5py.Dataset(h5py.h5d.create(group.id, name.encode(), kind, space, create))
+    dataset[()] = np.bytes_(text.encode())
+
+
+def _instruments(entry: h5py.Group, start: RunStart) -> None:
+    instrument = _group(entry, "instrument", "NXinstrument")
+    for role, (name, nx_class) in layout.INSTRUMENT_CLASSES.items():
+        group = _group(instrument, name, nx_class, role=role)
+        who = start.identities.get(role)
+        if who:
+            _texts(group, {"vendor": who.vendor, "model": who.model})
+            _texts(group, {"serial_number": who.serial, "firmware": who.firmware})
+    for role in sorted(set(start.identities) - set(layout.INSTRUMENT_CLASSES)):
+        _texts(_group(instrument, _link_name(role), "NXcollection"), {"model": str(start.identities[role])})
+    _laser(instrument["laser"], start.config.get("pump"))
+    _texts(instrument["attenuator"], {"type": "half-wave plate before a polariser"})
+
+
+def _laser(source: h5py.Group, pump: object) -> None:
+    """Copy what the configuration says of the pump; what it does not say is left out."""
+    _texts(source, {"type": "Optical Laser", "probe": "visible light"})
+    if not isinstance(pump, Mapping):
+        return
+    known = (("wavelength_nm", "wavelength", "nm"), ("repetition_rate_hz", "frequency", "Hz"))
+    for key, name, unit in (*known, ("pulse_width_fs", "pulse_width", "fs")):
+        if isinstance(pump.get(key), (int, float)):
+            source.create_dataset(name, data=float(pump[key])).attrs["units"] = unit
+
+
+def _detector(file: h5py.File, start: RunStart, expected: Expected) -> None:
+    pixels = (start.wavelength_nm.size,)
+    detector = file[layout.DETECTOR]
+    name, dtype = layout.FRAME_KINDS[0]
+    raw = create_growing(detector, name, dtype, pixels, expected.points * expected.exposures)
+    raw.attrs.update(units="counts", long_name="Raw counts, every exposure of every point")
+    darks = _group(detector, "darks", "NXcollection")
+    for field, what in (("counts", "Mean dark or blank"), ("spread", "Standard deviation of one frame")):
+        made = create_growing(darks, field, _FLOAT, pixels, max(16, expected.points // 4))
+        made.attrs.update(units="counts", long_name=f"{what} (counts)")
+    create_growing(darks, "table", layout.DARK_DTYPE, (), max(16, expected.points // 4))
+
+
+def _plots(file: h5py.File, start: RunStart, expected: Expected) -> None:
+    """The L-L curve, which viewers show at once, and the spectra."""
+    entry = file[layout.ENTRY]
+    title = f"Light-light curve of {start.sample or 'the sample'}"
+    curve = _group(entry, "curve", "NXdata", signal="signal", axes=["fluence"], fluence_indices=0)
+    _texts(curve, {"title": title})
+    convention = f"{start.convention} fluence"
+    for name, unit, label in (
+        ("fluence", "uJ/cm^2", f"Pump {convention} on the sample (uJ/cm^2)"),
+        ("fluence_errors", "uJ/cm^2", f"Standard error of the {convention}, point to point (uJ/cm^2)"),
+        ("signal", "counts/pulse", "Emission, dark-subtracted (counts per pulse)"),
+        ("signal_errors", "counts/pulse", "Standard error of the emission (counts per pulse)"),
+    ):
+        made = create_growing(curve, name, _FLOAT, (), expected.points)
+        made.attrs.update(units=unit, long_name=label)
+        if name.startswith("fluence"):
+            made.attrs["convention"] = start.convention
+    spectra = _group(entry, "spectra", "NXdata", signal="spectrum", axes=["fluence", "wavelength"])
+    spectra.attrs.update(fluence_indices=0, wavelength_indices=1)
+    _texts(spectra, {"title": f"Emission spectra of {start.sample or 'the sample'}"})
+    spectra["fluence"] = curve["fluence"]
+    wavelength = spectra.create_dataset("wavelength", data=np.asarray(start.wavelength_nm, _FLOAT))
+    wavelength.attrs.update(units="nm", long_name="Wavelength (nm)")
+    file[layout.DETECTOR]["wavelength"] = wavelength
+    made = create_growing(spectra, "spectrum", _FLOAT, wavelength.shape, expected.points)
+    made.attrs.update(units="counts/pulse", long_name="Emission (counts per pulse and pixel)")
+
+
+def _record(file: h5py.File, start: RunStart, holder: Holder, expected: Expected) -> None:
+    """What labctl itself reads back. The points' rows come last: written last, they make a point exist."""
+    record = _group(file[layout.ENTRY], "record", "NXcollection")
+    run = {"run_id": start.run_id, "sample": start.sample, "operator": start.operator, "spot": start.spot}
+    run |= {"note": start.note, "convention": start.convention}
+    identities = {
+        role: {"vendor": w.vendor, "model": w.model, "serial": w.serial, "firmware": w.firmware}
+        for role, w in start.identities.items()
+    }
+    _texts(record, {"run": as_json(run), "config": as_json(start.config), "plan": as_json(start.plan)})
+    _texts(record, {"identities": as_json(identities), "versions": as_json(start.versions)})
+    _texts(record, {"writer": as_json(holder.to_mapping())})
+    create_growing(record, "events", layout.EVENT_DTYPE, (), 256)
+    create_growing(record, "spikes", layout.SPIKE_DTYPE, (), 16 * expected.points)
+    create_growing(record, "points", layout.POINT_DTYPE, (), expected.points)
+
+
+def _link_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "_-" else "_" for c in text) or "_"

@@ -1,0 +1,167 @@
+"""Open a run that finished, was aborted, failed, was killed or still runs, and say which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.data import layout
+from labctl.data.guard import GuardedFile, opened
+from labctl.data.holder import Holder, is_alive
+from labctl.data.run import Event, Run
+from labctl.model.errors import DataError
+from labctl.model.records import DarkRecord, Identity, RunStart, RunStatus, RunStop
+
+_FLOAT = np.dtype("<f8")
+_STORED: tuple[str, ...] = ("running", "finished", "aborted", "failed")
+
+
+def read_run(path: Path | str) -> Run:
+    """Read a run from its ``.h5``, or from the ``.csv`` that lies beside one.
+
+    A spectrum whose row was never written does not exist; a run left "running" by a process that is gone
+    is "killed". Works on a file that is being written.
+
+    :raises DataError: missing, empty, damaged, not a run, or written by a newer labctl.
+    """
+    given = Path(path)
+    h5 = given.with_suffix(".h5") if given.suffix.lower() == ".csv" else given
+    if h5 != given and not h5.exists():
+        raise DataError(f"{given}: there is no {h5.name} beside it", "labctl fit reads a CSV alone")
+    with opened(h5.absolute()) as file:
+        _check_schema(file)
+        status, reason, end_time = (file.text(f"{layout.ENTRY}/{name}") for name in _STATUS)
+        if status not in _STORED:
+            raise file.refusal(f"unknown status {status!r}")
+        start = _start(file)
+        shown, why = _judged(file, status, reason)
+        stop = None if status == "running" else _stop(file, status, reason, end_time)
+        pixels = start.wavelength_nm.size
+        points = whole_points(file, pixels)
+        return Run(file.path, shown, why, start, stop, _darks(file, pixels), _events(file), points)
+
+
+_STATUS = ("status", "status_reason", "end_time")
+
+
+def _check_schema(file: GuardedFile) -> None:
+    name, _, number = file.text(f"{layout.ENTRY}/schema").partition("/")
+    if name != layout.SCHEMA_NAME or not number.isdecimal() or len(number) > 4:
+        raise file.refusal("it does not carry the schema labctl-run")
+    if int(number) > layout.SCHEMA_NUMBER:
+        raise DataError(f"{file.path} was written by a newer labctl (schema {number})", "update labctl")
+
+
+def _judged(file: GuardedFile, status: str, reason: str) -> tuple[RunStatus, str]:
+    """Tell running from killed."""
+    if status != "running":
+        return cast(RunStatus, status), reason
+    holder = _holder(file)
+    where = f"process {holder.pid} on {holder.host}"
+    if is_alive(holder, file.path):
+        return "running", f"being written by {where}"
+    return "killed", f"left unfinished by {where}"
+
+
+def _holder(file: GuardedFile) -> Holder:
+    stored = file.mapping(f"{layout.RECORD}/writer")
+    pid = stored.get("pid")
+    words = (str(stored.get(key, "")) for key in ("host", "boot", "started"))
+    return Holder(pid if isinstance(pid, int) else -1, *words)
+
+
+def _start(file: GuardedFile) -> RunStart:
+    record = {
+        name: file.mapping(f"{layout.RECORD}/{name}")
+        for name in ("run", "config", "plan", "identities", "versions")
+    }
+    run = {key: str(value) for key, value in record["run"].items()}
+    convention = run.get("convention")
+    if convention not in ("peak", "average"):
+        raise file.refusal(f"unknown fluence convention {convention!r}")
+    wavelength = f"{layout.SPECTRA}/wavelength"
+    return RunStart(
+        **{name: run.get(name, "") for name in ("run_id", "sample", "operator", "spot", "note")},
+        procedure=file.text(f"{layout.ENTRY}/procedure"),
+        started_utc=file.text(f"{layout.ENTRY}/start_time"),
+        config=record["config"],
+        plan=record["plan"],
+        identities={role: _identity(who) for role, who in record["identities"].items()},
+        versions={name: str(version) for name, version in record["versions"].items()},
+        wavelength_nm=cast(NDArray[np.float64], file.array(wavelength, _FLOAT, ())),
+        convention=cast(Literal["peak", "average"], convention),
+    )
+
+
+def _identity(stored: object) -> Identity:
+    words: Mapping[str, object] = stored if isinstance(stored, dict) else {}
+    return Identity(*(str(words.get(name, "")) for name in ("vendor", "model", "serial", "firmware")))
+
+
+def _stop(file: GuardedFile, status: str, reason: str, end_time: str) -> RunStop:
+    """Read how the run ended. A disk that was full at the end leaves a status without a result."""
+    name = f"{layout.ANALYSIS}/result/json"
+    result = file.mapping(name) if file.has(name) else {}
+    return RunStop(cast(Any, status), reason, end_time, result)
+
+
+def whole_points(file: GuardedFile, pixels: int) -> NDArray[Any]:
+    """Return the rows whose spectrum and frames are there; a kill can leave a last row without them.
+
+    :raises DataError: a row in the middle lacks its arrays.
+    """
+    rows = file.array(f"{layout.RECORD}/points", layout.POINT_DTYPE, ())
+    spectra = file.growing(f"{layout.SPECTRA}/spectrum", _FLOAT, (pixels,)).shape[0]
+    stored = np.zeros(256, np.int64)
+    for kind, (name, dtype) in enumerate(layout.FRAME_KINDS):
+        if file.has(f"{layout.DETECTOR}/{name}"):
+            stored[kind] = file.growing(f"{layout.DETECTOR}/{name}", dtype, (pixels,)).shape[0]
+    first, count = rows["frames_first"], rows["frames_count"].astype(np.int64)
+    there = stored[rows["frames_kind"]]
+    whole = (first >= 0) & (count >= 0) & (first <= there) & (count <= there - first)
+    whole &= np.arange(len(rows)) < spectra
+    kept = int(np.flatnonzero(whole)[-1]) + 1 if whole.any() else 0
+    if not whole[:kept].all():
+        raise file.refusal("the spectra of some points are missing")
+    return rows[:kept]
+
+
+def _darks(file: GuardedFile, pixels: int) -> tuple[DarkRecord, ...]:
+    table = file.array(f"{layout.DARKS}/table", layout.DARK_DTYPE, ())
+    counts = file.array(f"{layout.DARKS}/counts", _FLOAT, (pixels,)).astype(np.float64)
+    spread = file.array(f"{layout.DARKS}/spread", _FLOAT, (pixels,)).astype(np.float64)
+    whole = min(len(table), len(counts), len(spread))
+    return tuple(_dark(table[i], counts[i], spread[i]) for i in range(whole))
+
+
+def _dark(row: np.void, counts: NDArray[np.float64], spread: NDArray[np.float64]) -> DarkRecord:
+    kind: Literal["dark", "blank"] = "blank" if row["kind"] == b"blank" else "dark"
+    return DarkRecord(
+        int(row["number"]),
+        kind,
+        counts,
+        spread,
+        int(row["n"]),
+        float(row["integration_s"]),
+        float(row["at_s"]),
+        _known(row["temperature_c"]),
+        _known(row["fluence_uj_cm2"]),
+    )
+
+
+def _known(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _events(file: GuardedFile) -> tuple[Event, ...]:
+    events: list[Event] = []
+    for row in file.array(f"{layout.RECORD}/events", layout.EVENT_DTYPE, ()):
+        text = bytes(row["text"]).decode("utf-8", "replace")
+        if row["continued"] and events:
+            text = events.pop().text + text
+        events.append(Event(float(row["at_s"]), text))
+    return tuple(events)

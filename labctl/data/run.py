@@ -1,0 +1,176 @@
+"""A run as it was measured: scalars as arrays at hand, spectra and raw frames read when asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.data import columns, layout
+from labctl.data.guard import GuardedFile, opened
+from labctl.model.records import DarkRecord, FloatArray, RunStart, RunStatus, RunStop, SweepPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a run's own log, at a time of the bench's clock."""
+
+    at_s: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A stored run; ``n`` points, ``pixel`` wavelengths. Nothing in it is ever written to.
+
+    :param status: "running" while another process still writes, "killed" if that process is gone.
+    :param reason: why it ended as it did, in words; empty for a run that simply finished.
+    :param stop: how it ended; None while running and after a kill.
+    :param points: structured array of the rows (``labctl.data.layout.POINT_DTYPE``), shape ``(n,)``.
+    """
+
+    path: Path
+    status: RunStatus
+    reason: str
+    start: RunStart
+    stop: RunStop | None
+    darks: tuple[DarkRecord, ...]
+    events: tuple[Event, ...]
+    points: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    @property
+    def csv_path(self) -> Path:
+        """The CSV beside the file."""
+        return self.path.with_suffix(".csv")
+
+    @property
+    def result(self) -> dict[str, object]:
+        """Thresholds, Q and the like as they were stored; empty for a run without an end."""
+        return dict(self.stop.result) if self.stop else {}
+
+    @property
+    def wavelength_nm(self) -> FloatArray:
+        """Shape ``(pixel,)``."""
+        return self.start.wavelength_nm
+
+    @property
+    def fluence_uj_cm2(self) -> FloatArray:
+        """On the sample, in the run's convention (``start.convention``); shape ``(n,)``."""
+        return self.column("fluence_uj_cm2")
+
+    @property
+    def fluence_sigma_rel(self) -> FloatArray:
+        """Relative point-to-point standard error, shape ``(n,)``."""
+        return self.column("fluence_sigma_rel")
+
+    @property
+    def signal(self) -> FloatArray:
+        """Whole emission, counts per pulse, shape ``(n,)``."""
+        return self.column("signal")
+
+    @property
+    def signal_sigma(self) -> FloatArray:
+        """Standard error of :attr:`signal`, shape ``(n,)``."""
+        return self.column("signal_sigma")
+
+    @property
+    def peaks_signal(self) -> FloatArray:
+        """Lasing peaks, counts per pulse, shape ``(n,)``."""
+        return self.column("peaks_signal")
+
+    @property
+    def peaks_signal_sigma(self) -> FloatArray:
+        """Standard error of :attr:`peaks_signal`, shape ``(n,)``."""
+        return self.column("peaks_signal_sigma")
+
+    @property
+    def fwhm_nm(self) -> FloatArray:
+        """Width of the emission, NaN where there is none, shape ``(n,)``."""
+        return self.column("fwhm_nm")
+
+    @property
+    def flags(self) -> tuple[tuple[str, ...], ...]:
+        """Flags of each point."""
+        texts = (bytes(text).decode("utf-8", "replace") for text in self.points["flags"])
+        return tuple(tuple(filter(None, text.split(columns.FLAG_SEPARATOR))) for text in texts)
+
+    def column(self, field: str) -> FloatArray:
+        """Return one numeric field of :class:`SweepPoint` for every point, shape ``(n,)``.
+
+        :raises KeyError: no such numeric field.
+        """
+        if field not in _NUMERIC:
+            raise KeyError(field)
+        return np.asarray(self.points[field], dtype=np.float64)
+
+    @property
+    def spectra(self) -> FloatArray:
+        """All reduced spectra, counts per pulse, shape ``(n, pixel)``; read from the file at each call."""
+        return self._spectra(0, len(self))
+
+    def spectrum(self, index: int) -> FloatArray:
+        """Return the reduced spectrum of the ``index``-th stored point, shape ``(pixel,)``."""
+        return self._spectra(self._at(index), 1)[0]
+
+    def frames(self, index: int) -> FloatArray:
+        """Return the raw counts of the ``index``-th stored point, shape ``(exposure, pixel)``."""
+        row = self.points[self._at(index)]
+        with opened(self.path) as file:
+            frames = stored_frames(file, row, self.wavelength_nm.size)
+        return np.asarray(frames, dtype=np.float64)
+
+    def point(self, index: int) -> SweepPoint:
+        """Return the ``index``-th stored point just as it was appended, arrays included."""
+        row = self.points[self._at(index)]
+        scalars = columns.fields({name: row[name].item() for name in columns.ROW_DTYPE.names or ()})
+        with opened(self.path) as file:
+            spikes = _spikes(file, row)
+        arrays = {"frames": self.frames(index), "spectrum": self.spectrum(index), "spikes": spikes}
+        return SweepPoint(**scalars, **arrays)  # type: ignore[arg-type]
+
+    def _at(self, index: int) -> int:
+        return range(len(self))[index]
+
+    def _spectra(self, first: int, count: int) -> FloatArray:
+        with opened(self.path) as file:
+            return _rows(file, _SPECTRUM, first, count, self.wavelength_nm.size).astype(
+                np.float64, copy=False
+            )
+
+
+_SPECTRUM = f"{layout.SPECTRA}/spectrum"
+_FLOAT = np.dtype("<f8")
+_NUMERIC = {column.field for column in columns.COLUMNS if column.kind != "text"}
+
+
+def stored_frames(file: GuardedFile, row: np.void, pixels: int) -> NDArray[Any]:
+    """Read the frames of one row in the type they are stored in, shape ``(exposure, pixel)``."""
+    kind, first, count = int(row["frames_kind"]), int(row["frames_first"]), int(row["frames_count"])
+    if kind >= len(layout.FRAME_KINDS):
+        raise file.refusal(f"frames of unknown kind {kind}")
+    name, dtype = layout.FRAME_KINDS[kind]
+    return _rows(file, f"{layout.DETECTOR}/{name}", first, count, pixels, dtype)
+
+
+def _rows(
+    file: GuardedFile, name: str, first: int, count: int, pixels: int, dtype: np.dtype[Any] = _FLOAT
+) -> NDArray[Any]:
+    dataset = file.growing(name, dtype, (pixels,))
+    if first < 0 or count < 0 or first + count > dataset.shape[0]:
+        raise file.refusal(f"{name} has no rows {first} to {first + count}")
+    return np.asarray(dataset[first : first + count])
+
+
+def _spikes(file: GuardedFile, row: np.void) -> tuple[tuple[int, int, float], ...]:
+    first, count = int(row["spikes_first"]), int(row["spikes_count"])
+    dataset = file.growing(f"{layout.RECORD}/spikes", layout.SPIKE_DTYPE, ())
+    if first < 0 or count < 0 or first + count > dataset.shape[0]:
+        raise file.refusal("spikes are missing")
+    found = dataset[first : first + count] if count else ()
+    return tuple((int(s["exposure"]), int(s["pixel"]), float(s["counts"])) for s in found)

@@ -1,0 +1,37 @@
+"""Refuse a run that the disk has no room for, before anything moves."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from labctl.data.nexus import Expected
+from labctl.model.errors import DataError
+
+_SPARE_BYTES = 16 << 20
+_SPECTRUM_BYTES, _FRAME_BYTES = 8, 2
+
+
+def needed_bytes(expected: Expected, pixels: int) -> int:
+    """Return the bytes a run of this size takes, with 16 MB to spare for darks, tables and the CSV."""
+    per_point = pixels * (_SPECTRUM_BYTES + _FRAME_BYTES * expected.exposures) + 1024
+    return expected.points * per_point + _SPARE_BYTES
+
+
+def check_space(directory: Path, expected: Expected, pixels: int) -> None:
+    """Check that ``directory`` has room for the planned run.
+
+    :raises DataError: it has not, or cannot be asked.
+    """
+    needed = needed_bytes(expected, pixels)
+    try:
+        free = shutil.disk_usage(directory).free
+    except OSError as exc:
+        raise DataError(
+            f"{directory}: {exc.strerror or exc}", "name another directory with --output"
+        ) from exc
+    if free < needed:
+        raise DataError(
+            f"{directory}: {free / 1e6:.0f} MB free, the run needs {needed / 1e6:.0f} MB",
+            "free space there or name another directory with --output",
+        )

@@ -1,0 +1,290 @@
+"""Write a run to its HDF5 file: every point that was returned is on disk, whatever happens afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.data import columns, layout, nexus, result
+from labctl.data.holder import this_process
+from labctl.data.names import RunPaths, reserve
+from labctl.data.space import check_space
+from labctl.data.store import Growing, create_growing, guarded, open_h5
+from labctl.model.errors import DataError
+from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
+
+log = logging.getLogger(__name__)
+
+
+class RunWriter:
+    """The :class:`~labctl.model.sink.RunSink` of a run file. Belongs to one thread.
+
+    :param directory: created if it does not exist.
+    :param stem: wished file name without suffix; cleaned, and numbered if such a run exists.
+    :raises DataError: the directory cannot be written to.
+    """
+
+    def __init__(self, directory: Path, stem: str) -> None:
+        self.paths: RunPaths = reserve(Path(directory), stem)
+        self._file: h5py.File | None = None
+        self._tables: dict[str, Growing] = {}
+        self._frames: dict[int, Growing] = {}
+        self._status_at: dict[str, int] = {}
+        self._convention = ""
+        self._broken: DataError | None = None
+        self._ended = False
+
+    def begin(self, start: RunStart) -> None:
+        """Check the disk, then create the whole file under another name and move it into place.
+
+        :raises DataError: not enough space, not writable, or begun before.
+        """
+        if self._file is not None or self._ended:
+            raise DataError(f"{self.paths.h5} was begun before")
+        expected = nexus.expected_size(start.plan)
+        check_space(self.paths.h5.parent, expected, start.wavelength_nm.size)
+        part = self.paths.h5.with_name(self.paths.h5.name + ".part")
+        try:
+            with guarded(self.paths.h5):
+                with open_h5(part, "w") as file:
+                    nexus.build(file, start, this_process(), expected)
+                _sync(part)
+                part.replace(self.paths.h5)
+                self._open()
+        except DataError:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
+        self._convention = start.convention
+
+    def dark(self, record: DarkRecord) -> None:
+        """Store a dark or a blank: its two arrays, then its row."""
+        with self._writing() as file:
+            arrays = [np.ascontiguousarray(a, "<f8")[None, :] for a in (record.counts, record.spread)]
+            crc = zlib.crc32(arrays[1].tobytes(), zlib.crc32(arrays[0].tobytes()))
+            measured = (_or_nan(record.temperature_c), _or_nan(record.fluence_uj_cm2), crc)
+            row = (record.number, record.kind, record.n, record.integration_s, record.at_s, *measured)
+            self._tables["dark_counts"].append(arrays[0])
+            self._tables["dark_spread"].append(arrays[1])
+            self._tables["dark_table"].append(np.array([row], layout.DARK_DTYPE))
+            file.flush()
+
+    def append(self, point: SweepPoint, *, flush: bool = True) -> None:
+        """Store one point: raw frames, spectrum and curve, then the row that makes it exist.
+
+        :param flush: False leaves the flush to the caller (:meth:`flush`, every 0.1 s of a stream).
+        :raises DataError: the disk is full or the arrays do not fit this run; earlier points are safe.
+        """
+        with self._writing() as file:
+            kind, frames = _stored_frames(point.frames)
+            spectrum = np.ascontiguousarray(point.spectrum, "<f8")[None, :]
+            first = self._frames_of(file, kind).append(frames)
+            spikes = [(point.index, *spike) for spike in point.spikes]
+            spikes_first = self._tables["spikes"].append(np.array(spikes, layout.SPIKE_DTYPE))
+            self._tables["spectrum"].append(spectrum)
+            sigma = point.fluence_uj_cm2 * point.fluence_sigma_rel
+            curve = (point.fluence_uj_cm2, sigma, point.signal, point.signal_sigma)
+            for name, value in zip(_CURVE, curve, strict=True):
+                self._tables[name].append(np.array([value]))
+            crc = zlib.crc32(spectrum.data, zlib.crc32(frames.data))
+            where = (kind, first, len(frames), spikes_first, len(spikes), crc)
+            self._tables["points"].append(_row(point, where))
+            if flush:
+                file.flush()
+
+    def flush(self) -> None:
+        """Put on disk what ``append(..., flush=False)`` left behind."""
+        with self._writing() as file:
+            file.flush()
+
+    def event(self, at_s: float, text: str) -> None:
+        """Store one line of the run's log; a long one takes several rows."""
+        with self._writing() as file:
+            pieces = _pieces(text, layout.EVENT_DTYPE["text"].itemsize)
+            rows = [(at_s, number > 0, piece) for number, piece in enumerate(pieces)]
+            self._tables["events"].append(np.array(rows, layout.EVENT_DTYPE))
+            file.flush()
+
+    def end(self, stop: RunStop) -> None:
+        """Write the result, then how the run ended, and close the file.
+
+        :raises DataError: it could not be written; the status is then written in place if at all possible.
+        """
+        if self._ended:
+            raise DataError(f"{self.paths.h5} has ended before")
+        status = {"end_time": stop.stopped_utc, "status_reason": stop.reason, "status": stop.status}
+        try:
+            with self._writing() as file:
+                self._write_result(file, stop)
+                for name, text in status.items():
+                    file[layout.ENTRY][name][()] = np.bytes_(_clipped(text, layout.STATUS_BYTES[name]))
+                    file.flush()
+        except DataError:
+            self._close_file()
+            self._rescue(status)
+            raise
+        finally:
+            self._ended = True
+            self._close_file()
+        with guarded(self.paths.h5):
+            _sync(self.paths.h5)
+
+    def close(self) -> None:
+        """Let go of the file; a run that was not ended becomes a failed one. Never raises."""
+        if self._file is None and not self._ended and self._broken is None:
+            self._ended = True
+            with contextlib.suppress(OSError):  # the name was reserved, the run never began
+                if self.paths.h5.stat().st_size == 0:
+                    self.paths.h5.unlink()
+        elif not self._ended:
+            try:
+                self.end(RunStop("failed", "the writer was closed before the run ended", "", {}))
+            except DataError as exc:
+                log.warning("%s", exc)
+        self._close_file()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _open(self) -> None:
+        self._file = file = open_h5(self.paths.h5, "r+")
+        self._tables = {name: Growing(file[path]) for name, path in _TABLES.items()}
+        self._frames = {}
+        for kind, (name, _) in enumerate(layout.FRAME_KINDS):
+            if name in file[layout.DETECTOR]:
+                self._frames[kind] = Growing(file[layout.DETECTOR][name])
+        self._status_at = {name: file[layout.ENTRY][name].id.get_offset() for name in layout.STATUS_BYTES}
+
+    def _frames_of(self, file: h5py.File, kind: int) -> Growing:
+        """Return the dataset for frames of ``kind``, created when the first such frame comes."""
+        if kind not in self._frames:
+            name, dtype = layout.FRAME_KINDS[kind]
+            pixels = tuple(file[layout.DETECTOR]["wavelength"].shape)
+            made = create_growing(file[layout.DETECTOR], name, dtype, pixels, 4096)
+            made.attrs.update(units="counts", long_name="Raw counts, every exposure of every point")
+            file.flush()
+            self._frames[kind] = Growing(made)
+        return self._frames[kind]
+
+    def _write_result(self, file: h5py.File, stop: RunStop) -> None:
+        rows = file[layout.RECORD]["points"][()]
+        table = result.column_tree(file, rows, self._convention)
+        trees = {
+            f"{layout.ANALYSIS}/result": result.result_tree(file, stop.result),
+            f"{layout.ENTRY}/columns": table,
+            f"{layout.ENTRY}/peaks_curve": result.plot_tree(
+                file, table, "peaks_signal", "peaks_signal_sigma", "Lasing peaks against fluence"
+            ),
+            f"{layout.ENTRY}/linewidth": result.plot_tree(
+                file, table, "fwhm_nm", None, "Width of the emission against fluence"
+            ),
+        }
+        file.flush()
+        for path, tree in trees.items():
+            file[path] = tree
+            file.flush()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[h5py.File]:
+        if self._broken is not None:
+            raise DataError(f"{self.paths.h5}: not written any more: {self._broken.message}")
+        if self._file is None:
+            raise DataError(f"{self.paths.h5} is not open")
+        try:
+            with guarded(self.paths.h5):
+                yield self._file
+        except DataError as exc:
+            self._broken = exc
+            raise
+
+    def _rescue(self, status: dict[str, str]) -> None:
+        """Write the status over its own bytes without the library, which needs space to close cleanly."""
+        status = status | {"status": "failed" if status["status"] == "finished" else status["status"]}
+        try:
+            with self.paths.h5.open("r+b") as raw:
+                for name, text in status.items():
+                    width = layout.STATUS_BYTES[name]
+                    raw.seek(self._status_at[name])
+                    raw.write(_clipped(text, width).ljust(width, b"\0"))
+        except (OSError, KeyError) as exc:
+            log.warning("could not note how the run ended in %s: %s", self.paths.h5, exc)
+
+    def _close_file(self) -> None:
+        file, self._file = self._file, None
+        self._tables, self._frames = {}, {}
+        if file is not None:
+            try:
+                file.close()
+            except Exception as exc:  # noqa: BLE001  a full disk makes the library fail again as it closes
+                log.warning("while closing %s: %s", self.paths.h5, exc)
+
+
+_CURVE = ("fluence", "fluence_errors", "signal", "signal_errors")
+_TABLES = {
+    "dark_counts": f"{layout.DARKS}/counts",
+    "dark_spread": f"{layout.DARKS}/spread",
+    "dark_table": f"{layout.DARKS}/table",
+    "spectrum": f"{layout.SPECTRA}/spectrum",
+    "events": f"{layout.RECORD}/events",
+    "spikes": f"{layout.RECORD}/spikes",
+    "points": f"{layout.RECORD}/points",
+    **{name: f"{layout.CURVE}/{name}" for name in _CURVE},
+}
+
+
+def _stored_frames(frames: NDArray[np.float64]) -> tuple[int, NDArray[np.generic]]:
+    """Return the first kind of frames whose type holds every value exactly, and the frames in it."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        for kind, (_, dtype) in enumerate(layout.FRAME_KINDS):
+            stored = np.ascontiguousarray(frames, dtype)
+            if np.array_equal(stored, frames, equal_nan=dtype.kind == "f"):
+                return kind, stored
+    raise DataError("raw frames are not numbers")
+
+
+def _row(point: SweepPoint, where: tuple[int, int, int, int, int, int]) -> NDArray[np.void]:
+    row = np.array([(*columns.packed(point), *where, 0)], layout.POINT_DTYPE)
+    row["crc32_row"] = zlib.crc32(row.tobytes()[: -row["crc32_row"].itemsize])
+    return row
+
+
+def _or_nan(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def _pieces(text: str, width: int) -> list[bytes]:
+    """Cut ``text`` into pieces of at most ``width`` bytes, never inside a character."""
+    pieces: list[bytes] = []
+    rest = text.replace("\0", "")
+    while rest or not pieces:
+        piece = _clipped(rest, width).decode()
+        pieces.append(piece.encode())
+        rest = rest[len(piece) :]
+    return pieces
+
+
+def _clipped(text: str, width: int) -> bytes:
+    return text.encode("utf-8", "replace")[:width].decode("utf-8", "ignore").encode()
+
+
+def _sync(path: Path) -> None:
+    """Put the file on the medium, at the start and the end; a point's flush goes to the system only."""
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
