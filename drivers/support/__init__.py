@@ -1,0 +1,1 @@
+"""What the drivers share: configuration models, VISA connections, the spectrometer's child process."""

@@ -1,0 +1,61 @@
+"""What to try when a connection cannot be opened, by the kind of address and by what the system said."""
+
+from __future__ import annotations
+
+import sys
+
+THORLABS_USB = "0x1313"
+HELD_WORDS = ("exclusively lock", "busy", "in use", "access is denied", "permissionerror")
+
+
+def opening_hint(resource: str, error: BaseException) -> str:
+    """Return advice for an address that could not be opened."""
+    text = f"{type(error).__name__} {error}".lower()
+    upper = resource.upper()
+    if "backend" in text and ("usb" in text or "libusb" in text):
+        return "install a libusb: python -m pip install libusb-package"
+    if any(word in text for word in HELD_WORDS):
+        return _held(text)
+    if "permission" in text or "errno 13" in text:
+        return _no_rights(upper)
+    if upper.startswith("USB"):
+        return _usb_hint(upper)
+    if upper.startswith("ASRL"):
+        return "check the name of the port and that the cable is plugged in"
+    if upper.startswith("TCPIP"):
+        return "check host and port, and that the instrument or the simulator is running"
+    return "check the VISA resource name and visa_library"
+
+
+def silence_hint(resource: str, baud_rate: int) -> str:
+    """Return advice for an address that opens but does not answer."""
+    upper = resource.upper()
+    if upper.startswith("ASRL"):
+        return f"check power, address, port and baud rate (this driver uses {baud_rate})"
+    if upper.startswith("TCPIP"):
+        return "check that the instrument or the simulator listens at this host and port"
+    return _usb_hint(upper)
+
+
+def _held(text: str) -> str:
+    what = "close the vendor's software or any other program that holds the port"
+    return what if "errno 13" not in text else f"{what}; on Linux also check the rights of the port"
+
+
+def _no_rights(upper: str) -> str:
+    if sys.platform == "win32":
+        return "close the vendor's software or any other program that holds the port"
+    if upper.startswith("USB"):
+        return "a udev rule is missing for this USB device: see docs, 'First bench'"
+    return "add yourself to the group that owns the port (dialout or uucp) and log in again"
+
+
+def _usb_hint(upper: str) -> str:
+    if THORLABS_USB in upper or "4883" in upper:
+        if sys.platform == "win32":
+            return (
+                "Thorlabs' own TLPM driver may hold the meter: switch it to the NI-VISA (USBTMC) driver "
+                "with the Power Meter Driver Switcher, or close the vendor's software"
+            )
+        return "check the cable; on Linux a udev rule for vendor 1313 gives access without root"
+    return "check the cable, the udev rule (Linux) or the USB driver (Windows), and that no program holds it"

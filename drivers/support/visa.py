@@ -1,0 +1,264 @@
+"""A pymeasure Instrument whose connection has a lock, a deadline, and errors that say what happened.
+
+pyvisa neither locks a write and its read together nor keeps what arrived before a time-out, and pyvisa-py
+opens a socket without noticing that nobody listens; the classes here make up for that.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import pyvisa
+from pymeasure.adapters import Adapter, VISAAdapter
+from pymeasure.instruments import Instrument
+from pyvisa.constants import StatusCode
+
+from drivers.support.hints import opening_hint, silence_hint
+from drivers.support.libusb import use_packaged_libusb
+from drivers.support.spec import not_connected
+from labctl.model.clock import Clock, ScaledClock
+from labctl.model.errors import InstrumentError, InstrumentTimeout, NotConnected, ProtocolError
+
+QUIET_S = 0.05
+"""A line is taken to be quiet when nothing arrived for this long (wall time)."""
+DRAIN_LIMIT_S = 1.0
+LONGEST_ANSWER = 4096
+"""Bytes after which a device that never ends its line is not listened to any longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """How a device talks: serial settings, line ends and how long an answer may take (wall seconds)."""
+
+    baud_rate: int
+    read_termination: str
+    write_termination: str
+    timeout_s: float
+
+
+def open_adapter(role: str, resource: str, port: Port, visa_library: str) -> VISAAdapter:
+    """Open a VISA resource with the settings of ``port``; sockets get the terminations only.
+
+    :raises NotConnected: it cannot be opened, with what to try.
+    """
+    if resource.upper().startswith("USB") and visa_library == "@py":
+        use_packaged_libusb()
+    try:
+        adapter = VISAAdapter(
+            resource,
+            visa_library,
+            read_termination=port.read_termination,
+            write_termination=port.write_termination,
+            timeout=round(port.timeout_s * 1000),
+            open_timeout=3000,
+            asrl={"baud_rate": port.baud_rate},
+        )
+        _claim(adapter)
+    except Exception as exc:
+        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
+        raise not_connected(role, resource, reason, opening_hint(resource, exc)) from exc
+    return adapter
+
+
+def _claim(adapter: VISAAdapter) -> None:
+    """Keep a second program off a POSIX serial port, which would otherwise open it without a word."""
+    sessions: Any = getattr(adapter.connection.visalib, "sessions", {})
+    interface: Any = getattr(sessions.get(adapter.connection.session), "interface", None)
+    if hasattr(interface, "exclusive"):
+        try:
+            interface.exclusive = True
+        except OSError:
+            adapter.close()
+            raise
+
+
+class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
+    """Base of the VISA drivers: one lock a connection, translated errors, resynchronised after a time-out.
+
+    :param adapter: a VISA resource name, or a pymeasure adapter (then ``visa_library`` is not used).
+    :param role: the first word of the instrument's name in errors.
+    :param clock: the bench's clock; real time if left out.
+    """
+
+    port: Port
+
+    def __init__(
+        self, adapter: str | Adapter, role: str, clock: Clock | None = None, visa_library: str = "@py"
+    ) -> None:
+        self.role = role
+        named = adapter if isinstance(adapter, str) else getattr(adapter, "resource_name", "adapter")
+        self.resource = str(named)
+        if isinstance(adapter, str):
+            adapter = open_adapter(role, adapter, self.port, visa_library)
+        super().__init__(adapter, f"{role} {self.resource}", includeSCPI=False)
+        self.clock: Clock = clock or ScaledClock()
+        self.lock = threading.RLock()
+        self._visa = isinstance(adapter, VISAAdapter)
+        self._timeout_s = self.port.timeout_s
+        self._answer_owed = False
+        self._sent = ""
+
+    def close(self) -> None:
+        """Release the connection. Never raises, may be called twice."""
+        with suppress(Exception):
+            self.adapter.close()
+
+    def shutdown(self) -> None:
+        """Release the connection (what a ``with`` block does at its end)."""
+        self.close()
+        super().shutdown()
+
+    def greet(self, who_is_there: Callable[[], None]) -> None:
+        """Run the identity query right after opening; whatever goes wrong means "not connected".
+
+        :raises NotConnected: nobody, or somebody else, answers.
+        """
+        try:
+            self.drain()
+            who_is_there()
+        except NotConnected:
+            self.close()
+            raise
+        except InstrumentError as exc:
+            self.close()
+            hint = exc.hint
+            if isinstance(exc, InstrumentTimeout) or not hint:
+                hint = silence_hint(self.resource, self.port.baud_rate)
+            reason = exc.message.removeprefix(f"{self.name}: ")
+            raise not_connected(self.role, self.resource, reason, hint) from exc
+
+    # -- exchanges ---------------------------------------------------------------------------------
+
+    def write(self, command: str, **kwargs: Any) -> None:
+        """Send a command, after draining an answer that may still be owed."""
+        with self.lock, self.translated(command):
+            if self._answer_owed:
+                self.resynchronise()
+                self._answer_owed = False
+            self._sent = command
+            self.adapter.write(command, **kwargs)
+
+    def reply(self) -> str:
+        """Read one answer without its termination."""
+        with self.lock, self.translated(self._sent):
+            return str(self.adapter.read())
+
+    def ask(self, command: str, query_delay: float | None = None) -> str:
+        """Send a command and return its answer; a question that changes nothing is repeated once."""
+        with self.lock:
+            try:
+                return self._exchange(command, query_delay)
+            except (InstrumentTimeout, ProtocolError):
+                if not self.is_idempotent(command):
+                    raise
+                self._answer_owed = True
+                return self._exchange(command, query_delay)
+
+    def _exchange(self, command: str, query_delay: float | None) -> str:
+        self.write(command)
+        self.wait_for(query_delay)
+        return self.reply()
+
+    def is_idempotent(self, command: str) -> bool:
+        """Return whether ``command`` may be repeated after a failure; False unless a driver knows better."""
+        del command
+        return False
+
+    def values(self, command: str, cast: Callable[[str], Any] = float, **kwargs: Any) -> list[Any]:
+        """Ask and convert, refusing what pymeasure would hand through as text.
+
+        :raises ProtocolError: a part of the answer is not what ``cast`` expects.
+        """
+        results: list[Any] = super().values(command, cast=cast, **kwargs)
+        if cast is not str and any(isinstance(result, str) for result in results):
+            raise self.garbled(command, results)
+        return results
+
+    def garbled(self, sent: str, received: object) -> ProtocolError:
+        """Return the error for an answer that does not parse; the next command resynchronises first."""
+        self._answer_owed = True
+        raw = received if isinstance(received, bytes) else str(received).encode()
+        return ProtocolError(self.name, "the answer does not parse", sent=sent.encode(), received=raw)
+
+    # -- bytes -------------------------------------------------------------------------------------
+
+    def listen(self, until: bytes, timeout_s: float) -> bytes:
+        """Collect bytes up to ``until`` or for ``timeout_s`` of silence; nothing that arrived is lost.
+
+        Serial ports and sockets only: a message-based bus is read as one message.
+        """
+        with self.lock, self.translated(self._sent):
+            if not self._visa:
+                return bytes(self.adapter.read_bytes(-1))
+            if self.resource.upper().startswith("USB"):
+                return str(self.adapter.read()).encode() + until
+            return self._listen_bytewise(until, timeout_s)
+
+    def _listen_bytewise(self, until: bytes, timeout_s: float) -> bytes:
+        heard = bytearray()
+        with self.patience(timeout_s):
+            try:
+                while not heard.endswith(until) and len(heard) < LONGEST_ANSWER:
+                    heard += self.adapter.read_bytes(1)
+            except pyvisa.VisaIOError as exc:
+                if exc.error_code != StatusCode.error_timeout:
+                    raise
+        return bytes(heard)
+
+    def drain(self) -> bytes:
+        """Throw away what is still arriving and return it, for the error message."""
+        if not self._visa:
+            return b""
+        if self.resource.upper().startswith("USB"):
+            with suppress(Exception):
+                self.adapter.flush_read_buffer()
+            return b""
+        heard = b""
+        end = time.monotonic() + DRAIN_LIMIT_S
+        while time.monotonic() < end and (more := self.listen(b"\n", QUIET_S)):
+            heard += more
+        return heard
+
+    def resynchronise(self) -> None:
+        """Make sure that the next answer belongs to the next question; by default, wait for silence."""
+        self.drain()
+
+    @contextmanager
+    def patience(self, timeout_s: float) -> Iterator[None]:
+        """Wait up to ``timeout_s`` (wall time) for answers inside the block."""
+        before = self._timeout_s
+        self._set_timeout(timeout_s)
+        try:
+            yield
+        finally:
+            with suppress(Exception):
+                self._set_timeout(before)
+
+    def _set_timeout(self, timeout_s: float) -> None:
+        if self._visa and timeout_s != self._timeout_s:
+            self.adapter.connection.timeout = max(1, round(timeout_s * 1000))
+            self._timeout_s = timeout_s
+
+    @contextmanager
+    def translated(self, sent: str) -> Iterator[None]:
+        """Turn what pyvisa, pyserial and the system raise into ``InstrumentError``."""
+        try:
+            yield
+        except pyvisa.VisaIOError as exc:
+            if exc.error_code == StatusCode.error_timeout:
+                self._answer_owed = True
+                raise InstrumentTimeout(self.name, f"no answer to {sent!r}") from exc
+            raise self._lost(exc) from exc
+        except UnicodeDecodeError as exc:
+            raise self.garbled(sent, exc.object) from exc
+        except (OSError, pyvisa.Error) as exc:
+            raise self._lost(exc) from exc
+
+    def _lost(self, exc: Exception) -> InstrumentError:
+        hint = "check cable and power, then connect again"
+        return InstrumentError(self.name, f"the connection is lost ({type(exc).__name__}: {exc})", hint)

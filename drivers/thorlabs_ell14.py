@@ -1,0 +1,306 @@
+"""Thorlabs Elliptec ELL14 rotation mount on its serial bus (ELLx protocol manual).
+
+9600 baud 8N1. A request is the address, two lower-case letters and upper-case hex data without any end; an
+answer carries address, two upper-case letters and data, and ends with CR LF. Button messages (BS, BO) come
+unasked and are skipped. Tried on a simulator only.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from pymeasure.adapters import Adapter
+from pymeasure.instruments import Instrument
+
+from drivers.support.spec import DriverSpec, VisaConfig, not_connected
+from drivers.support.visa import Port, VisaInstrument
+from labctl.model.clock import Clock, Stop, check_stop
+from labctl.model.errors import InstrumentFault, InstrumentTimeout, NotConnected
+from labctl.model.records import Identity
+
+ELL14_TYPE = 0x0E
+BUSY = 9
+STATUS_TEXT = (
+    "ok",
+    "communication time-out",
+    "mechanical time-out",
+    "command not supported",
+    "value out of range",
+    "module isolated",
+    "module out of isolation",
+    "initialising",
+    "thermal error",
+    "busy",
+    "sensor error",
+    "motor error",
+    "out of range",
+    "over-current",
+)
+UNASKED = ("BS", "BO")
+ANSWER = {"in": "IN", "gs": "GS", "gp": "PO", "ma": "PO", "ho": "PO"}
+FRAME = re.compile(r"[0-9A-F][A-Z]{2}[0-9A-F]*")
+
+SLICE_S = 0.1
+"""How late a stop request may be noticed while the plate turns (wall time)."""
+PAUSE_BETWEEN_MOVES_S = 0.1
+"""A move sent sooner after the last one may end at 0 instead (seen by the authors of pylablib)."""
+ARRIVAL_TOLERANCE_DEG = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """What ``in`` announces: type, serial number, firmware and pulses per revolution."""
+
+    type: int
+    serial: str
+    firmware: str
+    pulses_per_turn: int
+
+
+def _module(payload: str) -> Module:
+    if len(payload) != 30 or int(payload[22:], 16) == 0:
+        raise ValueError(payload)
+    return Module(int(payload[:2], 16), payload[2:10], payload[14:16], int(payload[22:], 16))
+
+
+def _signed(payload: str) -> int:
+    if len(payload) != 8:
+        raise ValueError(payload)
+    value = int(payload, 16)
+    return value - (1 << 32) if value >= 1 << 31 else value
+
+
+class ThorlabsELL14(VisaInstrument):
+    """Rotation mount ELL14; angles in degrees, positive as the module counts.
+
+    :param adapter: VISA resource, e.g. ``"ASRL3::INSTR"``.
+    :param address: bus address, one hex digit.
+    :param angle_range_deg: lowest and highest angle that may be asked for.
+    :param move_timeout_s: wall time within which any motion must have ended.
+    :raises NotConnected: no ELL14 answers at this address.
+    """
+
+    port = Port(baud_rate=9600, read_termination="\n", write_termination="", timeout_s=1.0)
+
+    module = Instrument.measurement("in", """Get what the module says of itself (Module).""", cast=_module)
+    position_pulses = Instrument.measurement("gp", """Get the position (int, pulses).""", cast=_signed)
+    status = Instrument.measurement(
+        "gs",
+        """Get the status (int, 0 ok to 13, 9 busy); reading it clears a fault.""",
+        cast=lambda payload: int(payload, 16),
+    )
+
+    def __init__(
+        self,
+        adapter: str | Adapter,
+        address: str = "0",
+        *,
+        angle_range_deg: tuple[float, float] = (0.0, 360.0),
+        move_timeout_s: float = 30.0,
+        clock: Clock | None = None,
+        visa_library: str = "@py",
+        role: str = "attenuator",
+    ) -> None:
+        self.address = address.upper()
+        super().__init__(adapter, role, clock, visa_library)
+        self._range_deg = angle_range_deg
+        self._move_timeout_s = move_timeout_s
+        self._partial = b""
+        self._referenced = False
+        self._last_motion_s = self.clock.now_s() - PAUSE_BETWEEN_MOVES_S
+        self._pulses_per_turn = 0
+        self.greet(self._check_device)
+
+    def _check_device(self) -> None:
+        try:
+            module = self.module
+        except InstrumentTimeout as exc:
+            raise self._nobody(exc) from exc
+        if module.type != ELL14_TYPE:
+            answer = f"an Elliptec module of type {module.type:02X} answered, not an ELL14 (0E)"
+            raise not_connected(self.role, self.resource, answer, "check the bus address")
+        self._pulses_per_turn = module.pulses_per_turn
+
+    def _nobody(self, exc: InstrumentTimeout) -> NotConnected | InstrumentTimeout:
+        """Say what else answers: other bytes at this address, or modules at other addresses."""
+        heard = self._partial
+        others = [] if heard or not self._visa else [a for a in "0123456789ABCDEF" if self._answers(a)]
+        if not heard and not others:
+            return exc
+        reason = f"{heard!r} answered, not an Elliptec module" if heard else f"no answer from {self.address}"
+        hint = f'set address = "{others[0]}" (answers: {", ".join(others)})' if others else ""
+        hint = hint or "check which instrument is at this resource, and the baud rate (9600)"
+        return not_connected(self.role, self.resource, reason, hint)
+
+    def _answers(self, address: str) -> bool:
+        with self.translated("in"):
+            self.adapter.write(f"{address}in")
+        return self.listen(b"\n", SLICE_S).startswith(f"{address}IN".encode())
+
+    # -- the role ----------------------------------------------------------------------------------
+
+    @property
+    def angle_range_deg(self) -> tuple[float, float]:
+        """Lowest and highest angle that may be asked for, in degrees."""
+        return self._range_deg
+
+    def identity(self) -> Identity:
+        """Ask the module who it is."""
+        module = self.module
+        return Identity("Thorlabs", "ELL14", module.serial, module.firmware)
+
+    def is_referenced(self) -> bool:
+        """Return whether this driver has homed the mount since it was opened.
+
+        The module cannot tell whether it was homed before; a position of an earlier session is not trusted.
+        """
+        return self._referenced
+
+    def angle_deg(self) -> float:
+        """Read the present angle, in degrees."""
+        return float(self.position_pulses) * 360.0 / self._pulses_per_turn
+
+    def home(self, stop: Stop | None = None) -> None:
+        """Find the reference, turning clockwise through any angle: the shutter must be closed."""
+        self._referenced = False
+        self._travel("ho0", stop)
+        self._referenced = True
+
+    def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
+        """Move, wait for the end of the motion and return the angle read back, in degrees.
+
+        :raises InstrumentFault: outside the range, a fault of the module, or it ended elsewhere.
+        """
+        low, high = self._range_deg
+        if not low <= angle_deg <= high:
+            raise InstrumentFault(self.name, f"{angle_deg:g} degrees is outside {low:g} to {high:g}")
+        pulses = round(angle_deg * self._pulses_per_turn / 360.0)
+        self._travel(f"ma{pulses & 0xFFFFFFFF:08X}", stop)
+        reached = self.angle_deg()
+        if abs((reached - angle_deg + 180.0) % 360.0 - 180.0) > ARRIVAL_TOLERANCE_DEG:
+            hint = "home the mount; the plate may be blocked or turned by hand"
+            raise InstrumentFault(self.name, f"sent to {angle_deg:.3f} degrees, reached {reached:.3f}", hint)
+        return reached
+
+    # -- the bus -----------------------------------------------------------------------------------
+
+    def _travel(self, command: str, stop: Stop | None) -> None:
+        """Start a motion and wait for its end; a motion still under way is waited for first."""
+        end = time.monotonic() + self._move_timeout_s
+        with self.lock:
+            ready_s = self._last_motion_s + PAUSE_BETWEEN_MOVES_S
+            self.clock.sleep(ready_s - self.clock.now_s(), stop)
+            while True:
+                self.write(command)
+                self._answer_owed = True  # until the motion's end was heard, whatever happens here
+                if self._ended(end, stop):
+                    break
+                self._await_idle(end, stop)
+            self._answer_owed = False
+            self._last_motion_s = self.clock.now_s()
+
+    def _ended(self, end: float, stop: Stop | None) -> bool:
+        code, payload = self._frame(("PO", "GS"), end, stop)
+        if code == "PO":
+            return True
+        self._refuse_fault(payload)
+        return False
+
+    def _await_idle(self, end: float, stop: Stop | None) -> None:
+        while True:
+            self.clock.sleep(SLICE_S, stop)
+            self.write("gs")
+            if self._frame(("GS",), end, stop)[1] == "00":
+                return
+
+    def _refuse_fault(self, payload: str) -> None:
+        number = int(payload or "0", 16)
+        if number not in (0, BUSY):
+            text = STATUS_TEXT[number] if number < len(STATUS_TEXT) else "reserved"
+            raise InstrumentFault(self.name, f"status {number}: {text}", "home the mount, then try again")
+
+    def _frame(self, codes: tuple[str, ...], end: float, stop: Stop | None = None) -> tuple[str, str]:
+        """Return code and data of the next frame of this address with one of ``codes``."""
+        while True:
+            line = self._line(end, stop)
+            text = line.decode("ascii", "replace").strip()
+            if not text:
+                continue
+            if not FRAME.fullmatch(text):
+                raise self.garbled(self._sent, line)
+            if text[0] == self.address and text[1:3] not in UNASKED and text[1:3] in codes:
+                return text[1:3], text[3:]
+
+    def _line(self, end: float, stop: Stop | None) -> bytes:
+        while not self._partial.endswith(b"\n"):
+            check_stop(stop)
+            self._partial += self.listen(b"\n", SLICE_S)
+            if not self._partial.endswith(b"\n") and time.monotonic() > end:
+                self._answer_owed = True
+                raise InstrumentTimeout(self.name, f"no answer to {self._sent!r}")
+        line, self._partial = self._partial, b""
+        return line
+
+    def write(self, command: str, **kwargs: object) -> None:
+        """Send a command to this address of the bus."""
+        super().write(self.address + command, **kwargs)
+
+    def reply(self) -> str:
+        """Return the data of the answer that belongs to the last command."""
+        code = ANSWER.get(self._sent[1:3], "GS")
+        got, payload = self._frame((code, "GS"), time.monotonic() + self._timeout_s)
+        if got != code:
+            self._refuse_fault(payload)
+            raise self.garbled(self._sent, f"{got}{payload}")
+        return payload
+
+    def resynchronise(self) -> None:
+        """Forget half a line and what is still arriving."""
+        self._partial = b""
+        self.drain()
+
+    def is_idempotent(self, command: str) -> bool:
+        """Reading position and identity may be repeated; reading the status clears a fault."""
+        return command in ("in", "gp")
+
+
+class ThorlabsELL14Config(VisaConfig):
+    """``[attenuator]`` with ``driver = "thorlabs-ell14"``."""
+
+    driver: Literal["thorlabs-ell14"]
+    address: Annotated[str, Field(pattern="^[0-9A-Fa-f]$")] = "0"
+    home_at_connect: bool = False
+    min_angle_deg: Annotated[float, Field(ge=-360, le=360)] = 0.0
+    max_angle_deg: Annotated[float, Field(ge=-360, le=360)] = 360.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ThorlabsELL14Config:
+        if self.min_angle_deg >= self.max_angle_deg:
+            raise ValueError("min_angle_deg must be below max_angle_deg")
+        return self
+
+
+def _open(config: ThorlabsELL14Config, clock: Clock) -> ThorlabsELL14:
+    mount = ThorlabsELL14(
+        config.resource,
+        config.address,
+        angle_range_deg=(config.min_angle_deg, config.max_angle_deg),
+        clock=clock,
+        visa_library=config.visa_library,
+    )
+    if config.home_at_connect:
+        try:
+            mount.home()
+        except BaseException:
+            mount.close()
+            raise
+    return mount
+
+
+DRIVER = DriverSpec(
+    "thorlabs-ell14", "attenuator", ThorlabsELL14Config, _open, "Thorlabs Elliptec ELL14 rotation mount"
+)

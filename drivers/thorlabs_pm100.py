@@ -1,0 +1,256 @@
+"""Thorlabs PM100 family of power meters over SCPI (PM100D, PM100USB, PM101, PM102, PM103, PM400, PM100D3).
+
+USB-TMC, or RS-232 at 115200 baud 8N1 on the consoles that have it. The Ethernet port of the PM103E frames
+its text and is not served. A command that is not understood is not answered; it leaves an entry in the error
+queue, which is read after every setting. Tried on a simulator only.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from contextlib import suppress
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pymeasure.adapters import Adapter
+
+from drivers.support.pm100_commands import POLL_S, PM100Commands, Sensor, parse_sensor
+from drivers.support.spec import DriverSpec, VisaConfig, not_connected
+from labctl.model.clock import Clock, Stop, check_stop
+from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout
+from labctl.model.records import Identity, PowerReading
+from labctl.model.roles import SensorKind
+
+KINDS: dict[int, SensorKind] = {1: "photodiode", 2: "thermal", 3: "pyro", 5: "thermal"}
+"""Types 2 and 5 are thermopiles, 5 with four quadrants."""
+SETTLING_S: dict[SensorKind, float] = {"photodiode": 0.1, "thermal": 10.0, "pyro": 0.0}
+"""Used when neither the configuration nor the console's accelerator time constant says better."""
+NOISE_W: dict[SensorKind, float] = {"photodiode": 1e-9, "thermal": 1e-6, "pyro": 1e-6}
+"""Assumed noise of an averaged reading until the configuration or a zeroing says better."""
+TIME_CONSTANTS = -math.log(1e-3)
+"""How many time constants an exponential needs to come within 0.1 %."""
+SECONDS_PER_SAMPLE = 0.003
+"""Of a PM100D, the slowest console of the family."""
+PULSE_TIMEOUT_S = 5.0
+ZERO_TIMEOUT_S = 60.0
+NOISE_READINGS = 10
+READ_BACK_REL = 1e-3
+
+
+class ThorlabsPM100(PM100Commands):
+    """Console of the PM100 family with one head, read in watts.
+
+    :param adapter: VISA resource, e.g. ``"USB0::0x1313::0x8078::P0000001::INSTR"``.
+    :param average_count: readings averaged inside the meter, 1 to 3000.
+    :param upper_range_w: fixed upper range in W, or None for the meter's auto-range.
+    :param settling_s: time after a change until a reading is within 0.1 %; None: by the kind of head.
+    :param noise_w: noise of one averaged reading; None: by the kind of head, measured when zeroing.
+    :raises NotConnected: no console of the family, or one without a head, answers.
+    """
+
+    def __init__(
+        self,
+        adapter: str | Adapter,
+        *,
+        average_count: int = 100,
+        upper_range_w: float | None = None,
+        settling_s: float | None = None,
+        noise_w: float | None = None,
+        clock: Clock | None = None,
+        visa_library: str = "@py",
+        role: str = "power_meter",
+    ) -> None:
+        super().__init__(adapter, role, clock, visa_library)
+        self._average_count = average_count
+        self._upper_range_w = upper_range_w
+        self._noise_w = noise_w
+        self._noise_given = noise_w is not None
+        self.greet(self._check_device)
+        self._settling_s = self._default_settling_s() if settling_s is None else settling_s
+
+    def _check_device(self) -> None:
+        self.write("*IDN?")
+        heard = self.listen(b"\n", self.port.timeout_s)
+        words = heard.decode("ascii", "replace").strip().split(",")
+        if "THORLABS" not in words[0].upper() or len(words) < 4 or not words[1].upper().startswith("PM"):
+            if not heard:
+                raise InstrumentTimeout(self.name, "no answer to '*IDN?'")
+            reason = f"{heard!r} answered, not a power meter of the PM100 family"
+            raise not_connected(self.role, self.resource, reason, "check which instrument is at this address")
+        self._identification = ",".join(words)
+        self.write("*CLS")
+        head = self.head()
+        if head.type not in KINDS:
+            reason = f"the console has no usable head ({head.name or 'none'}, type {head.type})"
+            raise not_connected(self.role, self.resource, reason, "plug a head in")
+        self._kind = KINDS[head.type]
+
+    def _default_settling_s(self) -> float:
+        if self._kind == "thermal":
+            with suppress(InstrumentError):
+                return TIME_CONSTANTS * float(self.accelerator_tau_s)
+            with suppress(InstrumentError):
+                self.write("*CLS")
+        return SETTLING_S[self._kind]
+
+    # -- the role ----------------------------------------------------------------------------------
+
+    @property
+    def sensor(self) -> SensorKind:
+        """Kind of the head."""
+        return self._kind
+
+    @property
+    def settling_s(self) -> float:
+        """Time after a change of power until a reading is within 0.1 % of it, in s."""
+        return self._settling_s
+
+    @property
+    def noise_w(self) -> float:
+        """Standard deviation of one averaged reading in the dark, in W."""
+        return NOISE_W[self._kind] if self._noise_w is None else self._noise_w
+
+    def identity(self) -> Identity:
+        """Ask the console who it is; the head stands behind the model."""
+        vendor, model, serial, firmware, *_ = (word.strip() for word in str(self.idn).split(","))
+        return Identity(vendor, f"{model} + {self.head().name}", serial, firmware)
+
+    def head(self) -> Sensor:
+        """Ask which head is plugged in."""
+        text = str(self.sensor_idn)
+        try:
+            return parse_sensor(text)
+        except ValueError as exc:
+            raise self.garbled("SYST:SENS:IDN?", text) from exc
+
+    def prepare(self, wavelength_nm: float) -> None:
+        """Set unit, attenuation, wavelength, averaging and range, and verify each by reading it back.
+
+        :raises InstrumentFault: outside the head's limits, refused, or read back differently.
+        """
+        shortest, longest = self.wavelength_min_nm, self.wavelength_max_nm
+        if not shortest <= wavelength_nm <= longest:
+            text = f"{wavelength_nm:g} nm is outside the head's {shortest:g} to {longest:g} nm"
+            raise InstrumentFault(self.name, text, "use a head made for this wavelength")
+        if self._kind != "pyro":
+            self.unit = "W"
+            if str(self.unit).strip().upper() != "W":
+                raise InstrumentFault(self.name, "does not change its unit to W")
+            self._set_range()
+            self.averages = self._average_count
+            self._verify("averages", self.averages, self._average_count)
+        self.attenuation_db = 0.0
+        self._verify("attenuation", self.attenuation_db + 1.0, 1.0)
+        self.wavelength_nm = wavelength_nm
+        self._verify("wavelength", self.wavelength_nm, wavelength_nm)
+
+    def _set_range(self) -> None:
+        if self._upper_range_w is None:
+            self.auto_range = 1
+            self._verify("auto-range", self.auto_range, 1)
+            return
+        self.range_w = self._upper_range_w
+        if not self.range_w >= self._upper_range_w * (1 - READ_BACK_REL):  # the next step up is chosen
+            raise InstrumentFault(self.name, f"its range stays at {self.range_w:g} W")
+
+    def _verify(self, what: str, found: float, wanted: float) -> None:
+        if not math.isclose(found, wanted, rel_tol=READ_BACK_REL):
+            raise InstrumentFault(self.name, f"{what} set to {wanted:g}, read back as {found:g}")
+
+    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
+        """Take ``count`` averaged readings; the error of a single one is the head's noise.
+
+        A pyroelectric head measures pulses: its power is pulse energy times repetition rate.
+
+        :raises InstrumentFault: over range.
+        """
+        start_s = self.clock.now_s()
+        rate_hz = self.frequency_hz(stop) if self._kind == "pyro" else 0.0
+        values: list[float] = []
+        for _ in range(max(count, 1)):
+            check_stop(stop)
+            energy_j = self.pulse_energy_j(stop) if self._kind == "pyro" else 0.0
+            values.append(energy_j * rate_hz if self._kind == "pyro" else self._averaged_w())
+        n = len(values)
+        sigma_w = statistics.stdev(values) / math.sqrt(n) if n > 1 else self.noise_w
+        return PowerReading(statistics.fmean(values), sigma_w, n, start_s, self.clock.now_s())
+
+    def _averaged_w(self) -> float:
+        with self.patience(self.port.timeout_s + 2 * self._average_count * SECONDS_PER_SAMPLE):
+            return self.in_range(self.power_w)
+
+    # -- beyond the role ---------------------------------------------------------------------------
+
+    def pulse_energy_j(self, stop: Stop | None = None) -> float:
+        """Measure the energy of one pulse (pyroelectric head), in J.
+
+        :raises InstrumentTimeout: no pulse came within 5 s.
+        """
+        return self.measure("ENER", PULSE_TIMEOUT_S, stop)
+
+    def frequency_hz(self, stop: Stop | None = None) -> float:
+        """Measure the repetition rate of the pulses, in Hz.
+
+        :raises InstrumentTimeout: no pulses came within 5 s.
+        """
+        return self.measure("FREQ", PULSE_TIMEOUT_S, stop)
+
+    def zero(self, stop: Stop | None = None) -> float:
+        """Take the present reading as zero (the pump must be blocked) and return the offset in W.
+
+        The noise of a reading is measured on the way, unless the configuration gave it.
+
+        :raises InstrumentFault: the console could not zero, e.g. because there is light on the head.
+        :raises InstrumentTimeout: it is not done within 60 s.
+        """
+        end = time.monotonic() + ZERO_TIMEOUT_S
+        self.write("SENS:CORR:COLL:ZERO:INIT")
+        try:
+            while self.zeroing:
+                if time.monotonic() > end:
+                    raise InstrumentTimeout(self.name, f"zeroing takes longer than {ZERO_TIMEOUT_S:g} s")
+                self.clock.sleep(POLL_S, stop)
+        except BaseException:
+            self.write("SENS:CORR:COLL:ZERO:ABOR")
+            raise
+        self.check_set_errors()
+        if not self._noise_given:
+            self._noise_w = statistics.stdev(self._averaged_w() for _ in range(NOISE_READINGS))
+        return float(self.zero_magnitude_w)
+
+
+class ThorlabsPM100Config(VisaConfig):
+    """``[power_meter]`` with ``driver = "thorlabs-pm100"``."""
+
+    driver: Literal["thorlabs-pm100"]
+    averages: Annotated[int, Field(ge=1, le=3000)] = 100
+    range: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    settling_s: Annotated[float, Field(ge=0)] | None = None
+    noise_w: Annotated[float, Field(gt=0)] | None = None
+    zero_at_connect: bool = False
+
+
+def _open(config: ThorlabsPM100Config, clock: Clock) -> ThorlabsPM100:
+    meter = ThorlabsPM100(
+        config.resource,
+        average_count=config.averages,
+        upper_range_w=None if config.range == "auto" else config.range,
+        settling_s=config.settling_s,
+        noise_w=config.noise_w,
+        clock=clock,
+        visa_library=config.visa_library,
+    )
+    if config.zero_at_connect:
+        try:
+            meter.zero()
+        except BaseException:
+            meter.close()
+            raise
+    return meter
+
+
+DRIVER = DriverSpec(
+    "thorlabs-pm100", "power_meter", ThorlabsPM100Config, _open, "Thorlabs power meters of the PM100 family"
+)

@@ -1,0 +1,187 @@
+"""Thorlabs SC10 shutter controller over RS-232 (manual 8654-D02, command list on page 15).
+
+9600 baud 8N1. The controller echoes each command, then sends the value and the prompt ``"> "``. ``ens``
+toggles, so the state is asked before and after it under the connection's lock, and what the blade does is
+read from the head's sensor. Tried on a simulator only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pymeasure.adapters import Adapter
+from pymeasure.instruments import Instrument
+from pymeasure.instruments.validators import strict_discrete_set
+
+from drivers.support.spec import DriverSpec, VisaConfig, not_connected
+from drivers.support.visa import Port, VisaInstrument
+from labctl.model.clock import Clock
+from labctl.model.errors import InstrumentFault, InstrumentTimeout, ProtocolError
+from labctl.model.records import Identity
+
+MANUAL_MODE = 1
+COMMAND_LIMIT_S = 1.0
+"""Wall time within which a command must have been taken; the blade's travel is added to it."""
+BLADE_POLL_S = 0.005
+
+
+def _flag(text: str) -> bool:
+    return {"0": False, "1": True}[text]
+
+
+class ThorlabsSC10(VisaInstrument):
+    """Shutter controller SC10 with a head that reports its blade; safe to use from two threads.
+
+    :param adapter: VISA resource, e.g. ``"ASRL4::INSTR"``.
+    :param travel_s: longest time of the blade from one end to the other.
+    :raises NotConnected: nobody, or something else, answers at the address.
+    """
+
+    port = Port(baud_rate=9600, read_termination=">", write_termination="\r", timeout_s=0.3)
+
+    enabled = Instrument.measurement(
+        "ens?", """Get whether the blade is commanded open (bool).""", cast=_flag
+    )
+    blade_closed = Instrument.measurement(
+        "closed?", """Get whether the head's sensor reports the blade closed (bool).""", cast=_flag
+    )
+    interlock_tripped = Instrument.measurement(
+        "interlock?", """Get whether the interlock is tripped (bool).""", cast=_flag
+    )
+    mode = Instrument.control(
+        "mode?",
+        "mode=%d",
+        """Control the mode (int, 1 manual, 2 auto, 3 single, 4 repeat, 5 external gate).""",
+        validator=strict_discrete_set,
+        values=(1, 2, 3, 4, 5),
+        cast=int,
+        check_set_errors=True,
+    )
+
+    def __init__(
+        self,
+        adapter: str | Adapter,
+        *,
+        travel_s: float = 0.05,
+        clock: Clock | None = None,
+        visa_library: str = "@py",
+        role: str = "shutter",
+    ) -> None:
+        super().__init__(adapter, role, clock, visa_library)
+        self._travel_s = travel_s
+        self.greet(self._check_device)
+
+    def _check_device(self) -> None:
+        self.write("id?")
+        heard = self.listen(b">", self.port.timeout_s)
+        if b"SC10" not in heard.upper():
+            if not heard:
+                raise InstrumentTimeout(self.name, "no answer to 'id?'")
+            hint = "check which instrument is at this address"
+            raise not_connected(self.role, self.resource, f"{heard!r} answered, not an SC10", hint)
+        if self.mode != MANUAL_MODE:
+            self.mode = MANUAL_MODE
+            if self.mode != MANUAL_MODE:
+                raise InstrumentFault(self.name, "does not go to manual mode", "set mode 1 at its panel")
+
+    @property
+    def travel_s(self) -> float:
+        """Longest time from a command to the blade's end position, in s."""
+        return self._travel_s
+
+    def identity(self) -> Identity:
+        """Ask the controller who it is."""
+        words = self.ask("id?").split()
+        model = next((word for word in words if "SC10" in word.upper()), "SC10")
+        return Identity("Thorlabs", model, "", words[-1] if len(words) > 1 else "")
+
+    def is_open(self) -> bool:
+        """Ask the head's sensor; anything but a confirmed "closed" counts as open."""
+        return not self.blade_closed
+
+    def open(self) -> None:
+        """Open and return once the head's sensor confirms it.
+
+        :raises InstrumentFault: the interlock is tripped or the blade does not open.
+        """
+        with self._mine():
+            if self.interlock_tripped:
+                raise InstrumentFault(self.name, "the interlock is tripped", "close the interlock circuit")
+            self._drive(want_open=True)
+
+    def close_beam(self) -> None:
+        """Close and return once the head's sensor confirms it; gives up after about 1 s.
+
+        :raises InstrumentFault: the blade does not close.
+        """
+        with self._mine():
+            self._drive(want_open=False)
+
+    @contextmanager
+    def _mine(self) -> Iterator[None]:
+        if not self.lock.acquire(timeout=COMMAND_LIMIT_S + self._travel_s):
+            raise InstrumentTimeout(self.name, "another thread keeps the connection busy")
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+    def _drive(self, *, want_open: bool) -> None:
+        end = time.monotonic() + COMMAND_LIMIT_S + self._travel_s
+        while self.enabled != want_open:
+            if time.monotonic() > end:
+                raise InstrumentFault(self.name, f"does not take the command to {_word(want_open)}")
+            with suppress(InstrumentTimeout, ProtocolError):  # a lost echo: what counts is the next ens?
+                self.ask("ens")
+        while self.blade_closed == want_open:
+            if time.monotonic() > end:
+                hint = "look at the blade, the head's cable and the controller's panel"
+                raise InstrumentFault(self.name, f"the blade does not {_word(want_open)}", hint)
+            self.clock.sleep(BLADE_POLL_S)
+
+    def check_set_errors(self) -> list[str]:
+        """Read the echo that follows a set command.
+
+        :raises InstrumentFault: the controller refuses the command.
+        """
+        return [self.reply()]
+
+    def reply(self) -> str:
+        """Read up to the prompt, take the echo off and return the value."""
+        sent = self._sent
+        text = super().reply()
+        echo, *lines = [line.strip() for line in text.strip("> \r\n").split("\r")]
+        if echo != sent:
+            raise self.garbled(sent, text)
+        value = " ".join(line for line in lines if line)
+        if "error" in value.lower():
+            raise InstrumentFault(self.name, f"refuses {sent!r}: {value}")
+        return value
+
+    def is_idempotent(self, command: str) -> bool:
+        """Questions may be repeated; ``ens`` may not."""
+        return command.endswith("?")
+
+
+def _word(want_open: bool) -> str:
+    return "open" if want_open else "close"
+
+
+class ThorlabsSC10Config(VisaConfig):
+    """``[shutter]`` with ``driver = "thorlabs-sc10"``."""
+
+    driver: Literal["thorlabs-sc10"]
+    travel_s: Annotated[float, Field(gt=0, le=5)] = 0.05
+
+
+def _open(config: ThorlabsSC10Config, clock: Clock) -> ThorlabsSC10:
+    return ThorlabsSC10(
+        config.resource, travel_s=config.travel_s, clock=clock, visa_library=config.visa_library
+    )
+
+
+DRIVER = DriverSpec("thorlabs-sc10", "shutter", ThorlabsSC10Config, _open, "Thorlabs SC10 shutter controller")
