@@ -1,0 +1,93 @@
+"""The command line: what a user types, and one clear line when it cannot be done.
+
+Nothing heavy is imported here or in :mod:`labctl.cli.app`: each command imports what it needs when it runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from labctl.model.errors import Aborted, LabctlError
+
+EXIT_ABORTED = 130
+_EXIT_USAGE = 2
+_EXIT_DATA = 5
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code.
+
+    0 done, 2 usage or configuration, 3 instrument, 4 safety stop, 5 data, 130 aborted; 1 is a defect of labctl.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a console that cannot show a character must not end a run
+            stream.reconfigure(errors="replace")
+    try:
+        code = _run([a for a in arguments if a != "--debug"])
+        sys.stdout.flush()
+    except BaseException as exc:  # noqa: BLE001  the one place that turns exceptions into exit codes
+        code = _explain(exc, debug)
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    from labctl.cli.app import app
+
+    result = app(args=arguments or ["--help"], prog_name="labctl", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def _explain(exc: BaseException, debug: bool) -> int:
+    """Print one line for ``exc`` on stderr and return the exit code."""
+    if isinstance(exc, BrokenPipeError):  # the reader had enough, e.g. ``labctl init | head``
+        _silence_stdout()
+        return 0
+    if isinstance(exc, SystemExit):
+        return exc.code if isinstance(exc.code, int) else 1
+    if debug and not isinstance(exc, (KeyboardInterrupt, Aborted)):
+        traceback.print_exception(exc)
+    code, line = _code_and_line(exc)
+    _say(line)
+    if isinstance(exc, OSError):
+        _silence_stdout()
+    return code
+
+
+def _code_and_line(exc: BaseException) -> tuple[int, str]:
+    import typer
+
+    usage_error = typer.BadParameter.__bases__[0]  # click's, which newer releases of typer carry inside
+    if isinstance(exc, LabctlError):
+        return exc.exit_code, str(exc)
+    if isinstance(exc, (KeyboardInterrupt, Aborted, typer.Abort)):
+        return EXIT_ABORTED, "aborted"
+    if isinstance(exc, usage_error):
+        return _EXIT_USAGE, _usage_line(exc)
+    if isinstance(exc, OSError):
+        where = f"{exc.filename}: " if exc.filename else ""
+        return _EXIT_DATA, f"{where}{exc.strerror or exc}"
+    return 1, f"unexpected {type(exc).__name__}: {exc}. Try: the same with --debug, and report what it prints"
+
+
+def _usage_line(exc: BaseException) -> str:
+    message = str(getattr(exc, "format_message", lambda: str(exc))())
+    context = getattr(exc, "ctx", None)
+    command = str(getattr(context, "command_path", "labctl"))
+    return f"{message.rstrip('.')}. Try: {command} --help"
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(f"labctl: {' '.join(line.split())}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _silence_stdout() -> None:
+    """Give the interpreter's last flush somewhere to go, so that it says nothing more."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

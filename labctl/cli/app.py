@@ -1,0 +1,184 @@
+"""The commands and their options; what they do stands in the module each of them imports."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+import labctl
+
+app = typer.Typer(
+    name="labctl",
+    help="Fluence sweeps on a femtosecond bench, with live spectra and an honest lasing threshold.",
+    epilog="labctl is no safety interlock: it never replaces one.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+class Spacing(str, Enum):  # noqa: UP042  StrEnum shows worse in older releases of typer
+    """How fluences are spaced."""
+
+    LINEAR = "linear"
+    LOG = "log"
+    LIST = "list"
+
+
+class Direction(str, Enum):  # noqa: UP042
+    """In which order fluences are visited."""
+
+    UP = "up"
+    DOWN = "down"
+    UP_DOWN = "up-down"
+    SHUFFLED = "shuffled"
+
+
+class Background(str, Enum):  # noqa: UP042
+    """What is subtracted."""
+
+    DARK = "dark"
+    BLANK = "blank"
+
+
+class DemoSample(str, Enum):  # noqa: UP042
+    """The samples of the demonstration."""
+
+    OAM = "oam"
+    OLA = "ola"
+    BOTH = "both"
+
+
+BenchFile = Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"labctl {labctl.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print a traceback with an error.")] = False,
+) -> None:
+    """Take the options that every command shares; ``--debug`` was read before they were parsed."""
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Where files and figures go.")] = Path("labctl-demo"),
+    sample: Annotated[DemoSample, typer.Option(help="Which sample of the paper to sweep.")] = DemoSample.BOTH,
+    seed: Annotated[int, typer.Option(min=0, help="Makes another bench with the same truth.")] = 1,
+    speed: Annotated[
+        float, typer.Option(min=0.1, max=1000, help="Bench seconds per second on the simulators' clock.")
+    ] = 40.0,
+    as_json: Json = False,
+) -> int:
+    """Sweep both samples of the paper on a simulated bench, and draw its figures."""
+    from labctl.cli.demo import run_demo
+
+    samples = ("oam", "ola") if sample is DemoSample.BOTH else (sample.value,)
+    return run_demo(output, samples, seed=seed, speed=speed, as_json=as_json)
+
+
+@app.command()
+def init() -> int:
+    """Print an annotated bench file: labctl init > bench.toml."""
+    from labctl.config.example import EXAMPLE
+
+    typer.echo(EXAMPLE, nl=False)
+    return 0
+
+
+@app.command()
+def check(
+    bench: BenchFile,
+    start: Annotated[
+        Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+        typer.Option(min=0.0, help="Lowest fluence planned, uJ/cm2.", show_default="least transmission"),
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Connect to every instrument; say who answered, and take one reading of each."""
+    from labctl.cli.check import run_check
+
+    return run_check(bench, start, as_json=as_json)
+
+
+@app.command()
+def sweep(
+    bench: BenchFile,
+    sample: Annotated[str, typer.Option(help="Name of the sample.", show_default=False)],
+    start: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Lowest fluence, uJ/cm2 in the bench's convention.", show_default=False),
+    ] = None,
+    stop: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Highest fluence, uJ/cm2.", show_default=False),
+    ] = None,
+    points: Annotated[int, typer.Option(help="Number of fluences.")] = 24,
+    spacing: Annotated[Spacing, typer.Option(help="Spacing of the fluences.")] = Spacing.LOG,
+    fluences: Annotated[
+        str, typer.Option(help="The fluences themselves, with --spacing list: 20,30,45.", show_default=False)
+    ] = "",
+    direction: Annotated[Direction, typer.Option(help="Order of the fluences.")] = Direction.UP,
+    average: Annotated[int, typer.Option(help="Exposures at each fluence.")] = 10,
+    output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
+    operator: Annotated[str, typer.Option(help="Who measures.")] = "",
+    spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
+    note: Annotated[str, typer.Option(help="Anything worth keeping.")] = "",
+    background: Annotated[
+        Background, typer.Option(help="Subtract a dark, or a blank measured at each fluence.")
+    ] = Background.DARK,
+    keep_open: Annotated[
+        bool, typer.Option("--keep-open", help="Leave the shutter open between points.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the shuffled order.")] = 0,
+    as_json: Json = False,
+) -> int:
+    """Sweep the pump fluence and state the lasing threshold with its interval."""
+    from labctl.cli.sweep import SweepRequest, run_sweep_command
+
+    request = SweepRequest(
+        bench=bench,
+        output=output,
+        sample=sample,
+        operator=operator,
+        spot=spot,
+        note=note,
+        start_uj_cm2=start,
+        stop_uj_cm2=stop,
+        points=points,
+        spacing=Spacing.LIST.value if fluences else spacing.value,
+        fluences=fluences,
+        direction=direction.value,
+        average=average,
+        background=background.value,
+        keep_open=keep_open,
+        seed=seed,
+    )
+    return run_sweep_command(request, as_json=as_json)
+
+
+@app.command()
+def fit(
+    files: Annotated[list[Path], typer.Argument(help="Run files (.h5, .csv), or a CSV with two columns.")],
+    as_json: Json = False,
+) -> int:
+    """Fit the threshold again, of one run or of several spots of one sample."""
+    from labctl.cli.fit import run_fit
+
+    return run_fit(files, as_json=as_json)

@@ -1,0 +1,172 @@
+"""A running sweep as the terminal shows it: a live table, or plain lines where stderr is no terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from labctl.model.records import SweepPoint
+from labctl.runner.events import Connected, Event, LiveThreshold, Measured, Message, Started
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+
+class Progress(Protocol):
+    """Shows events until it is left; never raises because a terminal went away."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+
+
+def make_progress() -> Progress:
+    """Choose by what stderr is; stdout belongs to the result."""
+    return LiveProgress() if sys.stderr.isatty() else LineProgress()
+
+
+class LineProgress:
+    """One line an event on stderr, for logs and pipes."""
+
+    def __init__(self) -> None:
+        self._threshold = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing to put back."""
+
+    def __call__(self, event: Event) -> None:
+        """Print one event."""
+        line = self._line(event)
+        if line:
+            with contextlib.suppress(OSError, ValueError):
+                print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+    def _line(self, event: Event) -> str:
+        if isinstance(event, LiveThreshold):
+            self._threshold = threshold_text(event)
+            return ""
+        if isinstance(event, Measured):
+            shown = "; ".join(f"{name} {text}" for name, text in point_texts(event.point))
+            threshold = f"; threshold {self._threshold}" if self._threshold else ""
+            return f"{event.number}/{event.total}: {shown}{threshold}; {left_text(event.left_s)}"
+        return headline(event)
+
+
+class LiveProgress:
+    """Bar, time left and the current values, redrawn in place."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as Bar
+
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
+        self._task = self._bar.add_task("connecting", total=None, left="")
+        self._point: SweepPoint | None = None
+        self._threshold = "waiting for points"
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the terminal back."""
+        with contextlib.suppress(OSError, ValueError):
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Redraw with one event."""
+        with contextlib.suppress(OSError, ValueError):
+            self._take(event)
+            self._live.update(self._picture())
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, Measured):
+            self._point = event.point
+            self._bar.update(self._task, completed=event.number, left=left_text(event.left_s))
+        elif isinstance(event, LiveThreshold):
+            self._threshold = threshold_text(event)
+        else:
+            if isinstance(event, Started):
+                self._point, self._threshold = None, "waiting for points"
+                self._bar.reset(self._task, description=event.sample, total=event.total, left="")
+            self._console.print(headline(event), style="dim", markup=False, highlight=False)
+
+    def _picture(self) -> Group:
+        from rich.console import Group
+        from rich.table import Table
+
+        values = Table.grid(padding=(0, 2))
+        for name, text in point_texts(self._point) if self._point else ():
+            values.add_row(name, text)
+        values.add_row("threshold", self._threshold)
+        return Group(self._bar, values)
+
+
+def headline(event: Event) -> str:
+    """Return the line that announces an event which is no point."""
+    if isinstance(event, Connected):
+        return "connected: " + ", ".join(f"{role} {who}" for role, who in event.identities.items())
+    if isinstance(event, Started):
+        return f"{event.sample}: {event.total} points into {event.files.h5} (log {event.files.log})"
+    return event.text if isinstance(event, Message) else ""
+
+
+def point_texts(point: SweepPoint) -> tuple[tuple[str, str], ...]:
+    """Return name and value of everything a point shows, with units."""
+    width = "none" if point.fwhm_nm is None else f"{point.fwhm_nm:.2f} nm"
+    saturation = f"{100 * point.saturation:.0f} %"
+    if point.saturated_exposures:
+        saturation += f", {point.saturated_exposures} exposures left out"
+    texts = [
+        ("fluence", f"{point.fluence_uj_cm2:.4g} uJ/cm2"),
+        ("pulse energy", f"{point.pulse_energy_j * 1e9:.4g} nJ"),
+        ("emission", f"{point.signal:.5g} counts per pulse"),
+        ("FWHM", width),
+        ("saturation", saturation),
+    ]
+    if point.flags:
+        texts.append(("flags", ", ".join(point.flags)))
+    return tuple(texts)
+
+
+def threshold_text(live: LiveThreshold) -> str:
+    """Return the running threshold with its interval, or why there is none yet."""
+    if live.value is None:
+        return f"{live.status.replace('_', ' ')} ({live.points} points)"
+    interval = f" (95 %: {live.ci95[0]:.4g} to {live.ci95[1]:.4g})" if live.ci95 else ""
+    return f"{live.value:.4g} uJ/cm2{interval}"
+
+
+def left_text(seconds: float) -> str:
+    """Return the time left as people say it."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s left"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s left"
+        if whole < 3600
+        else f"{whole // 3600} h {whole % 3600 // 60:02d} min left"
+    )

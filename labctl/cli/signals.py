@@ -1,0 +1,32 @@
+"""Ctrl-C and SIGTERM ask a run to stop; asked twice, they ask the same again and break nothing."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
+"""Those of them that this system has: SIGBREAK is Windows' Ctrl-Break, SIGHUP a closed terminal."""
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """Return an event that a signal sets; outside the main thread, where none can be caught, it stays unset."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    before = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -1,0 +1,88 @@
+"""The annotated bench file that ``labctl init`` prints: complete, and valid as it stands."""
+
+EXAMPLE = """\
+# bench.toml: one optical bench, as labctl sees it.
+#
+# Values are plain numbers in the unit of the key (wavelength_nm = 800), or text with a unit
+# ("2.5 mW", "100 nJ", "35 fs", "100 um"). Unknown keys are errors. Lines that begin with "# " and a key
+# are optional and show the default, or an example where there is none.
+#
+#     labctl check --bench bench.toml      connects, and says who answered
+#     labctl sweep --bench bench.toml --start 20 --stop 200 --points 24 --sample NAME --output DIR
+
+[bench]
+name = "upconversion bench"
+# visa_library = "@py"        # pyvisa-py; "" takes the vendor's VISA, or give the path of a library
+# time_scale = 1.0            # bench seconds per second; other than 1 only on a simulated bench
+
+# A half-wave plate in a rotation mount before a polariser, or a gradient filter wheel in one.
+[attenuator]
+driver = "thorlabs-ell14"
+resource = "ASRL3::INSTR"     # COM3 on Windows; "ASRL/dev/ttyUSB0::INSTR" on Linux
+address = "0"                 # of the mount on its bus, 0 to F
+
+[power_meter]
+driver = "thorlabs-pm100"
+resource = "USB0::0x1313::0x8078::P0000001::INSTR"
+averages = 100                # readings the meter averages into one
+# settling_s = 0.5            # of the sensor; left out, it follows from the kind of head
+
+# The serial number, "first" for the only one connected, or MODEL@HOST:PORT for one on the network.
+[spectrometer]
+driver = "ocean"
+resource = "first"
+resolution_nm = 0.15          # FWHM of a narrow line (a lamp's); Q needs it
+
+[shutter]
+driver = "thorlabs-sc10"
+resource = "ASRL4::INSTR"
+travel_s = 0.05               # longest time from the command to the blade's end position
+
+[pump]
+wavelength_nm = 800.0
+repetition_rate_hz = 1000.0
+pulse_width_fs = 35.0         # at the sample, not at the laser; leave it out if unknown
+photon_order = 2              # photons that excite the sample together: 1 or 2
+convention = "peak"           # every fluence in labels, limits and files: "peak" or "average" over the spot
+pickoff_ratio = 24.0          # power on the sample / power on the meter, measured with a second meter
+max_pulse_energy = "200 nJ"   # on the sample at full transmission; used to plan, never to report
+incidence_deg = 0.0
+# The elements along the beam, laser first. A pick-off behind the shutter is dark with it closed.
+order = ["attenuator", "pick-off", "shutter", "sample"]
+# Relative standard uncertainties of the SCALE, common to all points (0.03 = 3 %); stated beside the threshold.
+meter_sigma_rel = 0.03
+pickoff_sigma_rel = 0.01
+spot_sigma_rel = 0.02         # of the radius; it enters the fluence twice
+# repetition_sigma_rel = 0.0
+
+[pump.spot]
+shape = "gaussian"            # 1/e2 radii; "ellipse": semi-axes of a flat top; "stripe": half-lengths
+x_um = 100.0
+y_um = 100.0
+
+# Malus' law, T = t_min + (t_max - t_min) cos^2 2(angle - zero) ...
+[pump.attenuator_curve]
+kind = "malus"
+zero_deg = 12.0               # the angle of highest transmission
+t_min = 0.002                 # leakage: the smallest transmission is never zero
+t_max = 1.0
+branch = "+"                  # the 45 degrees above ("+") or below ("-") the zero
+# ... or a measured, monotone table instead:
+# kind = "table"
+# angle_deg = [0.0, 90.0, 180.0, 270.0]
+# transmission = [0.9, 0.3, 0.05, 0.004]
+
+# Checked before anything moves and again at every point. labctl is no safety interlock.
+[limits]
+max_fluence_uj_cm2 = 700.0    # in the convention above
+# max_pulse_energy = "150 nJ"
+# max_average_power = "0.2 mW"
+# max_dose_uj_cm2 = 5e7       # sum of fluence x pulses over one run
+# angle_range_deg = [0.0, 90.0]
+# set_ratio = 0.2             # allowed disagreement between the energy asked for and the one measured
+
+# Left out: everything between the pump and its harmonic.
+[bands]
+emission_nm = [505.0, 560.0]  # the whole emission, the default signal
+lasing_nm = [530.0, 556.0]    # where the sharp peaks appear
+"""

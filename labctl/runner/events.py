@@ -1,0 +1,65 @@
+"""What a running sweep tells whoever watches: typed, frozen, in order; what it tells is on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from labctl.model.records import SweepPoint
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """Where a run is stored; all paths are absolute."""
+
+    csv: Path
+    h5: Path
+    log: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Every instrument answered; ``identities`` by role."""
+
+    identities: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The files exist, and ``total`` points are planned."""
+
+    sample: str
+    files: RunFiles
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A point is on disk. ``left_s`` estimates the wall time to the end."""
+
+    number: int
+    total: int
+    point: SweepPoint
+    left_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LiveThreshold:
+    """A running fit over the first ``points`` points; fluences in uJ/cm2, absent numbers None."""
+
+    points: int
+    status: str
+    value: float | None
+    ci95: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One line for the user."""
+
+    text: str
+
+
+Event = Connected | Started | Measured | LiveThreshold | Message
+OnEvent = Callable[[Event], None]

@@ -1,0 +1,263 @@
+"""The figures of a run, as PNG files that stand beside the paper's Fig. 5b-e and 6.
+
+Drawn without pyplot and without a window, so that any thread of any program may call them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from labctl.model.records import FloatArray
+
+_STYLE: Any = {
+    "font.size": 10.0,
+    "axes.titlesize": 10.5,
+    "axes.spines.top": False,
+    "axes.linewidth": 0.8,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "legend.frameon": True,
+    "legend.framealpha": 0.9,
+    "legend.edgecolor": "none",
+    "legend.fontsize": 8.5,
+    "savefig.dpi": 160,
+}
+_DATA, _FIT, _MARK, _WIDTH = "#1b1e23", "#c8553d", "#2a6f97", "#3f7d4a"
+
+
+@dataclass(frozen=True, slots=True)
+class PeakFit:
+    """One lasing peak with its fit; arrays of shape ``(k,)``, widths and positions in nm."""
+
+    wavelength_nm: FloatArray
+    counts: FloatArray
+    fit_wavelength_nm: FloatArray
+    fit_counts: FloatArray
+    centre_nm: float
+    fwhm_nm: float
+    resolution_nm: float | None
+    q: float
+    q_sigma: float | None
+    lower_bound: bool
+    line_shape: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunPicture:
+    """What the figures show of a run, in order of acquisition.
+
+    :param fluence_uj_cm2: shape ``(n,)``, as are ``signal`` (counts per pulse), ``signal_sigma`` and
+        ``fwhm_nm`` (nan where there is none).
+    :param spectra: counts per pulse, shape ``(n, pixel)``.
+    :param curve: fluence, fit, lower and upper edge of its 95 % band, each of shape ``(m,)``.
+    """
+
+    sample: str
+    convention: str
+    band_nm: tuple[float, float]
+    wavelength_nm: FloatArray
+    spectra: FloatArray
+    fluence_uj_cm2: FloatArray
+    signal: FloatArray
+    signal_sigma: FloatArray
+    fwhm_nm: FloatArray
+    threshold_uj_cm2: float | None = None
+    ci95: tuple[float, float] | None = None
+    verdict: str = ""
+    curve: tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None = None
+    peak: PeakFit | None = None
+
+    @property
+    def fluence_label(self) -> str:
+        """The axis label of a fluence, convention and unit included."""
+        return f"Pump fluence, {self.convention} (µJ/cm²)"
+
+
+def draw_all(picture: RunPicture, stem: Path) -> list[Path]:
+    """Write ``<stem>_spectra.png``, ``<stem>_threshold.png`` and, if a peak was fitted, ``<stem>_peak.png``.
+
+    :raises OSError: a file cannot be written.
+    """
+    if picture.fluence_uj_cm2.size == 0:
+        return []
+    drawings = [("spectra", spectra_figure), ("threshold", threshold_figure)]
+    if picture.peak is not None:
+        drawings.append(("peak", peak_figure))
+    written = []
+    for name, draw in drawings:
+        path = stem.with_name(f"{stem.name}_{name}.png")
+        with mpl.rc_context(_STYLE):
+            figure = draw(picture)
+            FigureCanvasAgg(figure)
+            figure.savefig(path, format="png")
+        written.append(path)
+    return written
+
+
+def spectra_figure(picture: RunPicture) -> Figure:
+    """Draw spectra at rising fluence: as measured, and stacked with each scaled to its own maximum."""
+    figure = Figure(figsize=(9.2, 5.2), layout="constrained")
+    measured, stacked = figure.subplots(1, 2, sharex=True)
+    shown = _rising(picture, at_most=12)
+    colours = _colours(picture, shown)
+    low, high = picture.band_nm
+    margin = 0.1 * (high - low)
+    inside = (picture.wavelength_nm >= low - margin) & (picture.wavelength_nm <= high + margin)
+    x = picture.wavelength_nm[inside]
+    for place, (index, colour) in enumerate(zip(shown, colours, strict=True)):
+        y = picture.spectra[index, inside]
+        measured.plot(x, y, color=colour, lw=0.9)
+        top = float(np.nanmax(y)) if y.size else 0.0
+        stacked.plot(x, place + 0.92 * y / (top if top > 0 else 1.0), color=colour, lw=0.8)
+        stacked.text(
+            high + margin, place + 0.12, f" {picture.fluence_uj_cm2[index]:.3g}", color=colour, fontsize=8.5
+        )
+    stacked.text(high + margin, len(shown) + 0.1, " µJ/cm²", fontsize=8.5)
+    stacked.spines["right"].set_visible(False)
+    measured.spines["right"].set_visible(False)
+    measured.set_xlim(low - margin, high + margin)
+    measured.set(xlabel="Wavelength (nm)", ylabel="Emission (counts per pulse)", title="as measured")
+    stacked.set(xlabel="Wavelength (nm)", ylabel="Emission, each scaled to its maximum", yticks=[])
+    stacked.set_title(f"{picture.convention} fluence beside each; red: above threshold")
+    figure.suptitle(f"{picture.sample}: emission at rising pump fluence")
+    return figure
+
+
+def threshold_figure(picture: RunPicture) -> Figure:
+    """Draw the light-light curve, linear and in double logarithm, and the linewidth that collapses."""
+    figure = Figure(figsize=(12.4, 4.2), layout="constrained")
+    linear, double, width = figure.subplots(1, 3)
+    for axes in (linear, double):
+        _light_light(axes, picture)
+    linear.set_xlim(left=0)
+    linear.legend(loc="upper left")
+    _double_logarithm(double, picture)
+    _mark_threshold(width, picture)
+    width.plot(picture.fluence_uj_cm2, picture.fwhm_nm, "s", ms=4, mfc="white", color=_WIDTH)
+    width.set(
+        xlabel=picture.fluence_label, ylabel="FWHM of the emission (nm)", xlim=(0, None), ylim=(0, None)
+    )
+    for axes in (linear, double, width):
+        axes.spines["right"].set_visible(False)
+    figure.suptitle(f"{picture.sample}: {picture.verdict}" if picture.verdict else picture.sample)
+    return figure
+
+
+def peak_figure(picture: RunPicture) -> Figure:
+    """Draw one lasing peak with its fit, its width and the width the spectrometer itself has."""
+    peak = picture.peak
+    assert peak is not None
+    figure = Figure(figsize=(5.2, 4.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(peak.wavelength_nm, peak.counts, "o", ms=4, mfc="none", color=_DATA, label="measured")
+    axes.plot(peak.fit_wavelength_nm, peak.fit_counts, color=_FIT, lw=1.6, label=f"{peak.line_shape} fit")
+    base, top = float(np.min(peak.fit_counts)), float(np.max(peak.fit_counts))
+    half = 0.5 * (base + top)
+    left, right = peak.centre_nm - peak.fwhm_nm / 2, peak.centre_nm + peak.fwhm_nm / 2
+    axes.annotate(
+        "", (left, half), (right, half), arrowprops={"arrowstyle": "<->", "color": _MARK, "lw": 1.2}
+    )
+    if peak.resolution_nm:
+        foot = base - 0.06 * (top - base)
+        ends = (peak.centre_nm - peak.resolution_nm / 2, peak.centre_nm + peak.resolution_nm / 2)
+        axes.plot(ends, (foot, foot), color="0.45", lw=3, solid_capstyle="butt")
+        axes.text(
+            ends[1],
+            foot,
+            f"  resolution {peak.resolution_nm:.2f} nm",
+            va="center",
+            fontsize=8.5,
+            color="0.35",
+        )
+    axes.text(0.97, 0.96, _peak_text(peak), transform=axes.transAxes, ha="right", va="top")
+    axes.spines["right"].set_visible(False)
+    axes.set(
+        xlabel="Wavelength (nm)",
+        ylabel="Emission (counts per pulse)",
+        title=f"{picture.sample}: one lasing peak",
+    )
+    axes.legend(loc="upper left")
+    return figure
+
+
+def _peak_text(peak: PeakFit) -> str:
+    spread = f" ± {peak.q_sigma:.0f}" if peak.q_sigma is not None and not peak.lower_bound else ""
+    q = f"Q {'≥' if peak.lower_bound else '='} {peak.q:.0f}{spread}"
+    resolution = "unknown" if peak.resolution_nm is None else f"{peak.resolution_nm:.2f} nm"
+    return f"{q}\nλ = {peak.centre_nm:.2f} nm\nFWHM {peak.fwhm_nm:.2f} nm\n(resolution {resolution})"
+
+
+def _rising(picture: RunPicture, at_most: int) -> Sequence[int]:
+    """Indices of at most ``at_most`` points, evenly chosen in order of fluence."""
+    order = np.argsort(picture.fluence_uj_cm2, kind="stable")
+    chosen = np.unique(np.linspace(0, order.size - 1, min(at_most, order.size)).round().astype(int))
+    return [int(order[i]) for i in chosen]
+
+
+def _colours(picture: RunPicture, shown: Sequence[int]) -> list[tuple[float, float, float, float]]:
+    """Blue below the threshold and red above it, deeper with the distance from it."""
+    fluence = picture.fluence_uj_cm2[list(shown)]
+    at = picture.threshold_uj_cm2
+    if at is None:
+        return [tuple(c) for c in mpl.colormaps["viridis"](np.linspace(0.05, 0.85, len(shown)))]
+    below, above = fluence < at, fluence >= at
+    shade = np.empty((len(shown), 4))
+    shade[below] = mpl.colormaps["Blues"](np.linspace(0.9, 0.5, int(below.sum())))
+    shade[above] = mpl.colormaps["Reds"](np.linspace(0.5, 0.95, int(above.sum())))
+    return [tuple(c) for c in shade]
+
+
+def _light_light(axes: Axes, picture: RunPicture) -> None:
+    axes.errorbar(
+        picture.fluence_uj_cm2,
+        picture.signal,
+        yerr=np.abs(picture.signal_sigma),
+        fmt="o",
+        ms=4,
+        mfc="white",
+        color=_DATA,
+        lw=0.9,
+        label="measured",
+        zorder=3,
+    )
+    if picture.curve is not None:
+        x, best, low, high = picture.curve
+        axes.plot(x, best, color=_FIT, lw=1.5, label="fit", zorder=2)
+        axes.fill_between(x, low, high, color=_FIT, alpha=0.18, lw=0, zorder=1)
+    _mark_threshold(axes, picture)
+    axes.set(xlabel=picture.fluence_label, ylabel="Integrated emission (counts per pulse)")
+
+
+def _mark_threshold(axes: Axes, picture: RunPicture) -> None:
+    if picture.threshold_uj_cm2 is None:
+        return
+    label = f"threshold {picture.threshold_uj_cm2:.4g} µJ/cm²"
+    if picture.ci95 is not None:
+        axes.axvspan(*picture.ci95, color=_MARK, alpha=0.22, lw=0, zorder=0)
+        label += f"\n95 %: {picture.ci95[0]:.4g} – {picture.ci95[1]:.4g}"
+    axes.axvline(picture.threshold_uj_cm2, color=_MARK, lw=1.0, zorder=1, label=label)
+
+
+def _double_logarithm(axes: Axes, picture: RunPicture) -> None:
+    good = (picture.fluence_uj_cm2 > 0) & (picture.signal > 0)
+    if not good.any():
+        return
+    f, y = picture.fluence_uj_cm2[good], picture.signal[good]
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlim(f.min() / 1.15, f.max() * 1.15)
+    axes.set_ylim(y.min() / 2, y.max() * 2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "235" else "")
+    first = int(np.argmin(f))
+    axes.plot(f, y[first] * (f / f[first]) ** 2, ls=":", lw=1, color="0.5", label="slope 2", zorder=0)
+    axes.legend(loc="upper left")

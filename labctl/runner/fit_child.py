@@ -1,0 +1,45 @@
+"""The process of the running fit: a light-light curve a line in, a threshold a line out, both JSON.
+
+A process of its own because a fit beside the acquisition thread would hold the interpreter when a point
+is due. It ends when its input does.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+
+from labctl.runner.fitting import Curve, fit_curve
+from labctl.runner.report import plain
+
+
+def answer(line: str) -> str:
+    """Fit one request; a fit that fails is an answer too."""
+    request = json.loads(line)
+    signal = np.array(request["signal"], dtype=np.float64)  # None becomes nan
+    curve = Curve(
+        fluence_uj_cm2=np.array(request["fluence"], dtype=np.float64),
+        signal=signal,
+        peaks_signal=signal,
+        fluence_sigma_rel=float(request["sigma_rel"]),
+        photon_order=int(request["photon_order"]),
+    )
+    try:
+        result = fit_curve(curve).to_mapping()
+    except Exception as exc:  # noqa: BLE001  the sweep goes on without a running threshold
+        result = {"status": "refused", "reason": f"{type(exc).__name__}: {exc}"}
+    wanted = {key: result.get(key) for key in ("status", "reason", "threshold_uj_cm2", "ci95")}
+    return json.dumps(plain({**wanted, "points": int(signal.size)}), allow_nan=False)
+
+
+def main() -> None:
+    """Answer until the input ends."""
+    for line in sys.stdin:
+        sys.stdout.write(answer(line) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

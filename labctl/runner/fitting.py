@@ -1,0 +1,72 @@
+"""From the points of a run to what is said of them: thresholds of both bands, and Q.
+
+One place, so that the running fit, the end of a sweep and ``labctl fit`` cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from labctl.analysis.threshold import ThresholdResult, fit_threshold
+from labctl.model.records import FloatArray, SweepPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A light-light curve in order of acquisition; arrays of shape ``(n,)``, fluence in uJ/cm2."""
+
+    fluence_uj_cm2: FloatArray
+    signal: FloatArray
+    peaks_signal: FloatArray
+    fluence_sigma_rel: float
+    photon_order: int
+
+
+def curve_of(points: Sequence[SweepPoint], photon_order: int) -> Curve:
+    """Collect the curve; a point without one unsaturated exposure keeps its place, with nan for a signal."""
+    usable = [p.saturated_exposures < p.exposures for p in points]
+    pick = [
+        (p.signal, p.peaks_signal) if ok else (np.nan, np.nan) for p, ok in zip(points, usable, strict=True)
+    ]
+    signals = np.array(pick, dtype=np.float64).reshape(-1, 2)
+    sigma = np.array([p.fluence_sigma_rel for p in points], dtype=np.float64)
+    return Curve(
+        fluence_uj_cm2=np.array([p.fluence_uj_cm2 for p in points], dtype=np.float64),
+        signal=signals[:, 0],
+        peaks_signal=signals[:, 1],
+        fluence_sigma_rel=typical_sigma(sigma),
+        photon_order=photon_order,
+    )
+
+
+def typical_sigma(sigma_rel: FloatArray) -> float:
+    """Return the median of the finite point-to-point errors, 0 where there is none."""
+    finite = sigma_rel[np.isfinite(sigma_rel)]
+    return float(np.median(finite)) if finite.size else 0.0
+
+
+def fit_curve(curve: Curve, band: str = "emission") -> ThresholdResult:
+    """Fit one band: "emission" (the whole of it) or "lasing" (the peaks alone)."""
+    signal = curve.signal if band == "emission" else curve.peaks_signal
+    return fit_threshold(
+        curve.fluence_uj_cm2,
+        signal,
+        fluence_sigma_rel=curve.fluence_sigma_rel,
+        photon_order=curve.photon_order,
+    )
+
+
+def threshold_mapping(
+    result: ThresholdResult, *, convention: str, band: str, scale_rel: float | None
+) -> dict[str, object]:
+    """Return a result as plain values, with convention, band and scale error beside it."""
+    return {
+        **result.to_mapping(),
+        "unit": "uJ/cm2",
+        "convention": convention,
+        "band": band,
+        "scale_rel": scale_rel,
+    }

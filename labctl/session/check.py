@@ -1,0 +1,163 @@
+"""``labctl check``: who answers, what each reads, what failed with what to try, and is there light enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from labctl.config import ROLES, BenchConfig, RoleName
+from labctl.model.clock import Clock, Stop
+from labctl.model.errors import ConnectionFailure, InstrumentError
+from labctl.model.roles import Attenuator, Device, PowerMeter, Shutter, Spectrometer
+from labctl.session.opening import bench_clock, open_all
+from procedures.beam import make_beam
+from procedures.curve import make_curve
+
+NOISE_MARGIN = 20.0
+"""Readings below this multiple of the meter's noise are told to the user before a sweep rests on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One instrument: who it is and what it reads, or why it failed."""
+
+    role: RoleName
+    resource: str
+    driver: str
+    identity: str = ""
+    reading: str = ""
+    failure: ConnectionFailure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """All four instruments, in the order of the bench file, and what to think about before a sweep."""
+
+    instruments: tuple[Checked, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def failures(self) -> tuple[ConnectionFailure, ...]:
+        """Why instruments failed; empty when all is well."""
+        return tuple(c.failure for c in self.instruments if c.failure is not None)
+
+
+def check_bench(
+    config: BenchConfig,
+    lowest_uj_cm2: float | None = None,
+    clock: Clock | None = None,
+    stop: Stop | None = None,
+) -> CheckReport:
+    """Connect to every instrument and take one reading of each; nothing moves and no shutter opens.
+
+    :param lowest_uj_cm2: the lowest fluence planned; the least the attenuator can make by default.
+    :raises Aborted: ``stop`` was set.
+    """
+    clock = clock or bench_clock(config)
+    opened = open_all(config, clock, stop)
+    failed = {f.role: f for f in opened.failures}
+    checked: list[Checked] = []
+    warnings: list[str] = []
+    try:
+        for role in ROLES:
+            device = opened.devices.get(role)
+            if device is None or role in failed:
+                checked.append(_entry(config, role, failure=failed[role]))
+                continue
+            checked.append(_reading(config, role, device, str(opened.identities[role]), stop))
+        warnings += _warnings(config, checked, opened.devices, lowest_uj_cm2)
+    finally:
+        opened.close()
+    return CheckReport(tuple(checked), tuple(warnings))
+
+
+def _entry(
+    config: BenchConfig,
+    role: RoleName,
+    identity: str = "",
+    reading: str = "",
+    failure: ConnectionFailure | None = None,
+) -> Checked:
+    table = config.driver(role)
+    return Checked(role, table.resource, table.driver, identity, reading, failure)
+
+
+def _reading(
+    config: BenchConfig, role: RoleName, device: Device, identity: str, stop: Stop | None
+) -> Checked:
+    readers: dict[RoleName, Callable[[], str]] = {
+        "attenuator": lambda: _read_attenuator(cast("Attenuator", device)),
+        "power_meter": lambda: _read_meter(cast("PowerMeter", device), config.pump.wavelength_nm, stop),
+        "spectrometer": lambda: _read_spectrometer(cast("Spectrometer", device), stop),
+        "shutter": lambda: "open" if cast("Shutter", device).is_open() else "closed",
+    }
+    try:
+        return _entry(config, role, identity, readers[role]())
+    except InstrumentError as exc:
+        reason = exc.message.removeprefix(f"{exc.instrument}: ")
+        failure = ConnectionFailure(role, config.driver(role).resource, reason, exc.hint)
+        return _entry(config, role, identity, failure=failure)
+
+
+def _read_attenuator(mount: Attenuator) -> str:
+    state = "" if mount.is_referenced() else ", not homed since power-up: a sweep homes it, shutter closed"
+    return f"{mount.angle_deg():.3f} deg{state}"
+
+
+def _read_meter(meter: PowerMeter, wavelength_nm: float, stop: Stop | None) -> str:
+    meter.prepare(wavelength_nm)
+    reading = meter.read(1, stop)
+    return f"{reading.power_w * 1e6:.4g} uW ({meter.sensor}, noise {meter.noise_w * 1e9:.3g} nW)"
+
+
+def _read_spectrometer(spectrometer: Spectrometer, stop: Stop | None) -> str:
+    info = spectrometer.info
+    spectrometer.set_integration(max(info.integration_min_s, min(0.1, info.integration_max_s)))
+    spectrum = spectrometer.acquire(stop)
+    axis = info.wavelength_nm
+    resolution = "unknown" if info.resolution_nm is None else f"{info.resolution_nm:g} nm"
+    return (
+        f"{axis.size} pixels, {axis[0]:.1f} to {axis[-1]:.1f} nm, resolution {resolution}, "
+        f"highest {spectrum.counts.max():.0f} of {info.max_counts:.0f} counts"
+    )
+
+
+def _warnings(
+    config: BenchConfig, checked: list[Checked], devices: object, lowest_uj_cm2: float | None
+) -> list[str]:
+    found = [
+        f"{c.role}: {hint}"
+        for c in checked
+        if c.role == "spectrometer" and c.failure is None
+        for hint in _resolution_hint(config)
+    ]
+    opened = cast("dict[RoleName, Device]", devices)
+    meter = opened.get("power_meter")
+    if any(c.role == "power_meter" and c.failure is None for c in checked) and meter is not None:
+        noise_w = cast("PowerMeter", meter).noise_w
+        power_w = lowest_power_w(config, lowest_uj_cm2)
+        if power_w < NOISE_MARGIN * noise_w:
+            found.append(
+                f"power_meter: the lowest planned power, {power_w * 1e9:.3g} nW at the meter, lies under "
+                f"{NOISE_MARGIN:.0f} times its noise of {noise_w * 1e9:.3g} nW: start higher, average longer, "
+                "or send more light to the meter"
+            )
+    return found
+
+
+def _resolution_hint(config: BenchConfig) -> list[str]:
+    if getattr(config.spectrometer, "resolution_nm", None) is None:
+        return ["resolution_nm is not set, so that Q can only be a lower bound"]
+    return []
+
+
+def lowest_power_w(config: BenchConfig, lowest_uj_cm2: float | None = None) -> float:
+    """Return the lowest power at the meter that a sweep from this fluence needs."""
+    settings, limits = config.pump_settings(), config.limit_settings()
+    if lowest_uj_cm2 is not None:
+        energy_j = make_beam(settings, limits).energy_j(lowest_uj_cm2)
+    else:
+        curve = make_curve(settings.curve, limits.angle_range_deg or (-360.0, 360.0))
+        energy_j = settings.max_pulse_energy_j * curve.reach[0]
+    return energy_j * settings.repetition_rate_hz / settings.pickoff_ratio
