@@ -139,7 +139,7 @@ def drift_of(profile: Profile, estimate: Estimate) -> Drift:
     mean = profile.grid.mean(k, g)
     root = np.sqrt(profile.weight)
     above = (data.ln_f > estimate.ln_t).astype(float)
-    columns = np.stack([np.ones(data.n), profile.grid.lum[k, g], profile.grid.gain[k, g], above], axis=1)
+    columns = np.column_stack([profile.grid.design(k, g)[:, :3], above])
     q, _ = np.linalg.qr(columns * root[:, None])
     time = np.linspace(-0.5, 0.5, data.n) * mean * root
     time -= q @ (q.T @ time)

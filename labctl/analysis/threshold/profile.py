@@ -20,6 +20,7 @@ from labctl.analysis.threshold.sweep_data import SweepData
 
 Array = NDArray[np.float64]
 
+CURVED = 2
 PARAMETERS = 5  # b, a, s, threshold, and shape counted as one
 
 
@@ -29,8 +30,7 @@ class Grid:
 
     ln_t: Array
     solved: Solved
-    lum: Array
-    gain: Array
+    columns: Array
 
     @property
     def best(self) -> tuple[int, int]:
@@ -40,8 +40,13 @@ class Grid:
 
     def mean(self, k: int, g: int) -> Array:
         """Fitted signal of one solution at the points, shape (n,)."""
-        s = self.solved
-        return np.asarray(s.b[k, g] + s.a[k, g] * self.lum[k, g] + s.s[k, g] * self.gain[k, g])
+        b, *rest = self.solved.coefficients[:, k, g]
+        return np.asarray(b + np.asarray(rest) @ self.columns[:, k, g])
+
+    def design(self, k: int, g: int) -> Array:
+        """Columns of one solution, a constant first, shape (n, 4); the last is zero for an unmixed shape."""
+        columns = self.columns[:, k, g]
+        return np.stack([np.ones(columns.shape[1]), *columns], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +73,31 @@ class Profile:
         """Posterior weight of every (shape, threshold) cell, shape (K, G), summing to one."""
         rss = self.grid.solved.rss
         freedom = self.data.n - PARAMETERS + 1
-        log_like = -0.5 * freedom * np.log(rss / self.rss) + self.shapes.log_prior[:, None]
+        extra = np.where(self.shapes.mixing > 0, 0.5 * np.log(self.data.n), 0.0)
+        log_like = -0.5 * freedom * np.log(rss / self.rss) + (self.shapes.log_prior - extra)[:, None]
         p = np.exp(log_like - log_like.max())
         return np.asarray(p / p.sum())
 
 
 def evaluate(data: SweepData, shapes: Library, ln_t: Array, weight: Array) -> Grid:
     """Solve for every shape of the library at every threshold of the grid."""
-    lum, gain = shapes.columns(data.ln_f[None, :] - ln_t[:, None])
-    return Grid(ln_t, solve(data.y, weight, lum, gain), lum, gain)
+    columns = shapes.columns(data.ln_f[None, :] - ln_t[:, None])
+    return again(data, shapes, Grid(ln_t, Solved(np.empty(0), np.empty(0)), columns), weight)
+
+
+def again(data: SweepData, shapes: Library, grid: Grid, weight: Array) -> Grid:
+    """Solve the same grid with other weights."""
+    limits = _second_range(shapes, data.ln_f.max() - grid.ln_t)
+    return Grid(grid.ln_t, solve(data.y, weight, grid.columns, limits), grid.columns)
+
+
+def _second_range(shapes: Library, ln_u_top: Array) -> tuple[Array, Array]:
+    """Allowed ratio of second to first excess, each (K, G): the whole excess may not fall within the scan."""
+    reach = np.maximum(np.expm1(ln_u_top), 1e-6)[None, :]
+    mixing = shapes.mixing[:, None]
+    low = np.where(mixing == CURVED, -0.5 / reach, 0.0)
+    high = np.where(mixing == CURVED, 1.0, np.inf)
+    return low, np.broadcast_to(high, low.shape)
 
 
 def span_of(data: SweepData) -> tuple[float, float]:
@@ -99,7 +120,7 @@ def fit_profile(
     grid = evaluate(data, shapes, ln_t, _first_weight(data) if weight is None else weight)
     for _ in range(3 if weight is None else 1):
         weight = reweigh(data, shapes, grid, fluence_sigma_rel)
-        grid = Grid(ln_t, solve(data.y, weight, grid.lum, grid.gain), grid.lum, grid.gain)
+        grid = again(data, shapes, grid, weight)
     assert weight is not None
     for _ in range(2):
         finer = _closer(grid, data.n)
@@ -125,8 +146,7 @@ def reweigh(data: SweepData, shapes: Library, grid: Grid, fluence_sigma_rel: flo
     if data.sigma is not None:
         return np.asarray(1.0 / (data.sigma**2 + fluence_part))
     weight = 1.0 / (mean**2 + 1e-3)
-    columns = np.stack([np.ones(data.n), grid.lum[k, g], grid.gain[k, g]], axis=1)
-    leverage = (np.linalg.qr(columns * np.sqrt(weight)[:, None])[0] ** 2).sum(axis=1)
+    leverage = (np.linalg.qr(grid.design(k, g)[:, :3] * np.sqrt(weight)[:, None])[0] ** 2).sum(axis=1)
     # Threshold and shape were fitted too; their leverage is spread evenly.
     left = np.maximum((1.0 - leverage) * (data.n - PARAMETERS) / max(data.n - 3, 1), 0.1)
     variance = estimate_variance(mean, (data.y - mean) / np.sqrt(left), data.n - PARAMETERS, fluence_part)
@@ -139,10 +159,8 @@ def _fluence_variance(data: SweepData, shapes: Library, grid: Grid, sigma_rel: f
         return np.zeros(data.n)
     k, g = grid.best
     at, step = data.ln_f - grid.ln_t[g], max(2.0 * sigma_rel, 0.01)
-    lum_up, gain_up = shapes.columns(at + step, slice(k, k + 1))
-    lum_down, gain_down = shapes.columns(at - step, slice(k, k + 1))
-    a, s = grid.solved.a[k, g], grid.solved.s[k, g]
-    slope = (a * (lum_up - lum_down) + s * (gain_up - gain_down))[0] / (2 * step)
+    change = shapes.columns(at + step, slice(k, k + 1)) - shapes.columns(at - step, slice(k, k + 1))
+    slope = grid.solved.coefficients[1:, k, g] @ change[:, 0] / (2 * step)
     return np.asarray((sigma_rel * slope) ** 2)
 
 

@@ -28,7 +28,11 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class CurveModel:
-    """Draws from the fit, enough to plot it: each is ``b + a lum(u) + s gain(u)``; row 0 is the best fit."""
+    """Draws from the fit, enough to plot it: row 0 is the best fit.
+
+    :ivar shape: row of the library, shape (draw,); ``ln_threshold`` in ln(uJ/cm2), likewise.
+    :ivar coefficients: of a constant, luminescence, excess and second excess, shape (draw, 4), in signal units.
+    """
 
     photon_order: int
     shape: NDArray[np.intp]
@@ -44,9 +48,8 @@ class CurveModel:
         shapes = library(self.photon_order)
         curves = np.empty((self.shape.size, ln_f.size))
         for i, k in enumerate(self.shape):
-            lum, gain = shapes.columns(ln_f - self.ln_threshold[i], slice(k, k + 1))
-            b, a, s = self.coefficients[i]
-            curves[i] = b + a * lum[0] + s * gain[0]
+            columns = shapes.columns(ln_f - self.ln_threshold[i], slice(k, k + 1))
+            curves[i] = self.coefficients[i, 0] + self.coefficients[i, 1:] @ columns[:, 0]
         low, high = np.quantile(curves, [0.025, 0.975], axis=0)
         parts = (curves[0], np.minimum(low, curves[0]), np.maximum(high, curves[0]))
         best, low, high = (np.where(good, p.reshape(fluence.shape), np.nan) for p in parts)

@@ -24,11 +24,6 @@ LN_U_MAX = 7.0
 STEP = 1.0 / 256
 HINGE = "hinge"
 
-_CLASS = {"superlinear": 1, "s-curve": 1, "spot-one-photon": 2, "spot-two-photon": 2}
-# An S-curve at 5 % noise looks like a one-photon spot with a threshold 17 % lower; of the two the spot needs
-# everything collected and a local answer linear in fluence, so it is believed a little less.
-_LOG_PRIOR = {"spot-one-photon": -0.4}
-
 
 @dataclass(frozen=True, slots=True)
 class Library:
@@ -36,32 +31,32 @@ class Library:
 
     :ivar names: shape names, length K; the name ends in its parameter where it has one.
     :ivar families: the family of each shape, length K.
-    :ivar lum: luminescence, shape (K, node); ``gain`` likewise, dimensionless.
-    :ivar log_prior: natural log of the prior weight, shape (K,): nearly equal over families, then within
-        each.
+    :ivar tables: luminescence, excess and second excess of each shape, (3, K, node), dimensionless; the second is
+        zero but for the mixed shapes, whose two excesses have a free ratio.
+    :ivar log_prior: natural log of the prior weight, shape (K,): nearly equal over families, then within each.
     :ivar classes: 0 for a sharp kink, 1 for a rate-equation curve, 2 for a whole Gaussian spot, shape (K,).
+    :ivar mixing: 0 for one excess, 1 for a non-negative second one, 2 for a curvature of either sign, shape (K,).
     """
 
     names: tuple[str, ...]
     families: tuple[str, ...]
     photon_order: int
-    lum: Array
-    gain: Array
+    tables: Array
     log_prior: Array
     classes: NDArray[np.intp]
+    mixing: NDArray[np.intp]
 
     def index(self, name: str) -> int:
         """Return the row of the shape called ``name``; ValueError if the library has none."""
         return self.names.index(name)
 
-    def columns(self, ln_u: Array, which: NDArray[np.intp] | slice = slice(None)) -> tuple[Array, Array]:
-        """Evaluate luminescence and excess at ``ln u`` of any shape S; both come back as (K, *S)."""
-        lum, gain = self.lum[which], self.gain[which]
+    def columns(self, ln_u: Array, which: slice = slice(None)) -> Array:
+        """Evaluate luminescence and both excesses at ``ln u`` of any shape S; comes back as (3, K, *S)."""
+        tables = self.tables[:, which]
         at = (np.clip(ln_u, -LN_U_MAX, LN_U_MAX) + LN_U_MAX) / STEP
-        node = np.minimum(at.astype(np.intp), lum.shape[1] - 2)
-        frac = at - node
-        low, high = lum[:, node], gain[:, node]
-        return low + frac * (lum[:, node + 1] - low), high + frac * (gain[:, node + 1] - high)
+        node = np.minimum(at.astype(np.intp), tables.shape[-1] - 2)
+        low = tables[..., node]
+        return np.asarray(low + (at - node) * (tables[..., node + 1] - low))
 
 
 def rounded_kink(u: Array, cv: float) -> Array:
@@ -69,6 +64,14 @@ def rounded_kink(u: Array, cv: float) -> Array:
     width = np.maximum(u * cv, 1e-300)
     z = (u - 1.0) / width
     return np.asarray((u - 1.0) * ndtr(z) + width * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
+
+
+def rounded_square(u: Array, cv: float) -> Array:
+    """Mean of ``max(u (1 + cv z) - 1, 0)^2`` over a normal z."""
+    width = np.maximum(u * cv, 1e-300)
+    z = (u - 1.0) / width
+    density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
+    return np.asarray(((u - 1.0) ** 2 + width**2) * ndtr(z) + (u - 1.0) * width * density)
 
 
 def impulsive(r: Array) -> Array:
@@ -99,19 +102,43 @@ def spot_two_photon(u: Array) -> Array:
     return (above**2 - 1.0 - 2.0 * np.log(above)) / 2.0
 
 
-def _entries(u: Array, order: int) -> list[tuple[str, str, Array, Array]]:
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    name: str
+    family: str
+    lum: Array
+    gain: Array
+    second: Array | None = None
+    kind: int = 0
+    mixing: int = 0
+    log_prior: float = 0.0
+
+
+def _single(u: Array, order: int) -> list[_Entry]:
     r = u**order
     hinge, square = np.maximum(u - 1.0, 0.0), np.maximum(r - 1.0, 0.0)
-    found = [(HINGE, HINGE, r, hinge)]
-    found += [(f"hinge-rounded-{cv:g}", "hinge-rounded", r, rounded_kink(u, cv)) for cv in (0.02, 0.05)]
-    found += [(f"roll-over-{c:g}", "roll-over", r, hinge / (1.0 + c * hinge)) for c in (0.2, 0.45, 1.0)]
-    found += [("superlinear", "superlinear", r, square), ("impulsive", "impulsive", r, impulsive(r))]
-    for beta in (1e-3, 3e-3, 1e-2, 3e-2):
-        lum, out = s_curve(r, beta)
-        found.append((f"s-curve-{beta:g}", "s-curve", lum, out))
-    found.append(("spot-one-photon", "spot-one-photon", r, spot_one_photon(u)))
-    found.append(("spot-two-photon", "spot-two-photon", r, spot_two_photon(u)))
+    found = [_Entry(HINGE, HINGE, r, hinge)]
+    rounded = "hinge-rounded"
+    found += [_Entry(f"{rounded}-{cv:g}", rounded, r, rounded_kink(u, cv)) for cv in (0.02, 0.05, 0.1)]
+    found += [_Entry(f"roll-over-{c:g}", "roll-over", r, hinge / (1.0 + c * hinge)) for c in (0.2, 0.45, 1.0)]
+    found.append(_Entry("impulsive", "impulsive", r, impulsive(r)))
+    found.append(_Entry("superlinear", "superlinear", r, square, kind=1))
+    found += [_Entry(f"s-curve-{b:g}", "s-curve", *s_curve(r, b), kind=1) for b in (1e-3, 3e-3, 1e-2, 3e-2)]
+    # An S-curve at 5 % noise looks like a one-photon spot with a threshold 17 % lower; of the two the spot needs
+    # everything collected and a local answer linear in fluence, so it is believed a little less.
+    found.append(_Entry("spot-one-photon", "spot-one-photon", r, spot_one_photon(u), kind=2, log_prior=-0.4))
+    found.append(_Entry("spot-two-photon", "spot-two-photon", r, spot_two_photon(u), kind=2))
     return found
+
+
+def _mixed(u: Array, order: int) -> list[_Entry]:
+    r, hinge = u**order, np.maximum(u - 1.0, 0.0)
+    rounded, square = rounded_kink(u, 0.05), rounded_square(u, 0.05)
+    return [
+        _Entry("kink-curved", "kink-curved", r, hinge, hinge**2, mixing=2, log_prior=-0.7),
+        _Entry("kink-rounded-curved", "kink-curved", r, rounded, square, mixing=2, log_prior=-0.7),
+        _Entry("kink-and-spot", "kink-and-spot", r, hinge, spot_two_photon(u), mixing=1, log_prior=-0.7),
+    ]
 
 
 @lru_cache(maxsize=8)
@@ -120,8 +147,18 @@ def library(photon_order: int) -> Library:
     nodes = round(2 * LN_U_MAX / STEP) + 1
     u = np.exp(np.linspace(-LN_U_MAX, LN_U_MAX, nodes))
     u[nodes // 2] = 1.0
-    names, families, lum, gain = zip(*_entries(u, photon_order), strict=True)
-    sizes = [families.count(f) for f in families]
-    prior = np.array([_LOG_PRIOR.get(f, 0.0) for f in families]) - np.log(np.asarray(sizes, float))
-    classes = np.array([_CLASS.get(f, 0) for f in families], dtype=np.intp)
-    return Library(names, families, photon_order, np.stack(lum), np.stack(gain), prior, classes)
+    entries = _single(u, photon_order) + _mixed(u, photon_order)
+    families = tuple(e.family for e in entries)
+    zero = np.zeros(nodes)
+    tables = np.stack(
+        [np.stack([e.lum, e.gain, zero if e.second is None else e.second]) for e in entries], axis=1
+    )
+    return Library(
+        tuple(e.name for e in entries),
+        families,
+        photon_order,
+        np.ascontiguousarray(tables),
+        np.array([e.log_prior - np.log(families.count(e.family)) for e in entries]),
+        np.array([e.kind for e in entries], dtype=np.intp),
+        np.array([e.mixing for e in entries], dtype=np.intp),
+    )

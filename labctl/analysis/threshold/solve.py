@@ -9,59 +9,67 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_TINY = 1e-12
+_TINY = 1e-11
 
 
 @dataclass(frozen=True, slots=True)
 class Solved:
-    """Least-squares solutions of ``y = b + a lum + s gain`` with ``a >= 0`` and ``s > 0``, each shape (K, G).
+    """Least-squares solutions of ``y = b + a lum + s gain + c second`` with ``a >= 0`` and ``s > 0``.
 
-    ``rss`` is the weighted residual sum of squares, infinite where no ``s > 0`` fits.
+    :ivar rss: weighted residual sum of squares, shape (K, G), infinite where the signs cannot be had.
+    :ivar coefficients: b, a, s, c, shape (4, K, G).
     """
 
     rss: Array
-    b: Array
-    a: Array
-    s: Array
+    coefficients: Array
 
 
-def solve(y: Array, weight: Array, lum: Array, gain: Array) -> Solved:
+def solve(y: Array, weight: Array, columns: Array, second_range: tuple[Array, Array]) -> Solved:
     """Solve every problem of the batch.
 
     :param y: signal, shape (n,); ``weight`` one over the variance, likewise.
-    :param lum: luminescence, shape (K, G, n); ``gain`` likewise.
+    :param columns: luminescence, excess and second excess, shape (3, K, G, n).
+    :param second_range: smallest and largest allowed ratio ``c / s``, each of shape (K, G).
     """
     total = weight.sum()
-    y_mean = weight @ y / total
-    y0 = y - y_mean
-    wy = weight * y0
-    lum_mean, gain_mean = lum @ weight / total, gain @ weight / total
-    # Centred second moments; the means are taken out before squaring would lose digits only where a
-    # column is constant, and such a column is refused below.
-    yy = float(wy @ y0)
-    ly, gy = lum @ wy, gain @ wy
-    weighted = gain * weight
-    gg = np.einsum("kgn,kgn->kg", weighted, gain) - total * gain_mean**2
-    lg = np.einsum("kgn,kgn->kg", weighted, lum) - total * gain_mean * lum_mean
-    ll = np.einsum("kgn,kgn->kg", lum * weight, lum) - total * lum_mean**2
-    return _closed_form(y_mean, yy, (ly, gy), (ll, lg, gg), (lum_mean, gain_mean))
+    y_mean = float(weight @ y / total)
+    wy = weight * (y - y_mean)
+    yy = float(wy @ (y - y_mean))
+    mean = columns @ weight / total
+    moment = columns @ wy
+    weighted = columns * weight
+    pairs = {
+        (i, j): np.einsum("kgn,kgn->kg", weighted[i], columns[j]) - total * mean[i] * mean[j]
+        for i in range(3)
+        for j in range(i, 3)
+    }
+    a, s, c, rss = _by_elimination(yy, moment, pairs)
+    low, high = second_range
+    allowed = (s > 0) & (c >= low * s) & (c <= high * s) & (pairs[1, 1] > _TINY * pairs[1, 1].max())
+    b = y_mean - a * mean[0] - s * mean[1] - c * mean[2]
+    rss = np.where(allowed, np.maximum(rss, 1e-14 * yy), np.inf)
+    return Solved(rss, np.stack([b, a, s, c]))
 
 
-def _closed_form(
-    y_mean: float,
-    yy: float,
-    first: tuple[Array, Array],
-    second: tuple[Array, Array, Array],
-    mean: tuple[Array, Array],
-) -> Solved:
-    (ly, gy), (ll, lg, gg) = first, second
-    safe_g, safe_l = np.maximum(gg, 1e-300), np.maximum(ll, 1e-300)
-    det = ll - lg**2 / safe_g
-    usable = det > _TINY * safe_l
-    a = np.where(usable, (ly - lg * gy / safe_g) / np.where(usable, det, 1.0), 0.0)
-    a = np.maximum(a, 0.0)
-    s = (gy - lg * a) / safe_g
-    rss = yy - 2 * a * ly - 2 * s * gy + a * a * ll + 2 * a * s * lg + s * s * gg
-    fits = (s > 0) & (gg > _TINY * np.maximum(gg.max(), 1e-300))
-    b = y_mean - a * mean[0] - s * mean[1]
-    return Solved(np.where(fits, np.maximum(rss, 1e-14 * yy), np.inf), b, a, s)
+def _by_elimination(
+    yy: float, moment: Array, pairs: dict[tuple[int, int], Array]
+) -> tuple[Array, Array, Array, Array]:
+    """Gram-Schmidt on the moments, in the order excess, second excess, luminescence; returns a, s, c, rss."""
+    ly, gy, ey = moment
+    ll, lg, le, gg, ge, ee = (pairs[k] for k in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)))
+    g1 = _inverse(gg, gg)
+    ee1, ey1, le1 = ee - ge**2 * g1, ey - ge * gy * g1, le - lg * ge * g1
+    e1 = _inverse(ee1, ee)
+    ll1, ly1 = ll - lg**2 * g1 - le1**2 * e1, ly - lg * gy * g1 - le1 * ey1 * e1
+    l1 = _inverse(ll1, ll)
+    a = np.maximum(ly1 * l1, 0.0)
+    c = (ey1 - le1 * a) * e1
+    s = (gy - ge * c - lg * a) * g1
+    rss = yy - gy**2 * g1 - ey1**2 * e1 - a * (2.0 * ly1 - a * ll1)
+    return a, s, c, rss
+
+
+def _inverse(left: Array, whole: Array) -> Array:
+    """One over what is left of a column's square, or 0 where it is a combination of the columns before."""
+    usable = left > _TINY * np.maximum(whole, 1e-300)
+    return np.where(usable, 1.0 / np.where(usable, left, 1.0), 0.0)

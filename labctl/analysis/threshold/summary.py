@@ -82,13 +82,12 @@ def curve_model(profile: Profile, estimate: Estimate, draws: int = 120) -> Curve
     k, g = np.unravel_index(np.minimum(picks, chance.size - 1), grid.solved.rss.shape)
     own = int(np.argmin(np.abs(grid.ln_t - estimate.ln_t)))
     k, g = np.concatenate([[estimate.shape], k]), np.concatenate([[own], g])
-    s = grid.solved
-    best = np.stack([s.b[k, g], s.a[k, g], s.s[k, g]], axis=1)
-    columns = np.stack([np.ones((k.size, data.n)), grid.lum[k, g], grid.gain[k, g]], axis=2)
-    normal = np.einsum("dnp,n,dnq->dpq", columns, profile.weight, columns)
+    best = grid.solved.coefficients[:, k, g].T
+    columns = np.concatenate([np.ones((k.size, 1, data.n)), grid.columns[:, k, g].transpose(1, 0, 2)], axis=1)
+    normal = np.einsum("dpn,n,dqn->dpq", columns, profile.weight, columns)
     spread = np.linalg.pinv(normal, hermitian=True) * profile.scale2
     values, vectors = np.linalg.eigh(spread)
-    z = np.random.default_rng(20220401).standard_normal((k.size, 3))
+    z = np.random.default_rng(20220401).standard_normal((k.size, 4))
     z[0] = 0.0
     shift = np.einsum("dpq,dq->dp", vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :], z)
     ln_threshold = grid.ln_t[g] + np.log(data.fluence_scale)
