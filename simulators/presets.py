@@ -1,7 +1,8 @@
 """Ready-made scenes: the two samples of the source paper on an ideal, a typical and a nasty bench.
 
-Numbers of the samples: Xiong et al., Photonics Research 2022, doi 10.1364/PRJ.442659. The paper's thresholds are taken
-as the true local onset in peak fluence at normal incidence, which the paper does not say.
+Numbers of the samples: Xiong et al., Photonics Research 2022, doi 10.1364/PRJ.442659. The paper's
+thresholds are taken as the true local onset in peak fluence at normal incidence, which the paper does not
+say.
 """
 
 from __future__ import annotations
@@ -70,13 +71,14 @@ _CAMERA: dict[Level, dict[str, Any]] = {
     "typical": {
         "read_counts": 10.0, "dark_counts_s": 3.0, "offset_counts_per_c": 0.5, "temperature_wander_c": 0.2,
         "warm_up_c": 0.5, "nonlinearity": 0.03, "pump_counts": 700.0, "harmonic_counts": 40.0,
-        "pedestal_counts": 0.6, "stray_rel": 0.002, "room_counts_s": 4.0, "spikes_per_s": 0.02, "hot_pixels": 3,
+        "pedestal_counts": 0.6, "stray_rel": 0.002, "room_counts_s": 4.0, "spikes_per_s": 0.02,
+        "hot_pixels": 3,
     },
     "nasty": {
         "read_counts": 16.0, "dark_counts_s": 12.0, "offset_counts_per_c": 2.0, "temperature_wander_c": 0.6,
-        "warm_up_c": 2.0, "nonlinearity": 0.08, "nonlinearity_error": 0.05, "clock_ppm": 30.0, "slit": "skewed",
-        "pump_counts": 3000.0, "harmonic_counts": 300.0, "pedestal_counts": 8.0, "stray_rel": 0.01,
-        "room_counts_s": 20.0, "spikes_per_s": 0.3, "hot_pixels": 15,
+        "warm_up_c": 2.0, "nonlinearity": 0.08, "nonlinearity_error": 0.05, "clock_ppm": 30.0,
+        "slit": "skewed", "pump_counts": 3000.0, "harmonic_counts": 300.0, "pedestal_counts": 8.0,
+        "stray_rel": 0.01, "room_counts_s": 20.0, "spikes_per_s": 0.3, "hot_pixels": 15,
     },
 }  # fmt: skip
 _ROOM: dict[Level, dict[str, Any]] = {
@@ -87,11 +89,11 @@ _ROOM: dict[Level, dict[str, Any]] = {
 _SAMPLE: dict[Level, dict[str, Any]] = {
     "ideal": {},
     "typical": {
-        "saturation": 25.0, "lasing_cv": 0.1, "shift_nm": 0.06, "wander_nm": 0.01,
+        "saturation": 25.0, "lasing_cv": 0.1, "shift_nm": 0.06, "wander_nm": 0.01, "damage_uj_cm2": 1000.0,
     },
     "nasty": {
         "saturation": 8.0, "lasing_cv": 0.3, "weight_sigma": 0.8, "shift_nm": 0.15, "wander_nm": 0.04,
-        "line_shape": "voigt", "damage_uj_cm2": 900.0,
+        "line_shape": "voigt", "damage_uj_cm2": 800.0,
     },
 }  # fmt: skip
 

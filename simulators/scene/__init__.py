@@ -1,6 +1,7 @@
-"""The optical table: one physical truth behind all simulated instruments, seeded, on one clock, pulse by pulse.
+"""The optical table: one physical truth behind all simulated instruments.
 
-A method never sleeps; the simulated instrument that asks does. Times are seconds of the scene's clock.
+Seeded, on one clock, pulse by pulse. A method never sleeps; the simulated instrument that asks does.
+Times are seconds of the scene's clock.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class Truth:
     """What a measurement should find. For tests and benchmarks only; labctl never sees it.
 
     :param threshold_uj_cm2: local onset at this spot, peak fluence.
-    :param q: of the brightest mode, which is ``mode_wavelengths_nm[0]``; ``linewidth_nm`` its FWHM without the
-        spectrometer. Neighbouring modes follow in no order.
+    :param q: of the brightest mode, which is ``mode_wavelengths_nm[0]``; ``linewidth_nm`` its FWHM without
+        the spectrometer. Neighbouring modes follow in no order.
     """
 
     threshold_uj_cm2: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import numpy as np
@@ -46,24 +47,22 @@ class Camera:
         pixel = np.arange(settings.pixels, dtype=float)
         self.wavelength_nm: FloatArray = np.polynomial.polynomial.polyval(pixel, settings.coefficients)
         self._per_pixel_nm = np.gradient(self.wavelength_nm)
-        self._temperature = Wander(settings.temperature_wander_c, 900.0, generator(seed, Stream.TEMPERATURE))
+        self._wander = Wander(settings.temperature_wander_c, 900.0, generator(seed, Stream.TEMPERATURE))
         self._shapes()
         self._pattern(generator(seed, Stream.CAMERA_PATTERN))
 
     def temperature_c(self, at_s: float) -> float:
         """Return the detector's temperature, degrees Celsius: warming up, then wandering."""
         s = self.settings
-        return (
-            s.temperature_c
-            - s.warm_up_c * float(np.exp(-max(at_s, 0.0) / 1200.0))
-            + self._temperature.at(at_s)
-        )
+        warming = s.warm_up_c * math.exp(-max(at_s, 0.0) / 1200.0)
+        return s.temperature_c - warming + self._wander.at(at_s)
 
     def expose(self, start_s: float, integration_s: float) -> NDArray[np.uint16]:
         """Return the raw counts of one exposure, shape ``(pixel,)``.
 
-        :param start_s: when the exposure was set going, scene time. The detector's own cycle makes it begin up to
-            one pulse period later: it knows nothing of the laser. Asking twice gives the same counts twice.
+        :param start_s: when the exposure was set going, scene time. The detector's own cycle makes it begin
+            up to one pulse period later: it knows nothing of the laser. Asking twice gives the same counts
+            twice.
         """
         with self._lock:
             rng = generator(self._seed, Stream.CAMERA, round(start_s * 1e6))
@@ -71,22 +70,22 @@ class Camera:
             begin = start_s + float(rng.random()) / rate
             true_s = integration_s * (1.0 + 1e-6 * self.settings.clock_ppm)
             pulses = self._laser.between(begin, true_s * rate)
-            light = self._light(self._sample.emit(pulses)) if pulses.times_s.size else np.zeros(self.pixels)
+            dark = not pulses.times_s.size
+            light = np.zeros(self.pixels) if dark else self._light(self._sample.emit(pulses))
             return self._detect(light, begin, true_s, rng)
 
     def _light(self, emission: Emission) -> FloatArray:
         """Spread the light over the pixels; counts."""
         s = self.settings
-        light = emission.luminescence * self._band
+        light: FloatArray = emission.luminescence * self._band
         if emission.lines.ndim == 1:
             self._add_lines(light, emission)
         else:
             self._add_cloud(light, emission)
         pump, squared = emission.pump_uj_cm2 / 100.0, emission.pump_squared / 100.0**2
         if s.pump_counts:
-            light += (
-                s.pump_counts * pump * self._pump_line + s.harmonic_counts * squared * self._harmonic_line
-            )
+            light += s.pump_counts * pump * self._pump_line
+            light += s.harmonic_counts * squared * self._harmonic_line
         stray = s.stray_rel * (emission.luminescence + float(emission.lines.sum())) + s.pedestal_counts * pump
         light += stray * self._stray
         light *= s.throughput
@@ -142,7 +141,7 @@ class Camera:
             light[pixel + 1] += (1.0 - split) * counts
 
     def _shapes(self) -> None:
-        """Prepare what every exposure adds: the band, scattered pump, stray and room light, and line profiles."""
+        """Prepare what every exposure adds: band, scattered pump, stray and room light, line profiles."""
         s, sample = self.settings, self._sample.settings
         wavelength, width = self.wavelength_nm, self._per_pixel_nm
         peak, left, right = sample.band_nm
@@ -189,7 +188,7 @@ def _gauss(offset_nm: FloatArray, fwhm_nm: float) -> FloatArray:
 
 
 def _droop_table(droop: float) -> tuple[FloatArray, FloatArray]:
-    """Return measured counts and the linear ones they stand for: linear = measured / (1 - droop measured^2)."""
+    """Return measured counts and what they stand for: linear = measured / (1 - droop measured^2)."""
     measured = np.linspace(-1000.0, 90_000.0, 2001)
     linear = measured / (1.0 - droop * measured**2)
     return measured, linear

@@ -38,7 +38,8 @@ class Laser:
         self.settings, self._seed = settings, seed
         rng = generator(seed, Stream.PHASE)
         self.phase = float(rng.uniform())
-        self._trend = settings.drift_per_hour / 3600.0 * TURN_S / (2 * math.pi) * rng.choice((-1.0, 1.0))
+        sign = float(rng.choice((-1.0, 1.0)))
+        self._trend = sign * settings.drift_per_hour / 3600.0 * TURN_S / (2 * math.pi)
         self._slow = Wander(settings.slow_rel, settings.slow_time_s, generator(seed, Stream.LASER_SLOW))
         self._blocks = Blocks(self._make)
         self._dropouts = Blocks(self._draw_dropout, 16)
@@ -62,7 +63,8 @@ class Laser:
 
     def slice(self, first: int, count: int) -> Pulses:
         """Return ``count`` pulses beginning with number ``first``."""
-        times = (np.arange(first, first + count) + self.phase) / self.settings.repetition_rate_hz
+        rate = self.settings.repetition_rate_hz
+        times: FloatArray = (np.arange(first, first + count, dtype=float) + self.phase) / rate
         parts = []
         stop = first + count
         for block in range(first // BLOCK, (stop - 1) // BLOCK + 1):

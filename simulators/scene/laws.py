@@ -1,14 +1,14 @@
 """Laws of light out against light in, at one place of the film, for one pulse.
 
-u is the local fluence over the threshold, r = u^2 the two-photon excitation over its threshold; one unit of light is
-the luminescence at threshold. Each law returns the luminescence and the lasing light. The excess of their sum over r
-begins with slope 2 ``contrast`` in u at u = 1 exactly (the s-curve alone is rounded there), because the luminescence
-itself has slope 2.
+u is the local fluence over the threshold, r = u^2 the two-photon excitation over its threshold; one unit of
+light is the luminescence at threshold. Each law returns the luminescence and the lasing light. The excess
+of their sum over r begins with slope 2 ``contrast`` in u at u = 1 exactly (the s-curve alone is rounded
+there), because the luminescence itself has slope 2.
 
 impulsive
-    The default. 35 fs pumping inverts the medium at once; what lies above threshold is then swept out by the growing
-    field, faster than it could decay: the photon and inversion equations without pump and decay give
-    E = r + W0(-r exp(-r)) extracted of r, and the rest goes on to luminesce. Many modes share E.
+    The default. 35 fs pumping inverts the medium at once; what lies above threshold is then swept out by
+    the growing field, faster than it could decay: the photon and inversion equations without pump and decay
+    give E = r + W0(-r exp(-r)) extracted of r, and the rest goes on to luminesce. Many modes share E.
 hinge, rollover, quadratic
     Luminescence clamped at threshold; excess u - 1, (u - 1)/(1 + (u - 1)/3), (u^2 - 1)/2.
 s-curve
@@ -92,8 +92,8 @@ class Response:
 def response(sample: SampleSettings) -> Response:
     """Tabulate the sample's law, for the spot's centre or integrated over the whole Gaussian spot.
 
-    Rings of a Gaussian spot of peak u hold 2 y(v)/v dv each (normalised so that the luminescence of both ways of
-    collecting is the same): the kink at u = 1 becomes round.
+    Rings of a Gaussian spot of peak u hold 2 y(v)/v dv each (normalised so that the luminescence of both
+    ways of collecting is the same): the kink at u = 1 becomes round.
     """
     u = np.concatenate(
         [np.linspace(0.0, 1.0, 501), 1.0 + (U_MAX - 1.0) * np.linspace(0.0, 1.0, 1501)[1:] ** 2]

@@ -31,7 +31,7 @@ MODELS: dict[MeterKind, Model] = {
 
 SILICON_NM = (400.0, 500.0, 600.0, 700.0, 800.0, 900.0, 950.0, 1000.0, 1050.0, 1100.0)
 SILICON_A_W = (0.11, 0.24, 0.35, 0.44, 0.53, 0.59, 0.60, 0.55, 0.35, 0.16)
-"""A generic silicon photodiode: nearly proportional to the wavelength up to 900 nm, then falling at the band edge."""
+"""Generic silicon: nearly proportional to the wavelength up to 900 nm, falling at the band edge."""
 
 
 def responsivity(kind: MeterKind, wavelength_nm: float) -> float:
@@ -53,9 +53,7 @@ class Head:
         model = MODELS[settings.kind]
         self.name, self.wavelength_limits_nm = model.name, model.wavelength_limits_nm
         self.time_constant_s = model.time_constant_s
-        self.range_gap_s = settings.range_gap_s
         self.serial = f"{17_050_000 + seed % 10_000:08d}"
-        self._range_w, self._gap_end_s = 0.0, -math.inf
 
     def power_w(
         self,
@@ -68,33 +66,21 @@ class Head:
     ) -> float:
         """Return the mean of ``samples`` samples that end at ``stop_s``.
 
-        No data come for ``range_gap_s`` after a change of range; a reading begun in this gap holds fewer samples.
-
         :param zero_offset_w: what zeroing found; it is subtracted. The result may exceed ``range_w``.
         """
         with self._lock:
             s = self.settings
             start = stop_s - samples * sample_period_s
-            if range_w != self._range_w:
-                self._range_w, self._gap_end_s = range_w, start + s.range_gap_s
-            kept_start = min(max(start, self._gap_end_s), stop_s - sample_period_s)
-            kept = max(round((stop_s - kept_start) / sample_period_s), 1)
-            light = self._smoothed_w(kept_start, stop_s) + s.room_light_w * self._room.mean(
-                kept_start, stop_s
-            )
-            noise = math.hypot(s.noise_w, s.noise_range_rel * range_w) / math.sqrt(kept)
-            rng = generator(self._seed, Stream.METER, round(stop_s * 1e6))
-            shown = (
-                light * self._scale(wavelength_set_nm)
-                + s.zero_offset_w
-                + noise * float(rng.standard_normal())
-            )
+            light = self._smoothed_w(start, stop_s) + s.room_light_w * self._room.mean(start, stop_s)
+            noise = math.hypot(s.noise_w, s.noise_range_rel * range_w) / math.sqrt(samples)
+            chance = float(generator(self._seed, Stream.METER, round(stop_s * 1e6)).standard_normal())
+            shown = light * self._scale(wavelength_set_nm) + s.zero_offset_w + noise * chance
             return shown - zero_offset_w
 
-    def pulse_energy_j(self, stop_s: float, wavelength_set_nm: float = 800.0) -> float | None:
-        """Return the energy of the last pulse before ``stop_s`` as a pyroelectric head shows it; None without one.
+    def pulse_energy_j(self, stop_s: float, wavelength_set_nm: float = 800.0) -> float:
+        """Return the energy of the last pulse before ``stop_s`` as a pyroelectric head shows it.
 
-        A pulse that does not rise above the noise does not trigger it.
+        0 without one: a pulse that does not rise above the noise does not trigger it.
         """
         with self._lock:
             rate = self._beam.laser.settings.repetition_rate_hz
@@ -102,7 +88,7 @@ class Head:
             energy = float(self._beam.at_meter(pulses)[0]) * self._scale(wavelength_set_nm)
             noise_j = self.settings.noise_w / rate
             if energy <= 3.0 * noise_j:
-                return None
+                return 0.0
             rng = generator(self._seed, Stream.METER, round(stop_s * 1e6))
             return energy + noise_j * float(rng.standard_normal())
 

@@ -15,8 +15,11 @@ BLOCK = 256
 GAP_NM = 1.2
 """Neighbouring modes repel each other; closer ones would be one peak to any spectrometer here."""
 BRIGHTEST = 0.26
+"""Mean share of the brightest mode: well above the next, so that the peak of largest area stays the same."""
 RISE = 0.15
-CHAOS_NM = 5.0
+"""A mode comes to its full share within this many thresholds above its onset."""
+CHAOS_NM = 3.5
+"""Standard deviation of a mode's place when every shot draws it anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,23 +76,20 @@ class Modes:
         # Modes of higher onset join in as the fluence grows; just above threshold there is the first alone.
         active = -np.expm1(np.minimum(self.set.onset - u[:, None], 0.0) * (1.0 / RISE))
         active[:, 0] += 1e-9
-        share = weight[:, :-2] * active
-        total = lasing * weight[:, -2] / share.sum(axis=1)
+        share = weight[:, : self.settings.modes] * active
+        total = lasing * weight[:, self.settings.modes] / share.sum(axis=1)
         shared: FloatArray = share * total[:, None]
         return shared
 
     def positions_nm(self, at_s: float, u: float) -> FloatArray:
-        """Return where the modes are, shape ``(mode,)``: they walk slowly in time and shift with the fluence."""
+        """Return where the modes are, shape ``(mode,)``: walking in time, shifting with the fluence."""
         here = self.set.wavelength_nm + self.set.slope_nm * (u - 1.0)
         return here + self._wander.all_at(at_s) if self.settings.wander_nm else here
 
     def chaotic_positions_nm(self, pulses: Pulses) -> FloatArray:
         """Return new positions for every shot, shape ``(pulse, mode)``."""
-        n, modes = pulses.times_s.size, self.settings.modes
-        seat = self._weights(pulses.first, n)[:, -1:]
-        # One stored number per pulse seeds as many positions as there are modes: multiples of an irrational turn.
-        turn = np.mod(seat + np.arange(modes) * 0.754877666 + seat * np.arange(modes) * 977.0, 1.0)
-        return self.settings.centre_nm + CHAOS_NM * (turn - 0.5) * 3.0
+        places = self._weights(pulses.first, pulses.times_s.size)[:, self.settings.modes + 1 :]
+        return self.settings.centre_nm + CHAOS_NM * places
 
     def _weights(self, first: int, count: int) -> FloatArray:
         stop, parts = first + count, []
@@ -99,11 +99,10 @@ class Modes:
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _make(self, block: int) -> FloatArray:
-        """Return shares, the shot's brightness and one uniform number, shape ``(BLOCK, mode + 2)``."""
-        s = self.settings
+        """Return shares, the shot's brightness and, if chaotic, a place for every mode, a row per pulse."""
+        s, n = self.settings, self.settings.modes
         rng = generator(self._seed, Stream.WEIGHTS, block)
-        table = rng.standard_normal((BLOCK, s.modes + 2))
-        table[:, :-2] = self.set.share * np.exp(s.weight_sigma * table[:, :-2])
-        table[:, -2] = np.maximum(1.0 + s.lasing_cv * table[:, -2], 0.0)
-        table[:, -1] = rng.random(BLOCK)
+        table = rng.standard_normal((BLOCK, n + 1 + (n if s.chaotic else 0)))
+        table[:, :n] = self.set.share * np.exp(s.weight_sigma * table[:, :n])
+        table[:, n] = np.maximum(1.0 + s.lasing_cv * table[:, n], 0.0)
         return table

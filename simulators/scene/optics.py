@@ -62,11 +62,12 @@ class Beam:
         return x * x + y * y
 
     def mean_power(self, start_s: float, stop_s: float, at: Element) -> MeanPower:
-        """Return the mean power on the sample or at the pick-off (there: as the head sees it) between two times."""
-        edges = [start_s, stop_s]
-        for begin, end in self.mount.track.moves(start_s, stop_s) + self.blade.track.moves(start_s, stop_s):
-            edges += list(np.linspace(begin, end, SLICES + 1))
-        sides = np.unique(np.clip(edges, start_s, stop_s))
+        """Return the mean power between two times on the sample or, at the pick-off, on the head."""
+        sides = np.array([start_s, stop_s])
+        moves = self.mount.track.moves(start_s, stop_s) + self.blade.track.moves(start_s, stop_s)
+        if moves:
+            inside = [np.linspace(begin, end, SLICES + 1) for begin, end in moves]
+            sides = np.unique(np.clip(np.concatenate([sides, *inside]), start_s, stop_s))
         middle = 0.5 * (sides[1:] + sides[:-1])
         s = self.laser.settings
         level = self.laser.level(0.5 * (start_s + stop_s)) * (1.0 - s.missing)

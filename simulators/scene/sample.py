@@ -1,9 +1,9 @@
 """The film: luminescence and lasing of every pulse, and what the pump does to it for good.
 
-Size of the signals, and why: with 580 counts per pulse at threshold and contrast 12, the brightest peak stands near
-40000 counts at 2.5 thresholds in 0.1 s on the fine spectrometer (0.44 nm over 0.03 nm pixels, a quarter of the lasing
-light), fits 16 bits at 3 thresholds, and at a quarter of the threshold one second brings 36000 counts in the band
-against some 430 counts of read noise.
+Size of the signals, and why: with 580 counts per pulse at threshold and contrast 12, the brightest peak
+stands near 40000 counts at 2.5 thresholds in 0.1 s on the fine spectrometer (0.44 nm over 0.03 nm pixels, a
+quarter of the lasing light), fits 16 bits at 3 thresholds, and at a quarter of the threshold one second
+brings 36000 counts in the band against some 430 counts of read noise.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Sample:
         self.damaged = False
 
     def emit(self, pulses: Pulses) -> Emission:
-        """Return the light that these pulses excite; they must not lie before those of earlier calls by minutes."""
+        """Return the light that these pulses excite."""
         fluence = self._beam.at_sample(pulses) * self._beam.peak_uj_cm2_per_j
         local = fluence
         if self.settings.collection == "centre":

@@ -102,7 +102,6 @@ class MeterSettings:
     zero_offset_w: float = 0.0
     room_light_w: float = 0.0
     scale_error: float = 0.0
-    range_gap_s: float = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +112,10 @@ class CameraSettings:
     :param throughput: scales all light that enters, so that both gratings suit the 16 bits.
     :param nonlinearity: depth of the droop at full scale; ``nonlinearity_error`` is how far the stored
         coefficients are off, relative.
-    :param pump_counts: scattered pump, counts per pulse at 100 uJ/cm2 summed over its line (``harmonic_counts``
-        likewise at 400 nm, growing as fluence squared); ``pedestal_counts`` is its featureless stray light summed
-        over all pixels; ``stray_rel`` the part of the emission that goes the same way.
+    :param pump_counts: scattered pump, counts per pulse at 100 uJ/cm2 summed over its line
+        (``harmonic_counts`` likewise at 400 nm, growing as fluence squared); ``pedestal_counts`` is its
+        featureless stray light summed over all pixels; ``stray_rel`` the part of the emission that goes the
+        same way.
     :param room_counts_s: counts per pixel and second, before its steps.
     """
 
@@ -202,7 +202,7 @@ class SampleSettings:
 
 @dataclass(frozen=True, slots=True)
 class SceneSettings:
-    """The whole bench. Made by :func:`simulators.presets.scene`; change parts with ``dataclasses.replace``."""
+    """The whole bench, as :func:`simulators.presets.scene` makes it. Change with ``dataclasses.replace``."""
 
     seed: int = 1
     level: Level = "typical"

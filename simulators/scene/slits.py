@@ -43,7 +43,9 @@ class Profile:
         self, fwhm_nm: float, shape: LineShape, slit_nm: float, slit_shape: SlitShape, pixel_nm: float
     ) -> None:
         n = 4096
-        reach = 10.0 * max(fwhm_nm, slit_nm, pixel_nm)
+        # Gaussians are over within a few widths; the wings of the other shapes are kept further out.
+        widths = 4.0 if (shape, slit_shape) == ("gaussian", "gaussian") else 12.0
+        reach = widths * math.hypot(fwhm_nm, slit_nm, pixel_nm)
         self.offset_nm = np.linspace(-reach, reach, n)
         step = self.offset_nm[1] - self.offset_nm[0]
         opening = slit(self.offset_nm, slit_nm, slit_shape)

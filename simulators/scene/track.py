@@ -31,7 +31,7 @@ class Track:
         return self._values[-1]
 
     def go(self, start_s: float, end_s: float, value: float) -> None:
-        """From ``start_s`` on, move evenly and arrive at ``end_s``. What was planned after the start is dropped."""
+        """Move evenly from ``start_s`` to ``end_s``. What was planned after the start is dropped."""
         here = self.at(start_s)
         while len(self._times) > 1 and self._times[-1] > start_s:
             self._times.pop()
@@ -54,10 +54,13 @@ class Track:
         around = self._values[max(first - 1, 0) : last + 1]
         if min(around) == max(around):
             return around[0]
-        return np.interp(times_s, *self._arrays)
+        values: FloatArray = np.interp(times_s, *self._arrays)
+        return values
 
     def moves(self, start_s: float, stop_s: float) -> list[tuple[float, float]]:
         """Return begin and end of every motion that touches the interval."""
+        if start_s >= self._times[-1]:
+            return []
         pairs = zip(self._times, self._times[1:], self._values, self._values[1:], strict=False)
         return [(a, b) for a, b, v, w in pairs if b > start_s and a < stop_s and v != w]
 
