@@ -1,0 +1,106 @@
+"""Darks: one for every exposure time in use, young enough and of the same detector temperature."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from labctl.model.clock import Clock, Stop
+from labctl.model.records import DarkRecord, FloatArray, Spectrum
+from labctl.model.sink import RunSink
+from procedures.fresh import FreshSpectrometer
+from procedures.plan import SweepPlan
+from procedures.pump import Pump
+
+_SPIKE_SIGMA = 8.0
+
+
+class Darks:
+    """Takes darks when they are needed, renews them by rule and hands each to the sink once.
+
+    The rule: a dark belongs to one exposure time, is at most ``dark_max_age_s`` old and was taken within
+    ``dark_max_change_c`` of the present detector temperature.
+    """
+
+    def __init__(
+        self, pump: Pump, spectrometer: FreshSpectrometer, clock: Clock, plan: SweepPlan, sink: RunSink
+    ) -> None:
+        self._pump, self._spectrometer, self._clock = pump, spectrometer, clock
+        self._plan, self._sink = plan, sink
+        self._latest: dict[float, DarkRecord] = {}
+        self._count = 0
+
+    def known(self, integration_s: float) -> DarkRecord | None:
+        """Return the latest dark of an exposure time, of whatever age."""
+        return self._latest.get(integration_s)
+
+    def get(self, integration_s: float, temperature_c: float | None, stop: Stop | None = None) -> DarkRecord:
+        """Return a valid dark, taking one (shutter closed) if there is none."""
+        record = self._latest.get(integration_s)
+        if record is None:
+            return self._take(integration_s, stop)
+        if reason := self._stale(record, temperature_c):
+            self._sink.event(
+                self._clock.now_s(), f"dark {record.number} ({integration_s:g} s) renewed: {reason}"
+            )
+            return self._take(integration_s, stop)
+        return record
+
+    def _stale(self, record: DarkRecord, temperature_c: float | None) -> str:
+        age = self._clock.now_s() - record.at_s
+        if age > self._plan.dark_max_age_s:
+            return f"{age:.0f} s old"
+        if record.temperature_c is not None and temperature_c is not None:
+            change = temperature_c - record.temperature_c
+            if abs(change) > self._plan.dark_max_change_c:
+                return f"detector {change:+.2f} C away"
+        return ""
+
+    def _take(self, integration_s: float, stop: Stop | None) -> DarkRecord:
+        self._pump.close()
+        self._spectrometer.set_integration(integration_s)
+        wanted = self._plan.dark_factor * self._plan.average
+        record = self.record(
+            "dark", [self._spectrometer.acquire(stop) for _ in range(wanted)], integration_s, None
+        )
+        self._latest[integration_s] = record
+        return record
+
+    def record(
+        self,
+        kind: str,
+        spectra: Sequence[Spectrum],
+        integration_s: float,
+        fluence_uj_cm2: float | None,
+    ) -> DarkRecord:
+        """Average exposures into a record, number it and store it."""
+        frames = np.stack([s.counts for s in spectra])
+        counts, spread = _without_spikes(frames)
+        self._count += 1
+        temperature = spectra[-1].temperature_c
+        record = DarkRecord(
+            number=self._count,
+            kind="blank" if kind == "blank" else "dark",
+            counts=counts,
+            spread=spread,
+            n=len(spectra),
+            integration_s=integration_s,
+            at_s=self._clock.now_s(),
+            temperature_c=self._spectrometer.temperature_c() if temperature is None else temperature,
+            fluence_uj_cm2=fluence_uj_cm2,
+        )
+        self._sink.dark(record)
+        return record
+
+
+def _without_spikes(frames: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean and single-frame deviation per pixel; a cosmic spike in a dark would sit in every point."""
+    if len(frames) < 4:
+        return frames.mean(axis=0), frames.std(axis=0, ddof=min(1, len(frames) - 1))
+    median = np.median(frames, axis=0)
+    rest = frames - median
+    own = 1.4826 * np.median(np.abs(rest), axis=0)
+    sigma = np.maximum(own, np.median(own))
+    kept = np.where(rest > _SPIKE_SIGMA * np.maximum(sigma, 1e-9), 0.0, rest)
+    return median + kept.mean(axis=0), kept.std(axis=0, ddof=1)

@@ -1,0 +1,131 @@
+"""Automatic exposure: times from a short ladder (so darks are shared), judged on raw counts in the bands."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.model.pump import Bands
+from labctl.model.records import FloatArray, SpectrometerInfo
+from procedures.plan import SweepPlan
+
+SATURATED = 0.98
+"""Share of the highest count above which a raw pixel counts as saturated."""
+TOO_BRIGHT = 0.85
+"""Share above which the next exposure is made shorter: shots differ."""
+_STEEPEST = 6.0
+"""Largest local exponent of the growth of the highest pixel that is believed."""
+
+
+def ladder(plan: SweepPlan, repetition_rate_hz: float, info: SpectrometerInfo) -> tuple[float, ...]:
+    """Return the exposure times allowed, rising: whole pulse periods, 1-2-5, at least ``min_pulses``."""
+    if plan.integration_s:
+        return tuple(sorted(_whole_periods(t, plan, repetition_rate_hz) for t in plan.integration_s))
+    pulses = 1 if plan.triggered else plan.min_pulses
+    shortest = max(pulses / repetition_rate_hz, info.integration_min_s)
+    longest = max(min(plan.max_integration_s, info.integration_max_s), shortest)
+    found = {_whole_periods(shortest, plan, repetition_rate_hz)}
+    for decade in range(math.floor(math.log10(shortest)), math.ceil(math.log10(longest)) + 1):
+        for digit in (1, 2, 5):
+            seconds = digit * 10.0**decade
+            if shortest * 1.2 < seconds <= longest * (1 + 1e-9):
+                found.add(_whole_periods(seconds, plan, repetition_rate_hz))
+    return tuple(sorted(found))
+
+
+def pulses_in(integration_s: float, repetition_rate_hz: float, *, triggered: bool) -> float:
+    """Mean number of pulses in an exposure; triggered ones last (n - 1/2) periods and hold n."""
+    return integration_s * repetition_rate_hz + (0.5 if triggered else 0.0)
+
+
+def _whole_periods(seconds: float, plan: SweepPlan, rate_hz: float) -> float:
+    periods = max(math.ceil(seconds * rate_hz - 1e-6), 1)
+    return (periods - 0.5 if plan.triggered and periods > 0 else periods) / rate_hz
+
+
+class Judge:
+    """Looks at the raw counts inside the bands and a margin; pump light elsewhere does not count."""
+
+    def __init__(self, info: SpectrometerInfo, bands: Bands, margin_nm: float) -> None:
+        low = min(bands.emission_nm[0], bands.lasing_nm[0]) - margin_nm
+        high = max(bands.emission_nm[1], bands.lasing_nm[1]) + margin_nm
+        first, last = np.searchsorted(info.wavelength_nm, (low, high))
+        self._inside = slice(int(first), max(int(last), int(first) + 1))
+        self.max_counts = info.max_counts
+
+    def highest(self, counts: FloatArray) -> float:
+        """Highest raw count inside, as a share of the full scale, 0 to 1."""
+        return float(counts[self._inside].max()) / self.max_counts
+
+    def light(self, counts: FloatArray, dark: FloatArray | None) -> float:
+        """Highest count above the dark (or above the darkest pixels), as a share of the full scale."""
+        inside = counts[self._inside]
+        base = float(np.percentile(counts, 10)) if dark is None else dark[self._inside]
+        # The third highest pixel: a cosmic spike or a hot pixel must not choose the exposure.
+        rest = np.partition(inside - base, -3)[-3] if inside.size >= 3 else (inside - base).max()
+        return max(float(rest), 0.0) / self.max_counts
+
+    def saturated(self, frames: FloatArray) -> NDArray[np.bool_]:
+        """Whether each raw exposure has a saturated pixel inside, shape ``(exposure,)``."""
+        level = SATURATED * self.max_counts
+        return np.asarray((frames[:, self._inside] >= level).any(axis=1), dtype=np.bool_)
+
+
+class AutoExposure:
+    """Chooses from the ladder; learns from every point, whatever the order of the fluences.
+
+    :param times_s: rising exposure times; only those that keep a point within its light are used.
+    :param photon_order: below threshold the light grows with this power of the fluence.
+    """
+
+    def __init__(self, times_s: tuple[float, ...], plan: SweepPlan, photon_order: int) -> None:
+        within = [t for t in times_s if (plan.average + 1) * t <= plan.max_light_s]
+        self.times_s = tuple(within) or times_s[:1]
+        self._aim, self._order = plan.aim, float(photon_order)
+        self._seen: dict[float, float] = {}
+
+    def predict(self, fluence_uj_cm2: float) -> float:
+        """Return the longest time that should stay at or below the aim; the shortest if nothing is known."""
+        rate = self._rate_at(fluence_uj_cm2)
+        return self.times_s[0] if rate is None else self._longest(rate)
+
+    def learn(self, fluence_uj_cm2: float, share_per_s: float) -> None:
+        """Remember the growth of the highest pixel, in shares of the full scale per second."""
+        if share_per_s > 0 and fluence_uj_cm2 > 0:
+            self._seen[fluence_uj_cm2] = share_per_s
+            if len(self._seen) > 64:
+                del self._seen[next(iter(self._seen))]
+
+    def shorter(self, integration_s: float, share: float) -> float | None:
+        """Return a time below ``integration_s`` for an exposure that reached ``share``, or None."""
+        below = [t for t in self.times_s if t < integration_s * (1 - 1e-9)]
+        if not below:
+            return None
+        if share >= SATURATED:  # how far above is not known
+            return below[-1]
+        fitting = [t for t in below if share * t / integration_s <= self._aim]
+        return fitting[-1] if fitting else below[0]
+
+    def longer(self, integration_s: float, light: float) -> float | None:
+        """Return a time at least twice as long that stays at or below the aim, or None."""
+        best = self._longest(max(light, 1e-6) / integration_s)
+        return best if best > 1.9 * integration_s else None
+
+    def _longest(self, share_per_s: float) -> float:
+        fitting = [t for t in self.times_s if share_per_s * t <= self._aim]
+        return fitting[-1] if fitting else self.times_s[0]
+
+    def _rate_at(self, fluence: float) -> float | None:
+        """Scale from the nearest fluence seen, upwards as steeply as the data have been, downwards as F^N."""
+        if not self._seen:
+            return None
+        nearest = min(self._seen, key=lambda f: abs(math.log(f / fluence)))
+        exponent = self._order
+        others = [f for f in self._seen if f < nearest * 0.999]
+        if fluence > nearest and others:
+            below = max(others)
+            slope = math.log(self._seen[nearest] / self._seen[below]) / math.log(nearest / below)
+            exponent = min(max(slope, self._order), _STEEPEST)
+        return self._seen[nearest] * (fluence / nearest) ** exponent

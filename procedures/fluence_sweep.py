@@ -1,0 +1,165 @@
+"""The fluence sweep: a generator that yields each point as soon as it is measured and stored."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from labctl.model.clock import Stop, check_stop
+from labctl.model.errors import ConfigError, SafetyStop
+from labctl.model.pump import Bands
+from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
+from labctl.model.roles import Roles
+from labctl.model.sink import RunSink
+from procedures.darks import Darks
+from procedures.exposure import AutoExposure, Judge, ladder
+from procedures.fresh import FreshSpectrometer
+from procedures.metering import EnergyLost
+from procedures.plan import Step, SweepPlan, steps, validate
+from procedures.pump import Pump
+from procedures.reduction import Blank, Reducer, Shots
+from procedures.shooting import Shooter
+
+log = logging.getLogger(__name__)
+Insert = Callable[[Literal["blank", "sample"]], None]
+"""Asks the user to put a blank, or the sample again, into the beam, and waits. May raise Aborted."""
+
+
+class NoSink:
+    """A sink that keeps nothing."""
+
+    def begin(self, start: RunStart) -> None:
+        """Ignore."""
+
+    def dark(self, record: DarkRecord) -> None:
+        """Ignore."""
+
+    def append(self, point: SweepPoint) -> None:
+        """Ignore."""
+
+    def event(self, at_s: float, text: str) -> None:
+        """Ignore."""
+
+    def end(self, stop: RunStop) -> None:
+        """Ignore."""
+
+
+def sweep(
+    plan: SweepPlan,
+    roles: Roles,
+    pump: Pump,
+    bands: Bands,
+    *,
+    sink: RunSink | None = None,
+    stop: Stop | None = None,
+    insert: Insert | None = None,
+) -> Iterator[SweepPoint]:
+    """Sweep the pump fluence over a sample.
+
+    The plan is checked here, before anything moves; the instruments are touched with the first point asked
+    for. Each dark reaches the sink before a point that refers to it, each point before it is yielded. However
+    the generator ends (exhausted, closed, an exception, an abort), the bench is made safe.
+
+    :param bands: where the emission is looked for, nm.
+    :param insert: needed for ``background="blank"``.
+    :raises ConfigError: the plan is impossible or forbidden.
+    :raises Aborted: ``stop`` was set (while iterating, like the following).
+    :raises SafetyStop: a limit or a consistency check was hit.
+    :raises InstrumentError: an instrument failed.
+    """
+    validate(
+        plan,
+        pump.settings,
+        pump.limits,
+        spectrometer=roles.spectrometer.info,
+        angle_range_deg=roles.attenuator.angle_range_deg,
+    )
+    if plan.background == "blank" and insert is None:
+        raise ConfigError("a blank needs somebody to put it into the beam", key="background")
+    run = _Run(plan, roles, pump, bands, sink or NoSink())
+    return _safely(run, pump, run.points(stop, insert))
+
+
+def _safely(run: _Run, pump: Pump, points: Iterator[SweepPoint]) -> Iterator[SweepPoint]:
+    """Pass the points on, and make the bench safe whatever ends them."""
+    try:
+        yield from points
+    except BaseException as exc:
+        for failure in pump.safe():
+            exc.add_note(f"not made safe: {failure}")
+            run.tell(f"NOT MADE SAFE: {failure}")
+        raise
+    if failures := pump.safe():
+        run.tell(f"NOT MADE SAFE: {failures[0]}")
+        raise SafetyStop(
+            f"the bench could not be made safe: {failures[0]}", "close the beam by hand"
+        ) from failures[0]
+
+
+class _Run:
+    """What one sweep holds together."""
+
+    def __init__(self, plan: SweepPlan, roles: Roles, pump: Pump, bands: Bands, sink: RunSink) -> None:
+        self._plan, self._roles, self._pump, self._sink = plan, roles, pump, sink
+        info = roles.spectrometer.info
+        self._fresh = FreshSpectrometer(roles.spectrometer, roles.clock, lambda: pump.changed_at_s)
+        self._darks = Darks(pump, self._fresh, roles.clock, plan, sink)
+        self._shooter = Shooter(
+            plan, pump, self._fresh, Judge(info, bands, plan.margin_nm), self._darks, roles.clock
+        )
+        self._reducer = Reducer(info, bands, plan, roles.power_meter.noise_w)
+        self._times = ladder(plan, pump.settings.repetition_rate_hz, info)
+
+    def tell(self, text: str) -> None:
+        """Write into the log and, if it can still take it, into the run's file."""
+        log.warning(text)
+        try:
+            self._sink.event(self._roles.clock.now_s(), text)
+        except Exception:
+            log.exception("the run's file did not take: %s", text)
+
+    def points(self, stop: Stop | None, insert: Insert | None) -> Iterator[SweepPoint]:
+        """Measure blanks first, if wanted, then point after point."""
+        self._pump.prepare(stop)
+        blanks = self._blanks(insert, stop) if insert and self._plan.background == "blank" else {}
+        auto = self._auto()
+        for step in steps(self._plan):
+            check_stop(stop)
+            shots = self._shots(step, auto, stop)
+            blank = blanks.get(step.fluence_uj_cm2)
+            dark = self._darks.get(shots.integration_s, shots.temperature_c, stop)
+            point = self._reducer.point(shots, dark, blank)
+            self._sink.append(point)
+            yield point
+
+    def _auto(self) -> AutoExposure:
+        return AutoExposure(self._times, self._plan, self._pump.settings.photon_order)
+
+    def _shots(self, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
+        """Shoot, and once more where the laser dropped out meanwhile."""
+        for _ in range(self._plan.retries):
+            try:
+                return self._shooter.shoot(step, auto, stop)
+            except EnergyLost as exc:
+                self.tell(f"point {step.index} is repeated: {exc.message}")
+        return self._shooter.shoot(step, auto, stop)
+
+    def _blanks(self, insert: Insert, stop: Stop | None) -> dict[float, Blank]:
+        """Measure a blank at every fluence of the plan; its light is not the sample's dose."""
+        self._pump.minimum(stop)
+        insert("blank")
+        self._pump.light.on_sample = False
+        auto, found = self._auto(), {}
+        for fluence in sorted({step.fluence_uj_cm2 for step in steps(self._plan)}):
+            check_stop(stop)
+            shots = self._shots(Step(0, fluence, "up"), auto, stop)
+            dark = self._darks.get(shots.integration_s, shots.temperature_c, stop)
+            record = self._darks.record(
+                "blank", shots.spectra, shots.integration_s, shots.bracket.fluence_uj_cm2
+            )
+            found[fluence] = Blank(record, self._reducer.reduce(shots, dark))
+        self._pump.minimum(stop)
+        insert("sample")
+        self._pump.light.on_sample = True
+        return found

@@ -1,0 +1,120 @@
+"""The shutter, confirmed at every change, and the account of the light it lets through."""
+
+from __future__ import annotations
+
+from labctl.model.clock import Clock
+from labctl.model.errors import SafetyStop
+from labctl.model.roles import Shutter
+from procedures.safe import retried
+
+
+class LightAccount:
+    """Dose = sum of fluence x pulses, from the command that opens the shutter to the confirmed closing.
+
+    The shutter's travel counts in full: the blade uncovers the spot somewhere in it.
+
+    :param clock: the bench's clock, on which the laser fires ``repetition_rate_hz``.
+    """
+
+    def __init__(self, clock: Clock, repetition_rate_hz: float) -> None:
+        self._clock, self._rate = clock, repetition_rate_hz
+        self._sum = 0.0
+        self._since_s: float | None = None
+        self._fluence = 0.0
+        self.on_sample = True
+        """False while a blank takes the sample's place; change it in the dark only."""
+
+    @property
+    def lit(self) -> bool:
+        """Whether light may pass, as far as the account knows."""
+        return self._since_s is not None
+
+    @property
+    def dose_uj_cm2(self) -> float:
+        """Dose so far, the present moment included."""
+        return self._sum + self._running()
+
+    def begin(self, fluence_uj_cm2: float) -> None:
+        """Count from now: the shutter is about to open."""
+        self.change(fluence_uj_cm2)
+        if self._since_s is None:
+            self._since_s = self._clock.now_s()
+
+    def change(self, fluence_uj_cm2: float) -> None:
+        """Count with another fluence from now on."""
+        self._settle()
+        self._fluence = fluence_uj_cm2
+
+    def end(self) -> None:
+        """Stop counting: the shutter is confirmed closed."""
+        self._settle()
+        self._since_s = None
+
+    def after_s(self, seconds: float) -> float:
+        """Return the dose after ``seconds`` more of the present light."""
+        return self.dose_uj_cm2 + self._light(seconds)
+
+    def _light(self, seconds: float) -> float:
+        return self._fluence * self._rate * seconds if self.on_sample else 0.0
+
+    def _running(self) -> float:
+        return 0.0 if self._since_s is None else self._light(self._clock.now_s() - self._since_s)
+
+    def _settle(self) -> None:
+        self._sum += self._running()
+        if self._since_s is not None:
+            self._since_s = self._clock.now_s()
+
+
+class Blade:
+    """A shutter whose every change is confirmed and timed."""
+
+    def __init__(self, shutter: Shutter, clock: Clock, account: LightAccount) -> None:
+        self._shutter, self._clock, self.account = shutter, clock, account
+        self._known = False
+        self.changed_at_s = clock.now_s()
+
+    @property
+    def lit(self) -> bool:
+        """Whether light may pass: true until the shutter has confirmed that it is closed."""
+        return self.account.lit or not self._known
+
+    @property
+    def travel_s(self) -> float:
+        """Longest time from a command to the end of the motion."""
+        return self._shutter.travel_s
+
+    def close(self) -> None:
+        """Close.
+
+        :raises SafetyStop: the shutter does not confirm it.
+        """
+        retried(self._shutter.close_beam)
+        if retried(self._shutter.is_open):
+            raise SafetyStop(
+                f"{self._shutter.name} does not confirm that it is closed", "block the beam by hand"
+            )
+        if self.lit:
+            self.changed_at_s = self._clock.now_s()
+        self._known = True
+        self.account.end()
+
+    def open(self, fluence_uj_cm2: float) -> None:
+        """Open onto a fluence.
+
+        :raises SafetyStop: the shutter does not confirm it.
+        """
+        self.account.begin(fluence_uj_cm2)
+        self._shutter.open()
+        self.require_open()
+        self.changed_at_s = self._clock.now_s()
+
+    def require_open(self) -> None:
+        """Make sure that nobody else has closed it.
+
+        :raises SafetyStop: it is closed.
+        """
+        if not retried(self._shutter.is_open):
+            raise SafetyStop(
+                f"{self._shutter.name} is closed when it should be open", "see its panel and interlock"
+            )

@@ -1,0 +1,125 @@
+"""Readings of the power meter: taken fresh, turned into energies, compared, and bracketing an exposure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from labctl.model.clock import Stop
+from labctl.model.errors import InstrumentError, SafetyStop
+from labctl.model.records import PowerReading
+from labctl.model.roles import Roles
+from procedures.beam import Beam
+from procedures.safe import retried
+
+_TICK_S = 1e-3
+"""Two clocks of one computer may differ by this."""
+
+
+class EnergyLost(SafetyStop):
+    """The meter shows much less energy than it should: the laser may be off for a moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bracket:
+    """The light on the sample during an exposure, from the readings before and after it.
+
+    :param change_rel: reading after over reading before, minus 1.
+    :param sigma_rel: relative point-to-point standard error of the mean fluence.
+    """
+
+    fluence_uj_cm2: float
+    sigma_rel: float
+    pulse_energy_j: float
+    power_sigma_w: float
+    change_rel: float
+
+
+class Monitor:
+    """The power meter behind the pick-off.
+
+    :param count: readings averaged at each side of an exposure.
+    :param relative: relative transmission between meter and sample at an angle (1 with the attenuator
+        in front of the pick-off).
+    """
+
+    def __init__(self, roles: Roles, beam: Beam, count: int, relative: Callable[[float], float]) -> None:
+        self._meter, self._clock = roles.power_meter, roles.clock
+        self._beam, self._count, self._relative = beam, count, relative
+        self.background_w = 0.0
+
+    def read(self, not_before_s: float, stop: Stop | None = None) -> PowerReading:
+        """Take readings that began after ``not_before_s``.
+
+        :raises SafetyStop: the meter delivers only older values, or none that is a number.
+        """
+        for _ in range(2):
+            reading = retried(lambda: self._meter.read(self._count, stop))
+            if not math.isfinite(reading.power_w):
+                raise SafetyStop(
+                    f"{self._meter.name} reads {reading.power_w}", "check the head and its range"
+                )
+            if reading.start_s >= not_before_s - _TICK_S:
+                return reading
+        raise SafetyStop(
+            f"{self._meter.name} delivers readings from before the last change", "restart the meter"
+        )
+
+    def settle(self, stop: Stop | None = None) -> None:
+        """Wait until the head has followed a change of power."""
+        self._clock.sleep(self._meter.settling_s, stop)
+
+    def prepare(self) -> None:
+        """Set the meter to the pump's wavelength, and make sure it can say how long it lags."""
+        self._meter.prepare(self._beam.settings.wavelength_nm)
+        if not (math.isfinite(self._meter.settling_s) and self._meter.settling_s >= 0):
+            raise InstrumentError(self._meter.name, f"no settling time ({self._meter.settling_s!r} s)")
+
+    def learn_background(self, not_before_s: float, stop: Stop | None) -> None:
+        """Take what the meter shows in the dark as its zero; for a meter that the shutter can darken."""
+        self.settle(stop)
+        self.background_w = self.read(not_before_s, stop).power_w
+
+    def energy_j(self, power_w: float, angle_deg: float) -> float:
+        """Return the pulse energy on the sample with the plate at ``angle_deg``."""
+        s = self._beam.settings
+        on_sample_w = (power_w - self.background_w) * s.pickoff_ratio * self._relative(angle_deg)
+        return on_sample_w / s.repetition_rate_hz
+
+    def sigma_rel(self, reading: PowerReading) -> float:
+        """Relative standard error of a reading, not below what the meter's own noise makes."""
+        floor = self._meter.noise_w / math.sqrt(max(reading.n, 1))
+        sigma = reading.sigma_w if math.isfinite(reading.sigma_w) else 0.0
+        return max(sigma, floor) / max(abs(reading.power_w - self.background_w), 1e-30)
+
+    def tolerance(self, reading: PowerReading) -> float:
+        """Relative disagreement that is still accepted: max(set ratio, 5 sigma of the reading)."""
+        return max(self._beam.limits.set_ratio, 5 * self.sigma_rel(reading))
+
+    def bracket(self, before: PowerReading, after: PowerReading, angle_deg: float, pulses: float) -> Bracket:
+        """Combine the readings round an exposure of ``pulses`` laser pulses.
+
+        The scatter of the readings, freed of the meter's noise, is that of the pulses: it says by how much
+        those of the exposure may differ from those that were read.
+        """
+        power = (before.power_w + after.power_w) / 2
+        net = max(power - self.background_w, 1e-30)
+        change = (after.power_w - before.power_w) / max(before.power_w - self.background_w, 1e-30)
+        sigma_w = (
+            math.hypot(*(self.sigma_rel(r) * (r.power_w - self.background_w) for r in (before, after))) / 2
+        )
+        own_w = self._meter.noise_w / math.sqrt(max(before.n + after.n, 1))
+        read_s = (before.stop_s - before.start_s) + (after.stop_s - after.start_s)
+        read_pulses = max(read_s * self._beam.settings.repetition_rate_hz, 1.0)
+        of_pulses = max(sigma_w**2 - own_w**2, 0.0) / net**2 * read_pulses / max(pulses, 1.0)
+        # A slow drift is caught by the mean; of one that is not linear a part stays.
+        drift = change**2 / 48
+        energy = self.energy_j(power, angle_deg)
+        return Bracket(
+            fluence_uj_cm2=self._beam.fluence_uj_cm2(energy),
+            sigma_rel=math.sqrt((sigma_w / net) ** 2 + of_pulses + drift),
+            pulse_energy_j=energy,
+            power_sigma_w=sigma_w,
+            change_rel=change,
+        )

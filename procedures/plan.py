@@ -1,0 +1,215 @@
+"""What a fluence sweep is to do: plain data, checked completely before anything moves."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from labctl.model.errors import ConfigError
+from labctl.model.pump import Limits, PumpSettings
+from labctl.model.records import SpectrometerInfo
+from procedures.beam import make_beam
+from procedures.curve import make_curve
+
+Spacing = Literal["linear", "log", "list"]
+Direction = Literal["up", "down", "up-down", "shuffled"]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPlan:
+    """A fluence sweep. Fluences are on the sample, in the bench's convention.
+
+    :param start_uj_cm2: lowest fluence, > 0; ``stop_uj_cm2`` the highest; ``points`` with both of them.
+    :param fluences_uj_cm2: the fluences themselves with spacing "list", in the order of an upward sweep.
+    :param direction: "up-down" visits the highest fluence once; "shuffled" is seeded by ``seed``.
+    :param average: exposures at each point.
+    :param min_pulses: least number of laser pulses in an exposure that is not triggered.
+    :param integration_s: exposure times that may be used; empty: a ladder of 1, 2, 5 is made.
+    :param max_integration_s: longest exposure time of that ladder.
+    :param aim: share of the full scale that an exposure should reach.
+    :param max_light_s: longest time of light on the sample at one point.
+    :param background: "blank" subtracts a blank measured at each fluence beforehand.
+    :param keep_open: leave the shutter open between points (darks close it).
+    :param dark_factor: dark exposures over signal exposures, at least 4: its error is common to all points.
+    :param dark_max_age_s: a dark older than this is renewed, as is one taken at a detector temperature that
+        differs by more than ``dark_max_change_c``.
+    :param margin_nm: how far outside the bands saturation is looked for.
+    :param drift_limit: change between the readings round a point above which it is flagged.
+    :param retries: how often a point is repeated when the laser dropped out.
+    """
+
+    start_uj_cm2: float = 20.0
+    stop_uj_cm2: float = 200.0
+    points: int = 24
+    spacing: Spacing = "log"
+    fluences_uj_cm2: tuple[float, ...] = ()
+    direction: Direction = "up"
+    average: int = 10
+    min_pulses: int = 100
+    triggered: bool = False
+    integration_s: tuple[float, ...] = ()
+    max_integration_s: float = 0.5
+    aim: float = 0.6
+    max_light_s: float = 60.0
+    background: Literal["dark", "blank"] = "dark"
+    keep_open: bool = False
+    seed: int = 0
+    remove_spikes: bool = True
+    dark_factor: int = 4
+    dark_max_age_s: float = 600.0
+    dark_max_change_c: float = 0.5
+    margin_nm: float = 5.0
+    drift_limit: float = 0.02
+    retries: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One fluence to visit; ``direction`` is that from the step before it."""
+
+    index: int
+    fluence_uj_cm2: float
+    direction: Literal["up", "down"]
+
+
+def fluences(plan: SweepPlan) -> tuple[float, ...]:
+    """Return the fluences of an upward sweep.
+
+    >>> fluences(SweepPlan(start_uj_cm2=10, stop_uj_cm2=30, points=3, spacing="linear"))
+    (10.0, 20.0, 30.0)
+    """
+    if plan.spacing == "list":
+        return plan.fluences_uj_cm2
+    make = np.linspace if plan.spacing == "linear" else np.geomspace
+    return tuple(float(f) for f in make(plan.start_uj_cm2, plan.stop_uj_cm2, plan.points))
+
+
+def steps(plan: SweepPlan) -> tuple[Step, ...]:
+    """Return the steps in the order in which they are visited."""
+    rising = fluences(plan)
+    if plan.direction == "down":
+        order = rising[::-1]
+    elif plan.direction == "up-down":
+        order = rising + rising[-2::-1]
+    elif plan.direction == "shuffled":
+        order = tuple(float(f) for f in np.random.default_rng(plan.seed).permutation(rising))
+    else:
+        order = rising
+    first: Literal["up", "down"] = "down" if plan.direction == "down" else "up"
+    found = [Step(0, order[0], first)]
+    for i, (before, now) in enumerate(itertools.pairwise(order), start=1):
+        found.append(Step(i, now, "up" if now >= before else "down"))
+    return tuple(found)
+
+
+def validate(
+    plan: SweepPlan,
+    settings: PumpSettings,
+    limits: Limits,
+    *,
+    spectrometer: SpectrometerInfo | None = None,
+    angle_range_deg: tuple[float, float] = (-math.inf, math.inf),
+) -> None:
+    """Refuse a plan that cannot or must not be carried out, as far as numbers can tell.
+
+    :param spectrometer: when known, exposure times are checked against it.
+    :param angle_range_deg: the mount's own range, when known.
+    :raises ConfigError: names the key and the reason.
+    """
+    _check_grid(plan)
+    _check_counts(plan)
+    _check_light(plan, settings, limits, angle_range_deg)
+    if spectrometer is not None:
+        _check_exposure(plan, settings.repetition_rate_hz, spectrometer)
+
+
+def _check_grid(plan: SweepPlan) -> None:
+    if plan.spacing == "list":
+        wanted = plan.fluences_uj_cm2
+        if len(wanted) < 2:
+            raise ConfigError(f"{len(wanted)} fluences are listed, a sweep needs 2 or more", key="fluences")
+    else:
+        wanted = (plan.start_uj_cm2, plan.stop_uj_cm2)
+        if plan.points < 2:
+            raise ConfigError(f"{plan.points} points, a sweep needs 2 or more", key="points")
+    for value in wanted:
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(
+                f"fluence {value:g} uJ/cm2 is not above zero", key="start" if value == wanted[0] else "stop"
+            )
+    if plan.spacing != "list" and plan.start_uj_cm2 >= plan.stop_uj_cm2:
+        raise ConfigError(
+            f"start {plan.start_uj_cm2:g} must lie below stop {plan.stop_uj_cm2:g} uJ/cm2",
+            key="start",
+            hint="--direction down sweeps from the highest fluence to the lowest",
+        )
+
+
+def _check_counts(plan: SweepPlan) -> None:
+    at_least = {
+        "average": (plan.average, 1),
+        "min_pulses": (plan.min_pulses, 1),
+        "dark_factor": (plan.dark_factor, 4),
+        "retries": (plan.retries, 0),
+    }
+    for key, (value, least) in at_least.items():
+        if value < least:
+            raise ConfigError(f"must be {least} or more, not {value}", key=key)
+    positive = {
+        "max_integration_s": plan.max_integration_s,
+        "max_light_s": plan.max_light_s,
+        "dark_max_age_s": plan.dark_max_age_s,
+        "dark_max_change_c": plan.dark_max_change_c,
+        "drift_limit": plan.drift_limit,
+    }
+    for key, number in positive.items():
+        if not number > 0:
+            raise ConfigError(f"must be above zero, not {number:g}", key=key)
+    if not 0.05 <= plan.aim <= 0.9:
+        raise ConfigError(f"must lie between 0.05 and 0.9 of the full scale, not {plan.aim:g}", key="aim")
+
+
+def _check_light(
+    plan: SweepPlan, settings: PumpSettings, limits: Limits, mount_deg: tuple[float, float]
+) -> None:
+    beam = make_beam(settings, limits)
+    low, high = limits.angle_range_deg or (-math.inf, math.inf)
+    reach = make_curve(settings.curve, (max(low, mount_deg[0]), min(high, mount_deg[1]))).reach
+    lowest, highest = (beam.fluence_uj_cm2(settings.max_pulse_energy_j * t) for t in reach)
+    for wanted in fluences(plan):
+        if reason := beam.forbidden(wanted):
+            raise ConfigError(reason, key="stop", hint="ask for less, or change [limits]")
+        if not lowest <= wanted * (1 + 1e-9) or not wanted <= highest * (1 + 1e-9):
+            raise ConfigError(
+                f"{wanted:.4g} uJ/cm2 is out of reach of the attenuator ({lowest:.4g} to {highest:.4g})",
+                key="start" if wanted < lowest else "stop",
+                hint="check max_pulse_energy, the spot and the attenuator's curve in [pump]",
+            )
+
+
+def _check_exposure(plan: SweepPlan, rate_hz: float, spectrometer: SpectrometerInfo) -> None:
+    shortest = spectrometer.integration_min_s
+    longest = spectrometer.integration_max_s
+    if (
+        not plan.triggered
+        and plan.min_pulses / rate_hz > min(plan.max_integration_s, longest)
+        and not plan.integration_s
+    ):
+        raise ConfigError(
+            f"{plan.min_pulses} pulses at {rate_hz:g} Hz last {plan.min_pulses / rate_hz:g} s, "
+            f"longer than the longest exposure of {min(plan.max_integration_s, longest):g} s",
+            key="max_integration_s",
+        )
+    for value in plan.integration_s:
+        if not shortest <= value <= longest:
+            raise ConfigError(f"{value:g} s is outside {shortest:g} to {longest:g} s", key="integration_s")
+        if not plan.triggered and value * rate_hz < plan.min_pulses * (1 - 1e-9):
+            raise ConfigError(
+                f"{value:g} s hold {value * rate_hz:.3g} pulses, fewer than {plan.min_pulses}",
+                key="integration_s",
+                hint="an exposure that is not locked to the laser miscounts pulses by up to one",
+            )

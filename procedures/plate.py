@@ -1,0 +1,62 @@
+"""The attenuator's mount, watched: it is where it was asked to be, or nothing goes on."""
+
+from __future__ import annotations
+
+from labctl.model.clock import Clock, Stop
+from labctl.model.errors import SafetyStop
+from labctl.model.roles import Attenuator
+from procedures.curve import Curve
+from procedures.safe import retried
+
+ARRIVAL_DEG = 0.2
+"""A plate farther off than this has not arrived: four times a mount's usual repeatability."""
+
+
+class Plate:
+    """A mount with the curve of what it carries.
+
+    :param angle_sigma_deg: repeatability of the mount, standard error.
+    """
+
+    def __init__(self, mount: Attenuator, clock: Clock, curve: Curve, angle_sigma_deg: float) -> None:
+        self._mount, self._clock = mount, clock
+        self._curve, self._sigma_deg = curve, angle_sigma_deg
+        self.reached_deg = 0.0
+        self.changed_at_s = clock.now_s()
+
+    def is_referenced(self) -> bool:
+        """Ask whether the angle can be trusted."""
+        return retried(self._mount.is_referenced)
+
+    def angle_deg(self) -> float:
+        """Ask for the present angle."""
+        self.reached_deg = retried(self._mount.angle_deg)
+        return self.reached_deg
+
+    def home(self, stop: Stop | None) -> None:
+        """Search the reference; only with the shutter closed.
+
+        :raises SafetyStop: the mount does not confirm it.
+        """
+        self._mount.home(stop)
+        self.changed_at_s = self._clock.now_s()
+        if not self.is_referenced():
+            raise SafetyStop(f"{self._mount.name} is not referenced after homing")
+
+    def move(self, angle_deg: float, stop: Stop | None) -> float:
+        """Move and return the angle read back.
+
+        :raises SafetyStop: the plate did not arrive.
+        """
+        self.reached_deg = self._mount.move_to(angle_deg, stop)
+        self.changed_at_s = self._clock.now_s()
+        if not abs(self.reached_deg - angle_deg) <= ARRIVAL_DEG:
+            raise SafetyStop(
+                f"{self._mount.name} is at {self.reached_deg:.3f} instead of {angle_deg:.3f} deg",
+                "check that the plate turns freely, and home it",
+            )
+        return self.reached_deg
+
+    def sigma_rel(self, angle_deg: float) -> float:
+        """Relative error of the transmission from the mount's repeatability."""
+        return self._curve.sigma_rel(angle_deg, self._sigma_deg)

@@ -1,0 +1,354 @@
+"""The one gate for light: every fluence, a hand's too, is set, checked and accounted for here.
+
+Three rules hold on every path. The shutter opens only onto a setting whose energy is known: measured, where
+the meter can look in front of the shutter, else bounded by what was learned before. No maximum of
+transmission is crossed, and no reference searched, unless the shutter is confirmed closed. What is unexpected
+closes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from labctl.model.clock import Stop, check_stop
+from labctl.model.errors import SafetyStop
+from labctl.model.pump import Limits, PumpSettings
+from labctl.model.records import PowerReading
+from labctl.model.roles import Roles
+from procedures.beam import make_beam
+from procedures.curve import make_curve
+from procedures.light import Blade, LightAccount
+from procedures.metering import Bracket, EnergyLost, Monitor
+from procedures.plate import Plate
+from procedures.safe import make_safe
+from procedures.scale import EnergyScale
+
+TRIM_REL = 0.03
+"""A setting nearer to the wanted one than this is left as it is: the fluence is measured anyway."""
+_ROUNDING = 1 + 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class PumpState:
+    """What the pump is set to, as the meter confirms it.
+
+    :param reading: the verifying reading, at the meter.
+    :param trimmed: whether a corrective move was made.
+    """
+
+    fluence_set_uj_cm2: float
+    fluence_uj_cm2: float
+    pulse_energy_j: float
+    angle_deg: float
+    reading: PowerReading
+    trimmed: bool
+
+
+class Pump:
+    """Attenuator, power meter and shutter, as one source of fluence.
+
+    :param readings: averaged meter readings that verify a setting.
+    :param angle_sigma_deg: repeatability of the mount.
+    :param patience_s: how long to wait, in the dark, for a laser that shows too little energy.
+    :raises ConfigError: settings or limits make no sense for these instruments.
+    """
+
+    def __init__(
+        self,
+        roles: Roles,
+        settings: PumpSettings,
+        limits: Limits,
+        *,
+        readings: int = 6,
+        angle_sigma_deg: float = 0.05,
+        patience_s: float = 5.0,
+    ) -> None:
+        self.settings, self.limits = settings, limits
+        self.beam = make_beam(settings, limits)
+        self._clock, self._patience_s = roles.clock, patience_s
+        self.curve = make_curve(settings.curve, _allowed_angles(roles, limits))
+        self._plate = Plate(roles.attenuator, roles.clock, self.curve, angle_sigma_deg)
+        self.light = LightAccount(roles.clock, settings.repetition_rate_hz)
+        self._blade = Blade(roles.shutter, roles.clock, self.light)
+        order = settings.order
+        self.meter_in_front = order.index("pick-off") < order.index("shutter")
+        self._unattenuated = order.index("pick-off") < order.index("attenuator")
+        self._monitor = Monitor(roles, self.beam, readings, self._behind_meter)
+        self._scale = EnergyScale(limits.set_ratio / 3)
+        self._verified = False
+
+    @property
+    def scale_rel(self) -> float:
+        """Relative standard uncertainty common to all fluences of a run."""
+        return self.beam.scale_rel
+
+    @property
+    def dose_uj_cm2(self) -> float:
+        """Sum of fluence x pulses on the sample so far."""
+        return self.light.dose_uj_cm2
+
+    @property
+    def changed_at_s(self) -> float:
+        """Bench time of the last confirmed change of shutter or angle."""
+        return max(self._blade.changed_at_s, self._plate.changed_at_s)
+
+    # --- shutter -----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the shutter and have it confirmed.
+
+        :raises SafetyStop: it does not confirm.
+        """
+        self._blade.close()
+
+    def open(self, seconds: float = 0.0) -> None:
+        """Open the shutter onto a verified setting, for about ``seconds`` of light.
+
+        :raises SafetyStop: the setting is not verified, or the dose would pass its limit.
+        """
+        with self._guard():
+            if not self._verified:
+                raise SafetyStop(
+                    "the shutter stays closed: the energy was not verified since the last change"
+                )
+            self.allow(seconds + self._blade.travel_s)
+            if not self._blade.lit:
+                self._blade.open(self._predicted_fluence())
+
+    def require_open(self) -> None:
+        """Make sure that the light was not interrupted behind our back.
+
+        :raises SafetyStop: the shutter is closed.
+        """
+        with self._guard():
+            self._blade.require_open()
+
+    def allow(self, seconds: float) -> None:
+        """Check that ``seconds`` more of the present light stay within the dose allowed.
+
+        :raises SafetyStop: they do not; the shutter is closed.
+        """
+        limit = self.limits.max_dose_uj_cm2
+        with self._guard():
+            if limit is not None and self.light.after_s(seconds) > limit:
+                raise SafetyStop(f"the dose would pass its limit of {limit:g} uJ/cm2", "use another spot")
+
+    # --- start and end -----------------------------------------------------------------------------
+
+    def prepare(self, stop: Stop | None = None) -> None:
+        """Make a start: shutter closed, mount referenced, least light, meter set."""
+        with self._guard():
+            self.minimum(stop)
+            self._monitor.prepare()
+            if not self.meter_in_front:
+                self._monitor.learn_background(self.changed_at_s, stop)
+
+    def minimum(self, stop: Stop | None = None) -> None:
+        """Close the shutter, reference the mount if need be, and go to the least transmission."""
+        with self._guard():
+            self.close()
+            self._reference(stop)
+            self._move(self.curve.floor_deg, stop)
+
+    def safe(self) -> list[Exception]:
+        """Close the shutter, then drop the attenuator; tries both, never raises, returns what failed."""
+        self._verified = False
+        return make_safe(self.close, self._drop)
+
+    def _drop(self) -> None:
+        """Least light; should the shutter be stuck open, by a way that crosses no maximum."""
+        if not self._plate.is_referenced():
+            raise SafetyStop("the attenuator is not referenced and stays where it is")
+        here = self._plate.angle_deg()
+        self._move(self.curve.dark_end_deg(here) if self._blade.lit else self.curve.floor_deg, None)
+
+    def _reference(self, stop: Stop | None) -> None:
+        if not self._plate.is_referenced():
+            self.close()
+            self._verified = False
+            self._plate.home(stop)
+
+    def _move(self, angle_deg: float, stop: Stop | None) -> None:
+        """Move the plate and have it confirmed; light on the way counts with the highest met."""
+        self._verified = False
+        if self.light.lit:
+            highest = self.curve.highest_between(self._plate.angle_deg(), angle_deg)
+            self.light.change(self.beam.fluence_uj_cm2(self._nominal_j * highest * self._scale.ratio))
+        self._plate.move(angle_deg, stop)
+        self.light.change(self._predicted_fluence())
+
+    # --- fluence -----------------------------------------------------------------------------------
+
+    def reach_uj_cm2(self) -> tuple[float, float]:
+        """Lowest and highest fluence that the attenuator can make of the energy as it is known."""
+        full = self.beam.fluence_uj_cm2(self._nominal_j * self._scale.ratio)
+        low, high = self.curve.reach
+        return full * low, full * high
+
+    def set_fluence(
+        self, fluence_uj_cm2: float, stop: Stop | None = None, *, keep_open: bool = False
+    ) -> PumpState:
+        """Set a fluence and have the meter confirm it.
+
+        Afterwards the shutter is closed where the meter looks in front of it, and open where it looks behind;
+        with ``keep_open`` a shutter that is open stays so when the way is harmless.
+
+        :raises SafetyStop: a limit, or a setting that the meter or the mount contradicts.
+        :raises InstrumentError: an instrument failed. The shutter is closed in either case.
+        """
+        with self._guard():
+            check_stop(stop)
+            self._refuse(fluence_uj_cm2)
+            self._reference(stop)
+            if not (keep_open and self.light.lit and self._harmless(self._aim(fluence_uj_cm2))):
+                self._darken(stop)
+            return self._approach(fluence_uj_cm2, stop)
+
+    def _refuse(self, fluence_uj_cm2: float) -> None:
+        if reason := self.beam.forbidden(fluence_uj_cm2):
+            raise SafetyStop(reason, "ask for less, or change the limits of the bench")
+        low, high = self.reach_uj_cm2()
+        slack = 1 + self.limits.set_ratio
+        if not low / slack <= fluence_uj_cm2 <= high * slack:
+            raise SafetyStop(f"{fluence_uj_cm2:.4g} uJ/cm2 is out of reach ({low:.4g} to {high:.4g} uJ/cm2)")
+
+    def _darken(self, stop: Stop | None) -> None:
+        """Close; where the meter needs the shutter open, open it again at the least transmission."""
+        self.close()
+        if self.meter_in_front:
+            return
+        self._move(self.curve.floor_deg, stop)
+        if not self._harmless(self.curve.floor_deg):
+            raise SafetyStop("even the least transmission of the attenuator may pass a limit")
+        self._blade.open(self._predicted_fluence())
+
+    def _approach(self, fluence_uj_cm2: float, stop: Stop | None) -> PumpState:
+        self._move(self._aim(fluence_uj_cm2), stop)
+        state = self._verify(fluence_uj_cm2, stop)
+        again_deg = self._aim(fluence_uj_cm2)
+        if self._worth_a_trim(state, again_deg) and not (self.light.lit and not self._harmless(again_deg)):
+            self._move(again_deg, stop)
+            state = self._verify(fluence_uj_cm2, stop, trimmed=True)
+        self._within_limits(state.pulse_energy_j)
+        self.light.change(state.fluence_uj_cm2)
+        self._verified = True
+        return state
+
+    def _aim(self, fluence_uj_cm2: float) -> float:
+        """Angle for a fluence; near a limit a little lower, as much as is not known."""
+        wanted_j = self.beam.energy_j(fluence_uj_cm2)
+        full_j = self._nominal_j * self._scale.ratio
+        angle = self.curve.angle_deg(wanted_j / full_j)
+        for _ in range(4):  # the plate's share of what is not known depends on the angle itself
+            plate = self._plate.sigma_rel(angle)
+            # Where the meter speaks before the light does, the plate's own error is all there is to fear.
+            spare = (
+                1.005 + 2 * plate if self.meter_in_front else self._scale.highest(plate) / self._scale.ratio
+            )
+            angle = self.curve.angle_deg(min(wanted_j, self.beam.highest_energy_j / spare) / full_j)
+        return angle
+
+    def _worth_a_trim(self, state: PumpState, again_deg: float) -> bool:
+        sigma = max(self._monitor.sigma_rel(state.reading), self._plate.sigma_rel(again_deg))
+        change = self.curve.transmission(again_deg) / self.curve.transmission(state.angle_deg) - 1
+        return state.pulse_energy_j > self.beam.highest_energy_j or abs(change) > max(TRIM_REL, 2 * sigma)
+
+    def _harmless(self, target_deg: float) -> bool:
+        """Whether the plate may go there with the shutter open: no maximum on the way, no limit passed."""
+        here = self._plate.angle_deg()
+        ends = max(self.curve.transmission(here), self.curve.transmission(target_deg))
+        on_the_way = self.curve.highest_between(here, target_deg)
+        highest = self._nominal_j * on_the_way * self._scale.highest(self._plate.sigma_rel(target_deg))
+        return highest <= self.beam.highest_energy_j * _ROUNDING and on_the_way <= ends * _ROUNDING
+
+    # --- what the meter says -----------------------------------------------------------------------
+
+    def _verify(self, fluence_uj_cm2: float, stop: Stop | None, *, trimmed: bool = False) -> PumpState:
+        """Settle, read, compare with what the angle should give, and learn from it."""
+        angle = self._plate.reached_deg
+        reading = self._patient_reading(stop)
+        measured = self._monitor.energy_j(reading.power_w, angle)
+        self._compare(measured, self._predicted_j(), self._monitor.tolerance(reading))
+        plate = self._plate.sigma_rel(angle)
+        nominal = self._nominal_j * self.curve.transmission(angle)
+        self._scale.learn(measured / nominal, (self._monitor.sigma_rel(reading) ** 2 + plate**2) ** 0.5)
+        return PumpState(
+            fluence_uj_cm2, self.beam.fluence_uj_cm2(measured), measured, angle, reading, trimmed
+        )
+
+    def _patient_reading(self, stop: Stop | None) -> PowerReading:
+        """Read after settling; in the dark, give a laser that seems off some time to come back."""
+        deadline = self._clock.now_s() + self._patience_s
+        while True:
+            self._monitor.settle(stop)
+            reading = self._monitor.read(self.changed_at_s, stop)
+            measured = self._monitor.energy_j(reading.power_w, self._plate.reached_deg)
+            enough = measured >= self._predicted_j() * (1 - self._monitor.tolerance(reading))
+            if enough or self.light.lit or self._clock.now_s() >= deadline:
+                return reading
+
+    def confirm(self, state: PumpState, stop: Stop | None = None) -> PowerReading:
+        """Read the meter again at an unchanged setting.
+
+        :raises SafetyStop: the pulse energy jumped or passed a limit; the shutter is closed.
+        """
+        with self._guard():
+            reading = self._monitor.read(state.reading.stop_s, stop)
+            energy = self._monitor.energy_j(reading.power_w, state.angle_deg)
+            tolerance = max(self._monitor.tolerance(reading), self._monitor.tolerance(state.reading))
+            self._compare(energy, state.pulse_energy_j, tolerance)
+            self._within_limits(energy)
+            return reading
+
+    def bracket(self, state: PumpState, after: PowerReading, pulses: float) -> Bracket:
+        """Return the light of an exposure of ``pulses`` pulses between the state's reading and ``after``."""
+        return self._monitor.bracket(state.reading, after, state.angle_deg, pulses)
+
+    def _compare(self, measured_j: float, expected_j: float, tolerance: float) -> None:
+        off = measured_j / expected_j - 1
+        if abs(off) <= tolerance:
+            return
+        raise (SafetyStop if off > 0 else EnergyLost)(
+            f"expected {expected_j * 1e9:.4g} nJ on the sample, the meter says {measured_j * 1e9:.4g} nJ "
+            f"(allowed {tolerance:.0%})",
+            "check the laser, the plate's zero, the pick-off ratio and max_pulse_energy",
+        )
+
+    def _within_limits(self, energy_j: float) -> None:
+        highest = self.beam.highest_energy_j
+        if energy_j > highest * _ROUNDING:
+            raise SafetyStop(
+                f"{energy_j * 1e9:.4g} nJ on the sample are above the {highest * 1e9:.4g} nJ allowed"
+            )
+
+    @property
+    def _nominal_j(self) -> float:
+        return self.settings.max_pulse_energy_j
+
+    def _behind_meter(self, angle_deg: float) -> float:
+        return self.curve.transmission(angle_deg) if self._unattenuated else 1.0
+
+    def _predicted_j(self) -> float:
+        return self._nominal_j * self.curve.transmission(self._plate.reached_deg) * self._scale.ratio
+
+    def _predicted_fluence(self) -> float:
+        return self.beam.fluence_uj_cm2(self._predicted_j())
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Close the shutter whatever went wrong, an abort included, before anybody hears of it."""
+        try:
+            yield
+        except BaseException:
+            self._verified = False
+            make_safe(self.close)
+            raise
+
+
+def _allowed_angles(roles: Roles, limits: Limits) -> tuple[float, float]:
+    low, high = roles.attenuator.angle_range_deg
+    if limits.angle_range_deg is not None:
+        low, high = max(low, limits.angle_range_deg[0]), min(high, limits.angle_range_deg[1])
+    return low, high

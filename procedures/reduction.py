@@ -1,0 +1,136 @@
+"""From what was measured at one fluence to the record that is stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.analysis.spectra import bands as analysis_bands
+from labctl.analysis.spectra.reduce import ReducedPoint, reduce_exposures
+from labctl.model.pump import Bands
+from labctl.model.records import DarkRecord, FloatArray, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
+from procedures.metering import Bracket
+from procedures.plan import Step, SweepPlan
+from procedures.pump import PumpState
+
+
+@dataclass(frozen=True, slots=True)
+class Shots:
+    """The exposures of one fluence and the light they were taken in.
+
+    :param pulses: laser pulses in one exposure.
+    :param saturated: which of them are saturated inside the bands, shape ``(exposure,)``.
+    :param highest: highest raw share of the full scale inside the bands.
+    :param trials: exposures thrown away to find the exposure time.
+    """
+
+    step: Step
+    state: PumpState
+    after: PowerReading
+    bracket: Bracket
+    spectra: tuple[Spectrum, ...]
+    frames: FloatArray
+    integration_s: float
+    pulses: float
+    saturated: NDArray[np.bool_]
+    highest: float
+    trials: int
+    temperature_c: float | None
+    dose_uj_cm2: float
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A measured blank: its record, and its reduced spectrum in counts per pulse."""
+
+    record: DarkRecord
+    reduced: ReducedPoint
+
+
+class Reducer:
+    """Reduces shots with the settings of one run."""
+
+    def __init__(self, info: SpectrometerInfo, bands: Bands, plan: SweepPlan, meter_noise_w: float) -> None:
+        self._info, self._plan, self._noise_w = info, plan, meter_noise_w
+        self._bands = analysis_bands.Bands(
+            whole=analysis_bands.Band(*bands.emission_nm, "whole emission"),
+            peaks=analysis_bands.Band(*bands.lasing_nm, "lasing peaks"),
+        )
+
+    def reduce(self, shots: Shots, dark: DarkRecord, blank: Blank | None = None) -> ReducedPoint:
+        """Reduce the unsaturated exposures (all of them where every one is saturated)."""
+        return reduce_exposures(
+            self._info.wavelength_nm,
+            shots.frames[_used(shots)],
+            dark.counts,
+            bands=self._bands,
+            pulses_per_exposure=shots.pulses,
+            nonlinearity=self._info.nonlinearity,
+            remove_spikes=self._plan.remove_spikes,
+            blank=None if blank is None else blank.reduced,
+            dark_exposures=dark.n,
+            resolution_nm=self._info.resolution_nm,
+        )
+
+    def point(self, shots: Shots, dark: DarkRecord, blank: Blank | None = None) -> SweepPoint:
+        """Return the record of one point."""
+        reduced = self.reduce(shots, dark, blank)
+        kept = np.flatnonzero(_used(shots))
+        spikes = tuple((int(kept[frame]), pixel, removed) for frame, pixel, removed in reduced.spikes)
+        state, bracket = shots.state, shots.bracket
+        return SweepPoint(
+            index=shots.step.index,
+            direction=shots.step.direction,
+            fluence_set_uj_cm2=shots.step.fluence_uj_cm2,
+            fluence_uj_cm2=bracket.fluence_uj_cm2,
+            fluence_sigma_rel=bracket.sigma_rel,
+            pulse_energy_j=bracket.pulse_energy_j,
+            angle_deg=state.angle_deg,
+            power_before_w=state.reading.power_w,
+            power_after_w=shots.after.power_w,
+            power_sigma_w=bracket.power_sigma_w,
+            integration_s=shots.integration_s,
+            exposures=len(shots.frames),
+            pulses_per_exposure=shots.pulses,
+            signal=reduced.signal_whole,
+            signal_sigma=reduced.signal_whole_sigma,
+            peaks_signal=reduced.signal_peaks,
+            peaks_signal_sigma=reduced.signal_peaks_sigma,
+            fwhm_nm=reduced.fwhm_nm,
+            equivalent_width_nm=reduced.equivalent_width_nm,
+            peak_count=reduced.peak_count,
+            peak_wavelength_nm=reduced.peak_wavelength_nm,
+            exposure_cv=math.nan if reduced.exposure_cv is None else reduced.exposure_cv,
+            saturation=shots.highest,
+            saturated_exposures=int(shots.saturated.sum()),
+            spikes_removed=len(spikes),
+            dark_number=dark.number,
+            blank_number=None if blank is None else blank.record.number,
+            temperature_c=shots.temperature_c,
+            dose_uj_cm2=shots.dose_uj_cm2,
+            elapsed_s=shots.elapsed_s,
+            flags=self._flags(shots, spikes),
+            frames=shots.frames,
+            spectrum=reduced.spectrum,
+            spikes=spikes,
+        )
+
+    def _flags(self, shots: Shots, spikes: Sequence[object]) -> tuple[str, ...]:
+        state = shots.state
+        found = {
+            "saturated": bool(shots.saturated.any()),
+            "drift": abs(shots.bracket.change_rel) > self._plan.drift_limit,
+            "spikes": bool(spikes),
+            "low_power": state.reading.power_w < 20 * self._noise_w,
+            "shutter_open": self._plan.keep_open,
+        }
+        return tuple(name for name, is_so in found.items() if is_so)
+
+
+def _used(shots: Shots) -> NDArray[np.bool_]:
+    return np.ones_like(shots.saturated) if shots.saturated.all() else ~shots.saturated

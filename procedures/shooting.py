@@ -1,0 +1,119 @@
+"""One point's light: the shutter opens, exposures are taken at the right time setting, the shutter closes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from labctl.model.clock import Clock, Stop, check_stop
+from labctl.model.records import PowerReading, Spectrum
+from procedures.darks import Darks
+from procedures.exposure import SATURATED, TOO_BRIGHT, AutoExposure, Judge, pulses_in
+from procedures.fresh import FreshSpectrometer
+from procedures.plan import Step, SweepPlan
+from procedures.pump import Pump, PumpState
+from procedures.reduction import Shots
+
+_MOST_CHANGES = 5
+"""How often the exposure time may be changed at one point."""
+
+
+class Shooter:
+    """Takes the shots of a point with as little light as it can."""
+
+    def __init__(
+        self,
+        plan: SweepPlan,
+        pump: Pump,
+        spectrometer: FreshSpectrometer,
+        judge: Judge,
+        darks: Darks,
+        clock: Clock,
+    ) -> None:
+        self._plan, self._pump, self._spectrometer = plan, pump, spectrometer
+        self._judge, self._darks, self._clock = judge, darks, clock
+        self._started_s = clock.now_s()
+        self._rate_hz = pump.settings.repetition_rate_hz
+
+    def shoot(self, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
+        """Set the fluence, take the exposures between two readings of the meter, and end in the dark.
+
+        The shutter stays open at the end only with ``keep_open``.
+
+        :raises SafetyStop: the pump refused or the meter disagreed; the shutter is closed.
+        """
+        state = self._pump.set_fluence(step.fluence_uj_cm2, stop, keep_open=self._plan.keep_open)
+        spectra, trials = self._expose(step.fluence_uj_cm2, auto, stop)
+        self._pump.require_open()
+        if self._pump.meter_in_front and not self._plan.keep_open:
+            self._pump.close()
+        after = self._pump.confirm(state, stop)
+        if not self._plan.keep_open:
+            self._pump.close()
+        return self._shots(step, state, after=after, spectra=spectra, trials=trials)
+
+    def _expose(
+        self, fluence_uj_cm2: float, auto: AutoExposure, stop: Stop | None
+    ) -> tuple[list[Spectrum], int]:
+        """Take the exposures; those of an unsuitable time are thrown away, their light is not forgotten."""
+        seconds, trials = auto.predict(fluence_uj_cm2), 0
+        for change in range(_MOST_CHANGES + 1):
+            seconds = self._spectrometer.set_integration(seconds)
+            self._pump.open((self._plan.average + 1) * seconds)
+            spectra, better = self._series(seconds, auto, stop, may_change=change < _MOST_CHANGES)
+            light = np.median([self._light(s) for s in spectra])
+            auto.learn(fluence_uj_cm2, float(light) / seconds)
+            if better is None:
+                break
+            seconds, trials = better, trials + len(spectra)
+        return spectra, trials
+
+    def _series(
+        self, seconds: float, auto: AutoExposure, stop: Stop | None, *, may_change: bool
+    ) -> tuple[list[Spectrum], float | None]:
+        """Take exposures until all are there, or until one shows that another time is better."""
+        spectra: list[Spectrum] = []
+        while len(spectra) < self._plan.average:
+            check_stop(stop)
+            self._pump.allow(seconds)
+            spectra.append(self._spectrometer.acquire(stop))
+            better = self._better(spectra, seconds, auto) if may_change else None
+            if better is not None:
+                return spectra, better
+        return spectra, None
+
+    def _better(self, spectra: list[Spectrum], seconds: float, auto: AutoExposure) -> float | None:
+        """Saturation is judged on every raw exposure; too bright or too dark on the first one only."""
+        highest = self._judge.highest(spectra[-1].counts)
+        if highest >= SATURATED or (len(spectra) == 1 and highest > TOO_BRIGHT):
+            return auto.shorter(seconds, highest)
+        if len(spectra) == 1 and highest < TOO_BRIGHT / 2:
+            return auto.longer(seconds, self._light(spectra[0]))
+        return None
+
+    def _light(self, spectrum: Spectrum) -> float:
+        dark = self._darks.known(spectrum.integration_s)
+        return self._judge.light(spectrum.counts, None if dark is None else dark.counts)
+
+    def _shots(
+        self, step: Step, state: PumpState, *, after: PowerReading, spectra: list[Spectrum], trials: int
+    ) -> Shots:
+        frames = np.stack([s.counts for s in spectra])
+        seconds = spectra[0].integration_s
+        pulses = pulses_in(seconds, self._rate_hz, triggered=self._plan.triggered)
+        temperature = spectra[-1].temperature_c
+        return Shots(
+            step=step,
+            state=state,
+            after=after,
+            bracket=self._pump.bracket(state, after, pulses * len(spectra)),
+            spectra=tuple(spectra),
+            frames=frames,
+            integration_s=seconds,
+            pulses=pulses,
+            saturated=self._judge.saturated(frames),
+            highest=max(self._judge.highest(frame) for frame in frames),
+            trials=trials,
+            temperature_c=self._spectrometer.temperature_c() if temperature is None else temperature,
+            dose_uj_cm2=self._pump.dose_uj_cm2,
+            elapsed_s=self._clock.now_s() - self._started_s,
+        )
