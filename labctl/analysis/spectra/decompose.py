@@ -1,24 +1,41 @@
 """Taking a crowded spectrum apart: which lines there are around a strong peak, and which line shape they have.
 
-Peaks found by eye of ``find_peaks`` start a joint fit; what the fit leaves over starts further lines, as long as the
-Bayesian information criterion thanks for them. A line hidden in its neighbour would otherwise widen it.
+The second derivative, which shows shoulders as well as peaks, says where lines start; all are fitted together; what
+the fit leaves over starts further lines, as long as the Bayesian information criterion pays for them. A line hidden
+in its neighbour would otherwise widen it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage, signal
 
-from labctl.analysis.spectra.multiline import Lines, LineModel, MultiFit, Window, add_line, drop_lines, fit_lines
-from labctl.analysis.spectra.peaks import Peak
+from labctl.analysis.spectra.multiline import (
+    Lines,
+    LineModel,
+    MultiFit,
+    Window,
+    add_line,
+    drop_lines,
+    fit_lines,
+    solve_areas,
+)
 from labctl.analysis.spectra.profiles import FWHM_PER_SIGMA, LineShape
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
-_MODEL_ERROR = 0.003  # unequal pixels and an imperfectly known slit leave this share of the counts unexplained
+_MODEL_ERROR = (
+    0.003  # unequal pixels and an imperfectly known slit leave this share of the counts unexplained
+)
 _MAX_EXTRA_LINES = 4
 _HIDDEN_SIGMA = 6.0
+_GOOD_CHI2 = 1.5  # reduced: nothing is missing that matters
+_BEND_SIGMA = 6.0
 _BIC_GAIN = 10.0
+_LEAST_GAP = 0.35  # of a FWHM: closer lines cannot be told from one line of another shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +61,9 @@ class Decomposition:
         return self.fit.model.measured_fwhm_nm(float(self.fit.lines.width_nm[self.target]))
 
 
-def cut_window(wavelength_nm: Floats, counts: Floats, noise: Floats, centre_nm: float, half_nm: float) -> Window:
+def cut_window(
+    wavelength_nm: Floats, counts: Floats, noise: Floats, centre_nm: float, half_nm: float
+) -> Window:
     """Cut the pixels within ``half_nm`` of a centre, at least 24 of them; noise gains the model's own error."""
     pitch = float(wavelength_nm[-1] - wavelength_nm[0]) / (wavelength_nm.size - 1)
     half = max(half_nm, 12.5 * pitch)
@@ -53,60 +72,138 @@ def cut_window(wavelength_nm: Floats, counts: Floats, noise: Floats, centre_nm: 
     return Window(wavelength_nm[low:high], y, np.hypot(noise[low:high], _MODEL_ERROR * np.abs(y)))
 
 
-def decompose(window: Window, peaks: tuple[Peak, ...], slit_nm: float, shape: LineShape) -> Decomposition | None:
-    """Fit the lines of a window with one shape; None when nothing sensible comes out."""
-    model = LineModel(shape, slit_nm)
-    fit = fit_lines(window, model, _first_guess(window, peaks, model))
+def line_places(wavelength_nm: Floats, counts: Floats, noise: Floats, fwhm_nm: float) -> Floats:
+    """Centres (nm) of all lines that the second derivative shows, shoulders included, in rising order.
+
+    :param fwhm_nm: about the FWHM of one line as seen; the spectrum is smoothed with half of it.
+    """
+    pitch = float(wavelength_nm[-1] - wavelength_nm[0]) / (wavelength_nm.size - 1)
+    s = max(0.5 * fwhm_nm / pitch / FWHM_PER_SIGMA, 0.7)
+    bend = -ndimage.gaussian_filter1d(counts, s, order=2, mode="nearest")
+    sigma = noise * np.sqrt(3.0 / (8.0 * np.sqrt(np.pi) * s**5))
+    least = max(_BEND_SIGMA * float(np.median(sigma)), 0.02 * float(np.max(bend)))
+    places, _ = signal.find_peaks(bend, height=least, prominence=least)
+    return np.asarray(wavelength_nm[places[bend[places] > _BEND_SIGMA * sigma[places]]], dtype=np.float64)
+
+
+def decompose(
+    window: Window, guesses: Sequence[tuple[Floats, float]], slit_nm: float, shapes: Sequence[LineShape]
+) -> Decomposition | None:
+    """Fit the lines of a window with each shape and keep the better; None when nothing sensible comes out.
+
+    :param guesses: pairs of where lines start (see ``line_places``) and how wide one is as seen, both nm; the next
+        pair is tried when the fits from one leave something to explain.
+    """
+    found: list[MultiFit] = []
+    for places_nm, fwhm_nm in guesses:
+        fits = [_first_fit(window, places_nm, fwhm_nm, LineModel(shape, slit_nm)) for shape in shapes]
+        found += [fit for fit in fits if fit is not None and _sensible(fit)]
+        if _is_good(found):
+            break
+    if not _is_good(found):
+        # With a line missing, the shape with the longer wings may only have covered for it: complete the best of each.
+        best = {f.model.shape: f for f in sorted(found, key=lambda f: f.bic, reverse=True)}
+        found = [_complete(fit) for fit in best.values()]
+    for fit in sorted(found, key=lambda f: f.bic):
+        full = _without_empty_lines(fit)
+        largest = None if full is None else _largest(full)
+        if largest is not None:
+            return largest
+    return None
+
+
+def _is_good(fits: Sequence[MultiFit]) -> bool:
+    return any(fit.reduced_chi2 < _GOOD_CHI2 for fit in fits)
+
+
+def _first_fit(window: Window, places_nm: Floats, fwhm_nm: float, model: LineModel) -> MultiFit | None:
+    return fit_lines(window, model, _first_guess(window, places_nm, fwhm_nm, model))
+
+
+def _complete(fit: MultiFit) -> MultiFit:
+    """Add hidden lines while they pay."""
     for _ in range(_MAX_EXTRA_LINES):
-        if fit is None:
-            return None
         better = _with_hidden_line(fit)
         if better is None:
             break
         fit = better
-    fit = _without_empty_lines(fit) if fit is not None else None
-    return None if fit is None else _largest(fit)
+        if fit.reduced_chi2 < _GOOD_CHI2:
+            break
+    return fit
 
 
-def _first_guess(window: Window, peaks: tuple[Peak, ...], model: LineModel) -> Lines:
+def _first_guess(window: Window, places_nm: Floats, fwhm_nm: float, model: LineModel) -> Lines:
     x = window.wavelength_nm
-    margin = float(np.median([p.fwhm_nm for p in peaks])) if peaks else 0.0
-    near = [p for p in peaks if x[0] - margin <= p.wavelength_nm <= x[-1] + margin]
-    measured = max(float(np.median([p.fwhm_nm for p in near])) if near else 0.0, 1.05 * model.slit_nm)
-    width = measured if model.shape == "gaussian" else max(measured - 0.5 * model.slit_nm, 0.3 * measured)
-    floor = float(np.min(window.counts))
-    return Lines(
-        area=np.array([max(p.height_counts, 1e-9) * measured * 1.2 for p in near]),
-        centre_nm=np.array([p.wavelength_nm for p in near]),
-        width_nm=np.full(len(near), width),
-        background=np.array([floor] + [0.0] * model.background_order),
-    )
+    near = places_nm[(places_nm >= x[0] - 2 * fwhm_nm) & (places_nm <= x[-1] + 2 * fwhm_nm)]
+    seen = max(fwhm_nm, 1.05 * model.slit_nm)
+    width = seen if model.shape == "gaussian" else max(seen - 0.5 * model.slit_nm, 0.3 * seen)
+    return solve_areas(window, model, near, np.full(near.size, width))
 
 
 def _with_hidden_line(fit: MultiFit) -> MultiFit | None:
-    """Put one more line where the residual looks most like one; None when it does not pay."""
-    window, model, lines = fit.window, fit.model, fit.lines
-    width = float(np.median(lines.width_nm)) if lines.width_nm.size else 1.5 * model.slit_nm
-    sigma_nm = model.measured_fwhm_nm(width) / FWHM_PER_SIGMA
-    x = window.wavelength_nm
-    residual = (window.counts - lines.curve(model, window)) / window.noise
+    """Put one more line where the residual looks most like one, or in place of the widest; None if neither pays."""
+    place = _residual_peak(fit)
+    if place is None:
+        return None
+    starts = [_added(fit, *place)]
+    if fit.lines.width_nm.size:
+        starts.append(_split(fit, int(np.argmax(fit.lines.width_nm))))
+    tried = [fit_lines(fit.window, fit.model, start) for start in starts]
+    sound = [t for t in tried if t is not None and _sensible(t)]
+    best = min(sound, key=lambda t: t.bic, default=None)
+    return best if best is not None and best.bic < fit.bic - _BIC_GAIN else None
+
+
+def _residual_peak(fit: MultiFit) -> tuple[float, float] | None:
+    """Place (nm) and height (counts) of the most line-like rise of the residual; None when it is only noise."""
+    sigma_nm = _typical_fwhm(fit) / FWHM_PER_SIGMA
+    x = fit.window.wavelength_nm
+    residual = (fit.window.counts - fit.lines.curve(fit.model, fit.window)) / fit.window.noise
     kernel = np.exp(-0.5 * ((x[:, None] - x[None, :]) / sigma_nm) ** 2)
-    match = (kernel @ residual) / np.sqrt((kernel**2).sum(axis=1))
+    power = np.sum(kernel**2, axis=1)
+    match = np.sum(kernel * residual, axis=1) / np.sqrt(power)
     best = int(np.argmax(match))
     if not match[best] > _HIDDEN_SIGMA:
         return None
-    height = float(match[best] / np.sqrt((kernel[best] ** 2).sum()) * window.noise[best])
-    more = add_line(lines, float(x[best]), height * sigma_nm * 2.5, width)
-    tried = fit_lines(window, model, more)
-    if tried is None or not _sensible(tried, len(lines.area)):
-        return None
-    return tried if tried.bic < fit.bic - _BIC_GAIN else None
+    return float(x[best]), float(match[best] / np.sqrt(power[best]) * fit.window.noise[best])
 
 
-def _sensible(fit: MultiFit, k: int) -> bool:
-    x = fit.window.wavelength_nm
-    inside = x[0] <= fit.lines.centre_nm[k] <= x[-1]
-    return bool(inside and fit.lines.area[k] > 0 and fit.lines.width_nm[k] < x[-1] - x[0])
+def _typical_fwhm(fit: MultiFit) -> float:
+    widths = fit.lines.width_nm
+    return fit.model.measured_fwhm_nm(float(np.median(widths))) if widths.size else 1.5 * fit.model.slit_nm
+
+
+def _narrowed(fit: MultiFit) -> Lines:
+    """The lines, none much wider than is typical: a line that had covered two can only then let go of one."""
+    widths = fit.lines.width_nm
+    return replace(fit.lines, width_nm=np.minimum(widths, 1.2 * np.median(widths)) if widths.size else widths)
+
+
+def _added(fit: MultiFit, centre_nm: float, height_counts: float) -> Lines:
+    width = float(np.median(fit.lines.width_nm)) if fit.lines.width_nm.size else 1.5 * fit.model.slit_nm
+    return add_line(_narrowed(fit), centre_nm, height_counts * _typical_fwhm(fit) * 1.2, width)
+
+
+def _split(fit: MultiFit, k: int) -> Lines:
+    """The lines with line k as two, half of its area each, a third of its width to either side."""
+    lines = _narrowed(fit)
+    centre, area = float(lines.centre_nm[k]), float(lines.area[k])
+    step = fit.model.measured_fwhm_nm(float(fit.lines.width_nm[k])) / 3
+    keep = np.arange(lines.area.size) != k
+    width = float(lines.width_nm[k]) * 0.8
+    return add_line(
+        add_line(drop_lines(lines, keep), centre - step, area / 2, width), centre + step, area / 2, width
+    )
+
+
+def _sensible(fit: MultiFit) -> bool:
+    """No line negative or out of sight, and no two so close that they only mimic another line shape."""
+    lines, x = fit.lines, fit.window.wavelength_nm
+    span, typical = float(x[-1] - x[0]), _typical_fwhm(fit)
+    inside = (lines.centre_nm > x[0] - 3 * typical) & (lines.centre_nm < x[-1] + 3 * typical)
+    gaps = np.diff(np.sort(lines.centre_nm))
+    apart = not gaps.size or float(np.min(gaps)) > _LEAST_GAP * typical
+    return bool(apart and inside.all() and (lines.area > 0).all() and (lines.width_nm < span).all())
 
 
 def _without_empty_lines(fit: MultiFit) -> MultiFit | None:
@@ -116,7 +213,9 @@ def _without_empty_lines(fit: MultiFit) -> MultiFit | None:
     keep = (lines.area > 0.002 * largest) & (lines.width_nm < 0.5 * span)
     if keep.all():
         return fit
-    return fit_lines(fit.window, fit.model, drop_lines(lines, keep)) if keep.any() else None
+    if not keep.any():
+        return None
+    return fit_lines(fit.window, fit.model, drop_lines(lines, keep))
 
 
 def _largest(fit: MultiFit) -> Decomposition | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.analysis.spectra.bands import Band, band_slice
-from labctl.analysis.spectra.decompose import Decomposition, cut_window, decompose
+from labctl.analysis.spectra.decompose import Decomposition, cut_window, decompose, line_places
 from labctl.analysis.spectra.multiline import LineModel, MultiFit, fit_lines
 from labctl.analysis.spectra.noise import NoiseModel, noise_model
 from labctl.analysis.spectra.peaks import Peak, find_peaks
@@ -23,7 +23,9 @@ Bools = NDArray[np.bool_]
 RESOLUTION_LIMIT = 0.7
 """Above this ratio of resolution to measured FWHM the true width is not given: its error grows without bound."""
 
-_STABLE_SHARE = 0.3  # of the exposures' narrow structure that must survive their mean for positions to hold still
+_STABLE_SHARE = (
+    0.3  # of the exposures' narrow structure that must survive their mean for positions to hold still
+)
 _CROWDED = 3.0  # peaks nearer to each other than this many resolutions may each be several modes
 
 
@@ -76,7 +78,11 @@ class QResult:
 
 
 def fit_line(
-    wavelength_nm: Floats, counts: Floats, shape: LineShape = "gaussian", *, noise: Floats | float | None = None
+    wavelength_nm: Floats,
+    counts: Floats,
+    shape: LineShape = "gaussian",
+    *,
+    noise: Floats | float | None = None,
 ) -> LineFit | None:
     """Fit one peak that stands alone in the given pixels; None when the fit fails.
 
@@ -88,7 +94,11 @@ def fit_line(
         raise ValueError(f"{counts.size} pixels are too few to fit a line, need 8")
     from lmfit import models  # heavy, and only needed here
 
-    kinds = {"gaussian": models.GaussianModel, "lorentzian": models.LorentzianModel, "voigt": models.VoigtModel}
+    kinds = {
+        "gaussian": models.GaussianModel,
+        "lorentzian": models.LorentzianModel,
+        "voigt": models.VoigtModel,
+    }
     if shape not in kinds:
         raise ValueError(f"unknown line shape {shape!r}; gaussian, lorentzian or voigt")
     x = wavelength_nm - wavelength_nm.mean()
@@ -149,12 +159,16 @@ def q_factor(
     light = np.atleast_2d(np.asarray(frames, dtype=np.float64))
     clipped = np.zeros(light.shape, dtype=np.bool_) if saturated is None else np.atleast_2d(saturated)
     if light.shape[1:] != wavelength_nm.shape or clipped.shape != light.shape:
-        raise ValueError(f"frames {light.shape}, saturation {clipped.shape} and {wavelength_nm.size} pixels do not fit")
+        raise ValueError(
+            f"frames {light.shape}, saturation {clipped.shape} and {wavelength_nm.size} pixels do not fit"
+        )
     inside = slice(None) if band is None else band_slice(wavelength_nm, band)
     usable = np.isfinite(light[:, inside]).all(axis=1)
     if not usable.any():
         return None
-    search = _Search(wavelength_nm[inside], light[usable, inside], clipped[usable, inside], resolution_nm, shape)
+    search = _Search(
+        wavelength_nm[inside], light[usable, inside], clipped[usable, inside], resolution_nm, shape
+    )
     found = search.exposures()
     return _conclude(found, search, resolution_sigma_nm) if found else None
 
@@ -163,7 +177,12 @@ class _Search:
     """The exposures, and the ways to find the chosen line in them."""
 
     def __init__(
-        self, wavelength_nm: Floats, frames: Floats, clipped: Bools, resolution_nm: float, shape: LineShape | None
+        self,
+        wavelength_nm: Floats,
+        frames: Floats,
+        clipped: Bools,
+        resolution_nm: float,
+        shape: LineShape | None,
     ) -> None:
         self.wavelength_nm, self.frames, self.clipped = wavelength_nm, frames, clipped
         self.resolution_nm = resolution_nm
@@ -178,7 +197,9 @@ class _Search:
         """Fits of the chosen line, one for each exposure in which it succeeds."""
         if self._positions_hold():
             mean = self.frames.mean(axis=0)
-            self.reference, self.peaks = self._largest(mean, len(self.frames), self.clipped.mean(axis=0) > 0.5)
+            self.reference, self.peaks = self._largest(
+                mean, len(self.frames), self.clipped.mean(axis=0) > 0.5
+            )
             if self.reference is None:
                 return []
             if len(self.frames) == 1:
@@ -235,10 +256,14 @@ class _Search:
     def _best_shape(
         self, counts: Floats, sigma: Floats, peak: Peak, peaks: tuple[Peak, ...]
     ) -> Decomposition | None:
-        typical = float(np.median([p.fwhm_nm for p in peaks]))
+        typical = max(_typical_fwhm(peaks), 1.05 * self.resolution_nm)
         window = cut_window(self.wavelength_nm, counts, sigma, peak.wavelength_nm, 5.0 * typical)
-        tried = [decompose(window, peaks, self.resolution_nm, shape) for shape in self.shapes]
-        return min((d for d in tried if d is not None), key=lambda d: d.fit.bic, default=None)
+        guesses = [
+            (line_places(self.wavelength_nm, counts, sigma, width), width)
+            for width in (typical, 0.7 * typical, 0.5 * typical)
+            if width >= self.resolution_nm or width == typical
+        ]
+        return decompose(window, guesses, self.resolution_nm, self.shapes)
 
     def _again(self, exposure: int, seed: Decomposition) -> Decomposition | None:
         """Fit one exposure from the lines of the mean; weak lines keep their place and width."""
@@ -250,12 +275,22 @@ class _Search:
         if self.clipped[exposure, cut][near].any():
             return None
         counts = self.frames[exposure]
-        window = cut_window(self.wavelength_nm, counts, self.noise.sigma(counts), 0.5 * (x[0] + x[-1]), 0.5 * np.ptp(x))
+        window = cut_window(
+            self.wavelength_nm, counts, self.noise.sigma(counts), 0.5 * (x[0] + x[-1]), 0.5 * np.ptp(x)
+        )
         beside = np.abs(lines.centre_nm - centre) < 3.0 * width
         held = ~(beside & (lines.area > 0.15 * seed.area))
         held[seed.target] = False
         fit = fit_lines(window, seed.fit.model, lines, held=held)
         return Decomposition(fit, seed.target) if fit is not None and _same_line(fit, seed) else None
+
+
+def _typical_fwhm(peaks: tuple[Peak, ...]) -> float:
+    """Median FWHM of the peaks that hold half of the light; weak ones in flanks look too narrow."""
+    ranked = sorted(peaks, key=lambda p: p.area_counts, reverse=True)
+    light = np.cumsum([p.area_counts for p in ranked])
+    strong = ranked[: int(np.searchsorted(light, 0.5 * light[-1])) + 1]
+    return float(np.median([p.fwhm_nm for p in strong]))
 
 
 def _clipped_near(wavelength_nm: Floats, clipped: Bools, peak: Peak) -> bool:
@@ -275,6 +310,9 @@ def _conclude(found: list[Decomposition], search: _Search, resolution_sigma_nm: 
     measured = location([d.measured_fwhm_nm for d in found], "median")
     fit_sigma = float(np.median([_measured_sigma(d) for d in found]))
     spread = measured.sigma if measured.n > 2 else fit_sigma
+    if search.reference is not None and measured.n > 1:
+        # What the exposures share, such as neighbours and background, does not scatter between them.
+        spread = math.hypot(spread, _measured_sigma(search.reference))
     centre = float(np.median(centres))
     resolution = search.resolution_nm
     reason = _unresolved(measured.value, resolution, search.peaks)
@@ -306,7 +344,7 @@ def _measured_sigma(found: Decomposition) -> float:
     width = float(found.fit.lines.width_nm[k])
     model = found.fit.model
     slope = (model.measured_fwhm_nm(width * (1 + step)) - model.measured_fwhm_nm(width)) / (width * step)
-    return slope * float(found.fit.width_sigma_nm[k])
+    return slope * float(found.fit.width_sigma_nm[k]) * math.sqrt(max(found.fit.reduced_chi2, 1.0))
 
 
 def _unresolved(measured_nm: float, resolution_nm: float, peaks: tuple[Peak, ...]) -> str:
