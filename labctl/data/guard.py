@@ -98,8 +98,12 @@ class GuardedFile:
 
     def mapping(self, name: str) -> dict[str, object]:
         """Read one text as a JSON object."""
+        return self.parsed(name, self.text(name))
+
+    def parsed(self, name: str, text: str) -> dict[str, object]:
+        """Return ``text``, stored as ``name``, as a JSON object."""
         try:
-            value = json.loads(self.text(name))
+            value = json.loads(text)
         except (ValueError, RecursionError) as exc:
             raise self.refusal(f"{name} is not the JSON it should be") from exc
         if not isinstance(value, dict) or _too_deep(value, _DEEPEST_JSON):

@@ -134,9 +134,9 @@ def _laser(source: h5py.Group, pump: object) -> None:
 def _detector(file: h5py.File, start: RunStart, expected: Expected) -> None:
     pixels = (start.wavelength_nm.size,)
     detector = file[layout.DETECTOR]
-    name, dtype = layout.FRAME_KINDS[0]
-    raw = create_growing(detector, name, dtype, pixels, expected.points * expected.exposures)
-    raw.attrs.update(units="counts", long_name="Raw counts, every exposure of every point")
+    for name, dtype in layout.FRAME_KINDS:  # all of them now: a new name later would put the group at risk
+        raw = create_growing(detector, name, dtype, pixels, expected.points * expected.exposures)
+        raw.attrs.update(units="counts", long_name="Raw counts, every exposure of every point")
     darks = _group(detector, "darks", "NXcollection")
     for field, what in (("counts", "Mean dark or blank"), ("spread", "Standard deviation of one frame")):
         made = create_growing(darks, field, _FLOAT, pixels, max(16, expected.points // 4))
@@ -185,6 +185,7 @@ def _record(file: h5py.File, start: RunStart, holder: Holder, expected: Expected
     _texts(record, {"identities": as_json(identities), "versions": as_json(start.versions)})
     _texts(record, {"writer": as_json(holder.to_mapping())})
     create_growing(record, "events", layout.EVENT_DTYPE, (), 256)
+    create_growing(record, "result", np.dtype("u1"), (), 1 << 16)
     create_growing(record, "spikes", layout.SPIKE_DTYPE, (), 16 * expected.points)
     create_growing(record, "points", layout.POINT_DTYPE, (), expected.points)
 

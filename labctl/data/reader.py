@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from labctl.data import layout
 from labctl.data.guard import GuardedFile, opened
 from labctl.data.holder import Holder, is_alive
-from labctl.data.run import Event, Run
+from labctl.data.run import Event, Run, stored_frames, stored_rows
 from labctl.model.errors import DataError
 from labctl.model.records import DarkRecord, Identity, RunStart, RunStatus, RunStop
 
@@ -104,8 +105,8 @@ def _identity(stored: object) -> Identity:
 
 def _stop(file: GuardedFile, status: str, reason: str, end_time: str) -> RunStop:
     """Read how the run ended. A disk that was full at the end leaves a status without a result."""
-    name = f"{layout.ANALYSIS}/result/json"
-    result = file.mapping(name) if file.has(name) else {}
+    stored = file.array(f"{layout.RECORD}/result", np.dtype("u1"), ()).tobytes()
+    result = file.parsed("result", stored.decode("utf-8", "replace")) if stored else {}
     return RunStop(cast(Any, status), reason, end_time, result)
 
 
@@ -125,9 +126,20 @@ def whole_points(file: GuardedFile, pixels: int) -> NDArray[Any]:
     whole = (first >= 0) & (count >= 0) & (first <= there) & (count <= there - first)
     whole &= np.arange(len(rows)) < spectra
     kept = int(np.flatnonzero(whole)[-1]) + 1 if whole.any() else 0
+    while kept and not is_sound(file, rows[kept - 1], kept - 1, pixels):
+        kept -= 1
     if not whole[:kept].all():
         raise file.refusal("the spectra of some points are missing")
     return rows[:kept]
+
+
+def is_sound(file: GuardedFile, row: np.void, at: int, pixels: int) -> bool:
+    """Return whether the checksums of the ``at``-th row and of its frames and spectrum are right."""
+    if row["crc32_row"] != zlib.crc32(row.tobytes()[:-4]):
+        return False
+    frames = stored_frames(file, row, pixels)
+    spectrum = stored_rows(file, f"{layout.SPECTRA}/spectrum", at, 1, pixels)
+    return bool(row["crc32_data"] == zlib.crc32(spectrum.tobytes(), zlib.crc32(frames.tobytes())))
 
 
 def _darks(file: GuardedFile, pixels: int) -> tuple[DarkRecord, ...]:

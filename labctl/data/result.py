@@ -1,7 +1,7 @@
 """Add a run's result and its columns to the file when it ends, without putting what is there at risk.
 
-Each tree is built unlinked and flushed; only then one link makes it visible. A kill in between leaves
-unreachable bytes, never a link to something half written.
+These repeat, for viewers, what the record holds already. They are added last, when the status is written,
+and below one group, so that a kill in these milliseconds can harm nothing else.
 """
 
 from __future__ import annotations
@@ -15,16 +15,34 @@ from numpy.typing import NDArray
 from labctl.data import layout
 from labctl.data.columns import COLUMNS
 from labctl.data.nexus import as_json
+from labctl.data.room import Room
+
+_TREES_BYTES = 1 << 20
+
+
+def add_for_viewers(file: h5py.File, room: Room, result: Mapping[str, object], convention: str) -> None:
+    """Add the result as groups, every column as a dataset, and two further plots, below ``entry/analysis``."""
+    rows = file[layout.RECORD]["points"][()]
+    room.lengthen(rows.nbytes + _TREES_BYTES)
+    table = column_tree(file, rows, convention)
+    peaks = ("peaks_signal", "peaks_signal_sigma", "Lasing peaks against fluence")
+    trees = {
+        "result": result_tree(file, result),
+        "columns": table,
+        "peaks_curve": plot_tree(file, table, *peaks),
+        "linewidth": plot_tree(file, table, "fwhm_nm", None, "Width of the emission against fluence"),
+    }
+    file.flush()
+    for name, tree in trees.items():
+        file[layout.ANALYSIS][name] = tree
+        file.flush()
 
 
 def result_tree(file: h5py.File, result: Mapping[str, object]) -> h5py.Group:
-    """Return an unlinked NXcollection with ``result`` as nested groups and, in ``json``, as text."""
+    """Return an unlinked NXcollection with ``result`` as nested groups."""
     tree = h5py.Group(h5py.h5g.create(file.id, None))
     tree.attrs["NX_class"] = "NXcollection"
     _fill(tree, result)
-    if "json" in tree:
-        del tree["json"]
-    tree.create_dataset("json", data=as_json(result), dtype=h5py.string_dtype())
     return tree
 
 

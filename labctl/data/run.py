@@ -139,7 +139,7 @@ class Run:
 
     def _spectra(self, first: int, count: int) -> FloatArray:
         with opened(self.path) as file:
-            return _rows(file, _SPECTRUM, first, count, self.wavelength_nm.size).astype(
+            return stored_rows(file, _SPECTRUM, first, count, self.wavelength_nm.size).astype(
                 np.float64, copy=False
             )
 
@@ -155,10 +155,10 @@ def stored_frames(file: GuardedFile, row: np.void, pixels: int) -> NDArray[Any]:
     if kind >= len(layout.FRAME_KINDS):
         raise file.refusal(f"frames of unknown kind {kind}")
     name, dtype = layout.FRAME_KINDS[kind]
-    return _rows(file, f"{layout.DETECTOR}/{name}", first, count, pixels, dtype)
+    return stored_rows(file, f"{layout.DETECTOR}/{name}", first, count, pixels, dtype)
 
 
-def _rows(
+def stored_rows(
     file: GuardedFile, name: str, first: int, count: int, pixels: int, dtype: np.dtype[Any] = _FLOAT
 ) -> NDArray[Any]:
     dataset = file.growing(name, dtype, (pixels,))

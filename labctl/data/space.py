@@ -9,13 +9,20 @@ from labctl.data.nexus import Expected
 from labctl.model.errors import DataError
 
 _SPARE_BYTES = 16 << 20
-_SPECTRUM_BYTES, _FRAME_BYTES = 8, 2
+_SPECTRUM_BYTES, _FRAME_BYTES, _ROW_BYTES = 8, 2, 1024
+_TABLE_BYTES = 256 << 10
 
 
 def needed_bytes(expected: Expected, pixels: int) -> int:
     """Return the bytes a run of this size takes, with 16 MB to spare for darks, tables and the CSV."""
-    per_point = pixels * (_SPECTRUM_BYTES + _FRAME_BYTES * expected.exposures) + 1024
-    return expected.points * per_point + _SPARE_BYTES
+    return run_bytes(expected, pixels) + _SPARE_BYTES
+
+
+def run_bytes(expected: Expected, pixels: int) -> int:
+    """Return the bytes that the frames, spectra, darks and rows of a run of this size take in the file."""
+    per_point = pixels * (_SPECTRUM_BYTES + _FRAME_BYTES * expected.exposures) + _ROW_BYTES
+    darks = 16 * 2 * _SPECTRUM_BYTES * pixels
+    return expected.points * per_point + darks + _TABLE_BYTES
 
 
 def check_space(directory: Path, expected: Expected, pixels: int) -> None:

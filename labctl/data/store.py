@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.data.room import Room
 from labctl.model.errors import DataError
 
 _LEAF_CHUNKS = 48
@@ -67,19 +68,25 @@ def create_growing(
     create.set_obj_track_times(False)
     space = h5py.h5s.create_simple((0, *row_shape), (h5py.h5s.UNLIMITED, *row_shape))
     made = h5py.h5d.create(group.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, create)
+    made.set_extent((1, *row_shape))  # brings the root of its index into being, which then stays
+    made.write(h5py.h5s.ALL, h5py.h5s.ALL, np.zeros((1, *row_shape), dtype))
+    made.set_extent((0, *row_shape))
     return h5py.Dataset(made)
 
 
 class Growing:
     """Appends rows to one growing dataset. The low-level calls save half the time of ``dataset[i] = x``."""
 
-    def __init__(self, dataset: h5py.Dataset) -> None:
+    def __init__(self, dataset: h5py.Dataset, room: Room) -> None:
+        self._room = room
         self._id = dataset.id
         self._type = dataset.id.get_type()  # given with each write: working it out costs 0.4 ms for a row
         self._dtype = dataset.dtype
         self._row_shape = tuple(dataset.shape[1:])
         self._offset = (0,) * len(self._row_shape)
         self.rows = int(dataset.shape[0])
+        self._chunk_rows = int(dataset.chunks[0])
+        self._chunk_bytes = int(np.prod(dataset.chunks, dtype=np.int64)) * dataset.dtype.itemsize
 
     def append(self, block: NDArray[np.generic]) -> int:
         """Append ``block``, shape ``(rows, *row_shape)``; return the number of its first row.
@@ -91,6 +98,9 @@ class Growing:
         first, count = self.rows, block.shape[0]
         if count:
             data = np.ascontiguousarray(block, self._dtype)
+            new_chunks = -(-(first + count) // self._chunk_rows) - -(-first // self._chunk_rows)
+            if new_chunks:
+                self._room.take(new_chunks * self._chunk_bytes)
             self._id.set_extent((first + count, *self._row_shape))
             target = self._id.get_space()
             target.select_hyperslab((first, *self._offset), data.shape)

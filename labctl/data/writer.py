@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from labctl.data import columns, layout, nexus, result
 from labctl.data.holder import this_process
 from labctl.data.names import RunPaths, reserve
-from labctl.data.space import check_space
-from labctl.data.store import Growing, create_growing, guarded, open_h5
+from labctl.data.room import Room
+from labctl.data.space import check_space, run_bytes
+from labctl.data.store import Growing, guarded, open_h5
 from labctl.model.errors import DataError
 from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
 
@@ -36,8 +37,8 @@ class RunWriter:
     def __init__(self, directory: Path, stem: str) -> None:
         self.paths: RunPaths = reserve(Path(directory), stem)
         self._file: h5py.File | None = None
+        self._room: Room
         self._tables: dict[str, Growing] = {}
-        self._frames: dict[int, Growing] = {}
         self._status_at: dict[str, int] = {}
         self._convention = ""
         self._broken: DataError | None = None
@@ -59,7 +60,7 @@ class RunWriter:
                     nexus.build(file, start, this_process(), expected)
                 _sync(part)
                 part.replace(self.paths.h5)
-                self._open()
+                self._open(run_bytes(expected, start.wavelength_nm.size))
         except DataError:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -87,7 +88,7 @@ class RunWriter:
         with self._writing() as file:
             kind, frames = _stored_frames(point.frames)
             spectrum = np.ascontiguousarray(point.spectrum, "<f8")[None, :]
-            first = self._frames_of(file, kind).append(frames)
+            first = self._tables[layout.FRAME_KINDS[kind][0]].append(frames)
             spikes = [(point.index, *spike) for spike in point.spikes]
             spikes_first = self._tables["spikes"].append(np.array(spikes, layout.SPIKE_DTYPE))
             self._tables["spectrum"].append(spectrum)
@@ -121,16 +122,12 @@ class RunWriter:
         """
         if self._ended:
             raise DataError(f"{self.paths.h5} has ended before")
-        status = {"end_time": stop.stopped_utc, "status_reason": stop.reason, "status": stop.status}
         try:
             with self._writing() as file:
-                self._write_result(file, stop)
-                for name, text in status.items():
-                    file[layout.ENTRY][name][()] = np.bytes_(_clipped(text, layout.STATUS_BYTES[name]))
-                    file.flush()
+                self._write_result(file, self._room, stop)
         except DataError:
             self._close_file()
-            self._rescue(status)
+            self._rescue(_ending(stop))
             raise
         finally:
             self._ended = True
@@ -160,43 +157,22 @@ class RunWriter:
     ) -> None:
         self.close()
 
-    def _open(self) -> None:
+    def _open(self, planned: int) -> None:
         self._file = file = open_h5(self.paths.h5, "r+")
-        self._tables = {name: Growing(file[path]) for name, path in _TABLES.items()}
-        self._frames = {}
-        for kind, (name, _) in enumerate(layout.FRAME_KINDS):
-            if name in file[layout.DETECTOR]:
-                self._frames[kind] = Growing(file[layout.DETECTOR][name])
+        self._room = room = Room(file, self.paths.h5)
+        room.add(planned)
+        self._tables = {name: Growing(file[path], room) for name, path in _TABLES.items()}
         self._status_at = {name: file[layout.ENTRY][name].id.get_offset() for name in layout.STATUS_BYTES}
 
-    def _frames_of(self, file: h5py.File, kind: int) -> Growing:
-        """Return the dataset for frames of ``kind``, created when the first such frame comes."""
-        if kind not in self._frames:
-            name, dtype = layout.FRAME_KINDS[kind]
-            pixels = tuple(file[layout.DETECTOR]["wavelength"].shape)
-            made = create_growing(file[layout.DETECTOR], name, dtype, pixels, 4096)
-            made.attrs.update(units="counts", long_name="Raw counts, every exposure of every point")
-            file.flush()
-            self._frames[kind] = Growing(made)
-        return self._frames[kind]
-
-    def _write_result(self, file: h5py.File, stop: RunStop) -> None:
-        rows = file[layout.RECORD]["points"][()]
-        table = result.column_tree(file, rows, self._convention)
-        trees = {
-            f"{layout.ANALYSIS}/result": result.result_tree(file, stop.result),
-            f"{layout.ENTRY}/columns": table,
-            f"{layout.ENTRY}/peaks_curve": result.plot_tree(
-                file, table, "peaks_signal", "peaks_signal_sigma", "Lasing peaks against fluence"
-            ),
-            f"{layout.ENTRY}/linewidth": result.plot_tree(
-                file, table, "fwhm_nm", None, "Width of the emission against fluence"
-            ),
-        }
+    def _write_result(self, file: h5py.File, room: Room, stop: RunStop) -> None:
+        """Store the result where a kill cannot hurt it, then the status: from here on the run has ended."""
+        text = np.frombuffer(nexus.as_json(stop.result).encode(), np.uint8)
+        self._tables["result"].append(text)
         file.flush()
-        for path, tree in trees.items():
-            file[path] = tree
+        for name, words in _ending(stop).items():
+            file[layout.ENTRY][name][()] = np.bytes_(_clipped(words, layout.STATUS_BYTES[name]))
             file.flush()
+        result.add_for_viewers(file, room, stop.result, self._convention)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[h5py.File]:
@@ -225,9 +201,10 @@ class RunWriter:
 
     def _close_file(self) -> None:
         file, self._file = self._file, None
-        self._tables, self._frames = {}, {}
+        self._tables = {}
         if file is not None:
             try:
+                self._room.release()
                 file.close()
             except Exception as exc:  # noqa: BLE001  a full disk makes the library fail again as it closes
                 log.warning("while closing %s: %s", self.paths.h5, exc)
@@ -242,8 +219,15 @@ _TABLES = {
     "events": f"{layout.RECORD}/events",
     "spikes": f"{layout.RECORD}/spikes",
     "points": f"{layout.RECORD}/points",
+    "result": f"{layout.RECORD}/result",
+    **{name: f"{layout.DETECTOR}/{name}" for name, _ in layout.FRAME_KINDS},
     **{name: f"{layout.CURVE}/{name}" for name in _CURVE},
 }
+
+
+def _ending(stop: RunStop) -> dict[str, str]:
+    """The status comes last: it makes the rest count."""
+    return {"end_time": stop.stopped_utc, "status_reason": stop.reason, "status": stop.status}
 
 
 def _stored_frames(frames: NDArray[np.float64]) -> tuple[int, NDArray[np.generic]]:
