@@ -128,4 +128,4 @@ class AutoExposure:
             below = max(others)
             slope = math.log(self._seen[nearest] / self._seen[below]) / math.log(nearest / below)
             exponent = min(max(slope, self._order), _STEEPEST)
-        return self._seen[nearest] * (fluence / nearest) ** exponent
+        return float(self._seen[nearest] * (fluence / nearest) ** exponent)

@@ -97,8 +97,12 @@ class Monitor:
         """Relative disagreement that is still accepted: max(set ratio, 5 sigma of the reading)."""
         return max(self._beam.limits.set_ratio, 5 * self.sigma_rel(reading))
 
-    def bracket(self, before: PowerReading, after: PowerReading, angle_deg: float, pulses: float) -> Bracket:
+    def bracket(
+        self, before: PowerReading, after: PowerReading, angle_deg: float, pulses: float, unseen_rel: float
+    ) -> Bracket:
         """Combine the readings round an exposure of ``pulses`` laser pulses.
+
+        ``unseen_rel`` is the relative error of what stands between meter and sample, such as the plate's.
 
         The scatter of the readings, freed of the meter's noise, is that of the pulses: it says by how much
         those of the exposure may differ from those that were read.
@@ -118,7 +122,7 @@ class Monitor:
         energy = self.energy_j(power, angle_deg)
         return Bracket(
             fluence_uj_cm2=self._beam.fluence_uj_cm2(energy),
-            sigma_rel=math.sqrt((sigma_w / net) ** 2 + of_pulses + drift),
+            sigma_rel=math.sqrt((sigma_w / net) ** 2 + of_pulses + drift + unseen_rel**2),
             pulse_energy_j=energy,
             power_sigma_w=sigma_w,
             change_rel=change,

@@ -48,9 +48,11 @@ class Plate:
 
         :raises SafetyStop: the plate did not arrive.
         """
-        self.reached_deg = self._mount.move_to(angle_deg, stop)
+        found_deg = self._mount.move_to(angle_deg, stop)
         self.changed_at_s = self._clock.now_s()
-        if not abs(self.reached_deg - angle_deg) <= ARRIVAL_DEG:
+        off_deg = (found_deg - angle_deg + 180.0) % 360.0 - 180.0  # a mount may say 359.99 for -0.01
+        self.reached_deg = angle_deg + off_deg
+        if not abs(off_deg) <= ARRIVAL_DEG:
             raise SafetyStop(
                 f"{self._mount.name} is at {self.reached_deg:.3f} instead of {angle_deg:.3f} deg",
                 "check that the plate turns freely, and home it",

@@ -8,6 +8,7 @@ closes it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from procedures.metering import Bracket, EnergyLost, Monitor
 from procedures.plate import Plate
 from procedures.safe import make_safe
 from procedures.scale import EnergyScale
+
+log = logging.getLogger(__name__)
 
 TRIM_REL = 0.03
 """A setting nearer to the wanted one than this is left as it is: the fluence is measured anyway."""
@@ -160,7 +163,10 @@ class Pump:
     def _drop(self) -> None:
         """Least light; should the shutter be stuck open, by a way that crosses no maximum."""
         if not self._plate.is_referenced():
-            raise SafetyStop("the attenuator is not referenced and stays where it is")
+            if self._blade.lit:
+                raise SafetyStop("the attenuator is not referenced and stays where it is")
+            log.info("the attenuator is not referenced and stays where it is, behind the closed shutter")
+            return
         here = self._plate.angle_deg()
         self._move(self.curve.dark_end_deg(here) if self._blade.lit else self.curve.floor_deg, None)
 
@@ -304,7 +310,8 @@ class Pump:
 
     def bracket(self, state: PumpState, after: PowerReading, pulses: float) -> Bracket:
         """Return the light of an exposure of ``pulses`` pulses between the state's reading and ``after``."""
-        return self._monitor.bracket(state.reading, after, state.angle_deg, pulses)
+        unseen = self._plate.sigma_rel(state.angle_deg) if self._unattenuated else 0.0
+        return self._monitor.bracket(state.reading, after, state.angle_deg, pulses, unseen)
 
     def _compare(self, measured_j: float, expected_j: float, tolerance: float) -> None:
         off = measured_j / expected_j - 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,22 +113,32 @@ class Reducer:
             temperature_c=shots.temperature_c,
             dose_uj_cm2=shots.dose_uj_cm2,
             elapsed_s=shots.elapsed_s,
-            flags=self._flags(shots, spikes),
+            flags=self._flags(shots, reduced),
             frames=shots.frames,
             spectrum=reduced.spectrum,
             spikes=spikes,
         )
 
-    def _flags(self, shots: Shots, spikes: Sequence[object]) -> tuple[str, ...]:
+    def _flags(self, shots: Shots, reduced: ReducedPoint) -> tuple[str, ...]:
         state = shots.state
         found = {
             "saturated": bool(shots.saturated.any()),
             "drift": abs(shots.bracket.change_rel) > self._plan.drift_limit,
-            "spikes": bool(spikes),
+            "spikes": bool(reduced.spikes),
             "low_power": state.reading.power_w < 20 * self._noise_w,
             "shutter_open": self._plan.keep_open,
+            "dropout": _dropped_out(np.asarray(reduced.exposure_signals)),
         }
         return tuple(name for name, is_so in found.items() if is_so)
+
+
+def _dropped_out(signals: FloatArray) -> bool:
+    """Whether the light failed in an exposure: below the others by a tenth and by their own scatter."""
+    if signals.size < 4:
+        return False
+    median = float(np.median(signals))
+    sigma = 1.4826 * float(np.median(np.abs(signals - median)))
+    return bool(signals.min() < 0.9 * median - 8 * sigma)
 
 
 def _used(shots: Shots) -> NDArray[np.bool_]:

@@ -56,7 +56,7 @@ class SceneMeter(_Device):
 
     @property
     def noise_w(self) -> float:
-        return self.scene.settings.meter.noise_w / AVERAGES**0.5
+        return float(self.scene.settings.meter.noise_w / AVERAGES**0.5)
 
     def prepare(self, wavelength_nm: float) -> None:
         self.wavelength_nm = wavelength_nm
