@@ -1,0 +1,91 @@
+"""What an instrument's bytes pass through: the wire (bytes in, bytes out) and the link in front of it.
+
+A wire owns no socket, no thread and no wait. It is told what arrived, it may send at any moment, and it
+says when it wants to be woken; the server in front of it does the waiting. So a wire answers while its
+motor turns, and the same wire runs on a real clock, a fast one or one that is stepped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from labctl.model.clock import Clock
+
+Send = Callable[[bytes], None]
+
+DUE_TOLERANCE_S = 1e-9
+"""Rounding of a clock that is stepped by differences: something due this soon is due now."""
+
+
+def _nobody(data: bytes) -> None:
+    """Swallow bytes sent while nobody is connected."""
+
+
+class Wire:
+    """One instrument as seen from its connector. Every method runs in the thread of its server.
+
+    :param clock: the scene's clock; all times are its seconds.
+    """
+
+    baud_rate = 9600
+    """Serial speed the instrument listens at; only a serial server looks at it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self._send: Send = _nobody
+
+    def attach(self, send: Send) -> None:
+        """Say where bytes for the client go."""
+        self._send = send
+
+    def new_client(self) -> None:
+        """Forget what an earlier client left half said; settings stay."""
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes from the client, in pieces of any size."""
+        raise NotImplementedError
+
+    def due_s(self) -> float | None:
+        """Return the clock time at which :meth:`wake` is wanted, or None."""
+        return None
+
+    def wake(self) -> None:
+        """Do what was due. Called once the clock has reached :meth:`due_s`."""
+
+
+class Filter(Protocol):
+    """Something on the cable: noise, a wrong baud rate, a fault to be injected."""
+
+    def to_instrument(self, data: bytes) -> bytes:
+        """Return what the instrument sees of ``data``."""
+
+    def to_client(self, data: bytes) -> bytes:
+        """Return what the client sees of ``data``."""
+
+
+class Link:
+    """The one place all bytes of an instrument pass, in both directions.
+
+    :param transmit: hands bytes to whoever is connected.
+    """
+
+    def __init__(self, wire: Wire, transmit: Send) -> None:
+        self.wire = wire
+        self.filters: list[Filter] = []
+        self._transmit = transmit
+        wire.attach(self.to_client)
+
+    def to_instrument(self, data: bytes) -> None:
+        """Carry bytes from the client to the wire."""
+        for item in self.filters:
+            data = item.to_instrument(data)
+        if data:
+            self.wire.receive(data)
+
+    def to_client(self, data: bytes) -> None:
+        """Carry bytes from the wire to the client."""
+        for item in reversed(self.filters):
+            data = item.to_client(data)
+        if data:
+            self._transmit(data)

@@ -1,0 +1,62 @@
+"""Finds the simulated instruments: one module each in this package, or an entry point of another package.
+
+A module offers itself by a constant ``SIMULATOR``; there is no list to edit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Literal
+
+import simulators
+from simulators.link import Wire
+from simulators.scene import Scene
+
+Role = Literal["attenuator", "power_meter", "spectrometer", "shutter"]
+ENTRY_POINTS = "labctl.simulators"
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """One simulated instrument.
+
+    :param key: the driver key of the instrument it stands for.
+    :param make: builds the wire in front of a scene.
+    :param serial: whether the instrument has a serial line (and so may sit on a pseudo-terminal).
+    """
+
+    key: str
+    role: Role
+    make: Callable[[Scene], Wire]
+    serial: bool = True
+
+
+def all_simulators() -> tuple[Simulator, ...]:
+    """Return every simulated instrument there is, by key."""
+    found = {}
+    for module in pkgutil.iter_modules(simulators.__path__, "simulators."):
+        if not module.ispkg:
+            offered = getattr(importlib.import_module(module.name), "SIMULATOR", None)
+            if isinstance(offered, Simulator):
+                found[offered.key] = offered
+    for point in entry_points(group=ENTRY_POINTS):
+        offered = point.load()
+        if isinstance(offered, Simulator):
+            found[offered.key] = offered
+    return tuple(found[key] for key in sorted(found))
+
+
+def find(key: str) -> Simulator:
+    """Return one simulated instrument.
+
+    :raises KeyError: there is none of that key.
+    """
+    return next((item for item in all_simulators() if item.key == key), None) or _missing(key)
+
+
+def _missing(key: str) -> Simulator:
+    raise KeyError(f"no simulator {key!r}; there are {', '.join(item.key for item in all_simulators())}")

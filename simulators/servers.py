@@ -1,0 +1,194 @@
+"""One thread for each instrument: it carries bytes between a client and a wire, and it does the waiting.
+
+On a clock that runs by itself the thread waits for bytes or for the moment the wire named, whichever is
+first. On a stepped clock nothing would ever come due, so with no bytes waiting the thread steps the clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from labctl.model.clock import Clock, ScaledClock
+from simulators.link import DUE_TOLERANCE_S, Link, Wire
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = "127.0.0.1"
+SEND_TIMEOUT_S = 2.0
+"""Wall time after which a client that does not read is dropped."""
+CHUNK = 65536
+
+
+class Source(Protocol):
+    """Anything ``select`` accepts."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+
+class Server:
+    """The thread and the waiting; a subclass owns the transport.
+
+    :param wire: what answers. :param clock: the clock the wire's times belong to.
+    """
+
+    def __init__(self, wire: Wire, clock: Clock) -> None:
+        self.wire = wire
+        self.clock = clock
+        self.link = Link(wire, self._transmit)
+        self._speed = clock.speed if isinstance(clock, ScaledClock) else None
+        self._stopping = threading.Event()
+        self._calls: deque[Callable[[], None]] = deque()
+        self._wake_out, self._wake_in = socket.socketpair()
+        self._wake_in.setblocking(False)
+        self._thread = threading.Thread(target=self._run, name=type(wire).__name__, daemon=True)
+
+    @property
+    def resource(self) -> str:
+        """VISA resource name of this server."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving: the thread has ended and everything is closed when this returns."""
+        self._stopping.set()
+        self._ring()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._close()
+        self._wake_in.close()
+        self._wake_out.close()
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Run ``action`` in the server's thread, e.g. to press a button on the wire. Returns at once."""
+        self._calls.append(action)
+        self._ring()
+
+    def _ring(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # so many bells ring already that one more changes nothing
+            self._wake_in.send(b"!")
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._turn()
+            except Exception:
+                log.exception("%s", self._thread.name)
+                self._drop()
+
+    def _turn(self) -> None:
+        ready = self._wait()
+        if self._wake_out in ready:
+            self._wake_out.recv(CHUNK)
+        while self._calls:
+            self._calls.popleft()()
+        self._serve(ready)
+        due_s = self.wire.due_s()
+        if due_s is not None and due_s - self.clock.now_s() <= DUE_TOLERANCE_S:
+            self.wire.wake()
+
+    def _wait(self) -> list[Source | int]:
+        sources: list[Source | int] = [self._wake_out, *self._sources()]
+        due_s = self.wire.due_s()
+        if due_s is None:
+            return select.select(sources, [], [])[0]
+        left_s = max(due_s - self.clock.now_s(), 0.0)
+        if self._speed is not None:
+            return select.select(sources, [], [], left_s / self._speed)[0]
+        ready: list[Source | int] = select.select(sources, [], [], 0)[0]
+        if not ready:
+            self.clock.sleep(left_s)
+        return ready
+
+    def _sources(self) -> Sequence[Source | int]:
+        raise NotImplementedError
+
+    def _serve(self, ready: list[Source | int]) -> None:
+        raise NotImplementedError
+
+    def _transmit(self, data: bytes) -> None:
+        raise NotImplementedError
+
+    def _drop(self) -> None:
+        """Part from the present client."""
+
+    def _close(self) -> None:
+        """Release the transport; called after the thread has ended."""
+
+
+class TcpServer(Server):
+    """Serves one client after another on loopback; the next one waits in the queue of the listener.
+
+    :param port: 0 for any free one.
+    """
+
+    def __init__(self, wire: Wire, clock: Clock, port: int = 0) -> None:
+        super().__init__(wire, clock)
+        self._listener = socket.create_server((LOOPBACK, port))
+        self._client: socket.socket | None = None
+
+    host = LOOPBACK
+
+    @property
+    def port(self) -> int:
+        """Port the server listens on."""
+        return int(self._listener.getsockname()[1])
+
+    @property
+    def resource(self) -> str:
+        """VISA resource name of this server."""
+        return f"TCPIP::{LOOPBACK}::{self.port}::SOCKET"
+
+    def _sources(self) -> Sequence[Source | int]:
+        return (self._listener,) if self._client is None else (self._client,)
+
+    def _serve(self, ready: list[Source | int]) -> None:
+        if self._client is None:
+            if self._listener in ready:
+                self._accept()
+        elif self._client in ready:
+            self._read(self._client)
+
+    def _accept(self) -> None:
+        client, _ = self._listener.accept()
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.settimeout(SEND_TIMEOUT_S)
+        self._client = client
+        self.wire.new_client()
+
+    def _read(self, client: socket.socket) -> None:
+        try:
+            data = client.recv(CHUNK)
+        except OSError:  # an abrupt reset is a way to leave, too
+            data = b""
+        if data:
+            self.link.to_instrument(data)
+        else:
+            self._drop()
+
+    def _transmit(self, data: bytes) -> None:
+        if self._client is None:
+            return
+        try:
+            self._client.sendall(data)
+        except OSError:
+            self._drop()
+
+    def _drop(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+    def _close(self) -> None:
+        self._drop()
+        self._listener.close()
