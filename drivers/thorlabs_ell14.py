@@ -16,7 +16,8 @@ from pydantic import Field, model_validator
 from pymeasure.adapters import Adapter
 from pymeasure.instruments import Instrument
 
-from drivers.support.spec import DriverSpec, VisaConfig, not_connected
+from drivers.support.failures import not_connected
+from drivers.support.spec import DriverSpec, VisaConfig
 from drivers.support.visa import Port, VisaInstrument
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, NotConnected

@@ -16,8 +16,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pymeasure.adapters import Adapter
 
+from drivers.support.failures import not_connected
 from drivers.support.pm100_commands import POLL_S, PM100Commands, Sensor, parse_sensor
-from drivers.support.spec import DriverSpec, VisaConfig, not_connected
+from drivers.support.spec import DriverSpec, VisaConfig
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout
 from labctl.model.records import Identity, PowerReading
@@ -215,7 +216,10 @@ class ThorlabsPM100(PM100Commands):
         except BaseException:
             self.write("SENS:CORR:COLL:ZERO:ABOR")
             raise
-        self.check_set_errors()
+        entries = self.errors()
+        if entries:
+            hint = "block the pump, and cover the head if the room is bright"
+            raise InstrumentFault(self.name, f"could not be zeroed: {'; '.join(entries)}", hint)
         if not self._noise_given:
             self._noise_w = statistics.stdev(self._averaged_w() for _ in range(NOISE_READINGS))
         return float(self.zero_magnitude_w)

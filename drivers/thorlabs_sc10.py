@@ -17,7 +17,8 @@ from pymeasure.adapters import Adapter
 from pymeasure.instruments import Instrument
 from pymeasure.instruments.validators import strict_discrete_set
 
-from drivers.support.spec import DriverSpec, VisaConfig, not_connected
+from drivers.support.failures import not_connected
+from drivers.support.spec import DriverSpec, VisaConfig
 from drivers.support.visa import Port, VisaInstrument
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, ProtocolError

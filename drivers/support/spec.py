@@ -8,8 +8,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from labctl.model.errors import ConnectionFailure, NotConnected
-
 RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter"]
 
 
@@ -44,8 +42,3 @@ class DriverSpec:
     config: type[DriverConfig]
     open: Callable[..., Any]
     summary: str
-
-
-def not_connected(role: str, resource: str, reason: str, hint: str) -> NotConnected:
-    """Return the error for one instrument that could not be reached."""
-    return NotConnected((ConnectionFailure(role, resource, reason, hint),))

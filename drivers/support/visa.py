@@ -18,11 +18,17 @@ from pymeasure.adapters import Adapter, VISAAdapter
 from pymeasure.instruments import Instrument
 from pyvisa.constants import StatusCode
 
+from drivers.support.failures import not_connected
 from drivers.support.hints import opening_hint, silence_hint
 from drivers.support.libusb import use_packaged_libusb
-from drivers.support.spec import not_connected
 from labctl.model.clock import Clock, ScaledClock
-from labctl.model.errors import InstrumentError, InstrumentTimeout, NotConnected, ProtocolError
+from labctl.model.errors import (
+    InstrumentError,
+    InstrumentFault,
+    InstrumentTimeout,
+    NotConnected,
+    ProtocolError,
+)
 
 QUIET_S = 0.05
 """A line is taken to be quiet when nothing arrived for this long (wall time)."""
@@ -126,9 +132,8 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
             raise
         except InstrumentError as exc:
             self.close()
-            hint = exc.hint
-            if isinstance(exc, InstrumentTimeout) or not hint:
-                hint = silence_hint(self.resource, self.port.baud_rate)
+            told = isinstance(exc, InstrumentFault | ProtocolError) and exc.hint
+            hint = told or silence_hint(self.resource, self.port.baud_rate)
             reason = exc.message.removeprefix(f"{self.name}: ")
             raise not_connected(self.role, self.resource, reason, hint) from exc
 

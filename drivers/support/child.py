@@ -1,0 +1,145 @@
+"""A child process that is asked by frames, each with a deadline, and killed when it does not answer."""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from drivers.support.framing import BrokenFrame, read_frame, write_frame
+from labctl.model.clock import SLICE_S, Stop, check_stop
+
+ROOT = Path(__file__).resolve().parents[2]
+"""Where the four packages lie, in a source tree as in an installation."""
+LAST_WORDS = 2000
+END_TIMEOUT_S = 2.0
+
+Frame = tuple[dict[str, Any], bytes]
+
+
+class ChildDied(Exception):  # noqa: N818
+    """The process is gone; the text is the end of what it wrote to stderr."""
+
+
+class ChildHangs(Exception):  # noqa: N818
+    """The deadline passed; the process was killed."""
+
+
+class Child:
+    """One process running ``python -m module``; belongs to one thread.
+
+    :raises OSError: it cannot be started.
+    """
+
+    def __init__(self, module: str) -> None:
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  lives as long as the process
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                env=_environment(),
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+            )
+        except OSError:
+            self._errors.close()
+            raise
+        self._answers: queue.SimpleQueue[Frame | None] = queue.SimpleQueue()
+        self._number = 0
+        self._busy_until = 0.0
+        self._reader = threading.Thread(target=self._read, name=f"answers of {module}", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        stream = self._process.stdout
+        if stream is None:
+            return
+        with suppress(OSError, ValueError, BrokenFrame):
+            while (frame := read_frame(stream)) is not None:
+                self._answers.put(frame)
+        self._answers.put(None)
+
+    def call(self, do: str, arguments: dict[str, Any], deadline_s: float, stop: Stop | None = None) -> Frame:
+        """Ask and wait for the answer, up to ``deadline_s`` of wall time.
+
+        An answer still owed to a call that was stopped is waited for first, within that call's deadline.
+
+        :raises ChildHangs: no answer in time; the process is killed.
+        :raises ChildDied: it ended.
+        :raises Aborted: ``stop`` was set while waiting.
+        """
+        check_stop(stop)
+        end = max(time.monotonic(), self._busy_until) + deadline_s
+        self._number += 1
+        self._send({"id": self._number, "do": do, "arguments": arguments, "deadline_s": deadline_s})
+        self._busy_until = end
+        while True:
+            left = end - time.monotonic()
+            if left <= 0:
+                self.kill()
+                raise ChildHangs
+            try:
+                frame = self._answers.get(timeout=min(SLICE_S, left))
+            except queue.Empty:
+                check_stop(stop)
+                continue
+            if frame is None:
+                raise ChildDied(self._last_words())
+            if frame[0].get("id") == self._number:
+                self._busy_until = 0.0
+                return frame
+
+    def _send(self, command: dict[str, Any]) -> None:
+        stream = self._process.stdin
+        try:
+            if stream is None or stream.closed:
+                raise ChildDied(self._last_words())
+            write_frame(stream, command)
+        except OSError as exc:
+            raise ChildDied(self._last_words()) from exc
+
+    def _last_words(self) -> str:
+        self.kill()
+        with suppress(OSError, ValueError):
+            self._errors.seek(0, os.SEEK_END)
+            self._errors.seek(max(0, self._errors.tell() - LAST_WORDS))
+            lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+            return lines[-1] if lines else f"exit code {self._process.returncode}"
+        return ""
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """Let the process end by itself, kill it if it does not, release everything. Never raises."""
+        with suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        try:
+            self._process.wait(END_TIMEOUT_S if self._busy_until == 0.0 else SLICE_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._reader.join(END_TIMEOUT_S)
+        with suppress(OSError):
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+        self._errors.close()
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which the child finds the packages this process runs from."""
+    environment = dict(os.environ)
+    if ROOT.name not in ("site-packages", "dist-packages"):
+        paths = [str(ROOT), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    return environment
