@@ -38,7 +38,7 @@ SPECTROMETERS: dict[SpectrometerKind, CameraSettings] = {
     "fine": CameraSettings(),
     # A wider pixel collects more of every line: less light is let in, so that peaks reach the same counts.
     "coarse": CameraSettings(
-        kind="coarse", coefficients=(200.0, 0.405, -2.3e-6, 0.0), resolution_nm=1.3, throughput=0.25
+        kind="coarse", coefficients=(200.0, 0.405, -2.3e-6, 0.0), resolution_nm=1.3, throughput=0.22
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,8 @@ GAP_NM = 1.2
 """Neighbouring modes repel each other; closer ones would be one peak to any spectrometer here."""
 BRIGHTEST = 0.26
 """Mean share of the brightest mode: well above the next, so that the peak of largest area stays the same."""
+LATEST = 0.15
+"""The last mode to lase begins this far above the first, in thresholds."""
 RISE = 0.15
 """A mode comes to its full share within this many thresholds above its onset."""
 CHAOS_NM = 3.5
@@ -36,9 +39,14 @@ class ModeSet:
     slope_nm: FloatArray
 
 
+def place_index(sample: SampleSettings) -> int:
+    """Return a number that belongs to this spot of this film alone."""
+    return (zlib.crc32(sample.name.encode()) << 24) + sample.spot
+
+
 def draw_modes(sample: SampleSettings, seed: int) -> ModeSet:
     """Draw the modes of a spot, irregularly spaced on the long-wavelength side of the band."""
-    rng = generator(seed, Stream.MODES, sample.spot)
+    rng = generator(seed, Stream.MODES, place_index(sample))
     n = sample.modes
     centre = sample.centre_nm + rng.uniform(-1.5, 1.5)
     gaps = GAP_NM + np.minimum(rng.exponential(0.9, n), 2.5)
@@ -50,7 +58,7 @@ def draw_modes(sample: SampleSettings, seed: int) -> ModeSet:
     share[0] = BRIGHTEST
     q = sample.q * np.clip(1.0 + 0.05 * rng.standard_normal(n), 0.85, 1.15)
     q[0] = sample.q
-    onset = 1.0 + rng.uniform(0.0, 0.35, n)
+    onset = 1.0 + rng.uniform(0.0, LATEST, n)
     onset[0] = 1.0
     slope = -sample.shift_nm * (1.0 + 0.4 * rng.standard_normal(n))
     return ModeSet(wavelength, wavelength / q, share, onset, slope)
@@ -63,7 +71,7 @@ class Modes:
         self.settings, self._seed = sample, seed
         self.set = draw_modes(sample, seed)
         self._wander = Wander(
-            sample.wander_nm, 300.0, generator(seed, Stream.MODE_SLOW, sample.spot), sample.modes
+            sample.wander_nm, 300.0, generator(seed, Stream.MODE_SLOW, place_index(sample)), sample.modes
         )
         self._blocks = Blocks(self._make, 24)
 

@@ -17,7 +17,7 @@ from labctl.model.records import FloatArray
 from simulators.scene.chance import Stream, generator
 from simulators.scene.laser import Pulses
 from simulators.scene.laws import response
-from simulators.scene.modes import Modes
+from simulators.scene.modes import Modes, place_index
 from simulators.scene.optics import Beam
 from simulators.scene.settings import SampleSettings
 
@@ -42,7 +42,7 @@ class Sample:
 
     def __init__(self, settings: SampleSettings, seed: int, beam: Beam) -> None:
         self.settings, self._beam = settings, beam
-        rng = generator(seed, Stream.SPOT, settings.spot)
+        rng = generator(seed, Stream.SPOT, place_index(settings))
         spread = settings.spot_spread if settings.spot else 0.0
         self.threshold_uj_cm2 = settings.threshold_uj_cm2 * math.exp(spread * float(rng.standard_normal()))
         self._counts = settings.luminescence_counts * math.exp(spread * float(rng.standard_normal()))
