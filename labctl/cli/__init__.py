@@ -21,7 +21,7 @@ _EXIT_DATA = 5
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code.
 
-    0 done, 2 usage or configuration, 3 instrument, 4 safety stop, 5 data, 130 aborted; 1 is a defect of labctl.
+    0 done, 2 usage or configuration, 3 instrument, 4 safety stop, 5 data, 130 aborted; 1 is a defect.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
@@ -53,7 +53,7 @@ def _explain(exc: BaseException, debug: bool) -> int:
     if debug and not isinstance(exc, (KeyboardInterrupt, Aborted)):
         traceback.print_exception(exc)
     code, line = _code_and_line(exc)
-    _say(line)
+    _say("; ".join([line.rstrip("."), *getattr(exc, "__notes__", ())]))
     if isinstance(exc, OSError):
         _silence_stdout()
     return code

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
 import labctl
+from labctl.cli.choices import (
+    Background,
+    Bleaching,
+    Collection,
+    DemoSample,
+    Direction,
+    Level,
+    Meter,
+    Sample,
+    Spacing,
+    Spectrometer,
+    Transport,
+)
 
 app = typer.Typer(
     name="labctl",
@@ -20,38 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-
-
-class Spacing(str, Enum):  # noqa: UP042  StrEnum shows worse in older releases of typer
-    """How fluences are spaced."""
-
-    LINEAR = "linear"
-    LOG = "log"
-    LIST = "list"
-
-
-class Direction(str, Enum):  # noqa: UP042
-    """In which order fluences are visited."""
-
-    UP = "up"
-    DOWN = "down"
-    UP_DOWN = "up-down"
-    SHUFFLED = "shuffled"
-
-
-class Background(str, Enum):  # noqa: UP042
-    """What is subtracted."""
-
-    DARK = "dark"
-    BLANK = "blank"
-
-
-class DemoSample(str, Enum):  # noqa: UP042
-    """The samples of the demonstration."""
-
-    OAM = "oam"
-    OLA = "ola"
-    BOTH = "both"
 
 
 BenchFile = Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)]
@@ -147,6 +127,7 @@ def sweep(
         bool, typer.Option("--keep-open", help="Leave the shutter open between points.")
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the shuffled order.")] = 0,
+    figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
     as_json: Json = False,
 ) -> int:
     """Sweep the pump fluence and state the lasing threshold with its interval."""
@@ -169,8 +150,50 @@ def sweep(
         background=background.value,
         keep_open=keep_open,
         seed=seed,
+        figures=figures,
     )
     return run_sweep_command(request, as_json=as_json)
+
+
+@app.command()
+def simulate(
+    sample: Annotated[Sample, typer.Option(help="Which sample of the paper.")] = Sample.OLA,
+    seed: Annotated[int, typer.Option(min=0, help="Makes another bench with the same truth.")] = 1,
+    speed: Annotated[float, typer.Option(min=0.01, max=1000, help="Bench seconds per second.")] = 1.0,
+    bench_file: Annotated[Path, typer.Option(help="The bench file to write.")] = Path("sim.toml"),
+    transport: Annotated[Transport, typer.Option(help="Sockets, or pseudo-terminals.")] = Transport.TCP,
+    scene: Annotated[Level, typer.Option(help="How far from an ideal bench.")] = Level.TYPICAL,
+    spectrometer: Annotated[
+        Spectrometer, typer.Option(help="0.15 nm or 1.3 nm resolution.")
+    ] = Spectrometer.FINE,
+    meter: Annotated[Meter, typer.Option(help="Kind of the power meter's head.")] = Meter.PHOTODIODE,
+    collection: Annotated[
+        Collection, typer.Option(help="Light from the spot's centre, or from all of it.")
+    ] = Collection.CENTRE,
+    bleaching: Annotated[Bleaching, typer.Option(help="How fast the sample fades.")] = Bleaching.OFF,
+    chaotic: Annotated[bool, typer.Option("--chaotic", help="Redraw peak positions at every shot.")] = False,
+    spot: Annotated[int, typer.Option(min=0, help="Number of the place on the film.")] = 0,
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
+) -> int:
+    """Serve a simulated bench until Ctrl-C, and write its bench file."""
+    from labctl.cli.simulate import SimulateRequest, run_simulate
+
+    request = SimulateRequest(
+        sample=sample.value,
+        seed=seed,
+        speed=speed,
+        bench_file=bench_file,
+        transport=transport.value,
+        scene=scene.value,
+        spectrometer=spectrometer.value,
+        meter=meter.value,
+        collection=collection.value,
+        bleaching=bleaching.value,
+        chaotic=chaotic,
+        spot=spot,
+        until_eof=until_eof,
+    )
+    return run_simulate(request)
 
 
 @app.command()

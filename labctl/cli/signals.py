@@ -14,7 +14,7 @@ _NAMES = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
 
 @contextmanager
 def stop_on_signals() -> Iterator[threading.Event]:
-    """Return an event that a signal sets; outside the main thread, where none can be caught, it stays unset."""
+    """Return an event that a signal sets; outside the main thread it stays unset."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop

@@ -49,7 +49,7 @@ max_pulse_energy = "200 nJ"   # on the sample at full transmission; used to plan
 incidence_deg = 0.0
 # The elements along the beam, laser first. A pick-off behind the shutter is dark with it closed.
 order = ["attenuator", "pick-off", "shutter", "sample"]
-# Relative standard uncertainties of the SCALE, common to all points (0.03 = 3 %); stated beside the threshold.
+# Relative standard uncertainties of the SCALE (0.03 = 3 %), common to all points, stated beside a threshold.
 meter_sigma_rel = 0.03
 pickoff_sigma_rel = 0.01
 spot_sigma_rel = 0.02         # of the radius; it enters the fluence twice

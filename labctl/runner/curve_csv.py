@@ -85,9 +85,9 @@ def _cells(lines: Sequence[str]) -> list[list[str]]:
     if delimiter is None:
         return [line.split() for line in lines]
     rows = csv.reader(lines, delimiter=delimiter)
-    decimal = (lambda cell: cell.replace(",", ".")) if delimiter != "," else (lambda cell: cell)
+    mark = "." if delimiter == "," else ","
     try:
-        return [[decimal(cell.strip()) for cell in row] for row in rows]
+        return [[cell.strip().replace(mark, ".") for cell in row] for row in rows]
     except csv.Error as exc:
         raise DataError(f"not a table: {exc}") from exc
 

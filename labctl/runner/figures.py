@@ -36,7 +36,11 @@ _DATA, _FIT, _MARK, _WIDTH = "#1b1e23", "#c8553d", "#2a6f97", "#3f7d4a"
 
 @dataclass(frozen=True, slots=True)
 class PeakFit:
-    """One lasing peak with its fit; arrays of shape ``(k,)``, widths and positions in nm."""
+    """One lasing peak with its fit; arrays of shape ``(k,)``, widths and positions in nm.
+
+    :param counts: of the mean exposure.
+    :param seen_fwhm_nm: the width with the slit in it; ``fwhm_nm`` is that without.
+    """
 
     wavelength_nm: FloatArray
     counts: FloatArray
@@ -44,6 +48,7 @@ class PeakFit:
     fit_counts: FloatArray
     centre_nm: float
     fwhm_nm: float
+    seen_fwhm_nm: float
     resolution_nm: float | None
     q: float
     q_sigma: float | None
@@ -162,7 +167,7 @@ def peak_figure(picture: RunPicture) -> Figure:
     axes.plot(peak.fit_wavelength_nm, peak.fit_counts, color=_FIT, lw=1.6, label=f"{peak.line_shape} fit")
     base, top = float(np.min(peak.fit_counts)), float(np.max(peak.fit_counts))
     half = 0.5 * (base + top)
-    left, right = peak.centre_nm - peak.fwhm_nm / 2, peak.centre_nm + peak.fwhm_nm / 2
+    left, right = peak.centre_nm - peak.seen_fwhm_nm / 2, peak.centre_nm + peak.seen_fwhm_nm / 2
     axes.annotate(
         "", (left, half), (right, half), arrowprops={"arrowstyle": "<->", "color": _MARK, "lw": 1.2}
     )
@@ -182,7 +187,7 @@ def peak_figure(picture: RunPicture) -> Figure:
     axes.spines["right"].set_visible(False)
     axes.set(
         xlabel="Wavelength (nm)",
-        ylabel="Emission (counts per pulse)",
+        ylabel="Emission (counts per exposure)",
         title=f"{picture.sample}: one lasing peak",
     )
     axes.legend(loc="upper left")
@@ -191,9 +196,15 @@ def peak_figure(picture: RunPicture) -> Figure:
 
 def _peak_text(peak: PeakFit) -> str:
     spread = f" ± {peak.q_sigma:.0f}" if peak.q_sigma is not None and not peak.lower_bound else ""
-    q = f"Q {'≥' if peak.lower_bound else '='} {peak.q:.0f}{spread}"
     resolution = "unknown" if peak.resolution_nm is None else f"{peak.resolution_nm:.2f} nm"
-    return f"{q}\nλ = {peak.centre_nm:.2f} nm\nFWHM {peak.fwhm_nm:.2f} nm\n(resolution {resolution})"
+    lines = (
+        f"Q {'≥' if peak.lower_bound else '='} {peak.q:.0f}{spread}",
+        f"λ = {peak.centre_nm:.2f} nm",
+        f"FWHM {peak.fwhm_nm:.3f} nm",
+        f"(as seen {peak.seen_fwhm_nm:.3f} nm,",
+        f"resolution {resolution})",
+    )
+    return "\n".join(lines)
 
 
 def _rising(picture: RunPicture, at_most: int) -> Sequence[int]:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from labctl.analysis.threshold import ThresholdResult, fit_threshold
 from labctl.model.records import FloatArray, SweepPoint
+
+BandName = Literal["emission", "lasing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def typical_sigma(sigma_rel: FloatArray) -> float:
     return float(np.median(finite)) if finite.size else 0.0
 
 
-def fit_curve(curve: Curve, band: str = "emission") -> ThresholdResult:
+def fit_curve(curve: Curve, band: BandName = "emission") -> ThresholdResult:
     """Fit one band: "emission" (the whole of it) or "lasing" (the peaks alone)."""
     signal = curve.signal if band == "emission" else curve.peaks_signal
     return fit_threshold(

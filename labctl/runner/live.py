@@ -5,34 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-import labctl
 from labctl.model.records import SweepPoint
+from labctl.runner.children import child_environment, own_group
 from labctl.runner.events import LiveThreshold
 from labctl.runner.fitting import curve_of
 from labctl.runner.report import plain
 
 log = logging.getLogger(__name__)
-
-
-def child_environment() -> dict[str, str]:
-    """Return an environment in which a child finds this very labctl, installed or not."""
-    root = str(Path(labctl.__file__).resolve().parents[1])
-    known = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": root + (os.pathsep + known if known else "")}
-
-
-def own_group() -> dict[str, object]:
-    """Return the Popen arguments that keep the terminal's Ctrl-C from a child: labctl ends it itself."""
-    if sys.platform == "win32":
-        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    return {"start_new_session": True}
 
 
 class LiveFit:

@@ -140,8 +140,8 @@ def _warnings(
         if power_w < NOISE_MARGIN * noise_w:
             found.append(
                 f"power_meter: the lowest planned power, {power_w * 1e9:.3g} nW at the meter, lies under "
-                f"{NOISE_MARGIN:.0f} times its noise of {noise_w * 1e9:.3g} nW: start higher, average longer, "
-                "or send more light to the meter"
+                f"{NOISE_MARGIN:.0f} times its noise of {noise_w * 1e9:.3g} nW: start higher, "
+                "average longer, or send more light to the meter"
             )
     return found
 

@@ -1,0 +1,57 @@
+"""The sweep as it is stored: the Procedure with the columns of the run file, run by a Worker of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from pymeasure.experiment import Results
+
+from labctl.data.columns import DATA_COLUMNS, row
+from labctl.model.sink import RunSink
+from labctl.runner.facts import RunRequest
+from labctl.runner.worker import SweepWorker
+from labctl.session import Bench
+from procedures.fluence_sweep import Insert
+from procedures.plan import SweepPlan
+from procedures.procedure import FluenceSweepProcedure, SweepContext
+
+
+class StoredSweep(FluenceSweepProcedure):
+    """A fluence sweep whose rows are those of the run file."""
+
+    DATA_COLUMNS: ClassVar[list[str]] = list(DATA_COLUMNS)
+
+
+def measure(
+    bench: Bench,
+    plan: SweepPlan,
+    request: RunRequest,
+    sink: RunSink,
+    csv: Path,
+    *,
+    stop: threading.Event,
+    on_row: Callable[[], None],
+    insert: Insert | None = None,
+) -> None:
+    """Run the sweep in this thread, on a bench that stays the caller's.
+
+    :param csv: written by pymeasure's Results; must not exist.
+    :param on_row: called once a point is in both files.
+    :raises Aborted: ``stop`` was set.
+    :raises LabctlError: the sweep failed; the shutter is closed.
+    """
+    procedure = StoredSweep()
+    procedure.set_parameters(
+        {"sample": request.sample, "operator": request.operator, "spot": request.spot, "note": request.note}
+    )
+    context = SweepContext(bench.roles, bench.pump, bench.bands, sink, insert)
+    procedure.attach(lambda: contextlib.nullcontext(context), row, plan)
+    worker = SweepWorker(Results(procedure, str(csv)), stop, on_row)
+    worker.run()
+    failure = procedure.failure or worker.failure
+    if failure is not None:
+        raise failure

@@ -1,0 +1,141 @@
+"""``labctl fit``: a stored run, or anybody's CSV, fitted again; several spots of one sample compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from labctl.analysis.threshold import ThresholdResult
+from labctl.data import read_run
+from labctl.data.run import Run
+from labctl.model.errors import DataError
+from labctl.runner.curve_csv import read_curve
+from labctl.runner.fitting import Curve, fit_curve, threshold_mapping, typical_sigma
+from labctl.runner.report import RunReport
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def refit(path: Path) -> RunReport:
+    """Fit one file again.
+
+    :raises DataError: unreadable, neither a run nor a CSV with two numeric columns.
+    """
+    return _refit_run(read_run(path)) if _is_hdf5(path) else _refit_csv(path)
+
+
+def run_curve(run: Run) -> Curve:
+    """Return a run's light-light curve; points without one unsaturated exposure have nan for a signal."""
+    usable = run.column("saturated_exposures") < run.column("exposures")
+    return Curve(
+        fluence_uj_cm2=run.fluence_uj_cm2,
+        signal=np.where(usable, run.signal, np.nan),
+        peaks_signal=np.where(usable, run.peaks_signal, np.nan),
+        fluence_sigma_rel=typical_sigma(run.fluence_sigma_rel),
+        photon_order=_photon_order(run),
+    )
+
+
+def fit_run(run: Run) -> ThresholdResult:
+    """Fit the whole emission of a stored run."""
+    return fit_curve(run_curve(run))
+
+
+def spot_spread(runs: Sequence[RunReport]) -> list[dict[str, object]]:
+    """Return, for each sample with two or more thresholds found, their spread from spot to spot.
+
+    ``sd`` is the standard deviation over spots, ``rel`` the same over their mean, ``interval_rel`` the
+    typical relative half-width of one spot's own 95 % interval, to be held against it.
+    """
+    spread: list[dict[str, object]] = []
+    for sample in dict.fromkeys(run.sample for run in runs):
+        found = [run for run in runs if run.sample == sample and _value(run) is not None]
+        values = np.array([_value(run) for run in found], dtype=np.float64)
+        if values.size < 2:
+            continue
+        mean, sd = float(values.mean()), float(values.std(ddof=1))
+        half = [_half_width(run) for run in found]
+        spread.append(
+            {
+                "sample": sample,
+                "spots": int(values.size),
+                "mean": mean,
+                "sd": sd,
+                "rel": sd / mean,
+                "lowest": float(values.min()),
+                "highest": float(values.max()),
+                "interval_rel": float(np.median([h for h in half if h is not None])) if any(half) else None,
+                "unit": "uJ/cm2",
+            }
+        )
+    return spread
+
+
+def _refit_run(run: Run) -> RunReport:
+    stored = run.result
+    before = stored.get("threshold")
+    scale = before.get("scale_rel") if isinstance(before, Mapping) else None
+    q = stored.get("q")
+    return RunReport(
+        sample=run.start.sample,
+        status=run.status,
+        csv=run.csv_path if run.csv_path.exists() else None,
+        h5=run.path,
+        points=len(run),
+        threshold=threshold_mapping(
+            fit_run(run),
+            convention=run.start.convention,
+            band="emission",
+            scale_rel=float(scale) if isinstance(scale, (int, float)) else None,
+        ),
+        q=q if isinstance(q, Mapping) else {},
+        spot=run.start.spot,
+        notes=(f"{run.status}: {run.reason}",) if run.reason else (),
+    )
+
+
+def _refit_csv(path: Path) -> RunReport:
+    table = read_curve(path)
+    curve = Curve(table.fluence_uj_cm2, table.signal, table.signal, 0.0, 2)
+    mapping = threshold_mapping(fit_curve(curve), convention="", band="emission", scale_rel=None)
+    return RunReport(
+        sample=path.stem,
+        status="finished",
+        csv=path,
+        h5=None,
+        points=int(table.signal.size),
+        threshold={**mapping, "convention": None},
+        q={},
+        notes=(f"columns {table.fluence_column!r} and {table.signal_column!r}",),
+    )
+
+
+def _photon_order(run: Run) -> int:
+    pump = run.start.config.get("pump")
+    order = pump.get("photon_order") if isinstance(pump, Mapping) else None
+    return order if isinstance(order, int) and order > 0 else 2
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
+    except (OSError, ValueError) as exc:
+        raise DataError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+
+
+def _value(run: RunReport) -> float | None:
+    value = run.threshold.get("threshold_uj_cm2")
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+
+def _half_width(run: RunReport) -> float | None:
+    value, interval = _value(run), run.threshold.get("ci95")
+    if value is None or not isinstance(interval, (list, tuple)):
+        return None
+    low, high = cast("Sequence[float]", interval)
+    return (high - low) / 2 / value

@@ -1,0 +1,221 @@
+"""Runs one sweep from the first connection to the last byte: events out, a stop flag in, a safe bench always.
+
+The acquisition thread opens, owns and closes instruments and files. The caller's thread only hands on events.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from labctl.config import BenchConfig
+from labctl.data import RunWriter
+from labctl.model.clock import Clock
+from labctl.model.errors import Aborted, DataError
+from labctl.model.records import RunStop
+from labctl.runner.conclude import conclude
+from labctl.runner.events import Connected, Event, Measured, OnEvent, RunFiles, Started
+from labctl.runner.facts import BenchFacts, RunRequest, now_utc, run_start
+from labctl.runner.keeper import Keeper
+from labctl.runner.live import LiveFit
+from labctl.runner.procedure import measure
+from labctl.runner.report import RunReport
+from labctl.runner.runlog import run_log
+from labctl.session import Bench, open_bench
+from procedures.fluence_sweep import Insert
+from procedures.plan import SweepPlan, steps, validate
+
+__all__ = ["RunFailed", "RunRequest", "run_sweep"]
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.1
+
+
+class RunFailed(Exception):  # noqa: N818  it carries the error and what was measured before
+    """A run that has points failed: ``error`` says why, ``report`` what there is."""
+
+    def __init__(self, error: BaseException, report: RunReport) -> None:
+        super().__init__(str(error))
+        self.error, self.report = error, report
+
+
+def run_sweep(
+    config: BenchConfig,
+    plan: SweepPlan,
+    request: RunRequest,
+    *,
+    stop: threading.Event,
+    on_event: OnEvent,
+    clock: Clock | None = None,
+    insert: Insert | None = None,
+) -> RunReport:
+    """Run a sweep and return what came of it; the bench is safe and every file closed in any case.
+
+    :param stop: set it to abort; the report then says "aborted".
+    :param on_event: called in this thread, in order.
+    :param clock: of the bench; made from the configuration by default.
+    :param insert: asks the user for a blank, called in the acquisition thread.
+    :raises ConfigError: the plan is impossible on this bench; nothing has been opened.
+    :raises LabctlError: it failed before its file existed; ``Aborted`` likewise.
+    :raises RunFailed: it failed later.
+    """
+    validate(plan, config.pump_settings(), config.limit_settings())
+    events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+    run = _Acquisition(config, plan, request, stop, events.put, clock, insert)
+    thread = threading.Thread(target=run.main, args=(lambda: events.put(None),), name="acquisition")
+    thread.start()
+    try:
+        _hand_on(events, on_event, stop)
+    except BaseException:
+        stop.set()  # whoever listens has failed; the bench is made safe before that is heard
+        raise
+    finally:
+        _join(thread, stop)
+    return run.outcome()
+
+
+def _hand_on(events: queue.SimpleQueue[Event | None], on_event: OnEvent, stop: threading.Event) -> None:
+    while True:
+        try:
+            event = events.get(timeout=_POLL_S)
+        except queue.Empty:
+            continue
+        except KeyboardInterrupt:  # a notebook, where nobody catches the signal
+            stop.set()
+            continue
+        if event is None:
+            return
+        on_event(event)
+
+
+def _join(thread: threading.Thread, stop: threading.Event) -> None:
+    while thread.is_alive():
+        try:
+            thread.join(_POLL_S)
+        except KeyboardInterrupt:
+            stop.set()
+
+
+class _Acquisition:
+    """One run, in its own thread."""
+
+    def __init__(
+        self,
+        config: BenchConfig,
+        plan: SweepPlan,
+        request: RunRequest,
+        stop: threading.Event,
+        tell: OnEvent,
+        clock: Clock | None,
+        insert: Insert | None,
+    ) -> None:
+        self._config, self._plan, self._request = config, plan, request
+        self._stop, self._tell, self._clock, self._insert = stop, tell, clock, insert
+        self._total = len(steps(plan))
+        self._report: RunReport | None = None
+        self._failure: BaseException | None = None
+        self._files: RunFiles | None = None
+
+    def outcome(self) -> RunReport:
+        """Return the report of a run that finished or was aborted.
+
+        :raises RunFailed: it failed, and there is a file; else the failure itself.
+        """
+        failure, report = self._failure, self._report
+        if failure is not None and self._files is not None and not isinstance(failure, Aborted):
+            failure.add_note(f"log: {self._files.log}")
+        if report is None:
+            assert failure is not None
+            raise failure
+        if failure is not None and not isinstance(failure, Aborted):
+            raise RunFailed(failure, report) from failure
+        return report
+
+    def main(self, done: Callable[[], None]) -> None:
+        """Run to the end; nothing leaves the thread but :meth:`outcome`."""
+        try:
+            with RunWriter(self._request.output, self._request.stem()) as writer:
+                paths = writer.paths
+                self._files = RunFiles(paths.csv, paths.h5, paths.h5.with_suffix(".log"))
+                with run_log(self._files.log):
+                    self._measure_and_end(Keeper(writer), self._files)
+        except BaseException as exc:  # noqa: BLE001  raised again in the caller's thread
+            self._failure = self._failure or exc
+        finally:
+            done()
+
+    def _measure_and_end(self, keeper: Keeper, files: RunFiles) -> None:
+        facts: BenchFacts | None = None
+        try:
+            with open_bench(self._config, self._clock, self._stop) as bench:
+                facts = BenchFacts.of(bench)
+                self._sweep(bench, keeper, files)
+        except BaseException as exc:
+            log.log(
+                logging.INFO if isinstance(exc, Aborted) else logging.ERROR, "the sweep ended", exc_info=exc
+            )
+            self._failure = exc
+        if keeper.began and facts is not None:
+            self._end(keeper, files, facts)
+
+    def _sweep(self, bench: Bench, keeper: Keeper, files: RunFiles) -> None:
+        self._tell(Connected({role: str(who) for role, who in bench.identities.items()}))
+        keeper.begin(run_start(bench, self._plan, self._request))
+        self._tell(Started(self._request.sample, files, self._total))
+        with LiveFit(bench.pump.settings.photon_order, self._tell) as live:
+            began = time.monotonic()
+
+            def on_row() -> None:
+                number = len(keeper.points)
+                left_s = (time.monotonic() - began) / number * max(self._total - number, 0)
+                self._tell(Measured(number, self._total, keeper.points[-1], left_s))
+                live.offer(tuple(keeper.points))
+
+            measure(
+                bench,
+                self._plan,
+                self._request,
+                keeper,
+                files.csv,
+                stop=self._stop,
+                on_row=on_row,
+                insert=self._insert,
+            )
+
+    def _end(self, keeper: Keeper, files: RunFiles, facts: BenchFacts) -> None:
+        status, reason = _status_of(self._failure)
+        result = conclude(keeper, facts)
+        try:
+            keeper.end(RunStop(status, reason, now_utc(), result))
+        except DataError as exc:
+            log.exception("while ending the file")
+            self._failure, status = self._failure or exc, "failed"
+        threshold, q = result["threshold"], result["q"]
+        assert isinstance(threshold, dict)
+        assert isinstance(q, dict)
+        self._report = RunReport(
+            sample=self._request.sample,
+            status=status,
+            csv=files.csv if files.csv.exists() else None,
+            h5=files.h5,
+            points=len(keeper.points),
+            threshold=threshold,
+            q=q,
+            spot=self._request.spot,
+        )
+        if self._failure is not None and not isinstance(self._failure, Aborted):
+            self._report = dataclasses.replace(self._report, notes=(f"{status}: {reason}",))
+
+
+def _status_of(failure: BaseException | None) -> tuple[Literal["finished", "aborted", "failed"], str]:
+    if failure is None:
+        return "finished", ""
+    if isinstance(failure, Aborted):
+        return "aborted", "stopped by the user"
+    return "failed", f"{type(failure).__name__}: {failure}"
