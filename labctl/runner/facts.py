@@ -71,7 +71,7 @@ def run_start(bench: Bench, plan: SweepPlan, request: RunRequest) -> RunStart:
         started_utc=now_utc(),
         config=bench.config.resolved(),
         plan=plan_mapping(plan, bench.bands),
-        identities={role: who for role, who in bench.identities.items()},
+        identities=dict(bench.identities.items()),
         versions=versions(),
         wavelength_nm=bench.roles.spectrometer.info.wavelength_nm,
         convention=bench.pump.settings.convention,

@@ -63,7 +63,7 @@ def fit_curve(curve: Curve, band: BandName = "emission") -> ThresholdResult:
 
 
 def threshold_mapping(
-    result: ThresholdResult, *, convention: str, band: str, scale_rel: float | None
+    result: ThresholdResult, *, convention: str | None, band: str, scale_rel: float | None
 ) -> dict[str, object]:
     """Return a result as plain values, with convention, band and scale error beside it."""
     return {

@@ -10,10 +10,9 @@ from typing import cast
 import numpy as np
 
 from labctl.analysis.threshold import ThresholdResult
-from labctl.data import read_run
+from labctl.data import read_run, read_table
 from labctl.data.run import Run
 from labctl.model.errors import DataError
-from labctl.runner.curve_csv import read_curve
 from labctl.runner.fitting import Curve, fit_curve, threshold_mapping, typical_sigma
 from labctl.runner.report import RunReport
 
@@ -25,7 +24,7 @@ def refit(path: Path) -> RunReport:
 
     :raises DataError: unreadable, neither a run nor a CSV with two numeric columns.
     """
-    return _refit_run(read_run(path)) if _is_hdf5(path) else _refit_csv(path)
+    return _refit_run(read_run(path)) if _is_hdf5(path) else _refit_table(path)
 
 
 def run_curve(run: Run) -> Curve:
@@ -98,19 +97,21 @@ def _refit_run(run: Run) -> RunReport:
     )
 
 
-def _refit_csv(path: Path) -> RunReport:
-    table = read_curve(path)
-    curve = Curve(table.fluence_uj_cm2, table.signal, table.signal, 0.0, 2)
-    mapping = threshold_mapping(fit_curve(curve), convention="", band="emission", scale_rel=None)
+def _refit_table(path: Path) -> RunReport:
+    table = read_table(path)
+    sigma = np.empty(0) if table.fluence_sigma_rel is None else table.fluence_sigma_rel
+    curve = Curve(table.fluence_uj_cm2, table.signal, table.signal, typical_sigma(sigma), 2)
     return RunReport(
         sample=path.stem,
         status="finished",
         csv=path,
         h5=None,
         points=int(table.signal.size),
-        threshold={**mapping, "convention": None},
+        threshold=threshold_mapping(
+            fit_curve(curve), convention=table.convention, band="emission", scale_rel=None
+        ),
         q={},
-        notes=(f"columns {table.fluence_column!r} and {table.signal_column!r}",),
+        notes=(f"columns {', '.join(table.taken)}",),
     )
 
 
