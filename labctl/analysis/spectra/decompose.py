@@ -30,7 +30,7 @@ Bools = NDArray[np.bool_]
 _MODEL_ERROR = (
     0.003  # unequal pixels and an imperfectly known slit leave this share of the counts unexplained
 )
-_MAX_EXTRA_LINES = 4
+_MAX_EXTRA_LINES = 3
 _HIDDEN_SIGMA = 6.0
 _GOOD_CHI2 = 1.5  # reduced: nothing is missing that matters
 _BEND_SIGMA = 6.0
@@ -44,6 +44,11 @@ class Decomposition:
 
     fit: MultiFit
     target: int
+
+    @property
+    def is_good(self) -> bool:
+        """True when the lines explain the window: nothing is missing that matters."""
+        return self.fit.reduced_chi2 < 2 * _GOOD_CHI2
 
     @property
     def area(self) -> float:
@@ -87,12 +92,18 @@ def line_places(wavelength_nm: Floats, counts: Floats, noise: Floats, fwhm_nm: f
 
 
 def decompose(
-    window: Window, guesses: Sequence[tuple[Floats, float]], slit_nm: float, shapes: Sequence[LineShape]
+    window: Window,
+    guesses: Sequence[tuple[Floats, float]],
+    slit_nm: float,
+    shapes: Sequence[LineShape],
+    *,
+    complete: bool = True,
 ) -> Decomposition | None:
     """Fit the lines of a window with each shape and keep the better; None when nothing sensible comes out.
 
     :param guesses: pairs of where lines start (see ``line_places``) and how wide one is as seen, both nm; the next
         pair is tried when the fits from one leave something to explain.
+    :param complete: add lines that no guess held, which takes long.
     """
     found: list[MultiFit] = []
     for places_nm, fwhm_nm in guesses:
@@ -100,7 +111,7 @@ def decompose(
         found += [fit for fit in fits if fit is not None and _sensible(fit)]
         if _is_good(found):
             break
-    if not _is_good(found):
+    if complete and not _is_good(found):
         # With a line missing, the shape with the longer wings may only have covered for it: complete the best of each.
         best = {f.model.shape: f for f in sorted(found, key=lambda f: f.bic, reverse=True)}
         found = [_complete(fit) for fit in best.values()]
@@ -117,7 +128,8 @@ def _is_good(fits: Sequence[MultiFit]) -> bool:
 
 
 def _first_fit(window: Window, places_nm: Floats, fwhm_nm: float, model: LineModel) -> MultiFit | None:
-    return fit_lines(window, model, _first_guess(window, places_nm, fwhm_nm, model))
+    fit = fit_lines(window, model, _first_guess(window, places_nm, fwhm_nm, model))
+    return None if fit is None else _without_empty_lines(fit)
 
 
 def _complete(fit: MultiFit) -> MultiFit:
@@ -209,13 +221,20 @@ def _sensible(fit: MultiFit) -> bool:
 def _without_empty_lines(fit: MultiFit) -> MultiFit | None:
     """Drop lines without light, or wider than the window (they are background), and fit the rest again."""
     lines, span = fit.lines, float(np.ptp(fit.window.wavelength_nm))
-    largest = float(np.max(lines.area, initial=0.0))
-    keep = (lines.area > 0.002 * largest) & (lines.width_nm < 0.5 * span)
+    largest = float(np.max(lines.area[_inside(fit)], initial=0.0))
+    x, typical = fit.window.wavelength_nm, _typical_fwhm(fit)
+    near = (lines.centre_nm > x[0] - 2.5 * typical) & (lines.centre_nm < x[-1] + 2.5 * typical)
+    keep = (lines.area > 0.002 * largest) & (lines.width_nm < 0.5 * span) & near
     if keep.all():
         return fit
     if not keep.any():
         return None
     return fit_lines(fit.window, fit.model, drop_lines(lines, keep))
+
+
+def _inside(fit: MultiFit) -> Bools:
+    x = fit.window.wavelength_nm
+    return np.asarray((fit.lines.centre_nm > x[0]) & (fit.lines.centre_nm < x[-1]), dtype=np.bool_)
 
 
 def _largest(fit: MultiFit) -> Decomposition | None:

@@ -26,6 +26,8 @@ RESOLUTION_LIMIT = 0.7
 _STABLE_SHARE = (
     0.3  # of the exposures' narrow structure that must survive their mean for positions to hold still
 )
+_MOST_TRIED = 4  # peaks, from the largest down, until one is fitted well
+_RIVAL_SHARE = 0.7  # of the largest area as found: with less, a fit will not make a peak the largest
 _CROWDED = 3.0  # peaks nearer to each other than this many resolutions may each be several modes
 
 
@@ -242,16 +244,18 @@ class _Search:
         sigma = self.noise.sigma(counts) / math.sqrt(n_averaged)
         peaks = find_peaks(self.wavelength_nm, counts, resolution_nm=self.resolution_nm, noise=sigma)
         sound = [p for p in peaks if not _clipped_near(self.wavelength_nm, clipped, p)]
-        ranked = sorted(sound, key=lambda p: p.area_counts, reverse=True)
-        rivals = [p for p in ranked[:3] if p.area_counts > 0.7 * ranked[0].area_counts]
-        best: Decomposition | None = None
-        for rival in rivals:
-            if best is not None and abs(best.centre_nm - rival.wavelength_nm) < 0.3 * rival.fwhm_nm:
+        ranked = sorted(sound, key=lambda p: p.area_counts, reverse=True)[:_MOST_TRIED]
+        tried: list[Decomposition] = []
+        for peak in ranked:
+            good = [d for d in tried if d.is_good]
+            if good and peak.area_counts < _RIVAL_SHARE * ranked[0].area_counts:
+                break
+            if any(abs(d.centre_nm - peak.wavelength_nm) < 0.3 * peak.fwhm_nm for d in good):
                 continue
-            fitted = self._best_shape(counts, sigma, rival, peaks)
-            if fitted is not None and (best is None or fitted.area > best.area):
-                best = fitted
-        return best, peaks
+            fitted = self._best_shape(counts, sigma, peak, peaks)
+            if fitted is not None:
+                tried.append(fitted)
+        return max(tried, key=lambda d: (d.is_good, d.area), default=None), peaks
 
     def _best_shape(
         self, counts: Floats, sigma: Floats, peak: Peak, peaks: tuple[Peak, ...]
@@ -260,8 +264,7 @@ class _Search:
         window = cut_window(self.wavelength_nm, counts, sigma, peak.wavelength_nm, 5.0 * typical)
         guesses = [
             (line_places(self.wavelength_nm, counts, sigma, width), width)
-            for width in (typical, 0.7 * typical, 0.5 * typical)
-            if width >= self.resolution_nm or width == typical
+            for width in np.maximum([typical, 0.7 * typical, 0.5 * typical], 1.05 * self.resolution_nm)
         ]
         return decompose(window, guesses, self.resolution_nm, self.shapes)
 

@@ -20,7 +20,7 @@ from labctl.analysis.spectra import profiles
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_MAX_EVALUATIONS = 60
+_MAX_EVALUATIONS = 40
 _WIDTH_SCATTER = 0.35  # of the logarithm
 _CENTRE_SCATTER = 0.5  # of a FWHM
 
