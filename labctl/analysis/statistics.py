@@ -65,12 +65,12 @@ def coefficient_of_variation(values: ArrayLike) -> float | None:
 def location(values: ArrayLike, estimator: Estimator = "mean", *, trim: float = 0.1) -> Location:
     """Estimate where repeated values lie, with the standard error of that estimate.
 
-    ``mean`` is what the physics of a signal that is a sum over pulses asks for. ``trimmed`` and ``median`` bound
-    the influence of heavy tails, but sit below the mean of a distribution skewed to large values.
+    ``mean`` is what the physics of a signal that is a sum over pulses asks for. ``trimmed`` and ``median``
+    bound the influence of heavy tails, but sit below the mean of a distribution skewed to large values.
 
     :param values: any shape; values that are not finite are left out.
-    :param trim: share cut from EACH end for ``trimmed``, 0 <= trim < 0.5; at least one value is cut from each end
-        when trim > 0 and there are three or more.
+    :param trim: share cut from EACH end for ``trimmed``, 0 <= trim < 0.5; at least one value is cut from each
+        end when trim > 0 and there are three or more.
     :raises ValueError: no finite value, or trim out of range.
 
     The standard errors: s/sqrt(n) for the mean; the winsorised s/((1 - 2 g) sqrt(n)) of Tukey and McLaughlin
@@ -121,9 +121,9 @@ def _two_sided_z(n: int, rank: int) -> float:
 def power_law(x: ArrayLike, y: ArrayLike, sigma_y: ArrayLike | None = None) -> PowerLaw | None:
     """Fit a straight line through log y against log x; None with fewer than three usable points.
 
-    Points with x <= 0, y <= 0 or without a finite value are left out. Weighted by (y/sigma)^2 where ``sigma_y``
-    (same shape) is given. The interval comes from the scatter of the points about the line (Student's t), so it
-    holds where the given sigmas are only relative.
+    Points with x <= 0, y <= 0 or without a finite value are left out. Weighted by (y/sigma)^2 where
+    ``sigma_y`` (same shape) is given. The interval comes from the scatter of the points about the line
+    (Student's t), so it holds where the given sigmas are only relative.
     """
     x_, y_ = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     sigma = np.ones_like(y_) * y_ if sigma_y is None else np.asarray(sigma_y, dtype=np.float64)

@@ -13,6 +13,7 @@ from labctl.analysis.spectra.multiline import LineModel, MultiFit, fit_lines
 from labctl.analysis.spectra.noise import NoiseModel, noise_model
 from labctl.analysis.spectra.peaks import Peak, find_peaks
 from labctl.analysis.spectra.profiles import LineShape, deconvolve_width
+from labctl.analysis.spectra.width import widths
 from labctl.analysis.statistics import location
 
 __all__ = ["LineFigure", "LineFit", "QResult", "deconvolve_width", "fit_line", "q_factor"]
@@ -23,11 +24,16 @@ Bools = NDArray[np.bool_]
 RESOLUTION_LIMIT = 0.7
 """Above this ratio of resolution to measured FWHM the true width is not given: its error grows without bound."""
 
+WIDEST_LINE_NM = 1.5
+"""A line that looks wider than this is taken for several modes that the instrument runs together."""
+
+_WORST_CHI2 = 10.0  # reduced: above it the lines found do not describe the spectrum
 _STABLE_SHARE = (
     0.3  # of the exposures' narrow structure that must survive their mean for positions to hold still
 )
 _MOST_TRIED = 4  # peaks, from the largest down, until one is fitted well
 _RIVAL_SHARE = 0.7  # of the largest area as found: with less, a fit will not make a peak the largest
+_BUMP = 12.0  # resolutions: an emission broader than this is luminescence, of which Q says nothing
 _CROWDED = 3.0  # peaks nearer to each other than this many resolutions may each be several modes
 
 
@@ -140,6 +146,7 @@ def q_factor(
     saturated: Bools | None = None,
     shape: LineShape | None = None,
     resolution_sigma_nm: float = 0.0,
+    widest_line_nm: float = WIDEST_LINE_NM,
 ) -> QResult | None:
     """Quality factor of the strongest laser line, from repeated exposures above threshold.
 
@@ -153,6 +160,8 @@ def q_factor(
     :param resolution_nm: FWHM of the slit function, nm, > 0.
     :param band: where to look; everywhere by default.
     :param saturated: True where a RAW count was clipped, shape of ``frames``.
+    :param resolution_sigma_nm: standard error of the resolution; it is added to ``sigma``.
+    :param widest_line_nm: a line seen wider than this is reported as a lower bound, as several modes run together.
     :returns: None when there is no peak above the noise, or none that is not saturated.
     :raises ValueError: shapes that do not fit, or a resolution that is not positive.
     """
@@ -168,11 +177,11 @@ def q_factor(
     usable = np.isfinite(light[:, inside]).all(axis=1)
     if not usable.any():
         return None
-    search = _Search(
-        wavelength_nm[inside], light[usable, inside], clipped[usable, inside], resolution_nm, shape
-    )
+    search = _Search(wavelength_nm[inside], light[usable, inside], clipped[usable, inside], resolution_nm, shape)
     found = search.exposures()
-    return _conclude(found, search, resolution_sigma_nm) if found else None
+    if not found:
+        return _whole_emission(search)
+    return _conclude(found, search, resolution_sigma_nm, widest_line_nm)
 
 
 class _Search:
@@ -252,13 +261,16 @@ class _Search:
                 break
             if any(abs(d.centre_nm - peak.wavelength_nm) < 0.3 * peak.fwhm_nm for d in good):
                 continue
-            fitted = self._best_shape(counts, sigma, peak, peaks)
+            fitted = self._best_shape(counts, sigma, peak, peaks, complete=False)
             if fitted is not None:
                 tried.append(fitted)
+        if ranked and not any(d.is_good for d in tried):
+            completed = self._best_shape(counts, sigma, ranked[0], peaks, complete=True)
+            tried += [completed] if completed is not None else []
         return max(tried, key=lambda d: (d.is_good, d.area), default=None), peaks
 
     def _best_shape(
-        self, counts: Floats, sigma: Floats, peak: Peak, peaks: tuple[Peak, ...]
+        self, counts: Floats, sigma: Floats, peak: Peak, peaks: tuple[Peak, ...], *, complete: bool
     ) -> Decomposition | None:
         typical = max(_typical_fwhm(peaks), 1.05 * self.resolution_nm)
         window = cut_window(self.wavelength_nm, counts, sigma, peak.wavelength_nm, 5.0 * typical)
@@ -266,7 +278,7 @@ class _Search:
             (line_places(self.wavelength_nm, counts, sigma, width), width)
             for width in np.maximum([typical, 0.7 * typical, 0.5 * typical], 1.05 * self.resolution_nm)
         ]
-        return decompose(window, guesses, self.resolution_nm, self.shapes)
+        return decompose(window, guesses, self.resolution_nm, self.shapes, complete=complete)
 
     def _again(self, exposure: int, seed: Decomposition) -> Decomposition | None:
         """Fit one exposure from the lines of the mean; weak lines keep their place and width."""
@@ -307,7 +319,9 @@ def _same_line(fit: MultiFit, seed: Decomposition) -> bool:
     return bool(fit.lines.area[k] > 0 and moved < seed.measured_fwhm_nm and 0.3 < ratio < 3.0)
 
 
-def _conclude(found: list[Decomposition], search: _Search, resolution_sigma_nm: float) -> QResult:
+def _conclude(
+    found: list[Decomposition], search: _Search, resolution_sigma_nm: float, widest_line_nm: float
+) -> QResult:
     model: LineModel = found[0].fit.model
     centres = np.array([d.centre_nm for d in found])
     measured = location([d.measured_fwhm_nm for d in found], "median")
@@ -318,7 +332,8 @@ def _conclude(found: list[Decomposition], search: _Search, resolution_sigma_nm: 
         spread = math.hypot(spread, _measured_sigma(search.reference))
     centre = float(np.median(centres))
     resolution = search.resolution_nm
-    reason = _unresolved(measured.value, resolution, search.peaks)
+    reference = search.reference or found[0]
+    reason = _unresolved(measured.value, widest_line_nm, reference, search)
     if reason:
         fwhm, fwhm_sigma = measured.value, spread
     else:
@@ -337,7 +352,7 @@ def _conclude(found: list[Decomposition], search: _Search, resolution_sigma_nm: 
         shape=model.shape,
         reduced_chi2=float(np.median([d.fit.reduced_chi2 for d in found])),
         reason=reason,
-        figure=_figure(search.reference or found[0]),
+        figure=_figure(reference),
     )
 
 
@@ -350,14 +365,41 @@ def _measured_sigma(found: Decomposition) -> float:
     return slope * float(found.fit.width_sigma_nm[k]) * math.sqrt(max(found.fit.reduced_chi2, 1.0))
 
 
-def _unresolved(measured_nm: float, resolution_nm: float, peaks: tuple[Peak, ...]) -> str:
+def _unresolved(measured_nm: float, widest_line_nm: float, reference: Decomposition, search: _Search) -> str:
     """Why only a lower bound can be given; empty when the line is resolved."""
-    if resolution_nm > RESOLUTION_LIMIT * measured_nm:
+    if search.resolution_nm > RESOLUTION_LIMIT * measured_nm:
         return "resolution-limited"
-    gaps = np.diff([p.wavelength_nm for p in peaks])
-    if gaps.size and float(np.median(gaps)) < _CROWDED * resolution_nm:
-        return "resolution-limited: peaks so close may each be several modes"
+    gaps = np.diff([p.wavelength_nm for p in search.peaks])
+    if gaps.size and float(np.median(gaps)) < _CROWDED * search.resolution_nm:
+        return "resolution-limited: peaks so close together may each be several modes"
+    if measured_nm > widest_line_nm:
+        return f"wider than {widest_line_nm:g} nm: may be several modes run together"
+    if reference.fit.reduced_chi2 > _WORST_CHI2:
+        return f"the lines found do not describe the spectrum (reduced chi-square {reference.fit.reduced_chi2:.0f})"
     return ""
+
+
+def _whole_emission(search: _Search) -> QResult | None:
+    """Bound from the emission's own width where lines have run together into one bump; None where it is broad."""
+    mean = search.frames.mean(axis=0)
+    if (search.clipped.mean(axis=0) > 0.5).any():
+        return None
+    full, _, top_nm = widths(search.wavelength_nm, mean)
+    if full is None or top_nm is None or full > _BUMP * search.resolution_nm:
+        return None
+    return QResult(
+        value=top_nm / full,
+        sigma=0.0,
+        wavelength_nm=top_nm,
+        fwhm_nm=full,
+        resolution_nm=search.resolution_nm,
+        lower_bound=True,
+        n_exposures=len(search.frames),
+        measured_fwhm_nm=full,
+        shape=search.shapes[0],
+        reduced_chi2=math.nan,
+        reason="no single line is resolved: width of the whole emission",
+    )
 
 
 def _figure(found: Decomposition) -> LineFigure:
