@@ -63,7 +63,7 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="Makes another bench with the same truth.")] = 1,
     speed: Annotated[
         float, typer.Option(min=0.1, max=1000, help="Bench seconds per second on the simulators' clock.")
-    ] = 40.0,
+    ] = 60.0,
     as_json: Json = False,
 ) -> int:
     """Sweep both samples of the paper on a simulated bench, and draw its figures."""

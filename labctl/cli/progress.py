@@ -154,6 +154,8 @@ def point_texts(point: SweepPoint) -> tuple[tuple[str, str], ...]:
 
 def threshold_text(live: LiveThreshold) -> str:
     """Return the running threshold with its interval, or why there is none yet."""
+    if live.status == "refused":
+        return f"not yet ({live.points} points)"
     if live.value is None:
         return f"{live.status.replace('_', ' ')} ({live.points} points)"
     interval = f" (95 %: {live.ci95[0]:.4g} to {live.ci95[1]:.4g})" if live.ci95 else ""

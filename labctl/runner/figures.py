@@ -164,7 +164,13 @@ def peak_figure(picture: RunPicture) -> Figure:
     figure = Figure(figsize=(5.2, 4.4), layout="constrained")
     axes = figure.subplots()
     axes.plot(peak.wavelength_nm, peak.counts, "o", ms=4, mfc="none", color=_DATA, label="measured")
-    axes.plot(peak.fit_wavelength_nm, peak.fit_counts, color=_FIT, lw=1.6, label=f"{peak.line_shape} fit")
+    axes.plot(
+        peak.fit_wavelength_nm,
+        peak.fit_counts,
+        color=_FIT,
+        lw=1.6,
+        label=f"{peak.line_shape.capitalize()} fit",
+    )
     base, top = float(np.min(peak.fit_counts)), float(np.max(peak.fit_counts))
     half = 0.5 * (base + top)
     left, right = peak.centre_nm - peak.seen_fwhm_nm / 2, peak.centre_nm + peak.seen_fwhm_nm / 2

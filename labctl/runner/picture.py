@@ -44,7 +44,7 @@ def picture_of(run: Run) -> RunPicture:
         fwhm_nm=run.fwhm_nm,
         threshold_uj_cm2=threshold.threshold_uj_cm2,
         ci95=threshold.ci95,
-        verdict=threshold.reason,
+        verdict=threshold.reason.replace("uJ/cm2", "µJ/cm²"),
         curve=_curve(threshold, fluence),
         peak=_peak(result) if isinstance(result, Mapping) else None,
     )
@@ -78,7 +78,7 @@ def _peak(q: Mapping[str, object]) -> PeakFit | None:
     if not (math.isfinite(centre) and math.isfinite(seen)):
         return None
     sigma, resolution = _number(q, "sigma"), _number(q, "resolution_nm")
-    near = np.abs(axis - centre) <= 4 * seen
+    near = np.abs(axis - centre) <= 3 * seen
     return PeakFit(
         wavelength_nm=axis[near],
         counts=counts[near],
