@@ -60,7 +60,10 @@ def _started(pid: int) -> str | None:
     """Return a word for when process ``pid`` started, "" if that cannot be told, None if there is none."""
     if pid <= 0 or pid >= 2**31:
         return None
-    return _started_windows(pid) if sys.platform == "win32" else _started_posix(pid)
+    if sys.platform == "win32":
+        return _started_windows(pid)
+    else:  # noqa: RET505  mypy checks only the branch of its platform
+        return _started_posix(pid)
 
 
 def _started_posix(pid: int) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import h5py
 import numpy as np
@@ -41,7 +41,7 @@ def expected_size(plan: Mapping[str, object]) -> Expected:
 
 def as_json(value: object) -> str:
     """Return JSON of plain values; paths, tuples and numpy scalars become text, lists and numbers."""
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+    return storable(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
 
 
 def _plain(value: object) -> object:
@@ -58,6 +58,7 @@ def _plain(value: object) -> object:
 
 def build(file: h5py.File, start: RunStart, holder: Holder, expected: Expected) -> None:
     """Write the whole skeleton of a run into the empty ``file``."""
+    start = replace(start, sample=storable(start.sample), spot=storable(start.spot))
     file.attrs.update(NX_class="NXroot", default=layout.ENTRY, creator="labctl", file_time=start.started_utc)
     entry = _group(file, layout.ENTRY, "NXentry", default="curve")
     title = f"{start.sample or 'sample'}: fluence sweep {start.run_id}"
@@ -84,6 +85,11 @@ def build(file: h5py.File, start: RunStart, holder: Holder, expected: Expected) 
     _record(file, start, holder, expected)
 
 
+def storable(text: str) -> str:
+    """Return ``text`` as HDF5 can hold it: without NUL and without halves of surrogate pairs."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
 def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -> h5py.Group:
     group = parent.create_group(name)
     group.attrs["NX_class"] = nx_class
@@ -93,7 +99,7 @@ def _group(parent: h5py.Group, name: str, nx_class: str, **attributes: object) -
 
 def _texts(group: h5py.Group, texts: Mapping[str, str]) -> None:
     for name, text in texts.items():
-        group.create_dataset(name, data=text.replace("\0", ""), dtype=h5py.string_dtype())
+        group.create_dataset(name, data=storable(text), dtype=h5py.string_dtype())
 
 
 def _fixed_text(group: h5py.Group, name: str, width: int, text: str) -> None:
@@ -147,7 +153,7 @@ def _detector(file: h5py.File, start: RunStart, expected: Expected) -> None:
 def _plots(file: h5py.File, start: RunStart, expected: Expected) -> None:
     """The L-L curve, which viewers show at once, and the spectra."""
     entry = file[layout.ENTRY]
-    title = f"Light-light curve of {start.sample or 'the sample'}"
+    title = f"L-L curve of {start.sample or 'the sample'}"
     curve = _group(entry, "curve", "NXdata", signal="signal", axes=["fluence"], fluence_indices=0)
     _texts(curve, {"title": title})
     convention = f"{start.convention} fluence"

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from labctl.data import layout
 from labctl.data.columns import COLUMNS
-from labctl.data.nexus import as_json
+from labctl.data.nexus import as_json, storable
 from labctl.data.room import Room
 
 _TREES_BYTES = 1 << 20
 
 
 def add_for_viewers(file: h5py.File, room: Room, result: Mapping[str, object], convention: str) -> None:
-    """Add the result as groups, every column as a dataset, and two further plots, below ``entry/analysis``."""
+    """Add, below ``entry/analysis``, the result as groups, the columns as datasets, and two more plots."""
     rows = file[layout.RECORD]["points"][()]
     room.lengthen(rows.nbytes + _TREES_BYTES)
     table = column_tree(file, rows, convention)
@@ -73,7 +73,7 @@ def plot_tree(
 
 def _fill(group: h5py.Group, values: Mapping[str, object]) -> None:
     for key, value in values.items():
-        name = str(key).replace("/", "_").replace("\0", "").strip(".") or "_"
+        name = storable(str(key)).replace("/", "_").strip(".") or "_"
         if name not in group:
             _put(group, name, value)
 
@@ -89,7 +89,7 @@ def _put(group: h5py.Group, name: str, value: object) -> None:
     elif isinstance(value, (list, tuple, np.ndarray)):
         _put_sequence(group, name, value)
     elif value is not None:
-        group.create_dataset(name, data=str(value).replace("\0", ""), dtype=h5py.string_dtype())
+        group.create_dataset(name, data=storable(str(value)), dtype=h5py.string_dtype())
 
 
 def _put_sequence(

@@ -116,7 +116,7 @@ class Run:
 
     def spectrum(self, index: int) -> FloatArray:
         """Return the reduced spectrum of the ``index``-th stored point, shape ``(pixel,)``."""
-        return self._spectra(self._at(index), 1)[0]
+        return self._spectra(self._at(index), 1).reshape(-1)
 
     def frames(self, index: int) -> FloatArray:
         """Return the raw counts of the ``index``-th stored point, shape ``(exposure, pixel)``."""
@@ -161,6 +161,10 @@ def stored_frames(file: GuardedFile, row: np.void, pixels: int) -> NDArray[Any]:
 def stored_rows(
     file: GuardedFile, name: str, first: int, count: int, pixels: int, dtype: np.dtype[Any] = _FLOAT
 ) -> NDArray[Any]:
+    """Read ``count`` rows of ``pixels`` values from the row ``first`` on.
+
+    :raises DataError: they are not all there.
+    """
     dataset = file.growing(name, dtype, (pixels,))
     if first < 0 or count < 0 or first + count > dataset.shape[0]:
         raise file.refusal(f"{name} has no rows {first} to {first + count}")

@@ -10,7 +10,7 @@ from labctl.model.errors import DataError
 
 _SPARE_BYTES = 16 << 20
 _SPECTRUM_BYTES, _FRAME_BYTES, _ROW_BYTES = 8, 2, 1024
-_TABLE_BYTES = 256 << 10
+_TABLE_BYTES = 64 << 10
 
 
 def needed_bytes(expected: Expected, pixels: int) -> int:

@@ -206,6 +206,7 @@ class RunWriter:
             try:
                 self._room.release()
                 file.close()
+                Room.trim(self.paths.h5)
             except Exception as exc:  # noqa: BLE001  a full disk makes the library fail again as it closes
                 log.warning("while closing %s: %s", self.paths.h5, exc)
 

@@ -1,0 +1,181 @@
+"""Read a fluence and a signal from a run or from anybody's table, and say which columns were taken."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from labctl.data.reader import read_run
+from labctl.data.textfile import read_text
+from labctl.model.errors import DataError
+from labctl.model.records import FloatArray
+
+_HINT = "a table needs a fluence and a signal column"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a threshold is fitted to; arrays have shape ``(n,)``, in the file's order, NaN where unreadable.
+
+    :param fluence_uj_cm2: scaled if the header names another unit, else taken as uJ/cm^2.
+    :param fluence_sigma_rel: one relative point-to-point error per point, or None.
+    :param taken: the names of the columns used for fluence, signal and (if any) its error.
+    :param convention: "peak" or "average" where the file says so.
+    """
+
+    path: Path
+    fluence_uj_cm2: FloatArray
+    signal: FloatArray
+    signal_sigma: FloatArray | None
+    fluence_sigma_rel: FloatArray | None
+    taken: tuple[str, ...]
+    convention: Literal["peak", "average"] | None = None
+
+
+def read_table(path: Path | str) -> Table:
+    """Read a run (``.h5``), a run's ``.csv``, or a table of numbers.
+
+    Tables: delimiter "," ";" tab or blanks; decimal comma unless "," delimits; "#" or "%" comments; a header
+    or none. Columns are found by name, else the first two numeric ones are taken.
+
+    :raises DataError: empty, binary, damaged, or without two numeric columns.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as raw:
+            is_hdf5 = raw.read(8) == b"\x89HDF\r\n\x1a\n"
+    except (OSError, ValueError) as exc:
+        raise DataError(f"cannot read {path}: {getattr(exc, 'strerror', None) or exc}") from exc
+    return _of_run(path) if is_hdf5 else _of_text(path, read_text(path))
+
+
+def _of_run(path: Path) -> Table:
+    run = read_run(path)
+    if not len(run):
+        raise DataError(f"{path}: the run has no points")
+    names = ("fluence_uj_cm2", "signal", "signal_sigma")
+    arrays = (run.fluence_uj_cm2, run.signal, run.signal_sigma, run.fluence_sigma_rel)
+    return Table(run.path, *arrays, names, run.start.convention)
+
+
+def _of_text(path: Path, text: str) -> Table:
+    if text.startswith("#Procedure:"):
+        text = text[: text.rfind("\n") + 1]  # a kill can leave half a row, and half a number looks like one
+    lines = [line for line in text.split("\n") if line.strip() and line.lstrip()[0] not in "#%"]
+    if not lines:
+        raise DataError(f"{path} has no rows", _HINT)
+    split = _splitter(lines)
+    first = split(lines[0])
+    has_header = not any(np.isfinite(_number(cell)) for cell in first)
+    rows = [split(line) for line in lines[has_header:]]
+    width = max((len(row) for row in rows), default=0)
+    numbers = np.full((len(rows), width), np.nan)
+    for at, row in enumerate(rows):
+        numbers[at, : len(row)] = [_number(cell) for cell in row]
+    numeric = [at for at in range(width) if np.isfinite(numbers[:, at]).sum() * 2 > len(rows)]
+    names = [first[at] if has_header and at < len(first) else f"column {at + 1}" for at in range(width)]
+    return _chosen(path, names, numbers, numeric)
+
+
+def _chosen(path: Path, names: Sequence[str], numbers: FloatArray, numeric: Sequence[int]) -> Table:
+    """Pick the columns by name, then by place."""
+    if len(numeric) < 2:
+        raise DataError(f"{path} has {len(numeric)} numeric column(s)", _HINT)
+    fluence = _first(names, numeric, _FLUENCE)
+    rest = [at for at in numeric if at != fluence]
+    signal = _first(names, rest, _SIGNAL)
+    if fluence is None:
+        fluence = next(at for at in numeric if at != signal)
+    if signal is None:
+        plain = [at for at in numeric if at != fluence and not _ERROR.search(names[at])]
+        signal = (plain or [at for at in numeric if at != fluence])[0]
+    sigma = _sigma(names, signal, [at for at in numeric if at not in (fluence, signal)])
+    relative = _first(names, numeric, re.compile(r"fluence relative error"))
+    taken = tuple(names[at] for at in (fluence, signal, sigma) if at is not None)
+    return Table(
+        path,
+        numbers[:, fluence] * _scale(names[fluence]),
+        numbers[:, signal],
+        None if sigma is None else numbers[:, sigma],
+        None if relative is None else numbers[:, relative],
+        taken,
+        _convention(names[fluence]),
+    )
+
+
+_ERROR = re.compile(r"(?i)err|sigma|std|\bsd\b|uncert|±|delta|relative")
+_FLUENCE = re.compile(
+    r"(?i)^(?!.*(\bset\b|err|sigma|std|uncert|relative|dose)).*(fluence|energy density|[jJ]/cm)"
+)
+_SIGNAL = re.compile(
+    r"(?i)^(?!.*(err|sigma|std|\bsd\b|uncert|relative|peaks? ))"
+    r".*(signal|intensity|integral|emission|counts|output|yield)"
+)
+_UNITS = {"j": 1e6, "mj": 1e3, "uj": 1.0, "µj": 1.0, "μj": 1.0, "nj": 1e-3}
+
+
+def _first(names: Sequence[str], among: Sequence[int], pattern: re.Pattern[str]) -> int | None:
+    return next((at for at in among if pattern.search(names[at].lower())), None)
+
+
+def _sigma(names: Sequence[str], signal: int, among: Sequence[int]) -> int | None:
+    """Return the error column that belongs to the signal: by its name, or as the next column."""
+    word = re.split(r"[\s(_\[]", names[signal].lower())[0]
+    errors = [at for at in among if _ERROR.search(names[at]) and "fluence" not in names[at].lower()]
+    named = [at for at in errors if names[at].lower().startswith(word)]
+    return next(iter(named), next((at for at in errors if at > signal), None))
+
+
+def _scale(name: str) -> float:
+    found = re.search(
+        r"([munµμ]?j)\s*(?:/|\*|·|\s)?\s*(?:per )?(cm|mm|m)\s*(?:\^|\*\*)?\s*-?[2²]", name.lower()
+    )
+    if not found:
+        return 1.0
+    return _UNITS[found[1]] * {"cm": 1.0, "mm": 1e2, "m": 1e-4}[found[2]]
+
+
+def _convention(name: str) -> Literal["peak", "average"] | None:
+    words = name.lower()
+    return "peak" if "peak" in words else "average" if "average" in words or "mean" in words else None
+
+
+class _splitter:  # noqa: N801  used like a function, made once per file
+    """Splits a line by the delimiter that most lines agree on."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        sample = lines[:200]
+        body = sample[1:] or sample
+        self._mark = next(
+            (mark for mark in ("\t", ";", ",") if all(mark in line for line in body)),
+            next(
+                (mark for mark in ("\t", ";", ",") if sum(mark in line for line in body) * 2 > len(body)), ""
+            ),
+        )
+        if self._mark == "," and all(_DECIMAL_COMMAS.fullmatch(line.strip()) for line in body):
+            self._mark = ""
+
+    def __call__(self, line: str) -> list[str]:
+        cells = next(csv.reader([line], delimiter=self._mark), []) if self._mark else line.split()
+        comma = self._mark != ","
+        clean = [cell.strip().strip("\"'").strip() for cell in cells]
+        return [cell.replace(",", ".") if comma and _COMMA_NUMBER.fullmatch(cell) else cell for cell in clean]
+
+
+_COMMA_NUMBER = re.compile(r"[+-]?\d*,\d*(?:[eE][+-]?\d+)?")
+_DECIMAL_COMMAS = re.compile(
+    r"(?:[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?)(?:\s+[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?)+"
+)
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell) if "_" not in cell else float("nan")
+    except ValueError:
+        return float("nan")
