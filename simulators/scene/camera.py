@@ -40,7 +40,7 @@ class Camera:
         self._laser, self._sample, self._room = laser, sample, room
         self.pixels = settings.pixels
         self.wavelength_coefficients = settings.coefficients
-        self.serial = "FLMX0" + f"{2100 + seed % 7000:04d}"
+        self.serial = f"FX{seed % 100_000:05d}"
         droop = settings.nonlinearity / self.max_counts**2
         self.nonlinearity = (1.0, 0.0, -droop * (1.0 + settings.nonlinearity_error), 0.0, 0.0, 0.0, 0.0, 0.0)
         self._measured, self._linear = _droop_table(droop)
@@ -60,19 +60,17 @@ class Camera:
     def expose(self, start_s: float, integration_s: float) -> NDArray[np.uint16]:
         """Return the raw counts of one exposure, shape ``(pixel,)``.
 
-        :param start_s: when the exposure was set going, scene time. The detector's own cycle makes it begin
-            up to one pulse period later: it knows nothing of the laser. Asking twice gives the same counts
-            twice.
+        :param start_s: when the exposure began, scene time, on a clock that knows nothing of the laser's. Ask
+            once it has ended, when all motions during it are known. Asking twice gives the same counts twice.
         """
         with self._lock:
             rng = generator(self._seed, Stream.CAMERA, round(start_s * 1e6))
             rate = self._laser.settings.repetition_rate_hz
-            begin = start_s + float(rng.random()) / rate
             true_s = integration_s * (1.0 + 1e-6 * self.settings.clock_ppm)
-            pulses = self._laser.between(begin, true_s * rate)
+            pulses = self._laser.between(start_s, true_s * rate)
             dark = not pulses.times_s.size
             light = np.zeros(self.pixels) if dark else self._light(self._sample.emit(pulses))
-            return self._detect(light, begin, true_s, rng)
+            return self._detect(light, start_s, true_s, rng)
 
     def _light(self, emission: Emission) -> FloatArray:
         """Spread the light over the pixels; counts."""

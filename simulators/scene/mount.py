@@ -52,6 +52,8 @@ class Mount:
             self.before_motion()
             now = self._clock.now_s()
             here = self._encoder.at(now)
+            if angle_deg == here and not self.moving():
+                return now + self.settings.overhead_s  # there already: nothing turns, no new error
             error = self._error(angle_deg - here)
             # Only what the encoder missed separates the two: an unknown start is carried along until homed.
             origin = 0.0 if self.referenced else self.settings.start_deg
