@@ -29,21 +29,13 @@ from simulators.ocean_fx_camera import (
     Timeline,
     block,
 )
+from simulators.ocean_fx_facts import RefusedError, constant, facts
 from simulators.registry import Simulator
 
 POWER_ON_INTEGRATION_US = 10_000
-FIRMWARE, HARDWARE = 0x0137, 0x01
 MOST_BLOCKS = 15
 """Spectra one message can carry."""
 WAITS_FOR_TRIGGER = frozenset({EDGE, LEVEL})
-
-
-class RefusedError(Exception):
-    """A request that gets a NACK."""
-
-    def __init__(self, error: int) -> None:
-        super().__init__(error)
-        self.error = error
 
 
 @dataclass(slots=True)
@@ -72,7 +64,8 @@ class OceanFx(Wire):
         self._decoder = Decoder()
         self._queue: deque[Frame] = deque()
         self._waiting: tuple[Frame, Waiting] | None = None
-        self._handlers = self._device() | self._acquisition() | self._buffering()
+        self._handlers: dict[int, Handler] = {**facts(camera, clock)}
+        self._handlers |= self._acquisition() | self._buffering()
 
     def new_client(self) -> None:
         """Forget what an earlier client asked for; settings stay."""
@@ -155,39 +148,6 @@ class OceanFx(Wire):
         if frame.flags & obp.ACK_REQUESTED:
             self._reply(frame, None)
 
-    # What the device says of itself.
-
-    def _device(self) -> dict[int, Handler]:
-        camera = self._camera
-        serial = camera.serial.encode("ascii")
-        last = camera.pixels - 1
-        dark: tuple[tuple[int, int], ...] = getattr(camera, "dark_pixels", ())
-        active = _gaps(dark, last)
-        return {
-            0x00000080: _constant("<B", HARDWARE),
-            0x00000090: _constant("<H", FIRMWARE),
-            0x00000100: lambda _: serial,
-            0x00000101: _constant("<B", len(serial)),
-            0x00110220: _constant("<L", camera.pixels),
-            0x00110221: _constant(f"<{2 * len(active)}L", *(pixel for pair in active for pixel in pair)),
-            0x00110222: lambda _: b"",
-            0x00110223: _constant(f"<{2 * len(dark)}L", *(pixel for pair in dark for pixel in pair)),
-            0x00101010: _constant("<L", camera.max_counts),
-            0x001010A0: _constant("<L", camera.max_counts),
-            0x00180100: _constant("<B", len(camera.wavelength_coefficients)),
-            0x00180101: lambda data: _indexed(data, camera.wavelength_coefficients),
-            0x00181100: _constant("<B", len(camera.nonlinearity)),
-            0x00181101: lambda data: _indexed(data, camera.nonlinearity),
-            0x00183100: _constant("<B", 0),
-            0x00183101: lambda data: _indexed(data, ()),
-            0x00400000: _constant("<B", 1),
-            0x00400001: lambda data: _indexed(data, self._temperatures()),
-            0x00400002: lambda _: struct.pack("<f", *self._temperatures()),
-        }
-
-    def _temperatures(self) -> tuple[float, ...]:
-        return (self._camera.temperature_c(self.clock.now_s()),)
-
     # Exposures.
 
     def _acquisition(self) -> dict[int, Handler]:
@@ -195,9 +155,9 @@ class OceanFx(Wire):
             0x00101000: self._spectrum,
             0x00101100: self._spectrum,
             0x00110000: lambda _: struct.pack("<L", self._timeline.integration_us),
-            0x00110001: _constant("<L", self._camera.integration_min_us),
-            0x00110002: _constant("<L", self._camera.integration_max_us),
-            0x00110003: _constant("<L", 1),
+            0x00110001: constant("<L", self._camera.integration_min_us),
+            0x00110002: constant("<L", self._camera.integration_max_us),
+            0x00110003: constant("<L", 1),
             0x00110010: self._set_integration,
             0x00110100: lambda _: struct.pack("<B", self._timeline.mode),
             0x00110110: self._set_trigger,
@@ -251,7 +211,7 @@ class OceanFx(Wire):
         return {
             0x00100800: lambda _: struct.pack("<B", buffer.enabled),
             0x00100810: self._enable_buffer,
-            0x00100820: _constant("<L", CAPACITY),
+            0x00100820: constant("<L", CAPACITY),
             0x00100822: lambda _: struct.pack("<L", buffer.capacity),
             0x00100830: lambda _: buffer.clear(self._now_us()),
             0x00100831: self._remove_oldest,
@@ -304,30 +264,6 @@ class OceanFx(Wire):
     def _take_blocks(self, count: int) -> bytes:
         self._buffer.collect(self._now_us())
         return b"".join(block(exposure, self._counts(exposure)) for exposure in self._buffer.take(count))
-
-
-def _constant(form: str, *values: int) -> Handler:
-    packed = struct.pack(form, *values)
-    return lambda _: packed
-
-
-def _indexed(data: bytes, values: tuple[float, ...]) -> bytes:
-    """Return the value at the index asked for, as a float of 4 bytes."""
-    (index,) = struct.unpack("<B", data)
-    if index >= len(values):
-        raise RefusedError(obp.NO_SUCH_INFORMATION)
-    return struct.pack("<f", values[index])
-
-
-def _gaps(ranges: tuple[tuple[int, int], ...], last: int) -> list[tuple[int, int]]:
-    """Return the pixel ranges between the given ones, up to ``last``.
-
-    >>> _gaps(((14, 29),), 2135)
-    [(0, 13), (30, 2135)]
-    """
-    edges = [-1, *(edge for pair in ranges for edge in pair), last + 1]
-    pairs = zip(edges[::2], edges[1::2], strict=True)
-    return [(after + 1, before - 1) for after, before in pairs if before - after > 1]
 
 
 SIMULATOR = Simulator("ocean", "spectrometer", lambda scene: OceanFx(scene.clock, scene.camera), serial=False)

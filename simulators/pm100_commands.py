@@ -68,6 +68,7 @@ class Commands:
             scalar = f"[:SCALar]:{name}" if quantity != "POW" else "[:SCALar][:POWer]"
             add(f"CONFigure{scalar}", partial(self._configure, quantity))
             add(f"MEASure{scalar}?", partial(self._measure, quantity))
+            add(f"MEASure{scalar}", partial(self._begin, quantity))  # the console manual lists it without "?"
         add("CONFigure?", lambda _: self._meter.quantity)
         add("INITiate[:IMMediate]", self._initiate)
         add("ABORt", self._abort)
@@ -82,6 +83,10 @@ class Commands:
     def _measure(self, quantity: str, arguments: list[str]) -> Answer:
         self._configure(quantity, arguments)
         return self._read([])
+
+    def _begin(self, quantity: str, arguments: list[str]) -> None:
+        self._configure(quantity, arguments)
+        self._initiate([])
 
     def _read(self, arguments: list[str]) -> Answer:
         self._initiate(arguments)

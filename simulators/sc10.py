@@ -2,8 +2,7 @@
 
 Every byte is echoed; a carriage return ends a command; a value, if any, follows with a carriage return of
 its own; then comes the prompt "> ". ``ens`` toggles. Source: manual 8654-D02, command table. The words of
-an error are those public drivers look for; they have not been compared with a device. ``ens=0`` and
-``ens=1``, which the table does not list, are taken as absolute because a public driver sends them.
+an error are those public drivers look for; they have not been compared with a device.
 """
 
 from __future__ import annotations
@@ -115,8 +114,6 @@ class Sc10(Wire):
         key, equals, text = line.partition("=")
         if equals and key in LIMITS:
             return self._set(key, text)
-        if line in {"ens=0", "ens=1"}:
-            return self._toggle() if self._enabled != (text == "1") else ""
         return NOT_DEFINED
 
     def _set(self, key: str, text: str) -> str:

@@ -61,6 +61,8 @@ class Server:
 
     def stop(self) -> None:
         """Stop serving: the thread has ended and everything is closed when this returns."""
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         self._ring()
         if self._thread.ident is not None:
@@ -85,6 +87,7 @@ class Server:
             except Exception:
                 log.exception("%s", self._thread.name)
                 self._drop()
+                self.wire.new_client()
 
     def _turn(self) -> None:
         ready = self._wait()
