@@ -19,6 +19,7 @@ from pymeasure.adapters import Adapter
 from drivers.support.failures import not_connected
 from drivers.support.pm100_commands import POLL_S, PM100Commands, Sensor, parse_sensor
 from drivers.support.spec import DriverSpec, VisaConfig
+from drivers.support.visa import WRONG_DEVICE
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout
 from labctl.model.records import Identity, PowerReading
@@ -79,7 +80,7 @@ class ThorlabsPM100(PM100Commands):
             if not heard:
                 raise InstrumentTimeout(self.name, "no answer to '*IDN?'")
             reason = f"{heard!r} answered, not a power meter of the PM100 family"
-            raise not_connected(self.role, self.resource, reason, "check which instrument is at this address")
+            raise not_connected(self.role, self.resource, reason, WRONG_DEVICE)
         self._identification = ",".join(words)
         self.write("*CLS")
         head = self.head()
@@ -199,7 +200,7 @@ class ThorlabsPM100(PM100Commands):
         return self.measure("FREQ", PULSE_TIMEOUT_S, stop)
 
     def zero(self, stop: Stop | None = None) -> float:
-        """Take the present reading as zero (the pump must be blocked) and return the offset in W.
+        """Take the present reading as zero, with the pump blocked; return the offset in the head's unit.
 
         The noise of a reading is measured on the way, unless the configuration gave it.
 

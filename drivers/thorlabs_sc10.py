@@ -19,7 +19,7 @@ from pymeasure.instruments.validators import strict_discrete_set
 
 from drivers.support.failures import not_connected
 from drivers.support.spec import DriverSpec, VisaConfig
-from drivers.support.visa import Port, VisaInstrument
+from drivers.support.visa import WRONG_DEVICE, Port, VisaInstrument
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, ProtocolError
 from labctl.model.records import Identity
@@ -82,7 +82,7 @@ class ThorlabsSC10(VisaInstrument):
         if b"SC10" not in heard.upper():
             if not heard:
                 raise InstrumentTimeout(self.name, "no answer to 'id?'")
-            hint = "check which instrument is at this address"
+            hint = WRONG_DEVICE
             raise not_connected(self.role, self.resource, f"{heard!r} answered, not an SC10", hint)
         if self.mode != MANUAL_MODE:
             self.mode = MANUAL_MODE

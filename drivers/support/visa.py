@@ -33,6 +33,9 @@ from labctl.model.errors import (
 QUIET_S = 0.05
 """A line is taken to be quiet when nothing arrived for this long (wall time)."""
 DRAIN_LIMIT_S = 1.0
+OTHER_QUESTIONS = (b"\r\n*IDN?\r\n", b"0in")
+OTHER_TIMEOUT_S = 0.2
+WRONG_DEVICE = "check which instrument is at this address"
 LONGEST_ANSWER = 4096
 """Bytes after which a device that never ends its line is not listened to any longer."""
 
@@ -105,6 +108,7 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
         self.clock: Clock = clock or ScaledClock()
         self.lock = threading.RLock()
         self._visa = isinstance(adapter, VISAAdapter)
+        self._on_usb = self.resource.upper().startswith("USB")
         self._timeout_s = self.port.timeout_s
         self._answer_owed = False
         self._sent = ""
@@ -131,11 +135,24 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
             self.close()
             raise
         except InstrumentError as exc:
+            other_device = self._other_device() if isinstance(exc, InstrumentTimeout) else b""
             self.close()
             told = isinstance(exc, InstrumentFault | ProtocolError) and exc.hint
             hint = told or silence_hint(self.resource, self.port.baud_rate)
             reason = exc.message.removeprefix(f"{self.name}: ")
+            if other_device:
+                reason, hint = f"{reason}, but {other_device!r} to other questions", WRONG_DEVICE
             raise not_connected(self.role, self.resource, reason, hint) from exc
+
+    def _other_device(self) -> bytes:
+        """Ask in other tongues, so that the error can name the wrong device at this address."""
+        with suppress(InstrumentError):
+            for question in OTHER_QUESTIONS if self._visa and not self._on_usb else ():
+                with self.translated("identity"):
+                    self.adapter.write_bytes(question)
+                if heard := self.listen(b"\n", OTHER_TIMEOUT_S):
+                    return heard + self.drain()
+        return b""
 
     # -- exchanges ---------------------------------------------------------------------------------
 
@@ -180,7 +197,10 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
         :raises ProtocolError: a part of the answer is not what ``cast`` expects.
         """
         results: list[Any] = super().values(command, cast=cast, **kwargs)
-        if cast is not str and any(isinstance(result, str) for result in results):
+        if _unparsed(results, cast) and self.is_idempotent(command):
+            self._answer_owed = True
+            results = super().values(command, cast=cast, **kwargs)
+        if _unparsed(results, cast):
             raise self.garbled(command, results)
         return results
 
@@ -200,7 +220,7 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
         with self.lock, self.translated(self._sent):
             if not self._visa:
                 return bytes(self.adapter.read_bytes(-1))
-            if self.resource.upper().startswith("USB"):
+            if self._on_usb:
                 return str(self.adapter.read()).encode() + until
             return self._listen_bytewise(until, timeout_s)
 
@@ -219,7 +239,7 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
         """Throw away what is still arriving and return it, for the error message."""
         if not self._visa:
             return b""
-        if self.resource.upper().startswith("USB"):
+        if self._on_usb:
             with suppress(Exception):
                 self.adapter.flush_read_buffer()
             return b""
@@ -267,3 +287,8 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
     def _lost(self, exc: Exception) -> InstrumentError:
         hint = "check cable and power, then connect again"
         return InstrumentError(self.name, f"the connection is lost ({type(exc).__name__}: {exc})", hint)
+
+
+def _unparsed(results: list[Any], cast: Callable[[str], Any]) -> bool:
+    """Return whether pymeasure kept a part of the answer as text because ``cast`` refused it."""
+    return cast is not str and any(isinstance(result, str) for result in results)

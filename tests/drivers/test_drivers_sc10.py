@@ -1,0 +1,218 @@
+"""SC10: transcripts, the toggling command, two threads, and what can go wrong."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from drivers_stub import NoSleep, Stub, stub
+from pymeasure.test import expected_protocol
+
+from drivers.thorlabs_sc10 import ThorlabsSC10
+from labctl.model.errors import InstrumentFault, InstrumentTimeout, NotConnected
+
+HELLO = [("id?", "id?\rTHORLABS SC10 VERSION 1.07\r> "), ("mode?", "mode?\r1\r> ")]
+
+
+def said(command: str, value: object = None) -> tuple[str, str]:
+    """Return one exchange with echo and prompt."""
+    return command, f"{command}\r> " if value is None else f"{command}\r{value}\r> "
+
+
+class Controller:
+    """Byte-level SC10 with a blade that needs ``lag`` questions to arrive."""
+
+    def __init__(self, lag: int = 0) -> None:
+        self.enabled = self.closed_after = 0
+        self.mode, self.interlock, self.lag = 1, 0, lag
+        self.toggles = 0
+        self.stuck = False
+        self._buffer = b""
+        self._lock = threading.Lock()
+
+    def __call__(self, data: bytes) -> bytes:
+        with self._lock:
+            *lines, self._buffer = (self._buffer + data).split(b"\r")
+            return b"".join(self._line(line.decode()) for line in lines)
+
+    def _line(self, command: str) -> bytes:
+        values = {
+            "id?": "THORLABS SC10 VERSION 1.07", "ens?": self.enabled, "mode?": self.mode,
+            "interlock?": self.interlock, "closed?": self._closed,
+        }  # fmt: skip
+        if command == "ens" and not self.stuck:
+            self.enabled, self.closed_after = 1 - self.enabled, self.lag
+            self.toggles += 1
+        if command.startswith("mode="):
+            self.mode = int(command[5:])
+        found = values.get(command)
+        value = found() if callable(found) else found
+        return (f"{command}\r> " if value is None else f"{command}\r{value}\r> ").encode()
+
+    def _closed(self) -> int:
+        if self.closed_after > 0:
+            self.closed_after -= 1
+            return self.enabled
+        return 1 - self.enabled
+
+
+def opened(server: Stub) -> ThorlabsSC10:
+    return ThorlabsSC10(server.resource, clock=NoSleep())
+
+
+def test_opening_toggles_once_and_waits_for_the_blade() -> None:
+    talk = [
+        *HELLO, said("interlock?", 0), said("ens?", 0), said("ens"), said("ens?", 1),
+        said("closed?", 1), said("closed?", 0),
+    ]  # fmt: skip
+    with expected_protocol(ThorlabsSC10, talk, clock=NoSleep()) as shutter:
+        shutter.open()
+
+
+def test_closing_what_is_closed_sends_no_toggle() -> None:
+    talk = [*HELLO, said("ens?", 0), said("closed?", 1)]
+    with expected_protocol(ThorlabsSC10, talk) as shutter:
+        shutter.close_beam()
+
+
+def test_another_mode_is_set_to_manual_and_verified() -> None:
+    talk = [HELLO[0], said("mode?", 3), said("mode=1"), said("mode?", 1)]
+    with expected_protocol(ThorlabsSC10, talk):
+        pass
+
+
+def test_a_mode_that_stays_is_a_failed_connection() -> None:
+    talk = [HELLO[0], said("mode?", 5), said("mode=1"), said("mode?", 5)]
+    with pytest.raises(NotConnected, match="manual mode"), expected_protocol(ThorlabsSC10, talk):
+        pass
+
+
+def test_the_interlock_is_a_fault_and_nothing_toggles() -> None:
+    talk = [*HELLO, said("interlock?", 1)]
+    with (
+        expected_protocol(ThorlabsSC10, talk) as shutter,
+        pytest.raises(InstrumentFault, match="interlock is tripped"),
+    ):
+        shutter.open()
+
+
+def test_only_the_sensor_says_closed() -> None:
+    talk = [*HELLO, said("closed?", 0), said("closed?", 1)]
+    with expected_protocol(ThorlabsSC10, talk) as shutter:
+        assert shutter.is_open()
+        assert not shutter.is_open()
+
+
+def test_a_wrong_echo_is_repeated_once_and_then_an_error() -> None:
+    talk = [*HELLO, ("closed?", "ens?\r0\r> "), ("closed?", "closed?\r1\r> ")]
+    with expected_protocol(ThorlabsSC10, talk) as shutter:
+        assert not shutter.is_open()
+
+
+def test_a_command_the_controller_does_not_know_is_a_fault() -> None:
+    talk = [*HELLO, ("fly", "fly\rCommand error CMD_NOT_DEFINED\r> ")]
+    with (
+        expected_protocol(ThorlabsSC10, talk) as shutter,
+        pytest.raises(InstrumentFault, match="refuses 'fly'"),
+    ):
+        shutter.ask("fly")
+
+
+def test_identity_and_travel() -> None:
+    talk = [*HELLO, HELLO[0]]
+    with expected_protocol(ThorlabsSC10, talk, travel_s=0.02) as shutter:
+        assert str(shutter.identity()) == "Thorlabs SC10 1.07"
+        assert shutter.travel_s == 0.02
+
+
+def test_a_change_at_the_panel_is_noticed() -> None:
+    controller = Controller()
+    with stub(controller) as server:
+        shutter = opened(server)
+        shutter.close_beam()
+        controller.enabled = 1
+        assert shutter.is_open()
+        shutter.close_beam()
+        assert not shutter.is_open()
+        assert controller.toggles == 1
+        shutter.close()
+
+
+def test_two_threads_never_leave_it_open() -> None:
+    controller = Controller(lag=2)
+    with stub(controller) as server:
+        shutter = opened(server)
+        safe, failures = threading.Event(), []
+
+        def toggle() -> None:
+            try:
+                while not safe.is_set():
+                    shutter.open()
+                    shutter.close_beam()
+            except Exception as exc:  # noqa: BLE001  handed to the test
+                failures.append(exc)
+
+        worker = threading.Thread(target=toggle)
+        worker.start()
+        states = []
+        for _ in range(100):
+            with shutter.lock:
+                shutter.close_beam()
+                states.append(controller.enabled)
+        safe.set()
+        worker.join(5)
+        shutter.close_beam()
+        assert failures == []
+        assert states == [0] * 100
+        assert controller.enabled == 0
+        assert controller.toggles > 20
+        shutter.close()
+
+
+def test_a_blade_that_sticks_is_reported_within_the_bound() -> None:
+    controller = Controller()
+    with stub(controller) as server:
+        shutter = opened(server)
+        shutter.open()
+        controller.stuck = True
+        begin = time.monotonic()
+        with pytest.raises(InstrumentFault, match="does not take the command to close"):
+            shutter.close_beam()
+        assert time.monotonic() - begin < 1.5
+        shutter.close()
+
+
+def test_a_dead_controller_is_reported_within_the_bound() -> None:
+    controller = Controller()
+    alive = True
+    with stub(lambda data: controller(data) if alive else b"") as server:
+        shutter = opened(server)
+        alive = False
+        begin = time.monotonic()
+        with pytest.raises(InstrumentTimeout, match="no answer to 'ens\\?'"):
+            shutter.close_beam()
+        assert time.monotonic() - begin < 1.2
+        shutter.close()
+
+
+def test_a_busy_connection_does_not_block_for_ever() -> None:
+    with stub(Controller()) as server:
+        shutter = opened(server)
+        held, release = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with shutter.lock:
+                held.set()
+                release.wait(5)
+
+        holder = threading.Thread(target=hold)
+        holder.start()
+        held.wait(5)
+        begin = time.monotonic()
+        with pytest.raises(InstrumentTimeout, match="another thread"):
+            shutter.close_beam()
+        assert time.monotonic() - begin < 1.5
+        release.set()
+        holder.join(5)
+        shutter.close()
