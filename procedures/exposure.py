@@ -56,8 +56,8 @@ class Judge:
         self.max_counts = info.max_counts
 
     def highest(self, counts: FloatArray) -> float:
-        """Highest raw count inside, as a share of the full scale, 0 to 1."""
-        return float(counts[self._inside].max()) / self.max_counts
+        """Highest raw count inside, as a share of the full scale, 0 to 1; of one exposure or of all."""
+        return float(counts[..., self._inside].max()) / self.max_counts
 
     def light(self, counts: FloatArray, dark: FloatArray | None) -> float:
         """Highest count above the dark (or above the darkest pixels), as a share of the full scale."""

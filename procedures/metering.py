@@ -17,6 +17,10 @@ _TICK_S = 1e-3
 """Two clocks of one computer may differ by this."""
 
 
+MOST_TOLERANT = 0.5
+"""However noisy a meter is, a factor beyond this verifies nothing."""
+
+
 class EnergyLost(SafetyStop):
     """The meter shows much less energy than it should: the laser may be off for a moment."""
 
@@ -87,15 +91,22 @@ class Monitor:
         on_sample_w = (power_w - self.background_w) * s.pickoff_ratio * self._relative(angle_deg)
         return on_sample_w / s.repetition_rate_hz
 
-    def sigma_rel(self, reading: PowerReading) -> float:
-        """Relative standard error of a reading, not below what the meter's own noise makes."""
+    def sigma_w(self, reading: PowerReading) -> float:
+        """Standard error of a reading, not below what the meter's own noise makes."""
         floor = self._meter.noise_w / math.sqrt(max(reading.n, 1))
-        sigma = reading.sigma_w if math.isfinite(reading.sigma_w) else 0.0
-        return max(sigma, floor) / max(abs(reading.power_w - self.background_w), 1e-30)
+        return max(reading.sigma_w, floor) if math.isfinite(reading.sigma_w) else floor
 
-    def tolerance(self, reading: PowerReading) -> float:
-        """Relative disagreement that is still accepted: max(set ratio, 5 sigma of the reading)."""
-        return max(self._beam.limits.set_ratio, 5 * self.sigma_rel(reading))
+    def sigma_rel(self, reading: PowerReading) -> float:
+        """Relative standard error of a reading."""
+        return self.sigma_w(reading) / max(abs(reading.power_w - self.background_w), 1e-30)
+
+    def tolerance(self, reading: PowerReading, expected_j: float, angle_deg: float) -> float:
+        """Part of the expected energy by which a reading may be off: max(set ratio, 5 sigma of the reading).
+
+        Sigma is compared with the power EXPECTED: a dead laser must not excuse itself by its relative noise.
+        """
+        sigma_j = self.energy_j(self.background_w + self.sigma_w(reading), angle_deg)
+        return max(self._beam.limits.set_ratio, min(5 * sigma_j / expected_j, MOST_TOLERANT))
 
     def bracket(
         self, before: PowerReading, after: PowerReading, angle_deg: float, pulses: float, unseen_rel: float

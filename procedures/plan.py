@@ -136,10 +136,10 @@ def _check_grid(plan: SweepPlan) -> None:
         wanted = (plan.start_uj_cm2, plan.stop_uj_cm2)
         if plan.points < 2:
             raise ConfigError(f"{plan.points} points, a sweep needs 2 or more", key="points")
-    for value in wanted:
+    for number, value in enumerate(wanted):
         if not (math.isfinite(value) and value > 0):
             raise ConfigError(
-                f"fluence {value:g} uJ/cm2 is not above zero", key="start" if value == wanted[0] else "stop"
+                f"fluence {value:g} uJ/cm2 is not above zero", key="stop" if number else "start"
             )
     if plan.spacing != "list" and plan.start_uj_cm2 >= plan.stop_uj_cm2:
         raise ConfigError(

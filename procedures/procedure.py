@@ -179,7 +179,7 @@ class FluenceSweepProcedure(Procedure):
                 actions.append(lambda: self._finish(context))
         actions.append(self._stack.close)
         for action in actions:
-            try:  # in this thread, to which instruments and files belong; what may hang is bounded further down
+            try:  # in this thread, to which instruments and files belong
                 action()
             except Exception:
                 log.exception("while shutting down")

@@ -18,19 +18,17 @@ from labctl.model.errors import SafetyStop
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import PowerReading
 from labctl.model.roles import Roles
+from procedures.aiming import Aim
 from procedures.beam import make_beam
 from procedures.curve import make_curve
 from procedures.light import Blade, LightAccount
 from procedures.metering import Bracket, EnergyLost, Monitor
 from procedures.plate import Plate
 from procedures.safe import make_safe
-from procedures.scale import EnergyScale
 
 log = logging.getLogger(__name__)
 
-TRIM_REL = 0.03
-"""A setting nearer to the wanted one than this is left as it is: the fluence is measured anyway."""
-_ROUNDING = 1 + 1e-6
+_ROUNDING = 1 + 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class Pump:
         self.meter_in_front = order.index("pick-off") < order.index("shutter")
         self._unattenuated = order.index("pick-off") < order.index("attenuator")
         self._monitor = Monitor(roles, self.beam, readings, self._behind_meter)
-        self._scale = EnergyScale(limits.set_ratio / 3)
+        self.aim = Aim(self.beam, self.curve, self._plate, meter_in_front=self.meter_in_front)
         self._verified = False
 
     @property
@@ -118,7 +116,7 @@ class Pump:
                 )
             self.allow(seconds + self._blade.travel_s)
             if not self._blade.lit:
-                self._blade.open(self._predicted_fluence())
+                self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg))
 
     def require_open(self) -> None:
         """Make sure that the light was not interrupted behind our back.
@@ -177,21 +175,14 @@ class Pump:
             self._plate.home(stop)
 
     def _move(self, angle_deg: float, stop: Stop | None) -> None:
-        """Move the plate and have it confirmed; light on the way counts with the highest met."""
+        """Move the plate and have it confirmed; light on the way counts."""
         self._verified = False
         if self.light.lit:
-            highest = self.curve.highest_between(self._plate.angle_deg(), angle_deg)
-            self.light.change(self.beam.fluence_uj_cm2(self._nominal_j * highest * self._scale.ratio))
+            self.light.change(self.aim.mean_fluence_uj_cm2(self._plate.angle_deg(), angle_deg))
         self._plate.move(angle_deg, stop)
-        self.light.change(self._predicted_fluence())
+        self.light.change(self.aim.fluence_uj_cm2(self._plate.reached_deg))
 
     # --- fluence -----------------------------------------------------------------------------------
-
-    def reach_uj_cm2(self) -> tuple[float, float]:
-        """Lowest and highest fluence that the attenuator can make of the energy as it is known."""
-        full = self.beam.fluence_uj_cm2(self._nominal_j * self._scale.ratio)
-        low, high = self.curve.reach
-        return full * low, full * high
 
     def set_fluence(
         self, fluence_uj_cm2: float, stop: Stop | None = None, *, keep_open: bool = False
@@ -208,14 +199,14 @@ class Pump:
             check_stop(stop)
             self._refuse(fluence_uj_cm2)
             self._reference(stop)
-            if not (keep_open and self.light.lit and self._harmless(self._aim(fluence_uj_cm2))):
+            if not (keep_open and self.light.lit and self.aim.harmless(self.aim.angle_deg(fluence_uj_cm2))):
                 self._darken(stop)
             return self._approach(fluence_uj_cm2, stop)
 
     def _refuse(self, fluence_uj_cm2: float) -> None:
         if reason := self.beam.forbidden(fluence_uj_cm2):
             raise SafetyStop(reason, "ask for less, or change the limits of the bench")
-        low, high = self.reach_uj_cm2()
+        low, high = self.aim.reach_uj_cm2()
         slack = 1 + self.limits.set_ratio
         if not low / slack <= fluence_uj_cm2 <= high * slack:
             raise SafetyStop(f"{fluence_uj_cm2:.4g} uJ/cm2 is out of reach ({low:.4g} to {high:.4g} uJ/cm2)")
@@ -226,48 +217,24 @@ class Pump:
         if self.meter_in_front:
             return
         self._move(self.curve.floor_deg, stop)
-        if not self._harmless(self.curve.floor_deg):
+        if not self.aim.harmless(self.curve.floor_deg):
             raise SafetyStop("even the least transmission of the attenuator may pass a limit")
-        self._blade.open(self._predicted_fluence())
+        self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg))
 
     def _approach(self, fluence_uj_cm2: float, stop: Stop | None) -> PumpState:
-        self._move(self._aim(fluence_uj_cm2), stop)
+        self._move(self.aim.angle_deg(fluence_uj_cm2), stop)
         state = self._verify(fluence_uj_cm2, stop)
-        again_deg = self._aim(fluence_uj_cm2)
-        if self._worth_a_trim(state, again_deg) and not (self.light.lit and not self._harmless(again_deg)):
+        again_deg = self.aim.angle_deg(fluence_uj_cm2)
+        sigma = self._monitor.sigma_rel(state.reading)
+        better = self.aim.worth_a_trim(state.angle_deg, again_deg, sigma)
+        too_much = state.pulse_energy_j > self.beam.highest_energy_j
+        if (better or too_much) and (not self.light.lit or self.aim.harmless(again_deg)):
             self._move(again_deg, stop)
             state = self._verify(fluence_uj_cm2, stop, trimmed=True)
         self._within_limits(state.pulse_energy_j)
         self.light.change(state.fluence_uj_cm2)
         self._verified = True
         return state
-
-    def _aim(self, fluence_uj_cm2: float) -> float:
-        """Angle for a fluence; near a limit a little lower, as much as is not known."""
-        wanted_j = self.beam.energy_j(fluence_uj_cm2)
-        full_j = self._nominal_j * self._scale.ratio
-        angle = self.curve.angle_deg(wanted_j / full_j)
-        for _ in range(4):  # the plate's share of what is not known depends on the angle itself
-            plate = self._plate.sigma_rel(angle)
-            # Where the meter speaks before the light does, the plate's own error is all there is to fear.
-            spare = (
-                1.005 + 2 * plate if self.meter_in_front else self._scale.highest(plate) / self._scale.ratio
-            )
-            angle = self.curve.angle_deg(min(wanted_j, self.beam.highest_energy_j / spare) / full_j)
-        return angle
-
-    def _worth_a_trim(self, state: PumpState, again_deg: float) -> bool:
-        sigma = max(self._monitor.sigma_rel(state.reading), self._plate.sigma_rel(again_deg))
-        change = self.curve.transmission(again_deg) / self.curve.transmission(state.angle_deg) - 1
-        return state.pulse_energy_j > self.beam.highest_energy_j or abs(change) > max(TRIM_REL, 2 * sigma)
-
-    def _harmless(self, target_deg: float) -> bool:
-        """Whether the plate may go there with the shutter open: no maximum on the way, no limit passed."""
-        here = self._plate.angle_deg()
-        ends = max(self.curve.transmission(here), self.curve.transmission(target_deg))
-        on_the_way = self.curve.highest_between(here, target_deg)
-        highest = self._nominal_j * on_the_way * self._scale.highest(self._plate.sigma_rel(target_deg))
-        return highest <= self.beam.highest_energy_j * _ROUNDING and on_the_way <= ends * _ROUNDING
 
     # --- what the meter says -----------------------------------------------------------------------
 
@@ -276,10 +243,8 @@ class Pump:
         angle = self._plate.reached_deg
         reading = self._patient_reading(stop)
         measured = self._monitor.energy_j(reading.power_w, angle)
-        self._compare(measured, self._predicted_j(), self._monitor.tolerance(reading))
-        plate = self._plate.sigma_rel(angle)
-        nominal = self._nominal_j * self.curve.transmission(angle)
-        self._scale.learn(measured / nominal, (self._monitor.sigma_rel(reading) ** 2 + plate**2) ** 0.5)
+        self._compare(reading, measured, self.aim.energy_j(self._plate.reached_deg))
+        self.aim.learn(angle, measured, self._monitor.sigma_rel(reading))
         return PumpState(
             fluence_uj_cm2, self.beam.fluence_uj_cm2(measured), measured, angle, reading, trimmed
         )
@@ -291,7 +256,9 @@ class Pump:
             self._monitor.settle(stop)
             reading = self._monitor.read(self.changed_at_s, stop)
             measured = self._monitor.energy_j(reading.power_w, self._plate.reached_deg)
-            enough = measured >= self._predicted_j() * (1 - self._monitor.tolerance(reading))
+            expected = self.aim.energy_j(self._plate.reached_deg)
+            off = measured / expected - 1
+            enough = off >= -self._monitor.tolerance(reading, expected, self._plate.reached_deg)
             if enough or self.light.lit or self._clock.now_s() >= deadline:
                 return reading
 
@@ -303,8 +270,7 @@ class Pump:
         with self._guard():
             reading = self._monitor.read(state.reading.stop_s, stop)
             energy = self._monitor.energy_j(reading.power_w, state.angle_deg)
-            tolerance = max(self._monitor.tolerance(reading), self._monitor.tolerance(state.reading))
-            self._compare(energy, state.pulse_energy_j, tolerance)
+            self._compare(reading, energy, state.pulse_energy_j)
             self._within_limits(energy)
             return reading
 
@@ -313,7 +279,8 @@ class Pump:
         unseen = self._plate.sigma_rel(state.angle_deg) if self._unattenuated else 0.0
         return self._monitor.bracket(state.reading, after, state.angle_deg, pulses, unseen)
 
-    def _compare(self, measured_j: float, expected_j: float, tolerance: float) -> None:
+    def _compare(self, reading: PowerReading, measured_j: float, expected_j: float) -> None:
+        tolerance = self._monitor.tolerance(reading, expected_j, self._plate.reached_deg)
         off = measured_j / expected_j - 1
         if abs(off) <= tolerance:
             return
@@ -330,18 +297,8 @@ class Pump:
                 f"{energy_j * 1e9:.4g} nJ on the sample are above the {highest * 1e9:.4g} nJ allowed"
             )
 
-    @property
-    def _nominal_j(self) -> float:
-        return self.settings.max_pulse_energy_j
-
     def _behind_meter(self, angle_deg: float) -> float:
         return self.curve.transmission(angle_deg) if self._unattenuated else 1.0
-
-    def _predicted_j(self) -> float:
-        return self._nominal_j * self.curve.transmission(self._plate.reached_deg) * self._scale.ratio
-
-    def _predicted_fluence(self) -> float:
-        return self.beam.fluence_uj_cm2(self._predicted_j())
 
     @contextmanager
     def _guard(self) -> Iterator[None]:

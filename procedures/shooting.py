@@ -60,8 +60,8 @@ class Shooter:
             seconds = self._spectrometer.set_integration(seconds)
             self._pump.open((self._plan.average + 1) * seconds)
             spectra, better = self._series(seconds, auto, stop, may_change=change < _MOST_CHANGES)
-            light = np.median([self._light(s) for s in spectra])
-            auto.learn(fluence_uj_cm2, float(light) / seconds)
+            some = (spectra[0], spectra[len(spectra) // 2], spectra[-1])
+            auto.learn(fluence_uj_cm2, float(np.median([self._light(s) for s in some])) / seconds)
             if better is None:
                 break
             seconds, trials = better, trials + len(spectra)
@@ -111,7 +111,7 @@ class Shooter:
             integration_s=seconds,
             pulses=pulses,
             saturated=self._judge.saturated(frames),
-            highest=max(self._judge.highest(frame) for frame in frames),
+            highest=self._judge.highest(frames),
             trials=trials,
             temperature_c=self._spectrometer.temperature_c() if temperature is None else temperature,
             dose_uj_cm2=self._pump.dose_uj_cm2,
