@@ -116,7 +116,7 @@ class Ell14Bus(Wire):
                 reply = self._arrange(seat, command, data)
             else:
                 reply = seat.module.answer(command, data)
-            self._reply(seat.module.address if command != "ga" else address, reply)
+            self._reply(seat.group or seat.module.address, reply)
             if command in _MOVES:
                 seat.group = None
 

@@ -1,0 +1,277 @@
+"""The Ocean FX, frame by frame, and the order of its exposures."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from wire_talk import PlainCamera, Talk
+
+from labctl.model.clock import SteppedClock
+from simulators.obp import ACK, ACK_REQUESTED, MD5, NACK, RESPONSE, Decoder, Frame, encode
+from simulators.ocean_fx import OceanFx
+
+SERIAL, SPECTRUM, SET_INTEGRATION, GET_INTEGRATION = 0x100, 0x101000, 0x110010, 0x110000
+SET_TRIGGER, GET_TRIGGER, TRIGGER = 0x110110, 0x110100, 0x110120
+
+
+@pytest.fixture
+def talk() -> Talk:
+    clock = SteppedClock()
+    return Talk(OceanFx(clock, PlainCamera()), clock)
+
+
+def query(talk: Talk, message: int, payload: bytes = b"") -> bytes:
+    (frame,) = Decoder().feed(talk.ask(encode(Frame(message, payload))))
+    assert frame.flags == RESPONSE
+    assert frame.message == message
+    return frame.payload
+
+
+def command(talk: Talk, message: int, payload: bytes = b"") -> None:
+    reply = talk.say(encode(Frame(message, payload, ACK_REQUESTED)))
+    assert len(reply) == 64
+    assert Decoder().feed(reply) == [Frame(message, b"", RESPONSE | ACK)]
+
+
+def error(talk: Talk, message: int, payload: bytes = b"", flags: int = 0) -> int:
+    reply = talk.ask(encode(Frame(message, payload, flags)))
+    assert len(reply) == 64
+    (frame,) = Decoder().feed(reply)
+    assert frame.flags == RESPONSE | NACK
+    return int(struct.unpack_from("<H", reply, 6)[0])
+
+
+def exposure(talk: Talk) -> tuple[int, int]:
+    """Return start and integration of the next spectrum, ms."""
+    counts = query(talk, SPECTRUM)
+    assert len(counts) == 2 * 2136
+    start_ms, integration_ms = struct.unpack_from("<HH", counts)
+    return start_ms, integration_ms
+
+
+def set_ms(talk: Talk, integration_ms: int) -> None:
+    command(talk, SET_INTEGRATION, struct.pack("<L", 1000 * integration_ms))
+
+
+def test_a_short_answer_is_in_the_header_of_exactly_64_bytes(talk: Talk) -> None:
+    reply = talk.say(bytes.fromhex("c1c0 0011 0000 0000 00010000 2a000000 000000000000 00 00") + bytes(16)
+                     + bytes.fromhex("14000000") + bytes(16) + bytes.fromhex("c5c4c3c2"))  # fmt: skip
+    assert reply == (
+        bytes.fromhex("c1c0 0011 0100 0000 00010000 2a000000 000000000000 00 09") + b"FLMX00042" + bytes(7)
+        + bytes.fromhex("14000000") + bytes(16) + bytes.fromhex("c5c4c3c2")
+    )  # fmt: skip
+
+
+def test_checksums_are_made_when_asked_for_and_always_checked(talk: Talk) -> None:
+    request = encode(Frame(SERIAL, checksum=MD5))
+    reply = talk.say(request)
+    assert reply[44:60] == hashlib.md5(reply[:44]).digest()
+    broken = request[:45] + bytes([request[45] ^ 1]) + request[46:]
+    assert error_of(talk.say(broken)) == 3
+    assert error_of(talk.say(encode(Frame(SERIAL, checksum=2)))) == 8
+
+
+def error_of(reply: bytes) -> int:
+    assert struct.unpack_from("<H", reply, 4)[0] & NACK
+    return int(struct.unpack_from("<H", reply, 6)[0])
+
+
+def test_refusals_have_reasons(talk: Talk) -> None:
+    assert error(talk, 0xDEAD) == 2
+    assert error(talk, 0x110010, b"\x01") == 5
+    assert error(talk, 0x110010, struct.pack("<L", 1), ACK_REQUESTED) == 6
+    assert error(talk, 0x110010, struct.pack("<L", 10_000_001)) == 6
+    assert error(talk, SET_TRIGGER, b"\x07") == 6
+    assert error(talk, 0x180101, b"\x04") == 12
+    assert error(talk, 0x183101, b"\x00") == 12
+    assert error(talk, SERIAL, b"\x00") == 5
+
+
+def test_a_frame_with_two_payloads_or_a_wrong_version_is_refused(talk: Talk) -> None:
+    frame = bytearray(encode(Frame(0x110010, bytes(20))))
+    frame[23] = 4
+    assert error_of(talk.say(bytes(frame))) == 5
+    frame = bytearray(encode(Frame(SERIAL)))
+    frame[2:4] = b"\x00\x20"
+    assert error_of(talk.say(bytes(frame))) == 1
+    frame = bytearray(encode(Frame(SERIAL)))
+    frame[40:44] = struct.pack("<L", 10_000_000)
+    assert error_of(talk.say(bytes(frame[:44]))) == 4
+    assert query(talk, SERIAL) == b"FLMX00042"
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.binary(max_size=40).filter(lambda b: b"\xc1" not in b), max_size=4), st.data())
+def test_any_cut_of_the_stream_gives_the_same_frames(noise: list[bytes], data: st.DataObject) -> None:
+    frames = [Frame(i, bytes(i * 7), regarding=i, checksum=i % 2) for i in range(len(noise))]
+    stream = b"".join(n + encode(f) for n, f in zip(noise, frames, strict=True))
+    cut = data.draw(st.integers(0, len(stream)))
+    decoder = Decoder()
+    assert decoder.feed(stream[:cut]) + decoder.feed(stream[cut:]) == frames
+
+
+def test_what_it_says_of_itself(talk: Talk) -> None:
+    assert query(talk, 0x101) == b"\x09"
+    assert query(talk, 0x110220) == struct.pack("<L", 2136)
+    assert query(talk, 0x110221) == struct.pack("<LL", 0, 2135)
+    assert query(talk, 0x110222) == query(talk, 0x110223) == b""
+    assert query(talk, 0x180100) == b"\x04"
+    assert struct.unpack("<f", query(talk, 0x180101, b"\x01"))[0] == pytest.approx(0.03)
+    assert query(talk, 0x181100) == b"\x08"
+    assert struct.unpack("<f", query(talk, 0x181101, b"\x02"))[0] == pytest.approx(-7e-12)
+    assert struct.unpack("<f", query(talk, 0x400001, b"\x00"))[0] == 25.5
+    assert query(talk, 0x1010A0) == struct.pack("<L", 65535)
+    assert len(query(talk, 0x90)) == 2
+    assert [struct.unpack("<L", query(talk, 0x110001 + i))[0] for i in range(3)] == [10, 10_000_000, 1]
+
+
+def test_a_set_without_an_acknowledgement_is_silent(talk: Talk) -> None:
+    assert talk.say(encode(Frame(SET_INTEGRATION, struct.pack("<L", 20000)))) == b""
+    assert query(talk, GET_INTEGRATION) == struct.pack("<L", 20000)
+
+
+def test_free_run_gives_every_exposure_once_to_who_asks_at_once(talk: Talk) -> None:
+    assert [exposure(talk) for _ in range(3)] == [(0, 10), (10, 10), (20, 10)]
+    assert talk.clock.now_s() == pytest.approx(0.030)
+
+
+def test_free_run_gives_the_exposure_that_already_runs(talk: Talk) -> None:
+    talk.clock.sleep(0.0371)
+    assert exposure(talk) == (30, 10)
+    assert talk.clock.now_s() == pytest.approx(0.040)
+
+
+def test_the_first_spectrum_after_a_change_is_of_the_old_setting(talk: Talk) -> None:
+    exposure(talk)
+    talk.clock.sleep(0.003)
+    set_ms(talk, 50)
+    assert [exposure(talk) for _ in range(3)] == [(10, 10), (20, 50), (70, 50)]
+
+
+def test_of_two_changes_in_one_exposure_the_last_counts(talk: Talk) -> None:
+    talk.clock.sleep(0.003)
+    set_ms(talk, 50)
+    set_ms(talk, 5)
+    assert [exposure(talk) for _ in range(2)] == [(0, 10), (10, 5)]
+
+
+def test_an_abort_refuses_who_waits_and_starts_afresh(talk: Talk) -> None:
+    set_ms(talk, 5000)
+    exposure(talk)
+    assert talk.say(encode(Frame(SPECTRUM, regarding=9))) == b""
+    talk.clock.sleep(1.0)
+    reply = talk.say(encode(Frame(0x100000, flags=ACK_REQUESTED)))
+    refused, acknowledged = Decoder().feed(reply)
+    assert (refused.flags, error_of(reply), refused.regarding) == (RESPONSE | NACK, 7, 9)
+    assert acknowledged.flags == RESPONSE | ACK
+    assert exposure(talk) == (1010, 5000)
+
+
+def test_requests_queue_behind_an_exposure(talk: Talk) -> None:
+    frames = Decoder().feed(talk.ask(encode(Frame(SPECTRUM)) + encode(Frame(SERIAL))))
+    assert [frame.message for frame in frames] == [SPECTRUM, SERIAL]
+
+
+@pytest.mark.parametrize("mode", [1, 3])
+def test_triggered_modes_wait_for_the_trigger(talk: Talk, mode: int) -> None:
+    command(talk, SET_TRIGGER, bytes([mode]))
+    assert query(talk, GET_TRIGGER) == bytes([mode])
+    assert talk.ask(encode(Frame(SPECTRUM))) == b""
+    talk.clock.sleep(0.5)
+    wire = talk.wire
+    assert isinstance(wire, OceanFx)
+    wire.trigger()
+    (frame,) = Decoder().feed(talk.wait())
+    assert struct.unpack_from("<HH", frame.payload) == (500, 10)
+
+
+def test_internal_exposes_on_demand_and_disabled_not_at_all(talk: Talk) -> None:
+    command(talk, SET_TRIGGER, b"\x02")
+    talk.clock.sleep(0.007)
+    assert exposure(talk) == (7, 10)
+    command(talk, SET_TRIGGER, b"\xff")
+    assert error(talk, SPECTRUM) == 7
+
+
+def blocks(payload: bytes) -> list[tuple[int, int, int, int]]:
+    """Return device time, integration, number and start (from the pixels) of each buffered spectrum."""
+    size = 64 + 2 * 2136 + 4
+    assert len(payload) % size == 0
+    found = []
+    for at in range(0, len(payload), size):
+        version, length, pixel_bytes, ticks, integration, form, number = struct.unpack_from(
+            "<HHLQLLL", payload, at
+        )
+        assert (version, length, pixel_bytes, form) == (1, 64, 2 * 2136, 1)
+        found.append((ticks, integration, number, struct.unpack_from("<H", payload, at + 64)[0]))
+    return found
+
+
+def test_the_buffer_keeps_every_exposure_with_its_time(talk: Talk) -> None:
+    set_ms(talk, 1)
+    exposure(talk)
+    command(talk, 0x100810, b"\x01")
+    assert query(talk, 0x100800) == b"\x01"
+    talk.clock.sleep(0.0205)
+    assert query(talk, 0x100900) == struct.pack("<L", 20)
+    read = blocks(query(talk, 0x100980, struct.pack("<L", 15)))
+    assert [b[0] for b in read] == [11000 + 1000 * i for i in range(15)]
+    assert [b[3] for b in read] == [10 + i for i in range(15)]
+    assert [b[2] for b in read] == [1 + i for i in range(15)]
+    assert query(talk, 0x100900) == struct.pack("<L", 5)
+    assert len(blocks(query(talk, 0x100980, struct.pack("<L", 15)))) == 15
+    assert talk.clock.now_s() == pytest.approx(0.040)
+
+
+def test_buffer_commands(talk: Talk) -> None:
+    command(talk, 0x100810, b"\x01")
+    talk.clock.sleep(0.1)
+    command(talk, 0x100831, struct.pack("<L", 4))
+    assert query(talk, 0x100900) == struct.pack("<L", 6)
+    command(talk, 0x100832, struct.pack("<L", 3))
+    assert query(talk, 0x100822) == struct.pack("<L", 3)
+    assert query(talk, 0x100900) == struct.pack("<L", 3)
+    command(talk, 0x100830)
+    assert query(talk, 0x100900) == struct.pack("<L", 0)
+    assert error(talk, 0x100980, struct.pack("<L", 16)) == 6
+    assert error(talk, 0x100832, struct.pack("<L", 0)) == 6
+    command(talk, 0x100810, b"\x00")
+    assert error(talk, 0x100980, struct.pack("<L", 1)) == 7
+
+
+def test_back_to_back_runs_end_by_themselves(talk: Talk) -> None:
+    command(talk, 0x110112, struct.pack("<L", 4))
+    assert query(talk, 0x110102) == struct.pack("<L", 4)
+    command(talk, 0x100810, b"\x01")
+    talk.clock.sleep(0.003)
+    command(talk, 0x100902)
+    assert query(talk, 0x100908) == b"\x00"
+    talk.clock.sleep(1.0)
+    assert query(talk, 0x100908) == b"\x01"
+    assert [b[3] for b in blocks(query(talk, 0x100980, struct.pack("<L", 4)))] == [3, 13, 23, 33]
+
+
+def test_a_trigger_fills_the_buffer(talk: Talk) -> None:
+    command(talk, SET_TRIGGER, b"\x01")
+    command(talk, 0x110112, struct.pack("<L", 2))
+    command(talk, 0x100810, b"\x01")
+    assert talk.ask(encode(Frame(0x100980, struct.pack("<L", 2)))) == b""
+    talk.clock.sleep(0.25)
+    assert talk.say(encode(Frame(TRIGGER))) == b""
+    wire = talk.wire
+    assert isinstance(wire, OceanFx)
+    wire.trigger()
+    (frame,) = Decoder().feed(talk.wait())
+    assert [b[3] for b in blocks(frame.payload)] == [250, 260]
+
+
+def test_a_long_rest_does_not_cost_the_buffer_time(talk: Talk) -> None:
+    set_ms(talk, 1)
+    exposure(talk)
+    command(talk, 0x100810, b"\x01")
+    talk.clock.sleep(1e6)
+    assert query(talk, 0x100900) == struct.pack("<L", 50_000)
