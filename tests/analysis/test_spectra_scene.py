@@ -29,6 +29,8 @@ def line(x: Floats, fwhm_nm: float, slit_nm: float, shape: str) -> Floats:
     if shape == "gaussian":
         s = np.hypot(fwhm_nm, slit_nm) / 2.354820045
         return np.asarray(np.exp(-0.5 * (x / s) ** 2) / (s * np.sqrt(2 * np.pi)))
+    if shape == "mixed":  # half Gaussian, half Lorentzian of one FWHM
+        return 0.5 * (line(x, fwhm_nm, slit_nm, "gaussian") + line(x, fwhm_nm, slit_nm, "lorentzian"))
     return np.asarray(special.voigt_profile(x, slit_nm / 2.354820045, fwhm_nm / 2))
 
 

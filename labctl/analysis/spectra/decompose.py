@@ -1,4 +1,4 @@
-"""Taking a crowded spectrum apart: which lines there are around a strong peak, and which line shape they have.
+"""Taking a crowded spectrum apart: which lines there are around a strong peak.
 
 The second derivative, which shows shoulders as well as peaks, says where lines start; all are fitted together; what
 the fit leaves over starts further lines, as long as the Bayesian information criterion pays for them. A line hidden
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, signal
 
 from labctl.analysis.spectra.multiline import (
-    Lines,
     LineModel,
+    Lines,
     MultiFit,
     Window,
     add_line,
@@ -22,7 +22,7 @@ from labctl.analysis.spectra.multiline import (
     fit_lines,
     solve_areas,
 )
-from labctl.analysis.spectra.profiles import FWHM_PER_SIGMA, LineShape
+from labctl.analysis.spectra.profiles import FWHM_PER_SIGMA
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -32,15 +32,15 @@ _MODEL_ERROR = (
 )
 _MAX_EXTRA_LINES = 3
 _HIDDEN_SIGMA = 6.0
-_GOOD_CHI2 = 1.5  # reduced: nothing is missing that matters
 _BEND_SIGMA = 6.0
+_GOOD_CHI2 = 1.5  # reduced: nothing is missing that matters
 _BIC_GAIN = 10.0
 _LEAST_GAP = 0.35  # of a FWHM: closer lines cannot be told from one line of another shape
 
 
 @dataclass(frozen=True, slots=True)
 class Decomposition:
-    """A fit of all lines around a peak, and the index of the line that is the largest in it."""
+    """A fit of all lines around a peak, and the index of the line of the largest area in it."""
 
     fit: MultiFit
     target: int
@@ -61,9 +61,19 @@ class Decomposition:
         return float(self.fit.lines.centre_nm[self.target])
 
     @property
+    def fwhm_nm(self) -> float:
+        """The target line's own FWHM, the slit taken out, nm."""
+        return float(self.fit.lines.width_nm[self.target])
+
+    @property
+    def fwhm_sigma_nm(self) -> float:
+        """Standard error of ``fwhm_nm`` from the fit, widened where the fit is poor."""
+        return float(self.fit.width_sigma_nm[self.target]) * max(self.fit.reduced_chi2, 1.0) ** 0.5
+
+    @property
     def measured_fwhm_nm(self) -> float:
         """FWHM of the target line as the instrument shows it, nm."""
-        return self.fit.model.measured_fwhm_nm(float(self.fit.lines.width_nm[self.target]))
+        return self.fit.model.measured_fwhm_nm(self.fwhm_nm)
 
 
 def cut_window(
@@ -92,44 +102,27 @@ def line_places(wavelength_nm: Floats, counts: Floats, noise: Floats, fwhm_nm: f
 
 
 def decompose(
-    window: Window,
-    guesses: Sequence[tuple[Floats, float]],
-    slit_nm: float,
-    shapes: Sequence[LineShape],
-    *,
-    complete: bool = True,
+    window: Window, guesses: Sequence[tuple[Floats, float]], model: LineModel, *, complete: bool = True
 ) -> Decomposition | None:
-    """Fit the lines of a window with each shape and keep the better; None when nothing sensible comes out.
+    """Fit the lines of a window; None when nothing sensible comes out.
 
     :param guesses: pairs of where lines start (see ``line_places``) and how wide one is as seen, both nm; the next
-        pair is tried when the fits from one leave something to explain.
+        pair is tried when the fit from one leaves something to explain.
     :param complete: add lines that no guess held, which takes long.
     """
     found: list[MultiFit] = []
     for places_nm, fwhm_nm in guesses:
-        fits = [_first_fit(window, places_nm, fwhm_nm, LineModel(shape, slit_nm)) for shape in shapes]
-        found += [fit for fit in fits if fit is not None and _sensible(fit)]
-        if _is_good(found):
+        fit = fit_lines(window, model, _first_guess(window, places_nm, fwhm_nm, model))
+        fit = None if fit is None else _without_empty_lines(fit)
+        found += [fit] if fit is not None and _sensible(fit) else []
+        if fit is not None and fit.reduced_chi2 < _GOOD_CHI2:
             break
-    if complete and not _is_good(found):
-        # With a line missing, the shape with the longer wings may only have covered for it: complete the best of each.
-        best = {f.model.shape: f for f in sorted(found, key=lambda f: f.bic, reverse=True)}
-        found = [_complete(fit) for fit in best.values()]
-    for fit in sorted(found, key=lambda f: f.bic):
-        full = _without_empty_lines(fit)
-        largest = None if full is None else _largest(full)
-        if largest is not None:
-            return largest
-    return None
-
-
-def _is_good(fits: Sequence[MultiFit]) -> bool:
-    return any(fit.reduced_chi2 < _GOOD_CHI2 for fit in fits)
-
-
-def _first_fit(window: Window, places_nm: Floats, fwhm_nm: float, model: LineModel) -> MultiFit | None:
-    fit = fit_lines(window, model, _first_guess(window, places_nm, fwhm_nm, model))
-    return None if fit is None else _without_empty_lines(fit)
+    best = min(found, key=lambda f: f.bic, default=None)
+    if best is None:
+        return None
+    if complete and best.reduced_chi2 > _GOOD_CHI2:
+        best = _without_empty_lines(_complete(best)) or best
+    return _largest(best)
 
 
 def _complete(fit: MultiFit) -> MultiFit:
@@ -148,12 +141,12 @@ def _first_guess(window: Window, places_nm: Floats, fwhm_nm: float, model: LineM
     x = window.wavelength_nm
     near = places_nm[(places_nm >= x[0] - 2 * fwhm_nm) & (places_nm <= x[-1] + 2 * fwhm_nm)]
     seen = max(fwhm_nm, 1.05 * model.slit_nm)
-    width = seen if model.shape == "gaussian" else max(seen - 0.5 * model.slit_nm, 0.3 * seen)
+    width = max(seen - 0.3 * model.slit_nm, 0.3 * seen)
     return solve_areas(window, model, near, np.full(near.size, width))
 
 
 def _with_hidden_line(fit: MultiFit) -> MultiFit | None:
-    """Put one more line where the residual looks most like one, or in place of the widest; None if neither pays."""
+    """Put one more line where the residual looks like one, or in place of the widest; None if neither pays."""
     place = _residual_peak(fit)
     if place is None:
         return None
@@ -168,7 +161,7 @@ def _with_hidden_line(fit: MultiFit) -> MultiFit | None:
 
 def _residual_peak(fit: MultiFit) -> tuple[float, float] | None:
     """Place (nm) and height (counts) of the most line-like rise of the residual; None when it is only noise."""
-    sigma_nm = _typical_fwhm(fit) / FWHM_PER_SIGMA
+    sigma_nm = fit.typical_fwhm_nm / FWHM_PER_SIGMA
     x = fit.window.wavelength_nm
     residual = (fit.window.counts - fit.lines.curve(fit.model, fit.window)) / fit.window.noise
     kernel = np.exp(-0.5 * ((x[:, None] - x[None, :]) / sigma_nm) ** 2)
@@ -180,11 +173,6 @@ def _residual_peak(fit: MultiFit) -> tuple[float, float] | None:
     return float(x[best]), float(match[best] / np.sqrt(power[best]) * fit.window.noise[best])
 
 
-def _typical_fwhm(fit: MultiFit) -> float:
-    widths = fit.lines.width_nm
-    return fit.model.measured_fwhm_nm(float(np.median(widths))) if widths.size else 1.5 * fit.model.slit_nm
-
-
 def _narrowed(fit: MultiFit) -> Lines:
     """The lines, none much wider than is typical: a line that had covered two can only then let go of one."""
     widths = fit.lines.width_nm
@@ -192,49 +180,38 @@ def _narrowed(fit: MultiFit) -> Lines:
 
 
 def _added(fit: MultiFit, centre_nm: float, height_counts: float) -> Lines:
-    width = float(np.median(fit.lines.width_nm)) if fit.lines.width_nm.size else 1.5 * fit.model.slit_nm
-    return add_line(_narrowed(fit), centre_nm, height_counts * _typical_fwhm(fit) * 1.2, width)
+    widths = fit.lines.width_nm
+    width = float(np.median(widths)) if widths.size else fit.model.slit_nm
+    return add_line(_narrowed(fit), centre_nm, height_counts * fit.typical_fwhm_nm * 1.2, width)
 
 
 def _split(fit: MultiFit, k: int) -> Lines:
     """The lines with line k as two, half of its area each, a third of its width to either side."""
     lines = _narrowed(fit)
-    centre, area = float(lines.centre_nm[k]), float(lines.area[k])
+    centre, area, width = float(lines.centre_nm[k]), float(lines.area[k]), float(lines.width_nm[k]) * 0.8
     step = fit.model.measured_fwhm_nm(float(fit.lines.width_nm[k])) / 3
-    keep = np.arange(lines.area.size) != k
-    width = float(lines.width_nm[k]) * 0.8
-    return add_line(
-        add_line(drop_lines(lines, keep), centre - step, area / 2, width), centre + step, area / 2, width
-    )
+    rest = drop_lines(lines, np.arange(lines.area.size) != k)
+    return add_line(add_line(rest, centre - step, area / 2, width), centre + step, area / 2, width)
 
 
 def _sensible(fit: MultiFit) -> bool:
-    """No line negative or out of sight, and no two so close that they only mimic another line shape."""
-    lines, x = fit.lines, fit.window.wavelength_nm
-    span, typical = float(x[-1] - x[0]), _typical_fwhm(fit)
-    inside = (lines.centre_nm > x[0] - 3 * typical) & (lines.centre_nm < x[-1] + 3 * typical)
-    gaps = np.diff(np.sort(lines.centre_nm))
-    apart = not gaps.size or float(np.min(gaps)) > _LEAST_GAP * typical
-    return bool(apart and inside.all() and (lines.area > 0).all() and (lines.width_nm < span).all())
+    """No line negative, and no two so close that they only mimic another line shape."""
+    gaps = np.diff(np.sort(fit.lines.centre_nm))
+    apart = not gaps.size or float(np.min(gaps)) > _LEAST_GAP * fit.typical_fwhm_nm
+    return bool(apart and (fit.lines.area > 0).all())
 
 
 def _without_empty_lines(fit: MultiFit) -> MultiFit | None:
-    """Drop lines without light, or wider than the window (they are background), and fit the rest again."""
-    lines, span = fit.lines, float(np.ptp(fit.window.wavelength_nm))
-    largest = float(np.max(lines.area[_inside(fit)], initial=0.0))
-    x, typical = fit.window.wavelength_nm, _typical_fwhm(fit)
-    near = (lines.centre_nm > x[0] - 2.5 * typical) & (lines.centre_nm < x[-1] + 2.5 * typical)
+    """Drop lines without light, far outside, or wide as the window (background), and fit the rest again."""
+    lines, x = fit.lines, fit.window.wavelength_nm
+    span, margin = float(x[-1] - x[0]), 2.5 * fit.typical_fwhm_nm
+    inside = (lines.centre_nm > x[0]) & (lines.centre_nm < x[-1])
+    largest = float(np.max(lines.area[inside], initial=0.0))
+    near = (lines.centre_nm > x[0] - margin) & (lines.centre_nm < x[-1] + margin)
     keep = (lines.area > 0.002 * largest) & (lines.width_nm < 0.5 * span) & near
     if keep.all():
         return fit
-    if not keep.any():
-        return None
-    return fit_lines(fit.window, fit.model, drop_lines(lines, keep))
-
-
-def _inside(fit: MultiFit) -> Bools:
-    x = fit.window.wavelength_nm
-    return np.asarray((fit.lines.centre_nm > x[0]) & (fit.lines.centre_nm < x[-1]), dtype=np.bool_)
+    return fit_lines(fit.window, fit.model, drop_lines(lines, keep)) if keep.any() else None
 
 
 def _largest(fit: MultiFit) -> Decomposition | None:

@@ -1,7 +1,7 @@
 """Shape of one chosen peak, and the quality factor of a laser line with the instrument taken out."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from labctl.analysis.spectra.noise import NoiseModel, noise_model
 from labctl.analysis.spectra.peaks import Peak, find_peaks
 from labctl.analysis.spectra.profiles import LineShape, deconvolve_width
 from labctl.analysis.spectra.width import widths
-from labctl.analysis.statistics import location
+from labctl.analysis.statistics import Location, location
 
 __all__ = ["LineFigure", "LineFit", "QResult", "deconvolve_width", "fit_line", "q_factor"]
 
@@ -81,6 +81,7 @@ class QResult:
     measured_fwhm_nm: float
     shape: LineShape
     reduced_chi2: float
+    lorentzian_share: float | None = None
     reason: str = ""
     figure: LineFigure | None = field(default=None, compare=False, repr=False)
 
@@ -153,8 +154,8 @@ def q_factor(
     The unsaturated line of the largest AREA is taken (never the narrowest, which noise makes), together with its
     neighbours and the luminescence under them. Where positions hold still the lines are found on the mean exposure and
     fitted again in each exposure; where they are redrawn from exposure to exposure each has its own largest line. The
-    median over exposures is given. The line shape, Gaussian or Lorentzian behind a Gaussian slit, is the one that fits
-    better, unless stated.
+    median over exposures is given. The line shape, anything from Gaussian to Lorentzian, is fitted behind a Gaussian
+    slit, unless stated.
 
     :param frames: dark-subtracted counts, shape ``(exposure, pixel)`` or ``(pixel,)``, without spikes.
     :param resolution_nm: FWHM of the slit function, nm, > 0.
@@ -177,7 +178,9 @@ def q_factor(
     usable = np.isfinite(light[:, inside]).all(axis=1)
     if not usable.any():
         return None
-    search = _Search(wavelength_nm[inside], light[usable, inside], clipped[usable, inside], resolution_nm, shape)
+    search = _Search(
+        wavelength_nm[inside], light[usable, inside], clipped[usable, inside], resolution_nm, shape
+    )
     found = search.exposures()
     if not found:
         return _whole_emission(search)
@@ -197,9 +200,8 @@ class _Search:
     ) -> None:
         self.wavelength_nm, self.frames, self.clipped = wavelength_nm, frames, clipped
         self.resolution_nm = resolution_nm
-        self.shapes: tuple[LineShape, ...] = (
-            ("voigt", "gaussian") if shape is None else ("gaussian" if shape == "gaussian" else "voigt",)
-        )
+        share = {None: 0.5, "gaussian": 0.0, "lorentzian": 1.0, "voigt": 1.0}[shape]
+        self.model = LineModel(resolution_nm, share, eta_is_free=shape is None)
         self.noise: NoiseModel = noise_model(frames)
         self.reference: Decomposition | None = None
         self.peaks: tuple[Peak, ...] = ()
@@ -227,11 +229,6 @@ class _Search:
                 found.append(own)
                 self.peaks = max(self.peaks, peaks, key=len)
                 self.reference = max(self.reference or own, own, key=lambda d: d.area)
-        for shape in self.shapes[:1]:
-            agree = [d for d in found if d.fit.model.shape == shape]
-            if 2 * len(agree) < len(found):
-                agree = [d for d in found if d.fit.model.shape != shape]
-            found = agree
         return found
 
     def _positions_hold(self) -> bool:
@@ -278,7 +275,7 @@ class _Search:
             (line_places(self.wavelength_nm, counts, sigma, width), width)
             for width in np.maximum([typical, 0.7 * typical, 0.5 * typical], 1.05 * self.resolution_nm)
         ]
-        return decompose(window, guesses, self.resolution_nm, self.shapes, complete=complete)
+        return decompose(window, guesses, self.model, complete=complete)
 
     def _again(self, exposure: int, seed: Decomposition) -> Decomposition | None:
         """Fit one exposure from the lines of the mean; weak lines keep their place and width."""
@@ -296,7 +293,10 @@ class _Search:
         beside = np.abs(lines.centre_nm - centre) < 3.0 * width
         held = ~(beside & (lines.area > 0.15 * seed.area))
         held[seed.target] = False
-        fit = fit_lines(window, seed.fit.model, lines, held=held)
+        model = replace(
+            seed.fit.model, eta_is_free=False
+        )  # one exposure cannot tell the shape as well as the mean
+        fit = fit_lines(window, model, lines, held=held)
         return Decomposition(fit, seed.target) if fit is not None and _same_line(fit, seed) else None
 
 
@@ -322,47 +322,48 @@ def _same_line(fit: MultiFit, seed: Decomposition) -> bool:
 def _conclude(
     found: list[Decomposition], search: _Search, resolution_sigma_nm: float, widest_line_nm: float
 ) -> QResult:
-    model: LineModel = found[0].fit.model
-    centres = np.array([d.centre_nm for d in found])
-    measured = location([d.measured_fwhm_nm for d in found], "median")
-    fit_sigma = float(np.median([_measured_sigma(d) for d in found]))
-    spread = measured.sigma if measured.n > 2 else fit_sigma
-    if search.reference is not None and measured.n > 1:
-        # What the exposures share, such as neighbours and background, does not scatter between them.
-        spread = math.hypot(spread, _measured_sigma(search.reference))
-    centre = float(np.median(centres))
-    resolution = search.resolution_nm
     reference = search.reference or found[0]
-    reason = _unresolved(measured.value, widest_line_nm, reference, search)
-    if reason:
-        fwhm, fwhm_sigma = measured.value, spread
-    else:
-        fwhm, fwhm_sigma = deconvolve_width(measured.value, spread, resolution, model.shape)
-        nearby = deconvolve_width(measured.value, spread, resolution + resolution_sigma_nm, model.shape)[0]
-        fwhm_sigma = math.hypot(fwhm_sigma, fwhm - nearby)
+    centre = float(np.median([d.centre_nm for d in found]))
+    measured = float(np.median([d.measured_fwhm_nm for d in found]))
+    own = location([d.fwhm_nm for d in found], "median")
+    reason = _unresolved(measured, widest_line_nm, reference, search)
+    fwhm = measured if reason else own.value
     return QResult(
         value=centre / fwhm,
-        sigma=centre / fwhm**2 * fwhm_sigma,
+        sigma=centre / fwhm**2 * _width_sigma(found, reference, own, resolution_sigma_nm),
         wavelength_nm=centre,
         fwhm_nm=fwhm,
-        resolution_nm=resolution,
+        resolution_nm=search.resolution_nm,
         lower_bound=bool(reason),
         n_exposures=len(found),
-        measured_fwhm_nm=measured.value,
-        shape=model.shape,
+        measured_fwhm_nm=measured,
+        shape=_shape_name(reference.fit.model.eta),
         reduced_chi2=float(np.median([d.fit.reduced_chi2 for d in found])),
+        lorentzian_share=reference.fit.model.eta,
         reason=reason,
         figure=_figure(reference),
     )
 
 
-def _measured_sigma(found: Decomposition) -> float:
-    """Standard error of the measured FWHM in one exposure, nm, from the fit."""
-    k, step = found.target, 1e-4
-    width = float(found.fit.lines.width_nm[k])
-    model = found.fit.model
-    slope = (model.measured_fwhm_nm(width * (1 + step)) - model.measured_fwhm_nm(width)) / (width * step)
-    return slope * float(found.fit.width_sigma_nm[k]) * math.sqrt(max(found.fit.reduced_chi2, 1.0))
+def _width_sigma(
+    found: list[Decomposition], reference: Decomposition, own: Location, resolution_sigma_nm: float
+) -> float:
+    """Standard error of the width: scatter of the exposures, what they share, and the resolution's error.
+
+    What the exposures share (neighbours, background, line shape) does not scatter between them: it comes from the
+    covariance of the reference fit.
+    """
+    scatter = own.sigma if own.n > 2 else 0.0
+    measured, resolution = reference.measured_fwhm_nm, reference.fit.model.slit_nm
+    shape: LineShape = "gaussian" if reference.fit.model.eta < 0.5 else "lorentzian"
+    moved = deconvolve_width(measured, 0.0, resolution + resolution_sigma_nm, shape)[0]
+    by_resolution = deconvolve_width(measured, 0.0, resolution, shape)[0] - moved
+    shared = reference.fwhm_sigma_nm if len(found) else 0.0
+    return math.hypot(scatter, shared, by_resolution)
+
+
+def _shape_name(eta: float) -> LineShape:
+    return "gaussian" if eta < 0.15 else "lorentzian" if eta > 0.85 else "voigt"
 
 
 def _unresolved(measured_nm: float, widest_line_nm: float, reference: Decomposition, search: _Search) -> str:
@@ -396,7 +397,7 @@ def _whole_emission(search: _Search) -> QResult | None:
         lower_bound=True,
         n_exposures=len(search.frames),
         measured_fwhm_nm=full,
-        shape=search.shapes[0],
+        shape=_shape_name(search.model.eta),
         reduced_chi2=math.nan,
         reason="no single line is resolved: width of the whole emission",
     )
