@@ -154,8 +154,9 @@ class ThorlabsPM100(PM100Commands):
             self._verify("auto-range", self.auto_range, 1)
             return
         self.range_w = self._upper_range_w
-        if not self.range_w >= self._upper_range_w * (1 - READ_BACK_REL):  # the next step up is chosen
-            raise InstrumentFault(self.name, f"its range stays at {self.range_w:g} W")
+        found = float(self.range_w)
+        if not found >= self._upper_range_w * (1 - READ_BACK_REL):  # the console takes the next step up
+            raise InstrumentFault(self.name, f"its range stays at {found:g} W")
 
     def _verify(self, what: str, found: float, wanted: float) -> None:
         if not math.isclose(found, wanted, rel_tol=READ_BACK_REL):

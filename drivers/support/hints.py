@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import sys
 
-THORLABS_USB = "0x1313"
-HELD_WORDS = ("exclusively lock", "busy", "in use", "access is denied", "permissionerror")
+THORLABS_USB = ("0X1313", "::4883::")
+HELD_WORDS = ("exclusively lock", "busy", "in use", "access is denied")
+CLOSE_THE_OTHER = "close the vendor's software or any other program that holds the port"
 
 
 def opening_hint(resource: str, error: BaseException) -> str:
     """Return advice for an address that could not be opened."""
     text = f"{type(error).__name__} {error}".lower()
     upper = resource.upper()
-    if "backend" in text and ("usb" in text or "libusb" in text):
+    if "backend" in text or "libusb" in text:
         return "install a libusb: python -m pip install libusb-package"
     if any(word in text for word in HELD_WORDS):
-        return _held(text)
-    if "permission" in text or "errno 13" in text:
+        return CLOSE_THE_OTHER
+    if "permission" in text:
         return _no_rights(upper)
     if upper.startswith("USB"):
         return _usb_hint(upper)
@@ -37,21 +38,16 @@ def silence_hint(resource: str, baud_rate: int) -> str:
     return _usb_hint(upper)
 
 
-def _held(text: str) -> str:
-    what = "close the vendor's software or any other program that holds the port"
-    return what if "errno 13" not in text else f"{what}; on Linux also check the rights of the port"
-
-
 def _no_rights(upper: str) -> str:
     if sys.platform == "win32":
-        return "close the vendor's software or any other program that holds the port"
+        return CLOSE_THE_OTHER
     if upper.startswith("USB"):
         return "a udev rule is missing for this USB device: see docs, 'First bench'"
     return "add yourself to the group that owns the port (dialout or uucp) and log in again"
 
 
 def _usb_hint(upper: str) -> str:
-    if THORLABS_USB in upper or "4883" in upper:
+    if any(vendor in upper for vendor in THORLABS_USB):
         if sys.platform == "win32":
             return (
                 "Thorlabs' own TLPM driver may hold the meter: switch it to the NI-VISA (USBTMC) driver "

@@ -145,11 +145,10 @@ class PM100Commands(VisaInstrument):
         self.drain()
         if not self._visa:
             return
+        self.adapter.write("*IDN?")
         for _ in range(QUEUE_LIMIT):
-            self.adapter.write("*IDN?")
             if str(self.adapter.read()).strip() == self._identification:
                 return
-            self.drain()
 
     def measure(self, quantity: Quantity, timeout_s: float, stop: Stop | None = None) -> float:
         """Measure without ever blocking the console: configure, start, poll, fetch.

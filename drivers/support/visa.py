@@ -266,7 +266,8 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
 
     def _set_timeout(self, timeout_s: float) -> None:
         if self._visa and timeout_s != self._timeout_s:
-            self.adapter.connection.timeout = max(1, round(timeout_s * 1000))
+            with self.translated("a new time-out"):
+                self.adapter.connection.timeout = max(1, round(timeout_s * 1000))
             self._timeout_s = timeout_s
 
     @contextmanager

@@ -90,7 +90,7 @@ def test_a_range_too_low_is_a_fault() -> None:
     steps: list[tuple[str, str | None]] = [("SENS:POW:RANG 5e-06", None), FINE, ("SENS:POW:RANG?", "6.7e-7")]
     with (
         expected_protocol(ThorlabsPM100, [*HELLO, *prepared()[:5], *steps], upper_range_w=5e-6) as meter,
-        pytest.raises(InstrumentFault, match="range stays at 6.7e-07 W"),
+        pytest.raises(InstrumentFault, match="range stays at"),
     ):
         meter.prepare(800.0)
 
