@@ -40,9 +40,11 @@ def visa() -> Iterator[OpenVisa]:
     """Open a resource by name, with the settings of a message-based one; closed with the manager."""
     manager = pyvisa.ResourceManager("@py")
 
-    def opened(name: str, **settings: str) -> MessageBasedResource:
-        resource = manager.open_resource(name, **settings)
+    def opened(name: str, read_termination: str, write_termination: str) -> MessageBasedResource:
+        resource = manager.open_resource(name)
         assert isinstance(resource, MessageBasedResource)
+        resource.timeout = 5000
+        resource.read_termination, resource.write_termination = read_termination, write_termination
         return resource
 
     yield opened
