@@ -164,7 +164,8 @@ class Camera:
     def _prepare_cloud(self, profile: Profile, pixel_nm: float) -> None:
         step = self._cloud_step_nm = 0.5 * pixel_nm
         span = self.wavelength_nm[-1] - self.wavelength_nm[0] + 40.0
-        size = self._cloud_size = int(span / step) + 1
+        # A power of two with room for the whole span twice, so that nothing wraps round.
+        size = self._cloud_size = 1 << math.ceil(math.log2(span / step))
         centre = np.arange(2 * size, dtype=float)
         centre[size:] -= 2 * size
         self._cloud_kernel = np.fft.rfft(profile.at(centre * step))

@@ -276,16 +276,16 @@ def test_forgetting_does_not_spare_the_film(monkeypatch: pytest.MonkeyPatch) -> 
 def best_of(times: int, bench: Bench, integration_s: float) -> float:
     spans = []
     for _ in range(times):
-        start = time.perf_counter()
+        start = time.thread_time()  # what it costs, however busy the machine
         bench.expose(integration_s)
-        spans.append(time.perf_counter() - start)
+        spans.append(time.thread_time() - start)
     return min(spans)
 
 
 def test_a_question_costs_little() -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     bench = Bench(presets.scene("ola"))
-    assert time.perf_counter() - start < 1.0
+    assert time.thread_time() - start < 0.1
     bench.set_u(1.5)
     bench.shutter(True)
     assert best_of(40, bench, 0.1) < 1e-3
@@ -299,3 +299,31 @@ def test_the_scene_imports_nothing_heavy() -> None:
     loaded = set(done.stdout.split())
     assert "simulators.scene" in loaded
     assert not heavy & loaded
+
+
+def test_exposures_that_follow_each_other_share_out_the_pulses() -> None:
+    laser = Scene(noiseless(), SteppedClock()).laser
+    counts = [laser.between(5.0 + k * 0.0065, 6.5).times_s.size for k in range(40)]
+    assert sum(counts) == 260
+    assert set(counts) == {6, 7}
+
+
+def test_stray_light_is_a_pedestal_of_pump_and_emission() -> None:
+    bench = Bench(changed(noiseless(law="none"), camera={"pedestal_counts": 500.0, "stray_rel": 0.0}))
+    bench.set_u(1.0)
+    clean = Bench(noiseless(law="none"))
+    clean.set_u(1.0)
+    assert bench.light(4) - clean.light(4) == pytest.approx(500.0 * 0.7981 * 100, rel=0.02)
+    stray = Bench(changed(noiseless(law="none"), camera={"stray_rel": 0.2}))
+    stray.set_u(1.0)
+    # The detector catches all of the stray light, and of the band only what lies in its range.
+    assert stray.light(4) - clean.light(4) == pytest.approx(0.2 * 580.0 * 100, rel=0.02)
+
+
+def test_room_light_fills_every_exposure_open_or_closed() -> None:
+    bench = Bench(changed(noiseless(), camera={"room_counts_s": 20.0}))
+    clean = Bench(noiseless())
+    extra = bench.expose(5.0) - clean.expose(5.0)
+    assert 60.0 < np.median(extra) < 200.0
+    lamp = np.abs(bench.scene.camera.wavelength_nm - 546.1) < 0.2
+    assert extra[lamp].max() > 2 * np.median(extra)

@@ -189,7 +189,7 @@ def test_chaotic_modes_are_sharp_in_one_shot_and_smeared_in_many() -> None:
     bench.set_u(2.0)
     bench.shutter(True)
     wavelength = bench.scene.camera.wavelength_nm
-    shots = bench.exposures(200, 0.001) - 1500.0
+    shots = bench.exposures(100, 0.001) - 1500.0
     tops = wavelength[shots.argmax(axis=1)]
     assert tops.std() > 2.0
     single = np.median([width_nm(wavelength, s, t, 0.6) for s, t in zip(shots[:40], tops[:40], strict=True)])
@@ -262,3 +262,32 @@ def test_a_flash_above_the_damage_fluence_leaves_a_mark() -> None:
     for target in (home - 70.0, home):
         bench.until(bench.scene.mount.move_to(target))
     assert bench.light() == pytest.approx(0.6 * before, rel=1e-3)
+
+
+def light_left(flaw: dict[str, dict[str, float]], collection: str) -> float:
+    light = []
+    for settings in (
+        noiseless(law="none", collection=collection),
+        changed(noiseless(law="none", collection=collection), **flaw),
+    ):
+        bench = Bench(settings)
+        bench.set_u(1.0)
+        light.append(bench.light(10, 0.5))
+    return light[1] / light[0]
+
+
+def test_a_spot_that_walks_takes_light_from_the_centre_alone() -> None:
+    flaw = {"optics": {"wedge_um": 20.0}}
+    bench = Bench(noiseless())
+    turned = math.radians(bench.angle_for(bench.truth.threshold_uj_cm2) - 12.0)
+    chord = 2 * 20.0 * math.sin(turned / 2)
+    # Fluence falls as exp(-2 d^2/w^2), the luminescence as its square.
+    assert light_left(flaw, "centre") == pytest.approx(math.exp(-4 * chord**2 / 1e4), rel=1e-3)
+    assert light_left(flaw, "whole") == pytest.approx(1.0, rel=1e-3)
+
+
+def test_a_spot_that_shakes_takes_light_from_the_centre_alone() -> None:
+    flaw = {"laser": {"pointing_um": 10.0}}
+    # The mean of exp(-4 d^2/w^2) over two axes of 10 um rms.
+    assert light_left(flaw, "centre") == pytest.approx(1 / (1 + 8 * 100 / 1e4), rel=5e-3)
+    assert light_left(flaw, "whole") == pytest.approx(1.0, rel=1e-3)

@@ -219,3 +219,20 @@ def test_a_track_remembers_what_was_and_forgets_what_nobody_can_ask() -> None:
     track.go(490.5, 491.5, 0.0)  # interrupts the last motion half way
     assert track.at(490.5) == pytest.approx(48.5)
     assert track.at(600.0) == 0.0
+
+
+def test_the_pick_off_drifts_slowly_by_what_was_asked() -> None:
+    powers = []
+    bench = Bench(changed(noiseless(), optics={"pickoff_rel": 0.006, "pickoff_time_s": 60.0}))
+    for _ in range(400):
+        bench.clock.sleep(100.0)
+        powers.append(bench.power())
+    assert np.std(powers) / np.mean(powers) == pytest.approx(0.006, rel=0.15)
+
+
+def test_a_mount_that_is_there_stays_there() -> None:
+    bench = Bench(changed(noiseless(), mount={"repeatability_deg": 0.04}))
+    bench.until(bench.scene.mount.move_to(33.0))
+    before = bench.scene.mount.angle_deg()
+    bench.until(bench.scene.mount.move_to(33.0))
+    assert bench.scene.mount.angle_deg() == before
