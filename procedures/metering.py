@@ -17,8 +17,12 @@ _TICK_S = 1e-3
 """Two clocks of one computer may differ by this."""
 
 
-MOST_TOLERANT = 0.5
-"""However noisy a meter is, a factor beyond this verifies nothing."""
+_SETTLED = 1000.0
+"""A meter's settling time brings a step down to one part in this."""
+MOST_NOISE = 0.1
+"""Relative noise of the meter beyond which a reading verifies nothing."""
+MOST_SCATTER = 0.04
+"""Relative standard error of a reading of a sound laser, at most."""
 
 
 class EnergyLost(SafetyStop):
@@ -70,9 +74,13 @@ class Monitor:
             f"{self._meter.name} delivers readings from before the last change", "restart the meter"
         )
 
-    def settle(self, stop: Stop | None = None) -> None:
-        """Wait until the head has followed a change of power."""
-        self._clock.sleep(self._meter.settling_s, stop)
+    def settle(self, stop: Stop | None = None, *, swing: float = 1.0) -> None:
+        """Wait until the head has followed a change of power to 0.1 % of the new one.
+
+        An exponential that fell from ``swing`` times the new power needs that much longer.
+        """
+        longer = 1 + math.log(max(swing, 1.0)) / math.log(_SETTLED)
+        self._clock.sleep(self._meter.settling_s * longer, stop)
 
     def prepare(self) -> None:
         """Set the meter to the pump's wavelength, and make sure it can say how long it lags."""
@@ -93,7 +101,7 @@ class Monitor:
 
     def sigma_w(self, reading: PowerReading) -> float:
         """Standard error of a reading, not below what the meter's own noise makes."""
-        floor = self._meter.noise_w / math.sqrt(max(reading.n, 1))
+        floor = self._floor_w(reading)
         return max(reading.sigma_w, floor) if math.isfinite(reading.sigma_w) else floor
 
     def sigma_rel(self, reading: PowerReading) -> float:
@@ -103,10 +111,16 @@ class Monitor:
     def tolerance(self, reading: PowerReading, expected_j: float, angle_deg: float) -> float:
         """Part of the expected energy by which a reading may be off: max(set ratio, 5 sigma of the reading).
 
-        Sigma is compared with the power EXPECTED: a dead laser must not excuse itself by its relative noise.
+        Sigma is compared with the power EXPECTED: a dead laser must not excuse itself by its relative noise,
+        nor one that flickers by its scatter, which counts as far as a sound laser's can go.
         """
-        sigma_j = self.energy_j(self.background_w + self.sigma_w(reading), angle_deg)
-        return max(self._beam.limits.set_ratio, min(5 * sigma_j / expected_j, MOST_TOLERANT))
+        per_watt = self.energy_j(self.background_w + 1.0, angle_deg) / expected_j
+        scatter = min(self.sigma_w(reading) * per_watt, MOST_SCATTER)
+        noise = min(self._floor_w(reading) * per_watt, MOST_NOISE)
+        return max(self._beam.limits.set_ratio, 5 * scatter, 5 * noise)
+
+    def _floor_w(self, reading: PowerReading) -> float:
+        return self._meter.noise_w / math.sqrt(max(reading.n, 1))
 
     def bracket(
         self, before: PowerReading, after: PowerReading, angle_deg: float, pulses: float, unseen_rel: float

@@ -23,6 +23,7 @@ class Plate:
         self._curve, self._sigma_deg = curve, angle_sigma_deg
         self.reached_deg = 0.0
         self.changed_at_s = clock.now_s()
+        self._brightest = 1.0
 
     def is_referenced(self) -> bool:
         """Ask whether the angle can be trusted."""
@@ -38,6 +39,7 @@ class Plate:
 
         :raises SafetyStop: the mount does not confirm it.
         """
+        self._brightest = 1.0
         self._mount.home(stop)
         self.changed_at_s = self._clock.now_s()
         if not self.is_referenced():
@@ -48,6 +50,7 @@ class Plate:
 
         :raises SafetyStop: the plate did not arrive.
         """
+        self._brightest = max(self._brightest, self._curve.highest_between(self.reached_deg, angle_deg))
         found_deg = self._mount.move_to(angle_deg, stop)
         self.changed_at_s = self._clock.now_s()
         off_deg = (found_deg - angle_deg + 180.0) % 360.0 - 180.0  # a mount may say 359.99 for -0.01
@@ -58,6 +61,12 @@ class Plate:
                 "check that the plate turns freely, and home it",
             )
         return self.reached_deg
+
+    def swing(self) -> float:
+        """Highest transmission met since this was last asked, over the present one, >= 1."""
+        now = self._curve.transmission(self.reached_deg)
+        swing, self._brightest = max(self._brightest / now, 1.0), now
+        return swing
 
     def sigma_rel(self, angle_deg: float) -> float:
         """Relative error of the transmission from the mount's repeatability."""

@@ -253,7 +253,7 @@ class Pump:
         """Read after settling; in the dark, give a laser that seems off some time to come back."""
         deadline = self._clock.now_s() + self._patience_s
         while True:
-            self._monitor.settle(stop)
+            self._monitor.settle(stop, swing=1.0 if self._unattenuated else self._plate.swing())
             reading = self._monitor.read(self.changed_at_s, stop)
             measured = self._monitor.energy_j(reading.power_w, self._plate.reached_deg)
             expected = self.aim.energy_j(self._plate.reached_deg)
