@@ -1,13 +1,14 @@
-"""Known light-light curves and their noise, written apart from labctl's own shapes so that no error is shared.
+"""Known light-light curves and their noise, written apart from labctl's own shapes: no shared error.
 
-Signals are counts against ``u = fluence / onset``; defaults give 100 counts of baseline, 300 of luminescence at the
-onset, and a lasing slope of 20 times that luminescence.
+Signals are counts against ``u = fluence / onset``; defaults give 100 counts of baseline, 300 of luminescence
+at the onset, and a lasing slope of 20 times that luminescence.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +20,16 @@ Curve = Callable[[Array], Array]
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Excess over baseline and luminescence, per unit slope at the onset; ``lum`` is the luminescence used."""
+    """Excess over baseline and luminescence, given the lasing slope, and the luminescence."""
 
     name: str
     inside: bool
     excess: Callable[[Array, float], Array]
     lum: Curve = np.square
 
-    def signal(self, u: Array, contrast: float = 20.0, baseline: float = 100.0, lum_counts: float = 300.0) -> Array:
+    def signal(
+        self, u: Array, contrast: float = 20.0, baseline: float = 100.0, lum_counts: float = 300.0
+    ) -> Array:
         """Mean counts at ``u``."""
         return np.asarray(baseline + lum_counts * self.lum(u) + self.excess(u, contrast * lum_counts))
 
@@ -61,7 +64,7 @@ def _s_curve(beta: float) -> Truth:
 
 
 def _collected(u: Array, slope: float, reach: float) -> Array:
-    """A local hinge over a Gaussian spot, collected out to where the local fluence is ``reach`` of the peak."""
+    """A local hinge over a Gaussian spot, collected to where the fluence is ``reach`` of its peak."""
     low = np.maximum(u * reach, 1.0)
     return np.where(u > 1.0, slope * ((u - low) - np.log(np.maximum(u, 1.0) / low)) / -np.log(reach), 0.0)
 
@@ -78,18 +81,12 @@ def _spot_two(u: Array, s: float) -> Array:
 
 def _pulse_noise(cv: float) -> Callable[[Array, float], Array]:
     z = (np.arange(201) + 0.5) / 201
-    spread = np.sqrt(2) * np.array([float(x) for x in _normal_quantile(z)]) / np.sqrt(2)
+    spread = np.array([NormalDist().inv_cdf(float(x)) for x in z])
 
     def excess(u: Array, s: float) -> Array:
         return np.asarray(s * _above(u[:, None] * (1 + cv * spread)).mean(axis=1))
 
     return excess
-
-
-def _normal_quantile(p: Array) -> Array:
-    from statistics import NormalDist
-
-    return np.array([NormalDist().inv_cdf(float(x)) for x in p])
 
 
 INSIDE: tuple[Truth, ...] = (
@@ -104,16 +101,31 @@ INSIDE: tuple[Truth, ...] = (
 
 OUTSIDE: tuple[Truth, ...] = (
     Truth("spot's centre, pulses 3 %", inside=False, excess=_pulse_noise(0.03)),
-    Truth("spot's centre, pulses 8 %", inside=False, excess=_pulse_noise(0.08)),
+    Truth("spot's centre, pulses 7 %", inside=False, excess=_pulse_noise(0.07)),
     Truth("spot collected to 0.6 of peak", inside=False, excess=lambda u, s: _collected(u, s, 0.6)),
     Truth("spot collected to 0.8 of peak", inside=False, excess=lambda u, s: _collected(u, s, 0.8)),
-    Truth("half hinge, half spot", inside=False, excess=lambda u, s: 0.5 * s * _above(u) + 0.5 * _spot_two(u, s)),
-    Truth("excess to the power 1.2", inside=False, excess=lambda u, s: s * _above(u) ** 1.2),
-    Truth("excess to the power 0.85", inside=False, excess=lambda u, s: s * _above(u) ** 0.85),
-    Truth("second kink at 1.6", inside=False, excess=lambda u, s: s * (_above(u) - 0.6 * np.maximum(u - 1.6, 0))),
-    Truth("quadratic with roll-over", inside=False, excess=lambda u, s: s / 2 * _above(u**2) / (1 + 0.3 * _above(u**2))),
-    Truth("hinge, clamped luminescence", inside=False, excess=lambda u, s: s * _above(u), lum=lambda u: np.minimum(u, 1) ** 2),
-    Truth("hinge over luminescence F^1.8", inside=False, excess=lambda u, s: s * _above(u), lum=lambda u: u**1.8),
+    Truth(
+        "half hinge, half spot", inside=False, excess=lambda u, s: 0.5 * s * _above(u) + 0.5 * _spot_two(u, s)
+    ),
+    Truth("excess to the power 1.3", inside=False, excess=lambda u, s: s * _above(u) ** 1.3),
+    Truth("excess to the power 0.9", inside=False, excess=lambda u, s: s * _above(u) ** 0.9),
+    Truth(
+        "second kink at 1.6", inside=False, excess=lambda u, s: s * (_above(u) - 0.6 * np.maximum(u - 1.6, 0))
+    ),
+    Truth(
+        "quadratic with roll-over",
+        inside=False,
+        excess=lambda u, s: s / 2 * _above(u**2) / (1 + 0.3 * _above(u**2)),
+    ),
+    Truth(
+        "hinge, clamped luminescence",
+        inside=False,
+        excess=lambda u, s: s * _above(u),
+        lum=lambda u: np.minimum(u, 1) ** 2,
+    ),
+    Truth(
+        "hinge over luminescence F^1.8", inside=False, excess=lambda u, s: s * _above(u), lum=lambda u: u**1.8
+    ),
     Truth("roll-over, strength 0.3", inside=False, excess=lambda u, s: s * _above(u) / (1 + 0.3 * _above(u))),
 )
 
@@ -137,7 +149,7 @@ NULLS: dict[str, Curve] = {
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """Noise of one point: relative, shot (counts per photoelectron), read in counts, and relative fluence noise."""
+    """Noise of a point: relative, shot (counts per photoelectron), read (counts), relative of fluence."""
 
     multiplicative: float = 0.05
     gain: float = 1.0

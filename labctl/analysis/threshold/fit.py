@@ -118,18 +118,28 @@ def _fit(data: SweepData, options: Options, blank: ThresholdResult) -> Threshold
         return replace(
             blank, status="not_found", reason=reason, bound=(top, None), p_value=1.0, detection=0.0
         )
-    whole = fit_profile(data, library(options.photon_order), options.fluence_sigma_rel, size=options.size)
+    whole, profile, bad = credible(data, options)
     if not np.isfinite(whole.rss):
         return _nothing(replace(blank, p_value=1.0, detection=0.0), data, whole)
-    bad = suspect(whole)
-    profile = whole if bad is None else _less(whole, bad, options)
-    if profile is not whole:
-        blank = replace(blank, outliers=(int(data.index[bad or 0]),), flags=("outlier",))
+    if bad is not None:
+        blank = replace(blank, outliers=(int(data.index[bad]),), flags=("outlier",))
     value, chance = detect(profile)
     blank = replace(blank, detection=value, p_value=chance)
     if chance >= (SIGNIFICANCE_FEW if data.n < FEW_POINTS else SIGNIFICANCE):
         return _nothing(blank, profile.data, profile)
     return _found(blank, profile, whole)
+
+
+def credible(data: SweepData, options: Options) -> tuple[Profile, Profile, int | None]:
+    """Fit all points, and again without the one that the rest disbelieve, if there is one.
+
+    :returns: the fit of all, the fit to report (the same if there is no suspect), and the suspect's place in
+        ``data``.
+    """
+    whole = fit_profile(data, library(options.photon_order), options.fluence_sigma_rel, size=options.size)
+    bad = suspect(whole) if np.isfinite(whole.rss) else None
+    profile = whole if bad is None else _less(whole, bad, options)
+    return whole, profile, bad
 
 
 def _less(whole: Profile, bad: int, options: Options) -> Profile:

@@ -20,7 +20,7 @@ from labctl.analysis.threshold.sweep_data import SweepData
 
 Array = NDArray[np.float64]
 
-CURVED = 2
+CURVED, WHOLE_SPOT = 2, 2
 PARAMETERS = 5  # b, a, s, threshold, and shape counted as one
 
 
@@ -69,12 +69,29 @@ class Profile:
         """Residual variance relative to the one the weights stand for."""
         return self.rss / max(self.data.n - PARAMETERS, 1)
 
-    def chance(self) -> Array:
-        """Posterior weight of every (shape, threshold) cell, shape (K, G), summing to one."""
+    @property
+    def independent_share(self) -> float:
+        """Share of the points that count as independent: less than 1 where neighbours err together.
+
+        Residuals of a shape outside the library are no noise; taken for noise they would narrow the interval
+        as if every point were a new witness. One standard error of the correlation is forgiven.
+        """
+        k, g = self.grid.best
+        r = ((self.data.y - self.grid.mean(k, g)) * np.sqrt(self.weight))[self.data.order]
+        shared = float((r[1:] * r[:-1]).sum() / max(float((r**2).sum()), 1e-300))
+        shared = min(max(shared - 1.0 / np.sqrt(self.data.n), 0.0), 0.9)
+        return float((1.0 - shared) / (1.0 + shared))
+
+    def chance(self, spot_weight: float = 0.0) -> Array:
+        """Posterior weight of every (shape, threshold) cell, shape (K, G), summing to one.
+
+        :param spot_weight: added to the log prior of the whole-spot shapes.
+        """
         rss = self.grid.solved.rss
-        freedom = self.data.n - PARAMETERS + 1
-        extra = np.where(self.shapes.mixing > 0, 0.5 * np.log(self.data.n), 0.0)
-        log_like = -0.5 * freedom * np.log(rss / self.rss) + (self.shapes.log_prior - extra)[:, None]
+        freedom = (self.data.n - PARAMETERS) * self.independent_share + 1.0
+        prior = self.shapes.log_prior - np.where(self.shapes.mixing > 0, 0.5 * np.log(self.data.n), 0.0)
+        prior = prior + np.where(self.shapes.classes == WHOLE_SPOT, spot_weight, 0.0)
+        log_like = -0.5 * freedom * np.log(rss / self.rss) + prior[:, None]
         p = np.exp(log_like - log_like.max())
         return np.asarray(p / p.sum())
 

@@ -31,7 +31,8 @@ class CurveModel:
     """Draws from the fit, enough to plot it: row 0 is the best fit.
 
     :ivar shape: row of the library, shape (draw,); ``ln_threshold`` in ln(uJ/cm2), likewise.
-    :ivar coefficients: of a constant, luminescence, excess and second excess, shape (draw, 4), in signal units.
+    :ivar coefficients: of a constant, luminescence, excess and second excess, shape (draw, 4), in signal
+        units.
     """
 
     photon_order: int

@@ -31,11 +31,13 @@ class Library:
 
     :ivar names: shape names, length K; the name ends in its parameter where it has one.
     :ivar families: the family of each shape, length K.
-    :ivar tables: luminescence, excess and second excess of each shape, (3, K, node), dimensionless; the second is
-        zero but for the mixed shapes, whose two excesses have a free ratio.
-    :ivar log_prior: natural log of the prior weight, shape (K,): nearly equal over families, then within each.
+    :ivar tables: luminescence, excess and second excess of each shape, (3, K, node), dimensionless; the
+        second is zero but for the mixed shapes, whose two excesses have a free ratio.
+    :ivar log_prior: natural log of the prior weight, shape (K,): nearly equal over families, then within
+        each.
     :ivar classes: 0 for a sharp kink, 1 for a rate-equation curve, 2 for a whole Gaussian spot, shape (K,).
-    :ivar mixing: 0 for one excess, 1 for a non-negative second one, 2 for a curvature of either sign, shape (K,).
+    :ivar mixing: 0 for one excess, 1 for a non-negative second one, 2 for a curvature of either sign, shape
+        (K,).
     """
 
     names: tuple[str, ...]
@@ -121,11 +123,12 @@ def _single(u: Array, order: int) -> list[_Entry]:
     rounded = "hinge-rounded"
     found += [_Entry(f"{rounded}-{cv:g}", rounded, r, rounded_kink(u, cv)) for cv in (0.02, 0.05, 0.1)]
     found += [_Entry(f"roll-over-{c:g}", "roll-over", r, hinge / (1.0 + c * hinge)) for c in (0.2, 0.45, 1.0)]
+    found += [_Entry(f"power-{q:g}", "power", r, hinge**q, log_prior=-0.5) for q in (0.85, 1.2)]
     found.append(_Entry("impulsive", "impulsive", r, impulsive(r)))
     found.append(_Entry("superlinear", "superlinear", r, square, kind=1))
     found += [_Entry(f"s-curve-{b:g}", "s-curve", *s_curve(r, b), kind=1) for b in (1e-3, 3e-3, 1e-2, 3e-2)]
-    # An S-curve at 5 % noise looks like a one-photon spot with a threshold 17 % lower; of the two the spot needs
-    # everything collected and a local answer linear in fluence, so it is believed a little less.
+    # An S-curve at 5 % noise looks like a one-photon spot with a threshold 17 % lower; of the two the spot
+    # needs everything collected and a local answer linear in fluence, so it is believed a little less.
     found.append(_Entry("spot-one-photon", "spot-one-photon", r, spot_one_photon(u), kind=2, log_prior=-0.4))
     found.append(_Entry("spot-two-photon", "spot-two-photon", r, spot_two_photon(u), kind=2))
     return found

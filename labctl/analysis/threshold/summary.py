@@ -14,6 +14,9 @@ Array = NDArray[np.float64]
 
 # No sweep knows its threshold better than this: shapes outside the library, calibration of the point spacing.
 SYSTEMATIC_FLOOR = 0.005
+# A smooth spot is the shape that noise hides best and that costs most when missed: the interval, not the
+# number, gives it the benefit of the doubt.
+SPOT_WEIGHT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def summarise(profile: Profile) -> Estimate:
     own = by_class[int(np.argmax(by_class.sum(axis=1)))]
     shape_class = int(np.argmax(by_class.sum(axis=1)))
     low, middle, high = quantiles(ln_t, own, [0.025, 0.5, 0.975])
-    wide_low, wide_high = quantiles(ln_t, chance.sum(axis=0), [0.025, 0.975])
+    wide_low, wide_high = quantiles(ln_t, profile.chance(SPOT_WEIGHT).sum(axis=0), [0.025, 0.975])
     down = np.hypot(max(middle - low, middle - wide_low), SYSTEMATIC_FLOOR)
     up = np.hypot(max(high - middle, wide_high - middle), SYSTEMATIC_FLOOR)
     added = max(down**2 - (middle - low) ** 2, up**2 - (high - middle) ** 2, SYSTEMATIC_FLOOR**2)
