@@ -219,6 +219,7 @@ class Pump:
         self._move(self.curve.floor_deg, stop)
         if not self.aim.harmless(self.curve.floor_deg):
             raise SafetyStop("even the least transmission of the attenuator may pass a limit")
+        self._plate.swing()  # the meter saw nothing of what was before
         self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg))
 
     def _approach(self, fluence_uj_cm2: float, stop: Stop | None) -> PumpState:
