@@ -102,27 +102,32 @@ def line_places(wavelength_nm: Floats, counts: Floats, noise: Floats, fwhm_nm: f
 
 
 def decompose(
-    window: Window, guesses: Sequence[tuple[Floats, float]], model: LineModel, *, complete: bool = True
+    window: Window, guesses: Sequence[tuple[Floats, float]], model: LineModel
 ) -> Decomposition | None:
     """Fit the lines of a window; None when nothing sensible comes out.
 
     :param guesses: pairs of where lines start (see ``line_places``) and how wide one is as seen, both nm; the next
         pair is tried when the fit from one leaves something to explain.
-    :param complete: add lines that no guess held, which takes long.
     """
     found: list[MultiFit] = []
+    starts: list[Lines] = []
     for places_nm, fwhm_nm in guesses:
-        fit = fit_lines(window, model, _first_guess(window, places_nm, fwhm_nm, model))
+        start = _first_guess(window, places_nm, fwhm_nm, model)
+        if any(np.array_equal(start.centre_nm, other.centre_nm) for other in starts):
+            continue
+        starts.append(start)
+        fit = fit_lines(window, model, start)
         fit = None if fit is None else _without_empty_lines(fit)
         found += [fit] if fit is not None and _sensible(fit) else []
         if fit is not None and fit.reduced_chi2 < _GOOD_CHI2:
             break
     best = min(found, key=lambda f: f.bic, default=None)
-    if best is None:
-        return None
-    if complete and best.reduced_chi2 > _GOOD_CHI2:
-        best = _without_empty_lines(_complete(best)) or best
-    return _largest(best)
+    return None if best is None else _largest(best)
+
+
+def completed(found: Decomposition) -> Decomposition | None:
+    """Add lines that no guess held, while they pay; takes about a tenth of a second."""
+    return _largest(_without_empty_lines(_complete(found.fit)) or found.fit)
 
 
 def _complete(fit: MultiFit) -> MultiFit:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.analysis.spectra.bands import Band, band_slice
-from labctl.analysis.spectra.decompose import Decomposition, cut_window, decompose, line_places
+from labctl.analysis.spectra.decompose import Decomposition, completed, cut_window, decompose, line_places
 from labctl.analysis.spectra.multiline import LineModel, MultiFit, fit_lines
 from labctl.analysis.spectra.noise import NoiseModel, noise_model
 from labctl.analysis.spectra.peaks import Peak, find_peaks
@@ -258,24 +258,25 @@ class _Search:
                 break
             if any(abs(d.centre_nm - peak.wavelength_nm) < 0.3 * peak.fwhm_nm for d in good):
                 continue
-            fitted = self._best_shape(counts, sigma, peak, peaks, complete=False)
+            fitted = self._around(counts, sigma, peak, peaks)
             if fitted is not None:
                 tried.append(fitted)
-        if ranked and not any(d.is_good for d in tried):
-            completed = self._best_shape(counts, sigma, ranked[0], peaks, complete=True)
-            tried += [completed] if completed is not None else []
+        if tried and not any(d.is_good for d in tried):
+            more = completed(min(tried, key=lambda d: d.fit.reduced_chi2))
+            tried += [more] if more is not None else []
         return max(tried, key=lambda d: (d.is_good, d.area), default=None), peaks
 
-    def _best_shape(
-        self, counts: Floats, sigma: Floats, peak: Peak, peaks: tuple[Peak, ...], *, complete: bool
+    def _around(
+        self, counts: Floats, sigma: Floats, peak: Peak, peaks: tuple[Peak, ...]
     ) -> Decomposition | None:
+        """Largest line of the window around one peak."""
         typical = max(_typical_fwhm(peaks), 1.05 * self.resolution_nm)
         window = cut_window(self.wavelength_nm, counts, sigma, peak.wavelength_nm, 5.0 * typical)
         guesses = [
             (line_places(self.wavelength_nm, counts, sigma, width), width)
             for width in np.maximum([typical, 0.7 * typical, 0.5 * typical], 1.05 * self.resolution_nm)
         ]
-        return decompose(window, guesses, self.model, complete=complete)
+        return decompose(window, guesses, self.model)
 
     def _again(self, exposure: int, seed: Decomposition) -> Decomposition | None:
         """Fit one exposure from the lines of the mean; weak lines keep their place and width."""
@@ -305,7 +306,8 @@ def _typical_fwhm(peaks: tuple[Peak, ...]) -> float:
     ranked = sorted(peaks, key=lambda p: p.area_counts, reverse=True)
     light = np.cumsum([p.area_counts for p in ranked])
     strong = ranked[: int(np.searchsorted(light, 0.5 * light[-1])) + 1]
-    return float(np.median([p.fwhm_nm for p in strong]))
+    all_median = float(np.median([p.fwhm_nm for p in peaks]))
+    return min(float(np.median([p.fwhm_nm for p in strong])), 1.5 * all_median)
 
 
 def _clipped_near(wavelength_nm: Floats, clipped: Bools, peak: Peak) -> bool:
