@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal
 
 import numpy as np
@@ -104,10 +105,19 @@ def row(point: SweepPoint) -> dict[str, Scalar]:
 
 def packed(point: SweepPoint) -> tuple[object, ...]:
     """Return the same scalars as a tuple in the order and the types of :data:`ROW_DTYPE`."""
+    values = zip(_PLAIN, COLUMNS, _SCALARS_OF(point), strict=True)
     return tuple(
-        value.encode() if isinstance(value, str) else value
-        for value in (_scalar(column, getattr(point, column.field)) for column in COLUMNS)
+        [value if type(value) is plain else _packed(column, value) for plain, column, value in values]
     )
+
+
+_SCALARS_OF = attrgetter(*(column.field for column in COLUMNS))
+_PLAIN = tuple({"int": int, "float": float, "text": bytes}[column.kind] for column in COLUMNS)
+
+
+def _packed(column: Column, value: object) -> object:
+    scalar = _scalar(column, value)
+    return scalar.encode() if isinstance(scalar, str) else scalar
 
 
 def fields(values: Mapping[str, object]) -> dict[str, object]:

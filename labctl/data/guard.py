@@ -51,7 +51,8 @@ class GuardedFile:
     """A run file whose every access is checked; see the module."""
 
     def __init__(self, file: h5py.File, path: Path, size: int) -> None:
-        self._file, self.path, self._size = file, path, size
+        self.path, self._size = path, size
+        self._groups: dict[str, h5py.Group] = {"": file}
 
     def has(self, name: str) -> bool:
         """Return whether ``name`` is there, as plain nested groups."""
@@ -68,9 +69,10 @@ class GuardedFile:
         layout = found.id.get_create_plist()
         if found.external is not None or found.is_virtual or layout.get_nfilters():
             raise self.refusal(f"{name} is stored outside the file or compressed")
-        if found.shape is None or (found.dtype.hasobject and found.shape != ()):
+        shape, dtype = found.shape, found.dtype
+        if shape is None or (dtype.hasobject and shape != ()):
             raise self.refusal(f"{name} is of a type that no run has")
-        if math.prod(found.shape) * found.dtype.itemsize > min(self._size, _LARGEST_LOAD):
+        if math.prod(shape) * dtype.itemsize > min(self._size, _LARGEST_LOAD):
             raise self.refusal(f"{name} claims to be larger than the file")
         return found
 
@@ -115,14 +117,18 @@ class GuardedFile:
         return DataError(f"{self.path} is not a sound labctl run: {why}")
 
     def _walk(self, name: str) -> h5py.Group | h5py.Dataset | None:
-        node: h5py.Group | h5py.Dataset = self._file
-        for part in name.split("/"):
-            if not isinstance(node, h5py.Group) or part not in node:
-                return None
-            if not isinstance(node.get(part, getlink=True), h5py.HardLink):
-                raise self.refusal(f"{name} is a link to elsewhere")
-            node = node[part]
-        return node
+        above, _, last = name.rpartition("/")
+        group = self._groups.get(above) or self._walk(above)
+        if not isinstance(group, h5py.Group):
+            return None
+        self._groups[above] = group
+        link = group.get(last, getlink=True)
+        if link is None:
+            return None
+        if not isinstance(link, h5py.HardLink):
+            raise self.refusal(f"{name} is a link to elsewhere")
+        found: h5py.Group | h5py.Dataset = group[last]
+        return found
 
 
 def _too_deep(value: object, left: int) -> bool:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from labctl.data.room import Room
 from labctl.model.errors import DataError
 
-_LEAF_CHUNKS = 48
-"""Chunks planned for one dataset: below the 64 that one B-tree node holds, so that none splits."""
-_SMALLEST_CHUNK, _LARGEST_CHUNK = 4096, 1 << 22
+_PLANNED_CHUNKS = 16
+"""Chunks a planned run fills. One B-tree node holds 64: only a run four times as long as planned splits it,
+the one moment, of some 10 us, at which a kill could still cost the index of a dataset."""
+_SMALLEST_CHUNK, _LARGEST_CHUNK = 4096, 1 << 25
 _OUT_OF_SPACE = ("errno = 28", "errno = 27", "errno = 122", "No space left", "File too large")
 
 
@@ -47,12 +48,12 @@ def guarded(path: Path) -> Iterator[None]:
 
 
 def chunk_rows(row_bytes: int, expected_rows: int) -> int:
-    """Return rows per chunk for about 48 chunks of 4 kB to 4 MB in all.
+    """Return rows per chunk for about 16 chunks of 4 kB to 32 MB in all.
 
     >>> chunk_rows(16384, 24), chunk_rows(16384, 20_000)
-    (1, 256)
+    (2, 1250)
     """
-    wanted = -(-expected_rows // _LEAF_CHUNKS)
+    wanted = -(-expected_rows // _PLANNED_CHUNKS)
     least = -(-_SMALLEST_CHUNK // row_bytes)
     return max(1, min(max(wanted, least), _LARGEST_CHUNK // row_bytes))
 
@@ -84,6 +85,9 @@ class Growing:
         self._dtype = dataset.dtype
         self._row_shape = tuple(dataset.shape[1:])
         self._offset = (0,) * len(self._row_shape)
+        self._limits = (h5py.h5s.UNLIMITED, *self._row_shape)
+        self._target = dataset.id.get_space()
+        self._one = h5py.h5s.create_simple((1, *self._row_shape))
         self.rows = int(dataset.shape[0])
         self._chunk_rows = int(dataset.chunks[0])
         self._chunk_bytes = int(np.prod(dataset.chunks, dtype=np.int64)) * dataset.dtype.itemsize
@@ -101,9 +105,11 @@ class Growing:
             new_chunks = -(-(first + count) // self._chunk_rows) - -(-first // self._chunk_rows)
             if new_chunks:
                 self._room.take(new_chunks * self._chunk_bytes)
-            self._id.set_extent((first + count, *self._row_shape))
-            target = self._id.get_space()
-            target.select_hyperslab((first, *self._offset), data.shape)
-            self._id.write(h5py.h5s.create_simple(data.shape), target, data, self._type)
+            extent = (first + count, *self._row_shape)
+            self._id.set_extent(extent)
+            self._target.set_extent_simple(extent, self._limits)
+            self._target.select_hyperslab((first, *self._offset), data.shape)
+            source = self._one if count == 1 else h5py.h5s.create_simple(data.shape)
+            self._id.write(source, self._target, data, self._type)
             self.rows = first + count
         return first

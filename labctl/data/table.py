@@ -78,7 +78,7 @@ def _of_text(path: Path, text: str) -> Table:
     numbers = np.full((len(rows), width), np.nan)
     for at, row in enumerate(rows):
         numbers[at, : len(row)] = [_number(cell) for cell in row]
-    numeric = [at for at in range(width) if np.isfinite(numbers[:, at]).sum() * 2 > len(rows)]
+    numeric = [at for at in range(width) if np.isfinite(numbers[:, at]).sum() * 2 >= max(len(rows), 1)]
     names = [first[at] if has_header and at < len(first) else f"column {at + 1}" for at in range(width)]
     return _chosen(path, names, numbers, numeric)
 

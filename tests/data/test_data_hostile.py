@@ -11,10 +11,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from data_runs import finished_run
 
 from labctl.data.reader import read_run
 from labctl.data.verify import verify
 from labctl.model.errors import DataError
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    return finished_run(tmp_path)
+
 
 Spoil = Callable[[h5py.File, Path], None]
 

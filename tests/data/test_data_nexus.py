@@ -9,13 +9,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import PIXELS  # type: ignore[import-not-found]
+from data_runs import PIXELS, START, finished_run, make_point
 from nexusformat.nexus import nxload
 
 from labctl.data.columns import COLUMNS
 from labctl.data.reader import read_run
 from labctl.data.writer import RunWriter
-from labctl.model.records import RunStart
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    return finished_run(tmp_path)
 
 
 @pytest.fixture(autouse=True)
@@ -74,9 +78,9 @@ with h5py.File(sys.argv[1], "r") as file:  # asks for the lock that h5py asks fo
 """
 
 
-def test_a_running_file_shows_its_curve_too(tmp_path: Path, start: RunStart, make_point) -> None:  # type: ignore[no-untyped-def]
+def test_a_running_file_shows_its_curve_too(tmp_path: Path) -> None:
     with RunWriter(tmp_path, "run") as writer:
-        writer.begin(start)
+        writer.begin(START)
         writer.append(make_point(0))
         command = [sys.executable, "-c", STRANGER, str(writer.paths.h5)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True)

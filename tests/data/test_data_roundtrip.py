@@ -9,7 +9,7 @@ from typing import Literal
 import h5py
 import numpy as np
 import pytest
-from conftest import PIXELS, MakePoint  # type: ignore[import-not-found]
+from data_runs import DARK, PIXELS, START, finished_run, make_point
 
 from labctl.data import layout
 from labctl.data.export import export_curve, export_spectra
@@ -19,7 +19,12 @@ from labctl.data.table import read_table
 from labctl.data.verify import verify
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
-from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
+from labctl.model.records import RunStop, SweepPoint
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    return finished_run(tmp_path)
 
 
 def same(left: object, right: object) -> bool:
@@ -32,7 +37,7 @@ def same(left: object, right: object) -> bool:
     return True
 
 
-def test_every_point_comes_back_as_it_was(tmp_path: Path, start: RunStart, make_point: MakePoint) -> None:
+def test_every_point_comes_back_as_it_was(tmp_path: Path) -> None:
     points: list[SweepPoint] = [
         make_point(0),
         make_point(1, exposures=7, blank_number=2, fwhm_nm=None, temperature_c=None, flags=()),
@@ -42,43 +47,41 @@ def test_every_point_comes_back_as_it_was(tmp_path: Path, start: RunStart, make_
         make_point(5, spikes=((0, 3, 5000.0), (2, 31, 65535.0)), direction="down"),
     ]
     writer = RunWriter(tmp_path, "run")
-    writer.begin(start)
+    writer.begin(START)
     for point in points:
         writer.append(point)
     run = read_run(writer.paths.h5)
     writer.close()
     assert all(same(run.point(at), point) for at, point in enumerate(points))
     assert run.status == "running"
-    assert same(run.start, dataclasses.replace(start, config=run.start.config))
+    assert same(run.start, START)
     with h5py.File(writer.paths.h5, "r") as file:
         rows = [file[layout.DETECTOR][name].shape[0] for name, _ in layout.FRAME_KINDS]
     assert rows == [13, 2, 2, 2]
 
 
 @pytest.mark.parametrize("status", ["finished", "aborted", "failed"])
-def test_a_run_says_how_it_ended(
-    tmp_path: Path, start: RunStart, dark: DarkRecord, status: Literal["finished", "aborted", "failed"]
-) -> None:
+def test_a_run_says_how_it_ended(tmp_path: Path, status: Literal["finished", "aborted", "failed"]) -> None:
     writer = RunWriter(tmp_path, "run")
-    writer.begin(start)
-    writer.dark(dark)
+    writer.begin(START)
+    writer.dark(DARK)
     result = {"threshold": {"value": 1.5, "ci95": [1, None]}, "q": None, "words": ["a", "b/c"]}
     writer.end(RunStop(status, "because", "2025-05-01T10:10:00Z", result))
     run = read_run(writer.paths.h5)
     assert (run.status, run.reason) == (status, "because")
     assert run.result == result
-    assert same(run.darks[0], dark)
+    assert same(run.darks[0], DARK)
 
 
-def test_a_closed_run_without_an_end_has_failed(tmp_path: Path, start: RunStart) -> None:
+def test_a_closed_run_without_an_end_has_failed(tmp_path: Path) -> None:
     with RunWriter(tmp_path, "run") as writer:
-        writer.begin(start)
+        writer.begin(START)
     assert read_run(writer.paths.h5).status == "failed"
     with pytest.raises(DataError, match="ended before"):
         writer.end(RunStop("finished", "", "", {}))
 
 
-def test_arrays_of_a_run(finished: Path, make_point: MakePoint) -> None:
+def test_arrays_of_a_run(finished: Path) -> None:
     run = read_run(finished.with_suffix(".csv") if finished.with_suffix(".csv").exists() else finished)
     assert run.fluence_uj_cm2.tolist() == [20.0 + i for i in range(8)]
     assert run.spectra.shape == (8, PIXELS)
@@ -98,9 +101,9 @@ def test_the_csv_beside_a_run_opens_the_run(finished: Path) -> None:
         read_run(finished.with_name("other.csv"))
 
 
-def test_long_and_strange_texts(tmp_path: Path, start: RunStart) -> None:
+def test_long_and_strange_texts(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path, "run")
-    writer.begin(dataclasses.replace(start, note="nul\0nul", sample="µ\ud800"))
+    writer.begin(dataclasses.replace(START, note="nul\0nul", sample="µ\ud800"))
     lines = ["é" * 500, "", "x" * 240, "nul\0"]
     for at, line in enumerate(lines):
         writer.event(float(at), line)
@@ -110,11 +113,9 @@ def test_long_and_strange_texts(tmp_path: Path, start: RunStart) -> None:
     assert run.reason == "ü" * 512
 
 
-def test_a_point_of_the_wrong_size_is_refused_and_the_others_stay(
-    tmp_path: Path, start: RunStart, make_point: MakePoint
-) -> None:
+def test_a_point_of_the_wrong_size_is_refused_and_the_others_stay(tmp_path: Path) -> None:
     writer = RunWriter(tmp_path, "run")
-    writer.begin(start)
+    writer.begin(START)
     writer.append(make_point(0))
     with pytest.raises(DataError, match="do not fit"):
         writer.append(make_point(1, spectrum=np.zeros(PIXELS + 1)))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import MakePoint  # type: ignore[import-not-found]
+from data_runs import finished_run, make_point
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +15,12 @@ from labctl.data import columns
 from labctl.data.csvrun import read_csv_run
 from labctl.data.table import Table, read_table
 from labctl.model.errors import DataError
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Path:
+    return finished_run(tmp_path)
+
 
 TABLES: dict[str, tuple[str, list[float], list[float]]] = {
     "header": ("Fluence (uJ/cm^2),Signal\n1,10\n2,20\n", [1, 2], [10, 20]),
@@ -107,7 +113,7 @@ def pymeasure_csv(rows: list[dict[str, columns.Scalar]]) -> str:
     return head + "\n".join([",".join(columns.DATA_COLUMNS), *lines]) + "\n"
 
 
-def test_the_csv_of_a_run_without_its_h5(tmp_path: Path, make_point: MakePoint) -> None:
+def test_the_csv_of_a_run_without_its_h5(tmp_path: Path) -> None:
     points = [make_point(index, fwhm_nm=None if index == 1 else 2.5) for index in range(3)]
     whole = pymeasure_csv([columns.row(point) for point in points])
     path = tmp_path / "run.csv"
@@ -126,7 +132,7 @@ def test_the_csv_of_a_run_without_its_h5(tmp_path: Path, make_point: MakePoint) 
         run.column("nothing")
 
 
-def test_a_row_is_plain_scalars_and_survives_text(make_point: MakePoint) -> None:
+def test_a_row_is_plain_scalars_and_survives_text() -> None:
     point = make_point(3, fwhm_nm=None, blank_number=4, flags=("a,b", "c|d", "ok"), exposure_cv=0.1 + 0.2)
     row = columns.row(point)
     assert list(row) == columns.DATA_COLUMNS
@@ -143,7 +149,7 @@ def test_pymeasure_accepts_the_columns() -> None:
     assert {str(unit) for unit in units.values()} >= {"nanometer", "joule", "watt", "second"}
 
 
-def test_too_many_flags_are_cut_at_a_word(make_point: MakePoint) -> None:
+def test_too_many_flags_are_cut_at_a_word() -> None:
     text = str(columns.row(make_point(0, flags=tuple(f"flag-number-{i}" for i in range(40))))["Flags"])
     assert len(text) <= 160
     assert text.endswith("|more")
@@ -183,9 +189,8 @@ def test_any_bytes_give_a_table_or_a_data_error(content: bytes | str) -> None:
     with tempfile.TemporaryDirectory() as directory:
         try:
             table = table_of(Path(directory), content)
-        except DataError as exc:
-            assert exc.message
-        else:
-            assert table.fluence_uj_cm2.shape == table.signal.shape
-            assert np.isfinite(table.fluence_uj_cm2).any()
-            assert len(table.taken) in (2, 3)
+        except DataError:
+            return
+    assert table.fluence_uj_cm2.shape == table.signal.shape
+    assert np.isfinite(table.fluence_uj_cm2).any()
+    assert len(table.taken) in (2, 3)
