@@ -335,6 +335,25 @@ def test_the_child_ends_with_its_parent() -> None:
     assert child.returncode == 0
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a C function that sleeps with the lock held")
+def test_a_hung_child_ends_without_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "import ctypes, drivers.ocean_child as child\n"
+        "child.GRACE_S = 0.1\n"
+        "child._Holder._do_hang = lambda self: ctypes.PyDLL(None).sleep(60)\n"
+        "child.main()\n"
+    )
+    child = Child(_child_module(tmp_path, monkeypatch, text))
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    with pytest.raises(Aborted):
+        child.call("hang", {}, 0.5, stop)
+    process = child._process
+    process.wait(5)  # nobody killed it: its own watchdog ended it
+    assert process.returncode == 1
+    child.close()
+
+
 def test_frames_survive_a_pipe_and_refuse_rubbish() -> None:
     pipe = io.BytesIO()
     write_frame(pipe, {"id": 1, "x": [1.5, None]}, b"\x00\xff\n")

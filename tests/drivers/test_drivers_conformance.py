@@ -1,0 +1,252 @@
+"""Every registered driver against the simulator of its instrument: what its role promises."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drivers import registry
+from labctl.model.clock import SteppedClock
+from labctl.model.errors import Aborted, InstrumentError, InstrumentFault
+from labctl.model.roles import Attenuator, PowerMeter, Shutter, Spectrometer
+from simulators import presets
+from simulators.bench import SimulatedBench, Transport
+from simulators.servers import Server
+
+ROLES: dict[str, Any] = {
+    "attenuator": Attenuator,
+    "power_meter": PowerMeter,
+    "spectrometer": Spectrometer,
+    "shutter": Shutter,
+}
+POSIX = pytest.param(
+    "pty", marks=pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
+)
+
+
+def drivers_of(role: registry.RoleName) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("spec", registry.of_role(role), ids=lambda spec: str(spec.key))
+
+
+@pytest.fixture(params=["tcp", POSIX])
+def transport(request: pytest.FixtureRequest) -> Transport:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def bench(transport: Transport) -> Iterator[SimulatedBench]:
+    with SimulatedBench(presets.scene("ola", level="ideal", seed=3), SteppedClock(), transport) as running:
+        yield running
+
+
+@pytest.fixture
+def tcp_bench() -> Iterator[SimulatedBench]:
+    with SimulatedBench(presets.scene("ola", level="typical", seed=3), SteppedClock()) as running:
+        yield running
+
+
+@contextmanager
+def opened(bench: SimulatedBench, spec: registry.DriverSpec, **settings: object) -> Iterator[Any]:
+    config = spec.config.model_validate(
+        {"driver": spec.key, "resource": bench.resources[spec.role], **settings}
+    )
+    device = spec.open(config, bench.scene.clock)
+    try:
+        yield device
+    finally:
+        device.close()
+
+
+@pytest.mark.parametrize("spec", registry.all_drivers(), ids=lambda spec: str(spec.key))
+def test_a_device_has_its_role_a_name_and_an_identity(
+    spec: registry.DriverSpec, tcp_bench: SimulatedBench
+) -> None:
+    with opened(tcp_bench, spec) as device:
+        assert isinstance(device, ROLES[spec.role])
+        assert device.name == f"{spec.role} {tcp_bench.resources[spec.role]}"
+        assert device.identity() == device.identity()
+        assert device.identity().model
+    device.close()
+    with pytest.raises(InstrumentError):
+        device.identity()
+    with opened(tcp_bench, spec) as again:
+        assert again.identity().model
+
+
+@drivers_of("attenuator")
+def test_attenuator_moves_where_it_is_told(spec: registry.DriverSpec, bench: SimulatedBench) -> None:
+    with opened(bench, spec) as mount:
+        assert not mount.is_referenced()
+        mount.home()
+        assert mount.is_referenced()
+        for wanted in (33.3, 12.0, 57.0):
+            reached = mount.move_to(wanted)
+            assert reached == pytest.approx(wanted, abs=0.1)
+            assert mount.angle_deg() == pytest.approx(reached, abs=0.01)
+            assert bench.scene.mount.angle_deg() == pytest.approx(wanted, abs=0.2)
+            assert not bench.scene.mount.moving()
+
+
+@drivers_of("attenuator")
+def test_attenuator_refuses_and_stops_without_moving(
+    spec: registry.DriverSpec, tcp_bench: SimulatedBench
+) -> None:
+    with opened(tcp_bench, spec) as mount:
+        low, high = mount.angle_range_deg
+        before = mount.angle_deg()
+        for outside in (low - 1.0, high + 1.0, float("nan")):
+            with pytest.raises(InstrumentFault):
+                mount.move_to(outside)
+        stop = threading.Event()
+        stop.set()
+        with pytest.raises(Aborted):
+            mount.move_to(20.0, stop)
+        with pytest.raises(Aborted):
+            mount.home(stop)
+        assert not tcp_bench.scene.mount.moving()
+        assert mount.angle_deg() == pytest.approx(before, abs=0.01)
+
+
+@drivers_of("power_meter")
+def test_power_meter_reads_what_is_on_its_head(spec: registry.DriverSpec, bench: SimulatedBench) -> None:
+    mount, clock = bench.scene.mount, bench.scene.clock
+    clock.sleep(mount.home() - clock.now_s())
+    with opened(bench, spec) as meter:
+        meter.prepare(800.0)
+        readings = []
+        for angle_deg in (20.0, 50.0):
+            clock.sleep(mount.move_to(angle_deg) - clock.now_s() + meter.settling_s)
+            reading = meter.read(3)
+            assert reading.n == 3
+            assert reading.start_s < reading.stop_s <= clock.now_s()
+            assert 0 < reading.sigma_w < 0.2 * reading.power_w
+            again = meter.read(3)
+            assert again.power_w == pytest.approx(reading.power_w, rel=0.02, abs=5 * meter.noise_w)
+            readings.append(reading.power_w)
+        assert readings[0] > 3 * readings[1]
+        assert meter.noise_w > 0
+        assert meter.sensor == "photodiode"
+
+
+@drivers_of("power_meter")
+def test_power_meter_says_when_it_is_over_range_and_stops(
+    spec: registry.DriverSpec, tcp_bench: SimulatedBench
+) -> None:
+    tcp_bench.scene.mount.move_to(12.0)
+    tcp_bench.scene.clock.sleep(5.0)
+    with opened(tcp_bench, spec, range=1e-9) as meter:
+        with pytest.raises(InstrumentFault, match=r"range|nm"):
+            meter.prepare(5000.0)
+        meter.prepare(800.0)
+        with pytest.raises(InstrumentFault, match="out of range"):
+            meter.read()
+        stop = threading.Event()
+        stop.set()
+        with pytest.raises(Aborted):
+            meter.read(1, stop)
+
+
+@drivers_of("shutter")
+def test_shutter_confirms_what_it_does(spec: registry.DriverSpec, bench: SimulatedBench) -> None:
+    blade = bench.scene.shutter
+    with opened(bench, spec) as shutter:
+        assert not shutter.is_open()
+        assert not blade.is_open()
+        for _ in range(2):
+            shutter.open()
+            assert shutter.is_open()
+            assert not blade.closed_switch()
+        for _ in range(2):
+            shutter.close_beam()
+            assert not shutter.is_open()
+            assert blade.closed_switch()
+        assert shutter.travel_s > 0
+
+
+def at_the_wire(server: Server, action: Callable[[], None]) -> None:
+    """Do something to the instrument itself, and wait until it is done."""
+    done = threading.Event()
+    server.call(action)
+    server.call(done.set)
+    assert done.wait(5)
+
+
+@drivers_of("shutter")
+def test_shutter_stays_closed_while_the_interlock_is_tripped(
+    spec: registry.DriverSpec, tcp_bench: SimulatedBench
+) -> None:
+    server = tcp_bench.server("shutter")
+    wire: Any = server.wire
+    with opened(tcp_bench, spec) as shutter:
+        at_the_wire(server, lambda: wire.trip_interlock(True))
+        with pytest.raises(InstrumentFault, match="interlock"):
+            shutter.open()
+        assert tcp_bench.scene.shutter.closed_switch()
+        at_the_wire(server, lambda: wire.trip_interlock(False))
+        shutter.open()
+        assert shutter.is_open()
+
+
+BACKENDS = [{"backend": "pyseabreeze"}, {"backend": "cseabreeze"}]
+
+
+@pytest.mark.parametrize("settings", BACKENDS, ids=lambda item: str(item["backend"]))
+@drivers_of("spectrometer")
+def test_spectrometer_exposes_as_told(
+    spec: registry.DriverSpec, settings: dict[str, str], tcp_bench: SimulatedBench
+) -> None:
+    clock, camera = tcp_bench.scene.clock, tcp_bench.scene.camera
+    with opened(tcp_bench, spec, resolution_nm=0.15, **settings) as spectrometer:
+        info = spectrometer.info
+        assert info.wavelength_nm.shape == (camera.pixels,)
+        assert np.all(np.diff(info.wavelength_nm) > 0)
+        assert info.max_counts == camera.max_counts
+        assert info.integration_min_s < 0.02 < info.integration_max_s
+        assert info.resolution_nm == 0.15
+        assert spectrometer.set_integration(0.02) == pytest.approx(0.02, rel=1e-3)
+        changed_s = clock.now_s()
+        spectra = [spectrometer.acquire() for _ in range(5)]
+        assert {spectrum.counts.shape for spectrum in spectra} == {(camera.pixels,)}
+        assert all(spectrum.start_s < spectrum.stop_s for spectrum in spectra)
+        assert sum(spectrum.start_s >= changed_s for spectrum in spectra) >= 2
+        with pytest.raises(InstrumentFault):
+            spectrometer.set_integration(2 * info.integration_max_s)
+        stop = threading.Event()
+        stop.set()
+        with pytest.raises(Aborted):
+            spectrometer.acquire(stop)
+
+
+@drivers_of("spectrometer")
+def test_no_exposure_said_to_follow_a_change_began_before_it(
+    spec: registry.DriverSpec, tcp_bench: SimulatedBench
+) -> None:
+    """Light comes and goes between exposures; one whose time stamp is later must see all of it, or none."""
+    scene, clock = tcp_bench.scene, tcp_bench.scene.clock
+    clock.sleep(scene.mount.home() - clock.now_s())
+    clock.sleep(scene.mount.move_to(17.0) - clock.now_s())
+    with opened(tcp_bench, spec) as spectrometer:
+        spectrometer.set_integration(0.1)
+        levels: dict[bool, list[float]] = {True: [], False: []}
+        for number in range(12):
+            bright = number % 2 == 0
+            clock.sleep(scene.shutter.command(bright) - clock.now_s() + 0.013 * number)
+            changed_s = clock.now_s()
+            fresh = [
+                spectrum
+                for spectrum in (spectrometer.acquire() for _ in range(5))
+                if spectrum.start_s >= changed_s
+            ]
+            assert len(fresh) >= 2
+            levels[bright].extend(float(spectrum.counts.mean()) for spectrum in fresh)
+        dark, light = np.array(levels[False]), np.array(levels[True])
+        step = np.median(light) - np.median(dark)
+        assert step > 10 * dark.std()
+        assert np.all(dark < np.median(dark) + 0.05 * step)
+        assert np.all(light > np.median(light) - 0.3 * step)
