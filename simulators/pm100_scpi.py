@@ -34,6 +34,8 @@ class Pending:
     result: Callable[[], Answer]
 
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+
 Answer = str | Pending | None
 Handler = Callable[[list[str]], Answer]
 
@@ -83,7 +85,7 @@ class Tree:
         :raises ScpiError: -113, no such command.
         """
         query = "?" if header.endswith("?") else ""
-        text = header.rstrip("?").upper()
+        text = header.removesuffix("?").upper()
         if text.startswith("*"):
             nodes: tuple[str, ...] = (text,)
             here = path
@@ -110,10 +112,9 @@ def number(text: str, low: float, high: float, default: float) -> float:
     named = {"MIN": low, "MINIMUM": low, "MAX": high, "MAXIMUM": high, "DEF": default, "DEFAULT": default}
     if (value := named.get(text.upper())) is not None:
         return value
-    try:
-        value = float(text)
-    except ValueError:
-        raise ScpiError(-104) from None
+    if not _NUMBER.fullmatch(text):
+        raise ScpiError(-104)
+    value = float(text)
     if not low <= value <= high:
         raise ScpiError(-222)
     return value

@@ -73,14 +73,17 @@ class Sc10(Wire):
             self._disable()
 
     def receive(self, data: bytes) -> None:
-        """Echo, and carry out each command that is complete."""
+        """Echo every byte as it comes, and carry out each command that is complete."""
+        said = []
         for character in data.decode("latin-1"):
             if character == "\r":
                 line, self._line = self._line, ""
                 value = self._execute(line.strip())
-                self._send(f"{line}\r{value}{chr(13) if value else ''}{PROMPT}".encode("latin-1"))
+                said.append(f"\r{value}\r{PROMPT}" if value else f"\r{PROMPT}")
             elif character != "\n":
                 self._line = (self._line + character)[-LONGEST_LINE:]
+                said.append(character)
+        self._send("".join(said).encode("latin-1"))
 
     def due_s(self) -> float | None:
         """Return when the automatic modes next move the blade."""

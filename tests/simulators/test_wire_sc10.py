@@ -48,7 +48,7 @@ def test_closed_is_the_blade_not_the_command(talk: Talk) -> None:
 
 
 def test_commands_in_pieces_and_with_line_feeds(talk: Talk) -> None:
-    assert talk.say(b"mo") + talk.say(b"de?") + talk.say(b"\r\n") == b"mode?\r1\r> "
+    assert [talk.say(part) for part in (b"mo", b"de?", b"\r\n")] == [b"mo", b"de?", b"\r1\r> "]
     assert talk.say(b"rep?\r\ntrig?\r\n") == b"rep?\r1\r> trig?\r0\r> "
 
 

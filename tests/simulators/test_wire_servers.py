@@ -69,7 +69,9 @@ def test_one_client_after_another(served: TcpServer) -> None:
             assert client.recv(100) == word
 
 
-def test_the_next_client_gets_in_after_an_abrupt_reset(served: TcpServer) -> None:
+def test_the_next_client_gets_in_after_an_abrupt_reset(
+    served: TcpServer, caplog: pytest.LogCaptureFixture
+) -> None:
     for _ in range(3):
         client = connect(served)
         client.sendall(b"x")
@@ -79,6 +81,7 @@ def test_the_next_client_gets_in_after_an_abrupt_reset(served: TcpServer) -> Non
     with connect(served) as client:
         client.sendall(b"after")
         assert client.recv(100) == b"after"
+    assert not caplog.records
 
 
 def test_a_second_client_waits_until_the_first_has_left(served: TcpServer) -> None:
