@@ -24,9 +24,15 @@ def stop_on_signals() -> Iterator[threading.Event]:
         stop.set()
 
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
-    before = {number: signal.signal(number, ask) for number in numbers}
+    wanted = [number for number in numbers if not _is_ignored_hangup(number)]
+    before = {number: signal.signal(number, ask) for number in wanted}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _is_ignored_hangup(number: signal.Signals) -> bool:
+    """Return whether ``nohup`` asked to survive the terminal."""
+    return number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN

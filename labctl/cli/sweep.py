@@ -62,7 +62,9 @@ def run_sweep_command(request: SweepRequest, *, as_json: bool) -> int:
 
 def sweep_once(request: SweepRequest, stop: threading.Event, progress: Progress) -> RunReport:
     """Run one sweep and draw its figures if they were asked for: the path of ``sweep`` and of ``demo``."""
+    from labctl.cli.insert import make_insert
     from labctl.config import load_bench
+    from labctl.runner.events import Message
     from labctl.runner.run import RunRequest, run_sweep
 
     config = load_bench(request.bench)
@@ -73,7 +75,8 @@ def sweep_once(request: SweepRequest, stop: threading.Event, progress: Progress)
         spot=request.spot,
         note=request.note,
     )
-    report = run_sweep(config, plan_of(request), labels, stop=stop, on_event=progress)
+    insert = make_insert(stop, lambda text: progress(Message(text)))
+    report = run_sweep(config, plan_of(request), labels, stop=stop, on_event=progress, insert=insert)
     return with_figures(report) if request.figures else report
 
 

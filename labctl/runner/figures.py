@@ -148,9 +148,10 @@ def threshold_figure(picture: RunPicture) -> Figure:
     _double_logarithm(double, picture)
     _mark_threshold(width, picture)
     width.plot(picture.fluence_uj_cm2, picture.fwhm_nm, "s", ms=4, mfc="white", color=_WIDTH)
-    width.set(
-        xlabel=picture.fluence_label, ylabel="FWHM of the emission (nm)", xlim=(0, None), ylim=(0, None)
-    )
+    width.set(xlabel=picture.fluence_label, ylabel="FWHM of the emission (nm)", xlim=(0, None))
+    if np.isfinite(picture.fwhm_nm).any():
+        width.set_yscale("log")
+        width.yaxis.set_major_formatter("{x:g}")
     for axes in (linear, double, width):
         axes.spines["right"].set_visible(False)
     figure.suptitle(f"{picture.sample}: {picture.verdict}" if picture.verdict else picture.sample)

@@ -16,7 +16,7 @@ from typing import Literal
 from labctl.config import BenchConfig
 from labctl.data import RunWriter
 from labctl.model.clock import Clock
-from labctl.model.errors import Aborted, DataError
+from labctl.model.errors import Aborted, ConfigError, DataError
 from labctl.model.records import RunStop
 from labctl.runner.conclude import conclude
 from labctl.runner.events import Connected, Event, Measured, OnEvent, RunFiles, Started
@@ -66,6 +66,8 @@ def run_sweep(
     :raises RunFailed: it failed later.
     """
     validate(plan, config.pump_settings(), config.limit_settings())
+    if plan.background == "blank" and insert is None:
+        raise ConfigError("a blank needs somebody to put it into the beam", key="background")
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     run = _Acquisition(config, plan, request, stop, events.put, clock, insert)
     thread = threading.Thread(target=run.main, args=(lambda: events.put(None),), name="acquisition")
@@ -157,9 +159,10 @@ class _Acquisition:
                 facts = BenchFacts.of(bench)
                 self._sweep(bench, keeper, files)
         except BaseException as exc:
-            log.log(
-                logging.INFO if isinstance(exc, Aborted) else logging.ERROR, "the sweep ended", exc_info=exc
-            )
+            if isinstance(exc, Aborted):
+                log.info("stopped by the user")
+            else:
+                log.error("the sweep failed", exc_info=exc)
             self._failure = exc
         if keeper.began and facts is not None:
             self._end(keeper, files, facts)

@@ -14,7 +14,7 @@ from labctl.model.pump import Bands
 from labctl.model.records import Identity, SweepPoint
 from labctl.model.roles import Roles
 from labctl.session.opening import bench_clock, open_all
-from procedures import fluence_sweep
+from procedures.fluence_sweep import sweep as measured
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
 
@@ -72,4 +72,4 @@ def sweep(bench: Bench, plan: SweepPlan, stop: Stop | None = None) -> Iterator[S
     :raises InstrumentError: an instrument failed.
     :raises Aborted: ``stop`` was set.
     """
-    return fluence_sweep.sweep(plan, bench.roles, bench.pump, bench.bands, stop=stop)
+    return measured(plan, bench.roles, bench.pump, bench.bands, stop=stop)

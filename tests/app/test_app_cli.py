@@ -1,0 +1,289 @@
+"""The command line as a user meets it: exit codes, one clear line on stderr, nothing but JSON on stdout."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from labctl import __version__
+from labctl.cli import main
+from labctl.config import EXAMPLE
+from labctl.data import read_run
+from labctl.runner.children import child_environment
+from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS
+
+SWEEP = ["--start", "30", "--stop", "160", "--points", "10", "--average", "2", "--sample", "OLA"]
+
+
+def labctl(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "labctl", *arguments]
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        labctl(*arguments), stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=child_environment()
+    ) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def until(process: subprocess.Popen[str], word: str) -> list[str]:
+    """Read stderr up to the line that holds ``word``."""
+    assert process.stderr is not None
+    seen = []
+    for line in process.stderr:
+        seen.append(line)
+        if word in line:
+            return seen
+    raise AssertionError(f"{word!r} was never said, only {seen}")
+
+
+@pytest.fixture(scope="module")
+def bench_file(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    path = tmp_path_factory.mktemp("simulated") / "sim.toml"
+    command = (
+        "simulate",
+        "--sample",
+        "ola",
+        "--seed",
+        "2",
+        "--speed",
+        "60",
+        "--bench-file",
+        str(path),
+        "--until-eof",
+    )
+    with started(*command) as process:
+        until(process, "serving")
+        assert path.exists()
+        yield path
+        assert process.stdin is not None
+        process.stdin.close()
+        assert process.wait(timeout=10) == 0
+        assert path.exists()
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("labctl: ")
+    assert captured.err.count("\n") == 1
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sweep", "--bench", "no.toml", *SWEEP], "no.toml: cannot be read"),
+        (["sweep", "--start", "ten"], "Try: labctl sweep --help"),
+        (["sweep", "--bench", "no.toml"], "--sample"),
+        (["swep"], "No such command 'swep'"),
+        (["check"], "--bench"),
+        (["fit"], "Try: labctl fit --help"),
+        (["simulate", "--sample", "xyz"], "xyz"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_2(
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert said in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--start", "200", "--stop", "20"], "start"),
+        (["--start", "0", "--stop", "20"], "above zero"),
+        (["--start", "20", "--stop", "800"], "limit"),
+        (["--start", "20", "--stop", "200", "--points", "1"], "points"),
+        (["--start", "20"], "--stop: missing"),
+        (["--fluences", "20,x"], "no list of numbers"),
+        (["--fluences", "20"], "2 or more"),
+    ],
+)
+def test_an_impossible_sweep_is_2_and_leaves_no_file(
+    options: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bench, output = tmp_path / "bench.toml", tmp_path / "out"
+    bench.write_text(EXAMPLE, encoding="utf-8")
+    command = ["sweep", "--bench", str(bench), "--sample", "x", "--output", str(output), *options]
+    assert main(command) == 2
+    assert said in one_line(capsys)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00\x01\x02\xff", b"a,b\nx,y\n", b"fluence\n1\n2\n", None])
+def test_a_file_that_cannot_be_fitted_is_5(
+    content: bytes | None, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "curve.csv"
+    if content is not None:
+        path.write_bytes(content)
+    assert main(["fit", str(path)]) == 5
+    assert str(path) in one_line(capsys)
+
+
+def test_a_foreign_table_is_fitted_and_its_columns_named(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lines = ["index;Pump fluence (uJ/cm2);PL intensity"]
+    for i in range(24):
+        fluence = 20 + 7.5 * i
+        signal = 0.05 * fluence**2 + max(fluence - 80.0, 0) * 40 + (i % 3)
+        lines.append(f"{i};{fluence:.2f};{signal:.3f}".replace(".", ","))
+    spots = []
+    for name in ("one.csv", "two.csv"):
+        spots.append(tmp_path / name)
+        spots[-1].write_text("\n".join(lines), encoding="utf-8")
+    assert main(["fit", *map(str, spots), "--json"]) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert [run["threshold"]["value"] for run in runs] == pytest.approx([80.0, 80.0], rel=0.03)
+    assert runs[0]["threshold"]["convention"] is None
+    assert runs[0]["q"] == dict.fromkeys(Q_KEYS)
+    assert main(["fit", str(spots[0])]) == 0
+    assert "PL intensity" in capsys.readouterr().out
+
+
+def test_version_init_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"labctl {__version__}\n"
+    assert main(["init"]) == 0
+    assert capsys.readouterr().out == EXAMPLE
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("demo", "check", "sweep", "simulate", "fit"))
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from labctl.cli import main; main(['sweep', '--help']);"
+        "print(sorted({'numpy', 'h5py', 'pymeasure', 'matplotlib', 'scipy', 'rich'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=child_environment()
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_output_that_cannot_be_written_is_5(
+    bench_file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    output = str(tmp_path / "file" / "out")
+    assert main(["sweep", "--bench", str(bench_file), "--output", output, *SWEEP]) == 5
+    assert "file" in one_line(capsys)
+
+
+def test_check_names_everybody(bench_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--bench", str(bench_file), "--start", "2.6", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [i["role"] for i in document["instruments"]] == [
+        "attenuator",
+        "power_meter",
+        "spectrometer",
+        "shutter",
+    ]
+    assert all(i["identity"] and i["reading"] and i["error"] is None for i in document["instruments"])
+    assert any("20 times its noise" in warning for warning in document["warnings"])
+
+
+def test_check_tells_every_failure_and_what_to_try(
+    bench_file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lines = bench_file.read_text(encoding="utf-8").splitlines()
+    ports = [i for i, line in enumerate(lines) if line.startswith("resource") and "TCPIP" in line]
+    for i in ports[:2]:
+        lines[i] = 'resource = "TCPIP::127.0.0.1::9::SOCKET"'
+    lines[ports[2]] = lines[ports[2]].replace("SOCKET", "SOKET")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("\n".join(lines), encoding="utf-8")
+    assert main(["check", "--bench", str(broken)]) == 3
+    captured = capsys.readouterr()
+    assert captured.out.count("FAILED") == 3
+    assert captured.out.count("try: ") == 3
+    assert captured.out.count("ok ") == 1
+    assert captured.err.count("\n") == 1
+
+
+def test_a_sweep_prints_json_and_nothing_else(
+    bench_file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command = ["sweep", "--bench", str(bench_file), *SWEEP, "--output", str(tmp_path / "new"), "--json"]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out, parse_constant=lambda word: pytest.fail(f"{word} in JSON"))
+    (run,) = document["runs"]
+    assert list(document) == ["runs"]
+    assert list(run) == ["sample", "status", "files", "points", "threshold", "q"]
+    assert list(run["threshold"]) == list(THRESHOLD_KEYS)
+    assert list(run["q"]) == list(Q_KEYS)
+    assert (run["sample"], run["status"], run["points"]) == ("OLA", "finished", 10)
+    assert run["threshold"]["status"] == "found"
+    assert run["threshold"]["ci95"][0] < run["threshold"]["value"] < run["threshold"]["ci95"][1]
+    assert Path(run["files"]["csv"]).is_absolute()
+    assert len(read_run(run["files"]["h5"])) == 10
+    assert sum(line.split("/")[0].isdigit() for line in captured.err.splitlines()) == 10
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals; Windows sends Ctrl-C to a console")
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGINT, 3), (signal.SIGTERM, 1)])
+def test_signals_end_a_sweep_safely_with_130(
+    number: signal.Signals, times: int, bench_file: Path, tmp_path: Path
+) -> None:
+    with started("sweep", "--bench", str(bench_file), *SWEEP, "--output", str(tmp_path), "--json") as process:
+        until(process, "2/10")
+        for _ in range(times):
+            process.send_signal(number)
+            time.sleep(0.02)  # noqa: TID251  a hand on the keyboard
+        out, err = process.communicate(timeout=30)
+        assert process.returncode == 130, err
+    assert "Traceback" not in err
+    (run,) = json.loads(out)["runs"]
+    assert run["status"] == "aborted"
+    assert read_run(run["files"]["h5"]).status == "aborted"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_signal_while_connecting_is_130(bench_file: Path, tmp_path: Path) -> None:
+    with started("sweep", "--bench", str(bench_file), *SWEEP, "--output", str(tmp_path)) as process:
+        time.sleep(0.6)  # noqa: TID251  imports, or the first connection
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+
+
+def test_a_safety_stop_is_4_and_keeps_its_points(
+    bench_file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    limited = tmp_path / "limited.toml"
+    text = bench_file.read_text(encoding="utf-8")
+    limited.write_text(text.replace("[limits]", "[limits]\nmax_dose_uj_cm2 = 60000.0"), encoding="utf-8")
+    command = ["sweep", "--bench", str(limited), *SWEEP, "--output", str(tmp_path), "--json"]
+    assert main(command) == 4
+    captured = capsys.readouterr()
+    (run,) = json.loads(captured.out)["runs"]
+    assert run["status"] == "failed"
+    assert len(read_run(run["files"]["h5"])) == run["points"] > 0
+    last = captured.err.splitlines()[-1]
+    assert "dose" in last
+    assert ".log" in last

@@ -1,0 +1,67 @@
+"""The documented examples run as they stand."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import labctl
+from labctl.config import EXAMPLE, parse_bench
+from labctl.model.clock import ScaledClock, SteppedClock
+from labctl.runner.run import RunRequest, run_sweep
+from procedures.plan import SweepPlan
+from simulators.bench import SimulatedBench
+from simulators.presets import scene
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+
+
+@pytest.fixture
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("example_script", EXAMPLES / "script.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_script_finds_the_threshold(
+    script: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with SimulatedBench(scene("ola"), ScaledClock(100.0)) as bench:
+        file = tmp_path / "sim.toml"
+        file.write_text(bench.bench_toml(100.0), encoding="utf-8")
+        result = script.measure(str(file))
+        assert result.threshold_uj_cm2 == pytest.approx(bench.scene.truth.threshold_uj_cm2, rel=0.05)
+        assert bench.scene.shutter.closed_switch()
+    assert capsys.readouterr().out.count("counts per pulse") == 12
+
+
+def test_the_script_describes_a_run(script: ModuleType, tmp_path: Path) -> None:
+    with SimulatedBench(scene("ola"), SteppedClock()) as bench:
+        report = run_sweep(
+            parse_bench(bench.bench_toml(1.0)),
+            SweepPlan(start_uj_cm2=60.0, stop_uj_cm2=120.0, points=2, average=1),
+            RunRequest(tmp_path, "film"),
+            stop=threading.Event(),
+            on_event=lambda event: None,
+            clock=bench.scene.clock,
+        )
+    assert script.describe(str(report.h5)).startswith("film: finished, 2 points up to 1")
+    assert report.threshold["status"] == "refused"
+
+
+def test_the_bench_file_of_the_examples_is_the_one_that_init_prints() -> None:
+    assert (EXAMPLES / "bench.toml").read_text(encoding="utf-8") == EXAMPLE
+
+
+def test_the_package_offers_its_small_interface() -> None:
+    for name in labctl.__all__:
+        assert getattr(labctl, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'sweeps'"):
+        _ = labctl.sweeps

@@ -1,0 +1,198 @@
+"""Whole runs on a simulated bench whose clock is stepped: what is told, what is stored, how it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labctl.config import BenchConfig, parse_bench
+from labctl.data import read_run
+from labctl.model.clock import SteppedClock
+from labctl.model.errors import ConfigError, InstrumentError, NotConnected
+from labctl.runner.events import Connected, Event, Measured, Started
+from labctl.runner.picture import draw_run
+from labctl.runner.refit import refit
+from labctl.runner.report import dump_json
+from labctl.runner.run import RunFailed, RunRequest, run_sweep
+from procedures.plan import SweepPlan
+from simulators.bench import SimulatedBench
+from simulators.presets import scene
+
+PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=12, average=4)
+
+
+@pytest.fixture
+def simulated() -> Iterator[SimulatedBench]:
+    with SimulatedBench(scene("ola", "typical", 3), SteppedClock()) as bench:
+        yield bench
+
+
+@pytest.fixture
+def config(simulated: SimulatedBench) -> BenchConfig:
+    return parse_bench(simulated.bench_toml(1.0))
+
+
+class Listener:
+    """Remembers events; does something at a given point."""
+
+    def __init__(self, at: int = -1, act: object = None) -> None:
+        self.events: list[Event] = []
+        self._at, self._act = at, act
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        if isinstance(event, Measured) and event.number == self._at:
+            assert callable(self._act)
+            self._act()
+
+    def of(self, kind: type) -> list[Event]:
+        return [e for e in self.events if isinstance(e, kind)]
+
+
+def is_safe(simulated: SimulatedBench) -> bool:
+    beam = simulated.scene.settings.optics
+    away = abs((simulated.scene.mount.angle_deg() - beam.zero_deg) % 90.0 - 45.0)
+    return simulated.scene.shutter.closed_switch() and away < 0.5
+
+
+def test_a_sweep_is_told_stored_and_fitted(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path
+) -> None:
+    listener = Listener()
+    report = run_sweep(
+        config,
+        PLAN,
+        RunRequest(tmp_path, "OLA film", "me", "2", "a note"),
+        stop=threading.Event(),
+        on_event=listener,
+        clock=simulated.scene.clock,
+    )
+    assert is_safe(simulated)
+    kinds = [type(e) for e in listener.events]
+    assert kinds[:2] == [Connected, Started]
+    assert [e.number for e in listener.of(Measured) if isinstance(e, Measured)] == list(range(1, 13))
+    assert (report.status, report.points) == ("finished", 12)
+
+    assert report.h5 is not None
+    assert report.csv is not None
+    run = read_run(report.h5)
+    assert (run.status, len(run), run.start.operator, run.start.spot) == ("finished", 12, "me", "2")
+    with report.csv.open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(line for line in stream if not line.startswith("#")))
+    assert [float(row["Signal (counts per pulse)"]) for row in rows] == pytest.approx(run.signal.tolist())
+    assert report.h5.with_suffix(".log").stat().st_size > 0
+
+    threshold = run.result["threshold"]
+    assert isinstance(threshold, dict)
+    assert threshold == report.threshold
+    assert threshold["status"] == "found"
+    assert threshold["threshold_uj_cm2"] == pytest.approx(simulated.scene.truth.threshold_uj_cm2, rel=0.03)
+    assert report.q["value"] == pytest.approx(simulated.scene.truth.q, rel=0.1)
+
+    again = refit(report.h5)
+    assert again.threshold["threshold_uj_cm2"] == pytest.approx(threshold["threshold_uj_cm2"], rel=1e-9)
+    figures = draw_run(report.h5)
+    assert [f.name.rsplit("_", 1)[1] for f in figures] == ["spectra.png", "threshold.png", "peak.png"]
+    assert all(f.read_bytes().startswith(b"\x89PNG") for f in figures)
+    document = json.loads(dump_json([again]))
+    assert document["runs"][0]["files"]["h5"] == str(report.h5)
+
+
+def test_a_stop_ends_the_file_as_aborted(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+    report = run_sweep(
+        config,
+        PLAN,
+        RunRequest(tmp_path, "OLA"),
+        stop=stop,
+        on_event=Listener(3, stop.set),
+        clock=simulated.scene.clock,
+    )
+    assert is_safe(simulated)
+    assert report.status == "aborted"
+    assert 3 <= report.points <= 5
+    assert report.h5 is not None
+    run = read_run(report.h5)
+    assert (run.status, len(run)) == ("aborted", report.points)
+    assert report.threshold["status"] == "refused"
+
+
+def test_an_instrument_that_dies_keeps_the_points(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(RunFailed) as caught:
+        run_sweep(
+            config,
+            PLAN,
+            RunRequest(tmp_path, "OLA"),
+            stop=threading.Event(),
+            on_event=Listener(3, simulated.server("power_meter").stop),
+            clock=simulated.scene.clock,
+        )
+    failed = caught.value
+    assert isinstance(failed.error, InstrumentError)
+    assert "power_meter" in str(failed.error)
+    assert failed.report.points >= 3
+    assert is_safe(simulated)
+    assert failed.report.h5 is not None
+    assert any(str(failed.report.h5.with_suffix(".log")) in note for note in failed.error.__notes__)
+    run = read_run(failed.report.h5)
+    assert (run.status, len(run)) == ("failed", failed.report.points)
+
+
+def test_a_listener_that_fails_still_leaves_a_safe_bench(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path
+) -> None:
+    def act() -> None:
+        raise RuntimeError("no terminal")
+
+    with pytest.raises(RuntimeError, match="no terminal"):
+        run_sweep(
+            config,
+            PLAN,
+            RunRequest(tmp_path, "OLA"),
+            stop=threading.Event(),
+            on_event=Listener(2, act),
+            clock=simulated.scene.clock,
+        )
+    assert is_safe(simulated)
+    (stored,) = tmp_path.glob("*.h5")
+    assert read_run(stored).status == "aborted"
+
+
+def test_all_that_do_not_answer_are_named(config: BenchConfig, tmp_path: Path) -> None:
+    nobody = {"resource": "TCPIP::127.0.0.1::9::SOCKET"}
+    broken = config.model_copy(
+        update={role: config.driver(role).model_copy(update=nobody) for role in ("attenuator", "shutter")}
+    )
+    with pytest.raises(NotConnected) as caught:
+        run_sweep(broken, PLAN, RunRequest(tmp_path, "OLA"), stop=threading.Event(), on_event=Listener())
+    assert [f.role for f in caught.value.failures] == ["attenuator", "shutter"]
+    assert all(f.hint for f in caught.value.failures)
+    assert not [*tmp_path.glob("*.h5"), *tmp_path.glob("*.csv")]
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        (SweepPlan(start_uj_cm2=200.0, stop_uj_cm2=20.0), "start"),
+        (SweepPlan(start_uj_cm2=-1.0), "not above zero"),
+        (SweepPlan(points=1), "2 or more"),
+        (SweepPlan(stop_uj_cm2=5000.0), "above the limit"),
+        (SweepPlan(start_uj_cm2=0.01), "out of reach"),
+        (SweepPlan(background="blank"), "blank"),
+    ],
+)
+def test_an_impossible_plan_touches_nothing(
+    plan: SweepPlan, said: str, config: BenchConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        run_sweep(config, plan, RunRequest(tmp_path / "no", "x"), stop=threading.Event(), on_event=Listener())
+    assert not (tmp_path / "no").exists()
