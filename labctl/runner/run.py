@@ -162,7 +162,7 @@ class _Acquisition:
             if isinstance(exc, Aborted):
                 log.info("stopped by the user")
             else:
-                log.error("the sweep failed", exc_info=exc)
+                log.exception("the sweep failed")
             self._failure = exc
         if keeper.began and facts is not None:
             self._end(keeper, files, facts)

@@ -277,7 +277,7 @@ def test_a_safety_stop_is_4_and_keeps_its_points(
 ) -> None:
     limited = tmp_path / "limited.toml"
     text = bench_file.read_text(encoding="utf-8")
-    limited.write_text(text.replace("[limits]", "[limits]\nmax_dose_uj_cm2 = 60000.0"), encoding="utf-8")
+    limited.write_text(text.replace("[limits]", "[limits]\nmax_dose_uj_cm2 = 300000.0"), encoding="utf-8")
     command = ["sweep", "--bench", str(limited), *SWEEP, "--output", str(tmp_path), "--json"]
     assert main(command) == 4
     captured = capsys.readouterr()
