@@ -2,6 +2,16 @@
 
 from labctl.analysis.threshold.crosscheck import peak_onset, width_collapse
 from labctl.analysis.threshold.fit import fit_threshold
+from labctl.analysis.threshold.live import LiveThreshold
 from labctl.analysis.threshold.result import Curve, ThresholdResult
+from labctl.analysis.threshold.tracking import ThresholdTracker
 
-__all__ = ["Curve", "ThresholdResult", "fit_threshold", "peak_onset", "width_collapse"]
+__all__ = [
+    "Curve",
+    "LiveThreshold",
+    "ThresholdResult",
+    "ThresholdTracker",
+    "fit_threshold",
+    "peak_onset",
+    "width_collapse",
+]

@@ -40,17 +40,31 @@ class CurveModel:
     ln_threshold: Array
     coefficients: Array
 
-    def at(self, fluence_uj_cm2: ArrayLike) -> Curve:
-        """Evaluate at fluences >= 0, uJ/cm2, any shape; negative and non-finite ones give nan."""
-        fluence = np.asarray(fluence_uj_cm2, dtype=float)
-        good = np.isfinite(fluence) & (fluence >= 0)
+    def best(self, fluence_uj_cm2: Array) -> Array:
+        """Evaluate the best fit alone at fluences > 0, uJ/cm2, any shape."""
+        k = int(self.shape[0])
+        columns = library(self.photon_order).columns(
+            np.log(fluence_uj_cm2) - self.ln_threshold[0], slice(k, k + 1)
+        )
+        b, *rest = self.coefficients[0]
+        return np.asarray(b + np.tensordot(np.asarray(rest), columns[:, 0], axes=1))
+
+    def draws_at(self, fluence_uj_cm2: Array) -> Array:
+        """Evaluate every draw at fluences >= 0, uJ/cm2, shape (n,); comes back as (draw, n)."""
         with np.errstate(divide="ignore"):
-            ln_f = np.log(np.where(good, fluence, 1.0)).reshape(-1)
+            ln_f = np.log(fluence_uj_cm2)
         shapes = library(self.photon_order)
         curves = np.empty((self.shape.size, ln_f.size))
         for i, k in enumerate(self.shape):
             columns = shapes.columns(ln_f - self.ln_threshold[i], slice(k, k + 1))
             curves[i] = self.coefficients[i, 0] + self.coefficients[i, 1:] @ columns[:, 0]
+        return curves
+
+    def at(self, fluence_uj_cm2: ArrayLike) -> Curve:
+        """Evaluate at fluences >= 0, uJ/cm2, any shape; negative and non-finite ones give nan."""
+        fluence = np.asarray(fluence_uj_cm2, dtype=float)
+        good = np.isfinite(fluence) & (fluence >= 0)
+        curves = self.draws_at(np.where(good, fluence, 1.0).reshape(-1))
         low, high = np.quantile(curves, [0.025, 0.975], axis=0)
         parts = (curves[0], np.minimum(low, curves[0]), np.maximum(high, curves[0]))
         best, low, high = (np.where(good, p.reshape(fluence.shape), np.nan) for p in parts)
