@@ -111,7 +111,13 @@ def test_a_rotation_mount_over_visa(visa: OpenVisa, transport: Transport) -> Non
     with SimulatedBench(presets.scene("ola", level="ideal"), SteppedClock(), transport) as bench:
         with visa(bench.resources["attenuator"], read_termination="\r\n", write_termination="") as mount:
             assert mount.query("0in").startswith("0IN0E")
+            power_up_deg = bench.scene.mount.angle_deg()
+            assert power_up_deg != pytest.approx(0.0)
+            assert mount.query("0gp") == "0PO00000000"  # it counts from wherever it stood at power-up
+            assert mount.query("0ma00000800") == "0PO00000800"
+            assert bench.scene.mount.angle_deg() == pytest.approx(power_up_deg + 0x800 * 360 / 143360)
             assert mount.query("0ho0") == "0PO00000000"
+            assert bench.scene.mount.angle_deg() == pytest.approx(0.0)
             assert mount.query("0ma00004600") == "0PO00004600"
         assert bench.scene.mount.angle_deg() == pytest.approx(0x4600 * 360 / 143360)
 

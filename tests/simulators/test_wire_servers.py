@@ -179,6 +179,18 @@ def test_stopping_closes_everything_and_may_be_repeated() -> None:
         socket.create_connection(("127.0.0.1", port), timeout=1.0)
 
 
+def test_stopping_does_not_wait_for_what_is_due() -> None:
+    clock = ScaledClock(0.001)
+    server = TcpServer(Echo(clock), clock)
+    server.start()
+    with connect(server) as client:
+        client.sendall(b"late")
+        assert client.recv(4) == b"wait"
+        begin = time.perf_counter()
+        server.stop()
+        assert time.perf_counter() - begin < 1.0
+
+
 def test_a_server_that_never_started_can_be_stopped() -> None:
     clock = SteppedClock()
     TcpServer(Echo(clock), clock).stop()
