@@ -42,7 +42,7 @@ WORDS: dict[str, list[bytes]] = {
 
 
 @pytest.mark.parametrize("key", sorted(WORDS))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_noise_breaks_nothing(key: str, data: st.DataObject) -> None:
     clock = SteppedClock()
