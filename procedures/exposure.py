@@ -108,13 +108,13 @@ class AutoExposure:
         fitting = [t for t in below if share * t / integration_s <= self._aim]
         return fitting[-1] if fitting else below[0]
 
-    def longer(self, integration_s: float, light: float) -> float | None:
-        """Return a time at least twice as long that stays at or below the aim, or None."""
-        best = self._longest(max(light, 1e-6) / integration_s)
+    def longer(self, integration_s: float, light: float, longest_s: float = math.inf) -> float | None:
+        """Return a time at least twice as long that stays at or below the aim and ``longest_s``, or None."""
+        best = self._longest(max(light, 1e-6) / integration_s, longest_s)
         return best if best > 1.9 * integration_s else None
 
-    def _longest(self, share_per_s: float) -> float:
-        fitting = [t for t in self.times_s if share_per_s * t <= self._aim]
+    def _longest(self, share_per_s: float, longest_s: float = math.inf) -> float:
+        fitting = [t for t in self.times_s if share_per_s * t <= self._aim and t <= longest_s]
         return fitting[-1] if fitting else self.times_s[0]
 
     def _rate_at(self, fluence: float) -> float | None:

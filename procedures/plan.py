@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from procedures.curve import make_curve
 
 Spacing = Literal["linear", "log", "list"]
 Direction = Literal["up", "down", "up-down", "shuffled"]
+Background = Literal["dark", "blank"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class SweepPlan:
     max_integration_s: float = 0.5
     aim: float = 0.6
     max_light_s: float = 60.0
-    background: Literal["dark", "blank"] = "dark"
+    background: Background = "dark"
     keep_open: bool = False
     seed: int = 0
     remove_spikes: bool = True
@@ -120,11 +121,23 @@ def validate(
     :param angle_range_deg: the mount's own range, when known.
     :raises ConfigError: names the key and the reason.
     """
+    _check_words(plan)
     _check_grid(plan)
     _check_counts(plan)
     _check_light(plan, settings, limits, angle_range_deg)
     if spectrometer is not None:
         _check_exposure(plan, settings.repetition_rate_hz, spectrometer)
+
+
+def _check_words(plan: SweepPlan) -> None:
+    words = {
+        "spacing": (plan.spacing, get_args(Spacing)),
+        "direction": (plan.direction, get_args(Direction)),
+        "background": (plan.background, get_args(Background)),
+    }
+    for key, (word, known) in words.items():
+        if word not in known:
+            raise ConfigError(f"{word!r} is none of {', '.join(known)}", key=key)
 
 
 def _check_grid(plan: SweepPlan) -> None:

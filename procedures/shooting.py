@@ -55,11 +55,14 @@ class Shooter:
         self, fluence_uj_cm2: float, auto: AutoExposure, stop: Stop | None
     ) -> tuple[list[Spectrum], int]:
         """Take the exposures; those of an unsuitable time are thrown away, their light is not forgotten."""
-        seconds, trials = auto.predict(fluence_uj_cm2), 0
+        seconds, trials, lit_s = auto.predict(fluence_uj_cm2), 0, 0.0
         for change in range(_MOST_CHANGES + 1):
             seconds = self._spectrometer.set_integration(seconds)
             self._pump.open((self._plan.average + 1) * seconds)
-            spectra, better = self._series(seconds, auto, stop, may_change=change < _MOST_CHANGES)
+            longest = (self._plan.max_light_s - lit_s) / (self._plan.average + 1)
+            may_change = change < _MOST_CHANGES
+            spectra, better = self._series(seconds, auto, stop, longest if may_change else None)
+            lit_s += (len(spectra) + 1) * seconds
             some = (spectra[0], spectra[len(spectra) // 2], spectra[-1])
             auto.learn(fluence_uj_cm2, float(np.median([self._light(s) for s in some])) / seconds)
             if better is None:
@@ -68,26 +71,31 @@ class Shooter:
         return spectra, trials
 
     def _series(
-        self, seconds: float, auto: AutoExposure, stop: Stop | None, *, may_change: bool
+        self, seconds: float, auto: AutoExposure, stop: Stop | None, longest_s: float | None
     ) -> tuple[list[Spectrum], float | None]:
-        """Take exposures until all are there, or until one shows that another time is better."""
+        """Take exposures until all are there, or until one shows that another time is better.
+
+        ``longest_s`` is what the light that may still be spent allows; None forbids a change.
+        """
         spectra: list[Spectrum] = []
         while len(spectra) < self._plan.average:
             check_stop(stop)
             self._pump.allow(seconds)
             spectra.append(self._spectrometer.acquire(stop))
-            better = self._better(spectra, seconds, auto) if may_change else None
+            better = None if longest_s is None else self._better(spectra, seconds, auto, longest_s)
             if better is not None:
                 return spectra, better
         return spectra, None
 
-    def _better(self, spectra: list[Spectrum], seconds: float, auto: AutoExposure) -> float | None:
+    def _better(
+        self, spectra: list[Spectrum], seconds: float, auto: AutoExposure, longest_s: float
+    ) -> float | None:
         """Saturation is judged on every raw exposure; too bright or too dark on the first one only."""
         highest = self._judge.highest(spectra[-1].counts)
         if highest >= SATURATED or (len(spectra) == 1 and highest > TOO_BRIGHT):
             return auto.shorter(seconds, highest)
         if len(spectra) == 1 and highest < TOO_BRIGHT / 2:
-            return auto.longer(seconds, self._light(spectra[0]))
+            return auto.longer(seconds, self._light(spectra[0]), longest_s)
         return None
 
     def _light(self, spectrum: Spectrum) -> float:

@@ -154,6 +154,7 @@ def test_a_saturated_exposure_is_redone_shorter_and_a_faint_one_longer() -> None
     assert auto.longer(0.1, 0.01) == 1.0
     assert auto.longer(0.1, 0.2) == 0.2
     assert auto.longer(0.5, 0.4) is None
+    assert auto.longer(0.1, 0.01, 0.3) == 0.2
 
 
 def test_light_on_the_sample_is_bounded_by_the_ladder() -> None:

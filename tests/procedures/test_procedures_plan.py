@@ -63,6 +63,9 @@ def test_a_shuffled_sweep_is_the_same_for_the_same_seed_only() -> None:
         ({"integration_s": (0.05,)}, "integration_s"),
         ({"integration_s": (50.0,)}, "integration_s"),
         ({"min_pulses": 1000}, "max_integration_s"),
+        ({"spacing": "cubic"}, "spacing"),
+        ({"direction": "left"}, "direction"),
+        ({"background": "none"}, "background"),
     ],
 )
 def test_an_impossible_plan_names_its_key(changes: dict[str, object], key: str) -> None:
