@@ -1,4 +1,5 @@
-"""Made-up spectra with a known truth, for the tests of spectral analysis; and a test that they are what they say."""
+"""Made-up spectra with a known truth, for the tests of spectral analysis; and a test that they are what they
+say."""
 
 from dataclasses import dataclass
 
@@ -9,8 +10,8 @@ from scipy import special
 
 Floats = NDArray[np.float64]
 
-FINE_NM = 500.0 + 0.03 * np.arange(2136)
-COARSE_NM = 340.0 + 0.4 * np.arange(1044)
+FINE_NM: Floats = 500.0 + 0.03 * np.arange(2136, dtype=np.float64)
+COARSE_NM: Floats = 340.0 + 0.4 * np.arange(1044, dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,8 @@ def band_slice(wavelength_nm: Floats, band: Band) -> slice:
     last += int(last < wavelength_nm.size and wavelength_nm[last] == band.high_nm)
     if last <= first:
         raise ValueError(
-            f"band {band.name!r} ({band.low_nm:g}-{band.high_nm:g} nm) holds no pixel of a spectrometer that sees "
-            f"{wavelength_nm[0]:g}-{wavelength_nm[-1]:g} nm"
+            f"band {band.name!r} ({band.low_nm:g}-{band.high_nm:g} nm) holds no pixel of a spectrometer "
+            f"that sees {wavelength_nm[0]:g}-{wavelength_nm[-1]:g} nm"
         )
     return slice(int(first), int(last))
 
@@ -96,7 +96,8 @@ def lasing_band_signal(
 
 
 class PeakSignal:
-    """The linear form behind ``lasing_band_signal``: the same for all exposures, so that their scatter is its error.
+    """The linear form behind ``lasing_band_signal``: the same for all exposures, so that their scatter is its
+    error.
 
     :param continuum: fitted on the mean spectrum, which decides what counts as smooth.
     :param inside: pixels of the band, shape ``(pixel,)`` of the continuum.
@@ -113,7 +114,8 @@ class PeakSignal:
 
 
 def saturated_pixels(raw_counts: Floats, level: float) -> Bools:
-    """True where RAW counts (any shape) reach ``level``, the count at which the detector or its converter clips."""
+    """True where RAW counts (any shape) reach ``level``, the count at which the detector or its converter
+    clips."""
     return np.asarray(raw_counts >= level, dtype=np.bool_)
 
 

@@ -26,7 +26,8 @@ _MISFIT = 0.01  # a spline is not the luminescence: this share of it is no peak
 
 @dataclass(frozen=True, slots=True)
 class Continuum:
-    """A fitted smooth luminescence: ``counts`` at the pixels, and the linear form that made it from bin means.
+    """A fitted smooth luminescence: ``counts`` at the pixels, and the linear form that made it from bin
+    means.
 
     ``basis`` is (bin, spline), ``weight`` (bin,), ``normal`` (spline, spline): the bins' values are
     basis normal^-1 basis^T weight (bin means).
@@ -43,7 +44,7 @@ class Continuum:
         return _bin_means(frames, self.bin_pixels)
 
     def sum_over(self, inside: Bools) -> Floats:
-        """Weights of the bin means whose sum is the continuum summed over the pixels ``inside``, ``(bin,)``."""
+        """Weights, ``(bin,)``, that turn bin means into the continuum's sum over the pixels ``inside``."""
         n_bins = self.weight.size
         bin_of = np.minimum(np.arange(inside.size) // self.bin_pixels, n_bins - 1)
         pixels = np.bincount(bin_of[inside], minlength=n_bins).astype(np.float64)
@@ -70,7 +71,7 @@ def fit_continuum(wavelength_nm: Floats, counts: Floats, noise: Floats) -> Conti
     binned = _bin_means(counts, width)
     sigma = _bin_means(noise, width) / np.sqrt(width)
     sigma = np.maximum(sigma, max(float(np.ptp(binned)) * 1e-6, 1e-12))
-    basis, penalty = _basis(np.arange(binned.size) * (pitch_nm * width))
+    basis, penalty = _basis(np.arange(binned.size, dtype=np.float64) * (pitch_nm * width))
     weight, normal = _choose_bins(
         binned, sigma, basis, penalty, max(round(_OPENING_NM / (pitch_nm * width)), 3)
     )
@@ -103,7 +104,7 @@ def _choose_bins(
     more than the whole reduction of a point.
     """
     start = ndimage.uniform_filter1d(
-        ndimage.grey_opening(binned, opening, mode="nearest"), opening, mode="nearest"
+        ndimage.grey_opening(binned, (opening,), mode="nearest"), opening, mode="nearest"
     )
     fitted = basis @ np.linalg.solve(basis.T @ basis + penalty, start @ basis)
     full = 1.0 / (sigma**2 + (_MISFIT * np.maximum(fitted, 0.0)) ** 2)

@@ -96,7 +96,8 @@ def remove_spikes(
 
 
 def _excess_over_exposures(frames: Floats) -> tuple[Floats, Floats]:
-    """Excess over the median exposure, and each pixel's scatter over exposures, never below its surroundings'."""
+    """Excess over the median exposure, and each pixel's scatter over exposures, never below its
+    surroundings'."""
     ordered = np.sort(np.ascontiguousarray(frames.T), axis=1)
     n = frames.shape[0]
     median = 0.5 * (ordered[:, (n - 1) // 2] + ordered[:, n // 2])
@@ -137,7 +138,7 @@ def _beside(mask: Bools) -> Bools:
 
 
 def _replace(frames: Floats, excess: Floats, spikes: Bools) -> tuple[Floats, tuple[SpikeRecord, ...]]:
-    """Interpolate each exposure's EXCESS across its spikes, so that its share of a mode's fluctuation stays."""
+    """Interpolate each exposure's EXCESS across its spikes, so that a mode's fluctuation stays."""
     cleaned = frames.copy()
     records = []
     for frame in np.flatnonzero(spikes.any(axis=1)):
@@ -170,7 +171,7 @@ def _stands_out(values: Floats, threshold_sigma: float) -> Bools:
 
 
 def mend_pixels(frames: Floats, bad: Bools) -> Floats:
-    """Interpolate over bad pixels, shape of ``frames`` ``(..., pixel)``, ``bad`` ``(pixel,)``; a new array."""
+    """Return ``frames``, ``(..., pixel)``, interpolated over the pixels marked in ``bad``, ``(pixel,)``."""
     if bad.all():
         raise ValueError("every pixel is bad")
     mended = np.array(frames, dtype=np.float64)

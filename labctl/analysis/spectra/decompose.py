@@ -1,10 +1,11 @@
 """Taking a crowded spectrum apart: which lines there are around a strong peak.
 
-The second derivative, which shows shoulders as well as peaks, says where lines start; all are fitted together; what
-the fit leaves over starts further lines, as long as the Bayesian information criterion pays for them. A line hidden
-in its neighbour would otherwise widen it.
+The second derivative, which shows shoulders as well as peaks, says where lines start; all are fitted
+together; what the fit leaves over starts further lines, as long as the Bayesian information criterion pays
+for them. A line hidden in its neighbour would otherwise widen it.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -68,7 +69,7 @@ class Decomposition:
     @property
     def fwhm_sigma_nm(self) -> float:
         """Standard error of ``fwhm_nm`` from the fit, widened where the fit is poor."""
-        return float(self.fit.width_sigma_nm[self.target]) * max(self.fit.reduced_chi2, 1.0) ** 0.5
+        return float(self.fit.width_sigma_nm[self.target]) * math.sqrt(max(self.fit.reduced_chi2, 1.0))
 
     @property
     def measured_fwhm_nm(self) -> float:
@@ -79,7 +80,7 @@ class Decomposition:
 def cut_window(
     wavelength_nm: Floats, counts: Floats, noise: Floats, centre_nm: float, half_nm: float
 ) -> Window:
-    """Cut the pixels within ``half_nm`` of a centre, at least 24 of them; noise gains the model's own error."""
+    """Cut the pixels within ``half_nm`` of a centre, at least 24; noise gains the model's own error."""
     pitch = float(wavelength_nm[-1] - wavelength_nm[0]) / (wavelength_nm.size - 1)
     half = max(half_nm, 12.5 * pitch)
     low, high = np.searchsorted(wavelength_nm, (centre_nm - half, centre_nm + half))
@@ -106,8 +107,8 @@ def decompose(
 ) -> Decomposition | None:
     """Fit the lines of a window; None when nothing sensible comes out.
 
-    :param guesses: pairs of where lines start (see ``line_places``) and how wide one is as seen, both nm; the next
-        pair is tried when the fit from one leaves something to explain.
+    :param guesses: pairs of where lines start (see ``line_places``) and how wide one is as seen, both nm; the
+        next pair is tried when the fit from one leaves something to explain.
     """
     found: list[MultiFit] = []
     starts: list[Lines] = []
@@ -151,7 +152,7 @@ def _first_guess(window: Window, places_nm: Floats, fwhm_nm: float, model: LineM
 
 
 def _with_hidden_line(fit: MultiFit) -> MultiFit | None:
-    """Put one more line where the residual looks like one, or in place of the widest; None if neither pays."""
+    """Put one more line where the residual looks like one, or split the widest; None if neither pays."""
     place = _residual_peak(fit)
     if place is None:
         return None
@@ -165,7 +166,7 @@ def _with_hidden_line(fit: MultiFit) -> MultiFit | None:
 
 
 def _residual_peak(fit: MultiFit) -> tuple[float, float] | None:
-    """Place (nm) and height (counts) of the most line-like rise of the residual; None when it is only noise."""
+    """Place (nm) and height (counts) of the residual's most line-like rise; None when it is noise."""
     sigma_nm = fit.typical_fwhm_nm / FWHM_PER_SIGMA
     x = fit.window.wavelength_nm
     residual = (fit.window.counts - fit.lines.curve(fit.model, fit.window)) / fit.window.noise

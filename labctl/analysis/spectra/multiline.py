@@ -1,13 +1,15 @@
 """Several overlapping lines on a smooth background, fitted together.
 
-A line is a share eta of a Lorentzian and 1 - eta of a Gaussian of the same FWHM, seen through a Gaussian slit, which
-makes a Voigt profile of the one and a wider Gaussian of the other. So the width that is fitted is the line's own, and
-eta, common to all lines, lets the data choose between Gaussian and Lorentzian without a jump. The background is a
-polynomial. Derivatives are exact, so that ten exposures are fitted in tens of milliseconds.
+A line is a share eta of a Lorentzian and 1 - eta of a Gaussian of the same FWHM, seen through a Gaussian
+slit, which makes a Voigt profile of the one and a wider Gaussian of the other. So the width that is fitted is
+the line's own, and eta, common to all lines, lets the data choose between Gaussian and Lorentzian without a
+jump. The background is a polynomial. Derivatives are exact, so that ten exposures are fitted in tens of
+milliseconds.
 
 Lines of one sample are of similar width, which is told to the fit softly: each logarithm of a width costs
-((its deviation from their mean) / 0.35)^2, and a centre that leaves its start by half a width costs 1. A strong line
-does not feel it; a weak one in the flank of a strong one would otherwise trade width with it, or run away.
+((its deviation from their mean) / 0.35)^2, and a centre that leaves its start by half a width costs 1. A
+strong line does not feel it; a weak one in the flank of a strong one would otherwise trade width with it, or
+run away.
 """
 
 import math
@@ -93,7 +95,7 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class MultiFit:
-    """A fit: the lines, the standard errors of their widths, chi-square and what it is to be compared with."""
+    """A fit: the lines, the standard errors of their widths, chi-square, number of parameters."""
 
     lines: Lines
     model: LineModel
@@ -160,7 +162,8 @@ def fit_lines(
 
 
 class _Problem:
-    """Parameters laid out as areas, background, centres and log-widths of the free lines, and the angle of eta.
+    """Parameters laid out as areas, background, centres and log-widths of the free lines, and the angle of
+    eta.
 
     eta = (1 + sin angle) / 2 keeps eta between 0 and 1.
     """

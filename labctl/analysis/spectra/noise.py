@@ -26,7 +26,7 @@ class NoiseModel:
     gain: float
 
     def sigma(self, counts: Floats) -> Floats:
-        """Noise of pixels that hold ``counts`` (any shape), counts; negative counts have the read noise only."""
+        """Noise of pixels that hold ``counts`` (any shape); negative counts have the read noise only."""
         variance: Floats = self.read_counts**2 + self.gain * np.maximum(counts, 0.0)
         return np.sqrt(variance)
 
@@ -39,7 +39,8 @@ def spectrum_noise(counts: Floats) -> Floats:
 
 
 def mean_noise(frames: Floats) -> Floats:
-    """White noise of the MEAN of exposures, counts, shape ``(pixel,)``, from ``frames`` of ``(exposure, pixel)``.
+    """White noise of the MEAN of exposures, counts, shape ``(pixel,)``, from ``frames`` of ``(exposure,
+    pixel)``.
 
     With fewer than three exposures the noise is taken from the mean spectrum alone.
     """
@@ -47,7 +48,7 @@ def mean_noise(frames: Floats) -> Floats:
     if n_exposures < 3 or n_pixels < 8:
         return spectrum_noise(frames.mean(axis=0))
     scatter = np.sqrt(_detail_variance(frames) / n_exposures)
-    # The median of a standard deviation from few exposures lies near sigma, not near 0.67 sigma as for one value.
+    # The median of a standard deviation from several exposures lies near sigma, unlike that of one value.
     return _spread(scatter, n_pixels, 1.0 + 1.0 / (3.0 * (n_exposures - 1)))
 
 

@@ -1,4 +1,5 @@
-"""Narrow peaks: finding them above the noise, following them over fluence, and the statistics of their spacing."""
+"""Narrow peaks: finding them above the noise, following them over fluence, and the statistics of their
+spacing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Line profiles of unit area with their derivatives, and widths with the instrument's slit taken out.
 
-All widths are full widths at half maximum in nm. A Lorentzian seen through a Gaussian slit is a Voigt profile;
-a Gaussian seen through one stays a Gaussian.
+All widths are full widths at half maximum in nm. A Lorentzian seen through a Gaussian slit is a Voigt
+profile; a Gaussian seen through one stays a Gaussian.
 """
 
 import math
@@ -21,10 +21,13 @@ _OLIVERO_A, _OLIVERO_B = 0.5346, 0.2166
 
 
 def gaussian(offset_nm: Floats, fwhm_nm: float) -> tuple[Floats, Floats, Floats]:
-    """Gaussian of unit area, and its derivatives by the centre and by the FWHM; per nm, shape of ``offset_nm``."""
+    """Gaussian of unit area, and its derivatives by the centre and by the FWHM; per nm, shape of
+    ``offset_nm``."""
     sigma = fwhm_nm / FWHM_PER_SIGMA
-    z = np.clip(offset_nm / sigma, -30.0, 30.0)  # beyond, the profile is zero and its square overflows
-    value = np.exp(-0.5 * z * z) / (sigma * math.sqrt(2.0 * math.pi))
+    z: Floats = np.clip(
+        offset_nm / sigma, -30.0, 30.0
+    )  # beyond, the profile is zero and its square overflows
+    value: Floats = np.exp(-0.5 * z * z) / (sigma * math.sqrt(2.0 * math.pi))
     return value, value * z / sigma, value * (z * z - 1.0) / fwhm_nm
 
 
@@ -36,7 +39,7 @@ def voigt(offset_nm: Floats, lorentz_fwhm_nm: float, gauss_fwhm_nm: float) -> tu
     scale = gauss_fwhm_nm / FWHM_PER_SIGMA * math.sqrt(2.0)
     norm = 1.0 / (scale * math.sqrt(math.pi))
     z = (offset_nm + 0.5j * lorentz_fwhm_nm) / scale
-    w = special.wofz(z)
+    w: NDArray[np.complex128] = special.wofz(z)
     slope = 2j / math.sqrt(math.pi) - 2.0 * z * w
     return w.real * norm, -slope.real * norm / scale, -0.5 * slope.imag * norm / scale
 
@@ -52,12 +55,14 @@ def deconvolve_width(
     """Take the instrument's resolution out of a measured width.
 
     "gaussian": quadrature. "lorentzian" or "voigt": the line is a Lorentzian and the slit a Gaussian, so the
-    measured profile is a Voigt profile; the formula of Olivero and Longbothum is solved for the Lorentzian part.
+    measured profile is a Voigt profile; the formula of Olivero and Longbothum is solved for the Lorentzian
+    part.
 
-    :param measured_fwhm_nm: FWHM as seen, > 0; ``sigma`` its standard error; the resolution is taken as exact.
+    :param measured_fwhm_nm: FWHM as seen, > 0; ``sigma`` its standard error; the resolution is taken as
+        exact.
     :param resolution_fwhm_nm: FWHM of the slit function, >= 0.
-    :returns: true FWHM and its standard error, nm; (0, sigma) when the resolution is not below the measured width,
-        where nothing but "narrower than the resolution" can be said.
+    :returns: true FWHM and its standard error, nm; (0, sigma) when the resolution is not below the measured
+        width, where nothing but "narrower than the resolution" can be said.
     :raises ValueError: a width that is not positive, a negative resolution or an unknown shape.
 
     >>> deconvolve_width(0.5, 0.01, 0.3, "gaussian")

@@ -1,5 +1,6 @@
 """One point of a sweep: repeated raw exposures in, signals with their errors and widths out."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +22,8 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class ReducedPoint:
-    """What the exposures of one fluence say. Signals are dark-subtracted COUNTS PER PULSE, summed over a band.
+    """What the exposures of one fluence say. Signals are dark-subtracted COUNTS PER PULSE, summed over a
+    band.
 
     ``spectrum`` is the mean over exposures, counts per pulse, shape ``(pixel,)``. A sigma is one standard
     error: the scatter of the exposures over sqrt(n) (n - 1 degrees of freedom), and the share of the dark,
@@ -61,7 +63,8 @@ def reduce_exposures(
     estimator: Estimator = "mean",
     resolution_nm: float | None = None,
 ) -> ReducedPoint:
-    """Reduce the exposures of one fluence: dark, spikes, nonlinearity, per pulse, blank, bands, widths, peaks.
+    """Reduce the exposures of one fluence: dark, spikes, nonlinearity, per pulse, blank, bands, widths,
+    peaks.
 
     :param wavelength_nm: rising, nm, shape ``(pixel,)``.
     :param raw_frames: raw counts, shape ``(exposure, pixel)``, at least one; saturated ones left out by the
@@ -141,7 +144,7 @@ class _DarkShare:
         """Standard error of the dark's sum over the pixels ``inside``, counts per pulse."""
         if self._dark_frames is not None:
             sums = self._dark_frames[:, inside].sum(axis=1)
-            return float(sums.std(ddof=1)) / np.sqrt(len(sums)) / self._pulses
+            return float(sums.std(ddof=1)) / math.sqrt(len(sums)) / self._pulses
         if len(self._frames) < 2:
             return 0.0
         # The quietest tenth of the pixels sees the read noise and little light.
@@ -149,7 +152,7 @@ class _DarkShare:
         n_pixels = np.count_nonzero(np.ones(per_pixel.size)[inside])
         quiet = max(per_pixel.size // 10, 1)
         read2 = float(np.mean(per_pixel[np.argpartition(self._frames[0], quiet)[:quiet]]))
-        return float(np.sqrt(read2 * n_pixels / self._n)) / self._pulses
+        return math.sqrt(read2 * n_pixels / self._n) / self._pulses
 
 
 def _measure(
@@ -197,4 +200,4 @@ def _measure(
 
 
 def _joint(measured: Location, *common: float) -> float:
-    return float(np.sqrt(measured.sigma**2 + sum(c**2 for c in common)))
+    return math.hypot(measured.sigma, *common)
