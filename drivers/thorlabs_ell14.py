@@ -7,72 +7,34 @@ unasked and are skipped. Tried on a simulator only.
 
 from __future__ import annotations
 
-import re
 import time
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from pymeasure.adapters import Adapter
 from pymeasure.instruments import Instrument
 
+from drivers.support.elliptec import (
+    ANSWER,
+    BUSY,
+    ELL14_TYPE,
+    FRAME,
+    STATUS_TEXT,
+    UNASKED,
+    parse_module,
+    parse_position,
+)
 from drivers.support.failures import not_connected
+from drivers.support.ports import Port
 from drivers.support.spec import DriverSpec, VisaConfig
-from drivers.support.visa import Port, VisaInstrument
+from drivers.support.visa import SLICE_S, VisaInstrument
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, NotConnected
 from labctl.model.records import Identity
 
-ELL14_TYPE = 0x0E
-BUSY = 9
-STATUS_TEXT = (
-    "ok",
-    "communication time-out",
-    "mechanical time-out",
-    "command not supported",
-    "value out of range",
-    "module isolated",
-    "module out of isolation",
-    "initialising",
-    "thermal error",
-    "busy",
-    "sensor error",
-    "motor error",
-    "out of range",
-    "over-current",
-)
-UNASKED = ("BS", "BO")
-ANSWER = {"in": "IN", "gs": "GS", "gp": "PO", "ma": "PO", "ho": "PO"}
-FRAME = re.compile(r"[0-9A-F][A-Z]{2}[0-9A-F]*")
-
-SLICE_S = 0.1
-"""How late a stop request may be noticed while the plate turns (wall time)."""
 PAUSE_BETWEEN_MOVES_S = 0.1
 """A move sent sooner after the last one may end at 0 instead (seen by the authors of pylablib)."""
 ARRIVAL_TOLERANCE_DEG = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Module:
-    """What ``in`` announces: type, serial number, firmware and pulses per revolution."""
-
-    type: int
-    serial: str
-    firmware: str
-    pulses_per_turn: int
-
-
-def _module(payload: str) -> Module:
-    if len(payload) != 30 or int(payload[22:], 16) == 0:
-        raise ValueError(payload)
-    return Module(int(payload[:2], 16), payload[2:10], payload[14:16], int(payload[22:], 16))
-
-
-def _signed(payload: str) -> int:
-    if len(payload) != 8:
-        raise ValueError(payload)
-    value = int(payload, 16)
-    return value - (1 << 32) if value >= 1 << 31 else value
 
 
 class ThorlabsELL14(VisaInstrument):
@@ -87,8 +49,10 @@ class ThorlabsELL14(VisaInstrument):
 
     port = Port(baud_rate=9600, read_termination="\n", write_termination="", timeout_s=1.0)
 
-    module = Instrument.measurement("in", """Get what the module says of itself (Module).""", cast=_module)
-    position_pulses = Instrument.measurement("gp", """Get the position (int, pulses).""", cast=_signed)
+    module = Instrument.measurement(
+        "in", """Get what the module says of itself (Module).""", cast=parse_module
+    )
+    position_pulses = Instrument.measurement("gp", """Get the position (int, pulses).""", cast=parse_position)
     status = Instrument.measurement(
         "gs",
         """Get the status (int, 0 ok to 13, 9 busy); reading it clears a fault.""",
@@ -128,14 +92,13 @@ class ThorlabsELL14(VisaInstrument):
 
     def _nobody(self, exc: InstrumentTimeout) -> NotConnected | InstrumentTimeout:
         """Say what else answers: other bytes at this address, or modules at other addresses."""
-        heard = self._partial
-        others = [] if heard or not self._visa else [a for a in "0123456789ABCDEF" if self._answers(a)]
-        if not heard and not others:
+        if self._partial:
+            return self.stranger(self._partial, "an Elliptec module")
+        others = [address for address in "0123456789ABCDEF" if self._visa and self._answers(address)]
+        if not others:
             return exc
-        reason = f"{heard!r} answered, not an Elliptec module" if heard else f"no answer from {self.address}"
-        hint = f'set address = "{others[0]}" (answers: {", ".join(others)})' if others else ""
-        hint = hint or "check which instrument is at this resource, and the baud rate (9600)"
-        return not_connected(self.role, self.resource, reason, hint)
+        hint = f'set address = "{others[0]}" (answers: {", ".join(others)})'
+        return not_connected(self.role, self.resource, f"no answer from {self.address}", hint)
 
     def _answers(self, address: str) -> bool:
         with self.translated("in"):

@@ -19,7 +19,6 @@ from pymeasure.adapters import Adapter
 from drivers.support.failures import not_connected
 from drivers.support.pm100_commands import POLL_S, PM100Commands, Sensor, parse_sensor
 from drivers.support.spec import DriverSpec, VisaConfig
-from drivers.support.visa import WRONG_DEVICE
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout
 from labctl.model.records import Identity, PowerReading
@@ -76,11 +75,10 @@ class ThorlabsPM100(PM100Commands):
         self.write("*IDN?")
         heard = self.listen(b"\n", self.port.timeout_s)
         words = heard.decode("ascii", "replace").strip().split(",")
+        if not heard:
+            raise InstrumentTimeout(self.name, "no answer to '*IDN?'")
         if "THORLABS" not in words[0].upper() or len(words) < 4 or not words[1].upper().startswith("PM"):
-            if not heard:
-                raise InstrumentTimeout(self.name, "no answer to '*IDN?'")
-            reason = f"{heard!r} answered, not a power meter of the PM100 family"
-            raise not_connected(self.role, self.resource, reason, WRONG_DEVICE)
+            raise self.stranger(heard, "a power meter of the PM100 family")
         self._identification = ",".join(words)
         self.write("*CLS")
         head = self.head()
@@ -175,14 +173,23 @@ class ThorlabsPM100(PM100Commands):
         for _ in range(max(count, 1)):
             check_stop(stop)
             energy_j = self.pulse_energy_j(stop) if self._kind == "pyro" else 0.0
-            values.append(energy_j * rate_hz if self._kind == "pyro" else self._averaged_w())
+            values.append(energy_j * rate_hz if self._kind == "pyro" else self._averaged_w(stop))
         n = len(values)
         sigma_w = statistics.stdev(values) / math.sqrt(n) if n > 1 else self.noise_w
         return PowerReading(statistics.fmean(values), sigma_w, n, start_s, self.clock.now_s())
 
-    def _averaged_w(self) -> float:
-        with self.patience(self.port.timeout_s + 2 * self._average_count * SECONDS_PER_SAMPLE):
-            return self.in_range(self.power_w)
+    def _averaged_w(self, stop: Stop | None = None) -> float:
+        """Take one reading, repeated once if the answer is lost or no number."""
+        longest_s = self.port.timeout_s + 2 * self._average_count * SECONDS_PER_SAMPLE
+        text = ""
+        for _ in range(2):
+            self.write("MEAS:POW?")
+            with suppress(InstrumentTimeout, ValueError):
+                text = self.await_reply(longest_s, stop)
+                return self.in_range(float(text))
+        if not text:
+            raise InstrumentTimeout(self.name, f"no reading within {longest_s:.1f} s")
+        raise self.garbled("MEAS:POW?", text)
 
     # -- beyond the role ---------------------------------------------------------------------------
 

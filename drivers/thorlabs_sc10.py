@@ -17,9 +17,9 @@ from pymeasure.adapters import Adapter
 from pymeasure.instruments import Instrument
 from pymeasure.instruments.validators import strict_discrete_set
 
-from drivers.support.failures import not_connected
+from drivers.support.ports import Port
 from drivers.support.spec import DriverSpec, VisaConfig
-from drivers.support.visa import WRONG_DEVICE, Port, VisaInstrument
+from drivers.support.visa import VisaInstrument
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, ProtocolError
 from labctl.model.records import Identity
@@ -28,6 +28,7 @@ MANUAL_MODE = 1
 COMMAND_LIMIT_S = 1.0
 """Wall time within which a command must have been taken; the blade's travel is added to it."""
 BLADE_POLL_S = 0.005
+GREETING_TIMEOUT_S = 1.0
 
 
 def _flag(text: str) -> bool:
@@ -42,7 +43,7 @@ class ThorlabsSC10(VisaInstrument):
     :raises NotConnected: nobody, or something else, answers at the address.
     """
 
-    port = Port(baud_rate=9600, read_termination=">", write_termination="\r", timeout_s=0.3)
+    port = Port(baud_rate=9600, read_termination=">", write_termination="\r", timeout_s=0.4)
 
     enabled = Instrument.measurement(
         "ens?", """Get whether the blade is commanded open (bool).""", cast=_flag
@@ -78,12 +79,11 @@ class ThorlabsSC10(VisaInstrument):
 
     def _check_device(self) -> None:
         self.write("id?")
-        heard = self.listen(b">", self.port.timeout_s)
+        heard = self.listen(b">", GREETING_TIMEOUT_S)
+        if not heard:
+            raise InstrumentTimeout(self.name, "no answer to 'id?'")
         if b"SC10" not in heard.upper():
-            if not heard:
-                raise InstrumentTimeout(self.name, "no answer to 'id?'")
-            hint = WRONG_DEVICE
-            raise not_connected(self.role, self.resource, f"{heard!r} answered, not an SC10", hint)
+            raise self.stranger(heard, "an SC10")
         if self.mode != MANUAL_MODE:
             self.mode = MANUAL_MODE
             if self.mode != MANUAL_MODE:

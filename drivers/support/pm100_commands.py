@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from pymeasure.instruments import Instrument
 
-from drivers.support.visa import Port, VisaInstrument
+from drivers.support.ports import Port
+from drivers.support.visa import VisaInstrument
 from labctl.model.clock import Stop
 from labctl.model.errors import InstrumentFault, InstrumentTimeout
 

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
 import pyvisa
@@ -19,9 +18,9 @@ from pymeasure.instruments import Instrument
 from pyvisa.constants import StatusCode
 
 from drivers.support.failures import not_connected
-from drivers.support.hints import opening_hint, silence_hint
-from drivers.support.libusb import use_packaged_libusb
-from labctl.model.clock import Clock, ScaledClock
+from drivers.support.hints import silence_hint
+from drivers.support.ports import Port, open_adapter
+from labctl.model.clock import Clock, ScaledClock, Stop, check_stop
 from labctl.model.errors import (
     InstrumentError,
     InstrumentFault,
@@ -32,58 +31,14 @@ from labctl.model.errors import (
 
 QUIET_S = 0.05
 """A line is taken to be quiet when nothing arrived for this long (wall time)."""
+SLICE_S = 0.1
+"""How late a stop request may be noticed while an answer is awaited (wall time)."""
 DRAIN_LIMIT_S = 1.0
 OTHER_QUESTIONS = (b"\r\n*IDN?\r\n", b"0in")
 OTHER_TIMEOUT_S = 0.2
 WRONG_DEVICE = "check which instrument is at this address"
 LONGEST_ANSWER = 4096
 """Bytes after which a device that never ends its line is not listened to any longer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """How a device talks: serial settings, line ends and how long an answer may take (wall seconds)."""
-
-    baud_rate: int
-    read_termination: str
-    write_termination: str
-    timeout_s: float
-
-
-def open_adapter(role: str, resource: str, port: Port, visa_library: str) -> VISAAdapter:
-    """Open a VISA resource with the settings of ``port``; sockets get the terminations only.
-
-    :raises NotConnected: it cannot be opened, with what to try.
-    """
-    if resource.upper().startswith("USB") and visa_library == "@py":
-        use_packaged_libusb()
-    try:
-        adapter = VISAAdapter(
-            resource,
-            visa_library,
-            read_termination=port.read_termination,
-            write_termination=port.write_termination,
-            timeout=round(port.timeout_s * 1000),
-            open_timeout=3000,
-            asrl={"baud_rate": port.baud_rate},
-        )
-        _claim(adapter)
-    except Exception as exc:
-        reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-        raise not_connected(role, resource, reason, opening_hint(resource, exc)) from exc
-    return adapter
-
-
-def _claim(adapter: VISAAdapter) -> None:
-    """Keep a second program off a POSIX serial port, which would otherwise open it without a word."""
-    sessions: Any = getattr(adapter.connection.visalib, "sessions", {})
-    interface: Any = getattr(sessions.get(adapter.connection.session), "interface", None)
-    if hasattr(interface, "exclusive"):
-        try:
-            interface.exclusive = True
-        except OSError:
-            adapter.close()
-            raise
 
 
 class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
@@ -144,6 +99,13 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
                 reason, hint = f"{reason}, but {other_device!r} to other questions", WRONG_DEVICE
             raise not_connected(self.role, self.resource, reason, hint) from exc
 
+    def stranger(self, heard: bytes, wanted: str) -> NotConnected:
+        """Return the error for an answer that is not the device's, or no readable text at all."""
+        hint = WRONG_DEVICE
+        if self.resource.upper().startswith("ASRL") and any(byte > 126 for byte in heard):
+            hint = f"the baud rate may be wrong: this driver uses {self.port.baud_rate}"
+        return not_connected(self.role, self.resource, f"{heard!r} answered, not {wanted}", hint)
+
     def _other_device(self) -> bytes:
         """Ask in other tongues, so that the error can name the wrong device at this address."""
         with suppress(InstrumentError):
@@ -169,6 +131,24 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
         """Read one answer without its termination."""
         with self.lock, self.translated(self._sent):
             return str(self.adapter.read())
+
+    def await_reply(self, timeout_s: float, stop: Stop | None = None) -> str:
+        """Read one answer that may take long; a stop is noticed within 0.1 s, on USB only afterwards.
+
+        :raises Aborted: ``stop`` was set; the answer still owed is drained before the next command.
+        """
+        if not self._visa or self._on_usb:
+            with self.patience(timeout_s):
+                return self.reply()
+        end, until, heard = time.monotonic() + timeout_s, self.port.read_termination.encode(), b""
+        self._answer_owed = True
+        while not heard.endswith(until):
+            check_stop(stop)
+            heard += self.listen(until, SLICE_S)
+            if not heard.endswith(until) and time.monotonic() > end:
+                raise InstrumentTimeout(self.name, f"no answer to {self._sent!r} (received {heard!r})")
+        self._answer_owed = False
+        return heard.decode("ascii", "replace").removesuffix(self.port.read_termination)
 
     def ask(self, command: str, query_delay: float | None = None) -> str:
         """Send a command and return its answer; a question that changes nothing is repeated once."""

@@ -134,6 +134,25 @@ def test_power_meter_reads_what_is_on_its_head(spec: registry.DriverSpec, bench:
         assert meter.sensor == "photodiode"
 
 
+@pytest.mark.parametrize("kind", ["photodiode", "thermal", "pyro"])
+@drivers_of("power_meter")
+def test_power_meter_settles_by_its_own_head(spec: registry.DriverSpec, kind: str) -> None:
+    settings = presets.scene("ola", level="ideal", seed=3, meter=kind)  # type: ignore[arg-type]
+    with SimulatedBench(settings, clock := SteppedClock()) as bench, opened(bench, spec) as meter:
+        mount = bench.scene.mount
+        clock.sleep(mount.home() - clock.now_s())
+        clock.sleep(mount.move_to(40.0) - clock.now_s() + 60.0)
+        meter.prepare(800.0)
+        assert meter.sensor == kind
+        clock.sleep(mount.move_to(13.0) - clock.now_s() + meter.settling_s)
+        early = meter.read(10)
+        clock.sleep(60.0)
+        late = meter.read(10)
+        noise_w = 4 * (early.sigma_w**2 + late.sigma_w**2) ** 0.5
+        assert early.power_w == pytest.approx(late.power_w, rel=2e-3, abs=noise_w)
+        assert noise_w < 0.02 * late.power_w
+
+
 @drivers_of("power_meter")
 def test_power_meter_says_when_it_is_over_range_and_stops(
     spec: registry.DriverSpec, tcp_bench: SimulatedBench
