@@ -1,0 +1,206 @@
+"""What is said of a run: JSON without NaN, tables, progress, the running fit and the spread of spots."""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labctl.cli.progress import LineProgress, left_text, point_texts, threshold_text
+from labctl.cli.table import print_result, q_cell, threshold_cells
+from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
+from labctl.runner.events import LiveThreshold, Measured, Message
+from labctl.runner.fitting import curve_of
+from labctl.runner.keeper import Keeper
+from labctl.runner.live import LiveFit
+from labctl.runner.refit import spot_spread
+from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS, RunReport, dump_json, plain
+
+
+def point(index: int, fluence: float, signal: float, **changes: object) -> SweepPoint:
+    values: dict[str, object] = {
+        "index": index,
+        "direction": "up",
+        "fluence_set_uj_cm2": fluence,
+        "fluence_uj_cm2": fluence,
+        "fluence_sigma_rel": 0.002,
+        "pulse_energy_j": fluence * 1.57e-10,
+        "angle_deg": 40.0,
+        "power_before_w": 1e-6,
+        "power_after_w": 1e-6,
+        "power_sigma_w": 1e-9,
+        "integration_s": 0.1,
+        "exposures": 4,
+        "pulses_per_exposure": 100.0,
+        "signal": signal,
+        "signal_sigma": 1.0,
+        "peaks_signal": signal / 2,
+        "peaks_signal_sigma": 1.0,
+        "fwhm_nm": 25.0,
+        "equivalent_width_nm": 26.0,
+        "peak_count": 0,
+        "peak_wavelength_nm": 525.0,
+        "exposure_cv": 0.01,
+        "saturation": 0.5,
+        "saturated_exposures": 0,
+        "spikes_removed": 0,
+        "dark_number": 1,
+        "blank_number": None,
+        "temperature_c": None,
+        "dose_uj_cm2": 1.0,
+        "elapsed_s": 1.0,
+        "flags": (),
+        "frames": np.zeros((4, 16)),
+        "spectrum": np.zeros(16),
+    }
+    return SweepPoint(**(values | changes))  # type: ignore[arg-type]
+
+
+def kink(n: int = 16) -> list[SweepPoint]:
+    fluences = np.geomspace(30.0, 200.0, n)
+    return [point(i, f, 0.05 * f**2 + 40 * max(f - 80.0, 0.0)) for i, f in enumerate(fluences)]
+
+
+def report(sample: str, value: float | None, **changes: object) -> RunReport:
+    ci95 = None if value is None else [0.99 * value, 1.01 * value]
+    threshold = {"status": "found" if value else "not_found", "threshold_uj_cm2": value, "ci95": ci95}
+    values: dict[str, object] = {"csv": None, "h5": Path("run.h5"), "points": 3, "q": {}}
+    return RunReport(sample, "finished", threshold=threshold, **(values | changes))  # type: ignore[arg-type]
+
+
+def test_json_has_every_key_absolute_paths_and_no_nan() -> None:
+    run = report("OLA", None, q={"value": math.nan, "sigma": np.float64(2.0), "lower_bound": np.bool_(True)})
+    (stored,) = json.loads(dump_json([run]))["runs"]
+    assert list(stored["threshold"]) == list(THRESHOLD_KEYS)
+    assert list(stored["q"]) == list(Q_KEYS)
+    assert stored["threshold"]["value"] is None
+    assert stored["threshold"]["unit"] == "uJ/cm2"
+    assert stored["threshold"]["flags"] == []
+    assert stored["q"]["value"] is None
+    assert (stored["q"]["sigma"], stored["q"]["lower_bound"]) == (2.0, True)
+    assert stored["files"] == {"csv": None, "h5": str(Path("run.h5").resolve()), "figures": []}
+
+
+def test_plain_unpacks_what_json_cannot_hold() -> None:
+    packed = {"a": np.arange(2), "b": np.float64(math.inf), "c": (np.int64(1), Path("x")), 4: None}
+    assert plain(packed) == {"a": [0, 1], "b": None, "c": [1, "x"], "4": None}
+
+
+def test_the_table_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    found = report("OLA", 79.9, nominal_uj_cm2=79.81)
+    missing = report("OAm", None, spot="3", q={"value": 410.0, "resolution_nm": 1.3, "lower_bound": True})
+    print_result([found, missing], as_json=False)
+    said = capsys.readouterr().out
+    assert all(
+        word in said
+        for word in ("79.90", "79.10 to 80.70", "79.81", "not found", "OAm, spot 3", ">= 410 (1.30 nm)")
+    )
+
+
+def test_cells() -> None:
+    assert threshold_cells({"status": "below_range"}) == ("below range", "-")
+    assert q_cell({}) == "-"
+    assert q_cell({"value": 1000.4, "sigma": 9.6, "resolution_nm": 0.15}) == "1000 +- 10 (0.15 nm)"
+    assert q_cell({"value": 1000.0, "resolution_nm": None, "lower_bound": True}) == ">= 1000 (unknown)"
+
+
+def test_progress_lines_hold_all_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with LineProgress() as show:
+        show(LiveThreshold(9, "found", 79.81, (79.0, 80.5)))
+        show(Measured(10, 24, point(9, 81.5, 900.0, saturated_exposures=2, flags=("drift",)), 61.0))
+        show(Message("hello"))
+    captured = capsys.readouterr()
+    first, second = captured.err.splitlines()
+    assert captured.out == ""
+    for word in ("10/24", "81.5 uJ/cm2", "12.8 nJ", "900 counts", "25.00 nm", "50 %, 2 exposures", "drift"):
+        assert word in first
+    assert "threshold 79.81 uJ/cm2 (95 %: 79 to 80.5); 1 min 01 s left" in first
+    assert second == "hello"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "0 s left"), (59.6, "1 min 00 s left"), (7322, "2 h 02 min left")]
+)
+def test_time_left(seconds: float, text: str) -> None:
+    assert left_text(seconds) == text
+
+
+def test_a_threshold_that_is_not_there_yet_is_said_so() -> None:
+    assert threshold_text(LiveThreshold(3, "refused", None, None)) == "not yet (3 points)"
+    assert threshold_text(LiveThreshold(9, "above_range", None, None)) == "above range (9 points)"
+    assert ("FWHM", "none") in point_texts(point(0, 1.0, 1.0, fwhm_nm=None))
+
+
+def test_the_running_fit_answers_for_the_latest_points() -> None:
+    answers: list[LiveThreshold] = []
+    last = threading.Event()
+
+    def take(answer: LiveThreshold) -> None:
+        answers.append(answer)
+        if answer.points == 16:
+            last.set()
+
+    points = kink()
+    with LiveFit(2, take) as live:
+        for n in range(1, len(points) + 1):
+            live.offer(tuple(points[:n]))
+        assert last.wait(30.0)
+    assert answers[-1].status == "found"
+    assert answers[-1].value == pytest.approx(80.0, rel=0.02)
+    assert len(answers) < len(points)
+
+
+def test_points_without_an_unsaturated_exposure_are_no_signal() -> None:
+    points = [point(0, 50.0, 10.0), point(1, 60.0, 99.0, saturated_exposures=4)]
+    curve = curve_of(points, 2)
+    assert curve.signal[0] == 10.0
+    assert math.isnan(curve.signal[1])
+    assert curve.fluence_sigma_rel == 0.002
+    assert curve_of([], 2).signal.shape == (0,)
+
+
+class Sink:
+    """Counts what it is given."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def begin(self, start: RunStart) -> None:
+        self.calls.append("begin")
+
+    def dark(self, record: DarkRecord) -> None:
+        self.calls.append("dark")
+
+    def append(self, point: SweepPoint) -> None:
+        self.calls.append("append")
+
+    def event(self, at_s: float, text: str) -> None:
+        self.calls.append("event")
+
+    def end(self, stop: RunStop) -> None:
+        self.calls.append("end")
+
+
+def test_the_keeper_holds_scalars_of_all_and_arrays_of_few() -> None:
+    keeper = Keeper(Sink())
+    for number in range(1, 40):
+        keeper.dark(DarkRecord(number, "dark", np.zeros(16), np.zeros(16), 16, 0.1, 0.0))
+        keeper.append(point(number, float(number), 1.0, peak_count=2, dark_number=number))
+    assert len(keeper.points) == 39
+    assert all(p.frames.size == p.spectrum.size == 0 for p in keeper.points)
+    assert [p.fluence_uj_cm2 for p in keeper.brightest] == [39.0, 38.0, 37.0]
+    assert {37, 38, 39} <= set(keeper.darks)
+    assert len(keeper.darks) < 12
+
+
+def test_the_spread_of_spots_stands_beside_their_intervals() -> None:
+    runs = [report("A", 80.0), report("A", 84.0), report("A", None), report("B", 250.0)]
+    (spread,) = spot_spread(runs)
+    assert (spread["sample"], spread["spots"], spread["mean"]) == ("A", 2, 82.0)
+    assert spread["sd"] == pytest.approx(math.sqrt(8.0))
+    assert spread["interval_rel"] == pytest.approx(0.01)
+    assert spot_spread([report("A", 80.0)]) == []
