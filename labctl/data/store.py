@@ -23,7 +23,7 @@ _PLANNED_CHUNKS = 16
 """Chunks a planned run fills. One B-tree node holds 64: only a run four times as long as planned splits it,
 the one moment, of some 10 us, at which a kill could still cost the index of a dataset."""
 _SMALLEST_CHUNK, _LARGEST_CHUNK = 4096, 1 << 25
-_OUT_OF_SPACE = ("errno = 28", "errno = 27", "errno = 122", "No space left", "File too large", "not enough space")
+_OUT_OF_SPACE = ("errno = 28", "errno = 27", "errno = 122", "No space", "File too large", "not enough space")
 
 
 def open_h5(path: Path, mode: str) -> h5py.File:
