@@ -54,9 +54,7 @@ def main() -> None:
     rows = []
     kinds = [(name, NULLS[name]) for name in WORST]
     for n in args.points:
-        found = {
-            name: statistics(c, n, args.trials, np.random.default_rng([n, 1])) for name, c in NULLS.items()
-        }
+        found = {name: statistics(c, n, args.trials, np.random.default_rng([n, 1])) for name, c in kinds}
         levels = 1 - np.array(LEVELS)
         for name, values in found.items():
             print(f"{n:3d} {name:28s} " + " ".join(f"{x:7.2f}" for x in np.quantile(values, levels)))

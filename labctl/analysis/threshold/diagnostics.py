@@ -35,6 +35,14 @@ class Drift:
     flags: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class LowEnd:
+    """Log-log slope at the low end of a sweep that points below zero there, and what it surely exceeds."""
+
+    slope: float
+    slope_at_least: float
+
+
 def exponent_of(data: SweepData, weight: Array, chosen: NDArray[np.bool_]) -> Exponent:
     """Fit ``b + a F^m`` to the chosen points; needs 5 distinct fluences, else there is no exponent."""
     n = int(chosen.sum())
@@ -46,11 +54,21 @@ def exponent_of(data: SweepData, weight: Array, chosen: NDArray[np.bool_]) -> Ex
     if not np.isfinite(rss).any():
         return Exponent(None, None)
     cut = rss.min() * (1.0 + float(f_distribution.isf(0.05, 1, n - 3)) / (n - 3))
-    inside = EXPONENTS[rss <= cut]
+    inside = np.flatnonzero(rss <= cut)
     value = float(EXPONENTS[int(np.argmin(rss))])
-    if inside[0] <= EXPONENTS[0] or inside[-1] >= EXPONENTS[-1]:
+    first, last = int(inside[0]), int(inside[-1])
+    if first == 0 or last == EXPONENTS.size - 1:
         return Exponent(value, None)
-    return Exponent(value, (float(inside[0]), float(inside[-1])))
+    ends = (_crossing(rss, first, first - 1, cut), _crossing(rss, last, last + 1, cut))
+    return Exponent(value, ends)
+
+
+def _crossing(rss: Array, inside: int, outside: int, cut: float) -> float:
+    """Exponent between two nodes where the residual crosses the cut."""
+    if not np.isfinite(rss[outside]):
+        return float(EXPONENTS[outside])
+    share = (cut - rss[inside]) / max(float(rss[outside] - rss[inside]), 1e-300)
+    return float(EXPONENTS[inside] + min(max(share, 0.0), 1.0) * (EXPONENTS[outside] - EXPONENTS[inside]))
 
 
 def exponent_flags(exponent: Exponent, profile: Profile) -> tuple[str, ...]:
@@ -62,28 +80,28 @@ def exponent_flags(exponent: Exponent, profile: Profile) -> tuple[str, ...]:
     return ("exponent",) if off else ()
 
 
-def extrapolates_below_zero(data: SweepData, weight: Array, photon_order: int) -> bool:
-    """Tell whether a kink-free sweep lies wholly above threshold.
+def low_end(data: SweepData, weight: Array) -> LowEnd:
+    """Look at the low end of a kink-free sweep: is it luminescence, or a laser already above threshold?
 
     Above threshold the output is a line that cuts the axis at a positive fluence, so at the low end it rises
-    faster than any luminescence (log-log slope above the photon order) and slows down towards it. A power law
+    faster than any luminescence (log-log slope above the photon order) and slows down after it. A power law
     keeps its slope and saturating luminescence starts below the photon order: neither is taken for a laser.
     """
-    exponents = np.linspace(0.8, 2.2, 15)
-    ln_f = data.ln_f
-    columns = np.exp(exponents[:, None] * ln_f)
+    exponents = np.linspace(0.2, 2.2, 21)
+    columns = np.exp(exponents[:, None] * data.ln_f)
     rss, b, a = fit_null(data.y, weight, columns)
-    i = int(np.argmin(rss))
-    column, n = columns[i], data.n
-    design = np.stack([np.ones(n), column], axis=1)
+    i, n = int(np.argmin(rss)), data.n
+    design = np.stack([np.ones(n), columns[i]], axis=1)
     spread = np.linalg.pinv((design * weight[:, None]).T @ design) * rss[i] / max(n - 3, 1)
-    at = np.array([1.0, float(column.min())])
-    level, level_sigma = float(at @ [b[i], a[i]]), float(np.sqrt(max(at @ spread @ at, 0.0)))
+    first = float(columns[i].min())
+    at = np.array([1.0, first])
+    level, level_sigma = float(b[i] + a[i] * first), float(np.sqrt(max(at @ spread @ at, 0.0)))
     cut = float(t_distribution.isf(0.0005, max(n - 3, 1)))
-    if b[i] > -cut * float(np.sqrt(max(spread[0, 0], 0.0))):
-        return False
-    slope_at_least = exponents[i] * a[i] * column.min() / max(level + cut * level_sigma, 1e-300)
-    return bool(level > 0 and slope_at_least > photon_order + 0.3)
+    rise = float(exponents[i] * a[i] * first)
+    if level <= 0 or b[i] >= 0:
+        return LowEnd(0.0, 0.0)
+    sure = b[i] < -cut * float(np.sqrt(max(spread[0, 0], 0.0)))
+    return LowEnd(rise / level, rise / (level + cut * level_sigma) if sure else 0.0)
 
 
 def few_flag(data: SweepData) -> tuple[str, ...]:

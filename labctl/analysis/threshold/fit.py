@@ -14,8 +14,8 @@ from labctl.analysis.threshold.diagnostics import (
     drift_of,
     exponent_flags,
     exponent_of,
-    extrapolates_below_zero,
     few_flag,
+    low_end,
     misfit_flags,
     noise_rel,
 )
@@ -165,11 +165,14 @@ def _nothing(blank: ThresholdResult, data: SweepData, profile: Profile) -> Thres
     blank = replace(
         blank, exponent=exponent.value, exponent_ci95=exponent.ci95, flags=blank.flags + few_flag(data)
     )
-    if extrapolates_below_zero(data, profile.weight, profile.shapes.photon_order):
-        low = float(f[f > 0].min())
+    end, steepest = low_end(data, profile.weight), profile.shapes.photon_order + 0.3
+    low, high = float(f[f > 0].min()), float(f.max())
+    if end.slope_at_least > steepest:
         reason = f"threshold below {low:.4g} uJ/cm2: the signal points at zero inside the scan"
         return replace(blank, status="below_range", reason=reason, bound=(None, low))
-    high = float(f.max())
+    if end.slope > steepest:
+        reason = "no kink beyond chance; the scan may lie wholly above threshold: start lower"
+        return replace(blank, status="not_found", reason=reason)
     reason = f"no threshold below {high:.4g} uJ/cm2: no kink beyond chance"
     return replace(blank, status="not_found", reason=reason, bound=(high, None))
 

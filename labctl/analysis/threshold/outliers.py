@@ -10,9 +10,9 @@ from labctl.analysis.threshold.profile import PARAMETERS, Profile
 
 Array = NDArray[np.float64]
 
-# Nominal chance of flagging anything in clean data; 0 to 1 % when simulated, as the fit has bent to its
+# Chance of flagging anything at all in clean data.
 # points already.
-FALSE_ALARM = 0.05
+FALSE_ALARM = 0.02
 
 
 def left_out_rss(profile: Profile) -> Array:
