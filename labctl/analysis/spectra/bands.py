@@ -107,6 +107,14 @@ class PeakSignal:
         self._continuum, self._inside = continuum, inside
         self._bin_weights = continuum.sum_over(inside)
 
+    @property
+    def norm(self) -> float:
+        """Root of the sum of the squared pixel weights: what white noise of one pixel is multiplied by."""
+        weights = self._inside.astype(np.float64)
+        binned = np.repeat(self._bin_weights / self._continuum.bin_pixels, self._continuum.bin_pixels)
+        weights[: binned.size] -= binned
+        return float(np.sqrt(np.sum(weights**2)))
+
     def __call__(self, frames: Floats) -> Floats:
         """Return the signal of each of ``frames`` ``(exposure, pixel)``, counts, shape ``(exposure,)``."""
         total = frames[:, self._inside].sum(axis=1)

@@ -39,7 +39,7 @@ def voigt(offset_nm: Floats, lorentz_fwhm_nm: float, gauss_fwhm_nm: float) -> tu
     scale = gauss_fwhm_nm / FWHM_PER_SIGMA * math.sqrt(2.0)
     norm = 1.0 / (scale * math.sqrt(math.pi))
     z = (offset_nm + 0.5j * lorentz_fwhm_nm) / scale
-    w: NDArray[np.complex128] = special.wofz(z)
+    w = np.asarray(special.wofz(z), dtype=np.complex128)
     slope = 2j / math.sqrt(math.pi) - 2.0 * z * w
     return w.real * norm, -slope.real * norm / scale, -0.5 * slope.imag * norm / scale
 

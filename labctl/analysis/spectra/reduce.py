@@ -99,7 +99,9 @@ def reduce_exposures(
     blank_spectrum = blank.spectrum if isinstance(blank, ReducedPoint) else blank
     if blank_spectrum is not None:
         light = correct.subtract_dark(light, blank_spectrum)
-    dark_share = _DarkShare(dark_frames, frames, dark_exposures or 4 * len(frames), float(pulses.mean()))
+    inside = band_slice(wavelength_nm, bands.whole)
+    n_darks = dark_exposures or 4 * len(frames)
+    dark_share = _DarkShare(dark_frames, frames, n_darks, float(pulses.mean()), inside)
     return _measure(wavelength_nm, light, bands, spikes, dark_share, blank, estimator, resolution_nm)
 
 
@@ -132,27 +134,35 @@ def _line_pixels(wavelength_nm: Floats, resolution_nm: float | None) -> float:
 
 
 class _DarkShare:
-    """The error that the mean dark puts on a sum over pixels, the same for all exposures."""
+    """The error that the mean dark puts on a signal, the same for all exposures; counts per pulse."""
 
     def __init__(
-        self, dark_frames: Floats | None, frames: Floats, dark_exposures: int, pulses: float
+        self, dark_frames: Floats | None, frames: Floats, dark_exposures: int, pulses: float, inside: slice
     ) -> None:
-        self._dark_frames, self._frames = dark_frames, frames
-        self._n, self._pulses = dark_exposures, pulses
+        self._pulses, self._n_pixels = pulses, inside.stop - inside.start
+        self._dark = None if dark_frames is None else dark_frames[:, inside]
+        self._read = 0.0
+        if dark_frames is None and len(frames) > 1:
+            # The quietest tenth of the pixels sees the read noise and little light.
+            quiet = max(frames.shape[1] // 10, 1)
+            darkest = frames[:, np.argpartition(frames[0], quiet)[:quiet]]
+            self._read = math.sqrt(float(darkest.var(axis=0, ddof=1).mean()) / dark_exposures)
 
-    def sigma(self, inside: slice | Bools) -> float:
-        """Standard error of the dark's sum over the pixels ``inside``, counts per pulse."""
-        if self._dark_frames is not None:
-            sums = self._dark_frames[:, inside].sum(axis=1)
-            return float(sums.std(ddof=1)) / math.sqrt(len(sums)) / self._pulses
-        if len(self._frames) < 2:
-            return 0.0
-        # The quietest tenth of the pixels sees the read noise and little light.
-        per_pixel = self._frames.var(axis=0, ddof=1)
-        n_pixels = np.count_nonzero(np.ones(per_pixel.size)[inside])
-        quiet = max(per_pixel.size // 10, 1)
-        read2 = float(np.mean(per_pixel[np.argpartition(self._frames[0], quiet)[:quiet]]))
-        return math.sqrt(read2 * n_pixels / self._n) / self._pulses
+    def of_sum(self) -> float:
+        """Standard error that the dark puts on the sum over the emission's band."""
+        if self._dark is None:
+            return self._read * math.sqrt(self._n_pixels) / self._pulses
+        return _standard_error(self._dark.sum(axis=1)) / self._pulses
+
+    def of_peaks(self, form: PeakSignal) -> float:
+        """Standard error that the dark puts on the light in peaks; what is smooth in it cancels."""
+        if self._dark is None:
+            return self._read * form.norm / self._pulses
+        return _standard_error(form(self._dark)) / self._pulses
+
+
+def _standard_error(values: Floats) -> float:
+    return float(values.std(ddof=1)) / math.sqrt(values.size)
 
 
 def _measure(
@@ -171,7 +181,8 @@ def _measure(
     wholes = band_light.sum(axis=1)
     peak_mask = band_mask(at_nm, bands.peaks)
     continuum = fit_continuum(at_nm, mean, noise)
-    in_peaks = PeakSignal(continuum, peak_mask)(band_light)
+    form = PeakSignal(continuum, peak_mask)
+    in_peaks = form(band_light)
     found = find_peaks(at_nm, mean, noise=noise, continuum=continuum.counts, resolution_nm=resolution_nm)
     peaks = tuple(p for p in found if peak_mask[p.index])
     full, equivalent, top_nm = widths(at_nm, mean, noise=noise)
@@ -184,9 +195,9 @@ def _measure(
     return ReducedPoint(
         spectrum=light.mean(axis=0),
         signal_whole=whole.value,
-        signal_whole_sigma=_joint(whole, dark_share.sigma(inside), blanks[0]),
+        signal_whole_sigma=_joint(whole, dark_share.of_sum(), blanks[0]),
         signal_peaks=narrow.value,
-        signal_peaks_sigma=_joint(narrow, dark_share.sigma(band_mask(wavelength_nm, bands.peaks)), blanks[1]),
+        signal_peaks_sigma=_joint(narrow, dark_share.of_peaks(form), blanks[1]),
         fwhm_nm=full,
         equivalent_width_nm=equivalent,
         peak_count=len(peaks),

@@ -17,7 +17,7 @@ from labctl.analysis.spectra.noise import spectrum_noise
 Floats = NDArray[np.float64]
 WidthMeasure = Literal["fwhm", "equivalent", "share"]
 
-_EMISSION_SIGMA = 6.0
+_EMISSION_SIGMA = 8.0
 _PEAK_SNR = 30.0
 _SMOOTHING_NM = (0.0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.0)
 
