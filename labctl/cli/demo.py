@@ -53,18 +53,26 @@ def run_demo(output: Path, samples: Sequence[str], *, seed: int, speed: float, a
         from labctl.cli.table import print_result
 
         runs: list[RunReport] = []
+        failure: BaseException | None = None
         with make_progress() as progress:
             for name in samples:
                 wait_for(files[name], processes[name], stop)
-                runs.append(_sweep(name, files[name], output, stop, progress))
-                if runs[-1].status == "aborted":
+                report, failure = _sweep(name, files[name], output, stop, progress)
+                runs.append(report)
+                if report.status != "finished":
                     break
         print_result(runs, as_json=as_json)
-    return 130 if stop.is_set() else 0
+    if failure is not None:
+        raise failure
+    return 130 if runs[-1].status == "aborted" else 0
 
 
-def _sweep(name: str, bench: Path, output: Path, stop: threading.Event, progress: Progress) -> RunReport:
+def _sweep(
+    name: str, bench: Path, output: Path, stop: threading.Event, progress: Progress
+) -> tuple[RunReport, BaseException | None]:
+    """Sweep one sample; what failed after the first point comes back beside what there is."""
     from labctl.cli.sweep import SweepRequest, sweep_once
+    from labctl.runner.run import RunFailed
 
     sweep = SWEEPS[name]
     request = SweepRequest(
@@ -76,8 +84,12 @@ def _sweep(name: str, bench: Path, output: Path, stop: threading.Event, progress
         note="simulated bench",
         figures=True,
     )
-    report = sweep_once(request, stop, progress)
-    return dataclasses.replace(report, nominal_uj_cm2=sweep.nominal_uj_cm2)
+    failure: BaseException | None = None
+    try:
+        report = sweep_once(request, stop, progress)
+    except RunFailed as failed:
+        report, failure = failed.report, failed.error
+    return dataclasses.replace(report, nominal_uj_cm2=sweep.nominal_uj_cm2), failure
 
 
 @contextmanager
