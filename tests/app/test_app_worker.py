@@ -14,7 +14,7 @@ from labctl.model.errors import Aborted, DataError
 from labctl.runner.worker import SweepWorker
 
 
-class Rows(Procedure):
+class Rows(Procedure):  # type: ignore[misc]  # pymeasure publishes no types
     DATA_COLUMNS: ClassVar[list[str]] = ["n"]
     act: Callable[[], None] | None = None
     at_the_end: Callable[[], None] | None = None
