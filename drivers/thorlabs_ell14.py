@@ -20,7 +20,6 @@ from drivers.support.elliptec import (
     ELL14_TYPE,
     FRAME,
     STATUS_TEXT,
-    UNASKED,
     parse_module,
     parse_position,
 )
@@ -188,7 +187,10 @@ class ThorlabsELL14(VisaInstrument):
             raise InstrumentFault(self.name, f"status {number}: {text}", "home the mount, then try again")
 
     def _frame(self, codes: tuple[str, ...], end: float, stop: Stop | None = None) -> tuple[str, str]:
-        """Return code and data of the next frame of this address with one of ``codes``."""
+        """Return code and data of the next frame of this address with one of ``codes``.
+
+        Everything else on the bus is skipped: button messages, other modules, the end of an older motion.
+        """
         while True:
             line = self._line(end, stop)
             text = line.decode("ascii", "replace").strip()
@@ -196,7 +198,7 @@ class ThorlabsELL14(VisaInstrument):
                 continue
             if not FRAME.fullmatch(text):
                 raise self.garbled(self._sent, line)
-            if text[0] == self.address and text[1:3] not in UNASKED and text[1:3] in codes:
+            if text[0] == self.address and text[1:3] in codes:
                 return text[1:3], text[3:]
 
     def _line(self, end: float, stop: Stop | None) -> bytes:

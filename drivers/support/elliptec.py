@@ -23,7 +23,6 @@ STATUS_TEXT = (
     "out of range",
     "over-current",
 )
-UNASKED = ("BS", "BO")
 ANSWER = {"in": "IN", "gs": "GS", "gp": "PO", "ma": "PO", "ho": "PO"}
 FRAME = re.compile(r"[0-9A-F][A-Z]{2}[0-9A-F]*")
 

@@ -187,7 +187,7 @@ class OceanSpectrometer:
             raise InstrumentTimeout(self.name, f"no answer when asked for {doing}") from exc
         except OSError as exc:
             raise InstrumentError(self.name, f"the connection is lost ({exc})") from exc
-        except (struct.error, AssertionError, LookupError, ValueError) as exc:
+        except (struct.error, AssertionError, LookupError, ValueError, TypeError) as exc:
             text = f"{doing}: the answer does not parse ({type(exc).__name__}: {exc})"
             raise ProtocolError(self.name, text) from exc
         except Exception as exc:

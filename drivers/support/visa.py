@@ -262,8 +262,12 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
             raise self._lost(exc) from exc
         except UnicodeDecodeError as exc:
             raise self.garbled(sent, exc.object) from exc
-        except (OSError, pyvisa.Error) as exc:
-            raise self._lost(exc) from exc
+        except (InstrumentError, Aborted):
+            raise
+        except Exception as exc:
+            if not self._visa:
+                raise
+            raise self._lost(exc) from exc  # termios.error, ValueError of a closed descriptor, ...
 
     def _lost(self, exc: Exception) -> InstrumentError:
         hint = "check cable and power, then connect again"

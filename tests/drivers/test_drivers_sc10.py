@@ -196,6 +196,20 @@ def test_a_dead_controller_is_reported_within_the_bound() -> None:
         shutter.close()
 
 
+def test_an_answer_that_comes_late_is_not_believed() -> None:
+    controller = Controller()
+    alive = True
+    with stub(lambda data: controller(data) if alive else b"") as server:
+        shutter = opened(server)
+        alive = False
+        with pytest.raises(InstrumentTimeout):
+            shutter.is_open()
+        alive, controller.enabled = True, 1
+        server.send(b"closed?\r1\r> " * 2)
+        assert shutter.is_open()
+        shutter.close()
+
+
 def test_a_busy_connection_does_not_block_for_ever() -> None:
     with stub(Controller()) as server:
         shutter = opened(server)

@@ -132,6 +132,30 @@ def test_a_serial_port_held_by_another_is_refused() -> None:
     os.close(terminal)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
+def test_a_serial_line_that_is_unplugged_is_an_error() -> None:
+    import tty
+
+    controller, terminal = os.openpty()
+    tty.setraw(terminal)
+
+    def answer() -> None:
+        for reply in (b"id?\rTHORLABS SC10 VERSION 1.07\r> ", b"mode?\r1\r> "):
+            os.read(controller, 100)
+            os.write(controller, reply)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    shutter = ThorlabsSC10(f"ASRL{os.ttyname(terminal)}::INSTR")
+    thread.join(5)
+    os.close(terminal)
+    os.close(controller)
+    for action in (shutter.is_open, shutter.close_beam, shutter.identity):
+        with pytest.raises(InstrumentError, match="shutter ASRL"):
+            action()
+    shutter.close()
+
+
 @pytest.mark.parametrize(
     ("resource", "error", "advice"),
     [
