@@ -103,7 +103,9 @@ class _Run:
     def __init__(self, plan: SweepPlan, roles: Roles, pump: Pump, bands: Bands, sink: RunSink) -> None:
         self._plan, self._roles, self._pump, self._sink = plan, roles, pump, sink
         info = roles.spectrometer.info
-        self._fresh = FreshSpectrometer(roles.spectrometer, roles.clock, lambda: pump.changed_at_s)
+        self._fresh = FreshSpectrometer(
+            roles.spectrometer, roles.clock, lambda: pump.changed_at_s, pump.allow
+        )
         self._darks = Darks(pump, self._fresh, roles.clock, plan, sink)
         self._shooter = Shooter(
             plan, pump, self._fresh, Judge(info, bands, plan.margin_nm), self._darks, roles.clock

@@ -21,10 +21,18 @@ class FreshSpectrometer:
     already under way or already read.
 
     :param changed_at_s: bench time of the last confirmed change of the light.
+    :param allow: asked before every exposure, dropped ones included, with its seconds; may raise.
     """
 
-    def __init__(self, device: Spectrometer, clock: Clock, changed_at_s: Callable[[], float]) -> None:
-        self.device, self._clock, self._light_changed_at_s = device, clock, changed_at_s
+    def __init__(
+        self,
+        device: Spectrometer,
+        clock: Clock,
+        changed_at_s: Callable[[], float],
+        allow: Callable[[float], None] = lambda _seconds: None,
+    ) -> None:
+        self.device, self._clock = device, clock
+        self._light_changed_at_s, self._allow = changed_at_s, allow
         self._own_change_s = clock.now_s()
         self._served_change_s = -1.0
         self.integration_s: float | None = None
@@ -44,6 +52,7 @@ class FreshSpectrometer:
         """
         changed = max(self._own_change_s, self._light_changed_at_s())
         for _ in range(_MOST_STALE):
+            self._allow(self.integration_s or 0.0)
             spectrum = retried(lambda: self.device.acquire(stop))
             first, self._served_change_s = self._served_change_s != changed, changed
             if not first and spectrum.start_s >= changed:

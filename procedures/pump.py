@@ -114,7 +114,7 @@ class Pump:
                 raise SafetyStop(
                     "the shutter stays closed: the energy was not verified since the last change"
                 )
-            self.allow(seconds + self._blade.travel_s)
+            self._allow(seconds + self._blade.travel_s)
             if not self._blade.lit:
                 self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg))
 
@@ -127,14 +127,18 @@ class Pump:
             self._blade.require_open()
 
     def allow(self, seconds: float) -> None:
-        """Check that ``seconds`` more of the present light stay within the dose allowed.
+        """Check that ``seconds`` more of the present light, if there is any, stay within the dose allowed.
 
         :raises SafetyStop: they do not; the shutter is closed.
         """
-        limit = self.limits.max_dose_uj_cm2
         with self._guard():
-            if limit is not None and self.light.after_s(seconds) > limit:
-                raise SafetyStop(f"the dose would pass its limit of {limit:g} uJ/cm2", "use another spot")
+            if self.light.lit:
+                self._allow(seconds)
+
+    def _allow(self, seconds: float) -> None:
+        limit = self.limits.max_dose_uj_cm2
+        if limit is not None and self.light.after_s(seconds) > limit:
+            raise SafetyStop(f"the dose would pass its limit of {limit:g} uJ/cm2", "use another spot")
 
     # --- start and end -----------------------------------------------------------------------------
 

@@ -80,7 +80,6 @@ class Shooter:
         spectra: list[Spectrum] = []
         while len(spectra) < self._plan.average:
             check_stop(stop)
-            self._pump.allow(seconds)
             spectra.append(self._spectrometer.acquire(stop))
             better = None if longest_s is None else self._better(spectra, seconds, auto, longest_s)
             if better is not None:

@@ -156,7 +156,7 @@ def test_no_history_ever_puts_more_than_the_limit_on_the_sample(
 @pytest.mark.parametrize("start_deg", [0.0, 3.0, 100.0, 147.0, 200.0, 359.0])
 @pytest.mark.parametrize("order", ORDERS)
 def test_wherever_the_plate_stands_no_maximum_is_crossed_in_the_light(order: Order, start_deg: float) -> None:
-    bench, pump = make(order)
+    bench, pump = make(order, limits(5000.0))  # so that the maximum itself is no matter of a limit
     bench.table.angle_deg = start_deg
     bench.table.is_open = True
     pump.set_fluence(20.0, keep_open=True)
@@ -326,6 +326,19 @@ def test_safe_tries_the_attenuator_when_the_shutter_fails_and_flashes_nothing() 
     assert bench.table.flashes == 0
 
 
+@pytest.mark.parametrize("angle_deg", [3.0, 80.0, 120.0, 250.0])
+def test_with_the_shutter_stuck_open_safe_takes_the_way_without_a_maximum(angle_deg: float) -> None:
+    bench, pump = prepared()
+    pump.set_fluence(300.0)
+    pump.open()
+    bench.shutter.jammed = True
+    bench.table.angle_deg = angle_deg
+    before = bench.table.fluence()
+    assert len(pump.safe()) == 1
+    assert bench.table.flashes == 0
+    assert bench.table.fluence() <= before
+
+
 def test_safe_leaves_an_unreferenced_mount_behind_a_closed_shutter_alone() -> None:
     bench, pump = make()
     bench.table.referenced = False
@@ -352,6 +365,25 @@ def test_the_dose_is_what_the_sample_got(order: Order) -> None:
         pump.confirm(state)
         pump.close()
     assert bench.table.dose * 0.999 <= pump.dose_uj_cm2 <= bench.table.dose * 1.06
+
+
+def test_the_travel_of_the_shutter_counts_both_ways() -> None:
+    bench, pump = prepared()
+    pump.set_fluence(100.0)
+    pump.open()
+    pump.close()
+    assert pump.dose_uj_cm2 == pytest.approx(100.0 * RATE_HZ * 2 * 0.03, rel=0.01)
+    assert pump.dose_uj_cm2 >= bench.table.dose
+
+
+def test_a_setting_that_stays_above_the_limit_is_given_up_in_the_dark() -> None:
+    bench, pump = prepared(FRONT, limits(100.0))
+    slips = iter([0.0, -0.2, -0.5, -0.8])
+    bench.mount.errors_deg = lambda: next(slips)
+    pump.set_fluence(60.0)
+    with pytest.raises(SafetyStop, match="are above"):
+        pump.set_fluence(100.0)
+    assert "open" not in bench.table.events
 
 
 def test_the_dose_has_a_limit() -> None:

@@ -126,6 +126,18 @@ def test_where_nothing_shorter_is_allowed_saturation_is_flagged() -> None:
     assert points[-1].saturation == 1.0
 
 
+def test_of_some_saturated_exposures_only_the_sound_ones_are_used() -> None:
+    run = Run(integration_s=(0.1,), average=6)
+    spectrometer = run.bench.spectrometer
+    spectrometer.on_exposure = lambda: setattr(
+        spectrometer, "gain", 500.0 if spectrometer.acquired == 4 else 1
+    )
+    point = run.all()[0]
+    assert (point.saturated_exposures, point.exposures) == (1, 6)
+    assert "saturated" in point.flags
+    assert point.signal == pytest.approx(Run(integration_s=(0.1,), average=6).all()[0].signal, rel=0.02)
+
+
 def test_pump_light_does_not_drive_the_exposure() -> None:
     run = Run()
     run.bench.spectrometer.pump_counts = 1e4
@@ -248,6 +260,16 @@ def test_the_dose_limit_ends_the_sweep_in_the_dark() -> None:
     assert 1 <= len(run.sink.points) < 5
     assert run.bench.table.dose <= 2e5
     run.bench.assert_safe()
+
+
+def test_dropped_exposures_cannot_pass_the_dose_limit_either() -> None:
+    run = Run(integration_s=(0.1,), limit=limits(max_dose_uj_cm2=26e3))
+    spectrometer = run.bench.spectrometer
+    spectrometer.on_exposure = lambda: setattr(spectrometer, "stale_stamp", spectrometer.acquired % 2)
+    with pytest.raises(SafetyStop, match="dose"):
+        next(run.points())
+    run.bench.table.account()
+    assert 20e3 < run.bench.table.dose <= 26e3
 
 
 def test_closing_the_generator_makes_safe() -> None:
