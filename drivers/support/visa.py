@@ -22,6 +22,7 @@ from drivers.support.hints import silence_hint
 from drivers.support.ports import Port, open_adapter
 from labctl.model.clock import Clock, ScaledClock, Stop, check_stop
 from labctl.model.errors import (
+    Aborted,
     InstrumentError,
     InstrumentFault,
     InstrumentTimeout,
