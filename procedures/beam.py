@@ -5,40 +5,39 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from labctl.analysis import fluence
 from labctl.model.errors import ConfigError
-from labctl.model.pump import Limits, PumpSettings, SpotSize
-
-_CM2_PER_UM2 = 1e-8
-_UJ_PER_J = 1e6
+from labctl.model.pump import Limits, PumpSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """The pump's beam on the sample, with its limits. Fluences are in the bench's own convention."""
+    """The pump's beam on the sample, with its limits. Fluences are in the bench's own convention.
+
+    :param fluence_per_j: fluence in uJ/cm2 of a pulse of 1 J.
+    """
 
     settings: PumpSettings
     limits: Limits
+    fluence_per_j: float
 
     def fluence_uj_cm2(self, pulse_energy_j: float) -> float:
         """Return the fluence of a pulse energy on the sample."""
-        return pulse_energy_j * self._fluence_per_j
+        return pulse_energy_j * self.fluence_per_j
 
     def energy_j(self, fluence_uj_cm2: float) -> float:
         """Return the pulse energy on the sample that makes a fluence."""
-        return fluence_uj_cm2 / self._fluence_per_j
-
-    @property
-    def _fluence_per_j(self) -> float:
-        s = self.settings
-        per_cm2 = _UJ_PER_J / (_area_um2(s.spot) * _CM2_PER_UM2) * math.cos(math.radians(s.incidence_deg))
-        return 2 * per_cm2 if s.convention == "peak" and s.spot.shape == "gaussian" else per_cm2
+        return fluence_uj_cm2 / self.fluence_per_j
 
     @property
     def scale_rel(self) -> float:
-        """Relative standard uncertainty common to all fluences; the spot's size enters squared."""
+        """Relative standard uncertainty common to all fluences; both sizes of the spot share one error."""
         s = self.settings
-        return math.hypot(
-            s.meter_sigma_rel, s.pickoff_sigma_rel, 2 * s.spot_sigma_rel, s.repetition_sigma_rel
+        return fluence.fluence_sigma_rel(
+            energy_rel=math.hypot(s.meter_sigma_rel, s.pickoff_sigma_rel, s.repetition_sigma_rel),
+            x_rel=s.spot_sigma_rel,
+            y_rel=s.spot_sigma_rel,
+            sizes_are_common=True,
         )
 
     @property
@@ -78,8 +77,6 @@ def make_beam(settings: PumpSettings, limits: Limits) -> Beam:
         "pump.repetition_rate_hz": settings.repetition_rate_hz,
         "pump.pickoff_ratio": settings.pickoff_ratio,
         "pump.max_pulse_energy": settings.max_pulse_energy_j,
-        "pump.spot.x_um": settings.spot.x_um,
-        "pump.spot.y_um": settings.spot.y_um,
         "limits.max_fluence_uj_cm2": limits.max_fluence_uj_cm2,
         "limits.set_ratio": limits.set_ratio,
     }
@@ -91,10 +88,10 @@ def make_beam(settings: PumpSettings, limits: Limits) -> Beam:
         raise ConfigError(
             "must name attenuator, pick-off and shutter once each, then sample", key="pump.order"
         )
-    return Beam(settings, limits)
-
-
-def _area_um2(spot: SpotSize) -> float:
-    if spot.shape == "stripe":
-        return 4 * spot.x_um * spot.y_um
-    return math.pi * spot.x_um * spot.y_um
+    try:
+        per_j = fluence.fluence_uj_cm2(
+            1.0, settings.spot, settings.convention, incidence_deg=settings.incidence_deg
+        )
+    except ValueError as exc:
+        raise ConfigError(str(exc), key="pump") from exc
+    return Beam(settings, limits, per_j)

@@ -10,6 +10,7 @@ import pytest
 from procedures_fakes import FakeBench, limits, pump_settings
 
 from labctl.model.errors import ConfigError
+from labctl.model.pump import SpotSize
 from procedures.plan import SweepPlan, fluences, steps, validate
 
 PLAN = SweepPlan(start_uj_cm2=20.0, stop_uj_cm2=200.0, points=5)
@@ -97,7 +98,14 @@ def test_more_than_the_laser_has_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [{"repetition_rate_hz": 0.0}, {"pickoff_ratio": -1.0}, {"order": ("sample",) * 4}]
+    "broken",
+    [
+        {"incidence_deg": 90.0},
+        {"spot": SpotSize("gaussian", 0.0, 1.0)},
+        {"repetition_rate_hz": 0.0},
+        {"pickoff_ratio": -1.0},
+        {"order": ("sample",) * 4},
+    ],
 )
 def test_a_bench_that_makes_no_sense_is_refused(broken: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
