@@ -120,7 +120,7 @@ def server(device: Device) -> Iterator[Stub]:
 
 @pytest.fixture
 def isolated(server: Stub) -> Iterator[IsolatedSpectrometer]:
-    spectrometer = IsolatedSpectrometer(f"FX@127.0.0.1:{server.port}", timeout_margin_s=0.4)
+    spectrometer = IsolatedSpectrometer(f"FX@127.0.0.1:{server.port}", timeout_margin_s=0.8)
     yield spectrometer
     spectrometer.close()
 
@@ -219,7 +219,7 @@ def test_silence_kills_the_child_and_the_next_request_reopens(
     begin = time.monotonic()
     with pytest.raises(InstrumentTimeout, match="no answer to 'acquire'"):
         isolated.acquire()
-    assert time.monotonic() - begin < 1.5
+    assert time.monotonic() - begin < 3.0
     device.silent_at, device.integration_us = None, 999
     assert isolated.acquire().counts[5] == 5
     assert device.integration_us == 50_000
@@ -248,7 +248,7 @@ def test_a_peer_that_closes_is_an_error_at_once(alone: OceanSpectrometer, server
     begin = time.monotonic()
     with pytest.raises(InstrumentError, match="connection is lost"):
         alone.acquire()
-    assert time.monotonic() - begin < 1.0
+    assert time.monotonic() - begin < 2.0
 
 
 def test_nobody_there_is_not_connected() -> None:

@@ -237,7 +237,7 @@ def test_identity_names_console_and_head() -> None:
 
 
 def test_a_late_answer_is_not_taken_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ThorlabsPM100, "port", dataclasses.replace(ThorlabsPM100.port, timeout_s=0.15))
+    monkeypatch.setattr(ThorlabsPM100, "port", dataclasses.replace(ThorlabsPM100.port, timeout_s=0.3))
     fixed = {b"*IDN?\n": HELLO[0][1], b"SYST:SENS:IDN?\n": PHOTODIODE, b"SENS:AVER?\n": "100"}
     late = threading.Event()
 

@@ -179,7 +179,7 @@ def test_a_blade_that_sticks_is_reported_within_the_bound() -> None:
         begin = time.monotonic()
         with pytest.raises(InstrumentFault, match="does not take the command to close"):
             shutter.close_beam()
-        assert time.monotonic() - begin < 1.5
+        assert time.monotonic() - begin < 2.0
         shutter.close()
 
 
@@ -192,7 +192,7 @@ def test_a_dead_controller_is_reported_within_the_bound() -> None:
         begin = time.monotonic()
         with pytest.raises(InstrumentTimeout, match="no answer to 'ens\\?'"):
             shutter.close_beam()
-        assert time.monotonic() - begin < 1.2
+        assert time.monotonic() - begin < 2.0
         shutter.close()
 
 
@@ -226,7 +226,7 @@ def test_a_busy_connection_does_not_block_for_ever() -> None:
         begin = time.monotonic()
         with pytest.raises(InstrumentTimeout, match="another thread"):
             shutter.close_beam()
-        assert time.monotonic() - begin < 1.5
+        assert time.monotonic() - begin < 2.0
         release.set()
         holder.join(5)
         shutter.close()

@@ -21,8 +21,8 @@ SENSOR = b'"S130C","1","2-JUN-2021",1,18,33\n'
 
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ThorlabsPM100, "port", dataclasses.replace(ThorlabsPM100.port, timeout_s=0.15))
-    monkeypatch.setattr("drivers.support.visa.OTHER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(ThorlabsPM100, "port", dataclasses.replace(ThorlabsPM100.port, timeout_s=0.3))
+    monkeypatch.setattr("drivers.support.visa.OTHER_TIMEOUT_S", 0.2)
 
 
 def console(data: bytes) -> bytes:
