@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from labctl.model.records import SweepPoint
 from labctl.runner.events import Connected, Event, LiveThreshold, Measured, Message, Started
@@ -83,7 +83,8 @@ class LiveProgress:
         self._point: SweepPoint | None = None
         self._threshold = "waiting for points"
         self._console = Console(stderr=True)
-        self._live = Live(console=self._console, refresh_per_second=8, transient=True)
+        quiet: Any = {"redirect_stdout": False, "redirect_stderr": False}
+        self._live = Live(console=self._console, refresh_per_second=8, transient=True, **quiet)
 
     def __enter__(self) -> Self:
         self._live.start()

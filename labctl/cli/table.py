@@ -4,39 +4,73 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from labctl.runner.report import RunReport, dump_json
 
-
-def print_result(
-    runs: Sequence[RunReport], *, as_json: bool, extra: Mapping[str, object] | None = None
-) -> None:
-    """Print the table of several runs, or with ``as_json`` the document and nothing else."""
-    if as_json:
-        sys.stdout.write(dump_json(runs, extra) + "\n")
-        return
-    from rich.console import Console
+if TYPE_CHECKING:
     from rich.table import Table
 
+
+def print_result(
+    runs: Sequence[RunReport],
+    *,
+    as_json: bool,
+    spread: Sequence[Mapping[str, object]] = (),
+) -> None:
+    """Print the table of several runs, or with ``as_json`` the document and nothing else.
+
+    :param spread: of several spots of one sample, as :func:`labctl.runner.refit.spot_spread` returns it.
+    """
+    if as_json:
+        sys.stdout.write(dump_json(runs, {"spread": list(spread)} if spread else None) + "\n")
+        return
+    from rich.console import Console
+
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    table = Table(title="Lasing threshold", title_style="bold", caption_justify="left")
+    with console.capture() as captured:
+        console.print(_table(runs, {str(s["sample"]): s for s in spread}))
+        for run in runs:
+            for line in _below(run):
+                console.print(line, markup=False, soft_wrap=True)
+        for sample in spread:
+            console.print(spread_line(sample), markup=False, soft_wrap=True)
+    sys.stdout.write(captured.get())
+
+
+def _table(runs: Sequence[RunReport], spread: Mapping[str, Mapping[str, object]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="Lasing threshold", title_style="bold")
     nominal = any(run.nominal_uj_cm2 is not None for run in runs)
-    for heading in (
-        "sample",
-        "points",
-        "threshold (uJ/cm2)",
-        "95 % interval",
-        *(("paper",) if nominal else ()),
-    ):
+    headings = ["sample", "points", "threshold (uJ/cm2)", "95 % interval"]
+    headings += ["spot to spot"] if spread else []
+    headings += ["paper"] if nominal else []
+    for heading in (*headings, "Q (resolution)"):
         table.add_column(heading)
-    table.add_column("Q (resolution)")
     for run in runs:
-        paper = ("-" if run.nominal_uj_cm2 is None else f"{run.nominal_uj_cm2:.2f}",) if nominal else ()
-        table.add_row(_name(run), _points(run), *threshold_cells(run.threshold), *paper, q_cell(run.q))
-    console.print(table)
-    for run in runs:
-        for line in _below(run):
-            console.print(line, markup=False, soft_wrap=True)
+        cells = [_name(run), _points(run), *threshold_cells(run.threshold)]
+        cells += [_spread_cell(spread.get(run.sample))] if spread else []
+        cells += ["-" if run.nominal_uj_cm2 is None else f"{run.nominal_uj_cm2:.2f}"] if nominal else []
+        table.add_row(*cells, q_cell(run.q))
+    return table
+
+
+def spread_line(spread: Mapping[str, object]) -> str:
+    """Say how far spots of one sample differ, beside what one spot's interval covers."""
+    numbers = {key: value for key, value in spread.items() if isinstance(value, (int, float))}
+    own = numbers.get("interval_rel")
+    beside = "" if own is None else f"; one spot's own 95 % interval is +-{100 * own:.1f} %"
+    return (
+        f"{spread['sample']}: {spread['spots']} spots, mean {numbers['mean']:.2f} uJ/cm2, "
+        f"from spot to spot {numbers['sd']:.2f} uJ/cm2 "
+        f"({100 * numbers['rel']:.1f} %, one standard deviation){beside}"
+    )
+
+
+def _spread_cell(spread: Mapping[str, object] | None) -> str:
+    relative = None if spread is None else spread["rel"]
+    return f"+-{100 * relative:.1f} %" if isinstance(relative, float) else "-"
 
 
 def threshold_cells(threshold: Mapping[str, object]) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError
 from labctl.model.records import RunStop
 from labctl.runner.conclude import conclude
-from labctl.runner.events import Connected, Event, Measured, OnEvent, RunFiles, Started
+from labctl.runner.events import Connected, Event, Measured, Message, OnEvent, RunFiles, Started
 from labctl.runner.facts import BenchFacts, RunRequest, now_utc, run_start
 from labctl.runner.keeper import Keeper
 from labctl.runner.live import LiveFit
@@ -27,8 +27,9 @@ from labctl.runner.procedure import measure
 from labctl.runner.report import RunReport
 from labctl.runner.runlog import run_log
 from labctl.session import Bench, open_bench
+from labctl.session.check import weak_light
 from procedures.fluence_sweep import Insert
-from procedures.plan import SweepPlan, steps, validate
+from procedures.plan import SweepPlan, fluences, steps, validate
 
 __all__ = ["RunFailed", "RunRequest", "run_sweep"]
 
@@ -170,6 +171,9 @@ class _Acquisition:
     def _sweep(self, bench: Bench, keeper: Keeper, files: RunFiles) -> None:
         self._tell(Connected({role: str(who) for role, who in bench.identities.items()}))
         keeper.begin(run_start(bench, self._plan, self._request))
+        if warning := weak_light(self._config, bench.roles.power_meter.noise_w, min(fluences(self._plan))):
+            log.warning("%s", warning)
+            self._tell(Message(f"warning: {warning}"))
         self._tell(Started(self._request.sample, files, self._total))
         with LiveFit(bench.pump.settings.photon_order, self._tell) as live:
             began = time.monotonic()

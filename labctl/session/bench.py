@@ -50,6 +50,8 @@ def open_bench(
     clock = clock or bench_clock(config)
     opened = open_all(config, clock, stop)
     try:
+        if opened.failures:
+            opened.darken()
         roles = opened.roles(clock)
         pump = Pump(roles, config.pump_settings(), config.limit_settings())
         try:

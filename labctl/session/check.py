@@ -134,16 +134,21 @@ def _warnings(
     ]
     opened = cast("dict[RoleName, Device]", devices)
     meter = opened.get("power_meter")
-    if any(c.role == "power_meter" and c.failure is None for c in checked) and meter is not None:
-        noise_w = cast("PowerMeter", meter).noise_w
-        power_w = lowest_power_w(config, lowest_uj_cm2)
-        if power_w < NOISE_MARGIN * noise_w:
-            found.append(
-                f"power_meter: the lowest planned power, {power_w * 1e9:.3g} nW at the meter, lies under "
-                f"{NOISE_MARGIN:.0f} times its noise of {noise_w * 1e9:.3g} nW: start higher, "
-                "average longer, or send more light to the meter"
-            )
+    if meter is not None and any(c.role == "power_meter" and c.failure is None for c in checked):
+        weak = weak_light(config, cast("PowerMeter", meter).noise_w, lowest_uj_cm2)
+        found += [f"power_meter: {weak}"] if weak else []
     return found
+
+
+def weak_light(config: BenchConfig, noise_w: float, lowest_uj_cm2: float | None = None) -> str:
+    """Say that the lowest power planned is too near the meter's noise; an empty string when it is not."""
+    power_w = lowest_power_w(config, lowest_uj_cm2)
+    if power_w >= NOISE_MARGIN * noise_w:
+        return ""
+    return (
+        f"the lowest planned power, {power_w * 1e9:.3g} nW at the meter, lies under {NOISE_MARGIN:.0f} times "
+        f"its noise of {noise_w * 1e9:.3g} nW: start higher, average longer, or send more light to the meter"
+    )
 
 
 def _resolution_hint(config: BenchConfig) -> list[str]:

@@ -44,6 +44,15 @@ class Opened:
             clock=clock,
         )
 
+    def darken(self) -> None:
+        """Close the shutter if it answered: without the others nobody knows what light there is."""
+        shutter = self.devices.get("shutter")
+        if shutter is not None:
+            try:
+                cast("Shutter", shutter).close_beam()
+            except InstrumentError as exc:
+                log.error("%s", exc)  # noqa: TRY400  the reason the bench does not open matters more
+
     def close(self) -> None:
         """Release every connection, whatever one of them does."""
         for role, device in reversed(list(self.devices.items())):

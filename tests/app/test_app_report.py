@@ -101,6 +101,16 @@ def test_the_table_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> Non
     )
 
 
+def test_the_table_holds_the_spread_beside_each_interval(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [report("A", 80.0, spot="1"), report("A", 84.0, spot="2"), report("B", 250.0)]
+    print_result(runs, as_json=False, spread=spot_spread(runs))
+    said = capsys.readouterr().out
+    assert said.count("+-3.4 %") == 2
+    assert "A: 2 spots, mean 82.00 uJ/cm2, from spot to spot 2.83 uJ/cm2" in said
+    print_result(runs, as_json=True, spread=spot_spread(runs))
+    assert json.loads(capsys.readouterr().out)["spread"][0]["spots"] == 2
+
+
 def test_cells() -> None:
     assert threshold_cells({"status": "below_range"}) == ("below range", "-")
     assert q_cell({}) == "-"

@@ -196,3 +196,22 @@ def test_an_impossible_plan_touches_nothing(
     with pytest.raises(ConfigError, match=said):
         run_sweep(config, plan, RunRequest(tmp_path / "no", "x"), stop=threading.Event(), on_event=Listener())
     assert not (tmp_path / "no").exists()
+
+
+def test_a_bench_that_is_not_whole_is_left_dark(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path
+) -> None:
+    simulated.scene.shutter.command(True)
+    simulated.scene.clock.sleep(1.0)
+    nobody = config.attenuator.model_copy(update={"resource": "TCPIP::127.0.0.1::9::SOCKET"})
+    with pytest.raises(NotConnected, match="attenuator"):
+        run_sweep(
+            config.model_copy(update={"attenuator": nobody}),
+            PLAN,
+            RunRequest(tmp_path, "OLA"),
+            stop=threading.Event(),
+            on_event=Listener(),
+            clock=simulated.scene.clock,
+        )
+    simulated.scene.clock.sleep(1.0)
+    assert simulated.scene.shutter.closed_switch()
