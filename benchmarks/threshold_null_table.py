@@ -1,6 +1,6 @@
 """Simulate the sup-F statistic without a kink and write labctl/analysis/threshold/null_table.py.
 
-    python benchmarks/threshold_null_table.py --trials 300 --write
+    python benchmarks/threshold_null_table.py --trials 400 --write
 
 Each level is the largest over all kinds of kink-free data (powers, straight, flat, bending down), so that no
 kind exceeds its chance. Takes some minutes on one core.
@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threshold_truths import NULLS, Curve, Noise, scan
 
-from labctl.analysis.threshold.fit import Options, credible, detect
+from labctl.analysis.threshold.fit import detect
+from labctl.analysis.threshold.profile import fit_profile
+from labctl.analysis.threshold.shapes import library
 from labctl.analysis.threshold.sweep_data import prepare
 
 WORST = (
@@ -40,14 +42,14 @@ def statistics(curve: Curve, n: int, trials: int, rng: np.random.Generator) -> N
         for i in range(trials):
             u = scan(n, rng)
             data = prepare(u, Noise().measure(curve, u, rng), None)
-            profile = credible(data, Options())[1]
+            profile = fit_profile(data, library(2), 0.0)
             out[i] = detect(profile)[0] if np.isfinite(profile.rss) else 0.0
     return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--trials", type=int, default=400)
     parser.add_argument("--points", type=int, nargs="*", default=POINTS)
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()

@@ -12,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.analysis.threshold.null_table import LOG_P, POINTS, QUANTILES
-from labctl.analysis.threshold.profile import PARAMETERS
+from labctl.analysis.threshold.profile import PARAMETERS, Profile
 from labctl.analysis.threshold.sweep_data import SweepData
 
 Array = NDArray[np.float64]
 
+# Four kinks stand for all: every further shape would let noise look more like a kink, which costs power.
+DETECTORS = ("hinge", "superlinear", "impulsive", "spot-two-photon")
 EXPONENTS = np.concatenate([np.linspace(0.1, 4.0, 79), np.linspace(4.1, 10.0, 40)])
 
 
@@ -47,6 +49,12 @@ def fit_null(y: Array, weight: Array, columns: Array) -> tuple[Array, Array, Arr
     yy = float(weight @ y0**2)
     rss = np.maximum(yy - cy * a, 1e-14 * yy + 1e-300)
     return rss, y_mean - a * c_mean, a
+
+
+def rss_of_kink(profile: Profile) -> float:
+    """Smallest residual over the shapes that stand for a kink."""
+    rows = [profile.shapes.index(name) for name in DETECTORS]
+    return float(profile.grid.solved.rss[rows].min())
 
 
 def statistic(rss_null: float, rss_kink: float, n: int) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from labctl.analysis.threshold.crosscheck import naive_lines, width_collapse
-from labctl.analysis.threshold.detection import fit_null, null_columns, p_value, statistic
+from labctl.analysis.threshold.detection import fit_null, null_columns, p_value, rss_of_kink, statistic
 from labctl.analysis.threshold.diagnostics import (
     drift_of,
     exponent_flags,
@@ -30,7 +30,7 @@ DEFINITIONS = ("onset",)
 MIN_POINTS = 7
 MIN_DISTINCT = 6
 # Chance of "found" without a kink: section by number of points, because 8 points cannot promise more.
-SIGNIFICANCE_FEW, SIGNIFICANCE = 0.01, 0.005
+SIGNIFICANCE_FEW, SIGNIFICANCE = 0.012, 0.006
 FEW_POINTS = 12
 
 
@@ -124,6 +124,9 @@ def _fit(data: SweepData, options: Options, blank: ThresholdResult) -> Threshold
     if bad is not None:
         blank = replace(blank, outliers=(int(data.index[bad]),), flags=("outlier",))
     value, chance = detect(profile)
+    if profile is not whole:
+        # The point that stood against a kink, or for it, was chosen out of n.
+        chance = min(1.0, data.n * chance)
     blank = replace(blank, detection=value, p_value=chance)
     if chance >= (SIGNIFICANCE_FEW if data.n < FEW_POINTS else SIGNIFICANCE):
         return _nothing(blank, profile.data, profile)
@@ -154,7 +157,7 @@ def _less(whole: Profile, bad: int, options: Options) -> Profile:
 def detect(profile: Profile) -> tuple[float, float]:
     """Return the sup-F statistic of the kink and its p-value."""
     rss, _, _ = fit_null(profile.data.y, profile.weight, null_columns(profile.data))
-    value = statistic(float(rss.min()), profile.rss, profile.data.n)
+    value = statistic(float(rss.min()), rss_of_kink(profile), profile.data.n)
     return value, p_value(value, profile.data.n)
 
 

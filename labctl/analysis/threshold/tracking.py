@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import chi2
 
-from labctl.analysis.threshold.result import Interval, ThresholdResult
+from labctl.analysis.threshold.result import CurveModel, Interval, ThresholdResult
 from labctl.analysis.threshold.summary import quantiles
 
 Array = NDArray[np.float64]
@@ -29,6 +29,8 @@ REACH = np.log(4.0)
 class _Fit:
     ln_ratio: Array
     chi2: Array
+    brightness: Array
+    brightness_sigma: Array
 
     @property
     def chance(self) -> Array:
@@ -108,7 +110,8 @@ class ThresholdTracker:
         residual = (y - brightness * model) ** 2 / (brightness**2 * variance)
         # The variance follows the candidate, so its size is part of the likelihood.
         size = np.log(brightness**2 * variance).sum(axis=1)
-        return _Fit(ln_ratio, residual.sum(axis=1) + size)
+        sigma = 1.0 / np.sqrt((model**2 / (brightness**2 * variance)).sum(axis=1))
+        return _Fit(ln_ratio, residual.sum(axis=1) + size, brightness[:, 0], sigma)
 
     def _curve(self, fluence: Array) -> Array:
         model = self._reference.model
@@ -140,7 +143,25 @@ class ThresholdTracker:
             systematic_rel=reference.systematic_rel,
             noise_rel=self._noise,
             skipped=left_out,
+            model=self._model(fit),
             **blank,  # type: ignore[arg-type]
+        )
+
+    def _model(self, fit: _Fit, draws: int = 120) -> CurveModel:
+        """Draw curves from the tracked posterior; row 0 is the median."""
+        reference = self._reference.model
+        assert reference is not None
+        levels = [0.5, *((np.arange(draws) + 0.5) / draws)]
+        ln_ratio = quantiles(fit.ln_ratio, fit.chance, levels)
+        brightness = np.interp(ln_ratio, fit.ln_ratio, fit.brightness)
+        z = np.random.default_rng(20220401).standard_normal(draws + 1)
+        z[0] = 0.0
+        brightness = brightness + z * np.interp(ln_ratio, fit.ln_ratio, fit.brightness_sigma)
+        return CurveModel(
+            reference.photon_order,
+            np.full(draws + 1, reference.shape[0]),
+            reference.ln_threshold[0] + ln_ratio,
+            brightness[:, None] * reference.coefficients[0],
         )
 
 
