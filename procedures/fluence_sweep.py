@@ -123,6 +123,7 @@ class _Run:
 
     def points(self, stop: Stop | None, insert: Insert | None) -> Iterator[SweepPoint]:
         """Measure blanks first, if wanted, then point after point."""
+        self._pump.light.restart()
         self._pump.prepare(stop)
         blanks = self._blanks(insert, stop) if insert and self._plan.background == "blank" else {}
         auto = self._auto()
@@ -152,6 +153,15 @@ class _Run:
         self._pump.minimum(stop)
         insert("blank")
         self._pump.light.on_sample = False
+        try:
+            found = self._reduced_blanks(stop)
+            self._pump.minimum(stop)
+        finally:
+            self._pump.light.on_sample = True
+        insert("sample")
+        return found
+
+    def _reduced_blanks(self, stop: Stop | None) -> dict[float, Blank]:
         auto, found = self._auto(), {}
         for fluence in sorted({step.fluence_uj_cm2 for step in steps(self._plan)}):
             check_stop(stop)
@@ -161,7 +171,4 @@ class _Run:
                 "blank", shots.spectra, shots.integration_s, shots.bracket.fluence_uj_cm2
             )
             found[fluence] = Blank(record, self._reducer.reduce(shots, dark))
-        self._pump.minimum(stop)
-        insert("sample")
-        self._pump.light.on_sample = True
         return found

@@ -34,6 +34,11 @@ class LightAccount:
         """Dose so far, the present moment included."""
         return self._sum + self._running()
 
+    def restart(self) -> None:
+        """Forget the dose: another run begins, on another spot or by the user's own decision."""
+        self._settle()
+        self._sum = 0.0
+
     def begin(self, fluence_uj_cm2: float) -> None:
         """Count from now: the shutter is about to open."""
         self.change(fluence_uj_cm2)

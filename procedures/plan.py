@@ -62,7 +62,7 @@ class SweepPlan:
     remove_spikes: bool = True
     dark_factor: int = 4
     dark_max_age_s: float = 600.0
-    dark_max_change_c: float = 0.5
+    dark_max_change_c: float = 0.2
     margin_nm: float = 5.0
     drift_limit: float = 0.02
     retries: int = 2

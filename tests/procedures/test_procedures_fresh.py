@@ -191,7 +191,7 @@ def test_a_dark_is_shared_until_a_rule_renews_it() -> None:
     bench = FakeBench()
     darks, sink, _pump = darks_of(bench)
     first = darks.get(0.1, 25.0)
-    assert darks.get(0.1, 25.3) is first
+    assert darks.get(0.1, 25.15) is first
     assert darks.get(0.2, 25.0).number == 2
     bench.spectrometer.temperature = 25.6
     assert darks.get(0.1, 25.6).number == 3

@@ -99,6 +99,21 @@ def test_the_dose_of_a_point_is_what_the_sample_got(order: Order, direction: str
     assert last > 4 * 0.1 * RATE_HZ * sum(f for f in (40, 53, 69, 91, 120))
 
 
+def test_every_run_has_a_dose_of_its_own() -> None:
+    run = Run()
+    first, second = run.all(), run.all()
+    assert second[-1].dose_uj_cm2 == pytest.approx(first[-1].dose_uj_cm2, rel=0.2)
+
+
+def test_an_abort_at_the_blank_does_not_leave_the_next_dose_uncounted() -> None:
+    run = Run(background="blank")
+    with pytest.raises(Aborted):
+        list(run.points(insert=lambda _what: None, stop=StopAfter(60)))
+    assert run.bench.table.dose > 0
+    assert run.pump.light.on_sample
+    run.bench.assert_safe()
+
+
 def test_signals_are_counts_per_pulse_whatever_the_exposure() -> None:
     signals = [
         [p.signal for p in Run(integration_s=(t,), start_uj_cm2=50, stop_uj_cm2=70).all()] for t in (0.1, 0.2)
