@@ -7,7 +7,7 @@ motor turns, and the same wire runs on a real clock, a fast one or one that is s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from labctl.model.clock import Clock
@@ -64,27 +64,59 @@ class Filter(Protocol):
         """Return what the client sees of ``data``."""
 
 
+class Tamper(Protocol):
+    """What goes wrong with whole messages: it knows where one ends, and what happened before."""
+
+    def new_client(self) -> None:
+        """Forget what belonged to the client that has left."""
+
+    def requests(self, data: bytes) -> Iterator[bytes]:
+        """Yield what reaches the instrument, one message at a time."""
+
+    def replies(self, data: bytes) -> Iterator[bytes]:
+        """Yield what reaches the client of one answer."""
+
+
 class Link:
     """The one place all bytes of an instrument pass, in both directions.
+
+    The filters are the cable; ``tamper``, if there is one, sits between it and the instrument.
 
     :param transmit: hands bytes to whoever is connected.
     """
 
     def __init__(self, wire: Wire, transmit: Send) -> None:
-        self.wire = wire
         self.filters: list[Filter] = []
+        self.tamper: Tamper | None = None
         self._transmit = transmit
+        self.plug(wire)
+
+    def plug(self, wire: Wire) -> None:
+        """Put an instrument at the end of the cable, in place of the one that was there."""
+        self.wire = wire
         wire.attach(self.to_client)
+
+    def new_client(self) -> None:
+        """Tell everybody on the way that somebody else talks now."""
+        self.wire.new_client()
+        if self.tamper is not None:
+            self.tamper.new_client()
 
     def to_instrument(self, data: bytes) -> None:
         """Carry bytes from the client to the wire."""
         for item in self.filters:
             data = item.to_instrument(data)
-        if data:
-            self.wire.receive(data)
+        for part in (data,) if self.tamper is None else self.tamper.requests(data):
+            if part:
+                self.wire.receive(part)
 
     def to_client(self, data: bytes) -> None:
         """Carry bytes from the wire to the client."""
+        for part in (data,) if self.tamper is None else self.tamper.replies(data):
+            self.deliver(part)
+
+    def deliver(self, data: bytes) -> None:
+        """Carry bytes through the cable to the client."""
         for item in reversed(self.filters):
             data = item.to_client(data)
         if data:

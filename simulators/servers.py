@@ -11,6 +11,7 @@ import logging
 import select
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -40,15 +41,20 @@ class Server:
     """
 
     def __init__(self, wire: Wire, clock: Clock) -> None:
-        self.wire = wire
         self.clock = clock
         self.link = Link(wire, self._transmit)
         self._speed = clock.speed if isinstance(clock, ScaledClock) else None
         self._stopping = threading.Event()
+        self._away_until = 0.0
         self._calls: deque[Callable[[], None]] = deque()
         self._wake_out, self._wake_in = socket.socketpair()
         self._wake_in.setblocking(False)
         self._thread = threading.Thread(target=self._run, name=type(wire).__name__, daemon=True)
+
+    @property
+    def wire(self) -> Wire:
+        """The instrument that answers now."""
+        return self.link.wire
 
     @property
     def resource(self) -> str:
@@ -76,6 +82,18 @@ class Server:
         self._calls.append(action)
         self._ring()
 
+    def pause(self, wall_s: float) -> None:
+        """Let bytes wait for so long; for the server's own thread. Stopping the server ends it."""
+        self._stopping.wait(min(wall_s, threading.TIMEOUT_MAX))
+
+    def hang_up(self, wall_s: float = 0.0) -> None:
+        """Part from the present client, and turn away whoever comes in the next ``wall_s``."""
+        self._away_until = time.monotonic() + wall_s
+        self._drop()
+
+    def _away(self) -> bool:
+        return time.monotonic() < self._away_until
+
     def _ring(self) -> None:
         with contextlib.suppress(BlockingIOError):  # so many bells ring already that one more changes nothing
             self._wake_in.send(b"!")
@@ -87,7 +105,7 @@ class Server:
             except Exception:
                 log.exception("%s", self._thread.name)
                 self._drop()
-                self.wire.new_client()
+                self.link.new_client()
 
     def _turn(self) -> None:
         ready = self._wait()
@@ -164,10 +182,13 @@ class TcpServer(Server):
 
     def _accept(self) -> None:
         client, _ = self._listener.accept()
+        if self._away():
+            client.close()
+            return
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.settimeout(SEND_TIMEOUT_S)
         self._client = client
-        self.wire.new_client()
+        self.link.new_client()
 
     def _read(self, client: socket.socket) -> None:
         try:

@@ -22,6 +22,8 @@ BITS_PER_BYTE = 10
 class PtyServer(Server):
     """Serves on a pseudo-terminal. It has no notion of a connection: whoever opens the device talks.
 
+    To hang up is to pull the plug behind the adapter: what is said meanwhile is lost.
+
     What is said at another speed than the instrument's arrives as noise, in both directions.
 
     :raises NotImplementedError: on Windows.
@@ -53,9 +55,13 @@ class PtyServer(Server):
     def _serve(self, ready: list[Source | int]) -> None:
         if self._master in ready:
             with contextlib.suppress(BlockingIOError):
-                self.link.to_instrument(os.read(self._master, CHUNK))
+                data = os.read(self._master, CHUNK)
+                if not self._away():
+                    self.link.to_instrument(data)
 
     def _transmit(self, data: bytes) -> None:
+        if self._away():
+            return
         with contextlib.suppress(Aborted):
             self.clock.sleep(len(data) * BITS_PER_BYTE / self.wire.baud_rate, self._stopping)
         with contextlib.suppress(BlockingIOError):  # nobody reads: a serial line loses what does not fit

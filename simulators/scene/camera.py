@@ -14,6 +14,7 @@ from simulators.scene.laser import Laser
 from simulators.scene.sample import Emission, Sample
 from simulators.scene.settings import CameraSettings
 from simulators.scene.slits import LN2, Profile
+from simulators.scene.spells import Spells
 
 PUMP_FWHM_NM = 27.0
 HARMONIC_FWHM_NM = 8.0
@@ -21,7 +22,10 @@ HARMONIC_FWHM_NM = 8.0
 
 
 class Camera:
-    """A spectrometer whose exposures are not locked to the laser."""
+    """A spectrometer whose exposures are not locked to the laser.
+
+    ``flood`` spells light every pixel of an exposure they touch with so many full scales.
+    """
 
     max_counts = 65535
     integration_min_us = 6
@@ -38,6 +42,7 @@ class Camera:
     ) -> None:
         self.settings, self._seed, self._lock = settings, seed, lock
         self._laser, self._sample, self._room = laser, sample, room
+        self.flood = Spells()
         self.pixels = settings.pixels
         self.wavelength_coefficients = settings.coefficients
         self.serial = f"FX{seed % 100_000:05d}"
@@ -70,6 +75,8 @@ class Camera:
             pulses = self._laser.between(start_s, true_s * rate)
             dark = not pulses.times_s.size
             light = np.zeros(self.pixels) if dark else self._light(self._sample.emit(pulses))
+            for spell in self.flood.within(start_s, start_s + true_s):
+                light += spell.value * self.max_counts
             return self._detect(light, start_s, true_s, rng)
 
     def _light(self, emission: Emission) -> FloatArray:

@@ -10,6 +10,7 @@ import numpy as np
 from labctl.model.records import FloatArray
 from simulators.scene.chance import Blocks, Stream, Wander, generator
 from simulators.scene.settings import LaserSettings
+from simulators.scene.spells import Spells
 
 BLOCK = 1024
 TURN_S = 8 * 3600.0
@@ -32,10 +33,14 @@ class Pulses:
 
 
 class Laser:
-    """Pulse noise, correlated drift, pointing jitter, missing pulses and drop-outs."""
+    """Pulse noise, correlated drift, pointing jitter, missing pulses and drop-outs.
+
+    ``spells`` are factors on the energy of every pulse.
+    """
 
     def __init__(self, settings: LaserSettings, seed: int) -> None:
         self.settings, self._seed = settings, seed
+        self.spells = Spells()
         rng = generator(seed, Stream.PHASE)
         self.phase = float(rng.uniform())
         sign = float(rng.choice((-1.0, 1.0)))
@@ -71,7 +76,7 @@ class Laser:
             begin = block * BLOCK
             parts.append(self._blocks[block][:, max(first - begin, 0) : stop - begin])
         table = parts[0] if len(parts) == 1 else np.concatenate(parts or [np.empty((3, 0))], axis=1)
-        return Pulses(first, times, table[0], table[1], table[2])
+        return Pulses(first, times, table[0] * self.spells.factor(times), table[1], table[2])
 
     def _make(self, block: int) -> FloatArray:
         """Return energy, x and y of one block, shape ``(3, BLOCK)``."""
