@@ -116,9 +116,10 @@ class Child:
         return ""
 
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once; one that the system itself cannot end is left behind."""
         self._process.kill()
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_TIMEOUT_S)
 
     def close(self) -> None:
         """Let the process end by itself, kill it if it does not, release everything. Never raises."""
