@@ -129,7 +129,8 @@ class ThresholdTracker:
         fit = self._fit(self._readouts)
         low, middle, high = (float(x) for x in quantiles(fit.ln_ratio, fit.chance, [0.025, 0.5, 0.975]))
         base = float(reference.threshold_uj_cm2 or 0.0)
-        edge = 0.02 * REACH
+        # A readout that says nothing leaves the quantiles at 95 % of the reach.
+        edge = 0.08 * REACH
         if low < -REACH + edge or high > REACH - edge:
             reason = "the readout does not hold the threshold: choose fluences on both sides of it"
             return ThresholdResult("not_found", reason, skipped=left_out, **blank)  # type: ignore[arg-type]
