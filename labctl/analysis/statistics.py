@@ -74,8 +74,8 @@ def location(values: ArrayLike, estimator: Estimator = "mean", *, trim: float = 
     :raises ValueError: no finite value, or trim out of range.
 
     The standard errors: s/sqrt(n) for the mean; the winsorised s/((1 - 2 g) sqrt(n)) of Tukey and McLaughlin
-    (Sankhya A 25, 331, 1963) for the trimmed mean; the order-statistic interval of McKean and Schrader
-    (Commun. Stat. B 13, 751, 1984) for the median.
+    (Sankhya A 25, 331, 1963) for the trimmed mean; that of Maritz and Jarrett (J. Am. Stat. Assoc. 73,
+    194, 1978) for the median, some 20 % too large for ten normal values.
     """
     if not 0 <= trim < 0.5:
         raise ValueError(f"trim must be at least 0 and below 0.5, not {trim}")
@@ -107,15 +107,10 @@ def _median_error(ordered: Floats) -> float:
     n = ordered.size
     if n < 2:
         return math.nan
-    z = 2.5758293035489004  # the 99.5 % point of the normal distribution, as McKean and Schrader recommend
-    rank = max(round((n + 1) / 2 - z * math.sqrt(n / 4)), 1)
-    return float(ordered[n - rank] - ordered[rank - 1]) / (2 * _two_sided_z(n, rank))
-
-
-def _two_sided_z(n: int, rank: int) -> float:
-    """z for which the interval between the order statistics ``rank`` and n+1-rank covers the median."""
-    outside = 2 * float(special.bdtr(rank - 1, n, 0.5))
-    return float(-special.ndtri(min(outside, 0.999) / 2))
+    half = (n + 1) / 2
+    weight = np.diff(special.betainc(half, half, np.arange(n + 1) / n))
+    centre = float(weight @ ordered)
+    return math.sqrt(float(weight @ (ordered - centre) ** 2))
 
 
 def power_law(x: ArrayLike, y: ArrayLike, sigma_y: ArrayLike | None = None) -> PowerLaw | None:

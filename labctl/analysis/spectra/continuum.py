@@ -20,7 +20,7 @@ _BIN_NM = 0.3
 _KNOT_NM = 3.0
 _STIFFNESS_NM = 8.0  # narrower structure is not luminescence: the film's band is about 25 nm wide
 _OPENING_NM = 5.0
-_CUT_SIGMA = 3.0
+_CUT_SIGMA = 4.0
 _MISFIT = 0.01  # a spline is not the luminescence: this share of it is no peak
 
 
@@ -111,7 +111,7 @@ def _choose_bins(
     full /= np.median(full)
     weight, used = full, np.ones(binned.size, dtype=np.bool_)
     normal = (basis.T * weight) @ basis + penalty
-    for turn in range(8):
+    for turn in range(10):
         cut = _CUT_SIGMA * np.sqrt(sigma**2 + (_MISFIT * np.maximum(fitted, 0.0)) ** 2)
         rest = binned - fitted
         keep = (rest < cut) if turn < 3 else (np.abs(rest) < cut)

@@ -42,8 +42,9 @@ class _Smoothed:
             width = max(round(smoothing_nm / self.pitch_nm) | 1, 1)
             if smoothing_nm and width <= 1:
                 continue
+            # Reflected ends, because repeating the last pixel would let its noise stand for half a window.
             self.counts = (
-                ndimage.uniform_filter1d(self.clean, width, mode="nearest") if width > 1 else self.clean
+                ndimage.uniform_filter1d(self.clean, width, mode="reflect") if width > 1 else self.clean
             )
             self.index = int(np.argmax(self.counts))
             self.peak = float(self.counts[self.index])
@@ -111,12 +112,12 @@ def widths(
 
 
 def _top(smooth: _Smoothed) -> tuple[float, float]:
-    """Height and place of the maximum from a parabola through the points above 4/5 of it.
+    """Height and place of the maximum from a parabola through the points above 85 % of it.
 
     The highest of many noisy points is too high; a parabola through all points near the top is not.
     """
     low, high = smooth.index, smooth.index
-    floor = 0.8 * smooth.peak
+    floor = 0.85 * smooth.peak
     below = np.flatnonzero(smooth.counts < floor)
     place = int(np.searchsorted(below, smooth.index))
     low = int(below[place - 1]) + 1 if place else 0
