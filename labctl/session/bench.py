@@ -51,7 +51,7 @@ def open_bench(
     opened = open_all(config, clock, stop)
     try:
         if opened.failures:
-            opened.darken()
+            opened = opened.darkened()
         roles = opened.roles(clock)
         pump = Pump(roles, config.pump_settings(), config.limit_settings())
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from drivers import registry
@@ -44,14 +44,17 @@ class Opened:
             clock=clock,
         )
 
-    def darken(self) -> None:
+    def darkened(self) -> Opened:
         """Close the shutter if it answered: without the others nobody knows what light there is."""
         shutter = self.devices.get("shutter")
-        if shutter is not None:
-            try:
-                cast("Shutter", shutter).close_beam()
-            except InstrumentError as exc:
-                log.error("%s", exc)  # noqa: TRY400  the reason the bench does not open matters more
+        if shutter is None:
+            return self
+        try:
+            cast("Shutter", shutter).close_beam()
+        except InstrumentError as exc:
+            failure = ConnectionFailure("shutter", shutter.name, exc.message, exc.hint)
+            return replace(self, failures=(*self.failures, failure))
+        return self
 
     def close(self) -> None:
         """Release every connection, whatever one of them does."""

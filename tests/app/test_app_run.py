@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from drivers import registry
 from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
 from labctl.model.clock import SteppedClock
@@ -201,8 +202,10 @@ def test_an_impossible_plan_touches_nothing(
 def test_a_bench_that_is_not_whole_is_left_dark(
     simulated: SimulatedBench, config: BenchConfig, tmp_path: Path
 ) -> None:
-    simulated.scene.shutter.command(True)
-    simulated.scene.clock.sleep(1.0)
+    shutter = registry.find("shutter", "thorlabs-sc10").open(config.shutter, simulated.scene.clock)
+    shutter.open()
+    shutter.close()
+    assert not simulated.scene.shutter.closed_switch()
     nobody = config.attenuator.model_copy(update={"resource": "TCPIP::127.0.0.1::9::SOCKET"})
     with pytest.raises(NotConnected, match="attenuator"):
         run_sweep(
@@ -213,5 +216,4 @@ def test_a_bench_that_is_not_whole_is_left_dark(
             on_event=Listener(),
             clock=simulated.scene.clock,
         )
-    simulated.scene.clock.sleep(1.0)
     assert simulated.scene.shutter.closed_switch()

@@ -1,0 +1,134 @@
+"""Making a bench safe from outside, after the program that ran it has died.
+
+Shutter first, then the attenuator; each step opens its own instrument, anew and again until its deadline,
+and one that fails does not stop the next.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+
+from drivers import registry
+from drivers.registry import DriverConfig, DriverSpec, RoleName
+from labctl.model.clock import Clock, ScaledClock
+from labctl.model.errors import InstrumentError, InstrumentFault
+from labctl.model.pump import MalusCurve, TableCurve
+from labctl.model.roles import Attenuator, Shutter
+from labctl.session.watchdog_wire import Assignment
+from procedures.curve import make_curve
+from procedures.plate import ARRIVAL_DEG
+from procedures.safe import make_safe
+
+log = logging.getLogger(__name__)
+
+SHUTTER_S = 4.0
+"""Wall seconds for the shutter before the attenuator is turned to in its stead."""
+ATTENUATOR_S = 20.0
+SHUTTER_AGAIN_S = 20.0
+PAUSE_S = 0.1
+"""A port may stay taken for a moment after its owner's end; so often it is tried."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One instrument that can be opened: its driver and its checked configuration."""
+
+    spec: DriverSpec
+    config: DriverConfig
+
+
+class Rescue:
+    """Everything checked and imported beforehand, so that nothing of it can fail when it is needed.
+
+    :raises Exception: the assignment cannot be carried out; whatever is wrong with it.
+    """
+
+    def __init__(self, assignment: Assignment, wall: Clock | None = None) -> None:
+        self._wall = wall or ScaledClock()
+        self._bench_clock = ScaledClock(assignment.time_scale)
+        self._shutter = _instrument("shutter", assignment.shutter)
+        self._attenuator = _instrument("attenuator", assignment.attenuator)
+        self._curve = _curve(assignment.curve)
+        self._allowed = assignment.angle_range_deg
+        self._dark = False
+
+    def make_safe(self, *, referenced: bool) -> list[Exception]:
+        """Close the shutter, drop the attenuator; return what failed, nothing when the bench is safe.
+
+        :param referenced: whether the mount's angle can be trusted; if not it stays where it is.
+        """
+        end_s = self._wall.now_s() + SHUTTER_S
+        failures = make_safe(lambda: self._close_shutter(end_s), deadline_s=SHUTTER_S + 1.0)
+        mount_end_s = self._wall.now_s() + ATTENUATOR_S
+        dropped = make_safe(
+            lambda: self._drop_attenuator(mount_end_s, referenced), deadline_s=ATTENUATOR_S + 1.0
+        )
+        if failures:
+            again_s = self._wall.now_s() + SHUTTER_AGAIN_S
+            failures = make_safe(lambda: self._close_shutter(again_s), deadline_s=SHUTTER_AGAIN_S + 1.0)
+        return failures + dropped
+
+    def _close_shutter(self, end_s: float) -> None:
+        def close(device: Any) -> None:
+            shutter = cast("Shutter", device)
+            shutter.close_beam()
+            if shutter.is_open():
+                raise InstrumentFault(shutter.name, "does not confirm that it is closed", "block the beam")
+
+        self._until(end_s, self._shutter, close)
+        self._dark = True
+        log.warning("the shutter is closed")
+
+    def _drop_attenuator(self, end_s: float, referenced: bool) -> None:
+        if not referenced:
+            text = "the attenuator's angle was not known; it stays where it is"
+            if not self._dark:
+                raise InstrumentFault("attenuator", text, "block the beam by hand")
+            log.warning("%s, behind the closed shutter", text)
+            return
+        self._until(end_s, self._attenuator, self._drop)
+        log.warning("the attenuator is at its least transmission")
+
+    def _drop(self, device: Any) -> None:
+        mount = cast("Attenuator", device)
+        low, high = mount.angle_range_deg
+        if self._allowed is not None:
+            low, high = max(low, self._allowed[0]), min(high, self._allowed[1])
+        curve = make_curve(self._curve, (low, high))
+        wanted = curve.floor_deg if self._dark else curve.dark_end_deg(mount.angle_deg())
+        found = mount.move_to(wanted)
+        if not abs((found - wanted + 180.0) % 360.0 - 180.0) <= ARRIVAL_DEG:
+            raise InstrumentFault(mount.name, f"is at {found:.3f} instead of {wanted:.3f} deg")
+
+    def _until(self, end_s: float, instrument: Instrument, act: Callable[[Any], None]) -> None:
+        """Open, act, close; again until it works or the time is over."""
+        while True:
+            try:
+                device = instrument.spec.open(instrument.config, self._bench_clock)
+                try:
+                    return act(device)
+                finally:
+                    device.close()
+            except InstrumentError as exc:
+                if self._wall.now_s() + PAUSE_S > end_s:
+                    raise
+                log.info("tried again: %s", exc)
+                self._wall.sleep(PAUSE_S)
+
+
+def _instrument(role: RoleName, table: Mapping[str, object]) -> Instrument:
+    spec = registry.find(role, str(table.get("driver")))
+    return Instrument(spec, spec.config.model_validate(dict(table)))
+
+
+def _curve(fields: Mapping[str, Any]) -> MalusCurve | TableCurve:
+    values = {key: value for key, value in fields.items() if key != "kind"}
+    if fields.get("kind") == "malus":
+        return MalusCurve(**values)
+    arrays = {key: np.asarray(value, dtype=np.float64) for key, value in values.items()}
+    return TableCurve(**arrays)
