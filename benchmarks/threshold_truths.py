@@ -99,7 +99,24 @@ INSIDE: tuple[Truth, ...] = (
     Truth("one-photon spot", inside=True, excess=_spot_one),
 )
 
+
+def _bench_centre(u: Array, s: float) -> Array:
+    """35 fs pumping seen at the spot's centre: impulsive, mildly saturating, pulses of 1.5 %."""
+    local = np.mean([_extracted((u * (1 + 0.015 * z)) ** 2) / 4 for z in np.linspace(-2.2, 2.2, 23)], axis=0)
+    return np.asarray(s * local / (1.0 + local / 25.0))
+
+
+def _bench_whole(u: Array, s: float) -> Array:
+    """The same collected over the whole spot."""
+    v = np.linspace(1.0, max(float(u.max()), 1.01), 4000)
+    local = s * _extracted(v**2) / 4
+    steps = 0.5 * (local[1:] / v[1:] + local[:-1] / v[:-1]) * np.diff(v)
+    return np.asarray(2.0 * np.interp(u, v, np.concatenate([[0.0], np.cumsum(steps)])))
+
+
 OUTSIDE: tuple[Truth, ...] = (
+    Truth("impulsive, pulses 1.5 %, mild roll-over", inside=False, excess=_bench_centre),
+    Truth("impulsive, whole spot", inside=False, excess=_bench_whole),
     Truth("spot's centre, pulses 3 %", inside=False, excess=_pulse_noise(0.03)),
     Truth("spot's centre, pulses 7 %", inside=False, excess=_pulse_noise(0.07)),
     Truth("spot collected to 0.6 of peak", inside=False, excess=lambda u, s: _collected(u, s, 0.6)),
