@@ -140,8 +140,17 @@ def test_the_coarse_instrument_gives_a_lower_bound(n_modes: int) -> None:
 
 def test_modes_redrawn_at_every_exposure_have_a_q_still() -> None:
     truth = make(3, chaotic=True, n_exposures=6)
-    found = _q(FINE_NM, truth.frames, 0.15)
+    found = _q(FINE_NM, truth.frames, 0.15, pulses_per_exposure=1)
+    assert not found.lower_bound
     assert found.value == pytest.approx(found.wavelength_nm / 0.41, rel=0.05)
+
+
+def test_modes_that_move_within_an_exposure_have_a_lower_bound_only() -> None:
+    """Each exposure is the sum of thirty shots, every one with modes elsewhere."""
+    shots = make(4, chaotic=True, n_exposures=90).frames
+    found = _q(FINE_NM, shots.reshape(3, 30, -1).mean(axis=1), 0.15)
+    assert found.lower_bound
+    assert found.value < found.wavelength_nm / 0.41
 
 
 def test_a_single_exposure_is_enough() -> None:

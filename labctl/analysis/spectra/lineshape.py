@@ -25,6 +25,7 @@ RESOLUTION_LIMIT = 0.7
 WIDEST_LINE_NM = 1.5
 """A line that looks wider than this is taken for several modes that the instrument runs together."""
 
+_MOVING = "peaks move between exposures, so their sums over many pulses are smeared; take single shots"
 _WORST_CHI2 = 10.0  # reduced: above it the lines found do not describe the spectrum
 _BUMP = 12.0  # resolutions: an emission broader than this is luminescence, of which Q says nothing
 _CROWDED = 3.0  # peaks nearer to each other than this many resolutions may each be several modes
@@ -144,6 +145,7 @@ def q_factor(
     shape: LineShape | None = None,
     resolution_sigma_nm: float = 0.0,
     widest_line_nm: float = WIDEST_LINE_NM,
+    pulses_per_exposure: float | None = None,
 ) -> QResult | None:
     """Quality factor of the strongest laser line, from repeated exposures above threshold.
 
@@ -160,6 +162,8 @@ def q_factor(
     :param resolution_sigma_nm: standard error of the resolution; it is added to ``sigma``.
     :param widest_line_nm: a line seen wider than this is reported as a lower bound, as several modes run
         together.
+    :param pulses_per_exposure: 1 for single-shot spectra. Otherwise, unknown included, a line whose place
+        changes between exposures has moved within them as well, and only a lower bound is given.
     :returns: None when there is no peak above the noise, or none that is not saturated.
     :raises ValueError: shapes that do not fit, or a resolution that is not positive.
     """
@@ -181,17 +185,22 @@ def q_factor(
     found = search.exposures()
     if not found:
         return _whole_emission(search)
-    return _conclude(found, search, resolution_sigma_nm, widest_line_nm)
+    moving = not search.positions_hold and pulses_per_exposure != 1
+    return _conclude(found, search, resolution_sigma_nm, widest_line_nm, moving)
 
 
 def _conclude(
-    found: list[Decomposition], search: LineSearch, resolution_sigma_nm: float, widest_line_nm: float
+    found: list[Decomposition],
+    search: LineSearch,
+    resolution_sigma_nm: float,
+    widest_line_nm: float,
+    moving: bool,
 ) -> QResult:
     reference = search.reference or found[0]
     centre = float(np.median([d.centre_nm for d in found]))
     measured = float(np.median([d.measured_fwhm_nm for d in found]))
     own = location([d.fwhm_nm for d in found], "median")
-    reason = _unresolved(measured, widest_line_nm, reference, search)
+    reason = _MOVING if moving else _unresolved(measured, widest_line_nm, reference, search)
     fwhm = measured if reason else own.value
     return QResult(
         value=centre / fwhm,

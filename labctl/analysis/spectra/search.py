@@ -15,7 +15,7 @@ from labctl.analysis.spectra.profiles import LineShape
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-_STABLE_SHARE = 0.3  # of the exposures' narrow structure that the mean keeps if positions hold still
+_STABLE_SHARE = 0.3  # of the narrow structure's power that two exposures share if positions hold still
 _MOST_TRIED = 4  # peaks, from the largest down, until one is fitted well
 _RIVAL_SHARE = 0.7  # of the largest area as found: with less, a fit will not make a peak the largest
 
@@ -37,11 +37,12 @@ class LineSearch:
         self.model = LineModel(resolution_nm, share, eta_is_free=shape is None)
         self.noise: NoiseModel = noise_model(frames)
         self.reference: Decomposition | None = None
+        self.positions_hold = self._positions_hold()
         self.peaks: tuple[Peak, ...] = ()
 
     def exposures(self) -> list[Decomposition]:
         """Fits of the chosen line, one for each exposure in which it succeeds."""
-        if self._positions_hold():
+        if self.positions_hold:
             mean = self.frames.mean(axis=0)
             self.reference, self.peaks = self._largest(
                 mean, len(self.frames), self.clipped.mean(axis=0) > 0.5
@@ -65,16 +66,18 @@ class LineSearch:
         return found
 
     def _positions_hold(self) -> bool:
-        """Tell whether the mean keeps the exposures' narrow structure, beyond what noise makes."""
-        if len(self.frames) < 3:
+        """Tell whether two exposures share their narrow structure; True where noise hides the answer."""
+        n = len(self.frames)
+        if n < 2:
             return True
         pitch = float(self.wavelength_nm[-1] - self.wavelength_nm[0]) / (self.wavelength_nm.size - 1)
         lag = max(round(self.resolution_nm / pitch), 1)
         steps = self.frames[:, lag:] - self.frames[:, :-lag]
         noise2 = 2.0 * float(np.mean(self.noise.sigma(self.frames) ** 2))
-        single = float(np.mean(steps**2)) - noise2
-        joint = float(np.mean(steps.mean(axis=0) ** 2)) - noise2 / len(self.frames)
-        return joint > _STABLE_SHARE * single
+        power, power_of_mean = float(np.mean(steps**2)), float(np.mean(steps.mean(axis=0) ** 2))
+        shared = (n * power_of_mean - power) / (n - 1)  # of two different exposures: free of noise
+        own = power - noise2
+        return own < 0.3 * noise2 or shared > _STABLE_SHARE * own
 
     def _largest(
         self, counts: Floats, n_averaged: int, clipped: Bools
