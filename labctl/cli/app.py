@@ -199,9 +199,12 @@ def simulate(
 @app.command()
 def fit(
     files: Annotated[list[Path], typer.Argument(help="Run files (.h5, .csv), or a CSV with two columns.")],
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw the figures of each run file beside it.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Fit the threshold again, of one run or of several spots of one sample."""
     from labctl.cli.fit import run_fit
 
-    return run_fit(files, as_json=as_json)
+    return run_fit(files, figures=figures, as_json=as_json)

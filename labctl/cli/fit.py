@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 
-def run_fit(files: Sequence[Path], *, as_json: bool) -> int:
+def run_fit(files: Sequence[Path], *, figures: bool, as_json: bool) -> int:
     """Fit every file and print one result.
 
     :raises DataError: a file cannot be fitted; it is named.
     """
+    from labctl.cli.sweep import with_figures
     from labctl.cli.table import print_result
     from labctl.runner.refit import refit, spot_spread
 
     runs = [refit(path) for path in files]
+    if figures:
+        runs = [with_figures(run) for run in runs]
     print_result(runs, as_json=as_json, spread=spot_spread(runs))
     return 0

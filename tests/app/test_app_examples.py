@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import threading
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import pytest
 import labctl
 from labctl.config import EXAMPLE, parse_bench
 from labctl.model.clock import ScaledClock, SteppedClock
+from labctl.runner.refit import refit
 from labctl.runner.run import RunRequest, run_sweep
 from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
@@ -65,3 +67,25 @@ def test_the_package_offers_its_small_interface() -> None:
         assert getattr(labctl, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'sweeps'"):
         _ = labctl.sweeps
+
+
+def test_the_stored_run_is_readable_and_fits() -> None:
+    report = refit(EXAMPLES / "run" / "OLA-spot-1.h5")
+    assert (report.status, report.points, report.spot) == ("finished", 14, "1")
+    assert report.threshold["threshold_uj_cm2"] == pytest.approx(79.81, rel=0.02)
+    assert report.q["value"] == pytest.approx(1312, rel=0.05)
+    assert refit(EXAMPLES / "run" / "OLA-spot-1.csv").threshold["status"] == "found"
+
+
+def test_the_notebook_runs_as_it_stands(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(EXAMPLES)
+    notebook = json.loads((EXAMPLES / "notebook.ipynb").read_text(encoding="utf-8"))
+    names: dict[str, object] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            exec(compile(cell["source"], "notebook.ipynb", "exec"), names)
+    said = capsys.readouterr().out
+    assert "finished 14 points, peak fluence" in said
+    assert "onset at 79." in said
