@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Literal, Self
 
 from labctl.model.clock import Clock
+from simulators.faults import FaultLog, FaultPlan
+from simulators.faults.injection import Injection
+from simulators.link import Wire
 from simulators.registry import Simulator, find
 from simulators.scene import Scene, SceneSettings
 from simulators.servers import Server, TcpServer
@@ -83,17 +86,28 @@ class SimulatedBench:
     :param clock: the scene's clock; share it with the client to run both on a stepped one.
     :param transport: "tcp" on any platform, or "pty" for serial instruments on POSIX; a spectrometer is
         always on TCP.
+    :param faults: what shall go wrong, see :func:`simulators.faults.load_faults`.
     :raises NotImplementedError: pseudo-terminals were asked for on Windows.
     """
 
-    def __init__(self, settings: SceneSettings, clock: Clock, transport: Transport = "tcp") -> None:
+    def __init__(
+        self,
+        settings: SceneSettings,
+        clock: Clock,
+        transport: Transport = "tcp",
+        faults: FaultPlan | None = None,
+    ) -> None:
         self.scene = Scene(settings, clock)
+        self._log = FaultLog()
+        self._injection: Injection | None = None
         self._transport = transport
         self._servers: dict[str, Server] = {}
         try:
             for key in INSTRUMENTS:
                 simulator = find(key)
                 self._servers[simulator.role] = self._server(simulator)
+            if faults is not None:
+                self._injection = self._inject(faults)
         except BaseException:
             self.stop()
             raise
@@ -119,6 +133,15 @@ class SimulatedBench:
         """End every thread and close every socket."""
         for server in self._servers.values():
             server.stop()
+        if self._injection is not None:
+            self._injection.close()
+
+    @property
+    def fault_log(self) -> FaultLog:
+        """Which fault fired when."""
+        if self._injection is not None:
+            self._injection.note_due()
+        return self._log
 
     def server(self, role: str) -> Server:
         """Return the server of one role, to press a button on its wire or to put a filter into its link."""
@@ -149,6 +172,12 @@ class SimulatedBench:
             t_min=optics.t_min,
             t_max=optics.t_max,
         )
+
+    def _inject(self, faults: FaultPlan) -> Injection:
+        makers: dict[str, tuple[str, Callable[[Scene], Wire]]] = {}
+        for simulator in map(find, INSTRUMENTS):
+            makers[simulator.role] = (simulator.key, simulator.make)
+        return Injection(faults, self.scene, self._servers, makers, self._log)
 
     def _server(self, simulator: Simulator) -> Server:
         wire = simulator.make(self.scene)

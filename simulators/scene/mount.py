@@ -11,7 +11,7 @@ from labctl.model.clock import Clock
 from labctl.model.records import FloatArray
 from simulators.scene.chance import Stream, generator
 from simulators.scene.settings import MountSettings
-from simulators.scene.spells import Spells
+from simulators.scene.spells import Spell, Spells
 from simulators.scene.track import Track
 
 
@@ -91,6 +91,13 @@ class Mount:
         """Stop where the plate is."""
         with self._lock:
             self._halt(self._clock.now_s())
+
+    def seize(self, spell: Spell) -> None:
+        """Let the rotor be stuck for a while; one that turns when it begins stops then."""
+        with self._lock:
+            self.stuck.add(spell)
+            if spell.start_s <= self._clock.now_s():
+                self._halt(spell.start_s)
 
     def lose_power(self) -> None:
         """Stop, and count from here as after power-up."""

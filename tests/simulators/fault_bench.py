@@ -1,0 +1,114 @@
+"""A simulated bench with a plan of faults, and clients as plain as they can be."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+import struct
+from types import TracebackType
+from typing import Self
+
+from labctl.model.clock import SteppedClock
+from simulators import presets
+from simulators.bench import SimulatedBench
+from simulators.faults import FaultPlan, Firing
+from simulators.scene import Scene
+
+SPECTRUM, GET_INTEGRATION = 0x00101000, 0x00110000
+SOON_S = 0.03
+
+
+def frame(message: int, payload: bytes = b"") -> bytes:
+    """Return a request in the Ocean Binary Protocol, written down independently of the simulator."""
+    head = struct.pack("<HHHHLL6sBB16sL", 0xC0C1, 0x1100, 0, 0, message, 0, b"", 0, len(payload), payload, 20)
+    return head + bytes(16) + struct.pack("<L", 0xC2C3C4C5)
+
+
+class Faulty:
+    """Serves an ideal scene on a stepped clock."""
+
+    def __init__(self, plan: str, sample: str = "ola", level: str = "ideal", **parts: object) -> None:
+        settings = presets.scene(sample, "typical" if level == "typical" else "ideal")
+        if parts:
+            settings = dataclasses.replace(settings, **parts)  # type: ignore[arg-type]
+        self.clock = SteppedClock()
+        self.bench = SimulatedBench(settings, self.clock, faults=FaultPlan.parse(plan))
+        self.scene: Scene = self.bench.scene
+
+    def __enter__(self) -> Self:
+        self.bench.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bench.stop()
+
+    def fired(self) -> list[Firing]:
+        return list(self.bench.fault_log)
+
+    def client(self, role: str) -> Client:
+        resource = self.bench.resources[role]
+        port = int(resource.rsplit(":", 1)[1] if role == "spectrometer" else resource.split("::")[2])
+        return Client(port, b"\xc5\xc4\xc3\xc2" if role == "spectrometer" else END[role])
+
+
+END = {"attenuator": b"\r\n", "power_meter": b"\n", "shutter": b"> "}
+
+
+class Client:
+    """Says something and listens to what ends an answer."""
+
+    def __init__(self, port: int, end: bytes) -> None:
+        self._end, self._address = end, ("127.0.0.1", port)
+        self.connect()
+
+    def connect(self) -> None:
+        self._socket = socket.create_connection(self._address, timeout=5.0)
+        self._rest = b""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def say(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def ask(self, data: bytes, wait_s: float = 5.0) -> bytes:
+        """Return one answer with its end; b"" for silence; EOFError if the line was cut."""
+        self.say(data)
+        return self.hear(wait_s)
+
+    def all_of(self, data: bytes, wait_s: float = 5.0) -> bytes:
+        """Ask, and return whatever arrives until the line is quiet."""
+        self.say(data)
+        answer = b""
+        self._socket.settimeout(wait_s)
+        try:
+            while more := self._socket.recv(65536):
+                answer += more
+                self._socket.settimeout(SOON_S)
+        except TimeoutError:
+            pass
+        return answer
+
+    def hear(self, wait_s: float = 5.0) -> bytes:
+        self._socket.settimeout(wait_s)
+        while self._end not in self._rest:
+            try:
+                more = self._socket.recv(65536)
+            except TimeoutError:
+                answer, self._rest = self._rest, b""
+                return answer
+            except OSError as exc:
+                raise EOFError from exc
+            if not more:
+                raise EOFError
+            self._rest += more
+        at = self._rest.index(self._end) + len(self._end)
+        answer, self._rest = self._rest[:at], self._rest[at:]
+        return answer
