@@ -119,6 +119,18 @@ def _q(at_nm: np.ndarray, frames: np.ndarray, resolution_nm: float, **more: obje
     return found
 
 
+@pytest.mark.parametrize("apart_nm", [1.6, 7.0])
+def test_the_largest_area_is_chosen_not_the_narrowest_nor_the_highest(apart_nm: float) -> None:
+    rng = np.random.default_rng(0)
+    narrow = 5000 * line(FINE_NM - 538.0, 0.25, 0.15, "lorentzian")
+    broad = 8000 * line(FINE_NM - 538.0 - apart_nm, 0.6, 0.15, "lorentzian")
+    assert narrow.max() > broad.max()
+    frames = narrow + broad + rng.normal(0, 40, (10, FINE_NM.size))
+    found = _q(FINE_NM, frames, 0.15)
+    assert found.wavelength_nm == pytest.approx(538.0 + apart_nm, abs=0.02)
+    assert found.fwhm_nm == pytest.approx(0.6, rel=0.04)
+
+
 def test_the_shape_is_named() -> None:
     names = [_q(FINE_NM, make(1, shape=s).frames, 0.15).shape for s in ("gaussian", "mixed", "lorentzian")]
     assert names == ["gaussian", "voigt", "lorentzian"]

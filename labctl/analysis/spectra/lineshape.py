@@ -76,7 +76,7 @@ class QResult:
     n_exposures: int
     measured_fwhm_nm: float
     shape: LineShape
-    reduced_chi2: float
+    reduced_chi2: float | None
     lorentzian_share: float | None = None
     reason: str = ""
     figure: LineFigure | None = field(default=None, compare=False, repr=False)
@@ -265,9 +265,11 @@ def _whole_emission(search: LineSearch) -> QResult | None:
     full, _, top_nm = widths(search.wavelength_nm, mean)
     if full is None or top_nm is None or full > _BUMP * search.resolution_nm:
         return None
+    each = [w for w in (widths(search.wavelength_nm, frame)[0] for frame in search.frames) if w is not None]
+    scatter = location(each).sigma if len(each) > 1 else 0.0
     return QResult(
         value=top_nm / full,
-        sigma=0.0,
+        sigma=top_nm / full**2 * scatter,
         wavelength_nm=top_nm,
         fwhm_nm=full,
         resolution_nm=search.resolution_nm,
@@ -275,7 +277,7 @@ def _whole_emission(search: LineSearch) -> QResult | None:
         n_exposures=len(search.frames),
         measured_fwhm_nm=full,
         shape=_shape_name(search.model.eta),
-        reduced_chi2=math.nan,
+        reduced_chi2=None,
         reason="no single line is resolved: width of the whole emission",
     )
 
