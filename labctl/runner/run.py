@@ -156,7 +156,7 @@ class _Acquisition:
     def _measure_and_end(self, keeper: Keeper, files: RunFiles) -> None:
         facts: BenchFacts | None = None
         try:
-            with open_bench(self._config, self._clock, self._stop) as bench:
+            with open_bench(self._config, self._clock, self._stop, log_file=files.log) as bench:
                 facts = BenchFacts.of(bench)
                 self._sweep(bench, keeper, files)
         except BaseException as exc:
@@ -176,12 +176,11 @@ class _Acquisition:
             self._tell(Message(f"warning: {warning}"))
         self._tell(Started(self._request.sample, files, self._total))
         with LiveFit(bench.pump.settings.photon_order, self._tell) as live:
-            began = time.monotonic()
+            pace = _Pace(self._total)
 
             def on_row() -> None:
                 number = len(keeper.points)
-                left_s = (time.monotonic() - began) / number * max(self._total - number, 0)
-                self._tell(Measured(number, self._total, keeper.points[-1], left_s))
+                self._tell(Measured(number, self._total, keeper.points[-1], pace.left_s(number)))
                 live.offer(tuple(keeper.points))
 
             measure(
@@ -218,6 +217,21 @@ class _Acquisition:
         )
         if self._failure is not None and not isinstance(self._failure, Aborted):
             self._report = dataclasses.replace(self._report, notes=(f"{status}: {reason}",))
+
+
+class _Pace:
+    """Estimates the wall time left; the first point, which homes and takes darks, does not count for the rest."""
+
+    def __init__(self, total: int) -> None:
+        self._total, self._from = total, (time.monotonic(), 0)
+
+    def left_s(self, number: int) -> float:
+        """Return the time left after point ``number``, counted from 1."""
+        now = time.monotonic()
+        start, before = self._from
+        if before == 0:
+            self._from = (now, number)
+        return (now - start) / max(number - before, 1) * max(self._total - number, 0)
 
 
 def _status_of(failure: BaseException | None) -> tuple[Literal["finished", "aborted", "failed"], str]:

@@ -4,9 +4,24 @@
 ...     plan = SweepPlan(start_uj_cm2=20, stop_uj_cm2=200, points=24)
 ...     for point in sweep(bench, plan):
 ...         print(point.fluence_uj_cm2, point.signal)
+
+The names are imported on first use, so that the watchdog's process starts at once.
 """
 
-from labctl.session.bench import Bench, open_bench, sweep
-from procedures.plan import SweepPlan
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from labctl.session.bench import Bench, open_bench, sweep
+    from procedures.plan import SweepPlan
 
 __all__ = ["Bench", "SweepPlan", "open_bench", "sweep"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = "procedures.plan" if name == "SweepPlan" else "labctl.session.bench"
+    return getattr(importlib.import_module(home), name)

@@ -13,7 +13,11 @@ from labctl.model.clock import Clock, Stop
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SweepPoint
 from labctl.model.roles import Roles
-from labctl.session.opening import bench_clock, open_all
+from labctl.session.exits import safe_at_exit
+from labctl.session.opening import Opened, bench_clock, open_all
+from labctl.session.watchdog import Watchdog
+from labctl.session.watchdog_bench import watching
+from labctl.session.watchdog_roles import watched
 from procedures.fluence_sweep import sweep as measured
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
@@ -26,6 +30,8 @@ class Bench:
     """An open bench. All of it belongs to the thread that opened it.
 
     :param pump: the only way to set a fluence; it enforces the limits of the configuration.
+    :param watchdog: while the shutter is open it wants a sign of life every few seconds. Waiting on
+        ``roles.clock`` and using the instruments is one; before a longer pause call its ``beat(busy_s)``.
     """
 
     config: BenchConfig
@@ -33,34 +39,54 @@ class Bench:
     pump: Pump
     bands: Bands
     identities: Mapping[RoleName, Identity]
+    watchdog: Watchdog | None = None
 
 
 @contextmanager
 def open_bench(
-    bench: Path | str | BenchConfig, clock: Clock | None = None, stop: Stop | None = None
+    bench: Path | str | BenchConfig,
+    clock: Clock | None = None,
+    stop: Stop | None = None,
+    *,
+    watchdog: bool | None = None,
+    log_file: Path | None = None,
 ) -> Iterator[Bench]:
     """Open every instrument of a bench; on the way out close the shutter, take the least light, disconnect.
 
     :param bench: the bench file, or its configuration.
     :param clock: what the procedures wait on; the wall's clock at the bench's ``time_scale`` by default.
+    :param watchdog: whether a second process makes the bench safe when this one is killed or frozen; by
+        default yes, except on a stepped clock.
+    :param log_file: of the run, where the watchdog writes what it did; it always says it on stderr.
     :raises ConfigError: the file is wrong, or the pump's numbers make no sense.
     :raises NotConnected: instruments could not be reached: all of them, each with what to try.
+    :raises SafetyStop: the watchdog cannot be started.
     """
     config = bench if isinstance(bench, BenchConfig) else load_bench(bench)
     clock = clock or bench_clock(config)
-    opened = open_all(config, clock, stop)
-    try:
-        if opened.failures:
-            opened = opened.darkened()
-        roles = opened.roles(clock)
-        pump = Pump(roles, config.pump_settings(), config.limit_settings())
+    with watching(config, clock, wanted=watchdog, log=log_file) as dog:
+        opened = open_all(config, clock, stop)
         try:
-            yield Bench(config, roles, pump, config.band_settings(), opened.identities)
+            if opened.failures:
+                opened = opened.darkened()
+            with _safe_bench(config, opened, clock, dog) as ready:
+                yield ready
         finally:
-            for failure in pump.safe():
-                log.error("while making the bench safe: %s", failure)
+            opened.close()
+
+
+@contextmanager
+def _safe_bench(config: BenchConfig, opened: Opened, clock: Clock, dog: Watchdog | None) -> Iterator[Bench]:
+    roles = opened.roles(clock)
+    if dog is not None:
+        roles = watched(roles, dog)
+    pump = Pump(roles, config.pump_settings(), config.limit_settings())
+    try:
+        with safe_at_exit(pump.safe, (lambda: None) if dog is None else dog.done):
+            yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog)
     finally:
-        opened.close()
+        for failure in pump.safe():
+            log.error("while making the bench safe: %s", failure)
 
 
 def sweep(bench: Bench, plan: SweepPlan, stop: Stop | None = None) -> Iterator[SweepPoint]:

@@ -1,0 +1,196 @@
+"""The main process's side of the watchdog: signs of life out, consent to open the shutter in.
+
+Signs of life are owed only while light may pass. They come from the loop that works with the bench, by every
+wait on its clock and every look at its stop flag, so that a thread that hangs gives none.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from labctl.model.errors import SafetyStop
+from labctl.session.watchdog_wire import Assignment, Lines, decode, encode
+
+log = logging.getLogger(__name__)
+
+LIMIT_S = 5.0
+"""Longest silence while light may pass, in wall seconds, beyond what was announced."""
+BEAT_S = 0.25
+"""Signs of life closer together than this are not sent, unless they announce something."""
+ARMED_S = 20.0
+CONSENT_S = 3.0
+FAREWELL_S = 3.0
+MODULE = "labctl.session.watchdog_child"
+_HINT = "run it again; the watchdog's own words stand in the log"
+
+
+class Watchdog:
+    """A process that makes the bench safe when this one is killed or frozen. Safe to use from any thread.
+
+    :raises SafetyStop: it cannot be started.
+    """
+
+    def __init__(self, assignment: Assignment) -> None:
+        try:
+            self._process = _start()
+        except OSError as exc:
+            raise SafetyStop(f"the watchdog does not start: {exc}", "see docs/safety.md") from exc
+        self._writing, self._asking = threading.Lock(), threading.Lock()
+        self._heard: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._listen, name="watchdog", daemon=True)
+        self._reader.start()
+        self._armed = self._lit = self._lost = False
+        self._asked = 0
+        self._last_beat_s = self._busy_until_s = 0.0
+        self._referenced: bool | None = None
+        self._say(assignment.message())
+        _never_wait(self._process)
+
+    @property
+    def pid(self) -> int:
+        """Number of its process."""
+        return self._process.pid
+
+    def beat(self, busy_s: float = 0.0) -> None:
+        """Give a sign of life; say before a long wait how long, in wall seconds, there will be none.
+
+        Costs nothing in the dark, and next to nothing when it comes often.
+        """
+        if not self._lit:
+            return
+        now_s = time.monotonic()
+        if busy_s == 0.0 and self._busy_until_s == 0.0 and now_s - self._last_beat_s < BEAT_S:
+            return
+        self._last_beat_s, self._busy_until_s = now_s, busy_s
+        self._say({"say": "beat", "for_s": busy_s})
+
+    def consent(self, busy_s: float = 0.0) -> None:
+        """Ask, before the shutter opens, whether somebody watches; from now on signs of life are owed.
+
+        :raises SafetyStop: nobody does.
+        """
+        with self._asking:
+            self._wait_until_armed()
+            self._asked += 1
+            self._lit = True
+            self._say({"say": "lit", "n": self._asked, "for_s": busy_s})
+            answer = self._answer("ok", time.monotonic() + CONSENT_S, self._asked)
+        if answer is None:
+            raise SafetyStop("the watchdog does not answer: the shutter stays closed", _HINT)
+
+    def light(self) -> None:
+        """Say that the shutter is open, without waiting for an answer."""
+        self._lit = True
+        self._say({"say": "lit", "for_s": 0.0})
+
+    def dark(self) -> None:
+        """Say that the shutter is confirmed closed: no more signs of life are owed."""
+        if self._lit:
+            self._lit = False
+            self._say({"say": "dark"})
+
+    def referenced(self, known: bool) -> None:
+        """Say whether the mount's angle can be trusted; only then is the attenuator moved."""
+        if known is not self._referenced:
+            self._referenced = known
+            self._say({"say": "referenced", "value": known})
+
+    def done(self) -> None:
+        """Take leave: the process ends at once and touches nothing. Never raises, may be called twice."""
+        self._say({"say": "done"})
+        with suppress(OSError, ValueError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        try:
+            self._process.wait(FAREWELL_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join(FAREWELL_S)
+        with suppress(OSError, ValueError):
+            if self._process.stdout is not None:
+                self._process.stdout.close()
+
+    # -- the pipe ----------------------------------------------------------------------------------
+
+    def _wait_until_armed(self) -> None:
+        if self._lost or self._process.poll() is not None:
+            raise SafetyStop("the watchdog has ended: the shutter stays closed", _HINT)
+        if self._armed:
+            return
+        armed = self._answer("armed", time.monotonic() + ARMED_S)
+        if armed is None or armed.get("trouble"):
+            why = f" ({armed['trouble']})" if armed else ""
+            raise SafetyStop(f"the watchdog is not ready{why}: the shutter stays closed", _HINT)
+        self._armed = True
+
+    def _answer(self, word: str, end_s: float, number: int | None = None) -> dict[str, Any] | None:
+        while (left_s := end_s - time.monotonic()) > 0:
+            try:
+                message = self._heard.get(timeout=left_s)
+            except queue.Empty:
+                return None
+            if message is None:
+                self._heard.put(None)
+                return None
+            if message["say"] == word and (number is None or message.get("n") == number):
+                return message
+        return None
+
+    def _say(self, message: Mapping[str, object]) -> None:
+        """Write a line, or remember that nobody reads any more: the next opening is refused then."""
+        stream = self._process.stdin
+        if self._lost or stream is None or stream.closed:
+            return
+        try:
+            with self._writing:
+                stream.write(encode(message))
+        except (OSError, ValueError) as exc:
+            self._lost = True
+            log.error("the watchdog is lost: %s", exc)  # noqa: TRY400  the reason is all there is to say
+
+    def _listen(self) -> None:
+        stream, lines = self._process.stdout, Lines(4096)
+        with suppress(OSError, ValueError):
+            while stream is not None and (data := os.read(stream.fileno(), 4096)):
+                for message in filter(None, map(decode, lines.feed(data))):
+                    self._heard.put(message)
+        self._heard.put(None)
+
+
+def _start() -> subprocess.Popen[bytes]:
+    """Start the child in a session of its own: no Ctrl-C and no closed terminal reaches it."""
+    options: dict[str, Any] = {"start_new_session": True}
+    if sys.platform == "win32":
+        options = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", MODULE],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        env=_environment(),
+        **options,
+    )
+
+
+def _never_wait(process: subprocess.Popen[bytes]) -> None:
+    """Let a full pipe raise instead of holding up the loop; Windows before Python 3.12 cannot."""
+    if process.stdin is not None and (sys.platform != "win32" or sys.version_info >= (3, 12)):
+        os.set_blocking(process.stdin.fileno(), False)
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which the child finds the packages this process runs from."""
+    root = str(Path(__file__).resolve().parents[2])
+    known = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": root + (os.pathsep + known if known else "")}
