@@ -34,6 +34,7 @@ class Faulty:
         self.clock = SteppedClock()
         self.bench = SimulatedBench(settings, self.clock, faults=FaultPlan.parse(plan))
         self.scene: Scene = self.bench.scene
+        self._clients: list[Client] = []
 
     def __enter__(self) -> Self:
         self.bench.start()
@@ -42,30 +43,30 @@ class Faulty:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for client in self._clients:
+            client.close()
         self.bench.stop()
 
     def fired(self) -> list[Firing]:
         return list(self.bench.fault_log)
 
     def client(self, role: str) -> Client:
+        """Return a new client; closed with the bench at the latest."""
         resource = self.bench.resources[role]
         port = int(resource.rsplit(":", 1)[1] if role == "spectrometer" else resource.split("::")[2])
-        return Client(port, b"\xc5\xc4\xc3\xc2" if role == "spectrometer" else END[role])
+        self._clients.append(Client(port, END[role]))
+        return self._clients[-1]
 
 
-END = {"attenuator": b"\r\n", "power_meter": b"\n", "shutter": b"> "}
+END = {"attenuator": b"\r\n", "power_meter": b"\n", "shutter": b"> ", "spectrometer": b"\xc5\xc4\xc3\xc2"}
 
 
 class Client:
     """Says something and listens to what ends an answer."""
 
     def __init__(self, port: int, end: bytes) -> None:
-        self._end, self._address = end, ("127.0.0.1", port)
-        self.connect()
-
-    def connect(self) -> None:
-        self._socket = socket.create_connection(self._address, timeout=5.0)
-        self._rest = b""
+        self._end, self._rest = end, b""
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=5.0)
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +74,9 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._socket.close()
 
     def say(self, data: bytes) -> None:
