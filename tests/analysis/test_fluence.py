@@ -1,6 +1,8 @@
 """Energy and fluence, their uncertainty, dose, pulse width."""
 
+import doctest
 import math
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from labctl.analysis import fluence
+from labctl.analysis.spectra import correct, profiles
 from labctl.model.pump import Convention, SpotSize
 
 CIRCLE = SpotSize("gaussian", 100.0, 100.0)
@@ -16,6 +19,12 @@ SPOTS = st.builds(
     SpotSize, st.sampled_from(["gaussian", "ellipse", "stripe"]), st.floats(1, 1e4), st.floats(1, 1e4)
 )
 CONVENTIONS = st.sampled_from(["peak", "average"])
+
+
+@pytest.mark.parametrize("module", [fluence, correct, profiles], ids=lambda m: m.__name__)
+def test_the_examples_of_the_docstrings(module: ModuleType) -> None:
+    failed, tried = doctest.testmod(module)
+    assert (failed, tried > 0) == (0, True)
 
 
 def test_the_worked_example() -> None:

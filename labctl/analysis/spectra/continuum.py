@@ -8,6 +8,7 @@ uses.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ def fit_continuum(wavelength_nm: Floats, counts: Floats, noise: Floats) -> Conti
     binned = _bin_means(counts, width)
     sigma = _bin_means(noise, width) / np.sqrt(width)
     sigma = np.maximum(sigma, max(float(np.ptp(binned)) * 1e-6, 1e-12))
-    basis, penalty = _basis(np.arange(binned.size, dtype=np.float64) * (pitch_nm * width))
+    basis, penalty = _basis(binned.size, pitch_nm * width)
     weight, normal = _choose_bins(
         binned, sigma, basis, penalty, max(round(_OPENING_NM / (pitch_nm * width)), 3)
     )
@@ -81,8 +82,10 @@ def fit_continuum(wavelength_nm: Floats, counts: Floats, noise: Floats) -> Conti
     return Continuum(at_pixels, basis, weight, normal, width)
 
 
-def _basis(centres_nm: Floats) -> tuple[Floats, Floats]:
-    """Cubic B-splines at the bin centres, and the penalty on their third differences."""
+@lru_cache(maxsize=8)
+def _basis(n_bins: int, bin_nm: float) -> tuple[Floats, Floats]:
+    """Cubic B-splines at the bin centres, and the penalty on their third differences; not to be written to."""
+    centres_nm = np.arange(n_bins, dtype=np.float64) * bin_nm
     span = float(centres_nm[-1])
     n_pieces = max(round(span / _KNOT_NM), 2)
     step = span / n_pieces

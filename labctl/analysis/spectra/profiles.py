@@ -65,8 +65,8 @@ def deconvolve_width(
         width, where nothing but "narrower than the resolution" can be said.
     :raises ValueError: a width that is not positive, a negative resolution or an unknown shape.
 
-    >>> deconvolve_width(0.5, 0.01, 0.3, "gaussian")
-    (0.4, 0.0125)
+    >>> [round(x, 6) for x in deconvolve_width(0.5, 0.01, 0.3, "gaussian")]
+    [0.4, 0.0125]
     """
     if not measured_fwhm_nm > 0 or not resolution_fwhm_nm >= 0:
         raise ValueError(
