@@ -84,7 +84,7 @@ def fit_continuum(wavelength_nm: Floats, counts: Floats, noise: Floats) -> Conti
 
 @lru_cache(maxsize=8)
 def _basis(n_bins: int, bin_nm: float) -> tuple[Floats, Floats]:
-    """Cubic B-splines at the bin centres, and the penalty on their third differences; not to be written to."""
+    """Cubic B-splines at the bin centres, and the penalty on their third differences; read only."""
     centres_nm = np.arange(n_bins, dtype=np.float64) * bin_nm
     span = float(centres_nm[-1])
     n_pieces = max(round(span / _KNOT_NM), 2)
