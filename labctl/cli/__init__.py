@@ -6,6 +6,7 @@ Nothing heavy is imported here or in :mod:`labctl.cli.app`: each command imports
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 import traceback
@@ -25,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
+    # Records go to a run's log file; without a handler Python would print them beside the one clear line.
+    logging.getLogger().addHandler(logging.NullHandler())
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a console that cannot show a character must not end a run
             stream.reconfigure(errors="replace")

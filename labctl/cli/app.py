@@ -66,7 +66,10 @@ def demo(
     ] = 60.0,
     as_json: Json = False,
 ) -> int:
-    """Sweep both samples of the paper on a simulated bench, and draw its figures."""
+    """Sweep the paper's two samples on a simulated bench.
+
+    Ends with a table and the figures, as PNG, that stand beside the paper's Fig. 5b-e and 6.
+    """
     from labctl.cli.demo import run_demo
 
     samples = ("oam", "ola") if sample is DemoSample.BOTH else (sample.value,)
@@ -75,7 +78,7 @@ def demo(
 
 @app.command()
 def init() -> int:
-    """Print an annotated bench file: labctl init > bench.toml."""
+    """Print an annotated bench file."""
     from labctl.config.example import EXAMPLE
 
     typer.echo(EXAMPLE, nl=False)
@@ -91,7 +94,10 @@ def check(
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """Connect to every instrument; say who answered, and take one reading of each."""
+    """Connect to every instrument and read each once.
+
+    Nothing moves and no shutter opens. All failures are told at once, each with what to try.
+    """
     from labctl.cli.check import run_check
 
     return run_check(bench, start, as_json=as_json)
@@ -130,7 +136,10 @@ def sweep(
     figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Sweep the pump fluence and state the lasing threshold with its interval."""
+    """Sweep the pump fluence; state the lasing threshold.
+
+    Each point is on disk before it is shown. Ctrl-C closes the shutter and keeps every point.
+    """
     from labctl.cli.sweep import SweepRequest, run_sweep_command
 
     request = SweepRequest(
@@ -175,7 +184,10 @@ def simulate(
     spot: Annotated[int, typer.Option(min=0, help="Number of the place on the film.")] = 0,
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
 ) -> int:
-    """Serve a simulated bench until Ctrl-C, and write its bench file."""
+    """Serve a simulated bench until Ctrl-C.
+
+    The bench file is written once everything listens: labctl check and labctl sweep work on it.
+    """
     from labctl.cli.simulate import SimulateRequest, run_simulate
 
     request = SimulateRequest(
@@ -204,7 +216,10 @@ def fit(
     ] = False,
     as_json: Json = False,
 ) -> int:
-    """Fit the threshold again, of one run or of several spots of one sample."""
+    """Fit stored runs, or tables, again.
+
+    Of several spots of one sample the spread between spots is given beside each interval.
+    """
     from labctl.cli.fit import run_fit
 
     return run_fit(files, figures=figures, as_json=as_json)

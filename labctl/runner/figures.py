@@ -152,6 +152,7 @@ def threshold_figure(picture: RunPicture) -> Figure:
     if np.isfinite(picture.fwhm_nm).any():
         width.set_yscale("log")
         width.yaxis.set_major_formatter("{x:g}")
+        width.yaxis.set_minor_formatter(_labels_235)
     for axes in (linear, double, width):
         axes.spines["right"].set_visible(False)
     figure.suptitle(f"{picture.sample}: {picture.verdict}" if picture.verdict else picture.sample)
@@ -255,6 +256,11 @@ def _light_light(axes: Axes, picture: RunPicture) -> None:
     axes.set(xlabel=picture.fluence_label, ylabel="Integrated emission (counts per pulse)")
 
 
+def _labels_235(value: float, _position: float) -> str:
+    """Label 2, 3 and 5 of each decade of a logarithmic axis."""
+    return f"{value:g}" if f"{value:.0e}"[0] in "235" else ""
+
+
 def _mark_threshold(axes: Axes, picture: RunPicture) -> None:
     if picture.threshold_uj_cm2 is None:
         return
@@ -275,7 +281,7 @@ def _double_logarithm(axes: Axes, picture: RunPicture) -> None:
     axes.set_xlim(f.min() / 1.15, f.max() * 1.15)
     axes.set_ylim(y.min() / 2, y.max() * 2)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:.0e}"[0] in "235" else "")
+    axes.xaxis.set_minor_formatter(_labels_235)
     first = int(np.argmin(f))
     axes.plot(f, y[first] * (f / f[first]) ** 2, ls=":", lw=1, color="0.5", label="slope 2", zorder=0)
     axes.legend(loc="upper left")

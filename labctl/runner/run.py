@@ -220,7 +220,7 @@ class _Acquisition:
 
 
 class _Pace:
-    """Estimates the wall time left; the first point, which homes and takes darks, does not count for the rest."""
+    """Estimates the wall time left; the first point, which homes the plate, counts for none after it."""
 
     def __init__(self, total: int) -> None:
         self._total, self._from = total, (time.monotonic(), 0)

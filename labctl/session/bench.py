@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from labctl.model.clock import Clock, Stop
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SweepPoint
 from labctl.model.roles import Roles
-from labctl.session.exits import safe_at_exit
+from labctl.session.exits import closed_when_silent, safe_at_exit
 from labctl.session.opening import Opened, bench_clock, open_all
 from labctl.session.watchdog import Watchdog
 from labctl.session.watchdog_bench import watching
@@ -69,7 +69,7 @@ def open_bench(
         try:
             if opened.failures:
                 opened = opened.darkened()
-            with _safe_bench(config, opened, clock, dog) as ready:
+            with _safe_bench(config, opened, clock, dog) as ready, _gentle(ready, dog, log_file):
                 yield ready
         finally:
             opened.close()
@@ -87,6 +87,13 @@ def _safe_bench(config: BenchConfig, opened: Opened, clock: Clock, dog: Watchdog
     finally:
         for failure in pump.safe():
             log.error("while making the bench safe: %s", failure)
+
+
+def _gentle(bench: Bench, dog: Watchdog | None, log_file: Path | None) -> AbstractContextManager[None]:
+    """Outside a run a pause in the light closes the shutter; in a run it means that the run hangs."""
+    if dog is None or log_file is not None:
+        return nullcontext()
+    return closed_when_silent(dog.silence_s, bench.roles.shutter.close_beam)
 
 
 def sweep(bench: Bench, plan: SweepPlan, stop: Stop | None = None) -> Iterator[SweepPoint]:

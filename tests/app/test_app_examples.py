@@ -85,7 +85,7 @@ def test_the_notebook_runs_as_it_stands(
     names: dict[str, object] = {}
     for cell in notebook["cells"]:
         if cell["cell_type"] == "code":
-            exec(compile(cell["source"], "notebook.ipynb", "exec"), names)
+            exec(compile("".join(cell["source"]), "notebook.ipynb", "exec"), names)
     said = capsys.readouterr().out
     assert "finished 14 points, peak fluence" in said
     assert "onset at 79." in said

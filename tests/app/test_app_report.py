@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from labctl.cli.progress import LineProgress, left_text, point_texts, threshold_text
+from labctl.cli.progress import LineProgress, LiveProgress, left_text, point_texts, threshold_text
 from labctl.cli.table import print_result, q_cell, threshold_cells
 from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
-from labctl.runner.events import LiveThreshold, Measured, Message
+from labctl.runner.events import Connected, LiveThreshold, Measured, Message, RunFiles, Started
 from labctl.runner.fitting import curve_of
 from labctl.runner.keeper import Keeper
 from labctl.runner.live import LiveFit
@@ -130,6 +130,23 @@ def test_progress_lines_hold_all_that_is_asked_for(capsys: pytest.CaptureFixture
         assert word in first
     assert "threshold 79.81 uJ/cm2 (95 %: 79 to 80.5); 1 min 01 s left" in first
     assert second == "hello"
+
+
+def test_the_live_table_takes_every_event(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("FORCE_COLOR", "1"), ("TERM", "xterm"), ("COLUMNS", "200")):
+        monkeypatch.setenv(name, value)
+    files = RunFiles(tmp_path / "a.csv", tmp_path / "a.h5", tmp_path / "a.log")
+    with LiveProgress() as show:
+        show(Connected({"shutter": "Thorlabs SC10"}))
+        show(Started("OLA [x]", files, 24))
+        show(Measured(10, 24, point(9, 81.5, 900.0), 61.0))
+        show(LiveThreshold(9, "found", 79.81, (79.0, 80.5)))
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    for word in ("Thorlabs SC10", "OLA [x]: 24 points", "81.5 uJ/cm2", "1 min 01 s left", "95 %: 79 to 80.5"):
+        assert word in captured.err
 
 
 @pytest.mark.parametrize(
