@@ -10,6 +10,21 @@ from simulators.faults.kinds import KINDS
 from simulators.faults.plan import Fault
 
 
+def matches(pattern: str, request: str) -> bool:
+    """Return whether a request contains a text; ``^`` before and ``$`` behind it bind it to the ends.
+
+    >>> matches("ens", "ens?"), matches("^ens$", "ens?"), matches("", "anything")
+    (True, False, True)
+    """
+    begins, ends = pattern.startswith("^"), pattern.endswith("$")
+    text = pattern[begins : len(pattern) - ends]
+    if begins and ends:
+        return request == text
+    if begins or ends:
+        return request.startswith(text) if begins else request.endswith(text)
+    return text in request
+
+
 class Armed:
     """Counts the messages of one fault. Used by one thread.
 
@@ -31,7 +46,7 @@ class Armed:
         :param request: label of the request it is, or answers.
         """
         fault = self.fault
-        if direction != fault.direction or fault.match not in request:
+        if direction != fault.direction or not matches(fault.match, request):
             return False
         self.seen += 1
         hit = self._by_chance() if fault.probability is not None else self._in_turn(now_s)

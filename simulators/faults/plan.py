@@ -25,7 +25,7 @@ class Fault:
     :param number: its place in the plan, from 1.
     :param instrument: whose messages are hit or counted; None for the laser at a time.
     :param nth, at_s, probability: exactly one is set.
-    :param match: text the request must contain to be counted.
+    :param match: text the request must contain to be counted; ``^`` and ``$`` bind it to the ends.
     :param count: messages hit; None: no limit (with ``probability``), or as long as ``duration_s`` says.
     :param duration_s: infinite for good; None where messages are counted.
     """

@@ -14,9 +14,9 @@ from labctl.model.errors import ConfigError
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan, load_faults
-from simulators.faults.armed import Armed
+from simulators.faults.armed import Armed, matches
 from simulators.faults.framing import framer
-from simulators.faults.kinds import HOW, KINDS, ROLES
+from simulators.faults.kinds import HOW, KINDS, ROLES, WHEN
 from simulators.faults.mangle import shortened, truncated
 from simulators.obp import Decoder, Frame, encode
 
@@ -236,6 +236,24 @@ def test_the_smallest_messages_survive_being_mangled() -> None:
     assert (frame.payload, frame.error) == (b"", 0)
 
 
+def test_a_match_may_be_bound_to_the_ends_of_the_request() -> None:
+    requests = ["ens", "ens?", "xens", "0ma0000", ""]
+    hit = {
+        p: [r for r in requests if matches(p, r)]
+        for p in ("", "ens", "^ens", "ens$", "^ens$", "^", "$", "^$")
+    }
+    assert hit == {
+        "": requests,
+        "ens": ["ens", "ens?", "xens"],
+        "^ens": ["ens", "ens?"],
+        "ens$": ["ens", "xens"],
+        "^ens$": ["ens"],
+        "^": requests,
+        "$": requests,
+        "^$": [""],
+    }
+
+
 def test_a_duration_begins_with_the_first_message_hit() -> None:
     plan = FaultPlan.parse(f"[[fault]]\n{DROP}nth = 2\nmatch = 'ens'\nduration_s = 4\n")
     armed = Armed(plan.faults[0], plan.seed)
@@ -244,3 +262,16 @@ def test_a_duration_begins_with_the_first_message_hit() -> None:
     assert hit == [False, False, True, True, False]
     assert not armed.strikes("request", "ens", 3.0)
     assert math.isinf(FaultPlan.parse(f"[[fault]]\n{STUCK}nth = 1").faults[0].duration_s or 0.0)
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "faults.md"
+
+
+def test_the_documents_example_is_a_plan_and_every_kind_and_parameter_is_explained() -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    plan = FaultPlan.parse(text.split("```toml\n")[1].split("```")[0])
+    assert [fault.kind for fault in plan.faults] == ["drop", "dead-laser", "stuck-plate", "garble"]
+    assert {word for word in (*KINDS, *HOW, *WHEN) if f"`{word}`" not in text} == set()
+    rows = {line.split("`")[1]: line for line in text.splitlines() if line.startswith("| `")}
+    for name, kind in KINDS.items():
+        assert {key for key in kind.parameters if f"`{key}`" not in rows[name]} == set()
