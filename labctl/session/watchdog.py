@@ -51,7 +51,7 @@ class Watchdog:
         self._reader.start()
         self._armed = self._lit = self._lost = False
         self._asked = 0
-        self._last_beat_s = self._busy_until_s = 0.0
+        self._sent_s = self._announced_s = self._quiet_until_s = 0.0
         self._referenced: bool | None = None
         self._say(assignment.message())
         _never_wait(self._process)
@@ -69,10 +69,15 @@ class Watchdog:
         if not self._lit:
             return
         now_s = time.monotonic()
-        if busy_s == 0.0 and self._busy_until_s == 0.0 and now_s - self._last_beat_s < BEAT_S:
+        self._quiet_until_s = now_s + busy_s
+        if busy_s == 0.0 == self._announced_s and now_s - self._sent_s < BEAT_S:
             return
-        self._last_beat_s, self._busy_until_s = now_s, busy_s
+        self._sent_s, self._announced_s = now_s, busy_s
         self._say({"say": "beat", "for_s": busy_s})
+
+    def silence_s(self) -> float:
+        """Return for how long a sign of life has been owed, in wall seconds; 0 in the dark."""
+        return max(time.monotonic() - self._quiet_until_s, 0.0) if self._lit else 0.0
 
     def consent(self, busy_s: float = 0.0) -> None:
         """Ask, before the shutter opens, whether somebody watches; from now on signs of life are owed.
@@ -82,7 +87,7 @@ class Watchdog:
         with self._asking:
             self._wait_until_armed()
             self._asked += 1
-            self._lit = True
+            self._light_until(busy_s)
             self._say({"say": "lit", "n": self._asked, "for_s": busy_s})
             answer = self._answer("ok", time.monotonic() + CONSENT_S, self._asked)
         if answer is None:
@@ -90,7 +95,7 @@ class Watchdog:
 
     def light(self) -> None:
         """Say that the shutter is open, without waiting for an answer."""
-        self._lit = True
+        self._light_until(0.0)
         self._say({"say": "lit", "for_s": 0.0})
 
     def dark(self) -> None:
@@ -120,6 +125,10 @@ class Watchdog:
         with suppress(OSError, ValueError):
             if self._process.stdout is not None:
                 self._process.stdout.close()
+
+    def _light_until(self, busy_s: float) -> None:
+        self._announced_s, self._quiet_until_s = busy_s, time.monotonic() + busy_s
+        self._lit = True
 
     # -- the pipe ----------------------------------------------------------------------------------
 

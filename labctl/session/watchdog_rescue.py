@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
+from pyvisa.highlevel import open_visa_library
 
 from drivers import registry
-from drivers.registry import DriverConfig, DriverSpec, RoleName
+from drivers.registry import DriverConfig, DriverSpec, RoleName, VisaConfig
 from labctl.model.clock import Clock, ScaledClock
 from labctl.model.errors import InstrumentError, InstrumentFault
 from labctl.model.pump import MalusCurve, TableCurve
@@ -123,7 +125,11 @@ class Rescue:
 
 def _instrument(role: RoleName, table: Mapping[str, object]) -> Instrument:
     spec = registry.find(role, str(table.get("driver")))
-    return Instrument(spec, spec.config.model_validate(dict(table)))
+    config = spec.config.model_validate(dict(table))
+    if isinstance(config, VisaConfig):
+        with suppress(Exception):  # loading takes a while, and may start a compiler to find libusb
+            open_visa_library(config.visa_library)
+    return Instrument(spec, config)
 
 
 def _curve(fields: Mapping[str, Any]) -> MalusCurve | TableCurve:
