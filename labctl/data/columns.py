@@ -100,7 +100,7 @@ def row(point: SweepPoint) -> dict[str, Scalar]:
 
     None becomes NaN in a float column and -1 in an integer one; flags are joined by "|".
     """
-    return {column.label: _scalar(column, getattr(point, column.field)) for column in COLUMNS}
+    return {column.label: scalar(column, getattr(point, column.field)) for column in COLUMNS}
 
 
 def packed(point: SweepPoint) -> tuple[object, ...]:
@@ -116,8 +116,8 @@ _PLAIN = tuple({"int": int, "float": float, "text": bytes}[column.kind] for colu
 
 
 def _packed(column: Column, value: object) -> object:
-    scalar = _scalar(column, value)
-    return scalar.encode() if isinstance(scalar, str) else scalar
+    plain = scalar(column, value)
+    return plain.encode() if isinstance(plain, str) else plain
 
 
 def fields(values: Mapping[str, object]) -> dict[str, object]:
@@ -125,7 +125,8 @@ def fields(values: Mapping[str, object]) -> dict[str, object]:
     return {column.field: _restored(column, values[column.field]) for column in COLUMNS}
 
 
-def _scalar(column: Column, value: object) -> Scalar:
+def scalar(column: Column, value: object) -> Scalar:
+    """Return a field of a point as the plain Python value that goes into the CSV."""
     if column.kind == "text":
         return _text(column, value)
     if value is None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 _STRANGER_S = 3600.0
@@ -19,12 +20,15 @@ class Holder:
     """A process: its number, host, the host's boot, and when it started (an opaque word).
 
     A process number alone is not enough, numbers are used again; number and start together are unique.
+
+    :param since: when it took hold of the run, ISO 8601, for people.
     """
 
     pid: int
     host: str
     boot: str
     started: str
+    since: str = ""
 
     def to_mapping(self) -> dict[str, object]:
         """Return the plain values that go into the file."""
@@ -33,7 +37,8 @@ class Holder:
 
 def this_process() -> Holder:
     """Describe the calling process."""
-    return Holder(os.getpid(), socket.gethostname(), _boot_id(), _started(os.getpid()) or "")
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Holder(os.getpid(), socket.gethostname(), _boot_id(), _started(os.getpid()) or "", now)
 
 
 def is_alive(holder: Holder, path: Path) -> bool:

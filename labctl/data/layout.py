@@ -5,6 +5,7 @@ A name once published here never changes its meaning; additions are allowed with
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -22,6 +23,9 @@ DARKS = "entry/instrument/detector/darks"
 ANALYSIS = "entry/analysis"
 RECORD = "entry/record"
 
+CURVE_NAMES = ("fluence", "fluence_errors", "signal", "signal_errors")
+"""The columns of the L-L curve, one row a point."""
+
 STATUS_BYTES = MappingProxyType({"status": 16, "status_reason": 1024, "end_time": 40})
 """Fixed texts of the entry, allocated at the start, so that the end of a run needs no new space."""
 
@@ -32,6 +36,22 @@ FRAME_KINDS: tuple[tuple[str, np.dtype[np.generic]], ...] = (
     ("raw_float64", np.dtype("<f8")),
 )
 """Datasets of raw frames; each point's frames lie in the first whose type holds them exactly."""
+
+GROWING: Mapping[str, str] = MappingProxyType(
+    {
+        "dark_counts": f"{DARKS}/counts",
+        "dark_spread": f"{DARKS}/spread",
+        "dark_table": f"{DARKS}/table",
+        "spectrum": f"{SPECTRA}/spectrum",
+        "events": f"{RECORD}/events",
+        "spikes": f"{RECORD}/spikes",
+        "points": f"{RECORD}/points",
+        "result": f"{RECORD}/result",
+        **{name: f"{DETECTOR}/{name}" for name, _ in FRAME_KINDS},
+        **{name: f"{CURVE}/{name}" for name in CURVE_NAMES},
+    }
+)
+"""Every dataset that grows while a run is written."""
 
 POINT_DTYPE = np.dtype(
     [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -13,9 +12,11 @@ from numpy.typing import NDArray
 from labctl.data import layout
 from labctl.data.guard import GuardedFile, opened
 from labctl.data.holder import Holder, is_alive
+from labctl.data.lock import describe
 from labctl.data.run import Event, Run, stored_frames, stored_rows
+from labctl.data.sessions import identity
 from labctl.model.errors import DataError
-from labctl.model.records import DarkRecord, Identity, RunStart, RunStatus, RunStop
+from labctl.model.records import DarkRecord, RunStart, RunStatus, RunStop
 
 _FLOAT = np.dtype("<f8")
 _STORED: tuple[str, ...] = ("running", "finished", "aborted", "failed")
@@ -62,7 +63,7 @@ def _judged(file: GuardedFile, status: str, reason: str) -> tuple[RunStatus, str
     if status != "running":
         return cast(RunStatus, status), reason
     holder = _holder(file)
-    where = f"process {holder.pid} on {holder.host}"
+    where = describe(holder.pid, holder.host, holder.since)
     if is_alive(holder, file.path):
         return "running", f"being written by {where}"
     return "killed", f"left unfinished by {where}"
@@ -71,7 +72,7 @@ def _judged(file: GuardedFile, status: str, reason: str) -> tuple[RunStatus, str
 def _holder(file: GuardedFile) -> Holder:
     stored = file.mapping(f"{layout.RECORD}/writer")
     pid = stored.get("pid")
-    words = (str(stored.get(key, "")) for key in ("host", "boot", "started"))
+    words = (str(stored.get(key, "")) for key in ("host", "boot", "started", "since"))
     return Holder(pid if isinstance(pid, int) else -1, *words)
 
 
@@ -91,16 +92,11 @@ def _start(file: GuardedFile) -> RunStart:
         started_utc=file.text(f"{layout.ENTRY}/start_time"),
         config=record["config"],
         plan=record["plan"],
-        identities={role: _identity(who) for role, who in record["identities"].items()},
+        identities={role: identity(who) for role, who in record["identities"].items()},
         versions={name: str(version) for name, version in record["versions"].items()},
         wavelength_nm=cast(NDArray[np.float64], file.array(wavelength, _FLOAT, ())),
         convention=cast(Literal["peak", "average"], convention),
     )
-
-
-def _identity(stored: object) -> Identity:
-    words: Mapping[str, object] = stored if isinstance(stored, dict) else {}
-    return Identity(*(str(words.get(name, "")) for name in ("vendor", "model", "serial", "firmware")))
 
 
 def _stop(file: GuardedFile, status: str, reason: str, end_time: str) -> RunStop:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from labctl.data import columns, layout
 from labctl.data.guard import GuardedFile, opened
+from labctl.data.sessions import Session, read_sessions
 from labctl.model.records import DarkRecord, FloatArray, RunStart, RunStatus, RunStop, SweepPoint
 
 
@@ -48,6 +49,12 @@ class Run:
     def csv_path(self) -> Path:
         """The CSV beside the file."""
         return self.path.with_suffix(".csv")
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The session it began with, and one for each time it was resumed; read from the file."""
+        with opened(self.path) as file:
+            return read_sessions(file, self.start)
 
     @property
     def result(self) -> dict[str, object]:
@@ -127,12 +134,17 @@ class Run:
 
     def point(self, index: int) -> SweepPoint:
         """Return the ``index``-th stored point just as it was appended, arrays included."""
+        with opened(self.path) as file:
+            spikes = _spikes(file, self.points[self._at(index)])
+        return replace(
+            self.scalars(index), frames=self.frames(index), spectrum=self.spectrum(index), spikes=spikes
+        )
+
+    def scalars(self, index: int) -> SweepPoint:
+        """Return the ``index``-th stored point without its arrays: they are empty, and so are its spikes."""
         row = self.points[self._at(index)]
         scalars = columns.fields({name: row[name].item() for name in columns.ROW_DTYPE.names or ()})
-        with opened(self.path) as file:
-            spikes = _spikes(file, row)
-        arrays = {"frames": self.frames(index), "spectrum": self.spectrum(index), "spikes": spikes}
-        return SweepPoint(**scalars, **arrays)  # type: ignore[arg-type]
+        return SweepPoint(**scalars, frames=np.empty((0, 0)), spectrum=np.empty(0))  # type: ignore[arg-type]
 
     def _at(self, index: int) -> int:
         return range(len(self))[index]

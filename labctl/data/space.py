@@ -26,12 +26,12 @@ def run_bytes(expected: Expected, pixels: int) -> int:
     return int(expected.points * per_point * chunks) + darks + _TABLE_BYTES
 
 
-def check_space(directory: Path, expected: Expected, pixels: int) -> None:
-    """Check that ``directory`` has room for the planned run.
+def check_space(directory: Path, expected: Expected, pixels: int, more_bytes: int = 0) -> None:
+    """Check that ``directory`` has room for the planned run, and for ``more_bytes`` besides.
 
     :raises DataError: it has not, or cannot be asked.
     """
-    needed = needed_bytes(expected, pixels)
+    needed = needed_bytes(expected, pixels) + more_bytes
     try:
         free = shutil.disk_usage(directory).free
     except OSError as exc:

@@ -22,7 +22,7 @@ from labctl.model.errors import DataError
 _PLANNED_CHUNKS = 16
 """Chunks a planned run fills. One B-tree node holds 64: only a run four times as long as planned splits it,
 the one moment, of some 10 us, at which a kill could still cost the index of a dataset."""
-_SMALLEST_CHUNK, _LARGEST_CHUNK = 4096, 1 << 25
+_SMALLEST_CHUNK, LARGEST_CHUNK = 4096, 1 << 25
 _OUT_OF_SPACE = ("errno = 28", "errno = 27", "errno = 122", "No space", "File too large", "not enough space")
 
 
@@ -55,7 +55,7 @@ def chunk_rows(row_bytes: int, expected_rows: int) -> int:
     """
     wanted = -(-expected_rows // _PLANNED_CHUNKS)
     least = -(-_SMALLEST_CHUNK // row_bytes)
-    return max(1, min(max(wanted, least), _LARGEST_CHUNK // row_bytes))
+    return max(1, min(max(wanted, least), LARGEST_CHUNK // row_bytes))
 
 
 def create_growing(

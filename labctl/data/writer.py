@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from labctl.data import columns, layout, nexus, result
 from labctl.data.holder import this_process
+from labctl.data.lock import RunLock
 from labctl.data.names import RunPaths, reserve
 from labctl.data.room import Room
 from labctl.data.space import check_space, run_bytes
@@ -35,7 +36,11 @@ class RunWriter:
     """
 
     def __init__(self, directory: Path, stem: str) -> None:
-        self.paths: RunPaths = reserve(Path(directory), stem)
+        self._set_up(reserve(Path(directory), stem))
+
+    def _set_up(self, paths: RunPaths) -> None:
+        self.paths = paths
+        self._lock: RunLock | None = None
         self._file: h5py.File | None = None
         self._room: Room
         self._tables: dict[str, Growing] = {}
@@ -47,23 +52,26 @@ class RunWriter:
     def begin(self, start: RunStart) -> None:
         """Check the disk, then create the whole file under another name and move it into place.
 
-        :raises DataError: not enough space, not writable, or begun before.
+        :raises DataError: not enough space, not writable, held by another process, or begun before.
         """
         if self._file is not None or self._ended:
             raise DataError(f"{self.paths.h5} was begun before")
         expected = nexus.expected_size(start.plan)
         check_space(self.paths.h5.parent, expected, start.wavelength_nm.size)
         part = self.paths.h5.with_name(self.paths.h5.name + ".part")
+        holder = this_process()
+        self._lock = RunLock(self.paths.h5, holder)
         try:
             with guarded(self.paths.h5):
                 with open_h5(part, "w") as file:
-                    nexus.build(file, start, this_process(), expected)
-                _sync(part)
+                    nexus.build(file, start, holder, expected)
+                sync(part)
                 part.replace(self.paths.h5)
                 self._open(run_bytes(expected, start.wavelength_nm.size))
         except DataError:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
+            self._unlock()
             raise
         self._convention = start.convention
 
@@ -94,7 +102,7 @@ class RunWriter:
             self._tables["spectrum"].append(spectrum)
             sigma = point.fluence_uj_cm2 * point.fluence_sigma_rel
             curve = (point.fluence_uj_cm2, sigma, point.signal, point.signal_sigma)
-            for name, value in zip(_CURVE, curve, strict=True):
+            for name, value in zip(layout.CURVE_NAMES, curve, strict=True):
                 self._tables[name].append(np.array([value]))
             crc = zlib.crc32(spectrum.data, zlib.crc32(frames.data))
             where = (kind, first, len(frames), spikes_first, len(spikes), crc)
@@ -132,8 +140,9 @@ class RunWriter:
         finally:
             self._ended = True
             self._close_file()
+            self._unlock()
         with guarded(self.paths.h5):
-            _sync(self.paths.h5)
+            sync(self.paths.h5)
 
     def close(self) -> None:
         """Let go of the file; a run that was not ended becomes a failed one. Never raises."""
@@ -148,6 +157,7 @@ class RunWriter:
             except DataError as exc:
                 log.warning("%s", exc)
         self._close_file()
+        self._unlock()
 
     def __enter__(self) -> RunWriter:
         return self
@@ -161,7 +171,7 @@ class RunWriter:
         self._file = file = open_h5(self.paths.h5, "r+")
         self._room = room = Room(file, self.paths.h5)
         room.add(planned)
-        self._tables = {name: Growing(file[path], room) for name, path in _TABLES.items()}
+        self._tables = {name: Growing(file[path], room) for name, path in layout.GROWING.items()}
         self._status_at = {name: file[layout.ENTRY][name].id.get_offset() for name in layout.STATUS_BYTES}
 
     def _write_result(self, file: h5py.File, room: Room, stop: RunStop) -> None:
@@ -210,20 +220,9 @@ class RunWriter:
             except Exception as exc:  # noqa: BLE001  a full disk makes the library fail again as it closes
                 log.warning("while closing %s: %s", self.paths.h5, exc)
 
-
-_CURVE = ("fluence", "fluence_errors", "signal", "signal_errors")
-_TABLES = {
-    "dark_counts": f"{layout.DARKS}/counts",
-    "dark_spread": f"{layout.DARKS}/spread",
-    "dark_table": f"{layout.DARKS}/table",
-    "spectrum": f"{layout.SPECTRA}/spectrum",
-    "events": f"{layout.RECORD}/events",
-    "spikes": f"{layout.RECORD}/spikes",
-    "points": f"{layout.RECORD}/points",
-    "result": f"{layout.RECORD}/result",
-    **{name: f"{layout.DETECTOR}/{name}" for name, _ in layout.FRAME_KINDS},
-    **{name: f"{layout.CURVE}/{name}" for name in _CURVE},
-}
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
 
 def _ending(stop: RunStop) -> dict[str, str]:
@@ -266,7 +265,7 @@ def _clipped(text: str, width: int) -> bytes:
     return text.encode("utf-8", "replace")[:width].decode("utf-8", "ignore").encode()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Put the file on the medium, at the start and the end; a point's flush goes to the system only."""
     descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:

@@ -1,0 +1,121 @@
+"""Make a run's CSV say what its HDF5 file says, before more is written: the HDF5 file decides.
+
+A kill can leave a row half written, or a point without its row. Rows that are whole stay as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.data.columns import COLUMNS, DATA_COLUMNS, fields, scalar
+from labctl.data.textfile import read_text
+from labctl.model.errors import DataError
+
+_HEADER = ",".join(DATA_COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class CsvState:
+    """A run's CSV beside its points.
+
+    :param header: the comment lines and the labels; None where they are not whole.
+    :param rows: whole lines of points that are in the run, by the point's number.
+    :param torn: whether the last line has no end.
+    :param strange: lines that are no row of a point of this run.
+    :param different: numbers of points whose numbers are others in the CSV.
+    :param in_order: whether the rows come in the order of the points, each once.
+    """
+
+    header: str | None
+    rows: dict[int, str]
+    torn: bool
+    strange: int
+    different: tuple[int, ...]
+    in_order: bool
+
+    def missing(self, points: NDArray[Any]) -> list[int]:
+        """Return the numbers of the points without a row."""
+        return [number for number in points["index"].tolist() if number not in self.rows]
+
+
+def csv_row(point: np.void) -> str:
+    """Return the line that the CSV holds for a stored point."""
+    values = fields({column.field: point[column.field].item() for column in COLUMNS})
+    return ",".join(f"{scalar(column, values[column.field])}" for column in COLUMNS)
+
+
+def examine(csv: Path, points: NDArray[Any]) -> CsvState:
+    """Compare the CSV with the stored points.
+
+    :raises DataError: it is there but cannot be read as text.
+    """
+    text = read_text(csv) if csv.exists() and csv.stat().st_size else ""
+    *lines, rest = text.split("\n")
+    ends = [number for number, line in enumerate(lines) if not line.startswith("#")][:1]
+    begin = ends[0] + 1 if ends and lines[ends[0]] == _HEADER else None
+    header = None if begin is None else "\n".join(lines[:begin])
+    known = {int(point["index"]): csv_row(point) for point in points}
+    found: dict[int, str] = {}
+    order, strange, different = [], 0, []
+    for line in lines[begin:] if begin is not None else []:
+        number = _number(line)
+        if number not in known:
+            strange += 1
+            continue
+        order.append(number)
+        found.setdefault(number, line)
+        if line != known[number]:
+            different.append(number)
+    in_order = order == [number for number in known if number in found]
+    return CsvState(header, found, bool(rest), strange, tuple(different), in_order)
+
+
+def mend_csv(csv: Path, points: NDArray[Any], header: str) -> tuple[str, ...]:
+    """Bring the CSV up to the stored points; return what was done, empty if it was in order.
+
+    :param header: comment lines and labels, each with its end, for a file that has lost its own.
+    :raises DataError: it cannot be read or written.
+    """
+    state = examine(csv, points)
+    missing, done = state.missing(points), []
+    if state.header is None:
+        done.append("its header was written anew")
+    if state.torn:
+        done.append("a line without its end was cut")
+    if missing:
+        done.append(f"{len(missing)} row(s) were taken from the run file")
+    if state.strange or not state.in_order:
+        done.append("its rows were put in the order of the run file")
+    if done:
+        head = header if state.header is None else state.header + "\n"
+        rows = [state.rows.get(int(point["index"])) or csv_row(point) for point in points]
+        _write_whole(csv, head + "".join(f"{row}\n" for row in rows))
+    return tuple(done)
+
+
+def _number(line: str) -> int | None:
+    cells = line.split(",")
+    with contextlib.suppress(ValueError):
+        return int(cells[0]) if len(cells) == len(COLUMNS) else None
+    return None
+
+
+def _write_whole(csv: Path, text: str) -> None:
+    part = csv.with_name(csv.name + ".part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(csv)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise DataError(f"{csv}: cannot be written: {exc.strerror or exc}", "close what has it open") from exc
