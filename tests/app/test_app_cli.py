@@ -206,9 +206,7 @@ def test_check_names_everybody(bench_file: Path, capsys: pytest.CaptureFixture[s
     assert any("20 times its noise" in warning for warning in document["warnings"])
 
 
-def test_check_tells_every_failure_and_what_to_try(
-    bench_file: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_check_tells_every_failure_and_what_to_try(bench_file: Path, tmp_path: Path) -> None:
     lines = bench_file.read_text(encoding="utf-8").splitlines()
     ports = [i for i, line in enumerate(lines) if line.startswith("resource") and "TCPIP" in line]
     for i in ports[:2]:
@@ -216,12 +214,18 @@ def test_check_tells_every_failure_and_what_to_try(
     lines[ports[2]] = lines[ports[2]].replace("SOCKET", "SOKET")
     broken = tmp_path / "broken.toml"
     broken.write_text("\n".join(lines), encoding="utf-8")
-    assert main(["check", "--bench", str(broken)]) == 3
-    captured = capsys.readouterr()
-    assert captured.out.count("FAILED") == 3
-    assert captured.out.count("try: ") == 3
-    assert captured.out.count("ok ") == 1
-    assert captured.err.count("\n") == 1
+    done = subprocess.run(
+        labctl("check", "--bench", str(broken)),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=child_environment(),
+    )
+    assert done.returncode == 3
+    assert done.stdout.count("FAILED") == 3
+    assert done.stdout.count("try: ") == 3
+    assert done.stdout.count("ok ") == 1
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_sweep_prints_json_and_nothing_else(
