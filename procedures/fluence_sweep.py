@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Literal
+
+import numpy as np
 
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import ConfigError, SafetyStop
@@ -12,18 +15,51 @@ from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
 from labctl.model.roles import Roles
 from labctl.model.sink import RunSink
+from procedures.adaptive import make_source
 from procedures.darks import Darks
 from procedures.exposure import AutoExposure, Judge, ladder
 from procedures.fresh import FreshSpectrometer
 from procedures.metering import EnergyLost
-from procedures.plan import Step, SweepPlan, steps, validate
+from procedures.plan import Step, SweepPlan, all_fluences, validate
 from procedures.pump import Pump
 from procedures.reduction import Blank, Reducer, Shots
 from procedures.shooting import Shooter
+from procedures.sources import Ending, StepSource
 
 log = logging.getLogger(__name__)
 Insert = Callable[[Literal["blank", "sample"]], None]
 """Asks the user to put a blank, or the sample again, into the beam, and waits. May raise Aborted."""
+
+
+_NOTHING = np.empty((0, 0))
+
+
+class Sweep:
+    """An iterator over the points of a sweep; when it is dropped or closed, the bench is made safe.
+
+    :ivar most: how many points there will be at most.
+    """
+
+    def __init__(self, points: Iterator[SweepPoint], source: StepSource) -> None:
+        self._points, self._source = points, source
+        self.most = source.most
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why no more points were wanted; None before, and for a sweep that was broken off."""
+        return self._source.ending
+
+    def __iter__(self) -> Sweep:
+        return self
+
+    def __next__(self) -> SweepPoint:
+        return next(self._points)
+
+    def close(self) -> None:
+        """End the sweep here, safely."""
+        close = getattr(self._points, "close", None)
+        if close is not None:
+            close()
 
 
 class NoSink:
@@ -54,7 +90,8 @@ def sweep(
     sink: RunSink | None = None,
     stop: Stop | None = None,
     insert: Insert | None = None,
-) -> Iterator[SweepPoint]:
+    source: StepSource | None = None,
+) -> Sweep:
     """Sweep the pump fluence over a sample.
 
     The plan is checked here, before anything moves; the instruments are touched with the first point asked
@@ -63,6 +100,7 @@ def sweep(
 
     :param bands: where the emission is looked for, nm.
     :param insert: needed for ``background="blank"``.
+    :param source: says which fluence comes next; made from the plan by default.
     :raises ConfigError: the plan is impossible or forbidden.
     :raises Aborted: ``stop`` was set (while iterating, like the following).
     :raises SafetyStop: a limit or a consistency check was hit.
@@ -77,8 +115,9 @@ def sweep(
     )
     if plan.background == "blank" and insert is None:
         raise ConfigError("a blank needs somebody to put it into the beam", key="background")
+    source = source or make_source(plan, pump.settings, pump.limits)
     run = _Run(plan, roles, pump, bands, sink or NoSink())
-    return _safely(run, pump, run.points(stop, insert))
+    return Sweep(_safely(run, pump, run.points(source, stop, insert)), source)
 
 
 def _safely(run: _Run, pump: Pump, points: Iterator[SweepPoint]) -> Iterator[SweepPoint]:
@@ -113,6 +152,11 @@ class _Run:
         self._reducer = Reducer(info, bands, plan, roles.power_meter.noise_w)
         self._times = ladder(plan, pump.settings.repetition_rate_hz, info)
 
+    def _note(self, text: str) -> None:
+        """Write what is no trouble into the log and the run's file."""
+        log.info(text)
+        self._sink.event(self._roles.clock.now_s(), text)
+
     def tell(self, text: str) -> None:
         """Write into the log and, if it can still take it, into the run's file."""
         log.warning(text)
@@ -121,20 +165,24 @@ class _Run:
         except Exception:
             log.exception("the run's file did not take: %s", text)
 
-    def points(self, stop: Stop | None, insert: Insert | None) -> Iterator[SweepPoint]:
+    def points(self, source: StepSource, stop: Stop | None, insert: Insert | None) -> Iterator[SweepPoint]:
         """Measure blanks first, if wanted, then point after point."""
         self._pump.light.restart()
         self._pump.prepare(stop)
         blanks = self._blanks(insert, stop) if insert and self._plan.background == "blank" else {}
         auto = self._auto()
-        for step in steps(self._plan):
+        taken: list[SweepPoint] = []
+        while (step := source.next(taken)) is not None:
             check_stop(stop)
             shots = self._shots(step, auto, stop)
             blank = blanks.get(step.fluence_uj_cm2)
             dark = self._darks.get(shots.integration_s, shots.temperature_c, stop)
             point = self._reducer.point(shots, dark, blank)
             self._sink.append(point)
+            taken.append(replace(point, frames=_NOTHING, spectrum=_NOTHING.ravel(), spikes=()))
             yield point
+        if source.ending is not None and source.ending.cause != "plan":
+            self._note(f"the sweep ends: {source.ending.reason}")
 
     def _auto(self) -> AutoExposure:
         return AutoExposure(self._times, self._plan, self._pump.settings.photon_order)
@@ -163,7 +211,7 @@ class _Run:
 
     def _reduced_blanks(self, stop: Stop | None) -> dict[float, Blank]:
         auto, found = self._auto(), {}
-        for fluence in sorted({step.fluence_uj_cm2 for step in steps(self._plan)}):
+        for fluence in all_fluences(self._plan):
             check_stop(stop)
             shots = self._shots(Step(0, fluence, "up"), auto, stop)
             dark = self._darks.get(shots.integration_s, shots.temperature_c, stop)

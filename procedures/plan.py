@@ -18,6 +18,8 @@ from procedures.curve import make_curve
 Spacing = Literal["linear", "log", "list"]
 Direction = Literal["up", "down", "up-down", "shuffled"]
 Background = Literal["dark", "blank"]
+Correction = Literal["off", "excitation", "signal"]
+Per = Literal["point", "dose"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,12 @@ class SweepPlan:
     :param margin_nm: how far outside the bands saturation is looked for.
     :param drift_limit: change between the readings round a point above which it is flagged.
     :param retries: how often a point is repeated when the laser dropped out.
+    :param reference_every: points between two measurements at the reference fluence; 0: none are made.
+    :param reference_uj_cm2: that fluence, which must lie below threshold; None chooses one by ratio a
+        quarter of the way from the lowest to the highest.
+    :param correct_bleaching: what the loss of light at the reference stands for in the fit. "excitation":
+        fewer emitters absorb, so a point counts with the fluence that would excite the fresh sample as much;
+        "signal": only the light that is seen faded. What is stored of the points is never changed.
     """
 
     start_uj_cm2: float = 20.0
@@ -66,6 +74,30 @@ class SweepPlan:
     margin_nm: float = 5.0
     drift_limit: float = 0.02
     retries: int = 2
+    reference_every: int = 0
+    reference_uj_cm2: float | None = None
+    correct_bleaching: Correction = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptivePlan(SweepPlan):
+    """A sweep that begins like any other and then chooses where to measure, between its lowest and highest.
+
+    :param points: space-filling fluences to begin with: 10 or more, unless shape and noise are known.
+    :param target_rel: half-width of the 95 % interval over the threshold at which the sweep may end, the
+        correction for ending so included; 0.03 is 3 %.
+    :param per: what the interval shall shrink fastest for: a "point", or a unit of "dose".
+    :param budget_points: most points, the first ones included, those at the reference not.
+    :param budget_dose_uj_cm2: most dose (sum of fluence x pulses, trials included); None: the bench's limit.
+    :param budget_time_s: most time on the bench's clock, counted as ``elapsed_s`` of a point.
+    """
+
+    points: int = 10
+    target_rel: float = 0.03
+    per: Per = "point"
+    budget_points: int = 40
+    budget_dose_uj_cm2: float | None = None
+    budget_time_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +107,7 @@ class Step:
     index: int
     fluence_uj_cm2: float
     direction: Literal["up", "down"]
+    reference: bool = False
 
 
 def fluences(plan: SweepPlan) -> tuple[float, ...]:
@@ -107,6 +140,28 @@ def steps(plan: SweepPlan) -> tuple[Step, ...]:
     return tuple(found)
 
 
+def reference_fluence(plan: SweepPlan) -> float | None:
+    """Return the reference fluence of a plan, None for a plan without one.
+
+    >>> reference_fluence(SweepPlan(start_uj_cm2=10, stop_uj_cm2=160, reference_every=5))
+    20.0
+    """
+    if not plan.reference_every:
+        return None
+    if plan.reference_uj_cm2 is not None:
+        return plan.reference_uj_cm2
+    wanted = fluences(plan)
+    # Low, because above threshold it would not tell fewer emitters from a higher threshold; not the lowest,
+    # because there it would mostly measure noise.
+    return float(round(min(wanted) * (max(wanted) / min(wanted)) ** 0.25, 6))
+
+
+def all_fluences(plan: SweepPlan) -> tuple[float, ...]:
+    """Return every fluence that is known before the sweep begins, rising: planned ones and the reference."""
+    reference = reference_fluence(plan)
+    return tuple(sorted({*fluences(plan), *(() if reference is None else (reference,))}))
+
+
 def validate(
     plan: SweepPlan,
     settings: PumpSettings,
@@ -124,17 +179,23 @@ def validate(
     _check_words(plan)
     _check_grid(plan)
     _check_counts(plan)
+    _check_reference(plan)
+    if isinstance(plan, AdaptivePlan):
+        _check_adaptive(plan)
     _check_light(plan, settings, limits, angle_range_deg)
     if spectrometer is not None:
         _check_exposure(plan, settings.repetition_rate_hz, spectrometer)
 
 
 def _check_words(plan: SweepPlan) -> None:
-    words = {
+    words: dict[str, tuple[str, tuple[str, ...]]] = {
         "spacing": (plan.spacing, get_args(Spacing)),
         "direction": (plan.direction, get_args(Direction)),
         "background": (plan.background, get_args(Background)),
+        "correct_bleaching": (plan.correct_bleaching, get_args(Correction)),
     }
+    if isinstance(plan, AdaptivePlan):
+        words["per"] = (plan.per, get_args(Per))
     for key, (word, known) in words.items():
         if word not in known:
             raise ConfigError(f"{word!r} is none of {', '.join(known)}", key=key)
@@ -168,6 +229,7 @@ def _check_counts(plan: SweepPlan) -> None:
         "min_pulses": (plan.min_pulses, 1),
         "dark_factor": (plan.dark_factor, 4),
         "retries": (plan.retries, 0),
+        "reference_every": (plan.reference_every, 0),
     }
     for key, (value, least) in at_least.items():
         if value < least:
@@ -186,6 +248,45 @@ def _check_counts(plan: SweepPlan) -> None:
         raise ConfigError(f"must lie between 0.05 and 0.9 of the full scale, not {plan.aim:g}", key="aim")
 
 
+def _check_reference(plan: SweepPlan) -> None:
+    if plan.reference_every == 0:
+        if plan.reference_uj_cm2 is not None:
+            raise ConfigError("a reference fluence, but never a point at it", key="reference_every")
+        if plan.correct_bleaching != "off":
+            raise ConfigError(
+                "bleaching cannot be corrected without a reference",
+                key="correct_bleaching",
+                hint="--reference-every 5",
+            )
+    reference = plan.reference_uj_cm2
+    if reference is not None and not (math.isfinite(reference) and reference > 0):
+        raise ConfigError(f"fluence {reference:g} uJ/cm2 is not above zero", key="reference")
+
+
+def _check_adaptive(plan: AdaptivePlan) -> None:
+    if not 0.005 < plan.target_rel < 1:
+        raise ConfigError(
+            f"must lie between 0.5 and 100 %, not {100 * plan.target_rel:g} %",
+            key="target",
+            hint="no interval is narrower than 0.5 % to either side",
+        )
+    first = len(steps(plan))
+    if plan.budget_points < first:
+        raise ConfigError(
+            f"{plan.budget_points} points are fewer than the {first} to begin with", key="budget_points"
+        )
+    spendable = {"budget_dose": plan.budget_dose_uj_cm2, "budget_time": plan.budget_time_s}
+    for key, value in spendable.items():
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"must be above zero, not {value:g}", key=key)
+    if plan.background == "blank":
+        raise ConfigError(
+            "a blank is measured at each fluence beforehand, which an adaptive sweep does not know",
+            key="background",
+            hint="--background dark",
+        )
+
+
 def _check_light(
     plan: SweepPlan, settings: PumpSettings, limits: Limits, mount_deg: tuple[float, float]
 ) -> None:
@@ -193,9 +294,11 @@ def _check_light(
     low, high = limits.angle_range_deg or (-math.inf, math.inf)
     reach = make_curve(settings.curve, (max(low, mount_deg[0]), min(high, mount_deg[1]))).reach
     lowest, highest = (beam.fluence_uj_cm2(settings.max_pulse_energy_j * t) for t in reach)
-    for wanted in fluences(plan):
+    reference = reference_fluence(plan)
+    for wanted in all_fluences(plan):
         if reason := beam.forbidden(wanted):
-            raise ConfigError(reason, key="stop", hint="ask for less, or change [limits]")
+            key = "reference" if wanted == reference else "stop"
+            raise ConfigError(reason, key=key, hint="ask for less, or change [limits]")
         if not lowest <= wanted * (1 + 1e-9) or not wanted <= highest * (1 + 1e-9):
             raise ConfigError(
                 f"{wanted:.4g} uJ/cm2 is out of reach of the attenuator ({lowest:.4g} to {highest:.4g})",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,9 +22,10 @@ from labctl.model.pump import Bands
 from labctl.model.records import SweepPoint
 from labctl.model.roles import Roles
 from labctl.model.sink import RunSink
-from procedures.fluence_sweep import Insert, sweep
-from procedures.plan import SweepPlan, steps
+from procedures.fluence_sweep import Insert, Sweep, sweep
+from procedures.plan import SweepPlan
 from procedures.pump import Pump
+from procedures.sources import Ending
 
 log = logging.getLogger(__name__)
 Outcome = Literal["running", "finished", "aborted", "failed"]
@@ -98,7 +99,8 @@ class FluenceSweepProcedure(Procedure):
         self._row: Row | None = None
         self._stack = ExitStack()
         self._context: SweepContext | None = None
-        self._points: Iterator[SweepPoint] | None = None
+        self.ending: Ending | None = None
+        self._points: Sweep | None = None
 
     def attach(self, open_context: OpenContext, row: Row, plan: SweepPlan | None = None) -> None:
         """Say what to work with.
@@ -152,7 +154,6 @@ class FluenceSweepProcedure(Procedure):
             raise ConfigError("the procedure was not started up")
         with self._noted():
             plan = self.plan()
-            total = len(steps(plan))
             self._points = sweep(
                 plan,
                 context.roles,
@@ -164,14 +165,15 @@ class FluenceSweepProcedure(Procedure):
             )
             for number, point in enumerate(self._points, start=1):
                 self.emit("results", dict(self.row(point)))
-                self.emit("progress", 100.0 * number / total)
+                self.emit("progress", min(100.0 * number / self._points.most, 100.0))
+            self.ending = self._points.ending
             self.outcome = "finished"
 
     def shutdown(self) -> None:
         """Make safe, say how it ended, close everything. Never raises: pymeasure's queue would hang."""
         context, points = self._context, self._points
         actions: list[Callable[[], object]] = []
-        if points is not None and hasattr(points, "close"):
+        if points is not None:
             actions.append(points.close)
         if context is not None:
             actions.append(lambda: _all_safe(context.pump))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.analysis.light_light import REFERENCE_FLAG
 from labctl.analysis.spectra import bands as analysis_bands
 from labctl.analysis.spectra.reduce import ReducedPoint, reduce_exposures
 from labctl.model.pump import Bands
@@ -122,6 +123,7 @@ class Reducer:
     def _flags(self, shots: Shots, reduced: ReducedPoint) -> tuple[str, ...]:
         state = shots.state
         found = {
+            REFERENCE_FLAG: shots.step.reference,
             "saturated": bool(shots.saturated.any()),
             "drift": abs(shots.bracket.change_rel) > self._plan.drift_limit,
             "spikes": bool(reduced.spikes),

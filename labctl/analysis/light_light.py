@@ -1,0 +1,94 @@
+"""The light-light curve of a sweep as arrays: what every verdict on a sweep begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.model.records import FloatArray, SweepPoint
+
+REFERENCE_FLAG = "reference"
+"""Marks a point that repeats the reference fluence; it belongs to no grid."""
+
+BandName = Literal["emission", "lasing"]
+
+
+def is_reference(point: SweepPoint) -> bool:
+    """Return whether a point was measured to watch the sample, not to map the curve."""
+    return REFERENCE_FLAG in point.flags
+
+
+@dataclass(frozen=True, slots=True)
+class LightLight:
+    """One band of a sweep, every array of shape ``(n,)`` in order of acquisition, references included.
+
+    :param fluence_uj_cm2: measured; ``fluence_set_uj_cm2`` as it was asked for.
+    :param signal: counts per pulse, nan where every exposure was saturated; ``signal_sigma`` its error.
+    :param dose_uj_cm2: since the run began, in the middle of the point's own light.
+    :param reference: whether the point is one at the reference fluence.
+    """
+
+    fluence_uj_cm2: FloatArray
+    fluence_set_uj_cm2: FloatArray
+    fluence_sigma_rel: FloatArray
+    signal: FloatArray
+    signal_sigma: FloatArray
+    dose_uj_cm2: FloatArray
+    reference: NDArray[np.bool_]
+
+    @property
+    def grid(self) -> LightLight:
+        """The same without the points at the reference."""
+        return self.only(~self.reference)
+
+    @property
+    def typical_fluence_sigma_rel(self) -> float:
+        """Median of the finite point-to-point errors of the fluence, 0 where there is none."""
+        finite = self.fluence_sigma_rel[np.isfinite(self.fluence_sigma_rel)]
+        return float(np.median(finite)) if finite.size else 0.0
+
+    def only(self, chosen: NDArray[np.bool_]) -> LightLight:
+        """Return the chosen points; ``chosen`` has shape ``(n,)``."""
+        return LightLight(
+            self.fluence_uj_cm2[chosen],
+            self.fluence_set_uj_cm2[chosen],
+            self.fluence_sigma_rel[chosen],
+            self.signal[chosen],
+            self.signal_sigma[chosen],
+            self.dose_uj_cm2[chosen],
+            self.reference[chosen],
+        )
+
+
+def light_light(points: Sequence[SweepPoint], band: BandName = "emission") -> LightLight:
+    """Collect one band of a sweep: the whole "emission", or the "lasing" peaks alone."""
+
+    def column(values: Iterable[float]) -> FloatArray:
+        return np.fromiter(values, dtype=np.float64, count=len(points))
+
+    whole = band == "emission"
+    lost = np.array([p.saturated_exposures >= p.exposures for p in points], dtype=np.bool_)
+    signal = column(p.signal if whole else p.peaks_signal for p in points)
+    return LightLight(
+        fluence_uj_cm2=column(p.fluence_uj_cm2 for p in points),
+        fluence_set_uj_cm2=column(p.fluence_set_uj_cm2 for p in points),
+        fluence_sigma_rel=column(p.fluence_sigma_rel for p in points),
+        signal=np.where(lost, np.nan, signal),
+        signal_sigma=column(p.signal_sigma if whole else p.peaks_signal_sigma for p in points),
+        dose_uj_cm2=middle_dose(column(p.dose_uj_cm2 for p in points)),
+        reference=np.array([is_reference(p) for p in points], dtype=np.bool_),
+    )
+
+
+def middle_dose(dose_uj_cm2: FloatArray) -> FloatArray:
+    """Turn the dose after each point, shape ``(n,)``, into that in the middle of its light.
+
+    >>> middle_dose(np.array([2.0, 6.0]))
+    array([1., 4.])
+    """
+    before = np.concatenate([[0.0], dose_uj_cm2[:-1]]) if dose_uj_cm2.size else dose_uj_cm2
+    return np.asarray((before + dose_uj_cm2) / 2)
