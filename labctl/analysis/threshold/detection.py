@@ -17,8 +17,10 @@ from labctl.analysis.threshold.sweep_data import SweepData
 
 Array = NDArray[np.float64]
 
-# Four kinks stand for all: every further shape would let noise look more like a kink, which costs power.
-DETECTORS = ("hinge", "superlinear", "impulsive", "spot-two-photon")
+# A few kinks stand for all: every further shape would let noise look more like a kink, which costs power.
+DETECTORS = ("hinge", "roll-over-1", "superlinear", "impulsive", "spot-two-photon")
+# Luminescence does not rise faster than this; a steeper null would explain away the first points of a laser.
+STEEPEST = 5.5
 EXPONENTS = np.concatenate([np.linspace(0.1, 4.0, 79), np.linspace(4.1, 10.0, 40)])
 
 
@@ -29,7 +31,7 @@ def _saturations() -> Array:
 
 def null_columns(data: SweepData) -> Array:
     """Return curves without a kink: powers of the fluence, then saturating luminescence, shape (curve, n)."""
-    powers = np.exp(EXPONENTS[:, None] * data.ln_f)
+    powers = np.exp(EXPONENTS[EXPONENTS <= STEEPEST, None] * data.ln_f)
     curves = [powers]
     for order in (1, 2):
         r = np.exp(order * data.ln_f)

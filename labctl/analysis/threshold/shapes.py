@@ -135,7 +135,7 @@ def _single(u: Array, order: int) -> list[_Entry]:
     hinge, square = np.maximum(u - 1.0, 0.0), np.maximum(r - 1.0, 0.0)
     found = [_Entry(HINGE, HINGE, r, hinge)]
     name = "hinge-rounded"
-    found += [_Entry(f"{name}-{cv:g}", name, r, rounded_kink(u, cv)) for cv in (0.02, 0.05, 0.1)]
+    found += [_Entry(f"{name}-{cv:g}", name, r, rounded_kink(u, cv)) for cv in (0.02, 0.04, 0.07, 0.1)]
     found += [_Entry(f"roll-over-{c:g}", "roll-over", r, hinge / (1.0 + c * hinge)) for c in (0.2, 0.45, 1.0)]
     found += [_Entry(f"power-{q:g}", "power", r, hinge**q, log_prior=-0.5) for q in (0.85, 1.2)]
     found.append(_Entry("impulsive", "impulsive", r, impulsive(r)))

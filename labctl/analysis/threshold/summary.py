@@ -14,9 +14,9 @@ Array = NDArray[np.float64]
 
 # No sweep knows its threshold better than this: shapes outside the library, calibration of the point spacing.
 SYSTEMATIC_FLOOR = 0.005
-# A smooth spot is the shape that noise hides best and that costs most when missed: the interval, not the
-# number, gives it the benefit of the doubt.
-SPOT_WEIGHT = 0.5
+# How probable a whole spot is before the data, nobody knows to better than this factor exp(w) either way; the
+# interval holds for all of that range, the number for its middle.
+SPOT_DOUBT = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,9 @@ def summarise(profile: Profile) -> Estimate:
     own = by_class[int(np.argmax(by_class.sum(axis=1)))]
     shape_class = int(np.argmax(by_class.sum(axis=1)))
     low, middle, high = quantiles(ln_t, own, [0.025, 0.5, 0.975])
-    wide_low, wide_high = quantiles(ln_t, profile.chance(SPOT_WEIGHT).sum(axis=0), [0.025, 0.975])
+    doubts = [profile.chance(w).sum(axis=0) for w in (SPOT_DOUBT, -SPOT_DOUBT)]
+    ends = np.array([quantiles(ln_t, p, [0.025, 0.975]) for p in doubts])
+    wide_low, wide_high = ends[:, 0].min(), ends[:, 1].max()
     down = np.hypot(max(middle - low, middle - wide_low), SYSTEMATIC_FLOOR)
     up = np.hypot(max(high - middle, wide_high - middle), SYSTEMATIC_FLOOR)
     added = max(down**2 - (middle - low) ** 2, up**2 - (high - middle) ** 2, SYSTEMATIC_FLOOR**2)

@@ -1,0 +1,101 @@
+"""A short form of benchmarks/threshold_accuracy.py: bars with room for the scatter of few trials."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from labctl.analysis.threshold import fit_threshold
+
+BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
+
+
+@pytest.fixture(scope="module")
+def accuracy() -> Any:
+    """The benchmark's module, whose truths share no code with the library."""
+    sys.path.insert(0, BENCHMARKS)
+    try:
+        return importlib.import_module("threshold_accuracy")
+    finally:
+        sys.path.remove(BENCHMARKS)
+
+
+@pytest.mark.parametrize(
+    ("name", "n", "bias", "rmse"),
+    [
+        ("hinge", 8, 3.0, 6.0),
+        ("hinge", 16, 0.9, 1.9),
+        ("roll-over", 16, 1.2, 2.6),
+        ("impulsive", 16, 0.9, 1.9),
+        ("impulsive", 32, 0.5, 1.1),
+        ("S-curve 0.001", 32, 1.0, 3.0),
+        ("two-photon spot", 32, 3.0, 9.0),
+    ],
+)
+def test_known_thresholds_come_back_with_intervals_that_cover(
+    accuracy: Any, name: str, n: int, bias: float, rmse: float
+) -> None:
+    truth = next(t for t in accuracy.INSIDE if t.name == name)
+    cell = accuracy.run(accuracy.Setting(truth, n), trials=40, seed=1, compare=False)
+    assert cell.found >= 85
+    assert abs(cell.bias) <= bias
+    assert cell.rmse <= rmse
+    # 40 trials at 95 %: fewer than 34 covered has a chance of 1 in 500.
+    assert cell.coverage >= 85
+    # A wide interval covers cheaply; this one must earn it.
+    assert cell.half_width <= 6 * rmse
+
+
+@pytest.mark.parametrize("name", ["impulsive, pulses 1.5 %, mild roll-over", "half hinge, half spot"])
+def test_truths_outside_the_library_are_covered_too(accuracy: Any, name: str) -> None:
+    truth = next(t for t in accuracy.OUTSIDE if t.name == name)
+    cell = accuracy.run(accuracy.Setting(truth, 16), trials=40, seed=2, compare=False)
+    assert abs(cell.bias) <= 3.0
+    assert cell.coverage >= 82
+
+
+def test_a_quiet_bench_is_answered_to_a_per_cent(accuracy: Any) -> None:
+    noise = accuracy.Noise(multiplicative=0.01, gain=0.05, read_counts=1.0, fluence_rel=0.01)
+    truth = next(t for t in accuracy.OUTSIDE if t.name.startswith("impulsive, pulses"))
+    cell = accuracy.run(
+        accuracy.Setting(truth, 24, noise, contrast=12.0, declared_fluence=0.01), 40, 3, compare=False
+    )
+    assert cell.found == 100
+    assert cell.rmse <= 2.0
+    assert cell.coverage >= 87
+    assert cell.half_width <= 4.0
+
+
+def test_better_than_the_field(accuracy: Any) -> None:
+    for name in ("hinge", "roll-over", "impulsive"):
+        truth = next(t for t in accuracy.INSIDE if t.name == name)
+        cell = accuracy.run(accuracy.Setting(truth, 16), trials=25, seed=4)
+        assert cell.rmse < cell.naive_rmse
+        assert cell.rmse < cell.trimmed_rmse
+
+
+def test_data_without_a_kink_are_rarely_called_found(accuracy: Any) -> None:
+    found = fits = 0
+    for k, curve in enumerate(accuracy.NULLS.values()):
+        rng = np.random.default_rng([5, k])
+        for _ in range(10):
+            u = accuracy.scan(14, rng)
+            found += fit_threshold(80.0 * u, accuracy.Noise().measure(curve, u, rng)).status == "found"
+            fits += 1
+    assert fits == 140
+    assert found <= 4
+
+
+def test_power_where_the_scan_reaches_1_3_thresholds(accuracy: Any) -> None:
+    setting = accuracy.Setting(accuracy.INSIDE[0], 12, high=1.3)
+    rng = np.random.default_rng(6)
+    detected = 0
+    for _ in range(40):
+        result = fit_threshold(*setting.sweep(rng, 79.81))
+        detected += result.status == "found" or "edge" in result.flags
+    assert detected >= 34
