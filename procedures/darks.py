@@ -21,15 +21,24 @@ class Darks:
 
     The rule: a dark belongs to one exposure time, is at most ``dark_max_age_s`` old and was taken within
     ``dark_max_change_c`` of the present detector temperature.
+
+    :param last: number of the last dark that the sink has.
     """
 
     def __init__(
-        self, pump: Pump, spectrometer: FreshSpectrometer, clock: Clock, plan: SweepPlan, sink: RunSink
+        self,
+        pump: Pump,
+        spectrometer: FreshSpectrometer,
+        clock: Clock,
+        plan: SweepPlan,
+        sink: RunSink,
+        *,
+        last: int = 0,
     ) -> None:
         self._pump, self._spectrometer, self._clock = pump, spectrometer, clock
         self._plan, self._sink = plan, sink
         self._latest: dict[float, DarkRecord] = {}
-        self._count = 0
+        self._count = last
 
     def known(self, integration_s: float) -> DarkRecord | None:
         """Return the latest dark of an exposure time, of whatever age."""

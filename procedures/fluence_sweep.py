@@ -16,6 +16,7 @@ from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
 from labctl.model.roles import Roles
 from labctl.model.sink import RunSink
 from procedures.adaptive import make_source
+from procedures.control import NOTHING_DONE, Done, Pause
 from procedures.darks import Darks
 from procedures.exposure import AutoExposure, Judge, ladder
 from procedures.fresh import FreshSpectrometer
@@ -91,6 +92,8 @@ def sweep(
     stop: Stop | None = None,
     insert: Insert | None = None,
     source: StepSource | None = None,
+    done: Done = NOTHING_DONE,
+    pause: Pause | None = None,
 ) -> Sweep:
     """Sweep the pump fluence over a sample.
 
@@ -101,6 +104,8 @@ def sweep(
     :param bands: where the emission is looked for, nm.
     :param insert: needed for ``background="blank"``.
     :param source: says which fluence comes next; made from the plan by default.
+    :param done: what earlier sessions of the same run measured: only the rest is yielded.
+    :param pause: while it is set, the sweep stands still between two points, with the shutter closed.
     :raises ConfigError: the plan is impossible or forbidden.
     :raises Aborted: ``stop`` was set (while iterating, like the following).
     :raises SafetyStop: a limit or a consistency check was hit.
@@ -116,7 +121,7 @@ def sweep(
     if plan.background == "blank" and insert is None:
         raise ConfigError("a blank needs somebody to put it into the beam", key="background")
     source = source or make_source(plan, pump.settings, pump.limits)
-    run = _Run(plan, roles, pump, bands, sink or NoSink())
+    run = _Run(plan, roles, pump, bands, sink or NoSink(), done, pause)
     return Sweep(_safely(run, pump, run.points(source, stop, insert)), source)
 
 
@@ -139,15 +144,31 @@ def _safely(run: _Run, pump: Pump, points: Iterator[SweepPoint]) -> Iterator[Swe
 class _Run:
     """What one sweep holds together."""
 
-    def __init__(self, plan: SweepPlan, roles: Roles, pump: Pump, bands: Bands, sink: RunSink) -> None:
+    def __init__(
+        self,
+        plan: SweepPlan,
+        roles: Roles,
+        pump: Pump,
+        bands: Bands,
+        sink: RunSink,
+        done: Done,
+        pause: Pause | None,
+    ) -> None:
         self._plan, self._roles, self._pump, self._sink = plan, roles, pump, sink
+        self._done, self._pause = done, pause
         info = roles.spectrometer.info
         self._fresh = FreshSpectrometer(
             roles.spectrometer, roles.clock, lambda: pump.changed_at_s, pump.allow
         )
-        self._darks = Darks(pump, self._fresh, roles.clock, plan, sink)
+        self._darks = Darks(pump, self._fresh, roles.clock, plan, sink, last=done.last_dark)
         self._shooter = Shooter(
-            plan, pump, self._fresh, Judge(info, bands, plan.margin_nm), self._darks, roles.clock
+            plan,
+            pump,
+            self._fresh,
+            Judge(info, bands, plan.margin_nm),
+            self._darks,
+            roles.clock,
+            elapsed_s=done.elapsed_s,
         )
         self._reducer = Reducer(info, bands, plan, roles.power_meter.noise_w)
         self._times = ladder(plan, pump.settings.repetition_rate_hz, info)
@@ -167,13 +188,16 @@ class _Run:
 
     def points(self, source: StepSource, stop: Stop | None, insert: Insert | None) -> Iterator[SweepPoint]:
         """Measure blanks first, if wanted, then point after point."""
-        self._pump.light.restart()
+        taken = list(self._done.points)
+        self._pump.light.restart(self._done.dose_uj_cm2)
+        if source.next(taken) is None:
+            return  # it was killed between its last point and its end
         self._pump.prepare(stop)
         blanks = self._blanks(insert, stop) if insert and self._plan.background == "blank" else {}
         auto = self._auto()
-        taken: list[SweepPoint] = []
         while (step := source.next(taken)) is not None:
             check_stop(stop)
+            self._stand_still(stop)
             shots = self._shots(step, auto, stop)
             blank = blanks.get(step.fluence_uj_cm2)
             dark = self._darks.get(shots.integration_s, shots.temperature_c, stop)
@@ -183,6 +207,12 @@ class _Run:
             yield point
         if source.ending is not None and source.ending.cause != "plan":
             self._note(f"the sweep ends: {source.ending.reason}")
+
+    def _stand_still(self, stop: Stop | None) -> None:
+        """Wait in the dark while a pause is wanted."""
+        if self._pause is not None and self._pause.is_set():
+            self._pump.minimum(stop)
+            self._pause.stand(stop, self._note)
 
     def _auto(self) -> AutoExposure:
         return AutoExposure(self._times, self._plan, self._pump.settings.photon_order)

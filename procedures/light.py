@@ -34,10 +34,13 @@ class LightAccount:
         """Dose so far, the present moment included."""
         return self._sum + self._running()
 
-    def restart(self) -> None:
-        """Forget the dose: another run begins, on another spot or by the user's own decision."""
+    def restart(self, dose_uj_cm2: float = 0.0) -> None:
+        """Forget the dose: another run begins, on another spot or by the user's own decision.
+
+        :param dose_uj_cm2: what the spot has had in earlier sessions of the same run.
+        """
         self._settle()
-        self._sum = 0.0
+        self._sum = dose_uj_cm2
 
     def begin(self, fluence_uj_cm2: float) -> None:
         """Count from now: the shutter is about to open."""

@@ -22,6 +22,7 @@ from labctl.model.pump import Bands
 from labctl.model.records import SweepPoint
 from labctl.model.roles import Roles
 from labctl.model.sink import RunSink
+from procedures.control import NOTHING_DONE, Done, Pause
 from procedures.fluence_sweep import Insert, Sweep, sweep
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
@@ -37,6 +38,7 @@ _MOST = 1e9
 class SweepContext:
     """What a sweep works with, opened and closed by the thread that runs it.
 
+    :param done: what earlier sessions of the run measured; ``pause`` makes the sweep stand still in the dark.
     :param finish: told how the sweep ended, and why, once the bench is safe and before anything is closed.
     """
 
@@ -46,6 +48,8 @@ class SweepContext:
     sink: RunSink | None = None
     insert: Insert | None = None
     finish: Callable[[Outcome, str], None] | None = None
+    done: Done = NOTHING_DONE
+    pause: Pause | None = None
 
 
 OpenContext = Callable[[], AbstractContextManager[SweepContext]]
@@ -162,8 +166,10 @@ class FluenceSweepProcedure(Procedure):
                 sink=context.sink,
                 stop=_WorkerStop(self),
                 insert=context.insert,
+                done=context.done,
+                pause=context.pause,
             )
-            for number, point in enumerate(self._points, start=1):
+            for number, point in enumerate(self._points, start=len(context.done.points) + 1):
                 self.emit("results", dict(self.row(point)))
                 self.emit("progress", min(100.0 * number / self._points.most, 100.0))
             self.ending = self._points.ending

@@ -18,7 +18,10 @@ _MOST_CHANGES = 5
 
 
 class Shooter:
-    """Takes the shots of a point with as little light as it can."""
+    """Takes the shots of a point with as little light as it can.
+
+    :param elapsed_s: what earlier sessions of the run took.
+    """
 
     def __init__(
         self,
@@ -28,10 +31,12 @@ class Shooter:
         judge: Judge,
         darks: Darks,
         clock: Clock,
+        *,
+        elapsed_s: float = 0.0,
     ) -> None:
         self._plan, self._pump, self._spectrometer = plan, pump, spectrometer
         self._judge, self._darks, self._clock = judge, darks, clock
-        self._started_s = clock.now_s()
+        self._started_s = clock.now_s() - elapsed_s
         self._rate_hz = pump.settings.repetition_rate_hz
 
     def shoot(self, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
