@@ -232,6 +232,14 @@ def parse_bench(text: str, file: Path | None = None) -> BenchConfig:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise ConfigError(f"not valid TOML: {exc}", file=file, hint="labctl init prints a valid one") from exc
+    return bench_of(data, file)
+
+
+def bench_of(data: Mapping[str, object], file: Path | None = None) -> BenchConfig:
+    """Check the tables of a bench file.
+
+    :raises ConfigError: all mistakes in one line.
+    """
     mistakes: list[Mistake] = []
     checked: dict[str, object] = dict(data)
     for role in ROLES:

@@ -32,6 +32,8 @@ class ResumedWriter(RunWriter):
     """Writes on in a run that was aborted, failed or killed. The file is untouched until :meth:`begin`.
 
     :param path: the run's ``.h5``, or the ``.csv`` beside it.
+    :ivar run: the run as it was found.
+    :ivar dose_uj_cm2: what its sessions so far are charged with; set it before :meth:`begin`.
     :raises DataError: it is no run, it has finished, or another process writes it (which one is said).
     """
 
@@ -41,6 +43,7 @@ class ResumedWriter(RunWriter):
         self._set_up(RunPaths(h5, h5.with_suffix(".csv")))
         read_run(h5)  # whatever is no run gets no lock file beside it
         self._holder = this_process()
+        self.dose_uj_cm2 = 0.0
         self._lock = RunLock(h5, self._holder)
         try:
             self.run = continuable(h5)
@@ -61,7 +64,7 @@ class ResumedWriter(RunWriter):
         expected = nexus.expected_size(self.run.start.plan)
         left = Expected(max(expected.points - len(self.run), 1), expected.exposures)
         pixels, part = self.run.wavelength_nm.size, self.paths.h5.with_name(self.paths.h5.name + ".part")
-        sessions = continued_sessions(self.run, start, self._holder)
+        sessions = continued_sessions(self.run, start, self._holder, self.dose_uj_cm2)
         try:
             with guarded(self.paths.h5):
                 check_space(self.paths.h5.parent, left, pixels, self.paths.h5.stat().st_size)
@@ -97,7 +100,7 @@ def continuable(h5: Path) -> Run:
     return run
 
 
-def continued_sessions(run: Run, start: RunStart, holder: Holder) -> tuple[Session, ...]:
+def continued_sessions(run: Run, start: RunStart, holder: Holder, dose_uj_cm2: float) -> tuple[Session, ...]:
     """Return the sessions so far, the last of them with its end, and the one that begins now."""
     *earlier, last = run.sessions
     written = datetime.fromtimestamp(run.path.stat().st_mtime, UTC).isoformat(timespec="milliseconds")
@@ -111,6 +114,7 @@ def continued_sessions(run: Run, start: RunStart, holder: Holder) -> tuple[Sessi
         first_point=len(run),
         first_event=len(run.events),
         differences=differences(run, start),
+        dose_uj_cm2=dose_uj_cm2,
         writer=holder.to_mapping(),
     )
     return (*earlier, last, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
@@ -19,6 +20,7 @@ class Session:
     :param first_point: number of points that were in the file when it began.
     :param first_event: number of the run's log lines then; bench times start anew with each session.
     :param differences: what differed from the session before, as it was shown.
+    :param dose_uj_cm2: dose that the sessions before it are charged with.
     :param ended: "aborted", "failed" or "killed"; empty for the last session, see the run's own status.
     :param ended_utc: when; for a killed one when the file was last written.
     """
@@ -33,6 +35,7 @@ class Session:
     ended: str = ""
     ended_utc: str = ""
     reason: str = ""
+    dose_uj_cm2: float = 0.0
     writer: Mapping[str, object] = field(default_factory=dict)
 
     def to_mapping(self) -> dict[str, object]:
@@ -64,6 +67,7 @@ def _session(stored: Mapping[str, object]) -> Session:
         started_utc=str(stored.get("started_utc", "")),
         first_point=_count(stored, "first_point"),
         first_event=_count(stored, "first_event"),
+        dose_uj_cm2=_dose(stored.get("dose_uj_cm2")),
         ended=str(stored.get("ended", "")),
         ended_utc=str(stored.get("ended_utc", "")),
         reason=str(stored.get("reason", "")),
@@ -78,6 +82,10 @@ def _session(stored: Mapping[str, object]) -> Session:
 def _count(stored: Mapping[str, object], name: str) -> int:
     value = stored.get(name)
     return value if isinstance(value, int) and value >= 0 else 0
+
+
+def _dose(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) and value >= 0 else 0.0
 
 
 def identity(stored: object) -> Identity:
