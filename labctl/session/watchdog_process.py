@@ -33,44 +33,13 @@ def ended(process: MainProcess, within_s: float, clock: Clock | None = None) -> 
     return True
 
 
-def main_process(pid: int) -> MainProcess:
-    """Return the handle that suits this system. Make it while the process lives: numbers are used again."""
-    if sys.platform == "win32":
-        return _WindowsProcess(pid)
-    return _PosixProcess(pid)
-
-
-class _PosixProcess:
-    """A parent, known by being the parent, so that no stranger with its number is ever killed."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._is_parent = os.getppid() == pid
-
-    def is_alive(self) -> bool:
-        if self._is_parent:
-            return os.getppid() == self._pid
-        try:
-            os.kill(self._pid, 0)
-        except OSError:
-            return False
-        return True
-
-    def kill(self) -> None:
-        if self.is_alive():
-            try:
-                os.kill(self._pid, signal.SIGKILL)
-            except OSError:
-                return
-
-
 if sys.platform == "win32":
     import ctypes
 
     _SYNCHRONIZE_AND_TERMINATE = 0x00100001
     _WAIT_TIMEOUT = 0x102
 
-    class _WindowsProcess:
+    class _Process:
         """A handle, which stays valid, and this process's alone, when the number is given to another."""
 
         def __init__(self, pid: int) -> None:
@@ -88,3 +57,33 @@ if sys.platform == "win32":
         def kill(self) -> None:
             if self._handle:
                 self._kernel.TerminateProcess(self._handle, 1)
+
+else:
+
+    class _Process:
+        """A parent, known by being the parent, so that no stranger with its number is ever killed."""
+
+        def __init__(self, pid: int) -> None:
+            self._pid = pid
+            self._is_parent = os.getppid() == pid
+
+        def is_alive(self) -> bool:
+            if self._is_parent:
+                return os.getppid() == self._pid
+            try:
+                os.kill(self._pid, 0)
+            except OSError:
+                return False
+            return True
+
+        def kill(self) -> None:
+            if self.is_alive():
+                try:
+                    os.kill(self._pid, signal.SIGKILL)
+                except OSError:
+                    return
+
+
+def main_process(pid: int) -> MainProcess:
+    """Return the handle that suits this system. Make it while the process lives: numbers are used again."""
+    return _Process(pid)

@@ -48,7 +48,7 @@ class Vigil:
 
     def overdue(self, now_s: float) -> bool:
         """Return whether the silence has lasted too long."""
-        return now_s > self._due_s
+        return now_s >= self._due_s
 
     def waited(self, asked_s: float, took_s: float, now_s: float) -> None:
         """Grant the whole limit anew after a wait in which the watchdog itself did not run."""

@@ -49,7 +49,7 @@ def assignment_of(message: Mapping[str, Any]) -> Assignment:
         span = message["angle_range_deg"]
         log = message["log"]
         return Assignment(
-            pid=int(message["pid"]),
+            pid=_number(message["pid"]),
             limit_s=_positive(message["limit_s"]),
             time_scale=_positive(message["time_scale"]),
             shutter=dict(message["shutter"]),
@@ -58,8 +58,15 @@ def assignment_of(message: Mapping[str, Any]) -> Assignment:
             angle_range_deg=None if span is None else (float(span[0]), float(span[1])),
             log=None if log is None else str(log),
         )
-    except (KeyError, TypeError, IndexError, OverflowError) as exc:
+    except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as exc:
         raise ValueError(f"no assignment: {type(exc).__name__}: {exc}") from exc
+
+
+def _number(value: object) -> int:
+    """Check a process number: what is at or below 1 means the system, or groups of processes."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 < value < 1 << 32:
+        raise ValueError(f"{value!r} is no process")
+    return value
 
 
 def _positive(value: object) -> float:
