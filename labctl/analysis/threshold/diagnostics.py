@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as f_distribution
-from scipy.stats import t as t_distribution
+from scipy.special import fdtri, stdtrit
 
 from labctl.analysis.threshold.detection import EXPONENTS, fit_null
 from labctl.analysis.threshold.profile import PARAMETERS, Profile
@@ -53,7 +52,7 @@ def exponent_of(data: SweepData, weight: Array, chosen: NDArray[np.bool_]) -> Ex
     rss = np.where(a > 0, rss, np.inf)
     if not np.isfinite(rss).any():
         return Exponent(None, None)
-    cut = rss.min() * (1.0 + float(f_distribution.isf(0.05, 1, n - 3)) / (n - 3))
+    cut = rss.min() * (1.0 + float(fdtri(1, n - 3, 0.95)) / (n - 3))
     inside = np.flatnonzero(rss <= cut)
     value = float(EXPONENTS[int(np.argmin(rss))])
     first, last = int(inside[0]), int(inside[-1])
@@ -96,7 +95,7 @@ def low_end(data: SweepData, weight: Array) -> LowEnd:
     first = float(columns[i].min())
     at = np.array([1.0, first])
     level, level_sigma = float(b[i] + a[i] * first), float(np.sqrt(max(at @ spread @ at, 0.0)))
-    cut = float(t_distribution.isf(0.0005, max(n - 3, 1)))
+    cut = float(stdtrit(max(n - 3, 1), 0.9995))
     rise = float(exponents[i] * a[i] * first)
     if level <= 0 or b[i] >= 0:
         return LowEnd(0.0, 0.0)
@@ -129,7 +128,7 @@ def misfit_flags(profile: Profile) -> tuple[str, ...]:
     lack = False
     if freedom >= 3 and left >= 1 and pure > 0:
         ratio = max(profile.rss - pure, 0.0) / left / (pure / freedom)
-        lack = bool(ratio > f_distribution.isf(1e-3, left, freedom))
+        lack = bool(ratio > fdtri(left, freedom, 0.999))
     if data.sigma is not None and data.n > PARAMETERS:
         lack = lack or profile.scale2 > 9.0
     return ("misfit",) if lack or shared > 3.0 else ()
@@ -168,7 +167,7 @@ def drift_of(profile: Profile, estimate: Estimate) -> Drift:
         return Drift(None, ())
     slope = float(time @ rest) / size
     left = max(float(rest @ rest) - slope**2 * size, 1e-300) / (data.n - PARAMETERS - 1)
-    if slope**2 * size / left < f_distribution.isf(1e-3, 1, data.n - PARAMETERS - 1):
+    if slope**2 * size / left < fdtri(1, data.n - PARAMETERS - 1, 0.999):
         return Drift(slope, ())
     turns = int((np.diff(np.sign(step[step != 0])) != 0).sum())
     return Drift(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import f as f_distribution
+from scipy.special import fdtri
 
 from labctl.analysis.threshold.profile import PARAMETERS, Profile
 
@@ -53,4 +53,4 @@ def suspect(profile: Profile) -> int | None:
     left = left_out_rss(profile)
     i = int(np.argmin(left))
     value = (profile.rss - left[i]) / (left[i] / freedom)
-    return i if value > f_distribution.isf(FALSE_ALARM / n, 1, freedom) else None
+    return i if value > fdtri(1, freedom, 1.0 - FALSE_ALARM / n) else None

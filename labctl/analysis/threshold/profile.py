@@ -105,7 +105,8 @@ def evaluate(data: SweepData, shapes: Library, ln_t: Array, weight: Array) -> Gr
 def again(data: SweepData, shapes: Library, grid: Grid, weight: Array) -> Grid:
     """Solve the same grid with other weights."""
     limits = _second_range(shapes, data.ln_f.max() - grid.ln_t)
-    return Grid(grid.ln_t, solve(data.y, weight, grid.columns, limits), grid.columns)
+    mixed = np.flatnonzero(shapes.mixing)
+    return Grid(grid.ln_t, solve(data.y, weight, grid.columns, limits, mixed), grid.columns)
 
 
 def _second_range(shapes: Library, ln_u_top: Array) -> tuple[Array, Array]:

@@ -24,12 +24,15 @@ class Solved:
     coefficients: Array
 
 
-def solve(y: Array, weight: Array, columns: Array, second_range: tuple[Array, Array]) -> Solved:
+def solve(
+    y: Array, weight: Array, columns: Array, second_range: tuple[Array, Array], mixed: NDArray[np.intp]
+) -> Solved:
     """Solve every problem of the batch.
 
     :param y: signal, shape (n,); ``weight`` one over the variance, likewise.
     :param columns: luminescence, excess and second excess, shape (3, K, G, n).
     :param second_range: smallest and largest allowed ratio ``c / s``, each of shape (K, G).
+    :param mixed: which shapes have a second excess, indices into K; the others' is taken as zero.
     """
     total = weight.sum()
     y_mean = float(weight @ y / total)
@@ -37,18 +40,29 @@ def solve(y: Array, weight: Array, columns: Array, second_range: tuple[Array, Ar
     yy = float(wy @ (y - y_mean))
     mean = columns @ weight / total
     moment = columns @ wy
-    weighted = columns * weight
-    pairs = {
-        (i, j): np.einsum("kgn,kgn->kg", weighted[i], columns[j]) - total * mean[i] * mean[j]
-        for i in range(3)
-        for j in range(i, 3)
-    }
+    pairs = _second_moments(columns, weight, mean, mixed)
     a, s, c, rss = _by_elimination(yy, moment, pairs)
     low, high = second_range
     allowed = (s > 0) & (c >= low * s) & (c <= high * s) & (pairs[1, 1] > _TINY * pairs[1, 1].max())
     b = y_mean - a * mean[0] - s * mean[1] - c * mean[2]
     rss = np.where(allowed, np.maximum(rss, 1e-14 * yy), np.inf)
     return Solved(rss, np.stack([b, a, s, c]))
+
+
+def _second_moments(
+    columns: Array, weight: Array, mean: Array, mixed: NDArray[np.intp]
+) -> dict[tuple[int, int], Array]:
+    """Centred second moments of the three columns, each of shape (K, G)."""
+    total = weight.sum()
+    root = columns * np.sqrt(weight)
+    pairs = {key: np.zeros(columns.shape[1:3]) for key in ((0, 2), (1, 2), (2, 2))}
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        pairs[i, j] = np.einsum("kgn,kgn->kg", root[i], root[j]) - total * mean[i] * mean[j]
+    second = root[2, mixed]
+    for i in range(3):
+        own = np.einsum("kgn,kgn->kg", root[i, mixed], second)
+        pairs[i, 2][mixed] = own - total * mean[i, mixed] * mean[2, mixed]
+    return pairs
 
 
 def _by_elimination(

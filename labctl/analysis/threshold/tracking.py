@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from labctl.analysis.threshold.result import CurveModel, Interval, ThresholdResult
 from labctl.analysis.threshold.summary import quantiles
@@ -92,7 +92,7 @@ class ThresholdTracker:
         together = self._fit([*self._readouts, new])
         # Two parameters, threshold and brightness, are fitted once instead of twice.
         excess = together.chi2.min() - sum(float(x.chi2.min()) for x in apart)
-        return bool(excess > chi2.isf(STEP_CHANCE, 2))
+        return bool(excess > chdtri(2, STEP_CHANCE))
 
     def _fit(self, readouts: Sequence[tuple[Array, Array]]) -> _Fit:
         f = np.concatenate([r[0] for r in readouts])
