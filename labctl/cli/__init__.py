@@ -48,7 +48,8 @@ def _run(arguments: list[str]) -> int:
 
 def _explain(exc: BaseException, debug: bool) -> int:
     """Print one line for ``exc`` on stderr and return the exit code."""
-    if isinstance(exc, BrokenPipeError):  # the reader had enough, e.g. ``labctl init | head``
+    # The reader had enough, e.g. ``labctl init | head``; click turns the error into an exit of its own.
+    if isinstance(exc, BrokenPipeError) or isinstance(exc.__context__, BrokenPipeError):
         _silence_stdout()
         return 0
     if isinstance(exc, SystemExit):

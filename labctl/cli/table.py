@@ -78,7 +78,8 @@ def threshold_cells(threshold: Mapping[str, object]) -> tuple[str, str]:
     value, interval = threshold.get("threshold_uj_cm2"), threshold.get("ci95")
     if not isinstance(value, (int, float)):
         return str(threshold.get("status", "refused")).replace("_", " "), "-"
-    shown = f"{value:.2f} ({threshold.get('convention', '')})"
+    convention = threshold.get("convention")
+    shown = f"{value:.2f} ({convention})" if convention else f"{value:.2f}"
     if not isinstance(interval, (list, tuple)):
         return shown, "-"
     return shown, f"{interval[0]:.2f} to {interval[1]:.2f}"

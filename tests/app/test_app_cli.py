@@ -316,3 +316,13 @@ def test_the_demo_sweeps_and_draws(capsys: pytest.CaptureFixture[str], tmp_path:
         "threshold.png",
         "peak.png",
     ]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+def test_a_reader_that_had_enough_is_no_error() -> None:
+    with started("init") as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(timeout=30) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""

@@ -113,6 +113,7 @@ def test_the_table_holds_the_spread_beside_each_interval(capsys: pytest.CaptureF
 
 def test_cells() -> None:
     assert threshold_cells({"status": "below_range"}) == ("below range", "-")
+    assert threshold_cells({"threshold_uj_cm2": 80.0, "convention": None}) == ("80.00", "-")
     assert q_cell({}) == "-"
     assert q_cell({"value": 1000.4, "sigma": 9.6, "resolution_nm": 0.15}) == "1000 +- 10 (0.15 nm)"
     assert q_cell({"value": 1000.0, "resolution_nm": None, "lower_bound": True}) == ">= 1000 (unknown)"
