@@ -165,6 +165,42 @@ def sweep(
 
 
 @app.command()
+def resume(
+    run: Annotated[
+        Path, typer.Argument(help="The run file (.h5) of an interrupted sweep.", show_default=False)
+    ],
+    bench: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--bench", help="The bench file.", show_default="as the run holds it"),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Agree to differences between this bench and the run's.")
+    ] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Measure the rest of an aborted, failed or killed sweep, into the same files.
+
+    Points that are there stay. Differences between the bench and the run's are shown, and there is no light
+    before they are agreed to.
+    """
+    from labctl.cli.resume import run_resume
+
+    return run_resume(run, bench, yes=yes, figures=figures, as_json=as_json)
+
+
+@app.command()
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Run files (.h5).", show_default=False)],
+    as_json: Json = False,
+) -> int:
+    """Check that run files are complete and sound, and agree with their CSV. Exit code 0 sound, 5 not."""
+    from labctl.cli.verify import run_verify
+
+    return run_verify(files, as_json=as_json)
+
+
+@app.command()
 def simulate(
     sample: Annotated[Sample, typer.Option(help="Which sample of the paper.")] = Sample.OLA,
     seed: Annotated[int, typer.Option(min=0, help="Makes another bench with the same truth.")] = 1,

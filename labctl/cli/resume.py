@@ -1,0 +1,95 @@
+"""``labctl resume``: the rest of a run that was interrupted, once it is agreed that the bench is the same."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from labctl.cli.signals import stop_on_signals
+from labctl.model.errors import Aborted, ConfigError
+
+if TYPE_CHECKING:
+    from labctl.cli.progress import Progress
+    from labctl.runner.report import RunReport
+
+_POLL_S = 0.1
+_YES = {"y", "yes"}
+
+
+def run_resume(path: Path, bench: Path | None, *, yes: bool, figures: bool, as_json: bool) -> int:
+    """Measure the rest, print the result of the whole run, and return the exit code; 130 when stopped.
+
+    :raises ConfigError: the bench differs and nobody agreed to that; the run is as it was.
+    :raises LabctlError: whatever ended it; the points shown before are in the file.
+    """
+    with stop_on_signals() as stop:
+        from labctl.cli.progress import make_progress
+        from labctl.cli.sweep import with_figures
+        from labctl.cli.table import print_result
+        from labctl.runner.run import RunFailed
+
+        try:
+            with make_progress() as progress:
+                report = _resumed(path, bench, stop, progress, yes=yes)
+        except RunFailed as failed:
+            if as_json or failed.report.points:
+                print_result([failed.report], as_json=as_json)
+            raise failed.error from None
+        print_result([with_figures(report) if figures else report], as_json=as_json)
+    return 130 if report.status == "aborted" else 0
+
+
+def _resumed(
+    path: Path, bench: Path | None, stop: threading.Event, progress: Progress, *, yes: bool
+) -> RunReport:
+    from labctl.cli.insert import make_insert
+    from labctl.runner.events import Message
+    from labctl.runner.resume import resume_run
+
+    def say(text: str) -> None:
+        progress(Message(text))
+
+    confirm = make_confirm(stop, say, yes=yes)
+    return resume_run(
+        path, bench, stop=stop, on_event=progress, confirm=confirm, insert=make_insert(stop, say)
+    )
+
+
+def make_confirm(
+    stop: threading.Event, say: Callable[[str], None], *, yes: bool
+) -> Callable[[tuple[str, ...]], None]:
+    """Return what shows differences and has them agreed to: by ``--yes``, or by a typed y on a terminal.
+
+    :param say: shows one line to the user.
+    """
+
+    def confirm(differences: tuple[str, ...]) -> None:
+        for line in differences:
+            say(f"the bench differs: {line}")
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise ConfigError(
+                f"the bench differs from the run's: {'; '.join(differences)}",
+                hint="the same with --yes, if that is as it should be",
+            )
+        say("the shutter is closed; type y to go on with this bench, anything else to leave the run as it is")
+        if _typed(stop).strip().lower() not in _YES:
+            raise ConfigError("the differences were not agreed to; the run is as it was")
+
+    return confirm
+
+
+def _typed(stop: threading.Event) -> str:
+    """Wait for a line on standard input, but no longer than until a stop is asked for."""
+    answer: list[str] = []
+    reader = threading.Thread(target=lambda: answer.append(sys.stdin.readline()), daemon=True)
+    reader.start()
+    while reader.is_alive():
+        if stop.is_set():
+            raise Aborted
+        reader.join(_POLL_S)
+    return answer[0] if answer else ""

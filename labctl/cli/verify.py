@@ -1,0 +1,78 @@
+"""``labctl verify``: are these run files complete, and do they agree with themselves and with their CSV?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from labctl.data.verify import findings
+from labctl.model.errors import DataError
+from labctl.runner.report import plain
+from labctl.runner.resume_plan import plan_size
+
+EXIT_BAD = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is said of one file; ``planned`` is None where the plan leaves the number open."""
+
+    file: Path
+    status: str | None
+    points: int | None
+    planned: int | None
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the documented JSON object."""
+        return {
+            "file": str(self.file.absolute()),
+            "ok": not self.problems,
+            "status": self.status,
+            "points": self.points,
+            "planned": self.planned,
+            "problems": list(self.problems),
+            "notes": list(self.notes),
+        }
+
+    def lines(self) -> list[str]:
+        """Return what a person reads."""
+        if self.points is None:
+            return [f"{self.file}: BAD", *(f"    {problem}" for problem in self.problems)]
+        of = "" if self.planned is None else f" of {self.planned}"
+        word = "BAD" if self.problems else "ok"
+        first = f"{self.file}: {word}, {self.status}, {self.points}{of} points"
+        return [first, *(f"    {problem}" for problem in self.problems), *(f"    {n}" for n in self.notes)]
+
+
+def run_verify(files: Sequence[Path], *, as_json: bool) -> int:
+    """Check every file, print what was found, and return 0 if all are sound, else 5."""
+    verdicts = [judge(path) for path in files]
+    if as_json:
+        document = plain({"files": [verdict.to_json() for verdict in verdicts]})
+        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+    else:
+        sys.stdout.write("".join(f"{line}\n" for verdict in verdicts for line in verdict.lines()))
+    return EXIT_BAD if any(verdict.problems for verdict in verdicts) else 0
+
+
+def judge(path: Path) -> Verdict:
+    """Check one file; one that cannot be opened is a verdict too."""
+    try:
+        found = findings(path)
+    except DataError as exc:
+        return Verdict(path, None, None, None, (str(exc).removeprefix(f"{path}: "),), ())
+    run, problems, notes = found.run, list(found.problems), list(found.notes)
+    planned = plan_size(run.start.plan)
+    if run.status == "finished" and planned is not None and len(run) != planned:
+        problems.append(f"it says finished, with {len(run)} of {planned} points")
+    if run.status in ("aborted", "failed", "killed"):
+        why = f" ({run.reason})" if run.reason else ""
+        notes.append(f"{run.status}{why}; labctl resume {run.path.name} measures the rest")
+    elif run.status == "running":
+        notes.append(run.reason)
+    return Verdict(path, run.status, len(run), planned, tuple(problems), tuple(notes))

@@ -1,0 +1,158 @@
+"""Continue a run that was aborted, failed or killed: same file, same plan, and no light before it is agreed."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pymeasure.experiment import Procedure, Results
+
+from labctl.config import BenchConfig, load_bench
+from labctl.config.stored import stored_bench
+from labctl.data.csvmend import mend_csv
+from labctl.data.differences import differences, refuse_other_axes
+from labctl.data.resumed import ResumedWriter, continuable
+from labctl.data.run import Run
+from labctl.model.clock import Clock
+from labctl.model.errors import DataError
+from labctl.model.records import RunStart
+from labctl.runner.events import OnEvent
+from labctl.runner.facts import PROCEDURE_ID, RunRequest
+from labctl.runner.keeper import Keeper
+from labctl.runner.quality import CANDIDATES, is_candidate
+from labctl.runner.report import RunReport
+from labctl.runner.resume_plan import dose_before, stored_plan
+from labctl.runner.run import run_sweep
+from labctl.session import Bench
+from procedures.control import Done, Pause
+from procedures.fluence_sweep import Insert
+from procedures.plan import SweepPlan
+
+log = logging.getLogger(__name__)
+
+Confirm = Callable[[tuple[str, ...]], None]
+"""Shows what differs from the bench of the run, one line each, and raises where that is not agreed to."""
+
+
+def resume_run(
+    path: Path,
+    bench: Path | BenchConfig | None = None,
+    *,
+    stop: threading.Event,
+    on_event: OnEvent,
+    confirm: Confirm,
+    clock: Clock | None = None,
+    insert: Insert | None = None,
+    pause: Pause | None = None,
+) -> RunReport:
+    """Measure the rest of a run and fit all of it; like :func:`~labctl.runner.run.run_sweep` in all else.
+
+    :param path: the run's ``.h5``, or the ``.csv`` beside it.
+    :param bench: the bench file or its configuration; the one that the run holds by default.
+    :param confirm: called in the acquisition thread, only if something differs, with the shutter closed.
+    :raises DataError: it is no run, it has finished, or another process writes it.
+    :raises ConfigError: it cannot be continued on this bench, or the differences are not agreed to.
+    """
+    h5 = path.with_suffix(".h5") if path.suffix.lower() == ".csv" else path
+    run = continuable(h5)
+    if run.start.procedure != PROCEDURE_ID:
+        raise DataError(f"{h5} is a run of {run.start.procedure}, which this command does not continue")
+    plan = stored_plan(run)
+    if bench is None:
+        config = stored_bench(run.sessions[-1].config, h5)
+    else:
+        config = bench if isinstance(bench, BenchConfig) else load_bench(bench)
+    start = run.start
+    request = RunRequest(run.path.parent, start.sample, start.operator, start.spot, start.note)
+    origin = Resumption(run.path, plan, confirm)
+    return run_sweep(
+        config,
+        plan,
+        request,
+        stop=stop,
+        on_event=on_event,
+        clock=clock,
+        insert=insert,
+        origin=origin,
+        pause=pause,
+    )
+
+
+class Resumption:
+    """A run that goes on; the :class:`~labctl.runner.origin.Origin` of :func:`resume_run`."""
+
+    def __init__(self, h5: Path, plan: SweepPlan, confirm: Confirm) -> None:
+        self._h5, self._plan, self._confirm = h5, plan, confirm
+        self._writer: ResumedWriter
+        self.done = Done()
+
+    def writer(self) -> ResumedWriter:
+        """Take hold of the file; it stays as it is until :meth:`begin`."""
+        self._writer = ResumedWriter(self._h5)
+        return self._writer
+
+    def begin(self, bench: Bench, keeper: Keeper, start: RunStart) -> None:
+        """Close the shutter, compare, have differences agreed to, then mend the file and go on in it."""
+        bench.pump.close()
+        run = self._writer.run
+        refuse_other_axes(run, start)
+        found = differences(run, start)
+        if found:
+            log.warning("the bench differs from the run's: %s", "; ".join(found))
+            self._confirm(found)
+        dose, assumed = dose_before(run, self._plan, bench.pump.settings.repetition_rate_hz)
+        recall(keeper, run)
+        self.done = Done(
+            points=tuple(keeper.points),
+            dose_uj_cm2=dose,
+            last_dark=max((dark.number for dark in run.darks), default=0),
+            elapsed_s=keeper.points[-1].elapsed_s if keeper.points else 0.0,
+        )
+        self._writer.dose_uj_cm2 = dose
+        keeper.begin(start)
+        now_s = bench.roles.clock.now_s()
+        for line in _story(run, found, dose, assumed):
+            log.info("%s", line)
+            keeper.event(now_s, line)
+
+    def results(self, procedure: Procedure, csv: Path) -> Any:
+        """Bring the CSV up to the run file, then go on in it."""
+        if not csv.exists():
+            csv.touch()
+        results = _Continued(procedure, str(csv))
+        done = mend_csv(csv, self._writer.run.points, results.header() + results.labels())
+        if done:
+            log.warning("%s: %s", csv, "; ".join(done))
+        return results
+
+
+class _Continued(Results):  # type: ignore[misc]  # pymeasure publishes no types
+    """pymeasure reads an existing file back whole, to plot it; nobody plots it here."""
+
+    def reload(self) -> None:
+        """Read nothing."""
+        self._data = None
+
+
+def recall(keeper: Keeper, run: Run) -> None:
+    """Give ``keeper`` what it would hold had it seen the points of ``run``."""
+    keeper.points.extend(run.scalars(number) for number in range(len(run)))
+    bright = [p for p in keeper.points if p.saturated_exposures == 0 and p.peak_count > 0]
+    bright.sort(key=lambda p: p.fluence_uj_cm2, reverse=True)
+    where = {point.index: number for number, point in enumerate(keeper.points)}
+    candidates = [run.point(where[point.index]) for point in bright[:CANDIDATES]]
+    keeper.brightest = [point for point in candidates if is_candidate(point)]
+    used = {point.dark_number for point in keeper.brightest}
+    keeper.darks = {dark.number: dark for dark in run.darks if dark.number in used}
+
+
+def _story(run: Run, found: tuple[str, ...], dose: float, assumed: float) -> list[str]:
+    """Return what the run's own log says of its continuation."""
+    why = f": {run.reason}" if run.reason else ""
+    lines = [f"resumed after {len(run)} points, having been {run.status}{why}"]
+    share = f", {assumed:.6g} of it assumed for the point that was interrupted" if assumed else ""
+    lines.append(f"the dose goes on from {dose:.6g} uJ/cm2{share}")
+    return [*lines, *(f"the bench differs: {line}" for line in found)]
