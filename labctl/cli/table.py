@@ -108,4 +108,52 @@ def _below(run: RunReport) -> list[str]:
     reason = str(run.threshold.get("reason") or "")
     files = [path for path in (run.csv, run.h5, *run.figures) if path is not None]
     lines = [f"{_name(run)}: {reason}"] if reason else []
-    return [*lines, *(f"{_name(run)}: {note}" for note in run.notes), *(f"    {path}" for path in files)]
+    notes = (*run.notes, *more_lines(run.more))
+    return [*lines, *(f"{_name(run)}: {note}" for note in notes), *(f"    {path}" for path in files)]
+
+
+def more_lines(more: Mapping[str, object]) -> list[str]:
+    """Say how a sweep that chose its fluences ended, and what its reference and its way back showed."""
+    makers = {"adaptive": _adaptive_line, "bleaching": _bleaching_line, "hysteresis": _hysteresis_line}
+    return [make(part) for key, make in makers.items() if isinstance(part := more.get(key), Mapping)]
+
+
+def _adaptive_line(adaptive: Mapping[str, object]) -> str:
+    met = "met" if adaptive.get("target_met") else "not met"
+    reached = adaptive.get("half_width_rel")
+    width = f"+-{100 * reached:.2g} %" if isinstance(reached, float) else "no interval"
+    return (
+        f"adaptive sweep, ended by {adaptive.get('ended') or 'a stop'}: {adaptive.get('reason')}. "
+        f"In the end {width} after {adaptive.get('points')} points, target {met}"
+    )
+
+
+def _bleaching_line(bleaching: Mapping[str, object]) -> str:
+    seen = "bleaching" if bleaching.get("flags") == ["bleaching"] else "reference"
+    treated = {"off": "not corrected"}.get(str(bleaching.get("corrected")), "corrected")
+    return (
+        f"{seen}: the light at {_n(bleaching, 'fluence_uj_cm2'):.4g} uJ/cm2 changed over the run by "
+        f"{100 * _n(bleaching, 'change_rel'):+.2g} +- {100 * _n(bleaching, 'change_sigma_rel'):.2g} % "
+        f"({100 * _n(bleaching, 'change_per_j_cm2'):+.2g} +- "
+        f"{100 * _n(bleaching, 'change_per_j_cm2_sigma'):.2g} % per J/cm2 of dose), {treated} in the fit"
+    )
+
+
+def _hysteresis_line(hysteresis: Mapping[str, object]) -> str:
+    seen = "hysteresis" if hysteresis.get("flags") else "no hysteresis beyond chance"
+    line = (
+        f"{seen}: the way down against the way up, signal "
+        f"{100 * _n(hysteresis, 'signal_change_rel'):+.2g} +- "
+        f"{100 * _n(hysteresis, 'signal_change_sigma_rel'):.2g} %"
+    )
+    if hysteresis.get("threshold_change_rel") is None:
+        return line
+    return (
+        f"{line}, threshold {100 * _n(hysteresis, 'threshold_change_rel'):+.2g} +- "
+        f"{100 * _n(hysteresis, 'threshold_change_sigma_rel'):.2g} %"
+    )
+
+
+def _n(values: Mapping[str, object], key: str) -> float:
+    value = values.get(key)
+    return float(value) if isinstance(value, (int, float)) else float("nan")

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from labctl.analysis.light_light import BandName, light_light
 from labctl.analysis.threshold import ThresholdResult, fit_threshold
 from labctl.model.records import FloatArray, SweepPoint
-
-BandName = Literal["emission", "lasing"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +27,16 @@ class Curve:
 
 
 def curve_of(points: Sequence[SweepPoint], photon_order: int) -> Curve:
-    """Collect the curve; a point without one unsaturated exposure keeps its place, with nan for a signal."""
-    usable = [p.saturated_exposures < p.exposures for p in points]
-    pick = [
-        (p.signal, p.peaks_signal) if ok else (np.nan, np.nan) for p, ok in zip(points, usable, strict=True)
-    ]
-    signals = np.array(pick, dtype=np.float64).reshape(-1, 2)
-    sigma = np.array([p.fluence_sigma_rel for p in points], dtype=np.float64)
+    """Collect the curve, less what was measured at a reference.
+
+    A point without one unsaturated exposure keeps its place, with nan for a signal.
+    """
+    whole = light_light(points).grid
     return Curve(
-        fluence_uj_cm2=np.array([p.fluence_uj_cm2 for p in points], dtype=np.float64),
-        signal=signals[:, 0],
-        peaks_signal=signals[:, 1],
-        fluence_sigma_rel=typical_sigma(sigma),
+        fluence_uj_cm2=whole.fluence_uj_cm2,
+        signal=whole.signal,
+        peaks_signal=light_light(points, "lasing").grid.signal,
+        fluence_sigma_rel=whole.typical_fluence_sigma_rel,
         photon_order=photon_order,
     )
 

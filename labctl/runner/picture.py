@@ -13,7 +13,7 @@ from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.model.records import FloatArray
 from labctl.runner.figures import PeakFit, RunPicture, draw_all
-from labctl.runner.refit import fit_run, run_curve
+from labctl.runner.refit import judge_run
 
 _CURVE_POINTS = 400
 
@@ -29,8 +29,8 @@ def draw_run(path: Path) -> list[Path]:
 
 def picture_of(run: Run) -> RunPicture:
     """Collect what the figures of a run show."""
-    threshold = fit_run(run)
-    fluence = run.fluence_uj_cm2
+    verdict = judge_run(run)
+    threshold, fluence = verdict.emission, verdict.shown.fluence_uj_cm2
     result = run.result.get("q")
     return RunPicture(
         sample=run.start.sample,
@@ -39,7 +39,7 @@ def picture_of(run: Run) -> RunPicture:
         wavelength_nm=run.wavelength_nm,
         spectra=run.spectra,
         fluence_uj_cm2=fluence,
-        signal=run_curve(run).signal,
+        signal=verdict.shown.signal,
         signal_sigma=run.signal_sigma,
         fwhm_nm=run.fwhm_nm,
         threshold_uj_cm2=threshold.threshold_uj_cm2,

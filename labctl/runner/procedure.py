@@ -8,16 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from pymeasure.experiment import Results
-
 from labctl.data.columns import DATA_COLUMNS, row
 from labctl.model.sink import RunSink
 from labctl.runner.facts import RunRequest
+from labctl.runner.origin import Origin
 from labctl.runner.worker import SweepWorker
 from labctl.session import Bench
+from procedures.control import Pause
 from procedures.fluence_sweep import Insert
 from procedures.plan import SweepPlan
 from procedures.procedure import FluenceSweepProcedure, SweepContext
+from procedures.sources import Ending
 
 
 class StoredSweep(FluenceSweepProcedure):
@@ -35,11 +36,13 @@ def measure(
     *,
     stop: threading.Event,
     on_row: Callable[[], None],
+    origin: Origin,
     insert: Insert | None = None,
-) -> None:
-    """Run the sweep in this thread, on a bench that stays the caller's.
+    pause: Pause | None = None,
+) -> Ending | None:
+    """Run the sweep in this thread, on a bench that stays the caller's; return why it ended by itself.
 
-    :param csv: written by pymeasure's Results; must not exist.
+    :param csv: written by pymeasure's Results, which ``origin`` opens.
     :param on_row: called once a point is in both files.
     :raises Aborted: ``stop`` was set.
     :raises LabctlError: the sweep failed; the shutter is closed.
@@ -48,10 +51,11 @@ def measure(
     procedure.set_parameters(
         {"sample": request.sample, "operator": request.operator, "spot": request.spot, "note": request.note}
     )
-    context = SweepContext(bench.roles, bench.pump, bench.bands, sink, insert)
+    context = SweepContext(bench.roles, bench.pump, bench.bands, sink, insert, done=origin.done, pause=pause)
     procedure.attach(lambda: contextlib.nullcontext(context), row, plan)
-    worker = SweepWorker(Results(procedure, str(csv)), stop, on_row)
+    worker = SweepWorker(origin.results(procedure, csv), stop, on_row)
     worker.run()
     failure = procedure.failure or worker.failure
     if failure is not None:
         raise failure
+    return procedure.ending

@@ -9,12 +9,14 @@ from typing import cast
 
 import numpy as np
 
-from labctl.analysis.threshold import ThresholdResult
+from labctl.analysis.light_light import REFERENCE_FLAG, BandName, LightLight, middle_dose
 from labctl.data import read_run, read_table
 from labctl.data.run import Run
 from labctl.model.errors import DataError
+from labctl.runner.conclude import shown_by_design
 from labctl.runner.fitting import Curve, fit_curve, threshold_mapping, typical_sigma
-from labctl.runner.report import RunReport
+from labctl.runner.report import RunReport, more_of, plain
+from labctl.runner.verdict import Design, Verdict, adaptive_mapping, judge
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -27,21 +29,30 @@ def refit(path: Path) -> RunReport:
     return _refit_run(read_run(path)) if _is_hdf5(path) else _refit_table(path)
 
 
-def run_curve(run: Run) -> Curve:
-    """Return a run's light-light curve; points without one unsaturated exposure have nan for a signal."""
+def run_curve(run: Run, band: BandName = "emission") -> LightLight:
+    """Return one band of a stored run."""
     usable = run.column("saturated_exposures") < run.column("exposures")
-    return Curve(
+    whole = band == "emission"
+    return LightLight(
         fluence_uj_cm2=run.fluence_uj_cm2,
-        signal=np.where(usable, run.signal, np.nan),
-        peaks_signal=np.where(usable, run.peaks_signal, np.nan),
-        fluence_sigma_rel=typical_sigma(run.fluence_sigma_rel),
-        photon_order=_photon_order(run),
+        fluence_set_uj_cm2=run.column("fluence_set_uj_cm2"),
+        fluence_sigma_rel=run.fluence_sigma_rel,
+        signal=np.where(usable, run.signal if whole else run.peaks_signal, np.nan),
+        signal_sigma=run.signal_sigma if whole else run.peaks_signal_sigma,
+        dose_uj_cm2=middle_dose(run.column("dose_uj_cm2")),
+        reference=np.array([REFERENCE_FLAG in flags for flags in run.flags], dtype=np.bool_),
     )
 
 
-def fit_run(run: Run) -> ThresholdResult:
-    """Fit the whole emission of a stored run."""
-    return fit_curve(run_curve(run))
+def judge_run(run: Run) -> Verdict:
+    """Fit a stored run again, as its plan wants it."""
+    return judge(run_curve(run), run_curve(run, "lasing"), _design(run))
+
+
+def _design(run: Run) -> Design:
+    adaptive = run.result.get("adaptive")
+    ended = adaptive.get("ended") if isinstance(adaptive, Mapping) else None
+    return Design.of(run.start.plan, _photon_order(run), ended if isinstance(ended, str) else None)
 
 
 def spot_spread(runs: Sequence[RunReport]) -> list[dict[str, object]]:
@@ -75,7 +86,7 @@ def spot_spread(runs: Sequence[RunReport]) -> list[dict[str, object]]:
 
 
 def _refit_run(run: Run) -> RunReport:
-    stored = run.result
+    stored, verdict = run.result, judge_run(run)
     before = stored.get("threshold")
     scale = before.get("scale_rel") if isinstance(before, Mapping) else None
     q = stored.get("q")
@@ -86,7 +97,7 @@ def _refit_run(run: Run) -> RunReport:
         h5=run.path,
         points=len(run),
         threshold=threshold_mapping(
-            fit_run(run),
+            verdict.emission,
             convention=run.start.convention,
             band="emission",
             scale_rel=float(scale) if isinstance(scale, (int, float)) else None,
@@ -94,7 +105,19 @@ def _refit_run(run: Run) -> RunReport:
         q=q if isinstance(q, Mapping) else {},
         spot=run.start.spot,
         notes=(f"{run.status}: {run.reason}",) if run.reason else (),
+        more=_more(run, verdict),
     )
+
+
+def _more(run: Run, verdict: Verdict) -> dict[str, object]:
+    design, more = _design(run), more_of(run.result)
+    if design.target_rel is not None:
+        before = more.get("adaptive")
+        reason = str(before.get("reason", "")) if isinstance(before, Mapping) else "broken off"
+        own = int((~verdict.shown.reference).sum())
+        more["adaptive"] = adaptive_mapping(verdict.emission, design, reason, own)
+    more |= shown_by_design(verdict, design)
+    return {key: plain(value) for key, value in more.items()}
 
 
 def _refit_table(path: Path) -> RunReport:

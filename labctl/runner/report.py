@@ -35,12 +35,15 @@ Q_KEYS = {
     "lower_bound": "lower_bound",
 }
 
+MORE_KEYS = ("adaptive", "bleaching", "hysteresis")
+
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
     """One run, finished or not.
 
     :param threshold: a threshold's mapping as in the run file; ``q`` likewise, empty when there is none.
+    :param more: ``adaptive``, ``bleaching`` and ``hysteresis`` as in the run file, those that were measured.
     :param nominal_uj_cm2: what the paper states, for the demonstration's table.
     """
 
@@ -55,6 +58,7 @@ class RunReport:
     spot: str = ""
     nominal_uj_cm2: float | None = None
     notes: tuple[str, ...] = field(default=())
+    more: Mapping[str, object] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
         """Return the run as the documented JSON object; absent numbers are None, paths absolute."""
@@ -72,7 +76,13 @@ class RunReport:
             "points": self.points,
             "threshold": threshold,
             "q": {key: self.q.get(name) for key, name in Q_KEYS.items()},
+            **self.more,
         }
+
+
+def more_of(result: Mapping[str, object]) -> dict[str, object]:
+    """Return what a run file's result holds beyond thresholds and Q; none of it for most sweeps."""
+    return {key: result[key] for key in MORE_KEYS if isinstance(result.get(key), Mapping)}
 
 
 def dump_json(runs: Sequence[RunReport], extra: Mapping[str, object] | None = None) -> str:

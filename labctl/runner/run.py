@@ -14,22 +14,25 @@ from collections.abc import Callable
 from typing import Literal
 
 from labctl.config import BenchConfig
-from labctl.data import RunWriter
 from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError
 from labctl.model.records import RunStop
 from labctl.runner.conclude import conclude
 from labctl.runner.events import Connected, Event, Measured, Message, OnEvent, RunFiles, Started
-from labctl.runner.facts import BenchFacts, RunRequest, now_utc, run_start
+from labctl.runner.facts import BenchFacts, RunRequest, now_utc, plan_mapping, run_start
 from labctl.runner.keeper import Keeper
 from labctl.runner.live import LiveFit
+from labctl.runner.origin import NewRun, Origin
 from labctl.runner.procedure import measure
-from labctl.runner.report import RunReport
+from labctl.runner.report import RunReport, more_of
 from labctl.runner.runlog import run_log
 from labctl.session import Bench, open_bench
 from labctl.session.check import weak_light
+from procedures.adaptive import make_source
+from procedures.control import Pause
 from procedures.fluence_sweep import Insert
-from procedures.plan import SweepPlan, fluences, steps, validate
+from procedures.plan import SweepPlan, all_fluences, validate
+from procedures.sources import Ending
 
 __all__ = ["RunFailed", "RunRequest", "run_sweep"]
 
@@ -55,6 +58,8 @@ def run_sweep(
     on_event: OnEvent,
     clock: Clock | None = None,
     insert: Insert | None = None,
+    origin: Origin | None = None,
+    pause: Pause | None = None,
 ) -> RunReport:
     """Run a sweep and return what came of it; the bench is safe and every file closed in any case.
 
@@ -62,6 +67,8 @@ def run_sweep(
     :param on_event: called in this thread, in order.
     :param clock: of the bench; made from the configuration by default.
     :param insert: asks the user for a blank, called in the acquisition thread.
+    :param origin: a new run by default; :mod:`labctl.runner.resume` goes on with one.
+    :param pause: while it is set, the sweep stands still between two points, in the dark.
     :raises ConfigError: the plan is impossible on this bench; nothing has been opened.
     :raises LabctlError: it failed before its file existed; ``Aborted`` likewise.
     :raises RunFailed: it failed later.
@@ -71,6 +78,7 @@ def run_sweep(
         raise ConfigError("a blank needs somebody to put it into the beam", key="background")
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     run = _Acquisition(config, plan, request, stop, events.put, clock, insert)
+    run.origin, run.pause = origin or run.origin, pause
     thread = threading.Thread(target=run.main, args=(lambda: events.put(None),), name="acquisition")
     thread.start()
     try:
@@ -120,7 +128,11 @@ class _Acquisition:
     ) -> None:
         self._config, self._plan, self._request = config, plan, request
         self._stop, self._tell, self._clock, self._insert = stop, tell, clock, insert
-        self._total = len(steps(plan))
+        self._total = make_source(plan, config.pump_settings(), config.limit_settings()).most
+        self.origin: Origin = NewRun(request)
+        self.pause: Pause | None = None
+        self._dose_uj_cm2 = 0.0
+        self._ending: Ending | None = None
         self._report: RunReport | None = None
         self._failure: BaseException | None = None
         self._files: RunFiles | None = None
@@ -143,7 +155,7 @@ class _Acquisition:
     def main(self, done: Callable[[], None]) -> None:
         """Run to the end; nothing leaves the thread but :meth:`outcome`."""
         try:
-            with RunWriter(self._request.output, self._request.stem()) as writer:
+            with self.origin.writer() as writer:
                 paths = writer.paths
                 self._files = RunFiles(paths.csv, paths.h5, paths.h5.with_suffix(".log"))
                 with run_log(self._files.log):
@@ -158,7 +170,10 @@ class _Acquisition:
         try:
             with open_bench(self._config, self._clock, self._stop, log_file=files.log) as bench:
                 facts = BenchFacts.of(bench)
-                self._sweep(bench, keeper, files)
+                try:
+                    self._sweep(bench, keeper, files)
+                finally:
+                    self._dose_uj_cm2 = bench.pump.dose_uj_cm2
         except BaseException as exc:
             if isinstance(exc, Aborted):
                 log.info("stopped by the user")
@@ -170,8 +185,10 @@ class _Acquisition:
 
     def _sweep(self, bench: Bench, keeper: Keeper, files: RunFiles) -> None:
         self._tell(Connected({role: str(who) for role, who in bench.identities.items()}))
-        keeper.begin(run_start(bench, self._plan, self._request))
-        if warning := weak_light(self._config, bench.roles.power_meter.noise_w, min(fluences(self._plan))):
+        self.origin.begin(bench, keeper, run_start(bench, self._plan, self._request))
+        if warning := weak_light(
+            self._config, bench.roles.power_meter.noise_w, min(all_fluences(self._plan))
+        ):
             log.warning("%s", warning)
             self._tell(Message(f"warning: {warning}"))
         self._tell(Started(self._request.sample, files, self._total))
@@ -183,7 +200,7 @@ class _Acquisition:
                 self._tell(Measured(number, self._total, keeper.points[-1], pace.left_s(number)))
                 live.offer(tuple(keeper.points))
 
-            measure(
+            self._ending = measure(
                 bench,
                 self._plan,
                 self._request,
@@ -192,11 +209,14 @@ class _Acquisition:
                 stop=self._stop,
                 on_row=on_row,
                 insert=self._insert,
+                origin=self.origin,
+                pause=self.pause,
             )
 
     def _end(self, keeper: Keeper, files: RunFiles, facts: BenchFacts) -> None:
         status, reason = _status_of(self._failure)
-        result = conclude(keeper, facts)
+        result = conclude(keeper, facts, plan_mapping(self._plan, facts.bands), self._ending)
+        result["dose_uj_cm2"] = self._dose_uj_cm2
         try:
             keeper.end(RunStop(status, reason, now_utc(), result))
         except DataError as exc:
@@ -214,9 +234,11 @@ class _Acquisition:
             threshold=threshold,
             q=q,
             spot=self._request.spot,
+            more=more_of(result),
         )
         if self._failure is not None and not isinstance(self._failure, Aborted):
-            self._report = dataclasses.replace(self._report, notes=(f"{status}: {reason}",))
+            notes = (*self._report.notes, f"{status}: {reason}")
+            self._report = dataclasses.replace(self._report, notes=notes)
 
 
 class _Pace:
