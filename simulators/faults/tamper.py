@@ -99,6 +99,11 @@ class Tamper:
             self._remember(data)
         yield from parts
 
+    @property
+    def remembered(self) -> int:
+        """How many answers are kept for stale ones."""
+        return len(self._answers)
+
     def close(self) -> None:
         """Forget every answer that is still under way."""
         for timer in tuple(self._late):

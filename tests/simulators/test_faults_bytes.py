@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 
 import pytest
@@ -12,6 +13,7 @@ from labctl.model.clock import SteppedClock
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
+from simulators.faults.tamper import MOST_ANSWERS, Tamper
 
 QUERIES = {
     "attenuator": b"0gp",
@@ -132,17 +134,24 @@ def test_a_late_answer_can_come_by_itself_and_be_overtaken() -> None:
 
 
 def test_nobody_hears_a_late_answer_to_somebody_who_has_left() -> None:
-    plan = fault("late-answer", "shutter", "nth = 1") + fault(
-        "late-answer", "shutter", "nth = 2", wall_s=0.02
-    )
-    with Faulty(plan) as bench:
-        with bench.client("shutter") as client:
-            assert client.ask(b"ens?\r", SOON_S) == b""
-        with bench.client("shutter") as client:
-            client.say(b"id?\r")
-        with bench.client("shutter") as client:
-            assert client.ask(b"closed?\r") == b"closed?\r1\r> "
-            assert client.hear(SOON_S) == b""
+    held = fault("late-answer", "shutter", "nth = 1")
+    timed = fault("late-answer", "shutter", "nth = 1", wall_s=0.02)
+    for plan in (held, timed):
+        with Faulty(plan) as bench:
+            with bench.client("shutter") as client:
+                client.say(b"id?\r")
+            with bench.client("shutter") as client:
+                assert client.ask(b"closed?\r") == b"closed?\r1\r> "
+                assert client.hear(SOON_S) == b""
+
+
+def test_answers_still_under_way_are_forgotten_with_the_bench() -> None:
+    with Faulty(fault("late-answer", "shutter", "nth = 1", wall_s=600.0)) as bench:
+        assert bench.client("shutter").ask(b"id?\r", SOON_S) == b""
+        waiting = [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+        assert len(waiting) == 1
+    waiting[0].join(2.0)
+    assert not waiting[0].is_alive()
 
 
 def test_a_stale_answer_is_the_one_to_the_same_request_before() -> None:
@@ -251,3 +260,27 @@ def test_faults_reach_pseudo_terminals_too() -> None:
     good = b"ens?\r0\r> "
     assert heard == [good, b"", b"", b"", good]
     assert bench.fault_log.kinds() == ("drop", "disconnect")
+
+
+def test_only_so_many_answers_are_remembered_for_stale_ones() -> None:
+    plan = fault("stale-answer", "power_meter", "nth = 1000")
+    with Faulty(plan) as bench, bench.client("power_meter") as client:
+        for number in range(MOST_ANSWERS + 8):
+            client.ask(b"*IDN?" + b" " * number + b"\n")
+        tamper = bench.bench.server("power_meter").link.tamper
+        assert isinstance(tamper, Tamper)
+        assert tamper.remembered == MOST_ANSWERS
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals")
+def test_what_an_instrument_says_by_itself_is_lost_without_the_plug() -> None:
+    import serial
+
+    plan = FaultPlan.parse(fault("disconnect", "attenuator", wall_s=0.5))
+    with SimulatedBench(presets.scene("ola", "ideal"), SteppedClock(), "pty", faults=plan) as bench:
+        path = bench.resources["attenuator"].removeprefix("ASRL").removesuffix("::INSTR")
+        with serial.Serial(path, 9600, timeout=0.05) as line:
+            line.write(b"0ma000010000gp")
+            assert line.read(20) == b""
+        assert not bench.scene.mount.moving()
+        assert bench.scene.mount.encoder_deg() > 1.0

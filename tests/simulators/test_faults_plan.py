@@ -19,6 +19,7 @@ from simulators.faults.framing import framer
 from simulators.faults.kinds import HOW, KINDS, ROLES, WHEN
 from simulators.faults.mangle import shortened, truncated
 from simulators.obp import Decoder, Frame, encode
+from simulators.scene.spells import MOST, Spell, Spells
 
 GOOD = """\
 seed = 7
@@ -226,6 +227,15 @@ def test_half_a_request_without_end_does_not_fill_the_memory() -> None:
     cutter = framer("thorlabs-pm100")
     messages = [m for _ in range(30) for m in cutter.feed(b"x" * 10_000)]
     assert sum(map(len, messages)) >= 200_000
+
+
+def test_a_scene_remembers_only_so_many_spells_and_drops_the_ones_long_over() -> None:
+    spells = Spells()
+    spells.add(Spell(5.0, value=3.0))
+    for number in range(MOST + 50):
+        spells.add(Spell(float(number), number + 0.5))
+    assert len(spells) == MOST
+    assert spells.at(1e6) == Spell(5.0, value=3.0)
 
 
 def test_the_smallest_messages_survive_being_mangled() -> None:

@@ -92,6 +92,27 @@ def test_a_plate_that_turns_is_seized_by_a_message() -> None:
         assert 0.0 < here < 100.0
 
 
+def test_a_stuck_mount_finds_no_reference() -> None:
+    with Faulty(planned("stuck-plate", "at_s = 0.0")) as bench:
+        home(bench.client("attenuator"))
+        assert not bench.scene.mount.referenced
+
+
+def test_a_mount_seized_while_it_looks_for_the_reference_stays_there() -> None:
+    with Faulty(planned("stuck-plate", "at_s = 10.0")) as bench:
+        mount = bench.scene.mount
+        mount.home()
+        bench.clock.sleep(5.0)
+        mount.move_to(500.0)
+        bench.clock.sleep(4.9)
+        mount.home()
+        bench.clock.sleep(0.1)
+        here = mount.angle_deg() % 360.0
+        bench.clock.sleep(5.0)
+        assert mount.angle_deg() % 360.0 == pytest.approx(here)
+        assert here > 100.0
+
+
 def test_a_loose_plate_stays_while_the_encoder_turns() -> None:
     plan = planned("stuck-plate", "nth = 3", readback="commanded", duration_s=10.0)
     with Faulty(plan) as bench:
