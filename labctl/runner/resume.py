@@ -1,4 +1,4 @@
-"""Continue a run that was aborted, failed or killed: same file, same plan, and no light before it is agreed."""
+"""Continue a run that was aborted, failed or killed: same file, same plan, no light unagreed."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ class _Acquisition:
             self._tell(Message(f"warning: {warning}"))
         self._tell(Started(self._request.sample, files, self._total))
         with LiveFit(bench.pump.settings.photon_order, self._tell) as live:
-            pace = _Pace(self._total)
+            pace = _Pace(self._total, len(keeper.points))
 
             def on_row() -> None:
                 number = len(keeper.points)
@@ -244,14 +244,14 @@ class _Acquisition:
 class _Pace:
     """Estimates the wall time left; the first point, which homes the plate, counts for none after it."""
 
-    def __init__(self, total: int) -> None:
-        self._total, self._from = total, (time.monotonic(), 0)
+    def __init__(self, total: int, done: int) -> None:
+        self._total, self._done, self._from = total, done, (time.monotonic(), done)
 
     def left_s(self, number: int) -> float:
         """Return the time left after point ``number``, counted from 1."""
         now = time.monotonic()
         start, before = self._from
-        if before == 0:
+        if before == self._done:
             self._from = (now, number)
         return (now - start) / max(number - before, 1) * max(self._total - number, 0)
 
