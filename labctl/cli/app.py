@@ -218,6 +218,10 @@ def simulate(
     bleaching: Annotated[Bleaching, typer.Option(help="How fast the sample fades.")] = Bleaching.OFF,
     chaotic: Annotated[bool, typer.Option("--chaotic", help="Redraw peak positions at every shot.")] = False,
     spot: Annotated[int, typer.Option(min=0, help="Number of the place on the film.")] = 0,
+    faults: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="What shall go wrong, and when: a plan in TOML.", show_default=False),
+    ] = None,
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
 ) -> int:
     """Serve a simulated bench until Ctrl-C.
@@ -239,6 +243,7 @@ def simulate(
         bleaching=bleaching.value,
         chaotic=chaotic,
         spot=spot,
+        faults=faults,
         until_eof=until_eof,
     )
     return run_simulate(request)

@@ -17,6 +17,7 @@ from labctl.cli.signals import stop_on_signals
 class SimulateRequest:
     """What to simulate, as the command line says it.
 
+    :param faults: file with a plan of what shall go wrong.
     :param until_eof: end when standard input ends as well, so that no simulator outlives who started it.
     """
 
@@ -32,24 +33,27 @@ class SimulateRequest:
     bleaching: str
     chaotic: bool = False
     spot: int = 0
+    faults: Path | None = None
     until_eof: bool = False
 
 
 def run_simulate(request: SimulateRequest) -> int:
     """Serve until Ctrl-C or SIGTERM, then leave the bench file in place.
 
-    :raises ConfigError: pseudo-terminals were asked for where there are none.
+    :raises ConfigError: pseudo-terminals were asked for where there are none, or the plan of faults is wrong.
     :raises DataError: the bench file cannot be written.
     """
     with stop_on_signals() as stop:
         from labctl.model.clock import ScaledClock
         from simulators.bench import SimulatedBench
+        from simulators.faults import FaultPlan, load_faults
 
         _check_transport(request.transport)
         transport: Any = request.transport
-        with SimulatedBench(_scene(request), ScaledClock(request.speed), transport) as bench:
+        plan = FaultPlan() if request.faults is None else load_faults(request.faults)
+        with SimulatedBench(_scene(request), ScaledClock(request.speed), transport, plan) as bench:
             write_whole(request.bench_file, bench.bench_toml(request.speed))
-            _announce(request)
+            _announce(request, len(plan.faults))
             if request.until_eof:
                 threading.Thread(target=_wait_for_eof, args=(stop,), daemon=True).start()
             while not stop.wait(0.2):
@@ -94,10 +98,11 @@ def _check_transport(transport: str) -> None:
         raise ConfigError("Windows has no pseudo-terminals", key="--transport", hint="--transport tcp")
 
 
-def _announce(request: SimulateRequest) -> None:
+def _announce(request: SimulateRequest, faults: int) -> None:
+    wrong = f", with {faults} fault{'s' * (faults > 1)} planned" if faults else ""
     with contextlib.suppress(OSError, ValueError):
         print(  # noqa: T201
-            f"serving {request.sample}, seed {request.seed}, at {request.speed:g} times real time; "
+            f"serving {request.sample}, seed {request.seed}, at {request.speed:g} times real time{wrong}; "
             f"bench file {request.bench_file.resolve()}; Ctrl-C ends it",
             file=sys.stderr,
             flush=True,
