@@ -31,6 +31,20 @@ class Background(str, Enum):
     BLANK = "blank"
 
 
+class Per(str, Enum):
+    """What an adaptive sweep spends least of."""
+
+    POINT = "point"
+    DOSE = "dose"
+
+
+class BleachingModel(str, Enum):
+    """What bleaching takes from the sample."""
+
+    EXCITATION = "excitation"
+    SIGNAL = "signal"
+
+
 class Sample(str, Enum):
     """The simulated samples."""
 

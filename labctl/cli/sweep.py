@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from labctl.cli.adaptive import AdaptiveWords, with_adaptive
 from labctl.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class SweepRequest:
     operator: str = ""
     spot: str = ""
     note: str = ""
-    points: int = 24
+    points: int | None = None
     spacing: str = "log"
     fluences: str = ""
     direction: str = "up"
@@ -37,6 +38,10 @@ class SweepRequest:
     keep_open: bool = False
     seed: int = 0
     figures: bool = False
+    reference_every: int = 0
+    reference_uj_cm2: float | None = None
+    correct_bleaching: str = "off"
+    adaptive: AdaptiveWords = field(default_factory=AdaptiveWords)
 
 
 def run_sweep_command(request: SweepRequest, *, as_json: bool) -> int:
@@ -98,14 +103,19 @@ def plan_of(request: SweepRequest) -> SweepPlan:
             wanted[f"{name}_uj_cm2"] = value
     words: dict[str, Any] = {"spacing": request.spacing, "direction": request.direction}
     words["background"] = request.background
-    return SweepPlan(
-        points=request.points,
+    words["correct_bleaching"] = request.correct_bleaching
+    if request.points is not None:
+        wanted["points"] = request.points
+    plan = SweepPlan(
+        reference_every=request.reference_every,
+        reference_uj_cm2=request.reference_uj_cm2,
         average=request.average,
         keep_open=request.keep_open,
         seed=request.seed,
         **words,
         **wanted,
     )
+    return with_adaptive(plan, request.adaptive, request.points)
 
 
 def with_figures(report: RunReport) -> RunReport:

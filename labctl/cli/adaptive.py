@@ -1,0 +1,102 @@
+"""The options of an adaptive sweep: from words such as "3%" and "10min" to a plan."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from labctl.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from procedures.plan import SweepPlan
+
+_SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
+_UJ_CM2 = {"": 1.0, "uj/cm2": 1.0, "mj/cm2": 1e3, "j/cm2": 1e6}
+_AMOUNT = re.compile(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([a-z/%]*[0-9]?)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class AdaptiveWords:
+    """The options as typed; ``None`` where one was left out."""
+
+    adaptive: bool = False
+    target: str | None = None
+    per: str | None = None
+    start_points: int | None = None
+    budget_points: int | None = None
+    budget_dose: str | None = None
+    budget_time: str | None = None
+
+
+def with_adaptive(plan: SweepPlan, words: AdaptiveWords, points: int | None) -> SweepPlan:
+    """Make the plan adaptive if that was asked for.
+
+    :param points: ``--points`` as typed, which an adaptive sweep does not take.
+    :raises ConfigError: an option that belongs to the other kind of sweep, or one that cannot be read.
+    """
+    from procedures.plan import AdaptivePlan
+
+    given = {
+        f.name: getattr(words, f.name)
+        for f in dataclasses.fields(words)
+        if getattr(words, f.name) is not None
+    }
+    if not given.pop("adaptive"):
+        if given:
+            option = next(iter(given)).replace("_", "-")
+            raise ConfigError("only an adaptive sweep takes it", key=f"--{option}", hint="add --adaptive")
+        return plan
+    if points is not None:
+        raise ConfigError(
+            "an adaptive sweep chooses how many",
+            key="--points",
+            hint="--start-points for those to begin with, --budget-points for the most",
+        )
+    shared = {f.name: getattr(plan, f.name) for f in dataclasses.fields(plan) if f.name != "points"}
+    return AdaptivePlan(**shared, **_settings(given))
+
+
+def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the plan that the options name."""
+    readers: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "target": ("target_rel", share),
+        "per": ("per", str),
+        "start_points": ("points", int),
+        "budget_points": ("budget_points", int),
+        "budget_dose": ("budget_dose_uj_cm2", lambda text: amount(text, _UJ_CM2, "--budget-dose", "2 J/cm2")),
+        "budget_time": ("budget_time_s", lambda text: amount(text, _SECONDS, "--budget-time", "10min")),
+    }
+    return {readers[name][0]: readers[name][1](value) for name, value in given.items()}
+
+
+def share(text: str) -> float:
+    """Read a share of one.
+
+    :raises ConfigError: it is none.
+
+    >>> share("3%"), share("0.03")
+    (0.03, 0.03)
+    """
+    value = amount(text, {"%": 0.01, "": 1.0}, "--target", "3%")
+    if "%" not in text and value >= 1:
+        raise ConfigError(f"{text!r} could be a share or a percentage", key="--target", hint=f"{text}%")
+    return value
+
+
+def amount(text: str, units: Mapping[str, float], key: str, example: str) -> float:
+    """Read a number with one of ``units``, lower case.
+
+    :raises ConfigError: it is no such number.
+
+    >>> amount("10min", {"s": 1.0, "min": 60.0}, "--budget-time", "10min")
+    600.0
+    """
+    match = _AMOUNT.fullmatch(text.replace("²", "2").replace("^", ""))
+    factor = units.get(match[2].lower()) if match else None
+    if match is None or factor is None or not math.isfinite(float(match[1])):
+        raise ConfigError(f"{text!r} is no number with a unit that is known here", key=key, hint=example)
+    return float(f"{float(match[1]) * factor:.12g}")
