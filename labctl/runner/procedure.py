@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from labctl.data.columns import DATA_COLUMNS, row
+from labctl.model.errors import Aborted
 from labctl.model.sink import RunSink
 from labctl.runner.facts import RunRequest
 from labctl.runner.origin import Origin
@@ -58,4 +59,6 @@ def measure(
     failure = procedure.failure or worker.failure
     if failure is not None:
         raise failure
+    if procedure.outcome != "finished":  # pymeasure tells nobody of a stop before the procedure's first line
+        raise Aborted
     return procedure.ending
