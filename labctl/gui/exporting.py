@@ -1,0 +1,128 @@
+"""Figures of what is on the screen as PNG and SVG, and its numbers as CSV."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyqtgraph.exporters
+from PySide6.QtWidgets import QWidget
+
+from labctl.gui.rundata import RunData
+from labctl.model.errors import DataError
+
+if TYPE_CHECKING:
+    from labctl.gui.runview import RunView
+
+PNG_WIDTH_PX = 2000
+EXPORTS = (
+    "L-L curve as PNG (*.png)",
+    "L-L curve as SVG (*.svg)",
+    "Spectrum as PNG (*.png)",
+    "Spectrum as SVG (*.svg)",
+    "Waterfall as PNG (*.png)",
+    "All plots as one PNG (*.png)",
+    "L-L curve as CSV (*.csv)",
+    "Spectra as CSV (*.csv)",
+)
+
+
+def export(view: RunView, path: Path, chosen: str) -> list[Path]:
+    """Write one of :data:`EXPORTS`; the ending is added where it lacks.
+
+    :raises DataError: there is nothing to write, or it cannot be written.
+    """
+    ending = chosen[chosen.index("*") + 1 : -1]
+    path = path if path.suffix.lower() == ending else path.with_name(path.name + ending)
+    plots: dict[str, QWidget] = {
+        "L-L": view.lightlight.widget,
+        "Spectrum": view.spectrum.widget,
+        "Waterfall": view.waterfall.widget,
+    }
+    run = view.current
+    if run is None:
+        raise DataError("no run is open")
+    if ending == ".csv":
+        (write_spectra if chosen.startswith("Spectra") else write_curve)(run, path)
+    elif chosen.startswith("All"):
+        if not view.grab().save(str(path)):
+            raise DataError(f"cannot write {path}")
+    else:
+        write_figure(plots[chosen.split()[0]], path)
+    return [path]
+
+
+def write_figure(widget: Any, path: Path) -> None:
+    """Write one plot, by the ending of ``path``.
+
+    :raises DataError: it cannot be written.
+    """
+    item = widget.getPlotItem()
+    if path.suffix == ".svg":
+        exporter: Any = pyqtgraph.exporters.SVGExporter(item)
+    else:
+        exporter = pyqtgraph.exporters.ImageExporter(item)
+        exporter.parameters()["width"] = PNG_WIDTH_PX
+    try:
+        with path.open("wb"):  # the exporters fail silently where a file cannot be made
+            pass
+        exporter.export(str(path))
+    except OSError as exc:
+        raise DataError(f"cannot write {path}: {exc.strerror or exc}", "name another file") from exc
+
+
+def write_curve(run: RunData, path: Path) -> None:
+    """Write one row a point: both signals with the bands as they stand, and what was left out.
+
+    :raises DataError: it cannot be written.
+    """
+    fluence = run.column("fluence_uj_cm2")
+    emission, lasing = run.signal("emission"), run.signal("lasing")
+    header = [
+        f"{run.facts.convention.capitalize()} fluence (uJ/cm^2)",
+        "Fluence error (uJ/cm^2)",
+        "Signal (counts per pulse)",
+        "Signal error (counts per pulse)",
+        "Peaks signal (counts per pulse)",
+        "Peaks signal error (counts per pulse)",
+        "FWHM (nm)",
+        "Left out",
+        "Flags",
+    ]
+    columns = (fluence, fluence * run.column("fluence_sigma_rel"), *emission, *lasing, run.column("fwhm_nm"))
+    rows = (
+        [*(float(c[at]) for c in columns), int(at in run.excluded), "|".join(run.flags(at))]
+        for at in range(len(run))
+    )
+    _write(path, run, header, rows)
+
+
+def write_spectra(run: RunData, path: Path) -> None:
+    """Write one row a wavelength and one column a point.
+
+    :raises DataError: there are none, or it cannot be written.
+    """
+    spectra = run.arrays.spectra()
+    if not spectra.size:
+        raise DataError(f"{run.facts.title} has no spectra")
+    header = ["Wavelength (nm)", *(f"{value:.6g} uJ/cm^2" for value in run.column("fluence_uj_cm2"))]
+    rows = np.column_stack([run.facts.wavelength_nm, spectra.T])
+    _write(path, run, header, rows.tolist())
+
+
+def _write(path: Path, run: RunData, header: list[str], rows: Any) -> None:
+    bands = run.bands
+    about = (
+        f"# {run.facts.title} ({run.status}), {run.facts.convention} fluence; "
+        f"emission {bands.emission_nm[0]:.2f} to {bands.emission_nm[1]:.2f} nm, lasing {bands.lasing_nm[0]:.2f} to {bands.lasing_nm[1]:.2f} nm"
+    )
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            file.write(about.replace("\n", " ").replace("\r", " ") + "\n")
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(rows)
+    except OSError as exc:
+        raise DataError(f"cannot write {path}: {exc.strerror or exc}", "name another file") from exc

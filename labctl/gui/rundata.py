@@ -1,0 +1,196 @@
+"""A run as the plots see it: the same for one that is being measured and one that lies in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.analysis.spectra.bands import Band, band_mask
+from labctl.gui.wording import fluence_axis
+from labctl.model.pump import Bands
+from labctl.model.records import FloatArray
+
+Signal = Literal["emission", "lasing"]
+COLUMNS = (
+    "fluence_uj_cm2",
+    "fluence_sigma_rel",
+    "signal",
+    "signal_sigma",
+    "peaks_signal",
+    "peaks_signal_sigma",
+    "fwhm_nm",
+    "peak_count",
+    "peak_wavelength_nm",
+    "saturation",
+    "saturated_exposures",
+    "exposures",
+    "pulses_per_exposure",
+    "integration_s",
+    "elapsed_s",
+    "dose_uj_cm2",
+    "fluence_set_uj_cm2",
+)
+"""Fields of a point that views use; absent numbers are nan."""
+
+_PARTIAL = ("spikes", "shutter_open")
+"""Flags that say how a point was measured, not that it is doubtful."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is known of a run before its first point.
+
+    :param max_counts: full scale of the detector, None where it is not known.
+    """
+
+    key: str
+    title: str
+    sample: str
+    convention: str
+    wavelength_nm: FloatArray
+    bands: Bands
+    photon_order: int = 2
+    resolution_nm: float | None = None
+    max_counts: float | None = None
+    path: Path | None = None
+    plan: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One point's mean exposure: raw counts and the dark that belongs to them, shape ``(pixel,)``."""
+
+    raw: FloatArray
+    dark: FloatArray | None
+    integration_s: float
+
+
+class Arrays(Protocol):
+    """Where the spectra of a run are: in memory, or in its file."""
+
+    def spectra(self) -> FloatArray:
+        """Reduced spectra in counts per pulse, shape ``(n, pixel)``."""
+
+    def exposure(self, index: int) -> Exposure | None:
+        """Return the mean exposure of a point, None where there is none."""
+
+
+class RunData:
+    """Scalars of all points, which of them the user left out, and the bands they are summed over now.
+
+    :param columns: one array of shape ``(n,)`` for each of :data:`COLUMNS`; missing ones are nan.
+    """
+
+    def __init__(
+        self,
+        facts: RunFacts,
+        arrays: Arrays,
+        columns: Mapping[str, FloatArray],
+        flags: tuple[tuple[str, ...], ...],
+        *,
+        status: str = "finished",
+        reason: str = "",
+    ) -> None:
+        self.facts, self.arrays = facts, arrays
+        self.status, self.reason = status, reason
+        self.bands = facts.bands
+        self.excluded: frozenset[int] = frozenset()
+        self.lasing_signal: FloatArray | None = None
+        self._flags = flags
+        size = len(flags)
+        self._columns = {
+            name: np.asarray(columns.get(name, np.full(size, np.nan)), dtype=np.float64) for name in COLUMNS
+        }
+
+    def __len__(self) -> int:
+        return len(self._flags)
+
+    @property
+    def axis_label(self) -> str:
+        """Label of the fluence axis, convention and unit included."""
+        return fluence_axis(self.facts.convention)
+
+    @property
+    def moved(self) -> bool:
+        """Whether the bands are others than those the run was measured with."""
+        return self.bands != self.facts.bands
+
+    def column(self, name: str) -> FloatArray:
+        """Return one of :data:`COLUMNS`, shape ``(n,)``."""
+        return self._columns[name]
+
+    def flags(self, index: int) -> tuple[str, ...]:
+        """Return the flags of a point."""
+        return self._flags[index]
+
+    def extend(self, columns: Mapping[str, float], flags: tuple[str, ...]) -> None:
+        """Append one point."""
+        self._flags = (*self._flags, flags)
+        for name in COLUMNS:
+            self._columns[name] = np.append(self._columns[name], columns.get(name, np.nan))
+        self.lasing_signal = None
+
+    def set_bands(self, bands: Bands) -> None:
+        """Sum over other bands from now on."""
+        if bands != self.bands:
+            self.bands, self.lasing_signal = bands, None
+
+    def signal(self, which: Signal) -> tuple[FloatArray, FloatArray]:
+        """Return the light-light curve's signal and its standard error, counts per pulse, shape ``(n,)``.
+
+        Inside moved bands the relative error stays that of the measured ones. The light in peaks inside moved
+        bands is slow to find: until :attr:`lasing_signal` is set, all light of the lasing band stands for it.
+        """
+        name = "signal" if which == "emission" else "peaks_signal"
+        stored, sigma = self.column(name), self.column(f"{name}_sigma")
+        if self.moved and len(self):
+            found = self._summed(which)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                sigma = np.abs(sigma / stored * found)
+            stored = found
+        usable = ~(self.column("saturated_exposures") >= self.column("exposures"))
+        return np.where(usable, stored, np.nan), sigma
+
+    def _summed(self, which: Signal) -> FloatArray:
+        if which == "lasing" and self.lasing_signal is not None:
+            return self.lasing_signal
+        ends = self.bands.emission_nm if which == "emission" else self.bands.lasing_nm
+        spectra = self.arrays.spectra()
+        if not spectra.size:
+            return self.column("signal" if which == "emission" else "peaks_signal")
+        mask = band_mask(self.facts.wavelength_nm, Band(*ends, which))
+        return np.asarray(spectra[:, mask].sum(axis=1), dtype=np.float64)
+
+    def used(self, which: Signal) -> NDArray[np.bool_]:
+        """Whether each point takes part in the fit, shape ``(n,)``."""
+        signal, _ = self.signal(which)
+        good = np.isfinite(signal) & np.isfinite(self.column("fluence_uj_cm2"))
+        good[list(self.excluded)] = False
+        return np.asarray(good)
+
+    def doubtful(self) -> NDArray[np.bool_]:
+        """Whether each point carries a flag worth a look, shape ``(n,)``."""
+        return np.array([any(flag not in _PARTIAL for flag in flags) for flags in self._flags], dtype=bool)
+
+    def describe(self, index: int) -> str:
+        """Return one line on a point."""
+        at = {name: float(values[index]) for name, values in self._columns.items()}
+        width = f"{at['fwhm_nm']:.2f} nm" if np.isfinite(at["fwhm_nm"]) else "none"
+        parts = [
+            f"point {index + 1} of {len(self)}",
+            f"{at['fluence_uj_cm2']:.4g} µJ/cm² {self.facts.convention}",
+            f"signal {at['signal']:.4g} counts per pulse",
+            f"FWHM {width}",
+        ]
+        if np.isfinite(at["integration_s"]):
+            parts.append(f"{at['exposures']:.0f} × {at['integration_s']:g} s")
+        if self._flags[index]:
+            parts.append("flags: " + ", ".join(self._flags[index]))
+        if index in self.excluded:
+            parts.append("left out by you")
+        return "  ·  ".join(parts)

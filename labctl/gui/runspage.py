@@ -1,0 +1,198 @@
+"""The page of stored runs: open, compare, leave points out, export."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QColor, QUndoStack
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from labctl.gui.analyst import Analyst
+from labctl.gui.exporting import EXPORTS, export
+from labctl.gui.files import open_file
+from labctl.gui.rundata import RunData
+from labctl.gui.runview import RunView
+from labctl.gui.wording import UNIT, digits
+from labctl.model.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file was read, or could not be: then ``message`` says why."""
+
+    path: Path
+    run: RunData | None
+    message: str = ""
+
+
+class RunsPage(QWidget):
+    """A list of runs beside their plots.
+
+    :param post: hands something from another thread to :meth:`take` in Qt's.
+    :ivar said: one line for the user.
+    """
+
+    said = Signal(str, bool)
+
+    def __init__(self, analyst: Analyst, undo: QUndoStack, post: Callable[[object], None]) -> None:
+        super().__init__()
+        self._post = post
+        self.view = RunView("runs", analyst, undo)
+        self.list = QListWidget()
+        self.list.setToolTip(
+            "Open runs. The ticked ones are drawn on the L-L curve; the selected one shows its spectra."
+        )
+        self.list.currentItemChanged.connect(self._chosen)
+        self.list.itemChanged.connect(self._ticked)
+        self._items: dict[str, QListWidgetItem] = {}
+        side = QWidget()
+        column = QVBoxLayout(side)
+        column.setContentsMargins(8, 8, 0, 8)
+        column.addWidget(QLabel("Runs"))
+        column.addWidget(self.list, 1)
+        for text, tip, act in (
+            ("Open…", "Open run files or tables (Ctrl+O)", self.ask_for_files),
+            ("Close run", "Take the selected run from the list (Ctrl+W)", self.close_current),
+            ("Export…", "Figures as PNG or SVG, data as CSV (Ctrl+E)", self.ask_for_export),
+        ):
+            button = QPushButton(text)
+            button.setToolTip(tip)
+            button.clicked.connect(act)
+            column.addWidget(button)
+        splitter = QSplitter(Qt.Orientation.Horizontal)
+        splitter.addWidget(side)
+        splitter.addWidget(self.view)
+        splitter.setSizes([210, 1200])
+        splitter.setStretchFactor(1, 1)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(splitter)
+        self.empty_text()
+
+    def empty_text(self) -> None:
+        """Say what to do where there is nothing to see."""
+        self.view.strip.clear("No run is open", "Open one with Ctrl+O, or drop run files onto the window.")
+
+    # --- opening -----------------------------------------------------------------------------------
+
+    def open(self, paths: list[Path]) -> None:
+        """Read files in a thread of their own; each is shown, or told of, when it is there."""
+        threading.Thread(target=self._read, args=(list(paths),), name="open-runs", daemon=True).start()
+
+    def _read(self, paths: list[Path]) -> None:
+        for path in paths:
+            try:
+                self._post(Opened(path, open_file(path)))
+            except DataError as exc:
+                self._post(Opened(path, None, str(exc)))
+            except Exception as exc:  # noqa: BLE001  a message, never a traceback
+                self._post(Opened(path, None, f"{path}: {type(exc).__name__}: {exc}"))
+
+    def take(self, opened: Opened) -> None:
+        """Show a file that was read."""
+        if opened.run is None:
+            self.said.emit(opened.message, True)
+            return
+        run = opened.run
+        key = run.facts.key
+        self.view.add_run(run)
+        if key not in self._items:
+            item = QListWidgetItem()
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setData(Qt.ItemDataRole.UserRole, key)
+            item.setCheckState(Qt.CheckState.Checked)
+            self._items[key] = item
+            self.list.addItem(item)
+        self._describe(run)
+        self.list.setCurrentItem(self._items[key])
+        self.said.emit(f"opened {opened.path.name}: {run.status}, {len(run)} points", False)
+
+    def _describe(self, run: RunData) -> None:
+        item = self._items.get(run.facts.key)
+        if item is None:
+            return
+        found = self.view.found.get(run.facts.key, {})
+        value = found.get("threshold_uj_cm2")
+        text = f"{run.facts.title}\n{run.status}, {len(run)} points"
+        if isinstance(value, (int, float)):
+            text += f"\n{digits(float(value))} {UNIT}"
+        blocked = self.list.blockSignals(True)
+        item.setText(text)
+        item.setForeground(QColor(self.view.colour(run.facts.key)))
+        item.setToolTip(str(run.facts.path or ""))
+        self.list.blockSignals(blocked)
+
+    def refresh(self) -> None:
+        """Write the thresholds into the list."""
+        for run in self.view.runs.values():
+            self._describe(run)
+
+    # --- the list ----------------------------------------------------------------------------------
+
+    def _chosen(self, item: QListWidgetItem | None) -> None:
+        if item is not None:
+            key = str(item.data(Qt.ItemDataRole.UserRole))
+            if key in self.view.runs:
+                self.view.set_current(key)
+
+    def _ticked(self, item: QListWidgetItem) -> None:
+        key = str(item.data(Qt.ItemDataRole.UserRole))
+        if key in self.view.runs:
+            self.view.set_visible(key, item.checkState() == Qt.CheckState.Checked)
+
+    def close_current(self) -> None:
+        """Take the selected run from the list."""
+        run = self.view.current
+        if run is None:
+            return
+        key = run.facts.key
+        item = self._items.pop(key, None)
+        self.view.remove_run(key)
+        if item is not None:
+            self.list.takeItem(self.list.row(item))
+        if not self.view.runs:
+            self.empty_text()
+
+    # --- dialogues ---------------------------------------------------------------------------------
+
+    def ask_for_files(self) -> None:
+        """Let the user choose files."""
+        names, _ = QFileDialog.getOpenFileNames(
+            self, "Open runs", "", "Runs and tables (*.h5 *.csv *.txt *.dat);;All files (*)"
+        )
+        if names:
+            self.open([Path(name) for name in names])
+
+    def ask_for_export(self) -> None:
+        """Let the user choose what to export, and where."""
+        run = self.view.current
+        if run is None:
+            self.said.emit("open a run first: there is nothing to export", True)
+            return
+        start = (run.facts.path or Path(run.facts.title)).with_suffix("")
+        name, chosen = QFileDialog.getSaveFileName(self, "Export", str(start), ";;".join(EXPORTS))
+        if name:
+            self.export(Path(name), chosen)
+
+    def export(self, path: Path, chosen: str) -> None:
+        """Write what is shown; tell the file, or why not."""
+        try:
+            written = export(self.view, path, chosen)
+        except (DataError, OSError) as exc:
+            self.said.emit(f"not exported: {exc}", True)
+        else:
+            self.said.emit("written: " + ", ".join(str(p) for p in written), False)

@@ -1,0 +1,299 @@
+"""One or several runs in plots: the same view for a run that is being measured and for files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QUndoStack
+from PySide6.QtWidgets import QLabel, QSplitter, QVBoxLayout, QWidget
+
+from labctl.gui import fits, theme
+from labctl.gui.analyst import Analyst, Answer
+from labctl.gui.edits import BandsCommand, ExcludeCommand
+from labctl.gui.lightlight import LightLightPlot
+from labctl.gui.rundata import RunData
+from labctl.gui.rundata import Signal as Which
+from labctl.gui.series import FitShown
+from labctl.gui.spectrum import SpectrumPlot
+from labctl.gui.verdict import VerdictStrip
+from labctl.gui.viewtools import ViewTools
+from labctl.gui.waterfall import Waterfall
+from labctl.gui.wording import digits, duration
+from labctl.model.pump import Bands
+
+
+class RunView(QWidget):
+    """Light-light curve, spectrum and waterfall of the current run; the others on the same curve.
+
+    :param name: tells this view's questions from another's.
+    """
+
+    current_changed = Signal(str)
+
+    def __init__(self, name: str, analyst: Analyst, undo: QUndoStack, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._name, self._analyst, self._undo = name, analyst, undo
+        self.runs: dict[str, RunData] = {}
+        self._hidden: set[str] = set()
+        self._colours: dict[str, str] = {}
+        self.fits: dict[str, FitShown | None] = {}
+        self.found: dict[str, Mapping[str, Any]] = {}
+        self.current: RunData | None = None
+        self.index = -1
+        self.which: Which = "emission"
+        self._rows: list[int] = []
+        self._dragged_from: Bands | None = None
+        self.lightlight, self.spectrum, self.waterfall = LightLightPlot(), SpectrumPlot(), Waterfall()
+        self.strip, self.point_label = VerdictStrip(), QLabel()
+        self.tools = ViewTools(self)
+        self._lay_out()
+        self.lightlight.point_clicked.connect(self.select)
+        self.lightlight.toggled.connect(self.toggle_excluded)
+        self.spectrum.bands_changed.connect(self._bands_dragged)
+        self.waterfall.row_clicked.connect(self._row_clicked)
+
+    def _lay_out(self) -> None:
+        self.point_label.setStyleSheet(f"color: {theme.DIM};")
+        self.point_label.setWordWrap(True)
+        right = QSplitter(Qt.Orientation.Vertical)
+        right.addWidget(self.spectrum)
+        right.addWidget(self.waterfall)
+        right.setSizes([540, 460])
+        self.splitter = QSplitter(Qt.Orientation.Horizontal)
+        self.splitter.addWidget(self.lightlight)
+        self.splitter.addWidget(right)
+        self.splitter.setSizes([560, 440])
+        self.right_splitter = right
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(8, 8, 8, 4)
+        layout.addWidget(self.strip)
+        layout.addWidget(self.tools)
+        layout.addWidget(self.splitter, 1)
+        layout.addWidget(self.point_label)
+
+    # --- runs --------------------------------------------------------------------------------------
+
+    def add_run(self, run: RunData) -> None:
+        """Take in a run, or show again what has changed in it, and make it the current one."""
+        key = run.facts.key
+        if key not in self._colours:
+            taken = set(self._colours.values())
+            self._colours[key] = next(
+                (c for c in theme.RUNS if c not in taken), theme.RUNS[len(taken) % len(theme.RUNS)]
+            )
+        self.runs[key] = run
+        self._hidden.discard(key)
+        self.set_current(key)
+        self.refit(run)
+
+    def remove_run(self, key: str) -> None:
+        """Forget a run."""
+        self.runs.pop(key, None)
+        for kept in (self._colours, self.fits, self.found):
+            kept.pop(key, None)
+        self.lightlight.remove(key)
+        if self.current is not None and self.current.facts.key == key:
+            self.current = None
+            if self.runs:
+                self.set_current(next(reversed(self.runs)))
+            else:
+                self.strip.clear()
+                self.spectrum.clear()
+                self.waterfall.set_rows(np.empty(0), np.empty((0, 0)), (0.0, 1.0), (), "")
+
+    def set_visible(self, key: str, visible: bool) -> None:
+        """Draw a run's curve, or leave it out of the comparison."""
+        (self._hidden.discard if visible else self._hidden.add)(key)
+        self._draw_series(self.runs[key])
+
+    def colour(self, key: str) -> str:
+        """Return the colour of a run."""
+        return self._colours[key]
+
+    def set_current(self, key: str) -> None:
+        """Show the spectra of another run."""
+        run = self.runs[key]
+        changed = self.current is not run
+        self.current = run
+        self._draw_series(run)
+        if changed:
+            self.spectrum.set_axis(run.facts.wavelength_nm, run.facts.max_counts)
+            self.index = -1
+        self.spectrum.set_bands(run.bands)
+        self.lightlight.set_labels(run.axis_label, self._signal_label())
+        self._draw_waterfall()
+        self._show_verdict(run)
+        if self.index < 0 and len(run):
+            self.select(key, int(np.nanargmax(np.nan_to_num(run.column("fluence_uj_cm2")))))
+        if changed:
+            self.current_changed.emit(key)
+
+    def point_added(self, run: RunData) -> None:
+        """Show one more point of the run that is being measured."""
+        self._draw_series(run)
+        self.refit(run)
+        if run is self.current:
+            self._draw_waterfall()
+            self.select(run.facts.key, len(run) - 1)
+
+    # --- points ------------------------------------------------------------------------------------
+
+    def select(self, key: str, index: int) -> None:
+        """Show the spectrum of a point."""
+        if self.current is None or self.current.facts.key != key:
+            self.set_current(key)
+        run = self.runs[key]
+        if not 0 <= index < len(run):
+            return
+        self.index = index
+        self.lightlight.select(key, index)
+        self.point_label.setText(run.describe(index))
+        self.waterfall.mark(self._rows.index(index) if index in self._rows else None)
+        exposure = run.arrays.exposure(index)
+        if exposure is None:
+            return
+        self.spectrum.show_exposure(exposure)
+        self.spectrum.set_peaks(())
+        question = fits.peaks_question(run, exposure)
+        if question is not None:
+            self._analyst.ask((self._name, "peaks", key), lambda: question)
+
+    def step(self, by: int) -> None:
+        """Go to the next point in order of fluence."""
+        if self.current is None or not self._rows:
+            return
+        at = self._rows.index(self.index) if self.index in self._rows else 0
+        self.select(self.current.facts.key, self._rows[min(max(at + by, 0), len(self._rows) - 1)])
+
+    def toggle_excluded(self, key: str, index: int) -> None:
+        """Leave a point out of the fit, or take it in again; can be undone."""
+        self._undo.push(ExcludeCommand(self.runs[key], index, self._edited))
+        self.select(key, index)
+
+    def toggle_selected(self) -> None:
+        """The same for the point that is shown."""
+        if self.current is not None and self.index >= 0:
+            self.toggle_excluded(self.current.facts.key, self.index)
+
+    def _edited(self, run: RunData) -> None:
+        if run.facts.key not in self.runs:
+            return
+        if run is self.current:
+            self.spectrum.set_bands(run.bands)
+            if self.index >= 0:
+                self.point_label.setText(run.describe(self.index))
+        self._draw_series(run)
+        self.refit(run)
+
+    # --- bands -------------------------------------------------------------------------------------
+
+    def _bands_dragged(self, bands: Bands, finished: bool) -> None:
+        run = self.current
+        if run is None:
+            return
+        if self._dragged_from is None:
+            self._dragged_from = run.bands
+        run.set_bands(bands)
+        self._draw_series(run)
+        if finished:
+            before, self._dragged_from = self._dragged_from, None
+            if before != bands:
+                self._undo.push(BandsCommand(run, before, bands, self._edited))
+
+    # --- fits --------------------------------------------------------------------------------------
+
+    def refit(self, run: RunData) -> None:
+        """Ask for the threshold again; the answer comes when it comes."""
+        key, which = run.facts.key, self.which
+        if run.moved and which == "lasing" and run.lasing_signal is None and run.arrays.spectra().size:
+            self._analyst.ask((self._name, "lasing", key), lambda: fits.lasing_question(run))
+        question = fits.threshold_question(run, which)
+        self._analyst.ask((self._name, "threshold", key), lambda: question)
+
+    def take(self, answer: Answer) -> None:
+        """Show an answer to one of this view's questions."""
+        name, task, key = answer.subject
+        run = self.runs.get(key)
+        if name != self._name or run is None:
+            return
+        if task == "threshold":
+            self.found[key] = answer.found
+            self.fits[key] = fits.fit_shown(answer.found)
+            self._draw_series(run)
+            self._show_verdict(run)
+        elif task == "peaks" and run is self.current:
+            self.spectrum.set_peaks(fits.peak_marks(answer.found))
+        elif task == "lasing":
+            run.lasing_signal = fits.lasing_signal(answer.found)
+            self._edited(run)
+
+    # --- drawing -----------------------------------------------------------------------------------
+
+    def set_which(self, which: str) -> None:
+        """Choose the signal of the light-light curve."""
+        self.which = cast("Which", which)
+        self.fits.clear()
+        for run in self.runs.values():
+            self._draw_series(run)
+            self.refit(run)
+        if self.current is not None:
+            self.lightlight.set_labels(self.current.axis_label, self._signal_label())
+
+    def _signal_label(self) -> str:
+        what = "Whole emission" if self.which == "emission" else "Light in lasing peaks"
+        return f"{what} (counts per pulse)"
+
+    def _draw_series(self, run: RunData) -> None:
+        key = run.facts.key
+        if key in self._hidden:
+            self.lightlight.remove(key)
+            return
+        self.lightlight.set_series(
+            key, fits.series_of(run, self.which, self._colours[key], self.fits.get(key))
+        )
+
+    def draw_waterfall(self) -> None:
+        """Draw the waterfall anew, after its order or its colours were changed."""
+        self._draw_waterfall()
+
+    def _draw_waterfall(self) -> None:
+        run = self.current
+        if run is None:
+            return
+        spectra = run.arrays.spectra()
+        if not spectra.size:
+            self._rows = []
+            self.waterfall.set_rows(np.empty(0), np.empty((0, 0)), (0.0, 1.0), (), "")
+            return
+        by_time = self.tools.by_time
+        fluence, elapsed = run.column("fluence_uj_cm2"), run.column("elapsed_s")
+        order = np.arange(len(run)) if by_time else np.argsort(fluence, kind="stable")
+        self._rows = [int(i) for i in order]
+        ticks = [duration(elapsed[i]) if by_time else digits(fluence[i], 3) for i in order]
+        low, high = run.bands.emission_nm
+        label = "Time since the start" if by_time else f"Fluence, {run.facts.convention} (µJ/cm²)"
+        self.waterfall.set_rows(run.facts.wavelength_nm, spectra[order], (low, high), ticks, label)
+        self.waterfall.mark(self._rows.index(self.index) if self.index in self._rows else None)
+
+    def _show_verdict(self, run: RunData) -> None:
+        if run is not self.current:
+            return
+        title = run.facts.title if run.status == "finished" else f"{run.facts.title}  –  {run.status}"
+        notes = [run.reason, f"{len(run)} points"]
+        if run.excluded:
+            notes.append(f"{len(run.excluded)} left out by you")
+        if run.moved:
+            notes.append("bands moved")
+        note = "  ·  ".join(part for part in notes if part)
+        found = self.found.get(run.facts.key)
+        if found is None:
+            self.strip.clear(title, note)
+        else:
+            self.strip.show_threshold(title, run.facts.convention, found, note)
+
+    def _row_clicked(self, row: int) -> None:
+        if self.current is not None and 0 <= row < len(self._rows):
+            self.select(self.current.facts.key, self._rows[row])

@@ -1,0 +1,179 @@
+"""The bench window: pages of plots, and with a bench its bar and its panels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, QTimer, Signal
+from PySide6.QtGui import (
+    QAction,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QKeySequence,
+    QUndoStack,
+)
+from PySide6.QtWidgets import QLabel, QMainWindow, QSplitter, QTabWidget, QVBoxLayout, QWidget
+
+from labctl.gui import theme
+from labctl.gui.analyst import Analyst, Answer
+from labctl.gui.helping import show_help, show_keys
+from labctl.gui.mailbox import Mailbox
+from labctl.gui.memory import settings
+from labctl.gui.runspage import Opened, RunsPage
+
+SAID_MS = 12_000
+
+
+class MainWindow(QMainWindow):
+    """The window without a bench: runs from files.
+
+    :ivar ended: everything that was running has ended; the application may leave.
+    """
+
+    ended = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWindowTitle("labctl")
+        self.setAcceptDrops(True)
+        self.undo = QUndoStack(self)
+        self.mailbox = Mailbox(self.handle, self.tick)
+        self.analyst = Analyst(self.mailbox.post)
+        self.runs = RunsPage(self.analyst, self.undo, self.mailbox.post)
+        self.runs.said.connect(self.say)
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.addTab(self.runs, "Runs")
+        self.message = QLabel()
+        self.message.setWordWrap(True)
+        self.message.setVisible(False)
+        self._hush = QTimer(self)
+        self._hush.setSingleShot(True)
+        self._hush.timeout.connect(lambda: self.message.setVisible(False))
+        self.centre = QWidget()
+        self.column = QVBoxLayout(self.centre)
+        self.column.setContentsMargins(0, 0, 0, 0)
+        self.column.setSpacing(0)
+        self.column.addWidget(self.message)
+        self.column.addWidget(self.tabs, 1)
+        self.setCentralWidget(self.centre)
+        self._make_menus()
+        self.resize(1440, 900)
+
+    # --- what others post --------------------------------------------------------------------------
+
+    def handle(self, thing: object) -> None:
+        """Show one thing that came from another thread."""
+        if isinstance(thing, Answer):
+            self.runs.view.take(thing)
+            self.runs.refresh()
+        elif isinstance(thing, Opened):
+            self.runs.take(thing)
+
+    def tick(self) -> None:
+        """Run at most 25 times a second, after everything posted was shown."""
+
+    def say(self, text: str, wrong: bool = False) -> None:
+        """Show one line above the plots; a wrong one in red."""
+        colour, ground = ("#ffd7d8", "#5c1a1d") if wrong else (theme.DIM, theme.PANEL)
+        self.message.setStyleSheet(f"background: {ground}; color: {colour}; padding: 7px 12px;")
+        self.message.setText(text)
+        self.message.setVisible(True)
+        self._hush.start(SAID_MS * (3 if wrong else 1))
+
+    # --- menus -------------------------------------------------------------------------------------
+
+    def _make_menus(self) -> None:
+        file, edit = self.menuBar().addMenu("&File"), self.menuBar().addMenu("&Edit")
+        self.add_action(file, "&Open…", "Ctrl+O", lambda: self._on_runs(self.runs.ask_for_files))
+        self.add_action(file, "&Export…", "Ctrl+E", lambda: self._on_runs(self.runs.ask_for_export))
+        self.add_action(file, "&Close run", "Ctrl+W", lambda: self._on_runs(self.runs.close_current))
+        file.addSeparator()
+        self.add_action(file, "&Quit", "Ctrl+Q", self.close)
+        for action, keys in (
+            (self.undo.createUndoAction(self), "Ctrl+Z"),
+            (self.undo.createRedoAction(self), "Ctrl+Y"),
+        ):
+            action.setShortcuts(
+                [QKeySequence(keys)] + ([QKeySequence("Ctrl+Shift+Z")] if keys == "Ctrl+Y" else [])
+            )
+            edit.addAction(action)
+        self.add_action(edit, "Next point by fluence", "Right", lambda: self.shown_view_step(1))
+        self.add_action(edit, "Previous point by fluence", "Left", lambda: self.shown_view_step(-1))
+        self.help_menu = self.menuBar().addMenu("&Help")
+        self.add_action(self.help_menu, "&Help", "F1", lambda: show_help(self, "window"))
+        self.add_action(
+            self.help_menu, "&Troubleshooting", "Shift+F1", lambda: show_help(self, "troubleshooting")
+        )
+        self.add_action(self.help_menu, "&Keys", "Ctrl+F1", lambda: show_keys(self))
+
+    def add_action(self, menu: object, text: str, keys: str, act: object) -> QAction:
+        """Add an entry with a key to a menu."""
+        action = QAction(text, self)
+        action.setShortcut(QKeySequence(keys))
+        action.triggered.connect(lambda _checked=False: act())  # type: ignore[operator]
+        menu.addAction(action)  # type: ignore[attr-defined]
+        return action
+
+    def _on_runs(self, act: object) -> None:
+        self.tabs.setCurrentWidget(self.runs)
+        act()  # type: ignore[operator]
+
+    def shown_view_step(self, by: int) -> None:
+        """Go to a neighbouring point of the run that is on the screen."""
+        view = getattr(self.tabs.currentWidget(), "view", None)
+        if view is not None:
+            view.step(by)
+
+    # --- files -------------------------------------------------------------------------------------
+
+    def open_files(self, paths: list[Path]) -> None:
+        """Open runs and show their page."""
+        self.tabs.setCurrentWidget(self.runs)
+        self.runs.open(paths)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
+        """Take files."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
+        """Open the files that were dropped."""
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        if paths:
+            self.open_files(paths)
+
+    # --- state -------------------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Take size, place and splitters from the last time."""
+        kept = settings()
+        for name, restore in (("geometry", self.restoreGeometry), ("state", self.restoreState)):
+            value = kept.value(f"window/{name}")
+            if isinstance(value, QByteArray):
+                restore(value)
+        for name, splitter in self._splitters().items():
+            value = kept.value(f"window/{name}")
+            if isinstance(value, QByteArray):
+                splitter.restoreState(value)
+
+    def remember(self) -> None:
+        """Keep them for the next time."""
+        kept = settings()
+        kept.setValue("window/geometry", self.saveGeometry())
+        kept.setValue("window/state", self.saveState())
+        for name, splitter in self._splitters().items():
+            kept.setValue(f"window/{name}", splitter.saveState())
+        kept.sync()
+
+    def _splitters(self) -> dict[str, QSplitter]:
+        return {"runs": self.runs.view.splitter, "runs_right": self.runs.view.right_splitter}
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        """Leave; nothing here waits."""
+        self.remember()
+        self.mailbox.stop()
+        self.analyst.close()
+        event.accept()
+        self.ended.emit()

@@ -1,0 +1,78 @@
+"""Numbers as people read them at the bench: with unit, interval and convention."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+UNIT = "µJ/cm²"
+
+
+def fluence_axis(convention: str) -> str:
+    """Return the label of a fluence axis."""
+    return f"Pump fluence on the sample, {convention} ({UNIT})"
+
+
+def digits(value: float | None, wanted: int = 4) -> str:
+    """Return a number with so many significant digits and no exponent where it can be helped."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if not -4 <= magnitude <= 6:
+        return f"{value:.{wanted - 1}e}"
+    return f"{value:.{max(wanted - 1 - magnitude, 0)}f}"
+
+
+def interval(ci95: Sequence[float] | None, wanted: int = 4) -> str:
+    """Return a 95 % interval."""
+    if ci95 is None:
+        return ""
+    return f"95 %: {digits(ci95[0], wanted)} – {digits(ci95[1], wanted)}"
+
+
+def verdict(threshold: Mapping[str, object]) -> str:
+    """Return a threshold's one sentence, with typographic units."""
+    return str(threshold.get("reason", "")).replace("uJ/cm2", UNIT)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it."""
+    whole = max(round(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def energy(joule: float | None) -> str:
+    """Return a pulse energy."""
+    if joule is None or not math.isfinite(joule):
+        return "–"
+    for scale, unit in ((1e3, "mJ"), (1e6, "µJ"), (1e9, "nJ")):
+        if abs(joule) * scale >= 1:
+            return f"{digits(joule * scale, 4)} {unit}"
+    return f"{digits(joule * 1e12, 4)} pJ"
+
+
+def power(watt: float | None) -> str:
+    """Return a power."""
+    if watt is None or not math.isfinite(watt):
+        return "–"
+    for scale, unit in ((1e3, "mW"), (1e6, "µW")):
+        if abs(watt) * scale >= 1:
+            return f"{digits(watt * scale, 4)} {unit}"
+    return f"{digits(watt * 1e9, 4)} nW"
+
+
+def dose(uj_cm2: float | None) -> str:
+    """Return a dose, in the unit that suits it."""
+    if uj_cm2 is None or not math.isfinite(uj_cm2):
+        return "–"
+    if uj_cm2 >= 1e6:
+        return f"{digits(uj_cm2 * 1e-6, 3)} J/cm²"
+    if uj_cm2 >= 1e3:
+        return f"{digits(uj_cm2 * 1e-3, 3)} mJ/cm²"
+    return f"{digits(uj_cm2, 3)} {UNIT}"
