@@ -13,11 +13,11 @@ from labctl.model.clock import Clock, Stop
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SweepPoint
 from labctl.model.roles import Roles
-from labctl.session.exits import closed_when_silent, safe_at_exit
+from labctl.session.exits import WayOut, closed_when_silent, way_out
 from labctl.session.opening import Opened, bench_clock, open_all
 from labctl.session.watchdog import Watchdog
 from labctl.session.watchdog_bench import watching
-from labctl.session.watchdog_roles import watched
+from labctl.session.watchdog_roles import Nobody, watched
 from procedures.fluence_sweep import sweep as measured
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
@@ -64,26 +64,26 @@ def open_bench(
     """
     config = bench if isinstance(bench, BenchConfig) else load_bench(bench)
     clock = clock or bench_clock(config)
-    with watching(config, clock, wanted=watchdog, log=log_file) as dog:
+    with way_out() as way, watching(config, clock, wanted=watchdog, log=log_file) as dog:
         opened = open_all(config, clock, stop)
         try:
             if opened.failures:
                 opened = opened.darkened()
-            with _safe_bench(config, opened, clock, dog) as ready, _gentle(ready, dog, log_file):
+            with _safe_bench(config, opened, clock, dog, way) as ready, _gentle(ready, dog, log_file):
                 yield ready
         finally:
             opened.close()
 
 
 @contextmanager
-def _safe_bench(config: BenchConfig, opened: Opened, clock: Clock, dog: Watchdog | None) -> Iterator[Bench]:
-    roles = opened.roles(clock)
-    if dog is not None:
-        roles = watched(roles, dog)
+def _safe_bench(
+    config: BenchConfig, opened: Opened, clock: Clock, dog: Watchdog | None, way: WayOut
+) -> Iterator[Bench]:
+    roles = watched(opened.roles(clock), dog or Nobody(), way)
     pump = Pump(roles, config.pump_settings(), config.limit_settings())
     try:
-        with safe_at_exit(pump.safe, (lambda: None) if dog is None else dog.done):
-            yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog)
+        way.arm(pump.safe, None if dog is None else dog.done)
+        yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog)
     finally:
         for failure in pump.safe():
             log.error("while making the bench safe: %s", failure)

@@ -14,27 +14,69 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 3.0
 """Silence after which the shutter is closed from a second thread; less than the watchdog's own limit."""
+LEAVE_S = 10.0
+"""How long a thread may take to leave its bench when the interpreter ends."""
 _POLL_S = 0.25
 
 
-@contextmanager
-def safe_at_exit(make_safe: Callable[[], list[Exception]], release: Callable[[], None]) -> Iterator[None]:
-    """Make safe when the interpreter ends while the block is still open, e.g. in a thread or a notebook.
+class WayOut:
+    """What an open bench does when the interpreter ends around it.
 
-    :param make_safe: returns what failed.
-    :param release: called afterwards, once nothing is left to do, whatever failed.
+    A bench that belongs to a thread is left by that thread: asked to stop, it makes everything safe as it
+    would at any other end. One that belongs to the thread that ends, a notebook's for instance, is made safe
+    here.
     """
 
-    def leave() -> None:
-        for failure in make_safe():
-            log.error("while making the bench safe at the interpreter's end: %s", failure)
-        release()
+    def __init__(self) -> None:
+        self._owner = threading.current_thread()
+        self._asked, self._taken, self.left = threading.Event(), threading.Event(), threading.Event()
+        self._make_safe: Callable[[], list[Exception]] = list
+        self._release: Callable[[], None] = self.left.set
 
-    atexit.register(leave)
+    def arm(self, make_safe: Callable[[], list[Exception]], release: Callable[[], None] | None) -> None:
+        """From now on, make safe by ``make_safe``, and call ``release`` when nothing failed.
+
+        Call it when everything is open: pyvisa closes its connections at the interpreter's end as well, and
+        what is registered last comes first.
+        """
+        self._make_safe, self._release = make_safe, release or self._release
+        atexit.register(self.leave)
+
+    @property
+    def asked(self) -> bool:
+        """Whether the interpreter is ending: no shutter opens any more."""
+        return self._asked.is_set()
+
+    def is_set(self) -> bool:
+        """Return True once after the end was asked for: the loop stops, its making safe goes through."""
+        if not self._asked.is_set() or self._taken.is_set():
+            return False
+        self._taken.set()
+        return True
+
+    def leave(self) -> None:
+        """Have the bench left, or make it safe; what fails is left to the watchdog."""
+        self._asked.set()
+        if threading.current_thread() is self._owner:
+            self._taken.set()
+        elif self.left.wait(LEAVE_S):
+            return
+        failures = self._make_safe()
+        for failure in failures:
+            log.error("while making the bench safe at the interpreter's end: %s", failure)
+        if not failures:
+            self._release()
+
+
+@contextmanager
+def way_out() -> Iterator[WayOut]:
+    """Watch over the interpreter's end while the block is open."""
+    way = WayOut()
     try:
-        yield
+        yield way
     finally:
-        atexit.unregister(leave)
+        atexit.unregister(way.leave)
+        way.left.set()
 
 
 @contextmanager

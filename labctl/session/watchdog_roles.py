@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from labctl.model.clock import Clock, Stop
-from labctl.model.errors import InstrumentError
+from labctl.model.errors import Aborted, InstrumentError
 from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spectrum
 from labctl.model.roles import (
     Attenuator,
@@ -45,14 +45,44 @@ class Life(Protocol):
         """Say whether the mount's angle can be trusted."""
 
 
-def watched(roles: Roles, life: Life) -> Roles:
-    """Return the same instruments and clock, wrapped."""
+class Nobody:
+    """The watchdog of a bench that has none."""
+
+    def beat(self, busy_s: float = 0.0) -> None:
+        """Ignore."""
+
+    def consent(self, busy_s: float = 0.0) -> None:
+        """Consent."""
+
+    def light(self) -> None:
+        """Ignore."""
+
+    def dark(self) -> None:
+        """Ignore."""
+
+    def referenced(self, known: bool) -> None:
+        """Ignore."""
+
+
+class End(Stop, Protocol):
+    """The end of the program, as a loop sees it."""
+
+    @property
+    def asked(self) -> bool:
+        """Whether no shutter may open any more."""
+
+
+def watched(roles: Roles, life: Life, end: End) -> Roles:
+    """Return the same instruments and clock, wrapped.
+
+    :param end: looked at wherever a stop flag is.
+    """
     return Roles(
-        attenuator=WatchedAttenuator(roles.attenuator, life),
-        power_meter=WatchedPowerMeter(roles.power_meter, life),
-        spectrometer=WatchedSpectrometer(roles.spectrometer, life),
-        shutter=WatchedShutter(roles.shutter, life),
-        clock=WatchedClock(roles.clock, life),
+        attenuator=WatchedAttenuator(roles.attenuator, life, end),
+        power_meter=WatchedPowerMeter(roles.power_meter, life, end),
+        spectrometer=WatchedSpectrometer(roles.spectrometer, life, end),
+        shutter=WatchedShutter(roles.shutter, life, end),
+        clock=WatchedClock(roles.clock, life, end),
     )
 
 
@@ -62,18 +92,19 @@ class _Polled:
 
     stop: Stop | None
     life: Life
+    end: Stop
 
     def is_set(self) -> bool:
-        """Return whether the user asked to stop."""
+        """Return whether the user, or the program's end, asked to stop."""
         self.life.beat()
-        return self.stop is not None and self.stop.is_set()
+        return (self.stop is not None and self.stop.is_set()) or self.end.is_set()
 
 
 class WatchedClock:
     """A clock; to wait on it is a sign of life, again and again."""
 
-    def __init__(self, clock: Clock, life: Life) -> None:
-        self._clock, self._life = clock, life
+    def __init__(self, clock: Clock, life: Life, end: Stop) -> None:
+        self._clock, self._life, self._end = clock, life, end
 
     def now_s(self) -> float:
         """Seconds since an arbitrary start."""
@@ -81,14 +112,14 @@ class WatchedClock:
 
     def sleep(self, seconds: float, stop: Stop | None = None) -> None:
         """Wait; raises :class:`Aborted` when ``stop`` is set."""
-        self._clock.sleep(seconds, _Polled(stop, self._life))
+        self._clock.sleep(seconds, _Polled(stop, self._life, self._end))
 
 
 class _Watched:
     """What the four have in common."""
 
-    def __init__(self, device: Device, life: Life) -> None:
-        self._device, self._life = device, life
+    def __init__(self, device: Device, life: Life, end: End) -> None:
+        self._device, self._life, self._end = device, life, end
         self._failed = False
 
     @property
@@ -119,14 +150,14 @@ class _Watched:
             self._life.beat()
 
     def _polled(self, stop: Stop | None) -> Stop:
-        return _Polled(stop, self._life)
+        return _Polled(stop, self._life, self._end)
 
 
 class WatchedAttenuator(_Watched):
     """An attenuator."""
 
-    def __init__(self, device: Attenuator, life: Life) -> None:
-        super().__init__(device, life)
+    def __init__(self, device: Attenuator, life: Life, end: End) -> None:
+        super().__init__(device, life, end)
         self._mount = device
 
     @property
@@ -161,8 +192,8 @@ class WatchedAttenuator(_Watched):
 class WatchedPowerMeter(_Watched):
     """A power meter."""
 
-    def __init__(self, device: PowerMeter, life: Life) -> None:
-        super().__init__(device, life)
+    def __init__(self, device: PowerMeter, life: Life, end: End) -> None:
+        super().__init__(device, life, end)
         self._meter = device
 
     @property
@@ -194,8 +225,8 @@ class WatchedPowerMeter(_Watched):
 class WatchedSpectrometer(_Watched):
     """A spectrometer."""
 
-    def __init__(self, device: Spectrometer, life: Life) -> None:
-        super().__init__(device, life)
+    def __init__(self, device: Spectrometer, life: Life, end: End) -> None:
+        super().__init__(device, life, end)
         self._spectrometer = device
 
     @property
@@ -222,8 +253,8 @@ class WatchedSpectrometer(_Watched):
 class WatchedShutter(_Watched):
     """A shutter that opens only while somebody watches. Its own driver keeps it safe for two threads."""
 
-    def __init__(self, device: Shutter, life: Life) -> None:
-        super().__init__(device, life)
+    def __init__(self, device: Shutter, life: Life, end: End) -> None:
+        super().__init__(device, life, end)
         self._shutter = device
 
     @property
@@ -240,7 +271,10 @@ class WatchedShutter(_Watched):
         """Open, once the watchdog has said that it watches.
 
         :raises SafetyStop: nobody watches.
+        :raises Aborted: the program is ending.
         """
+        if self._end.asked:
+            raise Aborted
         self._life.consent(CALL_S)
         self._shutter.open()
         self._life.light()  # once more: another thread may have closed it in between
