@@ -112,3 +112,11 @@ def test_repeats_at_few_fluences_are_refused() -> None:
     assert result.status == "refused"
     assert "distinct" in result.reason
     assert result.threshold_uj_cm2 is None
+
+
+def test_thousands_of_points_are_fitted_too() -> None:
+    fluence, signal = sweep(3000, seed=8)
+    result = fit_threshold(fluence, signal)
+    assert result.threshold_uj_cm2 == pytest.approx(ONSET_UJ_CM2, rel=0.003)
+    assert result.ci95 is not None
+    assert result.ci95[0] < ONSET_UJ_CM2 < result.ci95[1]

@@ -137,7 +137,7 @@ def misfit_flags(profile: Profile) -> tuple[str, ...]:
 def _pure_error(data: SweepData, weight: Array) -> tuple[float, int]:
     """Weighted sum of squares within replicates (fluences within 0.1 %), and its degrees of freedom."""
     ln_f, y, w = data.ln_f[data.order], data.y[data.order], weight[data.order]
-    group = np.cumsum(np.concatenate([[0], np.diff(ln_f) > 1e-3]))
+    group = np.searchsorted(data.levels(), ln_f, side="right") - 1
     total = np.bincount(group, w)
     mean = np.bincount(group, w * y) / total
     return float((w * (y - mean[group]) ** 2).sum()), int(data.n - total.size)

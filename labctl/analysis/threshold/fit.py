@@ -97,18 +97,19 @@ def fit_prepared(
         "refused", "", data.n, options.definition,
         skipped=data.skipped, kept=data.kept, cross_checks=dict(checks or {}),
     )  # fmt: skip
-    refusal = _refusal(data)
+    refusal = _refusal(data, max(options.fluence_sigma_rel, 1e-3))
     if refusal is not None:
         return replace(blank, reason=refusal)
     with np.errstate(all="ignore"):
         return _fit(data, options, blank)
 
 
-def _refusal(data: SweepData) -> str | None:
+def _refusal(data: SweepData, apart_rel: float) -> str | None:
     if data.n < MIN_POINTS:
         return f"{data.n} usable points; a threshold needs at least {MIN_POINTS}"
-    if data.distinct < MIN_DISTINCT:
-        return f"{data.distinct} distinct fluences; a threshold needs at least {MIN_DISTINCT}"
+    distinct = data.levels(apart_rel).size
+    if distinct < MIN_DISTINCT:
+        return f"{distinct} distinct fluences; a threshold needs at least {MIN_DISTINCT}"
     return None
 
 
@@ -149,7 +150,7 @@ def credible(data: SweepData, options: Options) -> tuple[Profile, Profile, int |
 def _less(whole: Profile, bad: int, options: Options) -> Profile:
     """Fit again without the suspect, unless that leaves too little to fit."""
     data = whole.data.without(bad)
-    if data.n < MIN_POINTS - 1 or data.distinct < MIN_DISTINCT - 1:
+    if data.n < MIN_POINTS - 1 or data.levels().size < MIN_DISTINCT - 1:
         return whole
     again = fit_profile(data, whole.shapes, options.fluence_sigma_rel, size=options.size)
     return again if np.isfinite(again.rss) else whole

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from labctl.analysis.threshold.noise import estimate_variance, pilot_mean
 from labctl.analysis.threshold.shapes import Library
 from labctl.analysis.threshold.solve import Solved, solve
-from labctl.analysis.threshold.sweep_data import SweepData
+from labctl.analysis.threshold.sweep_data import LN_ZERO, SweepData
 
 Array = NDArray[np.float64]
 
+# Grid size of a full fit, and grid size times points that memory bears for thousands of points.
+_FULL, _MOST = 48, 40_000
 CURVED, WHOLE_SPOT = 2, 2
 PARAMETERS = 5  # b, a, s, threshold, and shape counted as one
 
@@ -120,9 +122,9 @@ def _second_range(shapes: Library, ln_u_top: Array) -> tuple[Array, Array]:
 
 def span_of(data: SweepData) -> tuple[float, float]:
     """Return the thresholds that a scan can show: a distinct fluence or two must lie on either side."""
-    f = np.unique(data.ln_f[data.ln_f > -700.0])
-    f = f[np.concatenate([[True], np.diff(f) > 1e-3])]
-    return float(f[1]), float(f[-2])
+    levels = data.levels()
+    levels = levels[levels > 0.5 * LN_ZERO]
+    return float(levels[1]), float(levels[-2])
 
 
 def fit_profile(
@@ -130,17 +132,19 @@ def fit_profile(
 ) -> Profile:
     """Fit one sweep of at least 6 distinct fluences.
 
-    :param size: thresholds per grid; three grids are solved.
+    :param size: thresholds per grid; three grids are solved, more where they are coarse.
     :param weight: weights to start from (live use), else estimated from scratch.
     """
     low, high = span_of(data)
+    size = min(size, max(_MOST // data.n, 16))
     ln_t = np.linspace(low, high, size)
     grid = evaluate(data, shapes, ln_t, _first_weight(data) if weight is None else weight)
     for _ in range(3 if weight is None else 1):
         weight = reweigh(data, shapes, grid, fluence_sigma_rel)
         grid = again(data, shapes, grid, weight)
     assert weight is not None
-    for _ in range(2):
+    # Coarse grids are refined more often, so that live use ends on the same resolution.
+    for _ in range(2 if size >= _FULL else 4):
         finer = _closer(grid, data.n)
         if finer is None:
             break

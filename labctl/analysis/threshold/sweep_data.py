@@ -43,11 +43,13 @@ class SweepData:
         """Fluence over the largest fluence, shape (n,)."""
         return np.asarray(np.exp(self.ln_f))
 
-    @property
-    def distinct(self) -> int:
-        """Number of distinct fluences: closer than 0.1 % is the same."""
-        f = np.sort(self.f)
-        return int(1 + (np.diff(f) > 1e-3 * f[1:]).sum()) if f.size else 0
+    def levels(self, apart_rel: float = 1e-3) -> Array:
+        """Distinct fluences as ln over the largest, ascending: what lies within ``apart_rel`` is one."""
+        found: list[float] = []
+        for x in self.ln_f[self.order]:
+            if not found or x > found[-1] + apart_rel:
+                found.append(float(x))
+        return np.asarray(found)
 
     def without(self, i: int) -> SweepData:
         """Return the same sweep less its ``i``-th usable point."""
