@@ -23,9 +23,15 @@ class Keeper:
     def __init__(self, sink: RunSink) -> None:
         self._sink = sink
         self.points: list[SweepPoint] = []
+        self._latest: SweepPoint | None = None
         self.brightest: list[SweepPoint] = []
         self.darks: dict[int, DarkRecord] = {}
         self.began = False
+
+    @property
+    def latest(self) -> SweepPoint:
+        """The last point; with its arrays if it was measured just now."""
+        return self.points[-1] if self._latest is None else self._latest
 
     def begin(self, start: RunStart) -> None:
         """Create the file."""
@@ -42,6 +48,7 @@ class Keeper:
     def append(self, point: SweepPoint) -> None:
         """Store a point."""
         self._sink.append(point)
+        self._latest = point
         self.points.append(
             dataclasses.replace(point, frames=_NOTHING, spectrum=_NOTHING[0:0].ravel(), spikes=())
         )

@@ -11,6 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 from labctl.config import BenchConfig
@@ -60,6 +61,7 @@ def run_sweep(
     insert: Insert | None = None,
     origin: Origin | None = None,
     pause: Pause | None = None,
+    bench: Bench | None = None,
 ) -> RunReport:
     """Run a sweep and return what came of it; the bench is safe and every file closed in any case.
 
@@ -69,6 +71,7 @@ def run_sweep(
     :param insert: asks the user for a blank, called in the acquisition thread.
     :param origin: a new run by default; :mod:`labctl.runner.resume` goes on with one.
     :param pause: while it is set, the sweep stands still between two points, in the dark.
+    :param bench: one that is open: it is used, made safe and left open. The caller waits here meanwhile.
     :raises ConfigError: the plan is impossible on this bench; nothing has been opened.
     :raises LabctlError: it failed before its file existed; ``Aborted`` likewise.
     :raises RunFailed: it failed later.
@@ -78,7 +81,7 @@ def run_sweep(
         raise ConfigError("a blank needs somebody to put it into the beam", key="background")
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     run = _Acquisition(config, plan, request, stop, events.put, clock, insert)
-    run.origin, run.pause = origin or run.origin, pause
+    run.origin, run.pause, run.bench = origin or run.origin, pause, bench
     thread = threading.Thread(target=run.main, args=(lambda: events.put(None),), name="acquisition")
     thread.start()
     try:
@@ -131,6 +134,7 @@ class _Acquisition:
         self._total = make_source(plan, config.pump_settings(), config.limit_settings()).most
         self.origin: Origin = NewRun(request)
         self.pause: Pause | None = None
+        self.bench: Bench | None = None
         self._dose_uj_cm2 = 0.0
         self._ending: Ending | None = None
         self._report: RunReport | None = None
@@ -168,7 +172,7 @@ class _Acquisition:
     def _measure_and_end(self, keeper: Keeper, files: RunFiles) -> None:
         facts: BenchFacts | None = None
         try:
-            with open_bench(self._config, self._clock, self._stop, log_file=files.log) as bench:
+            with self._open(files) as bench:
                 facts = BenchFacts.of(bench)
                 try:
                     self._sweep(bench, keeper, files)
@@ -182,6 +186,11 @@ class _Acquisition:
             self._failure = exc
         if keeper.began and facts is not None:
             self._end(keeper, files, facts)
+
+    def _open(self, files: RunFiles) -> AbstractContextManager[Bench]:
+        if self.bench is not None:
+            return nullcontext(self.bench)
+        return open_bench(self._config, self._clock, self._stop, log_file=files.log)
 
     def _sweep(self, bench: Bench, keeper: Keeper, files: RunFiles) -> None:
         self._tell(Connected({role: str(who) for role, who in bench.identities.items()}))
@@ -197,7 +206,7 @@ class _Acquisition:
 
             def on_row() -> None:
                 number = len(keeper.points)
-                self._tell(Measured(number, self._total, keeper.points[-1], pace.left_s(number)))
+                self._tell(Measured(number, self._total, keeper.latest, pace.left_s(number)))
                 live.offer(tuple(keeper.points))
 
             self._ending = measure(
