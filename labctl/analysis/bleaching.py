@@ -7,14 +7,14 @@ threshold rises by q^(-1/N). The light at a reference fluence below threshold is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as t_distribution
 
+from labctl.analysis.chance import chance_of, scaled_error
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.threshold.result import Interval, ThresholdResult
 from labctl.model.records import FloatArray
@@ -116,20 +116,14 @@ def measure_bleaching(curve: LightLight, photon_order: int) -> Bleaching | None:
 
 
 def _slope(x: FloatArray, y: FloatArray, sigma: FloatArray) -> tuple[float, float, float]:
-    """Weighted straight line: slope, its standard error, and the chance of one as large by luck.
-
-    Where the scatter about the line exceeds the declared errors, it takes their place.
-    """
+    """Weighted straight line: slope, its standard error, and the chance of one as large by luck."""
     w = 1 / sigma**2
     dx = x - (w @ x) / w.sum()
     size = float(w @ dx**2)
     slope = float((w * dx) @ y) / size
     rest = y - (w @ y) / w.sum() - slope * dx
-    freedom = x.size - 2
-    excess = float(w @ rest**2) / freedom if freedom else 0.0
-    error = float(np.sqrt(max(excess, 1.0) / size))
-    tail = t_distribution.sf(abs(slope) / error, freedom) if excess > 1 else norm.sf(abs(slope) / error)
-    return slope, error, float(2 * tail)
+    error, freedom = scaled_error(1 / math.sqrt(size), float(w @ rest**2), x.size - 2)
+    return slope, error, chance_of(slope, error, freedom)
 
 
 def corrected(curve: LightLight, bleaching: Bleaching, model: Model, photon_order: int) -> LightLight:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
-from scipy.stats import t as t_distribution
 
+from labctl.analysis.chance import chance_of, scaled_error
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.threshold.result import ThresholdResult
 from labctl.model.records import FloatArray
@@ -109,11 +109,9 @@ def _mean(change: FloatArray, sigma: FloatArray) -> tuple[float, float, float]:
     """Weighted mean, its standard error, and the chance of one as large by luck."""
     w = 1 / sigma**2
     mean = float(w @ change / w.sum())
-    freedom = change.size - 1
-    excess = float(w @ (change - mean) ** 2) / freedom
-    error = math.sqrt(max(excess, 1.0) / float(w.sum()))
-    tail = t_distribution.sf(abs(mean) / error, freedom) if excess > 1 else norm.sf(abs(mean) / error)
-    return mean, error, float(2 * tail)
+    chi2 = float(w @ (change - mean) ** 2)
+    error, freedom = scaled_error(1 / math.sqrt(float(w.sum())), chi2, change.size - 1)
+    return mean, error, chance_of(mean, error, freedom)
 
 
 def _apart(up: ThresholdResult, down: ThresholdResult) -> tuple[float | None, float]:
