@@ -23,7 +23,12 @@ LARGEST_TURNS = 10
 
 
 class Mount(Protocol):
-    """The part of the scene that turns; angles in degrees, times in seconds of the scene's clock."""
+    """The part of the scene that turns; angles in degrees, times in seconds of the scene's clock.
+
+    ``speed_rel`` is the part of its full speed that its next motions have.
+    """
+
+    speed_rel: float
 
     @property
     def arrival_s(self) -> float:
@@ -199,6 +204,7 @@ class Module:
         if not 1 <= percent <= 100:
             return self.fail(BAD_VALUE)
         self._velocity = percent
+        self.mount.speed_rel = percent / 100.0
         return self._status_reply(OK)
 
     def _set_period(self, key: str, data: str) -> str:

@@ -157,6 +157,7 @@ class IdleMount:
     """A mount outside the beam, so that a bus can carry more than one: it turns at one speed."""
 
     SPEED_DEG_S = 200.0
+    speed_rel = 1.0
 
     def __init__(self, clock: Clock, angle_deg: float = 0.0) -> None:
         self._clock = clock
@@ -177,7 +178,7 @@ class IdleMount:
     def move_to(self, angle_deg: float) -> float:
         """Start a motion; return its end."""
         self._from_deg, self._to_deg, self._from_s = self.encoder_deg(), angle_deg, self._clock.now_s()
-        self.arrival_s = self._from_s + abs(angle_deg - self._from_deg) / self.SPEED_DEG_S
+        self.arrival_s = self._from_s + abs(angle_deg - self._from_deg) / (self.SPEED_DEG_S * self.speed_rel)
         return self.arrival_s
 
     def home(self) -> float:

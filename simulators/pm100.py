@@ -12,7 +12,8 @@ from labctl.model.clock import Clock
 from simulators.link import DUE_TOLERANCE_S, Wire
 from simulators.pm100_commands import Commands
 from simulators.pm100_meter import Head, Meter
-from simulators.pm100_scpi import Answer, Pending, ScpiError
+from simulators.pm100_scpi import Answer, Pending, ScpiError, number, only
+from simulators.pm100_settings import BAUD_RATES
 from simulators.pm100_status import Status
 from simulators.registry import Simulator
 
@@ -24,19 +25,31 @@ LONGEST_MESSAGE = 200
 class Pm100(Wire):
     """One console with one head."""
 
-    baud_rate = 115200
-
     def __init__(self, clock: Clock, head: Head) -> None:
         super().__init__(clock)
         self.meter = Meter(head)
         self.status = Status()
+        self.baud_rate = 115200
         self._tree = Commands(self.meter, self.status, clock, IDENTITY).tree
+        self._add_baud_rate()
         self._line = b""
         self._messages: deque[str] = deque()
         self._units: deque[str] = deque()
         self._path: tuple[str, ...] = ()
         self._answers: list[str] = []
         self._pending: Pending | None = None
+
+    def _add_baud_rate(self) -> None:
+        """Enter the command of the consoles with a serial port; it takes effect at once."""
+
+        def set_rate(arguments: list[str]) -> None:
+            wanted = int(number(only(arguments), BAUD_RATES[0], BAUD_RATES[-1], 115200))
+            if wanted not in BAUD_RATES:
+                raise ScpiError(-224)
+            self.baud_rate = wanted
+
+        self._tree.add("SYSTem:SERial:TRANsmit:BAUD", set_rate)
+        self._tree.add("SYSTem:SERial:TRANsmit:BAUD?", lambda _: str(self.baud_rate))
 
     def new_client(self) -> None:
         """Forget unfinished messages and the measurement somebody waited for."""

@@ -18,6 +18,8 @@ GAP_S = 0.02
 """No data for so long after a change of range (PM103 reference: at most 20 ms)."""
 ZERO_S = 3.0
 FREQUENCY_S = 0.1
+HEAD_TEMPERATURE_C, HEAD_RESISTANCE_OHM = 24.0, 4900.0
+"""Of the thermistor in the head; it takes no part in the scene."""
 PYRO_TIMEOUT_S = 10.0
 ABOVE_RANGE = 1.03
 """A reading this much above its range cannot be shown."""
@@ -36,9 +38,9 @@ DARK_LIMIT_W: dict[Kind, float] = {"photodiode": 500e-9, "thermal": 5e-3, "pyro"
 VOLTS: dict[Kind, float] = {"thermal": 0.02, "pyro": 800.0}
 """V/W and V/J at 800 nm."""
 QUANTITIES: dict[Kind, frozenset[str]] = {
-    "photodiode": frozenset({"POW", "CURR", "PDEN", "FREQ"}),
-    "thermal": frozenset({"POW", "VOLT", "PDEN"}),
-    "pyro": frozenset({"ENER", "EDEN", "VOLT", "FREQ"}),
+    "photodiode": frozenset({"POW", "CURR", "POWDENS", "FREQ", "TEMP", "RES"}),
+    "thermal": frozenset({"POW", "VOLT", "POWDENS"}),
+    "pyro": frozenset({"ENER", "ENERDENS", "VOLT", "FREQ"}),
 }
 
 
@@ -103,7 +105,9 @@ class Meter:
         self.zero_w = 0.0
         self.quantity = "POW" if self.head.kind != "pyro" else "ENER"
         self._result: float | None = None
+        self._repeat = False
         self.due_s: float | None = None
+        self.ranging_until_s = -math.inf
         self._zero_end_s: float | None = None
 
     def configure(self, quantity: str) -> None:
@@ -119,37 +123,52 @@ class Meter:
     def abort(self) -> None:
         """Forget the measurement under way and its result."""
         self.due_s = self._result = None
+        self._repeat = False
 
-    def start(self, now_s: float) -> None:
-        """Begin a measurement; it is complete at ``due_s``."""
+    def start(self, now_s: float, *, repeat: bool = False) -> None:
+        """Begin a measurement, or one after another; the first is complete at ``due_s``."""
         begin_s = now_s if self._zero_end_s is None else max(now_s, self._zero_end_s)
-        self._result = None
+        self._result, self._repeat = None, repeat
         gap_s = self._choose_range(begin_s) if self._electrical() and self.auto_range else 0.0
+        self.ranging_until_s = begin_s + gap_s
         self.due_s = begin_s + max(self._duration_s(begin_s), gap_s)
 
     def complete(self, now_s: float) -> bool:
         """Return whether a result can be fetched."""
         return self._result is not None or (self.due_s is not None and self.due_s - now_s <= DUE_TOLERANCE_S)
 
-    def fetch(self) -> float | None:
-        """Return the result, or None when the range had to be raised and the measurement began anew.
+    def fetch(self, now_s: float) -> float | None:
+        """Return the last result, or None when the range had to be raised and the measurement began anew.
 
         :raises ScpiError: -230 nothing was measured, -365 no pulse came.
         """
+        if self._repeat and self.due_s is not None:
+            self._catch_up(self.due_s, now_s)
         if self._result is not None:
             return self._result
         if self.due_s is None:
             raise ScpiError(-230)
+        if self.quantity in {"TEMP", "RES"}:
+            self._result = HEAD_TEMPERATURE_C if self.quantity == "TEMP" else HEAD_RESISTANCE_OHM
+            return self._result
         if not self._electrical():
             self._result = self._pulsed(self.due_s)
             return self._result
         value_w = self._power_w(self.due_s, self.averages)
         if self.auto_range and value_w > UP * self.range_w and self.range_w < self.ranges[-1]:
             self.range_w = self._range_for(value_w)
+            self.ranging_until_s = self.due_s + GAP_S
             self.due_s += max(self.averages * SAMPLE_S, GAP_S)
             return None
         self._result = self._shown(value_w)
         return self._result
+
+    def _catch_up(self, due_s: float, now_s: float) -> None:
+        """Go on to the latest of the measurements that follow each other."""
+        duration_s = self._duration_s(due_s)
+        passed = math.floor((now_s - due_s + DUE_TOLERANCE_S) / duration_s)
+        if passed > 0:
+            self.due_s, self._result = due_s + passed * duration_s, None
 
     def set_range(self, power_w: float) -> None:
         """Take the smallest range that holds ``power_w``, and switch the automatic off."""
@@ -157,6 +176,11 @@ class Meter:
             raise ScpiError(-221)
         self.auto_range = False
         self.range_w = next((top for top in self.ranges if power_w <= top * 1.0000001), self.ranges[-1])
+
+    @property
+    def zeroing(self) -> bool:
+        """Whether the zero is being looked for."""
+        return self._zero_end_s is not None
 
     def start_zero(self, now_s: float) -> None:
         """Begin to look for the zero, in the background."""
@@ -168,30 +192,31 @@ class Meter:
         """Give up; the old zero stays."""
         self._zero_end_s = None
 
-    def settle_zero(self, now_s: float) -> bool:
-        """Return whether the zero is still looked for; take it over when its time has come.
+    def settle_zero(self, now_s: float) -> None:
+        """Take the zero over when its time has come.
 
         :raises ScpiError: -200, there was light.
         """
         end_s = self._zero_end_s
         if end_s is None or end_s - now_s > DUE_TOLERANCE_S:
-            return end_s is not None
+            return
         self._zero_end_s = None
         samples = round(ZERO_S / SAMPLE_S)
         dark_w = self.head.power_w(end_s, samples, SAMPLE_S, self.wavelength_nm, 0.0, self.range_w)
         if abs(dark_w) > DARK_LIMIT_W[self.head.kind]:
             raise ScpiError(-200)
         self.zero_w = dark_w
-        return False
 
     def _electrical(self) -> bool:
-        return self.quantity in {"POW", "CURR", "PDEN"} or (
+        return self.quantity in {"POW", "CURR", "POWDENS"} or (
             self.quantity == "VOLT" and self.head.kind == "thermal"
         )
 
     def _duration_s(self, begin_s: float) -> float:
         if self._electrical():
             return self.averages * SAMPLE_S
+        if self.quantity in {"TEMP", "RES"}:
+            return SAMPLE_S
         rate_hz = self.head.repetition_hz(begin_s)
         if rate_hz < 0.5:
             return PYRO_TIMEOUT_S
@@ -210,7 +235,7 @@ class Meter:
             )
         if energy_j > ABOVE_RANGE * self.energy_range_j:
             return math.inf
-        scale = {"ENER": 1.0, "EDEN": 1.0 / self.beam_cm2(), "VOLT": self.responsivity()}[self.quantity]
+        scale = {"ENER": 1.0, "ENERDENS": 1.0 / self.beam_cm2(), "VOLT": self.responsivity()}[self.quantity]
         return energy_j * 10 ** (self.attenuation_db / 10) * scale
 
     def _power_w(self, stop_s: float, samples: int) -> float:
@@ -244,7 +269,7 @@ class Meter:
         if self.quantity in {"CURR", "VOLT"}:
             return value_w * self.responsivity()
         power_w = value_w * 10 ** (self.attenuation_db / 10)
-        if self.quantity == "PDEN":
+        if self.quantity == "POWDENS":
             return power_w / self.beam_cm2()
         if self.relative:
             power_w -= self.reference

@@ -1,19 +1,19 @@
 """The status model of IEEE 488.2 and SCPI: error queue, event registers, status byte.
 
-Which bit of the operation and questionable registers means what is fixed by SCPI-99 where it is fixed
-at all (ranging 4, measuring 16, questionable power 8); the vendor's own bits are only in a drawing and
-stay at zero.
+Source of the bits: vendor's PM101 and PM103 command references, STAT:OPER:COND? and STAT:QUES:COND?.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from simulators.pm100_scpi import Handler, ScpiError, Tree, none, number, only
 
 QUEUE_LENGTH = 30
-RANGING, MEASURING = 4, 16
-QUESTIONABLE_POWER = 8
+RANGING, MEASURING, ZEROING, CONNECTED, READY = 4, 16, 128, 256, 512
+QUESTIONABLE = {"VOLT": 1, "CURR": 2, "POW": 8, "ENER": 512}
+"""The bit that says that a reading was out of range, by what was measured."""
 _OPERATION_COMPLETE, _QUERY_ERROR, _EXECUTION_ERROR, _COMMAND_ERROR, _POWER_ON = 1, 4, 16, 32, 128
 
 
@@ -45,9 +45,10 @@ class Register:
 
 
 class Status:
-    """Everything ``*STB?`` summarises."""
+    """Everything ``*STB?`` summarises; ``refresh`` is called before a register is looked at."""
 
     def __init__(self) -> None:
+        self.refresh: Callable[[], None] = lambda: None
         self.operation, self.questionable = Register(), Register()
         self.auxiliary, self.measurement = Register(), Register()
         self._standard = _POWER_ON
@@ -74,6 +75,7 @@ class Status:
 
     def byte(self) -> int:
         """Return the status byte."""
+        self.refresh()
         bits = 4 * bool(self._errors)
         bits |= 8 * bool(self.questionable.event & self.questionable.enable)
         bits |= 32 * bool(self._standard & self._standard_enable)
@@ -103,7 +105,24 @@ class Status:
             ("AUXillary", self.auxiliary),  # the console manual's own spelling
             ("MEASurement", self.measurement),
         ):
-            _add_register(tree, f"STATus:{name}", register)
+            self._add_register(tree, f"STATus:{name}", register)
+
+    def _add_register(self, tree: Tree, branch: str, register: Register) -> None:
+        def condition(arguments: list[str]) -> str:
+            none(arguments)
+            self.refresh()
+            return str(register.condition)
+
+        def event(arguments: list[str]) -> str:
+            none(arguments)
+            self.refresh()
+            return str(register.take_event())
+
+        tree.add(f"{branch}[:EVENt]?", event)
+        tree.add(f"{branch}:CONDition?", condition)
+        for name, attribute in (("ENABle", "enable"), ("PTRansition", "ptr"), ("NTRansition", "ntr")):
+            tree.add(f"{branch}:{name}", _setter(register, attribute))
+            tree.add(f"{branch}:{name}?", _getter(register, attribute))
 
     def _cls(self, arguments: list[str]) -> None:
         none(arguments)
@@ -128,14 +147,6 @@ class Status:
     def _preset(self, _: list[str]) -> None:
         for register in (self.operation, self.questionable, self.auxiliary, self.measurement):
             register.enable, register.ptr, register.ntr = 0, 0x7FFF, 0
-
-
-def _add_register(tree: Tree, branch: str, register: Register) -> None:
-    tree.add(f"{branch}[:EVENt]?", lambda _: str(register.take_event()))
-    tree.add(f"{branch}:CONDition?", lambda _: str(register.condition))
-    for name, attribute in (("ENABle", "enable"), ("PTRansition", "ptr"), ("NTRansition", "ntr")):
-        tree.add(f"{branch}:{name}", _setter(register, attribute))
-        tree.add(f"{branch}:{name}?", _getter(register, attribute))
 
 
 def _setter(register: Register, attribute: str) -> Handler:

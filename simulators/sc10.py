@@ -2,7 +2,8 @@
 
 Every byte is echoed; a carriage return ends a command; a value, if any, follows with a carriage return of
 its own; then comes the prompt "> ". ``ens`` toggles. Source: manual 8654-D02, command table. The words of
-an error are those public drivers look for; they have not been compared with a device.
+an error are those public drivers look for, who also say that a bare carriage return is an error; none of it
+has been compared with a device.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ IDENTITY = "THORLABS SC10 VERSION 1.07"
 NOT_DEFINED = "Command error CMD_NOT_DEFINED"
 BAD_ARGUMENT = "Command error CMD_ARG_INVALID"
 PROMPT = "> "
+DONE = "1"
+"""Said when settings are stored or recalled: InstrumentKit waits for a line there, and nobody minds one."""
 LONGEST_LINE = 64
 
 MANUAL, AUTO, SINGLE, REPEAT, EXTERNAL = 1, 2, 3, 4, 5
@@ -108,8 +111,6 @@ class Sc10(Wire):
 
     def _execute(self, line: str) -> str:
         """Return the value a command answers, "" for none."""
-        if not line:
-            return ""
         if line in self._actions:
             return self._actions[line]()
         if line.endswith("?") and line[:-1] in self._settings:
@@ -159,17 +160,17 @@ class Sc10(Wire):
 
     def _save(self) -> str:
         self._stored = dict(self._settings)
-        return ""
+        return DONE
 
     def _restore(self) -> str:
         self._settings = dict(self._stored)
         self._disable()
-        return ""
+        return DONE
 
     def _default(self) -> str:
         self._settings = dict(FACTORY)
         self._disable()
-        return ""
+        return DONE
 
     def _help(self) -> str:
         names = [name for name in self._actions if not name.endswith("?")]

@@ -20,11 +20,12 @@ class Mount:
 
     Until homed the encoder counts from wherever the plate was at power-up. ``track`` is how the rotor turned.
     In ``stuck`` spells it does not; in ``loose`` ones it does, and the plate in it does not. ``slips`` are
-    angles by which the plate has turned in the rotor.
+    angles by which the plate has turned in the rotor. ``speed_rel`` is the part of full speed it turns with.
     """
 
     def __init__(self, settings: MountSettings, seed: int, clock: Clock, lock: threading.RLock) -> None:
         self.settings, self._seed, self._clock, self._lock = settings, seed, clock, lock
+        self.speed_rel = 1.0
         self.track = Track(settings.start_deg)
         self.lag = Track(0.0)
         self.stuck, self.loose, self.slips = Spells(), Spells(), Spells()
@@ -116,7 +117,7 @@ class Mount:
 
     def _go(self, now_s: float, encoder_deg: float, true_deg: float) -> float:
         distance = abs(encoder_deg - self._encoder.at(now_s))
-        arrival = now_s + self.settings.overhead_s + distance / self.settings.speed_deg_s
+        arrival = now_s + self.settings.overhead_s + distance / (self.settings.speed_deg_s * self.speed_rel)
         if self.loose.at(now_s) is not None:
             self.lag.go(now_s, arrival, self.lag.at(now_s) - (true_deg - self.track.at(now_s)))
         self._encoder.go(now_s, arrival, encoder_deg)

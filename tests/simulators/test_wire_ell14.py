@@ -118,6 +118,9 @@ def test_jogs_by_the_size_set(talk: Talk) -> None:
 def test_velocity_and_motor_settings(talk: Talk) -> None:
     assert talk.say(b"0sv32") == b"0GS00\r\n"
     assert talk.say(b"0gv") == b"0GV32\r\n"
+    before_s = talk.clock.now_s()
+    talk.ask(b"0ma" + to_hex(TURN // 4).encode())
+    assert talk.clock.now_s() - before_s == pytest.approx(0.9)
     assert talk.say(b"0sv00") == b"0GS04\r\n"
     assert talk.say(b"0f100A0") == b"0GS00\r\n"
     info = talk.say(b"0i1")

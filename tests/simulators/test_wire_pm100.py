@@ -31,7 +31,7 @@ def test_identity(talk: Talk) -> None:
 
 
 def test_the_sensor_quotes_its_strings(talk: Talk) -> None:
-    assert talk.say(b"SYST:SENS:IDN?\n") == b'"S130C","17050001","02-JUN-2021",1,2,33\n'
+    assert talk.say(b"SYST:SENS:IDN?\n") == b'"S130C","17050001","02-JUN-2021",1,18,33\n'
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_short_and_long_forms_in_any_case(talk: Talk, header: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "header", [b"SENSO:CORR:WAV?", b"SENS:CORRE:WAV?", b"CORR:WAV?", b"NONSENSE?", b"*FOO?"]
+    "header", [b"SENSO:CORR:WAV?", b"SENS:CORRE:WAV?", b"CORRE:WAV?", b"NONSENSE?", b"*FOO?"]
 )
 def test_anything_between_is_not_answered_and_waits_in_the_queue(talk: Talk, header: bytes) -> None:
     assert talk.ask(header + b"\n") == b""
@@ -58,6 +58,13 @@ def test_joined_messages_keep_their_place_in_the_tree(talk: Talk) -> None:
     assert talk.say(b"SENS:CORR:WAV 700;*OPC?;WAV?\n") == b"1;7.00000000E+02\n"
     assert talk.say(b"SENS:CORR:WAV 700;SENS:AVER?\n") == b""
     assert talk.say(b"SYST:ERR?\n") == b'-113,"Undefined header"\n'
+
+
+def test_the_sense_node_may_be_left_out(talk: Talk) -> None:
+    assert talk.say(b"CORR:BEAM 2;WAVE 900;:AVER 7\n") == b""
+    assert talk.say(b"CORR:WAV?;BEAM?;:AVER?;:SENS:AVER?\n") == b"9.00000000E+02;2.00000000E+00;7;7\n"
+    assert talk.say(b"CURR:DC:RANG? MIN\n") == talk.say(b"SENS:CURR:RANG:UPP? MIN\n") != b""
+    assert talk.say(b"SYST:ERR?\n") == b'0,"No error"\n'
 
 
 def test_limits_by_name_and_silent_coercion(talk: Talk) -> None:
@@ -150,6 +157,56 @@ def test_init_poll_fetch(talk: Talk) -> None:
     assert talk.ask(b"READ?\n") != b""
 
 
+def test_continuous_measurements_give_the_latest_result() -> None:
+    head, talk = console()
+    talk.say(b"SENS:POW:RANG 1e-3;:SENS:AVER 10;:CONF:POW;:INIT:CONT\n")
+    assert value(talk.ask(b"FETC?\n")) == pytest.approx(1e-5)
+    assert talk.clock.now_s() == pytest.approx(0.03)
+    head.watts = 2e-5
+    talk.clock.sleep(0.02)
+    assert value(talk.say(b"FETC?\n")) == pytest.approx(1e-5)
+    talk.clock.sleep(0.05)
+    assert value(talk.say(b"FETC?\n")) == pytest.approx(2e-5)
+    assert head.asked[-1]["stop_s"] == pytest.approx(0.09)
+    talk.say(b"ABOR\n")
+    assert talk.ask(b"FETC?\n") == b""
+    assert talk.say(b"SYST:ERR?\n").startswith(b"-230")
+
+
+def test_the_operation_register_follows_a_measurement(talk: Talk) -> None:
+    talk.say(b"SENS:POW:RANG 1e-3;:SENS:AVER 10;:STAT:OPER:PTR 512;NTR 0;:STAT:OPER?\n")
+    assert talk.say(b"STAT:OPER:COND?\n") == b"256\n"
+    talk.say(b"INIT\n")
+    assert talk.say(b"STAT:OPER:COND?;EVEN?\n") == b"272;0\n"
+    talk.clock.sleep(0.03)
+    assert talk.say(b"STAT:OPER:COND?;EVEN?\n") == b"768;512\n"
+    talk.say(b"ABOR;:SENS:CORR:COLL:ZERO\n")
+    assert talk.say(b"STAT:OPER:COND?\n") == b"384\n"
+
+
+def test_a_range_change_shows_in_the_operation_register(talk: Talk) -> None:
+    talk.say(b"SENS:POW:RANG:AUTO 1;:INIT\n")
+    assert int(talk.say(b"STAT:OPER:COND?\n")) & 4
+    talk.clock.sleep(0.1)
+    assert not int(talk.say(b"STAT:OPER:COND?\n")) & 4
+    assert int(talk.say(b"STAT:OPER?\n")) & 4
+
+
+def test_the_head_has_a_thermometer(talk: Talk) -> None:
+    assert 15.0 < value(talk.ask(b"MEAS:TEMP?\n")) < 35.0
+    assert talk.say(b"CONF?\n") == b"TEMP\n"
+    assert value(talk.ask(b"MEAS:RES?\n")) > 1000.0
+    assert talk.say(b"CONF:PDEN;:CONF?\n") == b"POWDENS\n"
+
+
+def test_a_serial_console_changes_its_speed_at_once(talk: Talk) -> None:
+    assert talk.say(b"SYST:SER:TRAN:BAUD?\n") == b"115200\n"
+    talk.say(b"SYST:SER:TRAN:BAUD 19200\n")
+    assert talk.wire.baud_rate == 19200
+    talk.say(b"SYST:SER:TRAN:BAUD 12345\n")
+    assert talk.say(b"SYST:ERR?;:SYST:SER:TRAN:BAUD?\n") == b'-224,"Illegal parameter value";19200\n'
+
+
 def test_units_attenuation_and_area(talk: Talk) -> None:
     assert value(talk.ask(b"SENS:POW:UNIT DBM;:MEAS:POW?\n")) == pytest.approx(-20.0)
     assert talk.say(b"SENS:POW:UNIT?\n") == b"DBM\n"
@@ -159,6 +216,8 @@ def test_units_attenuation_and_area(talk: Talk) -> None:
     assert value(talk.ask(b"MEAS:PDEN?\n")) == pytest.approx(1e-5 / 0.785398, rel=1e-5)
     response = value(talk.say(b"SENS:CORR:POW:PDI:RESP?\n"))
     assert value(talk.ask(b"MEAS:CURR?\n")) == pytest.approx(1e-5 * response)
+    assert value(talk.say(b"SENS:CURR:RANG 3e-4;RANG?\n")) >= 3e-4
+    assert value(talk.say(b"SENS:POW:RANG?\n")) == 5e-3
 
 
 def test_a_manual_range_overflows_and_automatic_does_not() -> None:
@@ -192,6 +251,9 @@ def test_a_measurement_waits_for_the_zero_and_light_spoils_it(talk: Talk) -> Non
     assert value(talk.ask(b"MEAS:POW?\n")) == pytest.approx(1e-5)
     assert talk.clock.now_s() >= 3.0
     assert talk.say(b"SYST:ERR?\n") == b'-200,"Execution error"\n'
+    talk.say(b"SENS:CORR:COLL:ZERO\n")
+    talk.clock.sleep(3.1)
+    assert talk.say(b"SENS:CORR:COLL:ZERO:STAT?\n") == b"0\n"
     talk.say(b"SENS:CORR:COLL:ZERO;ZERO:ABOR\n")
     assert talk.say(b"SENS:CORR:COLL:ZERO:STAT?\n") == b"0\n"
 
@@ -228,6 +290,11 @@ def test_small_settings_are_remembered(talk: Talk) -> None:
     assert talk.say(b"INP:PDI:FILT:LPAS:STAT 0;STAT?\n") == b"0\n"
     assert talk.say(b"SENS:PEAK 35;PEAK?\n") == b"35\n"
     assert talk.say(b"SENS:PEAK? DEF\n") == b"20\n"
+    assert talk.say(b"SYST:DATE 2026,3,1;DATE?;TIME?\n") == b"2026,3,1;12,0,0\n"
+    assert talk.say(b"INP:ADAP?;ADAP thermal;ADAP?\n") == b"PHOT;THER\n"
+    talk.say(b"SYST:TIME 10;:INP:ADAP wood\n")
+    assert talk.say(b"SYST:ERR?\n") == b'-109,"Missing parameter"\n'
+    assert talk.say(b"SYST:ERR?\n") == b'-224,"Illegal parameter value"\n'
 
 
 def test_the_next_client_gets_no_answer_to_the_last_ones_question(talk: Talk) -> None:

@@ -28,7 +28,17 @@ def test_echo_value_and_prompt(talk: Talk) -> None:
 
 def test_what_answers_nothing_still_echoes_and_prompts(talk: Talk) -> None:
     assert talk.say(b"ens\r") == b"ens\r> "
-    assert talk.say(b"\r") == b"\r> "
+    assert talk.say(b"mode=1\r") == b"mode=1\r> "
+
+
+def test_a_bare_carriage_return_is_a_command_that_does_not_exist(talk: Talk) -> None:
+    assert talk.say(b"\r") == b"\rCommand error CMD_NOT_DEFINED\r> "
+    assert talk.say(b"ens=1\r") == b"ens=1\rCommand error CMD_NOT_DEFINED\r> "
+
+
+@pytest.mark.parametrize("command", [b"save", b"savp", b"resp", b"default"])
+def test_storing_and_recalling_says_that_it_is_done(talk: Talk, command: bytes) -> None:
+    assert talk.say(command + b"\r") == command + b"\r1\r> "
 
 
 def test_enable_toggles(talk: Talk) -> None:
@@ -129,7 +139,6 @@ def test_save_restore_and_default(talk: Talk) -> None:
     assert talk.say(b"open?\r") == b"open?\r77\r> "
     talk.say(b"default\r")
     assert talk.say(b"open?\r") == b"open?\r200\r> "
-    assert talk.say(b"save\r") == b"save\r> "
 
 
 def test_the_baud_rate_follows_its_setting(talk: Talk) -> None:
