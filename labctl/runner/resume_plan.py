@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from labctl.data.run import Run
@@ -73,14 +74,10 @@ def dose_before(run: Run, plan: SweepPlan, repetition_rate_hz: float) -> tuple[f
 
 def _pulses(run: Run, plan: SweepPlan, repetition_rate_hz: float) -> float:
     """Most pulses on the sample at any point so far; before the first, those of the longest exposures."""
-    doses, fluences = run.column("dose_uj_cm2"), run.fluence_uj_cm2
-    shot = [
-        (dose - before) / fluence
-        for before, dose, fluence in zip([0.0, *doses[:-1]], doses, fluences, strict=True)
-        if fluence > 0 and dose > before
-    ]
     longest = (plan.average + 1) * plan.max_integration_s * repetition_rate_hz
-    return max(shot, default=longest)
+    if not len(run):
+        return longest
+    return float(np.max(np.diff(run.column("dose_uj_cm2"), prepend=0.0) / run.fluence_uj_cm2))
 
 
 def plan_size(plan: Mapping[str, object]) -> int | None:

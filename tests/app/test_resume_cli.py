@@ -21,8 +21,9 @@ from labctl.data import read_run
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError, DataError
 from labctl.runner.events import Event, Measured
-from labctl.runner.resume_plan import plan_size, stored_plan
+from labctl.runner.resume_plan import dose_before, plan_size, stored_plan
 from labctl.runner.run import RunRequest, run_sweep
+from procedures.plan import steps
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
@@ -164,6 +165,27 @@ def test_a_plan_is_read_back_as_it_was(aborted: Path) -> None:
     assert plan_size(run.start.plan) == 6
     assert plan_size({**run.start.plan, "direction": "up-down"}) == 11
     assert plan_size({**run.start.plan, "reference_every": 3}) is None
+
+
+def test_a_killed_point_is_charged_with_the_most_that_it_may_have_had(aborted: Path) -> None:
+    plan = plan_of(6)
+    with h5py.File(aborted, "r+") as file:
+        file["entry/status"][()] = b"running"
+        file["entry/record/result"].resize(0, axis=0)
+        writer = json.loads(file["entry/record/writer"][()])
+    rewrite(aborted, "entry/record/writer", json.dumps({**writer, "boot": "another"}))
+    run = read_run(aborted)
+    assert run.status == "killed"
+    dose, assumed = dose_before(run, plan, 1000.0)
+    doses = run.column("dose_uj_cm2")
+    pulses = max((doses[1:] - doses[:-1]) / run.fluence_uj_cm2[1:])
+    following = steps(plan)[len(run)].fluence_uj_cm2
+    assert assumed >= following * pulses > 0.0
+    assert dose == pytest.approx(doses[-1] + assumed)
+    with h5py.File(aborted, "r+") as file:
+        file["entry/record/points"].resize(0, axis=0)
+    none = dose_before(read_run(aborted), plan, 1000.0)
+    assert none == (30.0 * 5 * 0.5 * 1000.0, 30.0 * 5 * 0.5 * 1000.0)
 
 
 def test_verify_says_what_is_there(aborted: Path, capsys: pytest.CaptureFixture[str]) -> None:
