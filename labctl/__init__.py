@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from labctl.data import read_run
-    from labctl.session import SweepPlan, open_bench, sweep
+    from labctl.session import AdaptivePlan, SweepPlan, open_bench, sweep
 
 __version__ = "0.1.0"
 
-__all__ = ["SweepPlan", "__version__", "open_bench", "read_run", "sweep"]
+__all__ = ["AdaptivePlan", "SweepPlan", "__version__", "open_bench", "read_run", "sweep"]
 
 _HOMES = {
     "open_bench": "labctl.session",
     "sweep": "labctl.session",
     "SweepPlan": "labctl.session",
+    "AdaptivePlan": "labctl.session",
     "read_run": "labctl.data",
 }
 

@@ -11,13 +11,14 @@ from pathlib import Path
 from labctl.config import BenchConfig, RoleName, load_bench
 from labctl.model.clock import Clock, Stop
 from labctl.model.pump import Bands
-from labctl.model.records import Identity, SweepPoint
+from labctl.model.records import Identity
 from labctl.model.roles import Roles
 from labctl.session.exits import WayOut, closed_when_silent, way_out
 from labctl.session.opening import Opened, bench_clock, open_all
 from labctl.session.watchdog import Watchdog
 from labctl.session.watchdog_bench import watching
 from labctl.session.watchdog_roles import Nobody, watched
+from procedures.fluence_sweep import Sweep
 from procedures.fluence_sweep import sweep as measured
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
@@ -96,12 +97,14 @@ def _gentle(bench: Bench, dog: Watchdog | None, log_file: Path | None) -> Abstra
     return closed_when_silent(dog.silence_s, bench.roles.shutter.close_beam)
 
 
-def sweep(bench: Bench, plan: SweepPlan, stop: Stop | None = None) -> Iterator[SweepPoint]:
+def sweep(bench: Bench, plan: SweepPlan, stop: Stop | None = None) -> Sweep:
     """Measure a plan on an open bench, yielding each point as soon as it is there.
 
     Nothing is stored: that is what ``labctl sweep`` does. Leaving the loop early closes the shutter.
 
+    :param plan: a ``SweepPlan``, or an ``AdaptivePlan``, which chooses its fluences.
     :param stop: anything with ``is_set()``, e.g. a ``threading.Event``.
+    :returns: an iterator; once it is exhausted, its ``ending`` says why no more points were wanted.
     :raises ConfigError: the plan cannot be done on this bench; nothing has moved.
     :raises SafetyStop: a limit was hit; the shutter is closed.
     :raises InstrumentError: an instrument failed.

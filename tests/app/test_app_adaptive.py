@@ -1,0 +1,226 @@
+"""Adaptive sweeps and references as a run: what file, report, JSON and terminal say of how they ended."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labctl.analysis.next_fluence import STOP_FACTOR
+from labctl.cli import main
+from labctl.cli.adaptive import AdaptiveWords, share, with_adaptive
+from labctl.cli.sweep import SweepRequest, plan_of
+from labctl.cli.table import more_lines
+from labctl.config import BenchConfig, parse_bench
+from labctl.data import read_run
+from labctl.model.clock import ScaledClock, SteppedClock
+from labctl.model.errors import ConfigError
+from labctl.runner.events import Event, Started
+from labctl.runner.picture import picture_of
+from labctl.runner.refit import judge_run, refit, run_curve
+from labctl.runner.report import RunReport, dump_json
+from labctl.runner.run import RunRequest, run_sweep
+from labctl.runner.verdict import Design, judge
+from labctl.session import open_bench, sweep
+from procedures.plan import AdaptivePlan, SweepPlan
+from simulators.bench import SimulatedBench
+from simulators.presets import scene
+
+PLAN = AdaptivePlan(
+    start_uj_cm2=30.0,
+    stop_uj_cm2=170.0,
+    average=4,
+    target_rel=0.02,
+    budget_points=16,
+    reference_every=4,
+    correct_bleaching="excitation",
+)
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Iterator[SimulatedBench]:
+    with SimulatedBench(scene("ola", "typical", 3, bleaching="strong"), SteppedClock()) as bench:
+        yield bench
+
+
+@pytest.fixture(scope="module")
+def config(simulated: SimulatedBench) -> BenchConfig:
+    return parse_bench(simulated.bench_toml(1.0))
+
+
+def run(config: BenchConfig, simulated: SimulatedBench, plan: SweepPlan, where: Path) -> RunReport:
+    events: list[Event] = []
+    report = run_sweep(
+        config,
+        plan,
+        RunRequest(where, "OLA"),
+        stop=threading.Event(),
+        on_event=events.append,
+        clock=simulated.scene.clock,
+    )
+    (started,) = (e for e in events if isinstance(e, Started))
+    assert report.points <= started.total
+    return report
+
+
+@pytest.fixture(scope="module")
+def report(
+    config: BenchConfig, simulated: SimulatedBench, tmp_path_factory: pytest.TempPathFactory
+) -> RunReport:
+    return run(config, simulated, PLAN, tmp_path_factory.mktemp("adaptive"))
+
+
+def test_the_report_says_why_it_ended_and_what_the_reference_saw(report: RunReport) -> None:
+    (document,) = json.loads(dump_json([report]))["runs"]
+    assert list(document)[-2:] == ["adaptive", "bleaching"]
+    adaptive, bleaching = document["adaptive"], document["bleaching"]
+    assert adaptive["ended"] == "target"
+    assert adaptive["half_width_rel"] < 0.025
+    assert adaptive["points"] == report.points - bleaching["references"]
+    assert bleaching["flags"] == ["bleaching"]
+    assert bleaching["change_rel"] < -0.01
+    assert bleaching["corrected"] == "excitation"
+    flags = document["threshold"]["flags"]
+    assert {"adaptive", "stopped_early", "bleaching", "bleaching_corrected"} <= set(flags)
+    assert document["threshold"]["value"] == pytest.approx(79.81, rel=0.03)
+    adaptive_line, bleaching_line = more_lines(report.more)
+    assert "ended by target" in adaptive_line
+    assert "corrected in the fit" in bleaching_line
+
+
+def test_the_file_says_it_too_and_fits_the_same_again(report: RunReport) -> None:
+    assert report.h5 is not None
+    stored = read_run(report.h5)
+    assert stored.result["adaptive"] == report.more["adaptive"]
+    assert any("the sweep ends: the target" in event.text for event in stored.events)
+    assert stored.flags[0] == ("reference",)
+    assert stored.start.plan["target_rel"] == 0.02
+    again = refit(report.h5)
+    assert again.threshold["ci95"] == pytest.approx(report.threshold["ci95"], rel=1e-9)
+    assert again.threshold["flags"] == report.threshold["flags"]
+    assert again.more == report.more
+
+
+def test_its_interval_is_wider_for_the_end_it_chose_and_for_the_correction(report: RunReport) -> None:
+    assert report.h5 is not None
+    stored = read_run(report.h5)
+    curves = run_curve(stored), run_curve(stored, "lasing")
+    ends = {
+        ended: judge(*curves, Design(2, correction="excitation", target_rel=0.02, ended=ended)).emission.ci95
+        for ended in ("target", "points", None)
+    }
+    assert ends["target"] == ends[None]
+    wide, narrow = ends["target"], ends["points"]
+    assert wide is not None
+    assert narrow is not None
+    assert np.log(wide[1] / wide[0]) == pytest.approx(STOP_FACTOR * np.log(narrow[1] / narrow[0]))
+    budget = judge(*curves, Design(2, target_rel=0.02, ended="points")).emission
+    assert "budget_points" in budget.flags
+    assert "stopped_early" not in budget.flags
+
+
+def test_the_figure_shows_the_corrected_curve_without_its_references(report: RunReport) -> None:
+    assert report.h5 is not None
+    stored = read_run(report.h5)
+    picture = picture_of(stored)
+    reference = np.array(["reference" in flags for flags in stored.flags])
+    assert np.isnan(picture.signal[reference]).all()
+    assert np.isfinite(picture.signal[~reference]).all()
+    assert (picture.fluence_uj_cm2[1:] < stored.fluence_uj_cm2[1:]).all()
+    assert judge_run(stored).emission.n_points == (~reference).sum()
+
+
+def test_an_up_and_down_run_reports_its_hysteresis(
+    config: BenchConfig, simulated: SimulatedBench, tmp_path: Path
+) -> None:
+    plan = SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=160.0, points=9, average=6, direction="up-down")
+    report = run(config, simulated, plan, tmp_path)
+    found = report.more["hysteresis"]
+    assert isinstance(found, dict)
+    assert found["pairs"] == 8
+    assert found["signal_change_rel"] < 0
+    assert ("hysteresis" in report.threshold["flags"]) is (found["flags"] == ["hysteresis"])  # type: ignore[operator]
+
+
+def test_a_script_hears_why_the_sweep_ended(config: BenchConfig, simulated: SimulatedBench) -> None:
+    plan = AdaptivePlan(start_uj_cm2=40.0, stop_uj_cm2=160.0, average=1, budget_time_s=9.0)
+    with open_bench(config, simulated.scene.clock) as bench:
+        points = sweep(bench, plan)
+        before = points.ending
+        taken = list(points)
+    assert before is None
+    assert points.ending is not None
+    assert points.ending.cause == "time"
+    assert 1 <= len(taken) < 10
+    assert taken[-1].elapsed_s <= 9.0
+
+
+def test_the_command_line_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    speed = 100.0
+    with SimulatedBench(scene("ola", "typical", 5), ScaledClock(speed)) as bench:
+        file = tmp_path / "bench.toml"
+        file.write_text(bench.bench_toml(speed), encoding="utf-8")
+        words = "--sample OLA --start 30 --stop 170 --average 1 --adaptive --target 20% --start-points 8"
+        assert main(["sweep", "--bench", str(file), "--output", str(tmp_path), *words.split()]) == 0
+    shown = capsys.readouterr().out
+    assert "adaptive sweep, ended by target: the target of +-20 % is met" in shown
+    assert "after 8 points, target met" in shown
+
+
+# --- the words of the command line -----------------------------------------------------------------------
+
+
+def request(points: int | None = None, **words: object) -> SweepRequest:
+    adaptive = AdaptiveWords(**words)  # type: ignore[arg-type]
+    return SweepRequest(Path("b.toml"), Path(), "S", 20.0, 200.0, points=points, adaptive=adaptive)
+
+
+def test_options_become_a_plan() -> None:
+    plan = plan_of(
+        request(
+            adaptive=True,
+            target="1.5 %",
+            per="dose",
+            start_points=12,
+            budget_points=30,
+            budget_dose="2 J/cm²",
+            budget_time="10min",
+        )
+    )
+    assert plan == AdaptivePlan(
+        points=12,
+        target_rel=0.015,
+        per="dose",
+        budget_points=30,
+        budget_dose_uj_cm2=2e6,
+        budget_time_s=600.0,
+    )
+    assert plan_of(request(adaptive=True)) == AdaptivePlan()
+    assert plan_of(request(points=30)) == SweepPlan(points=30)
+    assert share("0.03") == share("3%") == 0.03
+
+
+@pytest.mark.parametrize(
+    ("points", "words", "said"),
+    [
+        (None, {"target": "3%"}, "--target"),
+        (None, {"budget_time": "60"}, "--budget-time"),
+        (24, {"adaptive": True}, "--points"),
+        (None, {"adaptive": True, "target": "3"}, "3%"),
+        (None, {"adaptive": True, "target": "narrow"}, "--target"),
+        (None, {"adaptive": True, "budget_time": "10 parsecs"}, "--budget-time"),
+        (None, {"adaptive": True, "budget_dose": "-2"}, "--budget-dose"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(points: int | None, words: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        plan_of(request(points, **words))
+
+
+def test_without_adaptive_words_the_plan_stays_itself() -> None:
+    plan = SweepPlan(points=7)
+    assert with_adaptive(plan, AdaptiveWords(), 7) is plan
