@@ -144,7 +144,7 @@ def _single(u: Array, order: int) -> list[_Entry]:
     name = "hinge-rounded"
     found += [_Entry(f"{name}-{cv:g}", name, r, rounded_kink(u, cv)) for cv in (0.02, 0.04, 0.07, 0.1)]
     found += [_Entry(f"roll-over-{c:g}", "roll-over", r, hinge / (1.0 + c * hinge)) for c in (0.2, 0.45, 1.0)]
-    found += [_Entry(f"power-{q:g}", "power", r, hinge**q, log_prior=-0.5) for q in (0.85, 1.2)]
+    found += [_Entry(f"power-{q:g}", "power", r, hinge**q, log_prior=-0.5) for q in (0.85, 1.2, 1.45)]
     found.append(_Entry("impulsive", "impulsive", r, extracted))
     found += [
         _Entry(f"impulsive-rounded-{cv:g}", "impulsive", r, rounded(extracted, u, cv)) for cv in (0.02, 0.05)
