@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from labctl.cli.console import stop_on_console_close
+
 _NAMES = ("SIGINT", "SIGTERM", "SIGBREAK", "SIGHUP")
 """Those of them that this system has: SIGBREAK is Windows' Ctrl-Break, SIGHUP a closed terminal."""
 
@@ -27,7 +29,8 @@ def stop_on_signals() -> Iterator[threading.Event]:
     wanted = [number for number in numbers if not _is_ignored_hangup(number)]
     before = {number: signal.signal(number, ask) for number in wanted}
     try:
-        yield stop
+        with stop_on_console_close(stop.set):
+            yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
