@@ -16,26 +16,28 @@ from labctl.model.clock import Clock
 from simulators import obp
 from simulators.link import DUE_TOLERANCE_S, Wire
 from simulators.obp import Decoder, Frame, encode
+from simulators.ocean_fx_buffer import CAPACITY, Buffer, block, older_block
 from simulators.ocean_fx_camera import (
-    CAPACITY,
     DISABLED,
     EDGE,
     FREE_RUN,
     INTERNAL,
     LEVEL,
-    Buffer,
+    WAITS_FOR_TRIGGER,
     Camera,
     Exposure,
     Timeline,
-    block,
+    Triggers,
+    laser_triggers,
 )
 from simulators.ocean_fx_facts import RefusedError, constant, facts
+from simulators.ocean_fx_processing import Processing
 from simulators.registry import Simulator
+from simulators.scene import Scene
 
 POWER_ON_INTEGRATION_US = 10_000
 MOST_BLOCKS = 15
 """Spectra one message can carry."""
-WAITS_FOR_TRIGGER = frozenset({EDGE, LEVEL})
 
 
 @dataclass(slots=True)
@@ -54,17 +56,22 @@ Handler = Callable[[bytes], bytes | Waiting | None]
 
 
 class OceanFx(Wire):
-    """One spectrometer in front of the scene's camera."""
+    """One spectrometer in front of the scene's camera.
 
-    def __init__(self, clock: Clock, camera: Camera) -> None:
+    :param triggers: of what is wired to its trigger input; with None it sees :meth:`trigger` alone.
+    """
+
+    def __init__(self, clock: Clock, camera: Camera, triggers: Triggers | None = None) -> None:
         super().__init__(clock)
         self._camera = camera
-        self._timeline = Timeline(self._now_us(), POWER_ON_INTEGRATION_US)
+        self._timeline = Timeline(self._now_us(), POWER_ON_INTEGRATION_US, triggers)
+        self._processing = Processing(camera, self._timeline, self._now_us)
         self._buffer = Buffer(self._timeline)
         self._decoder = Decoder()
         self._queue: deque[Frame] = deque()
         self._waiting: tuple[Frame, Waiting] | None = None
         self._handlers: dict[int, Handler] = {**facts(camera, clock)}
+        self._handlers |= self._processing.handlers()
         self._handlers |= self._acquisition() | self._buffering()
 
     def new_client(self) -> None:
@@ -97,8 +104,8 @@ class OceanFx(Wire):
             self._work()
 
     def trigger(self) -> None:
-        """Let the trigger input see one edge."""
-        if self._timeline.mode not in WAITS_FOR_TRIGGER:
+        """Let the trigger input see one edge, where the laser does not give them."""
+        if self._timeline.mode not in WAITS_FOR_TRIGGER or self._timeline.paced:
             return
         if self._buffer.enabled:
             self._buffer.acquire(self._now_us())
@@ -188,21 +195,17 @@ class OceanFx(Wire):
         mode = self._timeline.mode
         if mode == DISABLED:
             raise RefusedError(obp.NOT_READY)
+        if self._timeline.paced or mode == INTERNAL:
+            return self._fresh()
         if mode in WAITS_FOR_TRIGGER:
             return Waiting(None, triggered=self._fresh)
-        return (
-            self._fresh() if mode == INTERNAL else self._spectrum_of(self._timeline.running(self._now_us()))
-        )
+        return self._spectrum_of(self._timeline.running(self._now_us()))
 
     def _fresh(self) -> Waiting:
         return self._spectrum_of(self._timeline.restart(self._now_us()))
 
     def _spectrum_of(self, exposure: Exposure) -> Waiting:
-        return Waiting(exposure.end_us, lambda: self._counts(exposure))
-
-    def _counts(self, exposure: Exposure) -> bytes:
-        counts = self._camera.expose(exposure.start_us * 1e-6, exposure.integration_us * 1e-6)
-        return counts.astype("<u2", copy=False).tobytes()
+        return Waiting(exposure.end_us, lambda: self._processing.counts(exposure))
 
     # The buffer.
 
@@ -219,8 +222,8 @@ class OceanFx(Wire):
             0x00100900: lambda _: struct.pack("<L", buffer.count(self._now_us())),
             0x00100902: self._acquire_into_buffer,
             0x00100908: lambda _: struct.pack("<B", buffer.idle(self._now_us())),
-            0x00100928: lambda _: self._blocks(1),
-            0x00100980: lambda data: self._blocks(*struct.unpack("<L", data)),
+            0x00100928: lambda _: self._blocks(1, older_block),
+            0x00100980: lambda data: self._blocks(struct.unpack("<L", data)[0], block),
             0x00110102: lambda _: struct.pack("<L", buffer.back_to_back),
             0x00110112: self._set_back_to_back,
         }
@@ -251,19 +254,27 @@ class OceanFx(Wire):
             raise RefusedError(obp.BAD_DATA)
         self._buffer.back_to_back = count
 
-    def _blocks(self, count: int) -> Waiting:
+    def _blocks(self, count: int, form: Callable[[Exposure, bytes], bytes]) -> Waiting:
         if not 1 <= count <= MOST_BLOCKS:
             raise RefusedError(obp.BAD_DATA)
         ready_us = self._buffer.ready_us(self._now_us(), count)
         if ready_us is not None:
-            return Waiting(ready_us, lambda: self._take_blocks(count))
+            return Waiting(ready_us, lambda: self._take_blocks(count, form))
         if self._timeline.mode not in WAITS_FOR_TRIGGER:
             raise RefusedError(obp.NOT_READY)
-        return Waiting(None, triggered=lambda: self._blocks(count))
+        return Waiting(None, triggered=lambda: self._blocks(count, form))
 
-    def _take_blocks(self, count: int) -> bytes:
+    def _take_blocks(self, count: int, form: Callable[[Exposure, bytes], bytes]) -> bytes:
         self._buffer.collect(self._now_us())
-        return b"".join(block(exposure, self._counts(exposure)) for exposure in self._buffer.take(count))
+        taken = self._buffer.take(count)
+        return b"".join(form(exposure, self._processing.counts(exposure)) for exposure in taken)
 
 
-SIMULATOR = Simulator("ocean", "spectrometer", lambda scene: OceanFx(scene.clock, scene.camera), serial=False)
+def _with_laser(scene: Scene) -> OceanFx:
+    """Build the spectrometer with the laser's trigger output on its trigger input."""
+    laser = scene.laser
+    triggers = laser_triggers(laser.settings.repetition_rate_hz, laser.phase)
+    return OceanFx(scene.clock, scene.camera, triggers)
+
+
+SIMULATOR = Simulator("ocean", "spectrometer", _with_laser, serial=False)

@@ -30,6 +30,8 @@ class Camera:
     max_counts = 65535
     integration_min_us = 6
     integration_max_us = 10_000_000
+    dark_pixels = ((14, 29),)
+    """First and last of each range of shielded pixels, as libseabreeze knows them of this model."""
 
     def __init__(
         self,
@@ -123,11 +125,13 @@ class Camera:
     ) -> NDArray[np.uint16]:
         s = self.settings
         temperature = self.temperature_c(begin_s + 0.5 * span_s)
+        if s.room_counts_s:
+            light += s.room_counts_s * span_s * self._room.mean(begin_s, begin_s + span_s) * self._room_shape
+        for first, last in self.dark_pixels:
+            light[first : last + 1] = 0.0
         # Dark current doubles every 7 degrees, the usual figure for silicon.
         current = self._dark * (s.dark_counts_s * 2.0 ** ((temperature - 25.0) / 7.0))
         light += (current + self._hot) * span_s
-        if s.room_counts_s:
-            light += s.room_counts_s * span_s * self._room.mean(begin_s, begin_s + span_s) * self._room_shape
         if s.spikes_per_s:
             self._add_spikes(light, span_s, rng)
         noise = np.sqrt(s.read_counts**2 + light * (1.0 / s.electrons_per_count))

@@ -13,6 +13,7 @@ from wire_talk import PlainCamera, Talk
 from labctl.model.clock import SteppedClock
 from simulators.obp import ACK, ACK_REQUESTED, MD5, NACK, RESPONSE, Decoder, Frame, encode
 from simulators.ocean_fx import OceanFx
+from simulators.ocean_fx_camera import laser_triggers
 
 SERIAL, SPECTRUM, SET_INTEGRATION, GET_INTEGRATION = 0x100, 0x101000, 0x110010, 0x110000
 SET_TRIGGER, GET_TRIGGER, TRIGGER = 0x110110, 0x110100, 0x110120
@@ -275,3 +276,96 @@ def test_a_long_rest_does_not_cost_the_buffer_time(talk: Talk) -> None:
     command(talk, 0x100810, b"\x01")
     talk.clock.sleep(1e6)
     assert query(talk, 0x100900) == struct.pack("<L", 50_000)
+
+
+def test_the_older_message_gives_thirty_two_bytes_and_pixels_of_four(talk: Talk) -> None:
+    command(talk, 0x100810, b"\x01")
+    talk.clock.sleep(0.025)
+    payload = query(talk, 0x100928)
+    assert len(payload) == 32 + 4 * 2136
+    assert struct.unpack_from("<LL", payload, 32) == (0, 10)
+    assert struct.unpack_from("<LQL", payload) == (0, 10_000, 10_000)
+    assert query(talk, 0x100900) == struct.pack("<L", 1)
+
+
+def test_scans_are_averaged_and_take_their_time(talk: Talk) -> None:
+    command(talk, 0x120010, struct.pack("<H", 4))
+    assert query(talk, 0x120000) == struct.pack("<H", 4)
+    exposure(talk)
+    assert exposure(talk) == (10 + 15, 10)  # the mean of scans that began at 10, 20, 30 and 40
+    assert talk.clock.now_s() == pytest.approx(0.05)
+    assert error(talk, 0x120010, struct.pack("<H", 0)) == 6
+
+
+def test_a_boxcar_takes_the_mean_of_neighbours(talk: Talk) -> None:
+    command(talk, 0x121010, b"\x01")
+    assert query(talk, 0x121000) == b"\x01"
+    talk.clock.sleep(0.020)
+    assert struct.unpack_from("<HHHH", query(talk, SPECTRUM)) == (15, 10, 3, 0)  # of 20, 10, 0, 0
+    assert error(talk, 0x121010, b"\x10") == 6
+
+
+def paced(phase: float = 0.25) -> Talk:
+    """Return an FX whose trigger input sees a pulse at (k + phase) ms."""
+    clock = SteppedClock()
+    return Talk(OceanFx(clock, PlainCamera(), laser_triggers(1000.0, phase)), clock)
+
+
+def start_us(payload: bytes) -> list[int]:
+    """Return when each buffered exposure began, by its metadata."""
+    size = 64 + 2 * 2136 + 4
+    return [struct.unpack_from("<Q", payload, at + 32)[0] for at in range(0, len(payload), size)]
+
+
+@given(st.integers(0, 10**10), st.floats(0, 0.999), st.sampled_from([10.0, 1000.0, 5000.0, 999.7]))
+def test_a_trigger_comes_just_before_its_pulse(at_us: int, phase: float, rate_hz: float) -> None:
+    found_us = laser_triggers(rate_hz, phase)(at_us)
+    position = found_us * 1e-6 * rate_hz - phase
+    assert at_us <= found_us <= at_us + 1e6 / rate_hz + 3
+    assert 0 < round(position + 0.5) - position < 3e-6 * rate_hz
+
+
+@pytest.mark.parametrize("mode", [1, 3])
+def test_a_triggered_exposure_begins_with_the_next_laser_pulse(mode: int) -> None:
+    talk = paced()
+    command(talk, SET_TRIGGER, bytes([mode]))
+    set_ms(talk, 2)
+    talk.clock.sleep(0.0105)
+    command(talk, 0x110510, struct.pack("<L", 0))
+    exposure(talk)
+    assert talk.clock.now_s() == pytest.approx(0.011249 + 0.002, abs=1e-9)
+    exposure(talk)
+    assert talk.clock.now_s() == pytest.approx(0.014249 - 0.001 + 0.002, abs=1e-9)
+
+
+def test_an_acquisition_delay_follows_the_trigger() -> None:
+    talk = paced()
+    command(talk, SET_TRIGGER, b"\x01")
+    command(talk, 0x110510, struct.pack("<L", 300))
+    assert query(talk, 0x110500) == struct.pack("<L", 300)
+    exposure(talk)
+    assert talk.clock.now_s() == pytest.approx(0.000249 + 0.0003 + 0.010, abs=1e-9)
+    assert error(talk, 0x110510, struct.pack("<L", 10**6)) == 6
+
+
+def test_the_buffer_takes_one_exposure_of_each_pulse_it_can_follow() -> None:
+    talk = paced()
+    command(talk, SET_TRIGGER, b"\x01")
+    set_ms(talk, 1)  # as long as a period: the pulse that comes in the meantime is missed
+    command(talk, 0x100810, b"\x01")
+    assert start_us(query(talk, 0x100980, struct.pack("<L", 3))) == [249, 1249, 2249]
+    command(talk, SET_INTEGRATION, struct.pack("<L", 1100))
+    command(talk, 0x100830)
+    assert start_us(query(talk, 0x100980, struct.pack("<L", 3))) == [3249, 5249, 7249]
+
+
+def test_back_to_back_exposures_share_a_trigger() -> None:
+    talk = paced()
+    command(talk, SET_TRIGGER, b"\x01")
+    command(talk, SET_INTEGRATION, struct.pack("<L", 400))
+    command(talk, 0x110112, struct.pack("<L", 2))
+    command(talk, 0x100810, b"\x01")
+    assert start_us(query(talk, 0x100980, struct.pack("<L", 5))) == [249, 649, 1249, 1649, 2249]
+    talk.clock.sleep(60.0)
+    assert query(talk, 0x100900) == struct.pack("<L", 50_000)
+    assert all((us - 249) % 1000 in (0, 400) for us in start_us(query(talk, 0x100980, b"\x0f\0\0\0")))
