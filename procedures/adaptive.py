@@ -57,8 +57,8 @@ class AdaptiveSource:
             return self._first[len(own)], None
         result = self._fit(points)
         self._width = half_width_rel(stop_corrected(result))
-        target = self._plan.target_rel
-        if self._width is not None and self._width <= target:
+        target, chosen = self._plan.target_rel, len(own) - len(self._first)
+        if self._width is not None and self._width <= target and chosen >= self._plan.confirm_points:
             return None, _ending("target", f"the target of +-{100 * target:.3g} % is met", self._width)
         return self._choose(result, own), None
 

@@ -168,7 +168,7 @@ def test_the_command_line_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert main(["sweep", "--bench", str(file), "--output", str(tmp_path), *words.split()]) == 0
     shown = capsys.readouterr().out
     assert "adaptive sweep, ended by target: the target of +-20 % is met" in shown
-    assert "after 8 points, target met" in shown
+    assert "after 10 points, target met" in shown
 
 
 # --- the words of the command line -----------------------------------------------------------------------

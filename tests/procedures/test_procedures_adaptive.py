@@ -13,10 +13,11 @@ from procedures_fakes import BANDS as FAKE_BANDS
 from procedures_fakes import FakeBench, FakeSink, limits, pump_settings
 from procedures_scene import BANDS, LIMITS, scene_pump, scene_roles
 
+import procedures.adaptive
 from labctl.analysis.bleaching import corrected, measure_bleaching
 from labctl.analysis.hysteresis import measure_hysteresis
 from labctl.analysis.light_light import LightLight, is_reference, light_light
-from labctl.analysis.next_fluence import half_width_rel, stop_corrected
+from labctl.analysis.next_fluence import Proposal, half_width_rel, stop_corrected
 from labctl.analysis.threshold import ThresholdResult, fit_threshold
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import ConfigError
@@ -90,9 +91,15 @@ def test_it_begins_with_the_plans_own_points_and_ends_when_the_target_is_met() -
     width = half_width_rel(result)
     assert width is not None
     assert width < 0.033
+    assert len(points) == 12
     assert run.ending.half_width_rel is not None
     assert run.ending.half_width_rel <= 0.03
     assert result.threshold_uj_cm2 == pytest.approx(79.81, rel=0.04)
+
+
+def test_no_interval_is_believed_before_chosen_points_confirm_it() -> None:
+    counts = [len(driven(replace(PLAN, target_rel=0.2, confirm_points=n), noise=0.02)[0]) for n in (0, 3)]
+    assert counts == [10, 13]
 
 
 def test_the_points_it_chooses_lie_inside_the_range_and_near_the_kink() -> None:
@@ -105,12 +112,24 @@ def test_the_points_it_chooses_lie_inside_the_range_and_near_the_kink() -> None:
     assert np.median(np.abs(np.log(chosen / 80.0))) < 0.35
 
 
-def test_a_dose_is_better_spent_when_it_counts() -> None:
-    spent = {}
-    for per in ("point", "dose"):
-        plan = replace(PLAN, per=per, target_rel=0.0051, budget_points=20)
-        spent[per] = np.mean(driven(plan, seed=3)[0][10:])
-    assert spent["dose"] < 0.97 * spent["point"]
+@pytest.mark.parametrize("per", ["point", "dose"])
+def test_the_choice_is_told_what_counts_and_what_the_range_is(
+    per: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    def spy(result: ThresholdResult, measured: Sequence[float], **how: Any) -> Proposal:
+        told.append(how)
+        return Proposal(1000.0, "interval")
+
+    monkeypatch.setattr(procedures.adaptive, "next_fluence", spy)
+    changes: dict[str, Any] = {"per": per}
+    plan = replace(PLAN, target_rel=0.0051, **changes)
+    step = AdaptiveSource(plan, 2, None).next(noisy_points(list(np.geomspace(30, 170, 10)), noise=0.1))
+    assert step is not None
+    assert step.fluence_uj_cm2 == pytest.approx(170.0)  # whatever is proposed, the range is kept
+    assert told[0]["per"] == per
+    assert (told[0]["low_uj_cm2"], told[0]["high_uj_cm2"]) == pytest.approx((30.0, 170.0))
 
 
 def test_asked_twice_it_answers_the_same() -> None:
@@ -282,6 +301,7 @@ def test_an_adaptive_sweep_of_a_fading_sample_finds_the_fresh_ones_threshold() -
         (replace(PLAN, target_rel=0.001), "target"),
         (replace(PLAN, target_rel=float("nan")), "target"),
         (replace(PLAN, budget_points=9), "budget_points"),
+        (replace(PLAN, confirm_points=-1), "confirm_points"),
         (replace(PLAN, budget_dose_uj_cm2=0.0), "budget_dose"),
         (replace(PLAN, budget_time_s=-1.0), "budget_time"),
         (replace(PLAN, **_POUND), "per"),
