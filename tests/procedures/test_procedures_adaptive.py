@@ -227,6 +227,19 @@ def test_no_reference_is_repeated_where_one_stands_already() -> None:
     assert source.ending.cause == "plan"
 
 
+def test_a_blank_is_measured_at_the_reference_too() -> None:
+    bench = FakeBench()
+    plan = SweepPlan(
+        start_uj_cm2=40.0, stop_uj_cm2=120.0, points=2, average=2, reference_every=2, background="blank"
+    )
+    pump = Pump(bench.roles, pump_settings(), limits())
+    points = list(sweep(plan, bench.roles, pump, FAKE_BANDS, insert=lambda _what: None))
+    assert [is_reference(p) for p in points] == [True, False, False, True]
+    numbers = [p.blank_number for p in points]
+    assert numbers[0] == numbers[3]
+    assert len({*numbers, None}) == 4
+
+
 @pytest.mark.parametrize(("bleaching", "low", "high"), [("mild", -0.05, -0.01), ("strong", -0.45, -0.15)])
 def test_bleaching_is_measured_flagged_and_taken_out(bleaching: str, low: float, high: float) -> None:
     plan = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=170.0, points=18, average=10, reference_every=4)
