@@ -29,6 +29,7 @@ from procedures.safe import make_safe
 log = logging.getLogger(__name__)
 
 _ROUNDING = 1 + 1e-9
+_ON_BRANCH_DEG = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +207,38 @@ class Pump:
             if not (keep_open and self.light.lit and self.aim.harmless(self.aim.angle_deg(fluence_uj_cm2))):
                 self._darken(stop)
             return self._approach(fluence_uj_cm2, stop)
+
+    def set_angle(self, angle_deg: float, stop: Stop | None = None) -> PumpState:
+        """Turn the plate to an angle and have the meter confirm the fluence; see :meth:`set_fluence`.
+
+        :raises SafetyStop: a limit, or an angle outside the branch of the curve that is used.
+        """
+        with self._guard():
+            check_stop(stop)
+            if abs(self.curve.angle_deg(self.curve.transmission(angle_deg)) - angle_deg) > _ON_BRANCH_DEG:
+                raise SafetyStop(f"{angle_deg:g} deg lies outside the part of the curve that is used")
+            expected = self.aim.fluence_uj_cm2(angle_deg)
+            self._refuse(expected)
+            self._reference(stop)
+            self._darken(stop)
+            self._move(angle_deg, stop)
+            state = self._verify(expected, stop)
+            self._within_limits(state.pulse_energy_j)
+            self.light.change(state.fluence_uj_cm2)
+            self._verified = True
+            return state
+
+    def home(self, stop: Stop | None = None) -> None:
+        """Close the shutter, search the mount's reference and go to the least transmission."""
+        with self._guard():
+            self.close()
+            self._verified = False
+            self._plate.home(stop)
+            self._move(self.curve.floor_deg, stop)
+
+    def energy_j(self, power_w: float, angle_deg: float) -> float:
+        """Pulse energy on the sample that a power at the meter stands for, with the plate at an angle."""
+        return self._monitor.energy_j(power_w, angle_deg)
 
     def _refuse(self, fluence_uj_cm2: float) -> None:
         if reason := self.beam.forbidden(fluence_uj_cm2):

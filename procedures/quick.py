@@ -1,0 +1,223 @@
+"""Single points in quick succession: the light stays on, and the exposures run while the meter is read.
+
+For alignment, where a readout every two seconds matters more than the last tenth of a percent. The limits
+are the pump's, as everywhere.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from labctl.model.clock import Stop
+from labctl.model.errors import InstrumentTimeout
+from labctl.model.pump import Bands
+from labctl.model.records import Identity, Spectrum, SweepPoint
+from labctl.model.roles import Attenuator, Roles
+from procedures.darks import Darks
+from procedures.exposure import Judge, ladder, pulses_in
+from procedures.fluence_sweep import NoSink
+from procedures.fresh import FreshSpectrometer
+from procedures.metering import EnergyLost
+from procedures.plan import Step, SweepPlan
+from procedures.pump import Pump, PumpState
+from procedures.reduction import Reducer, Shots
+
+READINGS = 1
+DARKS = 20
+TRIES = 3
+_MARGIN_S = 30.0
+
+
+class QuickPoints:
+    """Measures points with the shutter open between them.
+
+    :param plan: bands' margin, pulses of an exposure and the like are taken from it.
+    """
+
+    def __init__(self, plan: SweepPlan, roles: Roles, pump: Pump, bands: Bands) -> None:
+        self._clock, self._average = roles.clock, 1
+        info = roles.spectrometer.info
+        rate = pump.settings.repetition_rate_hz
+        # A dark of few exposures would carry its noise into every point.
+        own = replace(plan, average=DARKS // 4, dark_factor=4, keep_open=True, background="dark")
+        self._integration_s = ladder(own, rate, info)[0]
+        self._pulses = pulses_in(self._integration_s, rate, triggered=own.triggered)
+        self._arrived_s = roles.clock.now_s()
+        self._exposing: _Exposures | None = None
+        mount = NotifyingMount(roles.attenuator, self._arrived)
+        self._pump = Pump(replace(roles, attenuator=mount), pump.settings, pump.limits, readings=READINGS)
+        self._fresh = FreshSpectrometer(
+            roles.spectrometer, roles.clock, lambda: max(self._arrived_s, self._pump.changed_at_s)
+        )
+        self._judge = Judge(info, bands, own.margin_nm)
+        self._darks = Darks(self._pump, self._fresh, roles.clock, own, NoSink())
+        self._reducer = Reducer(info, bands, own, roles.power_meter.noise_w)
+        self._started_s = roles.clock.now_s()
+        self._stop: Stop | None = None
+        self._overlap = False
+
+    @property
+    def dose_uj_cm2(self) -> float:
+        """Dose of these points so far."""
+        return self._pump.dose_uj_cm2
+
+    def prepare(self, stop: Stop | None) -> None:
+        """Reference the mount, set the meter, take the dark; ends in the dark."""
+        self._pump.prepare(stop)
+        self._darks.get(self._integration_s, None, stop)
+
+    def safe(self) -> None:
+        """Close the shutter and take the least light."""
+        self._pump.safe()
+
+    def point(self, step: Step, stop: Stop | None, average: int = 1) -> SweepPoint:
+        """Measure one fluence with ``average`` exposures; the shutter is open afterwards.
+
+        :raises SafetyStop: the pump refused, or the meter disagreed; the shutter is closed.
+        """
+        dark = self._darks.get(self._integration_s, None, stop)
+        self._fresh.set_integration(self._integration_s)
+        self._average = average
+        for attempt in range(TRIES):
+            try:
+                shots = self._shots(step, stop)
+                break
+            except EnergyLost:
+                if attempt == TRIES - 1:
+                    raise
+        return self._reducer.point(shots, dark)
+
+    def _shots(self, step: Step, stop: Stop | None) -> Shots:
+        state, spectra = self._exposed(step.fluence_uj_cm2, stop)
+        self._pump.require_open()
+        frames = np.stack([s.counts for s in spectra])
+        return Shots(
+            step=step,
+            state=state,
+            after=state.reading,
+            bracket=self._pump.bracket(state, state.reading, self._pulses * len(spectra)),
+            spectra=tuple(spectra),
+            frames=frames,
+            integration_s=spectra[0].integration_s,
+            pulses=self._pulses,
+            saturated=self._judge.saturated(frames),
+            highest=self._judge.highest(frames),
+            trials=0,
+            temperature_c=spectra[-1].temperature_c,
+            dose_uj_cm2=self._pump.dose_uj_cm2,
+            elapsed_s=self._clock.now_s() - self._started_s,
+        )
+
+    def _exposed(self, fluence_uj_cm2: float, stop: Stop | None) -> tuple[PumpState, list[Spectrum]]:
+        """Set the fluence, and meanwhile expose: from the moment the mount has arrived."""
+        seconds = (self._average + 1) * self._integration_s
+        self._stop, self._overlap = stop, self._pump.light.lit
+        try:
+            state = self._pump.set_fluence(fluence_uj_cm2, stop, keep_open=True)
+            if not self._pump.light.lit:
+                self._drop_exposures()
+            self._pump.open(seconds)
+            exposing = self._exposing or self._expose()
+            return state, exposing.result(seconds + _MARGIN_S)
+        finally:
+            self._overlap = False
+            self._drop_exposures()
+
+    def _arrived(self) -> None:
+        """Begin to expose; what was begun before another move is worthless."""
+        self._arrived_s = self._clock.now_s()
+        if self._overlap and self._pump.light.lit:
+            self._drop_exposures()
+            self._expose()
+
+    def _expose(self) -> _Exposures:
+        self._exposing = _Exposures(self._fresh, self._average, self._stop)
+        return self._exposing
+
+    def _drop_exposures(self) -> None:
+        exposing, self._exposing = self._exposing, None
+        if exposing is not None:
+            exposing.end(self._integration_s + _MARGIN_S)
+
+
+class _Exposures:
+    """Exposures taken in a thread of their own; that thread alone uses the spectrometer until its end."""
+
+    def __init__(self, fresh: FreshSpectrometer, count: int, stop: Stop | None) -> None:
+        self._fresh, self._count, self._outer = fresh, count, stop
+        self._unwanted = threading.Event()
+        self._spectra: list[Spectrum] = []
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._take, name="exposures", daemon=True)
+        self._thread.start()
+
+    def is_set(self) -> bool:
+        """Return whether the exposures shall end early."""
+        return self._unwanted.is_set() or (self._outer is not None and self._outer.is_set())
+
+    def _take(self) -> None:
+        try:
+            while len(self._spectra) < self._count:
+                self._spectra.append(self._fresh.acquire(self))
+        except BaseException as exc:  # noqa: BLE001  raised again in the thread that asks for the result
+            self._failure = exc
+
+    def result(self, deadline_s: float) -> list[Spectrum]:
+        """Wait for the exposures.
+
+        :raises InstrumentTimeout: they do not come.
+        """
+        self._thread.join(deadline_s)
+        if self._thread.is_alive():
+            raise InstrumentTimeout(self._fresh.device.name, f"no exposure within {deadline_s:g} s")
+        if self._failure is not None:
+            raise self._failure
+        return self._spectra
+
+    def end(self, deadline_s: float) -> None:
+        """Have it end, and wait for that: two threads must not speak with one spectrometer."""
+        self._unwanted.set()
+        self._thread.join(deadline_s)
+
+
+class NotifyingMount:
+    """A mount that tells when it has arrived."""
+
+    def __init__(self, device: Attenuator, arrived: Callable[[], None]) -> None:
+        self._device, self._tell = device, arrived
+        self.name = device.name
+
+    @property
+    def angle_range_deg(self) -> tuple[float, float]:
+        """Lowest and highest angle that may be asked for."""
+        return self._device.angle_range_deg
+
+    def identity(self) -> Identity:
+        """Ask the device who it is."""
+        return self._device.identity()
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._device.close()
+
+    def is_referenced(self) -> bool:
+        """Return whether the position can be trusted."""
+        return self._device.is_referenced()
+
+    def home(self, stop: Stop | None = None) -> None:
+        """Find the reference."""
+        self._device.home(stop)
+
+    def angle_deg(self) -> float:
+        """Read the present angle."""
+        return self._device.angle_deg()
+
+    def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
+        """Move, tell, and return the angle read back."""
+        reached = self._device.move_to(angle_deg, stop)
+        self._tell()
+        return reached
