@@ -1,0 +1,152 @@
+"""What a reference says of a sample: slope, chance, interpolation, and the error that the correction adds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from labctl.analysis.bleaching import Model, corrected, measure_bleaching, with_correction_error
+from labctl.analysis.hysteresis import measure_hysteresis
+from labctl.analysis.light_light import LightLight, middle_dose
+from labctl.analysis.threshold import ThresholdResult
+from labctl.model.records import FloatArray
+
+K = 2e-8
+SIGMA = 0.004
+
+
+def curve(n: int = 25, every: int = 5, rate: float = K, seed: int = 1, sigma: float = SIGMA) -> LightLight:
+    """A quadratic sample that fades with ``exp(-rate dose)``; every ``every``-th point is at 40 uJ/cm2."""
+    rng = np.random.default_rng(seed)
+    reference = np.arange(n) % every == 0
+    fluence_set = np.where(reference, 40.0, np.linspace(30.0, 150.0, n))
+    fluence = fluence_set * (1 + 0.02 * rng.standard_normal(n))
+    dose = middle_dose(np.cumsum(3000 * fluence))
+    light = fluence**2 * np.exp(-rate * dose) * (1 + sigma * rng.standard_normal(n))
+    none = np.zeros(n)
+    return LightLight(fluence, fluence_set, none, light, sigma * light, dose, reference)
+
+
+def test_the_rate_comes_back_with_its_error_whatever_the_fluences_were() -> None:
+    pulls = []
+    for seed in range(200):
+        found = measure_bleaching(curve(seed=seed), 2)
+        assert found is not None
+        pulls.append((found.change_per_j_cm2 / 1e6 + K) / (found.change_per_j_cm2_sigma / 1e6))
+    assert abs(np.mean(pulls)) < 0.2
+    assert 0.8 < np.std(pulls) < 1.15
+    assert found is not None
+    assert found.fluence_uj_cm2 == pytest.approx(40.0, rel=0.03)
+
+
+def test_a_stable_sample_is_flagged_once_in_a_hundred_and_a_fading_one_always() -> None:
+    def flagged(rate: float, trials: int) -> int:
+        found = [measure_bleaching(curve(rate=rate, seed=seed), 2) for seed in range(trials)]
+        return sum(bool(f and f.flags) for f in found)
+
+    assert flagged(0.0, 300) <= 8
+    fading = [measure_bleaching(curve(rate=sign * 8e-8), 2) for sign in (1, -1)]
+    assert [f.flags for f in fading if f is not None] == [("bleaching",), ("brightening",)]
+
+
+def test_errors_that_were_declared_too_small_are_enlarged() -> None:
+    honest = curve(rate=0.0, sigma=0.02, seed=3)
+    proud = replace(honest, signal_sigma=honest.signal_sigma / 10)
+    found = [measure_bleaching(c, 2) for c in (honest, proud)]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[1].change_sigma_rel > 0.3 * found[0].change_sigma_rel
+
+
+@pytest.mark.parametrize("model", ["excitation", "signal"])
+def test_the_correction_restores_the_fresh_sample_and_carries_its_error(model: Model) -> None:
+    sweep = curve(rate=3e-8, sigma=1e-6)
+    found = measure_bleaching(sweep, 2)
+    assert found is not None
+    fresh = corrected(sweep, found, model, 2)
+    light: FloatArray = fresh.signal / fresh.fluence_uj_cm2**2
+    inside = slice(1, 21)
+    assert np.ptp(np.log(light[inside])) < 0.02 < 0.1 < np.ptp(np.log(sweep.signal / sweep.fluence_uj_cm2**2))
+    noisy = curve(rate=3e-8)
+    again = measure_bleaching(noisy, 2)
+    assert again is not None
+    wide = corrected(noisy, again, model, 2)
+    if model == "excitation":
+        assert (wide.fluence_sigma_rel[5:] > SIGMA / 2).all()
+        assert wide.fluence_sigma_rel[0] == 0.0
+    else:
+        assert (wide.signal_sigma[5:] / wide.signal[5:] > SIGMA * 1.4).all()
+
+
+def test_no_reference_or_one_that_cannot_be_used_says_nothing() -> None:
+    sweep = curve()
+    assert measure_bleaching(sweep.grid, 2) is None
+    assert measure_bleaching(replace(sweep, signal=np.where(sweep.reference, -1.0, sweep.signal)), 2) is None
+    assert measure_bleaching(replace(sweep, signal=np.full(25, np.nan)), 2) is None
+
+
+def test_the_error_of_the_correction_is_added_in_quadrature() -> None:
+    found = measure_bleaching(curve(), 2)
+    assert found is not None
+    result = ThresholdResult("found", "", 20, threshold_uj_cm2=80.0, ci95=(79.2, 80.8))
+    moved = 80.0 * np.exp(0.01)
+    wide = with_correction_error(result, found, lambda b: replace(result, threshold_uj_cm2=float(moved)))
+    assert wide.ci95 is not None
+    arm = 1.96 * 0.01 * np.sqrt(5)
+    assert np.log(wide.ci95[1] / 80.0) == pytest.approx(np.hypot(np.log(80.8 / 80.0), arm), rel=1e-6)
+    assert wide.flags == ("bleaching_corrected",)
+
+
+# --- both ways -------------------------------------------------------------------------------------------
+
+
+def both_ways(change: float, seed: int, kink_down: float = 80.0) -> LightLight:
+    rng = np.random.default_rng(seed)
+    up = np.geomspace(30, 170, 12)
+    fluence_set = np.concatenate([up, up[-2::-1]])
+    fluence = fluence_set * (1 + 0.01 * rng.standard_normal(23))
+    place = np.arange(23)
+    kink = np.where(place < 12, 80.0, kink_down)
+    light = fluence**2 + 900 * np.maximum(fluence - kink, 0) * 2
+    light = light * np.where(place < 12, 1.0, 1 + change) * (1 + SIGMA * rng.standard_normal(23))
+    none = np.zeros(23)
+    return LightLight(fluence, fluence_set, none, light, SIGMA * light, none, none.astype(bool))
+
+
+def told(curve: LightLight) -> ThresholdResult:
+    down = curve.fluence_set_uj_cm2[0] > curve.fluence_set_uj_cm2[-1]
+    value = 82.0 if down else 80.0
+    ends = (value - 1.0, value + 1.0)
+    return ThresholdResult("found", "", 12, threshold_uj_cm2=value, ci95=ends, statistical_ci95=ends)
+
+
+def test_a_fainter_way_down_is_measured_and_an_equal_one_is_not_flagged() -> None:
+    refuse = ThresholdResult("refused", "", 0)
+    fainter = measure_hysteresis(both_ways(-0.03, 1), lambda _c: refuse)
+    assert fainter is not None
+    assert fainter.flags == ("hysteresis",)
+    assert fainter.signal_change_rel == pytest.approx(-0.03, abs=0.012)
+    assert (fainter.pairs, fainter.threshold_change_rel) == (11, None)
+    equal = [measure_hysteresis(both_ways(0.0, seed), lambda _c: refuse) for seed in range(200)]
+    assert sum(bool(e and e.flags) for e in equal) <= 4
+
+
+def test_thresholds_of_both_ways_are_compared_with_their_errors() -> None:
+    found = measure_hysteresis(both_ways(0.0, 1), told)
+    assert found is not None
+    assert (found.threshold_up_uj_cm2, found.threshold_down_uj_cm2) == (80.0, 82.0)
+    assert found.threshold_change_rel == pytest.approx(0.025)
+    assert found.threshold_change_sigma_rel == pytest.approx(2 / 3.92 * np.sqrt(2) / 81, rel=0.05)
+    assert found.threshold_p_value is not None
+    assert found.threshold_p_value < 0.01
+
+
+def test_too_little_to_compare_says_nothing() -> None:
+    sweep = both_ways(0.0, 1)
+    few = sweep.only(np.arange(23) < 14)
+    assert measure_hysteresis(few, told) is None
+    assert measure_hysteresis(sweep.only(np.zeros(23, bool)), told) is None
+    dark = replace(sweep, signal=np.full(23, np.nan))
+    assert measure_hysteresis(dark, told) is None
