@@ -1,9 +1,9 @@
 """How long a bench stays unsafe after its program ends, by the way it ends. Prints a table.
 
-The simulated bench runs in a process of its own, at real time. The program sweeps with the shutter open between
-points and is ended at a random moment after its first point. The truth is asked of the simulated shutter and
-mount over connections of our own, which queue behind whoever is connected: times are upper bounds (medians
-and longest), and "seen open" counts those whose shutter was still open at the first look.
+The simulated bench runs in a process of its own, at real time. The program sweeps with the shutter open from
+point to point and is ended at a random moment after its first. The truth is asked of the simulated shutter
+and mount over connections of our own, which queue behind whoever is connected: times are upper bounds
+(medians and longest), and "seen open" counts those whose shutter was still open at the first look.
 
     python benchmarks/safe_state.py --trials 10 > table.md
 """

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from drivers.thorlabs_sc10 import ThorlabsSC10
 from labctl.config import parse_bench
 from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import InstrumentFault
@@ -199,6 +200,12 @@ def test_what_waited_in_the_pipe_while_the_watchdog_itself_slept_counts() -> Non
     assert at_s >= 70.0  # the limit began anew after the sleep, and was kept
 
 
+def test_a_sign_of_life_that_comes_a_moment_late_still_counts() -> None:
+    main = Main()
+    _, at_s, _ = acted(Inbox((0.0, {"say": "lit"}), *beats(5.1), (8.0, {"say": "dark"}), (20.0, None)), main)
+    assert at_s >= 20.0
+
+
 def test_an_unhomed_mount_is_not_trusted() -> None:
     vigil = Vigil(5.0)
     for value, known in ((True, True), ("yes", False), (True, True), (False, False)):
@@ -285,6 +292,17 @@ def test_a_shutter_that_is_gone_does_not_keep_the_attenuator(
     assert leaks_least(bench)
     failures = rescue_of(bench, resource="TCPIP::127.0.0.1::9::SOCKET").make_safe(referenced=False)
     assert [type(f).__name__ for f in failures] == ["NotConnected", "InstrumentFault"]
+
+
+def test_a_shutter_that_does_not_confirm_is_not_called_closed(
+    bench: SimulatedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog_rescue, "SHUTTER_S", 0.2)
+    monkeypatch.setattr(watchdog_rescue, "SHUTTER_AGAIN_S", 0.2)
+    monkeypatch.setattr(ThorlabsSC10, "is_open", lambda self: True)
+    failures = rescue_of(bench).make_safe(referenced=True)
+    assert len(failures) == 1
+    assert "does not confirm" in str(failures[0])
 
 
 def test_a_driver_that_is_not_there_is_told_beforehand(tmp_path: Path) -> None:
