@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from resume_bench import only_addresses, plan_of, resume_once, sweep_once
 
+from drivers import registry
 from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
 from labctl.data.csvmend import examine
@@ -234,6 +235,10 @@ def test_another_bench_is_asked_about_and_left_alone(
     h5 = aborted(bench, config, tmp_path, plan_of(POINTS), 3)
     before, csv = h5.read_bytes(), h5.with_suffix(".csv").read_bytes()
     changed = config.model_copy(update={"pump": config.pump.model_copy(update={"pickoff_ratio": 23.5})})
+    shutter = registry.find("shutter", "thorlabs-sc10").open(config.shutter, bench.scene.clock)
+    shutter.open()
+    shutter.close()
+    assert not bench.scene.shutter.closed_switch()
     asked: list[str] = []
     opened: list[bool] = []
 

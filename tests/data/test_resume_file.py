@@ -24,7 +24,12 @@ from labctl.data.writer import RunWriter
 from labctl.model.errors import ConfigError, DataError
 from labctl.model.records import Identity, RunStop
 
-TORN = ("entry/spectra/spectrum", "entry/instrument/detector/raw", "entry/curve/fluence", "entry/curve/signal")
+TORN = (
+    "entry/spectra/spectrum",
+    "entry/instrument/detector/raw",
+    "entry/curve/fluence",
+    "entry/curve/signal",
+)
 
 
 def interrupted(directory: Path, points: int = 5, status: str = "aborted") -> Path:
@@ -246,6 +251,24 @@ def test_without_a_lock_the_record_in_the_file_decides(
             ResumedWriter(writer.paths.h5)
         monkeypatch.setattr(holder, "_started", lambda pid: None)
         assert continuable(writer.paths.h5).status == "killed"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not take away a file that is open")
+def test_a_lock_that_was_taken_away_meanwhile_is_taken_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    h5, real = tmp_path / "run.h5", lock._lock_descriptor
+
+    def lose_first(descriptor: int) -> None:
+        monkeypatch.setattr(lock, "_lock_descriptor", real)
+        lock_path(h5).unlink()
+        real(descriptor)
+
+    monkeypatch.setattr(lock, "_lock_descriptor", lose_first)
+    mine = RunLock(h5, this_process())
+    with pytest.raises(DataError, match="is being written by process"):
+        RunLock(h5, this_process())
+    mine.release()
 
 
 def test_of_many_who_want_a_run_one_gets_it(tmp_path: Path) -> None:
