@@ -34,6 +34,8 @@ from labctl.model.records import Identity
 PAUSE_BETWEEN_MOVES_S = 0.1
 """A move sent sooner after the last one may end at 0 instead (seen by the authors of pylablib)."""
 ARRIVAL_TOLERANCE_DEG = 0.5
+ASK_AFTER_S = 3.0
+"""Wall time without a word from a motion after which the module is asked whether it still turns."""
 
 
 class ThorlabsELL14(VisaInstrument):
@@ -75,6 +77,7 @@ class ThorlabsELL14(VisaInstrument):
         self._move_timeout_s = move_timeout_s
         self._partial = b""
         self._referenced = False
+        self._left_deg: float | None = None
         self._last_motion_s = self.clock.now_s() - PAUSE_BETWEEN_MOVES_S
         self._pulses_per_turn = 0
         self.greet(self._check_device)
@@ -114,24 +117,40 @@ class ThorlabsELL14(VisaInstrument):
     def identity(self) -> Identity:
         """Ask the module who it is."""
         module = self.module
-        return Identity("Thorlabs", "ELL14", module.serial, module.firmware)
+        return self.remember(Identity("Thorlabs", "ELL14", module.serial, module.firmware))
 
     def is_referenced(self) -> bool:
-        """Return whether this driver has homed the mount since it was opened.
+        """Return whether this driver has homed the mount since it was opened, and finds it where it left it.
 
-        The module cannot tell whether it was homed before; a position of an earlier session is not trusted.
+        The module cannot tell whether it was homed before; a position of an earlier session is not trusted,
+        nor one that changed by itself: after a loss of power the module counts from 0 where it stands.
         """
+        if self._referenced and (
+            self._left_deg is None or _apart_deg(self.angle_deg(), self._left_deg) > ARRIVAL_TOLERANCE_DEG
+        ):
+            self._referenced = False
         return self._referenced
 
     def angle_deg(self) -> float:
         """Read the present angle, in degrees."""
-        return float(self.position_pulses) * 360.0 / self._pulses_per_turn
+        return self._degrees(int(self.position_pulses))
+
+    def _degrees(self, pulses: int) -> float:
+        return pulses * 360.0 / self._pulses_per_turn
 
     def home(self, stop: Stop | None = None) -> None:
-        """Find the reference, turning clockwise through any angle: the shutter must be closed."""
+        """Find the reference, turning clockwise through any angle: the shutter must be closed.
+
+        :raises InstrumentFault: a fault of the module, or the search ended elsewhere.
+        """
         self._referenced = False
-        self._travel("ho0", stop)
-        self._referenced = True
+        reached = self._degrees(self._travel("ho0", stop))
+        if _apart_deg(reached, 0.0) > ARRIVAL_TOLERANCE_DEG:
+            hint = "the plate may be blocked, or the home offset be set: see the maker's program"
+            raise InstrumentFault(
+                self.name, f"the search for the reference ended at {reached:.3f} degrees", hint
+            )
+        self._referenced, self._left_deg = True, reached
 
     def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
         """Move, wait for the end of the motion and return the angle read back, in degrees.
@@ -143,35 +162,71 @@ class ThorlabsELL14(VisaInstrument):
             raise InstrumentFault(self.name, f"{angle_deg:g} degrees is outside {low:g} to {high:g}")
         pulses = round(angle_deg * self._pulses_per_turn / 360.0)
         self._travel(f"ma{pulses & 0xFFFFFFFF:08X}", stop)
-        reached = self.angle_deg()
-        if abs((reached - angle_deg + 180.0) % 360.0 - 180.0) > ARRIVAL_TOLERANCE_DEG:
+        self._left_deg = reached = self.angle_deg()
+        if _apart_deg(reached, angle_deg) > ARRIVAL_TOLERANCE_DEG:
             hint = "home the mount; the plate may be blocked or turned by hand"
             raise InstrumentFault(self.name, f"sent to {angle_deg:.3f} degrees, reached {reached:.3f}", hint)
         return reached
 
     # -- the bus -----------------------------------------------------------------------------------
 
-    def _travel(self, command: str, stop: Stop | None) -> None:
-        """Start a motion and wait for its end; a motion still under way is waited for first."""
+    def _travel(self, command: str, stop: Stop | None) -> int:
+        """Start a motion, wait for its end and return where it ended, in pulses.
+
+        A motion still under way is waited for first.
+        """
         end = time.monotonic() + self._move_timeout_s
+        self._left_deg = None
         with self.lock:
             ready_s = self._last_motion_s + PAUSE_BETWEEN_MOVES_S
             self.clock.sleep(ready_s - self.clock.now_s(), stop)
             while True:
                 self.write(command)
                 self._answer_owed = True  # until the motion's end was heard, whatever happens here
-                if self._ended(end, stop):
+                reached = self._ended(end, stop)
+                if reached is not None:
                     break
                 self._await_idle(end, stop)
             self._answer_owed = False
             self._last_motion_s = self.clock.now_s()
+            return reached
 
-    def _ended(self, end: float, stop: Stop | None) -> bool:
-        code, payload = self._frame(("PO", "GS"), end, stop)
+    def _ended(self, end: float, stop: Stop | None) -> int | None:
+        """Return where the motion ended, None if the module is busy with an older one."""
+        try:
+            code, payload = self._frame(("PO", "GS"), min(end, time.monotonic() + ASK_AFTER_S), stop)
+        except InstrumentTimeout:
+            return self._ended_unheard(end, stop)
         if code == "PO":
-            return True
+            return self._position(payload)
         self._refuse_fault(payload)
-        return False
+        return None
+
+    def _ended_unheard(self, end: float, stop: Stop | None) -> int:
+        """Ask whether it still turns: the word of the end may have been lost."""
+        motion = self._sent
+        while True:
+            self._answer_owed = False  # what comes late is skipped or serves as well
+            self.write("gs")
+            try:
+                code, payload = self._frame(("GS", "PO"), time.monotonic() + self._timeout_s, stop)
+            except InstrumentTimeout as exc:
+                raise InstrumentTimeout(self.name, f"no answer to {motion!r}, nor to {self._sent!r}") from exc
+            if code == "PO":
+                self.resynchronise()  # the status is still on its way
+                return self._position(payload)
+            self._refuse_fault(payload)
+            if payload == "00":
+                return int(self.position_pulses)
+            if time.monotonic() > end:
+                raise InstrumentTimeout(self.name, f"still busy with {motion!r}")
+            self.clock.sleep(SLICE_S, stop)
+
+    def _position(self, payload: str) -> int:
+        try:
+            return parse_position(payload)
+        except ValueError as exc:
+            raise self.garbled(self._sent, f"PO{payload}") from exc
 
     def _await_idle(self, end: float, stop: Stop | None) -> None:
         while True:
@@ -224,6 +279,12 @@ class ThorlabsELL14(VisaInstrument):
             raise self.garbled(self._sent, f"{got}{payload}")
         return payload
 
+    def restore(self) -> None:
+        """Trust the angle after a new connection only if no motion was cut short."""
+        self._partial = b""
+        if self._left_deg is None:
+            self._referenced = False
+
     def resynchronise(self) -> None:
         """Forget half a line and what is still arriving."""
         self._partial = b""
@@ -232,6 +293,10 @@ class ThorlabsELL14(VisaInstrument):
     def is_idempotent(self, command: str) -> bool:
         """Reading position and identity may be repeated; reading the status clears a fault."""
         return command in ("in", "gp")
+
+
+def _apart_deg(a_deg: float, b_deg: float) -> float:
+    return abs((a_deg - b_deg + 180.0) % 360.0 - 180.0)
 
 
 class ThorlabsELL14Config(VisaConfig):

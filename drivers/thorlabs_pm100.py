@@ -7,6 +7,7 @@ queue, which is read after every setting. Tried on a simulator only.
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 import time
@@ -16,13 +17,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pymeasure.adapters import Adapter
 
-from drivers.support.failures import not_connected
+from drivers.support.failures import ConnectionLost, not_connected
 from drivers.support.pm100_commands import POLL_S, PM100Commands, Sensor, parse_sensor
 from drivers.support.spec import DriverSpec, VisaConfig
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout
 from labctl.model.records import Identity, PowerReading
 from labctl.model.roles import SensorKind
+
+log = logging.getLogger(__name__)
 
 KINDS: dict[int, SensorKind] = {1: "photodiode", 2: "thermal", 3: "pyro", 5: "thermal"}
 """Types 2 and 5 are thermopiles, 5 with four quadrants."""
@@ -68,10 +71,16 @@ class ThorlabsPM100(PM100Commands):
         self._upper_range_w = upper_range_w
         self._noise_w = noise_w
         self._noise_given = noise_w is not None
+        self._wavelength_nm: float | None = None
+        self._range_found_w: float | None = None
+        self._last_text = ""
         self.greet(self._check_device)
         self._settling_s = self._default_settling_s() if settling_s is None else settling_s
 
     def _check_device(self) -> None:
+        if self._visa and not self._on_usb:  # half a command of somebody else may stand in its buffer
+            with self.translated("an empty line"):
+                self.adapter.write("")
         self.write("*IDN?")
         heard = self.listen(b"\n", self.port.timeout_s)
         words = heard.decode("ascii", "replace").strip().split(",")
@@ -115,7 +124,7 @@ class ThorlabsPM100(PM100Commands):
     def identity(self) -> Identity:
         """Ask the console who it is; the head stands behind the model."""
         vendor, model, serial, firmware, *_ = (word.strip() for word in str(self.idn).split(","))
-        return Identity(vendor, f"{model} + {self.head().name}", serial, firmware)
+        return self.remember(Identity(vendor, f"{model} + {self.head().name}", serial, firmware))
 
     def head(self) -> Sensor:
         """Ask which head is plugged in."""
@@ -145,6 +154,34 @@ class ThorlabsPM100(PM100Commands):
         self._verify("attenuation", self.attenuation_db + 1.0, 1.0)
         self.wavelength_nm = wavelength_nm
         self._verify("wavelength", self.wavelength_nm, wavelength_nm)
+        self._wavelength_nm = wavelength_nm
+
+    def restore(self) -> None:
+        """Set everything again after a new connection."""
+        if self._wavelength_nm is not None:
+            self.prepare(self._wavelength_nm)
+
+    def altered(self) -> str:
+        """Ask, in one message, what readings depend on, and name what is not as :meth:`prepare` left it."""
+        if self._wavelength_nm is None or self._kind == "pyro":
+            return ""
+        fixed = self._range_found_w
+        wanted: dict[str, str | float] = {
+            "SENS:POW:UNIT?": "W",
+            "SENS:CORR:WAV?": self._wavelength_nm,
+            "SENS:AVER?": self._average_count,
+            "SENS:CORR?": 0.0,
+            "SENS:POW:RANG:AUTO?": 1.0 if fixed is None else 0.0,
+        }
+        if fixed is not None:
+            wanted["SENS:POW:RANG?"] = fixed
+        found = self.ask(";:".join(wanted)).strip().split(";")
+        if len(found) != len(wanted):  # a console that does not join answers
+            found = [self.ask(question) for question in wanted]
+        for command, text, value in zip(wanted, found, wanted.values(), strict=True):
+            if not _same(text.strip(), value):
+                return f"{command} answers {text.strip()} instead of {value}"
+        return ""
 
     def _set_range(self) -> None:
         if self._upper_range_w is None:
@@ -155,6 +192,7 @@ class ThorlabsPM100(PM100Commands):
         found = float(self.range_w)
         if not found >= self._upper_range_w * (1 - READ_BACK_REL):  # the console takes the next step up
             raise InstrumentFault(self.name, f"its range stays at {found:g} W")
+        self._range_found_w = found
 
     def _verify(self, what: str, found: float, wanted: float) -> None:
         if not math.isclose(found, wanted, rel_tol=READ_BACK_REL):
@@ -165,8 +203,23 @@ class ThorlabsPM100(PM100Commands):
 
         A pyroelectric head measures pulses: its power is pulse energy times repetition rate.
 
-        :raises InstrumentFault: over range.
+        Afterwards the settings are looked at: what was read with others, at the panel's unit or wavelength,
+        is thrown away, the settings are made again and the readings are taken anew, once.
+
+        :raises InstrumentFault: over range, or the settings do not stay.
         """
+        reading = self._read(count, stop)
+        if not (reason := self.altered()):
+            return reading
+        log.warning("%s: %s; set again, the reading is repeated", self.name, reason)
+        self.prepare(self._wavelength_nm or 0.0)
+        reading = self._read(count, stop)
+        if reason := self.altered():
+            hint = "keep hands and other programs off the console"
+            raise InstrumentFault(self.name, f"its settings do not stay: {reason}", hint)
+        return reading
+
+    def _read(self, count: int, stop: Stop | None) -> PowerReading:
         start_s = self.clock.now_s()
         rate_hz = self.frequency_hz(stop) if self._kind == "pyro" else 0.0
         values: list[float] = []
@@ -183,10 +236,15 @@ class ThorlabsPM100(PM100Commands):
         longest_s = self.port.timeout_s + 2 * self._average_count * SECONDS_PER_SAMPLE
         text = ""
         for _ in range(2):
-            self.write("MEAS:POW?")
-            with suppress(InstrumentTimeout, ValueError):
+            with suppress(InstrumentTimeout, ConnectionLost, ValueError):
+                self.write("MEAS:POW?")
                 text = self.await_reply(longest_s, stop)
-                return self.in_range(float(text))
+                value = self.in_range(float(text))
+                stale, self._last_text = text == self._last_text, text
+                if not stale:
+                    return value
+        if text and text == self._last_text:  # twice the same: a head without noise, not an old answer
+            return self.in_range(float(text))
         if not text:
             raise InstrumentTimeout(self.name, f"no reading within {longest_s:.1f} s")
         raise self.garbled("MEAS:POW?", text)
@@ -232,6 +290,15 @@ class ThorlabsPM100(PM100Commands):
         if not self._noise_given:
             self._noise_w = statistics.stdev(self._averaged_w() for _ in range(NOISE_READINGS))
         return float(self.zero_magnitude_w)
+
+
+def _same(text: str, value: str | float) -> bool:
+    if isinstance(value, str):
+        return text.upper() == value
+    try:
+        return math.isclose(float(text), value, rel_tol=READ_BACK_REL, abs_tol=1e-6)
+    except ValueError:
+        return False
 
 
 class ThorlabsPM100Config(VisaConfig):

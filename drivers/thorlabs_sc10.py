@@ -17,6 +17,7 @@ from pymeasure.adapters import Adapter
 from pymeasure.instruments import Instrument
 from pymeasure.instruments.validators import strict_discrete_set
 
+from drivers.support.failures import ConnectionLost
 from drivers.support.ports import Port
 from drivers.support.spec import DriverSpec, VisaConfig
 from drivers.support.visa import VisaInstrument
@@ -78,6 +79,10 @@ class ThorlabsSC10(VisaInstrument):
         self.greet(self._check_device)
 
     def _check_device(self) -> None:
+        if self._visa:  # half a command of somebody else may stand in its buffer: end it, unheard
+            with self.translated("an empty line"):
+                self.adapter.write("")
+            self.drain()
         self.write("id?")
         heard = self.listen(b">", GREETING_TIMEOUT_S)
         if not heard:
@@ -98,7 +103,7 @@ class ThorlabsSC10(VisaInstrument):
         """Ask the controller who it is."""
         words = self.ask("id?").split()
         model = next((word for word in words if "SC10" in word.upper()), "SC10")
-        return Identity("Thorlabs", model, "", words[-1] if len(words) > 1 else "")
+        return self.remember(Identity("Thorlabs", model, "", words[-1] if len(words) > 1 else ""))
 
     def is_open(self) -> bool:
         """Ask the head's sensor; anything but a confirmed "closed" counts as open."""
@@ -136,7 +141,8 @@ class ThorlabsSC10(VisaInstrument):
         while self.enabled != want_open:
             if time.monotonic() > end:
                 raise InstrumentFault(self.name, f"does not take the command to {_word(want_open)}")
-            with suppress(InstrumentTimeout, ProtocolError):  # a lost echo: what counts is the next ens?
+            # A lost echo, or a line that was cut: what counts is the next ens?
+            with suppress(InstrumentTimeout, ProtocolError, ConnectionLost):
                 self.ask("ens")
         while self.blade_closed == want_open:
             if time.monotonic() > end:

@@ -1,8 +1,12 @@
-"""When an exposure can have begun: a free-running spectrometer does not say."""
+"""When an exposure can have begun, and whether it was handed out before: a spectrometer does not say."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+from collections import deque
+
+from labctl.model.records import FloatArray
 
 HELD_PART, HELD_S = 0.25, 0.02
 """An answer sooner than this part of the integration time, or this time, may be a spectrum in store."""
@@ -40,3 +44,25 @@ class ExposureBounds:
             start_s = self._previous_end_s
         self._possible_s = {self._integration_s or math.inf}
         return start_s
+
+
+REMEMBERED = 32
+
+
+class HandedOut:
+    """The latest 32 spectra, by their digests."""
+
+    def __init__(self) -> None:
+        self._digests: deque[bytes] = deque(maxlen=REMEMBERED)
+
+    def again(self, counts: FloatArray) -> bool:
+        """Remember a spectrum; return whether it was among the latest ones.
+
+        One that is the same in every pixel, as where all are saturated, says nothing.
+        """
+        if counts.size == 0 or counts.min() == counts.max():
+            return False
+        digest = hashlib.blake2b(counts.tobytes(), digest_size=16).digest()
+        known = digest in self._digests
+        self._digests.append(digest)
+        return known

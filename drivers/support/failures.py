@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from labctl.model.errors import ConnectionFailure, NotConnected
+from labctl.model.errors import ConnectionFailure, InstrumentError, NotConnected
+
+
+class ConnectionLost(InstrumentError):  # noqa: N818
+    """The line was cut; the next command connects anew and checks who is there."""
 
 
 def not_connected(role: str, resource: str, reason: str, hint: str) -> NotConnected:

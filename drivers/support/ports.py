@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +46,22 @@ def open_adapter(role: str, resource: str, port: Port, visa_library: str) -> VIS
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         raise not_connected(role, resource, reason, opening_hint(resource, exc)) from exc
     return adapter
+
+
+def peer_has_closed(adapter: Any) -> bool:
+    """Return whether the other end of a socket has closed it, which pyvisa-py takes for a time-out."""
+    try:
+        connection = adapter.connection
+        sessions: Any = getattr(connection.visalib, "sessions", {})
+        line: Any = getattr(sessions.get(connection.session), "interface", None)
+        if not isinstance(line, socket.socket):
+            return False
+        readable, _, _ = select.select([line], [], [], 0)
+        return bool(readable) and line.recv(1, socket.MSG_PEEK) == b""
+    except (OSError, ValueError):  # reset, or closed on this side
+        return True
+    except Exception:  # noqa: BLE001  another kind of adapter or library
+        return False
 
 
 def _claim(adapter: VISAAdapter) -> None:

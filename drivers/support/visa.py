@@ -6,6 +6,7 @@ opens a socket without noticing that nobody listens; the classes here make up fo
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +18,9 @@ from pymeasure.adapters import Adapter, VISAAdapter
 from pymeasure.instruments import Instrument
 from pyvisa.constants import StatusCode
 
-from drivers.support.failures import not_connected
+from drivers.support.failures import ConnectionLost, not_connected
 from drivers.support.hints import silence_hint
-from drivers.support.ports import Port, open_adapter
+from drivers.support.ports import Port, open_adapter, peer_has_closed
 from labctl.model.clock import Clock, ScaledClock, Stop, check_stop
 from labctl.model.errors import (
     Aborted,
@@ -29,6 +30,9 @@ from labctl.model.errors import (
     NotConnected,
     ProtocolError,
 )
+from labctl.model.records import Identity
+
+log = logging.getLogger(__name__)
 
 QUIET_S = 0.05
 """A line is taken to be quiet when nothing arrived for this long (wall time)."""
@@ -44,6 +48,9 @@ LONGEST_ANSWER = 4096
 
 class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
     """Base of the VISA drivers: one lock a connection, translated errors, resynchronised after a time-out.
+
+    After the line was cut, the next command connects anew, once, and goes on only if the same device answers
+    and :meth:`restore` could set its settings again.
 
     :param adapter: a VISA resource name, or a pymeasure adapter (then ``visa_library`` is not used).
     :param role: the first word of the instrument's name in errors.
@@ -64,6 +71,10 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
         self.clock: Clock = clock or ScaledClock()
         self.lock = threading.RLock()
         self._visa = isinstance(adapter, VISAAdapter)
+        self._visa_library = visa_library
+        self._who_is_there: Callable[[], None] = lambda: None
+        self._known: Identity | None = None
+        self._cut = self._reconnecting = self._closed = False
         self._on_usb = self.resource.upper().startswith("USB")
         self._timeout_s = self.port.timeout_s
         self._answer_owed = False
@@ -71,6 +82,7 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
 
     def close(self) -> None:
         """Release the connection. Never raises, may be called twice."""
+        self._closed = True
         with suppress(Exception):
             self.adapter.close()
 
@@ -84,6 +96,7 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
 
         :raises NotConnected: nobody, or somebody else, answers.
         """
+        self._who_is_there = who_is_there
         try:
             self.drain()
             who_is_there()
@@ -117,11 +130,52 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
                     return heard + self.drain()
         return b""
 
+    # -- after a drop ------------------------------------------------------------------------------
+
+    def remember(self, found: Identity) -> Identity:
+        """Keep the first identity that was found, and return this one."""
+        self._known = self._known or found
+        return found
+
+    def restore(self) -> None:
+        """Set again what the device may have forgotten; called after a new connection."""
+
+    def _reconnect(self) -> None:
+        """Connect anew after the line was cut.
+
+        :raises NotConnected: nobody, or something else, answers.
+        :raises InstrumentFault: another device of the same kind answers, or a setting does not stick.
+        """
+        self._reconnecting = True
+        try:
+            with suppress(Exception):
+                self.adapter.close()
+            self.adapter: Any = open_adapter(self.role, self.resource, self.port, self._visa_library)
+            self._timeout_s, self._answer_owed, self._cut = self.port.timeout_s, False, False
+            self.drain()
+            self._who_is_there()
+            known = self._known
+            if known is not None and (found := self.identity()) != known:
+                raise InstrumentFault(self.name, f"{found} answers instead of {known}", WRONG_DEVICE)
+            self.restore()
+        except BaseException:
+            self._cut = True
+            raise
+        finally:
+            self._reconnecting = False
+        log.warning("%s: connected anew after the line was cut", self.name)
+
+    def identity(self) -> Identity:
+        """Ask the device who it is."""
+        raise NotImplementedError
+
     # -- exchanges ---------------------------------------------------------------------------------
 
     def write(self, command: str, **kwargs: Any) -> None:
-        """Send a command, after draining an answer that may still be owed."""
+        """Send a command, after draining an answer that may still be owed, on a new line if it was cut."""
         with self.lock, self.translated(command):
+            if self._cut and self._visa and not (self._reconnecting or self._closed):
+                self._reconnect()
             if self._answer_owed:
                 self.resynchronise()
                 self._answer_owed = False
@@ -156,8 +210,8 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
         with self.lock:
             try:
                 return self._exchange(command, query_delay)
-            except (InstrumentTimeout, ProtocolError):
-                if not self.is_idempotent(command):
+            except (InstrumentTimeout, ProtocolError, ConnectionLost):
+                if not self.is_idempotent(command) or self._reconnecting:
                     raise
                 self._answer_owed = True
                 return self._exchange(command, query_delay)
@@ -212,7 +266,9 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
                 while not heard.endswith(until) and len(heard) < LONGEST_ANSWER:
                     heard += self.adapter.read_bytes(1)
             except pyvisa.VisaIOError as exc:
-                if exc.error_code != StatusCode.error_timeout:
+                if exc.error_code != StatusCode.error_timeout or (
+                    not heard and peer_has_closed(self.adapter)
+                ):
                     raise
         return bytes(heard)
 
@@ -258,6 +314,8 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
             yield
         except pyvisa.VisaIOError as exc:
             if exc.error_code == StatusCode.error_timeout:
+                if peer_has_closed(self.adapter):
+                    raise self._lost(exc) from exc
                 self._answer_owed = True
                 raise InstrumentTimeout(self.name, f"no answer to {sent!r}") from exc
             raise self._lost(exc) from exc
@@ -270,9 +328,10 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
                 raise
             raise self._lost(exc) from exc  # termios.error, ValueError of a closed descriptor, ...
 
-    def _lost(self, exc: Exception) -> InstrumentError:
+    def _lost(self, exc: Exception) -> ConnectionLost:
+        self._cut = True
         hint = "check cable and power, then connect again"
-        return InstrumentError(self.name, f"the connection is lost ({type(exc).__name__}: {exc})", hint)
+        return ConnectionLost(self.name, f"the connection is lost ({type(exc).__name__}: {exc})", hint)
 
 
 def _unparsed(results: list[Any], cast: Callable[[str], Any]) -> bool:

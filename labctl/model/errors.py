@@ -53,12 +53,13 @@ class InstrumentTimeout(InstrumentError):  # noqa: N818
 
 
 class ProtocolError(InstrumentError):
-    """An answer that does not parse; carries the bytes of both directions."""
+    """An answer that does not parse; carries the bytes of both directions, where they are known."""
 
     def __init__(self, instrument: str, message: str, *, sent: bytes = b"", received: bytes = b"") -> None:
+        exchanged = f" (sent {sent!r}, received {received[:200]!r})" if sent or received else ""
         super().__init__(
             instrument,
-            f"{message} (sent {sent!r}, received {received[:200]!r})",
+            f"{message}{exchanged}",
             "check the address, the baud rate and that no other program talks to the device",
         )
         self.sent, self.received = sent, received

@@ -69,7 +69,7 @@ def test_buttons_and_other_addresses_are_skipped() -> None:
 
 
 def test_homing_makes_it_referenced() -> None:
-    talk = [HELLO, ("0ho0", position(0))]
+    talk = [HELLO, ("0ho0", position(0)), ("0gp", position(0))]
     with expected_protocol(ThorlabsELL14, talk, clock=NoSleep()) as mount:
         assert not mount.is_referenced()
         mount.home()
@@ -202,12 +202,43 @@ def test_a_stop_ends_the_wait_and_the_next_move_waits_for_the_old_one() -> None:
 
 def test_silence_in_a_motion_ends_at_the_deadline() -> None:
     module = SlowMount()
-    with stub(module) as server:
+    with stub(lambda data: b"" if data == b"0gs" else module(data)) as server:
         mount = ThorlabsELL14(server.resource, clock=SteppedClock(), move_timeout_s=0.2)
         with pytest.raises(InstrumentTimeout, match="no answer to '0ma"):
             mount.move_to(200.0)
         mount.close()
         mount.close()
+
+
+def test_the_end_of_a_motion_that_nobody_heard_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.thorlabs_ell14.ASK_AFTER_S", 0.1)
+    module = SlowMount()
+    answers = {b"0gs": b"0GS00\r\n", b"0gp": position(200).encode()}
+    with stub(lambda data: answers.get(data) or module(data)) as server:
+        mount = ThorlabsELL14(server.resource, clock=SteppedClock())
+        assert mount.move_to(200.0) == pytest.approx(200.0, abs=0.01)
+        mount.close()
+
+
+def test_a_search_that_ends_elsewhere_found_no_reference() -> None:
+    talk = [HELLO, ("0ho0", position(33))]
+    with expected_protocol(ThorlabsELL14, talk, clock=NoSleep()) as mount:
+        with pytest.raises(InstrumentFault, match=r"ended at 32\.999"):
+            mount.home()
+        assert not mount.is_referenced()
+
+
+def test_a_mount_that_is_not_where_it_was_left_has_lost_its_reference() -> None:
+    talk = [
+        HELLO,
+        ("0ho0", position(359.9)),
+        ("0gp", position(0)),
+        ("0gp", position(7)),
+    ]
+    with expected_protocol(ThorlabsELL14, talk, clock=NoSleep()) as mount:
+        mount.home()
+        assert mount.is_referenced()
+        assert not mount.is_referenced()
 
 
 def test_half_a_line_before_a_time_out_does_not_spoil_the_next_answer() -> None:

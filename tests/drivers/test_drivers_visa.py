@@ -140,7 +140,7 @@ def test_a_serial_line_that_is_unplugged_is_an_error() -> None:
     tty.setraw(terminal)
 
     def answer() -> None:
-        for reply in (b"id?\rTHORLABS SC10 VERSION 1.07\r> ", b"mode?\r1\r> "):
+        for reply in (b"\r> ", b"id?\rTHORLABS SC10 VERSION 1.07\r> ", b"mode?\r1\r> "):
             os.read(controller, 100)
             os.write(controller, reply)
 
@@ -151,7 +151,7 @@ def test_a_serial_line_that_is_unplugged_is_an_error() -> None:
     os.close(terminal)
     os.close(controller)
     for action in (shutter.is_open, shutter.close_beam, shutter.identity):
-        with pytest.raises(InstrumentError, match="shutter ASRL"):
+        with pytest.raises(InstrumentError, match=r"shutter (at )?ASRL"):
             action()
     shutter.close()
 
