@@ -176,6 +176,11 @@ class BenchConfig(Table):
         """Return the driver configuration of one role."""
         return cast("DriverConfig", getattr(self, role))
 
+    @property
+    def triggered(self) -> bool:
+        """Whether exposures begin with a pulse of the laser, by the trigger the spectrometer is told."""
+        return bool(getattr(self.spectrometer, "trigger", "free") != "free")
+
     def pump_settings(self) -> PumpSettings:
         """Return the chain from laser to sample as a plain record."""
         pump = self.pump

@@ -76,6 +76,7 @@ def run_sweep(
     :raises LabctlError: it failed before its file existed; ``Aborted`` likewise.
     :raises RunFailed: it failed later.
     """
+    plan = dataclasses.replace(plan, triggered=config.triggered)
     validate(plan, config.pump_settings(), config.limit_settings())
     if plan.background == "blank" and insert is None:
         raise ConfigError("a blank needs somebody to put it into the beam", key="background")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from labctl.config import BenchConfig, RoleName, load_bench
@@ -110,4 +110,5 @@ def sweep(bench: Bench, plan: SweepPlan, stop: Stop | None = None) -> Sweep:
     :raises InstrumentError: an instrument failed.
     :raises Aborted: ``stop`` was set.
     """
+    plan = replace(plan, triggered=bench.config.triggered)
     return measured(plan, bench.roles, bench.pump, bench.bands, stop=stop)

@@ -96,7 +96,12 @@ class Camera:
         stray = s.stray_rel * (emission.luminescence + float(emission.lines.sum())) + s.pedestal_counts * pump
         light += stray * self._stray
         light *= s.throughput
+        self._shield(light)
         return light
+
+    def _shield(self, light: FloatArray) -> None:
+        for first, last in self.dark_pixels:
+            light[first : last + 1] = 0.0
 
     def _add_lines(self, light: FloatArray, emission: Emission) -> None:
         """Add each mode where it is, in a window of pixels round it."""
@@ -125,13 +130,11 @@ class Camera:
     ) -> NDArray[np.uint16]:
         s = self.settings
         temperature = self.temperature_c(begin_s + 0.5 * span_s)
-        if s.room_counts_s:
-            light += s.room_counts_s * span_s * self._room.mean(begin_s, begin_s + span_s) * self._room_shape
-        for first, last in self.dark_pixels:
-            light[first : last + 1] = 0.0
         # Dark current doubles every 7 degrees, the usual figure for silicon.
         current = self._dark * (s.dark_counts_s * 2.0 ** ((temperature - 25.0) / 7.0))
         light += (current + self._hot) * span_s
+        if s.room_counts_s:
+            light += s.room_counts_s * span_s * self._room.mean(begin_s, begin_s + span_s) * self._room_shape
         if s.spikes_per_s:
             self._add_spikes(light, span_s, rng)
         noise = np.sqrt(s.read_counts**2 + light * (1.0 / s.electrons_per_count))
@@ -164,6 +167,7 @@ class Camera:
         self._stray = tilt / tilt.sum()
         lamp = _gauss(wavelength - 546.1, max(s.resolution_nm, 0.3)) + _gauss(wavelength - 611.6, 2.0)
         self._room_shape = 0.6 + 0.8 * np.exp(-(((wavelength - 560.0) / 90.0) ** 2)) + lamp
+        self._shield(self._room_shape)
         fwhm = self._sample.modes.set.fwhm_nm
         pixel_nm = float(width.mean())
         self._profiles = [

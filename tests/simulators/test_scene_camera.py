@@ -327,3 +327,15 @@ def test_room_light_fills_every_exposure_open_or_closed() -> None:
     assert 60.0 < np.median(extra) < 200.0
     lamp = np.abs(bench.scene.camera.wavelength_nm - 546.1) < 0.2
     assert extra[lamp].max() > 2 * np.median(extra)
+
+
+def test_shielded_pixels_see_neither_the_film_nor_the_room() -> None:
+    bench = Bench(presets.scene("ola", "nasty", seed=2))
+    bench.set_u(2.0)
+    bench.shutter(True)
+    bright = bench.exposures(10, 0.1).mean(axis=0)
+    camera = bench.scene.camera
+    ((first, last),) = camera.dark_pixels
+    shielded = bright[first : last + 1] - camera._offset[first : last + 1]
+    beside = bright[last + 1 : 2 * last] - camera._offset[last + 1 : 2 * last]
+    assert np.median(shielded) < 0.5 * np.median(beside)
