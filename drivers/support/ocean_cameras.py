@@ -44,6 +44,9 @@ class Camera(Protocol):
     def set_integration_us(self, wanted_us: int) -> int:
         """Set the integration time and return the one the device confirms."""
 
+    def set_trigger(self, number: int) -> int:
+        """Set the trigger mode by the model's own number and return the one the device confirms."""
+
     def counts(self, integration_s: float) -> FloatArray:
         """Raw counts of the next exposure, shape ``(pixel,)``."""
 
@@ -84,6 +87,11 @@ class LibraryCamera:
         """Set the integration time and return what was sent."""
         self.device.f.spectrometer.set_integration_time_micros(wanted_us)
         return wanted_us
+
+    def set_trigger(self, number: int) -> int:
+        """Set the trigger mode and return what was sent."""
+        self.device.f.spectrometer.set_trigger_mode(number)
+        return number
 
     def counts(self, integration_s: float) -> FloatArray:
         """Return the next exposure; blocks for as long as the device likes."""
@@ -138,6 +146,12 @@ class NetworkCamera:
         """Set the integration time and ask for it."""
         self._protocol.send(self._network.SET_INTEGRATION_US, wanted_us)
         return self.integration_us() or wanted_us
+
+    def set_trigger(self, number: int) -> int:
+        """Set the trigger mode and ask for it."""
+        self.device.f.spectrometer.set_trigger_mode(number)
+        found = self._ask(self._network.GET_TRIGGER, "<B")
+        return number if found is None else int(found)
 
     def counts(self, integration_s: float) -> FloatArray:
         """Return the next exposure, which must come within the exposure and 3 s."""

@@ -73,7 +73,7 @@ class OceanSpectrometer:
         except InstrumentError as exc:
             self.close()
             reason = exc.message.removeprefix(f"{self.name}: ")
-            raise not_connected(ROLE, resource, reason, opening_advice(resource)) from exc
+            raise not_connected(ROLE, resource, reason, exc.hint or opening_advice(resource)) from exc
         self._bounds = ExposureBounds(self.initial_integration_s)
 
     @property
@@ -110,7 +110,9 @@ class OceanSpectrometer:
         if trigger not in numbers:
             hint = f"one of {', '.join(numbers)}"
             raise InstrumentFault(self.name, f"{model} has no trigger {trigger!r}", hint)
-        self.camera.device.f.spectrometer.set_trigger_mode(numbers[trigger])
+        confirmed = self.camera.set_trigger(numbers[trigger])
+        if confirmed != numbers[trigger]:
+            raise InstrumentFault(self.name, f"keeps trigger mode {confirmed} instead of {numbers[trigger]}")
 
     def _read_info(self, nonlinearity: Nonlinearity, resolution_nm: float | None) -> SpectrometerInfo:
         feature = self.camera.device.f.spectrometer
