@@ -3,8 +3,8 @@
     PYTHONPATH=. python benchmarks/kill_and_resume.py [--kills 200] [--seed 1] [--points 12] [--keep DIR]
 
 A child sweeps a simulated bench of its own on a stepped clock and prints each point as it is shown. The
-moments are uniform from the start of the child to a little after its end, so some fall before the file
-exists, into the last writes, or after them. Every file must open, hold every point that was shown, and be
+moment is a random number of shown points, none to all of them, and a random part of a point's time, so that
+some fall into the last writes or after them; every tenth lies before that, where the file begins. Every file must open, hold every point that was shown, and be
 finished by a resume (in another process, which is killed too every fifth time); the threshold must lie
 within the interval of the
 undisturbed run, and its own interval over that run's threshold.
@@ -73,17 +73,26 @@ class Child:
     lasted_s: float = 0.0
 
 
-def run_child(arguments: list[str], kill_after_s: float | None) -> Child:
-    """Run a child; its moments count from when it has imported everything."""
+@dataclass(frozen=True)
+class Moment:
+    """So many seconds after so many points; -1 point is when everything has been imported."""
+
+    points: int
+    seconds: float
+
+
+def run_child(arguments: list[str], moment: Moment | None) -> Child:
+    """Run a child, and kill it at a moment if one is given."""
     command = [sys.executable, __file__, "--child", *arguments]
     child = Child()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "awake\n"
         began = time.perf_counter()
-        if kill_after_s is not None:
-            killer = threading.Timer(kill_after_s, process.kill)
+        killer = threading.Timer(moment.seconds if moment else 0.0, process.kill)
+        if moment is not None and moment.points < 0:
             killer.start()
+        seen = -1
         for line in process.stdout:
             if not line.endswith("\n"):
                 continue
@@ -95,9 +104,11 @@ def run_child(arguments: list[str], kill_after_s: float | None) -> Child:
                 child.shown[int(number)] = signal
             elif word == "ended":
                 child.ended = True
+            seen += word in ("started", "point")
+            if moment is not None and seen == moment.points and word != "ended":
+                killer.start()
         child.lasted_s = time.perf_counter() - began
-        if kill_after_s is not None:
-            killer.cancel()
+        killer.cancel()
     return child
 
 
@@ -127,9 +138,9 @@ def missing(child: Child, h5: Path) -> int:
     )
 
 
-def trial(tally: Tally, directory: Path, options: argparse.Namespace, after_s: float, again_s: float) -> None:
+def trial(tally: Tally, directory: Path, options: argparse.Namespace, first: Moment, again: Moment) -> None:
     """Kill one sweep, look at its file, resume it."""
-    child = run_child([str(directory), str(options.seed), str(options.points)], after_s)
+    child = run_child([str(directory), str(options.seed), str(options.points)], first)
     tally.kills += 1
     files = sorted(directory.glob("*.h5"))
     if not files or files[0].stat().st_size == 0:
@@ -149,15 +160,15 @@ def trial(tally: Tally, directory: Path, options: argparse.Namespace, after_s: f
     if run.status == "finished":
         tally.after_the_end += 1
     else:
-        resume(tally, h5, options, again_s if tally.kills % 5 == 0 else None)
+        resume(tally, h5, options, again if tally.kills % 5 == 0 else None)
     judge(tally, h5, options)
 
 
-def resume(tally: Tally, h5: Path, options: argparse.Namespace, again_s: float | None) -> None:
+def resume(tally: Tally, h5: Path, options: argparse.Namespace, again: Moment | None) -> None:
     """Resume; the resuming process may be killed as well, and then resumed."""
     arguments = [str(h5.parent), str(options.seed), str(options.points), str(h5)]
-    child = run_child(arguments, again_s)
-    if again_s is not None and not child.ended:
+    child = run_child(arguments, again)
+    if again is not None and not child.ended:
         tally.killed_again += 1
         tally.points_missing += missing(child, h5)
         tally.not_sound += bool(findings(h5).problems)
@@ -207,8 +218,10 @@ def main() -> None:
         print(f"{whole.lasted_s:.1f} s", flush=True)
         rng, tally = np.random.default_rng(options.seed), Tally()
         for number in range(options.kills):
-            after_s, again_s = rng.uniform(0.0, 1.05 * whole.lasted_s, 2)
-            trial(tally, work / str(number), options, float(after_s), float(again_s))
+            at, again = rng.integers(0, options.points + 1), rng.integers(0, 3)
+            early, late = rng.uniform(0.0, whole.lasted_s), rng.uniform(0.0, 0.2 * whole.lasted_s, 2)
+            first = Moment(-1, float(early)) if number % 10 == 9 else Moment(int(at), float(late[0]))
+            trial(tally, work / str(number), options, first, Moment(int(again), float(late[1])))
             if (number + 1) % 10 == 0:
                 print(f"{number + 1} kills, {tally.points_missing} points missing", flush=True)
         report(tally)
