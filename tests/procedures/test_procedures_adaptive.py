@@ -97,6 +97,14 @@ def test_it_begins_with_the_plans_own_points_and_ends_when_the_target_is_met() -
     assert result.threshold_uj_cm2 == pytest.approx(79.81, rel=0.04)
 
 
+def test_the_target_is_held_against_the_interval_that_will_be_stated() -> None:
+    asked, source = driven(PLAN, seed=3, noise=0.08)
+    result = fit(light_light(noisy_points(asked, 3, 0.08)))
+    stated, plain = half_width_rel(stop_corrected(result)), half_width_rel(result)
+    assert source.ending.half_width_rel == pytest.approx(stated, rel=0.1)
+    assert source.ending.half_width_rel > 1.15 * (plain or 1.0)
+
+
 def test_no_interval_is_believed_before_chosen_points_confirm_it() -> None:
     counts = [len(driven(replace(PLAN, target_rel=0.2, confirm_points=n), noise=0.02)[0]) for n in (0, 3)]
     assert counts == [10, 13]
@@ -298,6 +306,9 @@ def test_an_adaptive_sweep_of_a_fading_sample_finds_the_fresh_ones_threshold() -
     assert run.ending is not None
     assert is_reference(points[0])
     assert is_reference(points[-1])
+    own = [p.fluence_set_uj_cm2 for p in points if not is_reference(p)]
+    assert own[:10] == pytest.approx(np.geomspace(30, 170, 10))
+    assert 12 <= len(own) <= 20
     curve = light_light(points)
     found = measure_bleaching(curve, 2)
     assert found is not None
