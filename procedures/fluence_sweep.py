@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from labctl.model.clock import Stop, check_stop
-from labctl.model.errors import ConfigError, SafetyStop
+from labctl.model.errors import ConfigError, InstrumentError, SafetyStop
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
 from labctl.model.roles import Roles
@@ -28,11 +28,14 @@ from procedures.shooting import Shooter
 from procedures.sources import Ending, StepSource
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 Insert = Callable[[Literal["blank", "sample"]], None]
 """Asks the user to put a blank, or the sample again, into the beam, and waits. May raise Aborted."""
 
 
 _NOTHING = np.empty((0, 0))
+_PAUSE_S = 1.0
+"""Wait before what failed is repeated; twice as long each time."""
 
 
 class Sweep:
@@ -192,7 +195,7 @@ class _Run:
         self._pump.light.restart(self._done.dose_uj_cm2)
         if source.next(taken) is None:
             return  # it was killed between its last point and its end
-        self._pump.prepare(stop)
+        self._again("the start", lambda: self._pump.prepare(stop), stop)
         blanks = self._blanks(insert, stop) if insert and self._plan.background == "blank" else {}
         auto = self._auto()
         while (step := source.next(taken)) is not None:
@@ -200,7 +203,7 @@ class _Run:
             self._stand_still(stop)
             shots = self._shots(step, auto, stop)
             blank = blanks.get(step.fluence_uj_cm2)
-            dark = self._darks.get(shots.integration_s, shots.temperature_c, stop)
+            dark = self._dark(shots, stop)
             point = self._reducer.point(shots, dark, blank)
             self._sink.append(point)
             taken.append(replace(point, frames=_NOTHING, spectrum=_NOTHING.ravel(), spikes=()))
@@ -218,13 +221,27 @@ class _Run:
         return AutoExposure(self._times, self._plan, self._pump.settings.photon_order)
 
     def _shots(self, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
-        """Shoot, and once more where the laser dropped out meanwhile."""
-        for _ in range(self._plan.retries):
+        """Shoot, and once more where the laser dropped out or an instrument failed meanwhile."""
+        return self._again(f"point {step.index}", lambda: self._shooter.shoot(step, auto, stop), stop)
+
+    def _dark(self, shots: Shots, stop: Stop | None) -> DarkRecord:
+        return self._again(
+            "a dark", lambda: self._darks.get(shots.integration_s, shots.temperature_c, stop), stop
+        )
+
+    def _again(self, what: str, measure: Callable[[], T], stop: Stop | None) -> T:
+        """Measure; if the light or an instrument failed, make it dark, wait and repeat, by the plan's rule.
+
+        Meanwhile a driver may connect anew: it does so, and looks at identity and settings, by itself.
+        """
+        for attempt in range(self._plan.retries):
             try:
-                return self._shooter.shoot(step, auto, stop)
-            except EnergyLost as exc:
-                self.tell(f"point {step.index} is repeated: {exc.message}")
-        return self._shooter.shoot(step, auto, stop)
+                return measure()
+            except (EnergyLost, InstrumentError) as exc:
+                self._pump.close()
+                self.tell(f"{what} is repeated: {exc.message}")
+                self._roles.clock.sleep(_PAUSE_S * 2**attempt, stop)
+        return measure()
 
     def _blanks(self, insert: Insert, stop: Stop | None) -> dict[float, Blank]:
         """Measure a blank at every fluence of the plan; its light is not the sample's dose."""
@@ -244,7 +261,7 @@ class _Run:
         for fluence in all_fluences(self._plan):
             check_stop(stop)
             shots = self._shots(Step(0, fluence, "up"), auto, stop)
-            dark = self._darks.get(shots.integration_s, shots.temperature_c, stop)
+            dark = self._dark(shots, stop)
             record = self._darks.record(
                 "blank", shots.spectra, shots.integration_s, shots.bracket.fluence_uj_cm2
             )

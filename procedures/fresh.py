@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from labctl.model.clock import Clock, Stop
@@ -9,6 +10,8 @@ from labctl.model.errors import InstrumentError
 from labctl.model.records import Spectrum
 from labctl.model.roles import Spectrometer
 from procedures.safe import retried
+
+log = logging.getLogger(__name__)
 
 _MOST_STALE = 8
 
@@ -48,12 +51,19 @@ class FreshSpectrometer:
     def acquire(self, stop: Stop | None = None) -> Spectrum:
         """Return the next exposure that began after the last change.
 
+        A spectrometer that has lost its exposure time, by a restart, is given it again, once. A time-out is
+        not waited for a second time: there may be light, and whoever repeats makes it dark first.
+
         :raises InstrumentError: the spectrometer delivers only old exposures, or of another exposure time.
         """
-        changed = max(self._own_change_s, self._light_changed_at_s())
+        may_set_again = True
         for _ in range(_MOST_STALE):
+            changed = max(self._own_change_s, self._light_changed_at_s())
             self._allow(self.integration_s or 0.0)
-            spectrum = retried(lambda: self.device.acquire(stop))
+            spectrum = self.device.acquire(stop)
+            if may_set_again and self._lost_its_time(spectrum):
+                may_set_again = False
+                continue
             first, self._served_change_s = self._served_change_s != changed, changed
             if not first and spectrum.start_s >= changed:
                 return self._checked(spectrum)
@@ -62,12 +72,27 @@ class FreshSpectrometer:
             self.device.name, f"{_MOST_STALE} exposures in a row began before the last change"
         )
 
+    def _lost_its_time(self, spectrum: Spectrum) -> bool:
+        """Set the exposure time again if a spectrum has another one; return whether it had."""
+        wanted = self.integration_s
+        if wanted is None or _equal(spectrum.integration_s, wanted):
+            return False
+        log.warning(
+            "%s: an exposure of %g s instead of %g s; it is set again, as after a restart",
+            self.device.name,
+            spectrum.integration_s,
+            wanted,
+        )
+        self.integration_s = None
+        self.set_integration(wanted)
+        return True
+
     def _checked(self, spectrum: Spectrum) -> Spectrum:
         pixels = self.device.info.wavelength_nm.size
         if spectrum.counts.shape != (pixels,):
             raise InstrumentError(self.device.name, f"{spectrum.counts.shape} counts for {pixels} pixels")
         wanted = self.integration_s
-        if wanted is not None and abs(spectrum.integration_s - wanted) > 1e-6 + 1e-3 * wanted:
+        if wanted is not None and not _equal(spectrum.integration_s, wanted):
             raise InstrumentError(
                 self.device.name, f"an exposure of {spectrum.integration_s:g} s instead of {wanted:g} s"
             )
@@ -76,3 +101,7 @@ class FreshSpectrometer:
     def temperature_c(self) -> float | None:
         """Detector temperature, None where the device cannot tell."""
         return retried(self.device.temperature_c)
+
+
+def _equal(seconds: float, wanted_s: float) -> bool:
+    return abs(seconds - wanted_s) <= 1e-6 + 1e-3 * wanted_s

@@ -17,6 +17,8 @@ _TICK_S = 1e-3
 """Two clocks of one computer may differ by this."""
 
 
+_OTHER_DEG = 0.2
+"""Angles farther apart than this transmit differently."""
 _SETTLED = 1000.0
 """A meter's settling time brings a step down to one part in this."""
 MOST_NOISE = 0.1
@@ -56,6 +58,21 @@ class Monitor:
         self._meter, self._clock = roles.power_meter, roles.clock
         self._beam, self._count, self._relative = beam, count, relative
         self.background_w = 0.0
+        self._seen: tuple[float, float] | None = None
+
+    def refuse_frozen(self, reading: PowerReading, angle_deg: float) -> None:
+        """Compare with the last reading at another angle: a mean that is the same in every digit is old.
+
+        :raises SafetyStop: it is.
+        """
+        before, self._seen = self._seen, (reading.power_w, angle_deg)
+        if before is None or reading.power_w != before[0] or abs(angle_deg - before[1]) < _OTHER_DEG:
+            return
+        raise SafetyStop(
+            f"{self._meter.name} shows {reading.power_w:g} W at {angle_deg:.2f} deg, exactly as at "
+            f"{before[1]:.2f} deg",
+            "restart the meter",
+        )
 
     def read(self, not_before_s: float, stop: Stop | None = None) -> PowerReading:
         """Take readings that began after ``not_before_s``.

@@ -280,6 +280,8 @@ class Pump:
         """Settle, read, compare with what the angle should give, and learn from it."""
         angle = self._plate.reached_deg
         reading = self._patient_reading(stop)
+        if not self._unattenuated:
+            self._monitor.refuse_frozen(reading, angle)
         measured = self._monitor.energy_j(reading.power_w, angle)
         self._compare(reading, measured, self.aim.energy_j(self._plate.reached_deg))
         self.aim.learn(angle, measured, self._monitor.sigma_rel(reading))

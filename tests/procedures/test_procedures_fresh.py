@@ -73,11 +73,25 @@ def test_an_exposure_of_another_setting_is_an_error(wrong: str, monkeypatch: pyt
         fresh_of(bench).acquire()
 
 
-def test_one_timeout_of_an_exposure_is_forgiven() -> None:
+def test_a_timeout_of_an_exposure_is_told_at_once_since_there_may_be_light() -> None:
     bench = FakeBench()
     fresh = fresh_of(bench)
     bench.spectrometer.timeouts = [InstrumentTimeout("spectrometer", "late")]
-    assert fresh.acquire().counts.size == 1000
+    with pytest.raises(InstrumentTimeout):
+        fresh.acquire()
+
+
+def test_a_spectrometer_that_was_restarted_gets_its_exposure_time_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = FakeBench()
+    fresh = fresh_of(bench)
+    fresh.set_integration(0.2)
+    fresh.acquire()
+    bench.spectrometer.integration_s = 0.01
+    before = bench.spectrometer.acquired
+    assert fresh.acquire().integration_s == 0.2
+    assert bench.spectrometer.acquired == before + 3  # one of the wrong time, one perhaps still of it, this
 
 
 # --- automatic exposure ----------------------------------------------------------------------------

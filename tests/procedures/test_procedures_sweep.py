@@ -21,7 +21,15 @@ from procedures_fakes import (
     pump_settings,
 )
 
-from labctl.model.errors import Aborted, ConfigError, DataError, InstrumentFault, LabctlError, SafetyStop
+from labctl.model.errors import (
+    Aborted,
+    ConfigError,
+    DataError,
+    InstrumentFault,
+    InstrumentTimeout,
+    LabctlError,
+    SafetyStop,
+)
 from labctl.model.pump import Element, Limits
 from labctl.model.records import SweepPoint
 from procedures.fluence_sweep import sweep
@@ -348,3 +356,29 @@ def test_a_bench_that_cannot_be_made_safe_at_the_end_is_an_error() -> None:
     with pytest.raises(LabctlError, match="could not be made safe"):
         next(points)
     assert not run.bench.table.is_open
+
+
+def test_a_point_whose_spectrometer_failed_is_repeated_from_the_dark() -> None:
+    run = Run()
+    points = run.points()
+    next(points)
+    began = len(run.bench.table.events)
+    run.bench.spectrometer.timeouts = [InstrumentTimeout("spectrometer", "late")]
+    assert [p.index for p in points] == [1, 2, 3, 4]
+    run.bench.assert_safe()
+    assert any("point 1 is repeated: spectrometer: late" in e for e in run.sink.events)
+    light = [e for e in run.bench.table.events[began:] if e in ("open", "close")]
+    assert light[:4] == ["open", "close", "open", "close"]
+
+
+def test_a_meter_that_shows_the_same_digits_at_another_angle_is_not_believed() -> None:
+    run = Run(fluences_uj_cm2=(50.0, 55.0, 60.0), spacing="list")
+    points = run.points()
+    next(points)
+    shown = run.bench.meter.read(6)
+    run.bench.meter.read = lambda count=1, stop=None: replace(  # type: ignore[method-assign]
+        shown, start_s=run.bench.clock.now_s(), stop_s=run.bench.clock.now_s()
+    )
+    with pytest.raises(SafetyStop, match="exactly as at"):
+        list(points)
+    run.bench.assert_safe()
