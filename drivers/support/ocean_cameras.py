@@ -50,6 +50,9 @@ class Camera(Protocol):
     def counts(self, integration_s: float) -> FloatArray:
         """Raw counts of the next exposure, shape ``(pixel,)``."""
 
+    def trigger(self) -> int | None:
+        """Trigger mode in force, by the device's own number; None where it cannot tell."""
+
     def temperature_c(self) -> float | None:
         """Temperature of the first sensor the device names, None where it has none."""
 
@@ -97,6 +100,10 @@ class LibraryCamera:
         """Return the next exposure; blocks for as long as the device likes."""
         del integration_s
         return np.asarray(self.device.f.spectrometer.get_intensities(), dtype=np.float64)
+
+    def trigger(self) -> int | None:
+        """Return None: seabreeze has no question for it."""
+        return None
 
     def temperature_c(self) -> float | None:
         """Return the cooler's temperature, else that of the first sensor."""
@@ -158,6 +165,11 @@ class NetworkCamera:
         timeout_ms = round(integration_s * 1000) + self._network.ANSWER_TIMEOUT_MS
         data = self._protocol.query(self._network.GET_SPECTRUM, timeout_ms=timeout_ms)
         return np.frombuffer(data, dtype="<u2").astype(np.float64)
+
+    def trigger(self) -> int | None:
+        """Ask for the trigger mode."""
+        value = self._ask(self._network.GET_TRIGGER, "<B")
+        return None if value is None else int(value)
 
     def temperature_c(self) -> float | None:
         """Ask the first sensor."""

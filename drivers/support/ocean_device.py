@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from drivers.support.exposures import ExposureBounds
+from drivers.support.exposures import ExposureBounds, HandedOut
 from drivers.support.failures import not_connected
 from drivers.support.ocean_cameras import ROLE, Backend, Camera, open_camera, opening_advice
 from labctl.model.clock import Clock, ScaledClock, Stop, check_stop
@@ -60,6 +60,8 @@ class OceanSpectrometer:
         self.resource = resource
         self.clock: Clock = clock or ScaledClock()
         self._integration_s: float | None = None
+        self._trigger = 0
+        self._handed_out = HandedOut()
         self._camera: Camera | None = None
         try:
             with self._translated("opening it"):
@@ -113,6 +115,7 @@ class OceanSpectrometer:
         confirmed = self.camera.set_trigger(numbers[trigger])
         if confirmed != numbers[trigger]:
             raise InstrumentFault(self.name, f"keeps trigger mode {confirmed} instead of {numbers[trigger]}")
+        self._trigger = confirmed
 
     def _read_info(self, nonlinearity: Nonlinearity, resolution_nm: float | None) -> SpectrometerInfo:
         feature = self.camera.device.f.spectrometer
@@ -150,21 +153,43 @@ class OceanSpectrometer:
     def acquire(self, stop: Stop | None = None) -> Spectrum:
         """Return the next exposure; blocks until the device delivers it.
 
-        :raises InstrumentFault: no integration time was set yet.
+        It is labelled with the integration time that the device has afterwards, where it can tell. One that
+        is equal, bit by bit, to one handed out before is an old one, since noise never repeats itself: it is
+        asked for anew, once.
+
+        :raises InstrumentFault: no integration time was set yet, or the device repeats itself.
         """
         check_stop(stop)
         if self._integration_s is None:
             raise InstrumentFault(self.name, "no integration time was set", "call set_integration first")
-        request_s = self.clock.now_s()
-        with self._translated("a spectrum"):
-            counts = self.camera.counts(self._integration_s)
-        if counts.shape != self.info.wavelength_nm.shape:
-            raise ProtocolError(
-                self.name, f"sent {counts.size} pixels instead of {self.info.wavelength_nm.size}"
-            )
-        reply_s = self.clock.now_s()
-        start_s = self._bounds.earliest_start_s(request_s, reply_s)
-        return Spectrum(counts, self._integration_s, start_s, reply_s)
+        for _ in range(2):
+            request_s = self.clock.now_s()
+            with self._translated("a spectrum"):
+                counts = self.camera.counts(self._integration_s)
+            reply_s = self.clock.now_s()
+            if counts.shape != self.info.wavelength_nm.shape:
+                text = f"sent {counts.size} pixels instead of {self.info.wavelength_nm.size}"
+                raise ProtocolError(self.name, text)
+            if not self._handed_out.again(counts):
+                start_s = self._bounds.earliest_start_s(request_s, reply_s)
+                return Spectrum(counts, self._in_force(), start_s, reply_s)
+        hint = "switch it off and on"
+        raise InstrumentFault(self.name, "delivers a spectrum that it has delivered before", hint)
+
+    def _in_force(self) -> float:
+        """Ask which settings the exposure had: after a restart they are others, and nobody tells.
+
+        :raises InstrumentError: the trigger mode is not the one that was set.
+        """
+        with self._translated("its settings"):
+            seconds = seconds_or_none(self.camera.integration_us())
+            trigger = self.camera.trigger() if self._trigger else None
+        if trigger is not None and trigger != self._trigger:
+            raise InstrumentError(self.name, f"has trigger mode {trigger} instead of {self._trigger}")
+        wanted_s = self._integration_s or 0.0
+        if seconds is None or abs(seconds - wanted_s) <= max(1e-6, 1e-3 * wanted_s):
+            return wanted_s
+        return seconds
 
     def temperature_c(self) -> float | None:
         """Temperature of the cooler or the first sensor, in degrees Celsius; None where it has none."""
