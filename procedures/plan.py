@@ -21,6 +21,9 @@ Background = Literal["dark", "blank"]
 Correction = Literal["off", "excitation", "signal"]
 Per = Literal["point", "dose"]
 
+MOST_POINTS = 10_000
+"""A sweep of more is a slip of the finger: at a second or two a point it would last a working day."""
+
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
@@ -212,8 +215,10 @@ def _check_grid(plan: SweepPlan) -> None:
             raise ConfigError(f"{len(wanted)} fluences are listed, a sweep needs 2 or more", key="fluences")
     else:
         wanted = (plan.start_uj_cm2, plan.stop_uj_cm2)
-        if plan.points < 2:
-            raise ConfigError(f"{plan.points} points, a sweep needs 2 or more", key="points")
+        if not 2 <= plan.points <= MOST_POINTS:
+            raise ConfigError(
+                f"{plan.points} points, a sweep needs 2 or more and at most {MOST_POINTS}", key="points"
+            )
     for number, value in enumerate(wanted):
         if not (math.isfinite(value) and value > 0):
             raise ConfigError(
@@ -301,7 +306,7 @@ def _check_light(
     reach = make_curve(settings.curve, (max(low, mount_deg[0]), min(high, mount_deg[1]))).reach
     lowest, highest = (beam.fluence_uj_cm2(settings.max_pulse_energy_j * t) for t in reach)
     reference = reference_fluence(plan)
-    for wanted in all_fluences(plan):
+    for wanted in reversed(all_fluences(plan)):  # of several above a limit the one that was typed is told
         if reason := beam.forbidden(wanted):
             key = "reference" if wanted == reference else "stop"
             raise ConfigError(reason, key=key, hint="ask for less, or change [limits]")

@@ -83,7 +83,8 @@ def _usage_line(exc: BaseException) -> str:
     message = str(getattr(exc, "format_message", lambda: str(exc))())
     context = getattr(exc, "ctx", None)
     command = str(getattr(context, "command_path", "labctl"))
-    return f"{message.rstrip('.')}. Try: {command} --help"
+    stop = "" if message.endswith(("?", "!")) else "."
+    return f"{message.rstrip('.')}{stop} Try: {command} --help"
 
 
 def _say(line: str) -> None:

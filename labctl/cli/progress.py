@@ -61,6 +61,8 @@ class LineProgress:
             shown = "; ".join(f"{name} {text}" for name, text in point_texts(event.point))
             threshold = f"; threshold {self._threshold}" if self._threshold else ""
             return f"{event.number}/{event.total}: {shown}{threshold}; {left_text(event.left_s)}"
+        if isinstance(event, Started):
+            self._threshold = ""
         return headline(event)
 
 

@@ -24,7 +24,7 @@ class LabctlError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}. Try: {self.hint}" if self.hint else self.message
+        return _with_hint(self.message, self.hint)
 
 
 class ConfigError(LabctlError):
@@ -83,9 +83,7 @@ class NotConnected(InstrumentError):  # noqa: N818
     """One or more instruments could not be reached; all of them are told at once."""
 
     def __init__(self, failures: tuple[ConnectionFailure, ...]) -> None:
-        lines = "; ".join(
-            f"{f.role} at {f.resource}: {f.reason}" + (f". Try: {f.hint}" if f.hint else "") for f in failures
-        )
+        lines = "; ".join(_with_hint(f"{f.role} at {f.resource}: {f.reason}", f.hint) for f in failures)
         roles = ", ".join(f.role for f in failures)
         super().__init__(roles, f"not connected: {lines}")
         self.failures = failures
@@ -101,3 +99,10 @@ class DataError(LabctlError):
     """A file cannot be written, read or understood."""
 
     exit_code = 5
+
+
+def _with_hint(message: str, hint: str) -> str:
+    """Join them as two sentences, whatever the first one ends with."""
+    if not hint:
+        return message
+    return f"{message}{'' if message.endswith(('.', '?', '!')) else '.'} Try: {hint}"

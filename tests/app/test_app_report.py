@@ -133,6 +133,17 @@ def test_progress_lines_hold_all_that_is_asked_for(capsys: pytest.CaptureFixture
     assert second == "hello"
 
 
+def test_the_threshold_of_one_run_is_not_shown_in_the_next(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    files = RunFiles(tmp_path / "a.csv", tmp_path / "a.h5", tmp_path / "a.log")
+    with LineProgress() as show:
+        show(LiveThreshold(24, "found", 256.9, (255.5, 258.3)))
+        show(Started("OLA", files, 24))
+        show(Measured(1, 24, point(0, 25.0, 50.0), 30.0))
+    assert "256.9" not in capsys.readouterr().err
+
+
 def test_the_live_table_takes_every_event(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,7 @@ def test_a_shuffled_sweep_is_the_same_for_the_same_seed_only() -> None:
         ({"start_uj_cm2": -5.0}, "start"),
         ({"start_uj_cm2": float("nan")}, "start"),
         ({"points": 1}, "points"),
+        ({"points": 100_000_000}, "points"),
         ({"stop_uj_cm2": 701.0}, "stop"),
         ({"start_uj_cm2": 1.0}, "start"),
         ({"spacing": "list"}, "fluences"),
@@ -110,3 +111,8 @@ def test_more_than_the_laser_has_is_refused() -> None:
 def test_a_bench_that_makes_no_sense_is_refused(broken: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
         validate(PLAN, pump_settings(**broken), limits())
+
+
+def test_the_fluence_that_was_typed_is_the_one_refused() -> None:
+    with pytest.raises(ConfigError, match="fluence 900 uJ/cm2 is above the limit"):
+        validate(replace(PLAN, stop_uj_cm2=900.0), pump_settings(), limits())
