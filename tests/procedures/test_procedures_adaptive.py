@@ -18,7 +18,7 @@ from labctl.analysis.bleaching import corrected, measure_bleaching
 from labctl.analysis.hysteresis import measure_hysteresis
 from labctl.analysis.light_light import LightLight, is_reference, light_light
 from labctl.analysis.next_fluence import Proposal, half_width_rel, stop_corrected
-from labctl.analysis.threshold import ThresholdResult, fit_threshold
+from labctl.analysis.threshold import LiveThreshold, ThresholdResult, fit_threshold
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import ConfigError
 from labctl.model.pump import Limits
@@ -138,6 +138,32 @@ def test_the_choice_is_told_what_counts_and_what_the_range_is(
     assert step.fluence_uj_cm2 == pytest.approx(170.0)  # whatever is proposed, the range is kept
     assert told[0]["per"] == per
     assert (told[0]["low_uj_cm2"], told[0]["high_uj_cm2"]) == pytest.approx((30.0, 170.0))
+
+
+@pytest.mark.parametrize("correction", ["off", "excitation"])
+def test_the_fit_sees_the_grid_only_and_corrected_if_wanted(
+    correction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+
+    class Spy(LiveThreshold):
+        def add(self, fluence_uj_cm2: float, signal: float, sigma: float | None = None) -> None:
+            seen.append(fluence_uj_cm2)
+            super().add(fluence_uj_cm2, signal, sigma)
+
+    monkeypatch.setattr(procedures.adaptive, "LiveThreshold", Spy)
+    grid = list(np.geomspace(30, 170, 10))
+    points = noisy_points([40.0, *grid[:5], 40.0, *grid[5:], 40.0], noise=0.0)
+    for at, left in ((0, 1.0), (6, 0.81), (12, 0.64)):
+        points[at] = replace(points[at], flags=("reference",), signal=left * points[0].signal)
+    changes: dict[str, Any] = {"correct_bleaching": correction}
+    plan = replace(PLAN, reference_every=5, target_rel=0.0051, **changes)
+    AdaptiveSource(plan, 2, None).next(points)
+    if correction == "off":
+        assert seen == pytest.approx(grid)
+    else:
+        assert len(seen) == 10
+        assert 1.0 > seen[0] / grid[0] > seen[4] / grid[4] > 0.9 > seen[9] / grid[9] > 0.8
 
 
 def test_asked_twice_it_answers_the_same() -> None:
