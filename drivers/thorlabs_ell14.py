@@ -28,7 +28,7 @@ from drivers.support.ports import Port
 from drivers.support.spec import DriverSpec, VisaConfig
 from drivers.support.visa import SLICE_S, VisaInstrument
 from labctl.model.clock import Clock, Stop, check_stop
-from labctl.model.errors import InstrumentFault, InstrumentTimeout, NotConnected
+from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected
 from labctl.model.records import Identity
 
 PAUSE_BETWEEN_MOVES_S = 0.1
@@ -78,6 +78,7 @@ class ThorlabsELL14(VisaInstrument):
         self._partial = b""
         self._referenced = False
         self._left_deg: float | None = None
+        self._stopped_short = False
         self._last_motion_s = self.clock.now_s() - PAUSE_BETWEEN_MOVES_S
         self._pulses_per_turn = 0
         self.greet(self._check_device)
@@ -125,6 +126,9 @@ class ThorlabsELL14(VisaInstrument):
         The module cannot tell whether it was homed before; a position of an earlier session is not trusted,
         nor one that changed by itself: after a loss of power the module counts from 0 where it stands.
         """
+        if self._referenced and self._stopped_short:
+            self._await_idle(time.monotonic() + self._move_timeout_s, None)
+            self._stopped_short = False
         if self._referenced and (
             self._left_deg is None or _apart_deg(self.angle_deg(), self._left_deg) > ARRIVAL_TOLERANCE_DEG
         ):
@@ -161,7 +165,7 @@ class ThorlabsELL14(VisaInstrument):
         if not low <= angle_deg <= high:
             raise InstrumentFault(self.name, f"{angle_deg:g} degrees is outside {low:g} to {high:g}")
         pulses = round(angle_deg * self._pulses_per_turn / 360.0)
-        self._travel(f"ma{pulses & 0xFFFFFFFF:08X}", stop)
+        self._travel(f"ma{pulses & 0xFFFFFFFF:08X}", stop, bound_for_deg=angle_deg)
         self._left_deg = reached = self.angle_deg()
         if _apart_deg(reached, angle_deg) > ARRIVAL_TOLERANCE_DEG:
             hint = "home the mount; the plate may be blocked or turned by hand"
@@ -170,26 +174,34 @@ class ThorlabsELL14(VisaInstrument):
 
     # -- the bus -----------------------------------------------------------------------------------
 
-    def _travel(self, command: str, stop: Stop | None) -> int:
+    def _travel(self, command: str, stop: Stop | None, bound_for_deg: float | None = None) -> int:
         """Start a motion, wait for its end and return where it ended, in pulses.
 
-        A motion still under way is waited for first.
+        A motion still under way is waited for first. A stop ends the wait, not the motion: the plate goes on
+        to where it was sent, and keeps its reference.
         """
         end = time.monotonic() + self._move_timeout_s
-        self._left_deg = None
         with self.lock:
             ready_s = self._last_motion_s + PAUSE_BETWEEN_MOVES_S
             self.clock.sleep(ready_s - self.clock.now_s(), stop)
-            while True:
-                self.write(command)
-                self._answer_owed = True  # until the motion's end was heard, whatever happens here
-                reached = self._ended(end, stop)
-                if reached is not None:
-                    break
-                self._await_idle(end, stop)
-            self._answer_owed = False
+            self._left_deg = None
+            try:
+                reached = self._start_and_wait(command, end, stop)
+            except Aborted:
+                self._left_deg, self._stopped_short = bound_for_deg, True
+                raise
+            self._answer_owed = self._stopped_short = False
             self._last_motion_s = self.clock.now_s()
             return reached
+
+    def _start_and_wait(self, command: str, end: float, stop: Stop | None) -> int:
+        while True:
+            self.write(command)
+            self._answer_owed = True  # until the motion's end was heard, whatever happens here
+            reached = self._ended(end, stop)
+            if reached is not None:
+                return reached
+            self._await_idle(end, stop)
 
     def _ended(self, end: float, stop: Stop | None) -> int | None:
         """Return where the motion ended, None if the module is busy with an older one."""
