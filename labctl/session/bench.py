@@ -61,15 +61,13 @@ def open_bench(
     :param log_file: of the run, where the watchdog writes what it did; it always says it on stderr.
     :raises ConfigError: the file is wrong, or the pump's numbers make no sense.
     :raises NotConnected: instruments could not be reached: all of them, each with what to try.
-    :raises SafetyStop: the watchdog cannot be started.
+    :raises SafetyStop: the watchdog cannot be started, or the shutter does not confirm that it is closed.
     """
     config = bench if isinstance(bench, BenchConfig) else load_bench(bench)
     clock = clock or bench_clock(config)
     with way_out() as way, watching(config, clock, wanted=watchdog, log=log_file) as dog:
         opened = open_all(config, clock, stop)
         try:
-            if opened.failures:
-                opened = opened.darkened()
             with _safe_bench(config, opened, clock, dog, way) as ready, _gentle(ready, dog, log_file):
                 yield ready
         finally:
@@ -84,6 +82,7 @@ def _safe_bench(
     pump = Pump(roles, config.pump_settings(), config.limit_settings())
     try:
         way.arm(pump.safe, None if dog is None else dog.done)
+        pump.close()  # a shutter that does not confirm is no shutter: refused before anything else
         yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog)
     finally:
         for failure in pump.safe():

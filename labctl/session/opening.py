@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 from drivers import registry
@@ -44,18 +44,6 @@ class Opened:
             clock=clock,
         )
 
-    def darkened(self) -> Opened:
-        """Close the shutter if it answered: without the others nobody knows what light there is."""
-        shutter = self.devices.get("shutter")
-        if shutter is None:
-            return self
-        try:
-            cast("Shutter", shutter).close_beam()
-        except InstrumentError as exc:
-            failure = ConnectionFailure("shutter", shutter.name, exc.message, exc.hint)
-            return replace(self, failures=(*self.failures, failure))
-        return self
-
     def close(self) -> None:
         """Release every connection, whatever one of them does."""
         for role, device in reversed(list(self.devices.items())):
@@ -71,7 +59,9 @@ def bench_clock(config: BenchConfig) -> Clock:
 
 
 def open_all(config: BenchConfig, clock: Clock, stop: Stop | None = None) -> Opened:
-    """Connect to every instrument and ask each who it is.
+    """Connect to every instrument and ask each who it is; the shutter is closed before any other is opened.
+
+    A blade that is not confirmed closed is a failure of the shutter, and then no mount is homed at connect.
 
     :raises Aborted: ``stop`` was set in between; what was open is closed again.
     """
@@ -82,17 +72,21 @@ def open_all(config: BenchConfig, clock: Clock, stop: Stop | None = None) -> Ope
         for role in _OPENING_ORDER:
             check_stop(stop)
             with _collected(role, config, failures):
-                devices[role] = _open(role, config, clock)
+                devices[role] = _open(role, config, clock, may_move="shutter" not in failures)
                 identities[role] = devices[role].identity()
                 log.info("%s: %s at %s", role, identities[role], config.driver(role).resource)
+                if role == "shutter":
+                    cast("Shutter", devices[role]).close_beam()
     except BaseException:
         Opened(devices, identities, ()).close()
         raise
     return Opened(devices, identities, tuple(failures[role] for role in ROLES if role in failures))
 
 
-def _open(role: RoleName, config: BenchConfig, clock: Clock) -> Device:
+def _open(role: RoleName, config: BenchConfig, clock: Clock, *, may_move: bool) -> Device:
     table = config.driver(role)
+    if not may_move and getattr(table, "home_at_connect", False):
+        table = table.model_copy(update={"home_at_connect": False})
     return cast("Device", registry.find(role, table.driver).open(table, clock))
 
 
