@@ -4,10 +4,10 @@
 
 A child sweeps a simulated bench of its own on a stepped clock and prints each point as it is shown. The
 moment is a random number of shown points, none to all of them, and a random part of a point's time, so that
-some fall into the last writes or after them; every tenth lies before that, where the file begins. Every file must open, hold every point that was shown, and be
-finished by a resume (in another process, which is killed too every fifth time); the threshold must lie
-within the interval of the
-undisturbed run, and its own interval over that run's threshold.
+some fall into the last writes or after them; every tenth lies before that, where the file begins. Every file
+must open, hold every point that was shown, and be finished by a resume (in another process, which is killed
+too every fifth time); the threshold must lie within the interval of the undisturbed run, and its own interval
+over that run's threshold.
 """
 
 from __future__ import annotations
