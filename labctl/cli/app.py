@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 import labctl
+from labctl.cli.align import align as align_command
 from labctl.cli.choices import (
     Background,
     Bleaching,
@@ -23,6 +24,8 @@ from labctl.cli.choices import (
     Spectrometer,
     Transport,
 )
+from labctl.cli.gui import gui as gui_command
+from labctl.cli.manual import set_bench
 
 app = typer.Typer(
     name="labctl",
@@ -322,3 +325,8 @@ def fit(
     from labctl.cli.fit import run_fit
 
     return run_fit(files, figures=figures, as_json=as_json)
+
+
+app.command("set")(set_bench)
+app.command("align")(align_command)
+app.command("gui")(gui_command)

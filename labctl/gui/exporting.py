@@ -116,7 +116,8 @@ def _write(path: Path, run: RunData, header: list[str], rows: Any) -> None:
     bands = run.bands
     about = (
         f"# {run.facts.title} ({run.status}), {run.facts.convention} fluence; "
-        f"emission {bands.emission_nm[0]:.2f} to {bands.emission_nm[1]:.2f} nm, lasing {bands.lasing_nm[0]:.2f} to {bands.lasing_nm[1]:.2f} nm"
+        f"emission {bands.emission_nm[0]:.2f} to {bands.emission_nm[1]:.2f} nm, "
+        f"lasing {bands.lasing_nm[0]:.2f} to {bands.lasing_nm[1]:.2f} nm"
     )
     try:
         with path.open("w", newline="", encoding="utf-8") as file:

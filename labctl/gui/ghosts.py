@@ -40,10 +40,11 @@ def traced(bottom: FloatArray, top: FloatArray, floor: float, ceiling: float) ->
     first = np.clip((low - floor) * scale, 0, ROWS - 1).astype(np.intp)
     last = np.clip((top - floor) * scale, 0, ROWS - 1).astype(np.intp)
     first = np.minimum(first, last)
+    shown = (low < ceiling) & (top > floor)  # what lies outside leaves no line along the edge
     steps = np.zeros((ROWS + 1, COLUMNS), dtype=np.float32)
     at = np.arange(COLUMNS)
-    np.add.at(steps, (first, at), 1.0)
-    np.add.at(steps, (last + 1, at), -1.0)
+    np.add.at(steps, (first[shown], at[shown]), 1.0)
+    np.add.at(steps, (last[shown] + 1, at[shown]), -1.0)
     return np.cumsum(steps, axis=0, dtype=np.float32)[:ROWS]
 
 

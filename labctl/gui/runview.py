@@ -131,18 +131,18 @@ class RunView(QWidget):
         if changed:
             self.current_changed.emit(key)
 
-    def point_added(self, run: RunData) -> None:
+    def point_added(self, run: RunData, *, with_spectrum: bool = True) -> None:
         """Show one more point of the run that is being measured."""
         self._draw_series(run)
         self.refit(run)
         if run is self.current:
             self._draw_waterfall()
-            self.select(run.facts.key, len(run) - 1)
+            self.select(run.facts.key, len(run) - 1, with_spectrum=with_spectrum)
 
     # --- points ------------------------------------------------------------------------------------
 
-    def select(self, key: str, index: int) -> None:
-        """Show the spectrum of a point."""
+    def select(self, key: str, index: int, *, with_spectrum: bool = True) -> None:
+        """Show a point, and its spectrum."""
         if self.current is None or self.current.facts.key != key:
             self.set_current(key)
         run = self.runs[key]
@@ -152,7 +152,7 @@ class RunView(QWidget):
         self.lightlight.select(key, index)
         self.point_label.setText(run.describe(index))
         self.waterfall.mark(self._rows.index(index) if index in self._rows else None)
-        exposure = run.arrays.exposure(index)
+        exposure = run.arrays.exposure(index) if with_spectrum else None
         if exposure is None:
             return
         self.spectrum.show_exposure(exposure)

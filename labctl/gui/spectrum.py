@@ -83,7 +83,7 @@ class SpectrumPlot(QWidget):
         self._curve: Any = pg.PlotCurveItem(pen=theme.pen(theme.ACCENT))
         self._limit: Any = pg.InfiniteLine(
             angle=0, pen=theme.pen(theme.DANGER, dashed=True), label="saturation",
-            labelOpts={"position": 0.98, "color": theme.DANGER, "anchors": [(1, 1), (1, 1)]},
+            labelOpts={"position": 0.6, "color": theme.DANGER, "anchors": [(1, 1), (1, 1)]},
         )  # fmt: skip
         self._limit.setVisible(False)
         self._emission = self._band(theme.EMISSION_BAND)

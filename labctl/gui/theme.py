@@ -39,7 +39,7 @@ QGroupBox {{ background: {PANEL}; border: 1px solid {LINE}; border-radius: 6px; 
 QGroupBox::title {{ subcontrol-origin: margin; left: 10px; padding: 0 4px; color: {DIM};
     background: transparent; }}
 QGroupBox > QWidget, QGroupBox QLabel, QGroupBox QCheckBox {{ background: {PANEL}; }}
-QLabel {{ background: transparent; }}
+QLabel, QCheckBox {{ background: transparent; }}
 QPushButton, QToolButton {{ background: {RAISED}; border: 1px solid {LINE}; border-radius: 5px;
     padding: 5px 11px; }}
 QPushButton:hover, QToolButton:hover {{ border-color: {ACCENT}; }}
@@ -64,6 +64,7 @@ QLabel[role="value"] {{ font-size: 15pt; font-weight: 600; }}
 QLabel[role="big"] {{ font-size: 26pt; font-weight: 700; }}
 QComboBox QAbstractItemView {{ background: {RAISED}; border: 1px solid {LINE}; }}
 QTabWidget::pane {{ border: 0; }}
+QTabBar {{ qproperty-drawBase: 0; }}
 QTabBar::tab {{ background: {PANEL}; color: {DIM}; padding: 8px 18px; border: 1px solid {LINE};
     border-bottom: 0;
     border-top-left-radius: 6px; border-top-right-radius: 6px; margin-right: 2px; }}

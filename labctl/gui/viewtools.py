@@ -65,6 +65,10 @@ class ViewTools(QWidget):
         )
         self.all = self._button("See all", "Undo zooming", "A", self._see_all)
 
+    def insert(self, button: QToolButton) -> None:
+        """Put another switch before those of the spectrum."""
+        self._layout.insertWidget(self._layout.indexOf(self.dark), button)
+
     def _switch(
         self, text: str, tip: str, key: str, act: Callable[[bool], None], *, on: bool = False
     ) -> QToolButton:

@@ -67,13 +67,23 @@ class Waterfall(QWidget):
         :param spectra: shape ``(row, pixel)``; ``ticks`` holds one text for each row.
         :param ends_nm: shortest and longest wavelength shown.
         """
-        self._rows, self._ends = len(spectra), ends_nm
+        rows = [self.resampled(wavelength_nm, row, ends_nm) for row in spectra]
+        self.set_resampled(np.stack(rows) if rows else np.empty((0, COLUMNS)), ends_nm, ticks, label, unit)
+
+    @staticmethod
+    def resampled(wavelength_nm: FloatArray, counts: FloatArray, ends_nm: tuple[float, float]) -> FloatArray:
+        """Return a spectrum at :data:`COLUMNS` evenly spaced wavelengths."""
+        return np.interp(np.linspace(*ends_nm, COLUMNS), wavelength_nm, counts)
+
+    def set_resampled(
+        self, rows: FloatArray, ends_nm: tuple[float, float], ticks: Sequence[str], label: str, unit: str
+    ) -> None:
+        """Show rows that :meth:`resampled` made."""
+        self._rows, self._ends = len(rows), ends_nm
         self._plot.setLabel("left", label, **LABEL)
         if not self._rows:
             self._image.clear()
             return
-        grid = np.linspace(*ends_nm, COLUMNS)
-        rows = np.stack([np.interp(grid, wavelength_nm, row) for row in spectra])
         low, high, shown = self._scaled(rows)
         self._image.setImage(shown, autoLevels=False, levels=(0, 255))
         self._image.setRect(QRectF(ends_nm[0], 0.0, ends_nm[1] - ends_nm[0], float(self._rows)))

@@ -1,0 +1,90 @@
+"""``labctl align``: the alignment of the window, in the terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from procedures.alignment import AlignmentEvent
+
+
+def align(
+    bench: Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)],
+    start: Annotated[
+        float, typer.Option(help="Lowest fluence of the reference sweep, uJ/cm2.", show_default=False)
+    ],
+    stop: Annotated[
+        float, typer.Option(help="Highest fluence of the reference sweep, uJ/cm2.", show_default=False)
+    ],
+    points: Annotated[int, typer.Option(help="Fluences of the reference sweep.")] = 16,
+    average: Annotated[int, typer.Option(help="Exposures at each of them.")] = 3,
+    max_dose: Annotated[
+        Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+        typer.Option(
+            help="Sum of fluence x pulses at which it ends, uJ/cm2.", show_default="no limit of its own"
+        ),
+    ] = None,
+    readouts: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="End after so many readouts.", show_default="until Ctrl-C"),
+    ] = None,
+) -> int:
+    """Measure a reference, then follow the threshold while you align.
+
+    One line a readout; Ctrl-C closes the shutter and ends it.
+    """
+    from labctl.cli.signals import stop_on_signals
+
+    with stop_on_signals() as asked:
+        from labctl.config import load_bench
+        from labctl.model.errors import Aborted
+        from labctl.session import open_bench
+        from procedures.alignment import AlignmentPlan
+        from procedures.alignment import align as following
+        from procedures.plan import SweepPlan
+
+        reference = SweepPlan(start_uj_cm2=start, stop_uj_cm2=stop, points=points, average=average)
+        plan = AlignmentPlan(reference=reference, max_dose_uj_cm2=max_dose, max_readouts=readouts)
+        config = load_bench(bench)
+        with contextlib.suppress(Aborted), open_bench(config, stop=asked) as opened:
+            for event in following(plan, opened.roles, opened.pump, opened.bands, stop=asked):
+                _say(line(event, config.pump.convention))
+    return 0
+
+
+def line(event: AlignmentEvent, convention: str) -> str:
+    """Return one line for an event of the alignment."""
+    from procedures.alignment import Finished, Readout, Reference
+
+    if isinstance(event, Finished):
+        return event.reason
+    if isinstance(event, Reference):
+        return f"reference: {event.result.reason} ({convention}); follow it"
+    if isinstance(event, Readout):
+        result = event.result
+        if result.threshold_uj_cm2 is None or result.ci95 is None:
+            return f"{event.number}: {result.reason}"
+        best = event.best_uj_cm2 or result.threshold_uj_cm2
+        width = "no width" if event.fwhm_nm is None else f"FWHM {event.fwhm_nm:.2f} nm"
+        parts = [
+            f"{event.number}: {result.threshold_uj_cm2:.4g} uJ/cm2 {convention} "
+            f"(95 %: {result.ci95[0]:.4g} to {result.ci95[1]:.4g})",
+            f"best {best:.4g}",
+            f"signal {event.signal:.4g}",
+            width,
+            f"every {event.took_s:.1f} s",
+            f"dose {event.dose_uj_cm2:.3g} uJ/cm2",
+        ]
+        return "; ".join([*parts, "JUMPED"] if "step" in result.flags else parts)
+    return f"reference {event.number}/{event.total}: {event.point.fluence_uj_cm2:.4g} uJ/cm2"
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()

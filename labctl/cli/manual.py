@@ -1,0 +1,91 @@
+"""``labctl set``: one setting by hand, through the same gate and the same limits as a sweep."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import typer
+
+if TYPE_CHECKING:
+    from labctl.model.clock import Stop
+    from procedures.manual import BenchReading, ManualBench
+
+LOOK_S = 1.0
+
+
+def set_bench(
+    bench: Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)],
+    fluence: Annotated[
+        Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+        typer.Option(help="Fluence on the sample, uJ/cm2 in the bench's convention.", show_default=False),
+    ] = None,
+    angle: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Angle of the attenuator's mount, degrees.", show_default=False),
+    ] = None,
+    home: Annotated[bool, typer.Option("--home", help="Search the mount's reference first.")] = False,
+    open_shutter: Annotated[bool, typer.Option("--open", help="Open the shutter onto the setting.")] = False,
+    hold: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option("--for", min=0.0, help="Hold it so many seconds.", show_default="until Ctrl-C"),
+    ] = None,
+) -> int:
+    """Set a fluence or an angle, and hold it.
+
+    Afterwards the shutter is closed and the attenuator at its minimum, however it ends.
+    """
+    from labctl.cli.signals import stop_on_signals
+    from labctl.model.errors import Aborted, ConfigError
+
+    if fluence is not None and angle is not None:
+        raise ConfigError("a fluence and an angle together", key="--angle", hint="leave one of them out")
+    if open_shutter and fluence is None and angle is None:
+        raise ConfigError("nothing to open the shutter onto", key="--open", hint="--fluence or --angle")
+    if fluence is None and angle is None and not home:
+        raise ConfigError("nothing to set", hint="--fluence, --angle or --home")
+    with stop_on_signals() as asked:
+        from labctl.config import load_bench
+        from labctl.session import open_bench
+        from procedures.manual import ManualBench
+
+        with contextlib.suppress(Aborted), open_bench(load_bench(bench), stop=asked) as opened:
+            hand = ManualBench(opened.roles, opened.pump)
+            if home:
+                hand.home(asked)
+            if fluence is not None:
+                hand.set_fluence(fluence, asked)
+            elif angle is not None:
+                hand.set_angle(angle, asked)
+            if open_shutter:
+                hand.open()
+            _hold(hand, hold, asked)
+    return 0
+
+
+def _hold(hand: ManualBench, seconds: float | None, asked: Stop) -> None:
+    """Say every second what the bench shows, until the time is over."""
+    clock = hand.roles.clock
+    end_s = None if seconds is None else clock.now_s() + seconds
+    while True:
+        _say(line(hand.reading(asked)))
+        if end_s is not None and clock.now_s() >= end_s:
+            return
+        clock.sleep(LOOK_S if end_s is None else min(LOOK_S, max(end_s - clock.now_s(), 0.0)), asked)
+
+
+def line(reading: BenchReading) -> str:
+    """Return one line on what the bench shows."""
+    shutter = "open" if reading.shutter_open else "closed"
+    light = "the meter sees nothing behind the closed shutter"
+    if reading.fluence_uj_cm2 is not None and reading.pulse_energy_j is not None:
+        light = f"{reading.fluence_uj_cm2:.4g} uJ/cm2, {reading.pulse_energy_j * 1e9:.4g} nJ"
+    return f"{light}; {reading.angle_deg:.3f} deg; shutter {shutter}; dose {reading.dose_uj_cm2:.3g} uJ/cm2"
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,99 @@
+"""Starts the window, or says in one line why there is none."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from labctl.model.errors import ConfigError
+
+_NO_DISPLAY = "there is no display to open a window on"
+_HINT = "start it in a desktop session, or use labctl sweep and labctl align in the terminal"
+
+
+def check_display() -> None:
+    """Refuse before Qt does, which would end the process.
+
+    :raises ConfigError: there is no display.
+    """
+    if sys.platform in ("win32", "darwin"):
+        return
+    if os.environ.get("QT_QPA_PLATFORM", "") not in ("", "xcb", "wayland"):
+        return
+    if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise ConfigError(_NO_DISPLAY, hint=_HINT)
+    if os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY") and not _x_answers():
+        raise ConfigError(f"the display {os.environ['DISPLAY']} does not answer", hint=_HINT)
+
+
+def _x_answers() -> bool:
+    """Whether Qt can open the display; tried in a process of its own, because it aborts where it cannot."""
+    import subprocess
+
+    trial = "from PySide6.QtGui import QGuiApplication; QGuiApplication([])"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", trial],
+            capture_output=True,
+            timeout=20.0,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def make_application() -> object:
+    """Return the application, made and dressed once."""
+    from PySide6.QtWidgets import QApplication
+
+    from labctl.gui.theme import apply_theme
+
+    application = QApplication.instance() or QApplication(sys.argv[:1])
+    assert isinstance(application, QApplication)
+    application.setApplicationName("labctl")
+    application.setQuitOnLastWindowClosed(False)
+    apply_theme(application)
+    return application
+
+
+def run_window(
+    files: Sequence[Path],
+    bench: Path | None = None,
+    output: Path | None = None,
+    failed: Callable[[], str] = lambda: "",
+) -> int:
+    """Show the window until it is closed.
+
+    :param bench: a bench file; without one only files are shown.
+    :param output: where sweeps are stored.
+    :param failed: asked now and then: why the simulated bench has ended, or an empty string.
+    :raises ConfigError: no display, or a wrong bench file.
+    """
+    check_display()
+    from PySide6.QtWidgets import QApplication
+
+    application = make_application()
+    assert isinstance(application, QApplication)
+    if bench is None:
+        from labctl.gui.window import MainWindow
+
+        window: MainWindow = MainWindow()
+    else:
+        from labctl.config import load_bench
+        from labctl.gui.benchwindow import BenchWindow
+
+        window = BenchWindow(load_bench(bench), output or Path.cwd(), failed)
+    window.ended.connect(application.quit)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: window.close())
+    window.restore()
+    window.show()
+    if files:
+        window.open_files(list(files))
+    return int(application.exec())

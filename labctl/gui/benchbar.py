@@ -1,0 +1,161 @@
+"""The bar over everything: who is there, what is on the sample, and SAFE."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from labctl.config import ROLES, BenchConfig
+from labctl.gui import theme
+from labctl.gui.service.messages import Link
+from labctl.gui.service.observed import Seen
+from labctl.gui.wording import UNIT, digits, energy
+
+_NAMES = {
+    "attenuator": "Attenuator",
+    "power_meter": "Meter",
+    "spectrometer": "Spectrometer",
+    "shutter": "Shutter",
+}
+
+
+def _short(identity: str) -> str:
+    """Return the model: the first word of an identity that holds a digit, else its last word but one."""
+    words = identity.split()
+    return next((word for word in words if any(c.isdigit() for c in word)), words[-1] if words else "")[:12]
+
+
+class Readout(QWidget):
+    """One value with its name above it."""
+
+    def __init__(self, name: str, tip: str, large: bool = False) -> None:
+        super().__init__()
+        self.setStyleSheet("background: transparent;")
+        column = QVBoxLayout(self)
+        column.setContentsMargins(8, 0, 8, 0)
+        column.setSpacing(0)
+        self.name, self.value = QLabel(name), QLabel("–")
+        self.name.setProperty("role", "dim")
+        self.value.setStyleSheet(f"font-size: {24 if large else 16}pt; font-weight: 700;")
+        column.addWidget(self.name)
+        column.addWidget(self.value)
+        self.setToolTip(tip)
+
+    def show_text(self, text: str, colour: str = theme.TEXT) -> None:
+        """Show a value."""
+        if text != self.value.text():
+            self.value.setText(text)
+        size = "24" if "24pt" in self.value.styleSheet() else "16"
+        sheet = f"font-size: {size}pt; font-weight: 700; color: {colour};"
+        if sheet != self.value.styleSheet():
+            self.value.setStyleSheet(sheet)
+
+
+class BenchBar(QFrame):
+    """State of the bench, connection, and the one large SAFE.
+
+    :ivar safe_wanted: SAFE was pressed; also told by the window for Esc.
+    """
+
+    safe_wanted = Signal()
+    connect_wanted = Signal()
+    disconnect_wanted = Signal()
+
+    def __init__(self, config: BenchConfig) -> None:
+        super().__init__()
+        self.setStyleSheet(
+            f"BenchBar {{ background: {theme.PANEL}; border-bottom: 1px solid {theme.LINE}; }}"
+        )
+        self._convention = config.pump.convention
+        self._rate_hz = config.pump.repetition_rate_hz
+        self._lights: dict[str, QLabel] = {}
+        row = QHBoxLayout(self)
+        row.setContentsMargins(12, 6, 12, 6)
+        row.addWidget(self._instruments(config))
+        self.fluence = Readout(
+            f"Fluence, {self._convention} ({UNIT})",
+            f"On the sample, {UNIT}, {self._convention}, from the meter. Grey: behind the closed shutter.",
+            large=True,
+        )
+        self.energy = Readout("Pulse energy", "On the sample, from the meter's power and the repetition rate")
+        self.angle = Readout("Plate", "Angle of the attenuator's mount, degrees, read back")
+        self.rate = Readout("Rate", "Repetition rate of the laser, Hz, from the bench file")
+        self.rate.show_text(f"{self._rate_hz:g} Hz")
+        self.shutter = Readout(
+            "Shutter", "As its sensor says; anything but a confirmed “closed” counts as open"
+        )
+        for readout in (self.fluence, self.energy, self.angle, self.rate, self.shutter):
+            row.addWidget(readout)
+        row.addStretch(1)
+        self.activity = QLabel()
+        self.activity.setProperty("role", "dim")
+        self.activity.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        row.addWidget(self.activity)
+        self.connect_button = QPushButton("Connect")
+        self.connect_button.setToolTip("Open every instrument, or make safe and release them (Ctrl+B)")
+        self.connect_button.setShortcut("Ctrl+B")
+        self.connect_button.clicked.connect(self._connect_clicked)
+        row.addWidget(self.connect_button)
+        self.safe = QPushButton("SAFE")
+        self.safe.setObjectName("safe")
+        self.safe.setToolTip("Close the shutter at once and take the least light, whatever runs (Esc)")
+        self.safe.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.safe.pressed.connect(self.safe_wanted)
+        row.addWidget(self.safe)
+        self._connected = False
+
+    def _instruments(self, config: BenchConfig) -> QWidget:
+        box = QWidget()
+        box.setStyleSheet("background: transparent;")
+        grid = QGridLayout(box)
+        grid.setContentsMargins(0, 0, 6, 0)
+        grid.setHorizontalSpacing(14)
+        grid.setVerticalSpacing(1)
+        for place, role in enumerate(ROLES):
+            label = QLabel()
+            label.setToolTip(f"{config.driver(role).driver} at {config.driver(role).resource}")
+            self._lights[role] = label
+            grid.addWidget(label, place % 2, place // 2)
+            self._light(role, theme.EXCLUDED, "")
+        return box
+
+    def _light(self, role: str, colour: str, who: str) -> None:
+        text = f"<span style='color:{colour}; font-size:14pt'>●</span> {_NAMES[role]}"
+        if who:
+            text += f" <span style='color:{theme.DIM}; font-size:9pt'>{who}</span>"
+        self._lights[role].setText(text)
+
+    def show_link(self, link: Link) -> None:
+        """Show how the bench is connected."""
+        self._connected = link.state == "connected"
+        failed = {f.role: f for f in link.failures}
+        for role, label in self._lights.items():
+            if self._connected:
+                who = _short(str(link.identities.get(role, "")))
+                self._light(role, theme.GOOD, who)
+                label.setToolTip(str(link.identities.get(role, "")))
+            elif role in failed:
+                self._light(role, theme.DANGER, "no answer")
+                label.setToolTip(f"{failed[role].resource}: {failed[role].reason}. Try: {failed[role].hint}")
+            else:
+                self._light(role, theme.WARN if link.state == "connecting" else theme.EXCLUDED, "")
+        self.connect_button.setText(
+            {"connected": "Disconnect", "connecting": "Connecting…"}.get(link.state, "Connect")
+        )
+        self.connect_button.setEnabled(link.state != "connecting")
+
+    def show_seen(self, seen: Seen) -> None:
+        """Show the last values."""
+        dark = seen.shutter_open is False
+        colour = theme.DIM if dark else theme.TEXT
+        self.fluence.show_text(digits(seen.fluence_uj_cm2), colour)
+        self.energy.show_text(energy(seen.pulse_energy_j), colour)
+        angle = "–" if seen.angle_deg is None else f"{seen.angle_deg:.3f}°"
+        self.angle.show_text(angle, theme.WARN if seen.referenced is False else theme.TEXT)
+        if seen.shutter_open is None:
+            self.shutter.show_text("–")
+        else:
+            self.shutter.show_text(*(("closed", theme.GOOD) if dark else ("OPEN", theme.THRESHOLD)))
+
+    def _connect_clicked(self) -> None:
+        (self.disconnect_wanted if self._connected else self.connect_wanted).emit()

@@ -1,0 +1,249 @@
+"""The window on a bench: its bar, its panels, and the pages that show what is measured."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
+from PySide6.QtWidgets import QDockWidget, QScrollArea, QTabWidget, QWidget
+
+from labctl.config import BenchConfig
+from labctl.gui.alignpage import AlignPage
+from labctl.gui.analyst import Answer
+from labctl.gui.benchbar import BenchBar
+from labctl.gui.connection import ConnectionPanel
+from labctl.gui.livepage import LivePage
+from labctl.gui.manualpanel import ManualPanel
+from labctl.gui.queuepanel import QueuePanel
+from labctl.gui.service.messages import (
+    AlignEnded,
+    AlignTold,
+    Busy,
+    Command,
+    Connect,
+    Disconnect,
+    Ended,
+    JobEnded,
+    JobTold,
+    Link,
+    SafeTold,
+    Said,
+)
+from labctl.gui.service.service import BenchService
+from labctl.gui.sweeppanel import SweepPanel, Wish
+from labctl.gui.window import MainWindow
+from labctl.model.clock import Clock
+from labctl.runner.events import Measured, Started
+
+log = logging.getLogger(__name__)
+
+CLOSING_MS = 20_000
+"""Longest wait for the bench's thread when the window is closed; the watchdog stays for the rest."""
+
+
+class BenchWindow(MainWindow):
+    """The window on a bench.
+
+    :param output: where sweeps are stored.
+    :param failed: asked now and then: why the simulated bench has ended, or an empty string.
+    """
+
+    def __init__(
+        self,
+        config: BenchConfig,
+        output: Path,
+        failed: Callable[[], str] = lambda: "",
+        clock: Clock | None = None,
+        *,
+        connect: bool = True,
+    ) -> None:
+        super().__init__()
+        self.setWindowTitle(f"labctl: {config.bench.name or 'bench'}")
+        self._failed, self._asked_s = failed, time.monotonic()
+        self.service = BenchService(config, self.mailbox.post, clock)
+        self.bar, self.connection = BenchBar(config), ConnectionPanel()
+        self.live = LivePage(config, self.analyst, self.undo, self.service.sight)
+        self.align = AlignPage(config, self.post, self.service.abort)
+        self.sweep, self.manual = SweepPanel(config, output), ManualPanel(config, self.post)
+        self.queue = QueuePanel(self.post, self.service.abort)
+        self._closing = False
+        self._busy = ""
+        self.connected = False
+        self._place()
+        self._wire()
+        if connect:
+            self.post(Connect())
+
+    def _place(self) -> None:
+        self.column.insertWidget(0, self.bar)
+        self.column.insertWidget(1, self.connection)
+        self.tabs.insertTab(0, self.live, "Live")
+        self.tabs.insertTab(1, self.align, "Alignment")
+        self.tabs.setCurrentIndex(0)
+        self.panels = QTabWidget()
+        for widget, name in ((self.sweep, "Sweep"), (self.manual, "Manual"), (self.queue, "Queue")):
+            area: QWidget = widget
+            if widget is not self.queue:
+                scroll = QScrollArea()
+                scroll.setWidgetResizable(True)
+                scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+                scroll.setWidget(widget)
+                area = scroll
+            self.panels.addTab(area, name)
+        self.dock = QDockWidget("Bench")
+        self.dock.setObjectName("bench")
+        self.dock.setWidget(self.panels)
+        self.dock.setMinimumWidth(390)
+        self.dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
+        self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, self.dock)
+        self.resize(1720, 1000)
+
+    def _wire(self) -> None:
+        self.bar.safe_wanted.connect(self.make_safe)
+        self.bar.connect_wanted.connect(lambda: self.post(Connect()))
+        self.bar.disconnect_wanted.connect(self._disconnect)
+        self.connection.again.connect(lambda: self.post(Connect()))
+        self.sweep.queued.connect(self.add_sweep)
+        self.queue.refine_wanted.connect(self._refine)
+        escape = QShortcut(QKeySequence("Esc"), self)
+        escape.setContext(Qt.ShortcutContext.ApplicationShortcut)
+        escape.activated.connect(self.make_safe)
+        for number in range(self.tabs.count()):
+            page = QShortcut(QKeySequence(f"Ctrl+{number + 1}"), self)
+            page.activated.connect(lambda n=number: self.tabs.setCurrentIndex(n))
+
+    # --- what the user wants -----------------------------------------------------------------------
+
+    def post(self, command: Command) -> None:
+        """Ask the bench's thread for something."""
+        self.service.post(command)
+
+    def make_safe(self) -> None:
+        """Close the shutter now, whatever runs."""
+        self.service.safe()
+        self.queue.hold()
+        self.say("SAFE: closing the shutter", wrong=True)
+
+    def add_sweep(self, wish: Wish) -> None:
+        """Queue a sweep and show the queue."""
+        self.queue.add(wish)
+        self.panels.setCurrentIndex(2)
+        self.tabs.setCurrentWidget(self.live)
+
+    def _refine(self, threshold_uj_cm2: float) -> None:
+        wish = self.sweep.refine(threshold_uj_cm2)
+        if wish is None:
+            self.say("the fluences round this threshold cannot be swept on this bench", wrong=True)
+        else:
+            self.add_sweep(wish)
+
+    def _disconnect(self) -> None:
+        self.service.abort()
+        self.post(Disconnect())
+
+    # --- what the bench tells ----------------------------------------------------------------------
+
+    def handle(self, thing: object) -> None:
+        """Show one thing that came from another thread."""
+        if isinstance(thing, Answer):
+            (self.runs.view.take if thing.subject[0] == "runs" else self.live.take)(thing)
+            self.runs.refresh()
+        elif isinstance(thing, JobTold):
+            self._job_told(thing)
+        elif isinstance(thing, JobEnded):
+            self._job_ended(thing)
+        elif isinstance(thing, Link):
+            self._link(thing)
+        elif isinstance(thing, AlignTold):
+            self.align.take(thing)
+        elif isinstance(thing, AlignEnded):
+            self.align.ended(thing)
+            if thing.wrong:
+                self.say(thing.message, wrong=True)
+        else:
+            self._small(thing)
+
+    def _small(self, thing: object) -> None:
+        if isinstance(thing, Said):
+            self.say(thing.text, thing.wrong)
+        elif isinstance(thing, Busy):
+            self._busy = thing.what
+            self.bar.activity.setText(thing.what)
+            self._allow()
+        elif isinstance(thing, SafeTold):
+            took = f"shutter closed, {1000 * thing.took_s:.0f} ms after SAFE"
+            self.say(took if thing.closed else thing.message, wrong=not thing.closed)
+        elif isinstance(thing, Ended):
+            self._all_ended()
+        else:
+            super().handle(thing)
+
+    def _job_told(self, told: JobTold) -> None:
+        if isinstance(told.event, Started):
+            self.live.begin(told.event)
+        elif isinstance(told.event, Measured):
+            self.live.add(told.event.point)
+        self.queue.take(told)
+
+    def _job_ended(self, told: JobEnded) -> None:
+        self.live.end(told.status, told.message)
+        self.queue.ended(told)
+        if told.status == "failed":
+            self.say(f"sweep {told.number} failed: {told.message}", wrong=True)
+        elif told.report is not None and told.report.h5 is not None:
+            self.runs.open([told.report.h5])
+
+    def _link(self, link: Link) -> None:
+        self.connected = link.state == "connected"
+        self.bar.show_link(link)
+        self.connection.show_link(link)
+        if link.info is not None:
+            self.live.set_info(link.info)
+            self.manual.show_info(link.info)
+        if self.align.running and not self.connected:
+            self.align.ended(AlignEnded(link.message or "disconnected", wrong=bool(link.message)))
+        if link.state == "disconnected" and link.message:
+            self.say(link.message, wrong=True)
+        self._allow()
+
+    def _allow(self) -> None:
+        idle = self.connected and self.queue.running is None and not self.align.running
+        self.manual.set_enabled(idle)
+        self.align.set_enabled(self.connected and self.queue.running is None)
+
+    def tick(self) -> None:
+        """Show the latest values and the latest exposure."""
+        self.bar.show_seen(self.service.sight.seen)
+        self.live.tick()
+        now = time.monotonic()
+        if now - self._asked_s > 1.0:
+            self._asked_s = now
+            reason = self._failed()
+            if reason:
+                self._failed = lambda: ""
+                self.say(reason, wrong=True)
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        """Make safe and leave once the bench is closed; the window is gone at once and nothing waits."""
+        if not self._closing:
+            self._closing = True
+            self.remember()
+            self.service.safety.safe()
+            self.service.quit()
+            self.hide()
+            QTimer.singleShot(CLOSING_MS, self._all_ended)
+        event.ignore()
+
+    def _all_ended(self) -> None:
+        if self._closing:
+            self.mailbox.stop()
+            self.analyst.close()
+            self.ended.emit()
+        else:
+            self.say("the bench's thread has ended: start labctl gui again", wrong=True)

@@ -1,0 +1,211 @@
+"""The page of what is measured now: the running sweep's plots, with spectra as they come."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+import numpy as np
+from PySide6.QtGui import QUndoStack
+from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
+
+from labctl.config import BenchConfig
+from labctl.gui.analysis_child import packed
+from labctl.gui.analyst import Analyst, Answer
+from labctl.gui.columns import scalars_of
+from labctl.gui.fits import peak_marks
+from labctl.gui.rundata import Exposure, RunData, RunFacts
+from labctl.gui.runview import RunView
+from labctl.gui.service.observed import Sight
+from labctl.gui.wording import duration
+from labctl.model.records import FloatArray, SpectrometerInfo, SweepPoint
+from labctl.runner.events import Started
+
+ROWS = 200
+WATERFALL_S = 0.2
+PEAKS_S = 0.5
+
+
+class LiveArrays:
+    """Spectra of a run in memory; the raw exposures as single precision, one mean for each point."""
+
+    def __init__(self) -> None:
+        self._spectra: list[FloatArray] = []
+        self._raw: list[tuple[np.ndarray[tuple[int], np.dtype[np.float32]], float, float]] = []
+
+    def append(self, point: SweepPoint) -> None:
+        """Take in a point with its arrays."""
+        self._spectra.append(point.spectrum)
+        raw = point.frames.mean(axis=0) if point.frames.size else np.empty(0)
+        self._raw.append((raw.astype(np.float32), point.pulses_per_exposure, point.integration_s))
+
+    def spectra(self) -> FloatArray:
+        """Return shape ``(n, pixel)``."""
+        return np.stack(self._spectra) if self._spectra else np.empty((0, 0))
+
+    def exposure(self, index: int) -> Exposure | None:
+        """Return a mean exposure; the dark is what the reduction took off."""
+        raw, pulses, seconds = self._raw[index]
+        if not raw.size:
+            return None
+        counts = raw.astype(np.float64)
+        return Exposure(counts, counts - self._spectra[index] * pulses, seconds)
+
+
+class LivePage(QWidget):
+    """A :class:`RunView` that also shows exposures as they come."""
+
+    def __init__(self, config: BenchConfig, analyst: Analyst, undo: QUndoStack, sight: Sight) -> None:
+        super().__init__()
+        self._config, self._analyst, self._sight = config, analyst, sight
+        self.view = RunView("live", analyst, undo)
+        self.info: SpectrometerInfo | None = None
+        self.run: RunData | None = None
+        self._arrays = LiveArrays()
+        self._number = 0
+        self._rows: deque[FloatArray] = deque(maxlen=ROWS)
+        self._times: deque[float] = deque(maxlen=ROWS)
+        self._drawn_s = self._asked_s = 0.0
+        self.shown_at_s = 0.0
+        self.live = QToolButton()
+        self.live.setText("Live")
+        self.live.setToolTip(
+            "Show exposures as they come; click a point or a row to look at that one instead (V)"
+        )
+        self.live.setShortcut("V")
+        self.live.setCheckable(True)
+        self.live.setChecked(True)
+        self.view.tools.insert(self.live)
+        self.view.lightlight.point_clicked.connect(lambda _key, _index: self.live.setChecked(False))
+        self.view.waterfall.row_clicked.connect(lambda _row: self.live.setChecked(False))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self.view)
+        self.view.strip.clear("No run yet", "Connect the bench, set a fluence by hand, or queue a sweep.")
+        self.view.lightlight.setVisible(False)  # spectra by hand have all the room until there is a curve
+
+    def set_info(self, info: SpectrometerInfo) -> None:
+        """Show another spectrometer."""
+        self.info = info
+        self._rows.clear()
+        self._times.clear()
+        if self.run is None:
+            self.view.spectrum.set_axis(info.wavelength_nm, info.max_counts)
+            self.view.spectrum.set_bands(self._config.band_settings())
+
+    # --- the run -----------------------------------------------------------------------------------
+
+    def begin(self, started: Started) -> None:
+        """A sweep begins: its files exist."""
+        if self.info is None:
+            return
+        for key in list(self.view.runs):
+            self.view.remove_run(key)
+        facts = RunFacts(
+            key=str(started.files.h5),
+            title=started.sample,
+            sample=started.sample,
+            convention=self._config.pump.convention,
+            wavelength_nm=self.info.wavelength_nm,
+            bands=self._config.band_settings(),
+            photon_order=self._config.pump.photon_order,
+            resolution_nm=self.info.resolution_nm,
+            max_counts=self.info.max_counts,
+            path=started.files.h5,
+        )
+        self._arrays = LiveArrays()
+        self.view.lightlight.setVisible(True)
+        self.run = RunData(facts, self._arrays, {}, (), status="running")
+        self.view.add_run(self.run)
+        self.live.setChecked(True)
+
+    def add(self, point: SweepPoint) -> None:
+        """A point is on disk."""
+        if self.run is None or not point.spectrum.size:
+            return
+        self._arrays.append(point)
+        self.run.extend(scalars_of(point), point.flags)
+        self.view.point_added(self.run, with_spectrum=not self.live.isChecked())
+
+    def end(self, status: str, message: str) -> None:
+        """The sweep has ended."""
+        if self.run is not None and self.run.status == "running":
+            self.run.status, self.run.reason = status, message
+            self.view.set_current(self.run.facts.key)
+
+    @property
+    def running(self) -> bool:
+        """Whether a sweep is shown that has not ended."""
+        return self.run is not None and self.run.status == "running"
+
+    # --- exposures as they come --------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Show the latest exposure, if it is a new one; called at most 25 times a second."""
+        found = self._sight.latest(self._number)
+        if found is None or self.info is None:
+            return
+        self._number, exposure, at_s = found
+        if exposure.raw.shape != self.info.wavelength_nm.shape:
+            return
+        self._keep_row(exposure, at_s)
+        if not self.live.isChecked() or not self.isVisible():
+            return
+        self.view.spectrum.show_exposure(exposure)
+        self.shown_at_s = at_s
+        now = time.monotonic()
+        if not self.running and now - self._drawn_s >= WATERFALL_S:
+            self._drawn_s = now
+            self._draw_rows()
+        if now - self._asked_s >= PEAKS_S and self.view.spectrum.show_peaks:
+            self._asked_s = now
+            self._ask_peaks(exposure)
+
+    def _keep_row(self, exposure: Exposure, at_s: float) -> None:
+        if self.running:
+            return
+        counts = exposure.raw if exposure.dark is None else exposure.raw - exposure.dark
+        self._rows.append(self.view.waterfall.resampled(self._axis(), counts, self._ends()))
+        self._times.append(at_s)
+
+    def _axis(self) -> FloatArray:
+        assert self.info is not None
+        return self.info.wavelength_nm
+
+    def _ends(self) -> tuple[float, float]:
+        return self._config.band_settings().emission_nm
+
+    def _draw_rows(self) -> None:
+        if not self._rows:
+            return
+        last = self._times[-1]
+        ticks = [f"{duration(last - at)} ago" if at < last else "now" for at in self._times]
+        self.view.waterfall.set_resampled(np.stack(self._rows), self._ends(), ticks, "Time", "counts")
+
+    def _ask_peaks(self, exposure: Exposure) -> None:
+        if exposure.dark is None:
+            self.view.spectrum.set_peaks(())
+            return
+        axis, counts = self._axis(), exposure.raw - exposure.dark
+        band, resolution = (
+            self._config.band_settings().lasing_nm,
+            self.info.resolution_nm if self.info else None,
+        )
+        self._analyst.ask(
+            ("stream", "peaks", ""),
+            lambda: {
+                "task": "peaks",
+                "wavelength": packed(axis),
+                "counts": packed(counts),
+                "band": list(band),
+                "resolution_nm": resolution,
+            },
+        )
+
+    def take(self, answer: Answer) -> None:
+        """Show an answer."""
+        if answer.subject[0] == "stream":
+            if self.live.isChecked():
+                self.view.spectrum.set_peaks(peak_marks(answer.found))
+        else:
+            self.view.take(answer)

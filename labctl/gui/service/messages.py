@@ -1,0 +1,195 @@
+"""What the window asks of the bench's thread, and what that thread tells; all frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from labctl.model.errors import ConnectionFailure
+from labctl.model.records import SpectrometerInfo
+from labctl.runner.events import Event
+from labctl.runner.facts import RunRequest
+from labctl.runner.report import RunReport
+from procedures.alignment import AlignmentEvent, AlignmentPlan
+from procedures.control import Pause
+from procedures.plan import SweepPlan
+
+# --- asked ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """Open every instrument."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect:
+    """Make safe and release every instrument."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetFluence:
+    """Set a fluence, uJ/cm2."""
+
+    fluence_uj_cm2: float
+
+
+@dataclass(frozen=True, slots=True)
+class SetAngle:
+    """Turn the plate to an angle."""
+
+    angle_deg: float
+
+
+@dataclass(frozen=True, slots=True)
+class Jog:
+    """Turn the plate by an angle."""
+
+    by_deg: float
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Search the mount's reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveShutter:
+    """Open or close the shutter."""
+
+    open_it: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Take spectra one after another, or no more."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetExposure:
+    """Set the exposure time of manual spectra."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TakeDark:
+    """Close the shutter and take a dark at the present exposure time."""
+
+    count: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A sweep in the queue; ``pause`` may be held by anybody."""
+
+    number: int
+    plan: SweepPlan
+    request: RunRequest
+    pause: Pause = field(default_factory=Pause, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Align:
+    """Follow the threshold until stopped."""
+
+    plan: AlignmentPlan
+
+
+@dataclass(frozen=True, slots=True)
+class MakeSafe:
+    """Least light and a closed shutter; the shutter itself is closed by the safety thread before this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quit:
+    """Make safe, release everything, end the thread."""
+
+
+Command = (
+    Connect | Disconnect | SetFluence | SetAngle | Jog | Home | MoveShutter | Stream | SetExposure | TakeDark
+    | Job | Align | MakeSafe | Quit
+)  # fmt: skip
+
+# --- told ----------------------------------------------------------------------------------------------
+
+LinkState = Literal["disconnected", "connecting", "connected", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How the bench is connected.
+
+    :param identities: who answered, by role; ``failures`` who did not, each with what to try.
+    """
+
+    state: LinkState
+    identities: Mapping[str, str] = field(default_factory=dict)
+    failures: tuple[ConnectionFailure, ...] = ()
+    message: str = ""
+    info: SpectrometerInfo | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One line for the user; ``wrong`` when something did not work."""
+
+    text: str
+    wrong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """What the bench's thread is doing; empty when it waits."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobTold:
+    """An event of a running sweep."""
+
+    number: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """A sweep has ended; ``message`` says why it failed."""
+
+    number: int
+    status: Literal["finished", "aborted", "failed"]
+    report: RunReport | None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AlignTold:
+    """Something new of the alignment."""
+
+    event: AlignmentEvent
+
+
+@dataclass(frozen=True, slots=True)
+class AlignEnded:
+    """The alignment has ended; ``message`` says why."""
+
+    message: str
+    wrong: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SafeTold:
+    """SAFE was carried out, or not: ``took_s`` is the time from the request to the confirmed closing."""
+
+    closed: bool
+    took_s: float
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The bench's thread has ended; nothing is open any more."""

@@ -1,0 +1,239 @@
+"""The bench's thread: it opens, owns and closes the instruments, and does one thing after another.
+
+The window posts commands and reads what was seen; it never waits for this thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from labctl.config import BenchConfig
+from labctl.gui.service.messages import (
+    Busy,
+    Command,
+    Connect,
+    Disconnect,
+    Ended,
+    Job,
+    JobEnded,
+    Link,
+    MakeSafe,
+    Quit,
+    SafeTold,
+    Said,
+    Stream,
+)
+from labctl.gui.service.observed import Sight, observed
+from labctl.gui.service.safety import SafetyLine
+from labctl.gui.service.work import LostInstrument, Work
+from labctl.model.clock import Clock
+from labctl.model.errors import Aborted, InstrumentError, LabctlError, NotConnected, SafetyStop
+from labctl.session import Bench, open_bench
+from procedures.pump import Pump
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.4
+"""Wall time between two looks at an idle bench."""
+
+
+class BenchService:
+    """One bench, driven by commands.
+
+    :param tell: called from several threads with what happens; must not wait.
+    :param clock: of the bench; made from the configuration by default.
+    """
+
+    def __init__(
+        self,
+        config: BenchConfig,
+        tell: Callable[[object], None],
+        clock: Clock | None = None,
+        log_file: Path | None = None,
+    ) -> None:
+        self.config, self._tell = config, tell
+        self._clock, self._log_file = clock, log_file
+        self.sight = Sight()
+        self.safety = SafetyLine(self._safety_told)
+        self.stop = threading.Event()
+        self._commands: deque[Command] = deque()
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._main, name="bench", daemon=True)
+        self._thread.start()
+
+    # --- asked for, from any thread ----------------------------------------------------------------
+
+    def post(self, command: Command) -> None:
+        """Ask for something; it is done in its turn."""
+        with self._changed:
+            self._commands.append(command)
+            self._changed.notify()
+
+    def safe(self) -> None:
+        """Close the shutter now, stop what runs, forget what was asked for, take the least light."""
+        self.safety.safe()
+        self.stop.set()
+        with self._changed:
+            waiting = [c for c in self._commands if isinstance(c, Job)]
+            kept = [c for c in self._commands if isinstance(c, (Quit, Disconnect))]
+            self._commands = deque([MakeSafe(), *kept])
+            self._changed.notify()
+        for job in waiting:
+            self._tell(JobEnded(job.number, "aborted", None, "SAFE was pressed before it began"))
+
+    def abort(self) -> None:
+        """Stop what runs; what waits is done."""
+        self.stop.set()
+
+    def quit(self) -> None:
+        """Stop what runs and end; :class:`Ended` is told when everything is closed."""
+        with self._changed:
+            self._commands = deque([Quit()])
+            self._changed.notify()
+        self.stop.set()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def is_set(self) -> bool:
+        """Whether an exposure of the stream shall end early: there is something else to do."""
+        return self.stop.is_set() or bool(self._commands)
+
+    # --- the thread --------------------------------------------------------------------------------
+
+    def _take(self, timeout_s: float | None) -> Command | None:
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._commands), timeout_s)
+            if not self._commands:
+                return None
+            command = self._commands.popleft()
+            # A stop that was asked for belongs to what ran before; a latched SAFE is ended by MakeSafe only.
+            if not isinstance(command, MakeSafe):
+                self.stop.clear()
+            return command
+
+    def _main(self) -> None:
+        try:
+            while True:
+                command = self._take(None)
+                if isinstance(command, Quit):
+                    break
+                if isinstance(command, (Connect, Job)):
+                    if self._session(command):
+                        break
+                elif isinstance(command, MakeSafe):
+                    self._unlatch()
+                elif not isinstance(command, (Disconnect, Stream)) and command is not None:
+                    self._tell(Said("connect the bench first", wrong=True))
+        except BaseException:
+            log.exception("the bench's thread ended")
+            raise
+        finally:
+            self.safety.end()
+            self._tell(Ended())
+
+    def _session(self, first: Command) -> bool:
+        """Work with the bench until it is disconnected or lost; return whether to quit."""
+        self._tell(Link("connecting"))
+        reason, quitting, connected = "", False, False
+        job = first if isinstance(first, Job) else None
+        try:
+            with open_bench(self.config, self._clock, self.stop, log_file=self._log_file) as plain:
+                bench = self._guarded(plain)
+                identities = {str(role): str(who) for role, who in plain.identities.items()}
+                self._tell(Link("connected", identities, info=bench.roles.spectrometer.info))
+                connected = True
+                quitting = self._serve(bench, job)
+        except NotConnected as exc:
+            self._tell(Link("failed", failures=exc.failures, message=str(exc)))
+            self._failed(job, str(exc))
+            return False
+        except Aborted:
+            reason = "stopped while connecting"
+        except (LostInstrument, LabctlError) as exc:
+            reason = str(exc)
+            self._tell(Said(reason, wrong=True))
+        except Exception as exc:
+            log.exception("the bench's session failed")
+            reason = f"{type(exc).__name__}: {exc}"
+            self._tell(Said(reason, wrong=True))
+        finally:
+            self.safety.release()
+            self.sight.forget()
+            self._tell(Busy(""))
+        if not connected:
+            self._failed(job, reason)
+        self._tell(Link("disconnected", message=reason))
+        return quitting
+
+    def _failed(self, job: Job | None, reason: str) -> None:
+        if job is not None:
+            self._tell(JobEnded(job.number, "failed", None, reason))
+
+    def _guarded(self, bench: Bench) -> Bench:
+        """Return the bench with a shutter that SAFE can hold shut, and with everything seen."""
+        roles = observed(bench.roles, self.safety.adopt(bench.roles.shutter), self.sight)
+        pump = Pump(roles, bench.pump.settings, bench.pump.limits)
+
+        def energy_of(power_w: float, angle_deg: float) -> tuple[float, float]:
+            energy_j = pump.energy_j(power_w, angle_deg)
+            return energy_j, pump.beam.fluence_uj_cm2(energy_j)
+
+        self.sight.energy_of = energy_of
+        pump.close()
+        return replace(bench, roles=roles, pump=pump)
+
+    def _serve(self, bench: Bench, first: Job | None) -> bool:
+        """Do what is asked for; return True to quit, False to disconnect."""
+        work = Work(bench, self.sight, self._tell, self.stop, self)
+        command: Command | None = first
+        while True:
+            if isinstance(command, (Quit, Disconnect)):
+                return isinstance(command, Quit)
+            if isinstance(command, MakeSafe):
+                self._make_safe(work)
+            elif command is not None:
+                self._done(work, command)
+            else:
+                if not self.safety.is_latched():
+                    self.stop.clear()  # it was meant for what has ended meanwhile
+                work.idle()
+            command = self._take(0.0 if work.streaming else IDLE_S)
+
+    def _done(self, work: Work, command: Command) -> None:
+        try:
+            work.do(command)
+        except Aborted:
+            self._tell(Said("stopped"))
+        except SafetyStop as exc:
+            self._tell(Said(str(exc), wrong=True))
+        except (InstrumentError, LostInstrument):
+            raise
+        except LabctlError as exc:
+            self._tell(Said(str(exc), wrong=True))
+        finally:
+            self._tell(Busy(""))
+
+    def _make_safe(self, work: Work) -> None:
+        failures = work.make_safe()
+        self._unlatch()
+        if failures:
+            self._tell(Said("NOT everything is safe: " + "; ".join(str(f) for f in failures), wrong=True))
+        else:
+            self._tell(Said("safe: shutter closed, attenuator at its minimum"))
+
+    def _unlatch(self) -> None:
+        self.stop.clear()
+        self.safety.unlatch()
+
+    def _safety_told(self, thing: object) -> None:
+        if isinstance(thing, SafeTold) and thing.closed:
+            self.sight.note(shutter_open=False)
+        self._tell(thing)

@@ -1,0 +1,331 @@
+"""What to sweep: every parameter with its unit and its limits, judged while it is typed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QGroupBox,
+    QHBoxLayout,
+    QInputDialog,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from labctl.config import BenchConfig
+from labctl.gui.fields import Field, NumberField, between, whole
+from labctl.gui.memory import remember, remembered
+from labctl.gui.wording import UNIT
+from labctl.model.errors import ConfigError
+from labctl.runner.facts import RunRequest
+from procedures.beam import make_beam
+from procedures.plan import AdaptivePlan, SweepPlan, fluences, validate
+
+PRESETS: dict[str, dict[str, object]] = {
+    "Standard: 24 points": {"points": 24, "average": 10, "mode": "log", "direction": "up"},
+    "Quick look: 12 points": {"points": 12, "average": 3, "mode": "log", "direction": "up"},
+    "Fine: 40 points": {"points": 40, "average": 10, "mode": "log", "direction": "up"},
+    "Adaptive to 3 %": {"points": 10, "average": 6, "mode": "adaptive", "direction": "up"},
+    "Up and down (bleaching)": {"points": 16, "average": 6, "mode": "log", "direction": "up-down"},
+}
+_OWN = "sweep/presets"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A sweep that may be queued."""
+
+    plan: SweepPlan
+    request: RunRequest
+
+
+class SweepPanel(QWidget):
+    """Parameters of a sweep.
+
+    :ivar queued: a :class:`Wish` for the queue.
+    """
+
+    queued = Signal(object)
+
+    def __init__(self, config: BenchConfig, output: Path) -> None:
+        super().__init__()
+        self._settings, self._limits = config.pump_settings(), config.limit_settings()
+        self._beam = make_beam(self._settings, self._limits)
+        self.output = output
+        self._applying = False
+        self._make_fields(config)
+        self._lay_out()
+        self._load_presets()
+        for field in (*self._numbers.values(), self.sample, self.listed, self.spot, self.operator, self.note):
+            field.changed.connect(self.judge)
+        for box in (self.mode, self.direction):
+            box.currentIndexChanged.connect(lambda _i: self.judge())
+        self.keep_open.toggled.connect(lambda _on: self.judge())
+        self.judge()
+
+    def _make_fields(self, config: BenchConfig) -> None:
+        convention = f"On the sample, {config.pump.convention}"
+        self.sample = Field("Sample", remembered("sweep/sample", "sample"), "", "Name of the sample")
+        self.spot = Field("Spot", "", "", "Which spot of the sample")
+        self.operator = Field("Operator", remembered("sweep/operator"), "", "Who measures")
+        self.note = Field("Note", "", "", "Anything worth keeping")
+        self.start = NumberField("From", 25.0, UNIT, f"{convention}: lowest fluence", self._forbidden)
+        self.stop = NumberField("To", 200.0, UNIT, f"{convention}: highest fluence", self._forbidden)
+        self.points = NumberField("Points", 24, "", "Number of fluences", whole(2, 10_000))
+        self.average = NumberField("Exposures", 10, "a point", "Exposures at each fluence", whole(1, 10_000))
+        self.longest = NumberField(
+            "Longest exposure", 0.5, "s", "Of a single exposure", between(1e-4, 60, "s")
+        )
+        self.reference = NumberField(
+            "Reference every", 0, "points", "0: no reference points", whole(0, 10_000)
+        )
+        self.target = NumberField(
+            "Target", 3.0, "± %", "Half-width of the 95 % interval", between(0.51, 99, "%")
+        )
+        self.most = NumberField("Most points", 40, "", "Of an adaptive sweep", whole(2, 10_000))
+        self.listed = Field("Fluences", "", UNIT, "Separated by commas or blanks")
+        self._numbers = {
+            "start": self.start, "stop": self.stop, "points": self.points, "average": self.average,
+            "max_integration_s": self.longest, "reference_every": self.reference, "target": self.target,
+            "budget_points": self.most,
+        }  # fmt: skip
+        self.mode, self.direction = QComboBox(), QComboBox()
+        for text, data in (
+            ("logarithmic", "log"),
+            ("linear", "linear"),
+            ("listed", "list"),
+            ("adaptive", "adaptive"),
+        ):
+            self.mode.addItem(text, data)
+        for word in ("up", "down", "up-down", "shuffled"):
+            self.direction.addItem(word, word)
+        self.mode.setToolTip(
+            "Spacing of the fluences; adaptive: chosen while measuring, until the interval is narrow"
+        )
+        self.direction.setToolTip("Order of the fluences")
+        self.keep_open = QCheckBox("Shutter open between points")
+        self.keep_open.setToolTip("Costs light on the sample; the default is light only while measuring")
+        self.presets = QComboBox()
+        self.presets.setToolTip("Sets of parameters; your own are kept")
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(6, 6, 6, 6)
+        row = QHBoxLayout()
+        row.addWidget(self.presets, 1)
+        keep = QPushButton("Keep…")
+        keep.setToolTip("Keep these parameters as a preset of your own")
+        keep.clicked.connect(self._ask_preset)
+        row.addWidget(keep)
+        column.addLayout(row)
+        for title, widgets in (
+            (
+                "Fluence",
+                (
+                    self.mode,
+                    self.start,
+                    self.stop,
+                    self.listed,
+                    self.points,
+                    self.target,
+                    self.most,
+                    self.direction,
+                ),
+            ),
+            ("Measurement", (self.average, self.longest, self.reference, self.keep_open)),
+            ("Run", (self.sample, self.spot, self.operator, self.note)),
+        ):
+            box = QGroupBox(title)
+            inner = QVBoxLayout(box)
+            inner.setSpacing(4)
+            for widget in widgets:
+                inner.addWidget(widget)
+            column.addWidget(box)
+        self.folder = QPushButton()
+        self.folder.setToolTip("Directory of the run's files")
+        self.folder.clicked.connect(self._ask_folder)
+        self.folder.setText(f"into {self.output}")
+        column.addWidget(self.folder)
+        self.reason = QLabel()
+        self.reason.setProperty("role", "wrong")
+        self.reason.setWordWrap(True)
+        column.addWidget(self.reason)
+        self.start_button = QPushButton("Queue sweep")
+        self.start_button.setObjectName("go")
+        self.start_button.setToolTip(
+            "Put it into the queue; it begins as soon as the bench is free (Ctrl+Return)"
+        )
+        self.start_button.setShortcut("Ctrl+Return")
+        self.start_button.clicked.connect(self._queue)
+        column.addWidget(self.start_button)
+        column.addStretch(1)
+
+    # --- judging -----------------------------------------------------------------------------------
+
+    def _forbidden(self, fluence: float) -> str:
+        return self._beam.forbidden(fluence).replace("uJ/cm2", UNIT)
+
+    def judge(self) -> None:
+        """Say of every field why it is refused, and whether all of it together can be done."""
+        if self._applying:
+            return
+        mode = str(self.mode.currentData())
+        for field, shown in (
+            (self.start, mode != "list"),
+            (self.stop, mode != "list"),
+            (self.points, mode != "list"),
+            (self.listed, mode == "list"),
+            (self.target, mode == "adaptive"),
+            (self.most, mode == "adaptive"),
+        ):
+            field.setVisible(shown)
+        self.reason.setText("")
+        self.sample.refuse("" if self.sample.text else "a name is needed")
+        fine = [field.judge() for field in self._numbers.values() if not field.isHidden()]
+        plan = self.plan() if all(fine) and self.sample.text else None
+        if plan is not None:
+            self.start_button.setText(f"Queue sweep: {len(fluences(plan))} points")
+        self.start_button.setEnabled(plan is not None)
+
+    def plan(self) -> SweepPlan | None:
+        """Return the plan, None where it is refused; the field then says why."""
+        try:
+            plan = self._plan()
+            validate(plan, self._settings, self._limits)
+        except ConfigError as exc:
+            self._refuse(exc)
+            return None
+        return plan
+
+    def _refuse(self, exc: ConfigError) -> None:
+        text = exc.reason.replace("uJ/cm2", UNIT)
+        if str(self.mode.currentData()) == "list":
+            self.listed.refuse(text)
+        elif exc.key in self._numbers and not self._numbers[exc.key].isHidden():
+            self._numbers[exc.key].refuse(text)
+        else:
+            self.reason.setText(f"{exc.key}: {text}" if exc.key else text)
+
+    def _plan(self) -> SweepPlan:
+        mode = str(self.mode.currentData())
+        given: dict[str, Any] = {
+            "average": int(self.average.value or 0),
+            "max_integration_s": float(self.longest.value or 0.0),
+            "reference_every": int(self.reference.value or 0),
+            "direction": str(self.direction.currentData()),
+            "keep_open": self.keep_open.isChecked(),
+        }
+        if mode == "list":
+            self.listed.refuse("")
+            return SweepPlan(spacing="list", fluences_uj_cm2=self._listed(), **given)
+        given.update(
+            start_uj_cm2=float(self.start.value or 0.0),
+            stop_uj_cm2=float(self.stop.value or 0.0),
+            points=int(self.points.value or 0),
+        )
+        if mode == "adaptive":
+            target, most = float(self.target.value or 0.0) / 100, int(self.most.value or 0)
+            return AdaptivePlan(target_rel=target, budget_points=most, **given)
+        return SweepPlan(spacing="linear" if mode == "linear" else "log", **given)
+
+    def _listed(self) -> tuple[float, ...]:
+        words = self.listed.text.replace(";", " ").replace(",", " ").split()
+        try:
+            return tuple(float(word) for word in words)
+        except ValueError as exc:
+            raise ConfigError("not a list of numbers: 20, 30, 45", key="fluences") from exc
+
+    def wish(self, plan: SweepPlan) -> Wish:
+        """Return a plan with what is said of the run."""
+        request = RunRequest(
+            self.output, self.sample.text, self.operator.text, self.spot.text, self.note.text
+        )
+        return Wish(plan, request)
+
+    def _queue(self) -> None:
+        plan = self.plan()
+        if plan is not None and self.start_button.isEnabled():
+            remember("sweep/sample", self.sample.text)
+            remember("sweep/operator", self.operator.text)
+            self.queued.emit(self.wish(plan))
+
+    def refine(self, threshold_uj_cm2: float) -> Wish | None:
+        """Return a sweep that is dense round a threshold and spans it; None where the bench forbids it."""
+        ratios = (0.5, 0.62, 0.75, *(0.84 + 0.04 * n for n in range(10)), 1.3, 1.5, 1.75, 2.1)
+        low, high = self._limits.max_fluence_uj_cm2, 0.0
+        wanted = tuple(round(r * threshold_uj_cm2, 3) for r in ratios)
+        allowed = tuple(f for f in wanted if not self._beam.forbidden(f))
+        low, high = min(allowed, default=low), max(allowed, default=high)
+        base = self.plan() or SweepPlan()
+        plan = SweepPlan(
+            spacing="list",
+            fluences_uj_cm2=allowed,
+            average=base.average,
+            max_integration_s=base.max_integration_s,
+            keep_open=base.keep_open,
+        )
+        try:
+            validate(plan, self._settings, self._limits)
+        except ConfigError as exc:
+            self.reason.setText(str(exc))
+            return None
+        wish = self.wish(plan)
+        note = f"refined round {threshold_uj_cm2:.4g} uJ/cm2, {low:.4g} to {high:.4g}"
+        return replace(wish, request=replace(wish.request, note=" ".join((wish.request.note, note)).strip()))
+
+    # --- presets -----------------------------------------------------------------------------------
+
+    def _load_presets(self) -> None:
+        try:
+            own = json.loads(remembered(_OWN, "{}"))
+        except ValueError:
+            own = {}
+        self._known = {**PRESETS, **(own if isinstance(own, dict) else {})}
+        self.presets.clear()
+        self.presets.addItem("Preset…")
+        self.presets.addItems(list(self._known))
+        self.presets.activated.connect(lambda _i: self.apply_preset(self.presets.currentText()))
+
+    def apply_preset(self, name: str) -> None:
+        """Fill in the parameters of a preset."""
+        chosen = self._known.get(name)
+        if not isinstance(chosen, dict):
+            return
+        self._applying = True
+        for key, value in chosen.items():
+            if key in self._numbers:
+                self._numbers[key].set_text(f"{value:g}" if isinstance(value, (int, float)) else str(value))
+            elif key in ("mode", "direction"):
+                box = self.mode if key == "mode" else self.direction
+                box.setCurrentIndex(max(box.findData(str(value)), 0))
+        self._applying = False
+        self.judge()
+
+    def keep_preset(self, name: str) -> None:
+        """Keep the present parameters under a name."""
+        numbers = {key: field.value for key, field in self._numbers.items() if field.value is not None}
+        words = {"mode": self.mode.currentData(), "direction": self.direction.currentData()}
+        own = {key: value for key, value in self._known.items() if key not in PRESETS}
+        remember(_OWN, json.dumps({**own, name: {**numbers, **words}}))
+        self.presets.activated.disconnect()
+        self._load_presets()
+
+    def _ask_preset(self) -> None:
+        name, fine = QInputDialog.getText(self, "Keep as a preset", "Name")
+        if fine and name.strip():
+            self.keep_preset(name.strip())
+
+    def _ask_folder(self) -> None:
+        chosen = QFileDialog.getExistingDirectory(self, "Directory of the runs", str(self.output))
+        if chosen:
+            self.output = Path(chosen)
+            self.folder.setText(f"into {self.output}")
