@@ -35,7 +35,7 @@ LIMIT_S = 20.0
 WALL = ScaledClock()
 
 SCRIPT = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 from pathlib import Path
 from labctl import SweepPlan, open_bench, sweep
 
@@ -48,6 +48,9 @@ def fail():
 def abort():
     say("end"); os.abort()
 
+def freeze():
+    say("end"); os.kill(os.getpid(), signal.SIGSTOP)
+
 def leave():
     say("end"); os._exit(0)
 
@@ -56,7 +59,7 @@ def run():
     with open_bench(sys.argv[1], log_file=Path(sys.argv[2])) as bench:
         for point in sweep(bench, plan):
             say("point")
-            if enough.is_set():
+            if enough.is_set() and bench.roles.shutter.is_open():
                 at_end()
 
 enough, over = threading.Event(), threading.Event()
@@ -82,7 +85,7 @@ class Way:
 
 WAYS = (
     Way("kill -9", "SIGKILL"),
-    Way("frozen (SIGSTOP)", "SIGSTOP"),
+    Way("frozen (SIGSTOP), shutter open", script="freeze"),
     Way("SIGTERM", "SIGTERM"),
     Way("SIGINT (Ctrl-C)", "SIGINT"),
     Way("SIGHUP (terminal closed)", "SIGHUP"),
