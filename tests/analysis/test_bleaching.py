@@ -150,3 +150,8 @@ def test_too_little_to_compare_says_nothing() -> None:
     assert measure_hysteresis(sweep.only(np.zeros(23, bool)), told) is None
     dark = replace(sweep, signal=np.full(23, np.nan))
     assert measure_hysteresis(dark, told) is None
+
+
+def test_a_points_dose_is_that_in_the_middle_of_its_light() -> None:
+    assert middle_dose(np.array([2.0, 6.0, 7.0])).tolist() == [1.0, 4.0, 6.5]
+    assert middle_dose(np.empty(0)).shape == (0,)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from labctl.analysis.light_light import LightLight
 from labctl.analysis.next_fluence import STOP_FACTOR
 from labctl.cli import main
 from labctl.cli.adaptive import AdaptiveWords, share, with_adaptive
@@ -132,6 +133,16 @@ def test_the_figure_shows_the_corrected_curve_without_its_references(report: Run
     assert np.isfinite(picture.signal[~reference]).all()
     assert (picture.fluence_uj_cm2[1:] < stored.fluence_uj_cm2[1:]).all()
     assert judge_run(stored).emission.n_points == (~reference).sum()
+
+
+def test_an_outlier_is_named_by_its_place_among_all_points() -> None:
+    reference = np.arange(20) % 5 == 0
+    fluence = np.where(reference, 40.0, np.geomspace(30.0, 170.0, 20))
+    light = fluence**2 + 3000 * np.maximum(fluence - 80.0, 0)
+    light[13] *= 3.0
+    none = np.zeros(20)
+    curve = LightLight(fluence, fluence, none, light, none, np.arange(20.0), reference)
+    assert judge(curve, curve, Design(2)).emission.outliers == (13,)
 
 
 def test_an_up_and_down_run_reports_its_hysteresis(
