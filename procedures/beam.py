@@ -51,6 +51,26 @@ class Beam:
             allowed.append(self.limits.max_average_power_w / rate)
         return min(allowed)
 
+    def refuse_contradiction(self, least_transmission: float) -> None:
+        """Check that the limits leave anything at all that this attenuator can make.
+
+        :raises ConfigError: they do not.
+        """
+        least_j = self.settings.max_pulse_energy_j * least_transmission
+        if least_j > self.highest_energy_j:
+            raise ConfigError(
+                f"the attenuator lets at least {least_j * 1e9:.4g} nJ through, and the limits allow at most "
+                f"{self.highest_energy_j * 1e9:.4g} nJ on the sample",
+                key="limits",
+                hint="check t_min, angle_range_deg and max_pulse_energy, or put a filter into the beam",
+            )
+        dose, least = self.limits.max_dose_uj_cm2, self.fluence_uj_cm2(least_j)
+        if dose is not None and least > dose:
+            raise ConfigError(
+                f"not even one pulse of the least {least:.4g} uJ/cm2 stays within the dose of {dose:.4g} uJ/cm2",
+                key="limits.max_dose_uj_cm2",
+            )
+
     def forbidden(self, fluence_uj_cm2: float) -> str:
         """Say which limit a fluence breaks; an empty string means none."""
         if not (math.isfinite(fluence_uj_cm2) and fluence_uj_cm2 > 0):
@@ -79,9 +99,12 @@ def make_beam(settings: PumpSettings, limits: Limits) -> Beam:
         "pump.max_pulse_energy": settings.max_pulse_energy_j,
         "limits.max_fluence_uj_cm2": limits.max_fluence_uj_cm2,
         "limits.set_ratio": limits.set_ratio,
+        "limits.max_pulse_energy": limits.max_pulse_energy_j,
+        "limits.max_average_power": limits.max_average_power_w,
+        "limits.max_dose_uj_cm2": limits.max_dose_uj_cm2,
     }
     for key, value in positive.items():
-        if not (math.isfinite(value) and value > 0):
+        if value is not None and not (math.isfinite(value) and value > 0):
             raise ConfigError(f"must be a positive number, not {value!r}", key=key)
     expected = {"attenuator", "pick-off", "shutter", "sample"}
     if set(settings.order) != expected or settings.order[-1] != "sample":

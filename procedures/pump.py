@@ -71,6 +71,7 @@ class Pump:
         self.beam = make_beam(settings, limits)
         self._clock, self._patience_s = roles.clock, patience_s
         self.curve = make_curve(settings.curve, _allowed_angles(roles, limits))
+        self.beam.refuse_contradiction(self.curve.reach[0])
         self._plate = Plate(roles.attenuator, roles.clock, self.curve, angle_sigma_deg)
         self.light = LightAccount(roles.clock, settings.repetition_rate_hz)
         self._blade = Blade(roles.shutter, roles.clock, self.light)
