@@ -219,3 +219,16 @@ def test_misuse_of_q_is_refused(resolution_nm: float) -> None:
         q_factor(FINE_NM, np.zeros((2, FINE_NM.size)), resolution_nm)
     with pytest.raises(ValueError, match="do not fit"):
         q_factor(FINE_NM, np.zeros((2, 5)), 0.15)
+
+
+def test_a_hump_of_lines_that_are_elsewhere_at_every_shot_gives_a_bound_only() -> None:
+    rng = np.random.default_rng(0)
+    kernel = line(0.03 * np.arange(-200, 201), 0.55, 0.15, "gaussian") * 0.03
+    places = 540.0 + 3.5 * rng.standard_normal((10, 200 * 12))
+    weights = 20000.0 * rng.lognormal(0.0, 0.5, places.shape)
+    edges = np.append(FINE_NM - 0.015, FINE_NM[-1] + 0.015)
+    lines = [np.histogram(at, edges, weights=w)[0] for at, w in zip(places, weights, strict=True)]
+    light = np.stack([np.convolve(each, kernel, mode="same") for each in lines])
+    frames = rng.poisson(light / 10.0) * 10.0 + 15.0 * rng.standard_normal(light.shape)
+    result = q_factor(FINE_NM, frames, 0.15)
+    assert result is None or result.lower_bound

@@ -66,14 +66,18 @@ class LineSearch:
         return found
 
     def _positions_hold(self) -> bool:
-        """Tell whether two exposures share their narrow structure; True where noise hides the answer."""
+        """Tell whether two exposures share their narrow structure; True where noise hides the answer.
+
+        Second differences, because lines that are elsewhere at every shot add up to a hump whose flanks every
+        exposure shares.
+        """
         n = len(self.frames)
         if n < 2:
             return True
         pitch = float(self.wavelength_nm[-1] - self.wavelength_nm[0]) / (self.wavelength_nm.size - 1)
         lag = max(round(self.resolution_nm / pitch), 1)
-        steps = self.frames[:, lag:] - self.frames[:, :-lag]
-        noise2 = 2.0 * float(np.mean(self.noise.sigma(self.frames) ** 2))
+        steps = self.frames[:, 2 * lag :] - 2.0 * self.frames[:, lag:-lag] + self.frames[:, : -2 * lag]
+        noise2 = 6.0 * float(np.mean(self.noise.sigma(self.frames) ** 2))
         power, power_of_mean = float(np.mean(steps**2)), float(np.mean(steps.mean(axis=0) ** 2))
         shared = (n * power_of_mean - power) / (n - 1)  # of two different exposures: free of noise
         own = power - noise2
