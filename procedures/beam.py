@@ -67,7 +67,7 @@ class Beam:
         dose, least = self.limits.max_dose_uj_cm2, self.fluence_uj_cm2(least_j)
         if dose is not None and least > dose:
             raise ConfigError(
-                f"not even one pulse of the least {least:.4g} uJ/cm2 stays within the dose of {dose:.4g} uJ/cm2",
+                f"not even one pulse of the least {least:.4g} uJ/cm2 stays within {dose:.4g} uJ/cm2 of dose",
                 key="limits.max_dose_uj_cm2",
             )
 

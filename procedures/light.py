@@ -93,11 +93,11 @@ class Blade:
         return self._shutter.travel_s
 
     def close(self) -> None:
-        """Close.
+        """Close. A shutter that failed is not tried again here: the attenuator comes first.
 
         :raises SafetyStop: the shutter does not confirm it.
         """
-        retried(self._shutter.close_beam)
+        self._shutter.close_beam()
         if retried(self._shutter.is_open):
             raise SafetyStop(
                 f"{self._shutter.name} does not confirm that it is closed", "block the beam by hand"

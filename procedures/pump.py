@@ -160,9 +160,15 @@ class Pump:
             self._move(self.curve.floor_deg, stop)
 
     def safe(self) -> list[Exception]:
-        """Close the shutter, then drop the attenuator; tries both, never raises, returns what failed."""
+        """Close the shutter, then drop the attenuator; tries both, never raises, returns what failed.
+
+        A shutter that did not close is tried once more when there is least light.
+        """
         self._verified = False
-        return make_safe(self.close, self._drop)
+        if not (failures := make_safe(self.close)):
+            return make_safe(self._drop)
+        dropped = make_safe(self._drop)
+        return [*(failures if make_safe(self.close) else []), *dropped]
 
     def _drop(self) -> None:
         """Least light; should the shutter be stuck open, by a way that crosses no maximum."""
@@ -343,12 +349,16 @@ class Pump:
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        """Close the shutter whatever went wrong, an abort included, before anybody hears of it."""
+        """Close the shutter whatever went wrong, an abort included, before anybody hears of it.
+
+        Where it does not close, the attenuator goes to its minimum at once, and the shutter is tried again.
+        """
         try:
             yield
         except BaseException:
             self._verified = False
-            make_safe(self.close)
+            if make_safe(self.close):
+                make_safe(self._drop, self.close)
             raise
 
 

@@ -253,7 +253,20 @@ def test_a_reading_that_is_no_number_is_a_stop() -> None:
         pump.set_fluence(100.0)
 
 
-@pytest.mark.parametrize("device", ["mount", "meter", "shutter"])
+def test_where_the_shutter_does_not_answer_the_attenuator_goes_down_before_it_is_tried_again() -> None:
+    bench, pump = prepared()
+    pump.set_fluence(100.0)
+    pump.open()
+    began = len(bench.table.events)
+    bench.shutter.timeouts = [InstrumentTimeout("shutter", "no answer") for _ in range(2)]
+    with pytest.raises(InstrumentTimeout):
+        pump.set_fluence(90.0)
+    told = [e.split()[0] for e in bench.table.events[began:]]
+    assert told[-2:] == ["move", "close"]
+    assert not bench.table.is_open
+
+
+@pytest.mark.parametrize("device", ["mount", "meter"])
 def test_one_timeout_is_forgiven_two_are_not(device: str) -> None:
     bench, pump = prepared()
     broken = getattr(bench, device)
