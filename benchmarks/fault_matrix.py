@@ -47,6 +47,8 @@ MESSAGES: dict[str, tuple[tuple[str, str, int], ...]] = {
     ),
 }
 """Messages of an instrument that are hit: a name, what the request contains, which of them in a sweep."""
+MAIN = {"move", "reading", "toggle", "spectrum"}
+"""Messages on which the light rests: hit in every way in a planned sweep, and alone in an adaptive one."""
 CHECKED = {"first", "read-back", "position", "reading", "switch", "setting", "spectrum"}
 """Messages that a check sends as well; it hits the first of them."""
 VARIANTS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -96,7 +98,9 @@ def _of_messages(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
                 kind == "short-frame" and name != "spectrum"
             ):
                 continue
-            for direction, variant in _ways(kind, procedure):
+            if procedure == "adaptive" and name not in MAIN:
+                continue
+            for direction, variant in _ways(kind, every=procedure == "sweep" and name in MAIN):
                 if direction == "request" or (instrument, name) not in UNANSWERED:
                     number = 1 if procedure == "check" else nth
                     lines = (f'match = "{match}"', f"nth = {number}", f'direction = "{direction}"', *variant)
@@ -104,10 +108,10 @@ def _of_messages(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
                     yield Cell(kind, instrument, where, lines, procedure)
 
 
-def _ways(kind: str, procedure: ProcedureName) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield directions and variants: all of them in a planned sweep, elsewhere the first of each."""
+def _ways(kind: str, *, every: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield directions and variants, every one or the first of each."""
     directions, variants = KINDS[kind].directions, VARIANTS.get(kind, ((),))
-    if procedure != "sweep":
+    if not every:
         directions, variants = directions[:1], variants[:1]
     for direction in directions:
         for variant in variants:
