@@ -6,6 +6,7 @@ import sys
 
 THORLABS_USB = ("0X1313", "::4883::")
 HELD_WORDS = ("exclusively lock", "busy", "in use", "access is denied")
+NO_LIBRARY_WORDS = ("error while accessing", "open visa library", "locate a visa", "wrapper not found")
 CLOSE_THE_OTHER = "close the vendor's software or any other program that holds the port"
 
 
@@ -15,6 +16,8 @@ def opening_hint(resource: str, error: BaseException) -> str:
     upper = resource.upper()
     if "backend" in text or "libusb" in text:
         return "install a libusb: python -m pip install libusb-package"
+    if any(word in text for word in NO_LIBRARY_WORDS):
+        return 'check visa_library: "@py" needs no installer, "@ivi" the vendor\'s VISA'
     if any(word in text for word in HELD_WORDS):
         return CLOSE_THE_OTHER
     if "permission" in text:

@@ -75,7 +75,8 @@ class OceanSpectrometer:
         except InstrumentError as exc:
             self.close()
             reason = exc.message.removeprefix(f"{self.name}: ")
-            raise not_connected(ROLE, resource, reason, exc.hint or opening_advice(resource)) from exc
+            told = exc.hint if isinstance(exc, InstrumentFault) else ""
+            raise not_connected(ROLE, resource, reason, told or opening_advice(resource)) from exc
         self._bounds = ExposureBounds(self.initial_integration_s)
 
     @property

@@ -42,6 +42,8 @@ DRAIN_LIMIT_S = 1.0
 OTHER_QUESTIONS = (b"\r\n*IDN?\r\n", b"0in")
 OTHER_TIMEOUT_S = 0.2
 WRONG_DEVICE = "check which instrument is at this address"
+SHOWN = 60
+"""Bytes of a stranger's answer that the error shows."""
 LONGEST_ANSWER = 4096
 """Bytes after which a device that never ends its line is not listened to any longer."""
 
@@ -118,7 +120,10 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
         hint = WRONG_DEVICE
         if self.resource.upper().startswith("ASRL") and any(byte > 126 for byte in heard):
             hint = f"the baud rate may be wrong: this driver uses {self.port.baud_rate}"
-        return not_connected(self.role, self.resource, f"{heard!r} answered, not {wanted}", hint)
+        more = f" and {len(heard) - SHOWN} bytes more" if len(heard) > SHOWN else ""
+        return not_connected(
+            self.role, self.resource, f"{heard[:SHOWN]!r}{more} answered, not {wanted}", hint
+        )
 
     def _other_device(self) -> bytes:
         """Ask in other tongues, so that the error can name the wrong device at this address."""

@@ -46,7 +46,8 @@ class Stub:
         with client, suppress(OSError):
             while data := client.recv(65536):
                 self.received += data
-                reply = self.answer(data)
+                # An empty line ahead of a question comes alone or with it, as the system likes.
+                reply = self.answer(data.lstrip(b"\n") or data)
                 if reply is None:
                     return
                 client.sendall(reply)

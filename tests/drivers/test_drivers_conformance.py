@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
+from drivers_stub import stub
 
 from drivers import registry
 from labctl.model.clock import SteppedClock
-from labctl.model.errors import Aborted, InstrumentError, InstrumentFault
+from labctl.model.errors import Aborted, InstrumentError, InstrumentFault, NotConnected
 from labctl.model.roles import Attenuator, PowerMeter, Shutter, Spectrometer
 from simulators import presets
 from simulators.bench import SimulatedBench, Transport
@@ -269,3 +271,20 @@ def test_no_exposure_said_to_follow_a_change_began_before_it(
         assert step > 10 * dark.std()
         assert np.all(dark < np.median(dark) + 0.05 * step)
         assert np.all(light > np.median(light) - 0.3 * step)
+
+
+@pytest.mark.parametrize("spec", registry.all_drivers(), ids=lambda spec: str(spec.key))
+def test_a_device_that_never_stops_talking_is_told_in_one_line_and_in_time(
+    spec: registry.DriverSpec,
+) -> None:
+    with stub(lambda data: b"x" * 20_000) as server:
+        address = f"FX@127.0.0.1:{server.port}" if spec.role == "spectrometer" else server.resource
+        config = spec.config.model_validate({"driver": spec.key, "resource": address})
+        began_s = time.monotonic()
+        with pytest.raises(NotConnected) as told:
+            spec.open(config, SteppedClock())
+        assert time.monotonic() - began_s < 8.0
+    (failure,) = told.value.failures
+    assert len(failure.reason) < 200
+    assert failure.hint
+    assert "baud" not in failure.hint

@@ -59,5 +59,6 @@ def test_a_stopped_search_leaves_no_reference(mount: ThorlabsELL14) -> None:
 def test_a_loss_of_power_after_a_stop_is_noticed(bench: SimulatedBench, mount: ThorlabsELL14) -> None:
     with pytest.raises(Aborted):
         mount.move_to(50.0, StopAt(1))
+    mount.angle_deg()  # answered after the command before it was taken
     bench.scene.mount.lose_power()
     assert not mount.is_referenced()
