@@ -97,6 +97,9 @@ _SAMPLE: dict[Level, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+_BRIGHT: dict[str, Any] = {"order": ("pick-off", "attenuator", "shutter", "sample"), "pickoff_ratio": 4.0}
+"""Thermal and pyroelectric heads see nothing of some uW behind an attenuator; in front of it there is light."""
+
 _NOISE_W: dict[MeterKind, float] = {"photodiode": 2e-9, "thermal": 2e-6, "pyro": 2e-7}
 """Of one sample; 2 nW leave 0.2 % of 0.1 uW after 100 samples. Thermal heads of this class start at 10 uW."""
 
@@ -117,6 +120,7 @@ def scene(
     """Return the settings of a whole scene.
 
     :param sample: "oam" or "ola", in any case.
+    :param meter: kind of head; one that is not a photodiode stands in front of the attenuator.
     :param spot: number of the place on the film; 0 has the preset's threshold exactly.
     :raises KeyError: there is no such sample, level or kind.
     """
@@ -125,7 +129,7 @@ def scene(
         seed=seed,
         level=level,
         laser=LaserSettings(**_LASER[level]),
-        optics=OpticsSettings(**_OPTICS[level]),
+        optics=OpticsSettings(**_OPTICS[level], **({} if meter == "photodiode" else _BRIGHT)),
         mount=MountSettings(**_MOUNT[level]),
         meter=_meter(meter, level),
         camera=replace(SPECTROMETERS[spectrometer], **_CAMERA[level]),

@@ -157,7 +157,7 @@ class PM100Commands(VisaInstrument):
         :param quantity: "POW" (W), "ENER" (J) or "FREQ" (Hz).
         :param timeout_s: wall time after which the measurement is aborted (no pulse came).
         :raises InstrumentTimeout: nothing was measured in time.
-        :raises InstrumentFault: over range.
+        :raises InstrumentFault: over range, or the console gave up, for want of pulses for one.
         """
         end = time.monotonic() + timeout_s
         for command in ("ABOR", f"CONF:{quantity}", "INIT"):
@@ -170,7 +170,15 @@ class PM100Commands(VisaInstrument):
         except BaseException:
             self.write("ABOR")
             raise
-        return self.in_range(self.result)
+        try:
+            return self.in_range(self.result)
+        except InstrumentTimeout:  # what went wrong is not answered, it stands in the queue
+            entries = self.errors()
+            if not entries:
+                raise
+            hint = "check that pulses reach the head, strong enough for it"
+            reason = f"measured no {quantity}: {'; '.join(entries)}"
+            raise InstrumentFault(self.name, reason, hint) from None
 
     def in_range(self, value: float) -> float:
         """Return ``value``; refuse infinity, "not a number" and their stand-ins.

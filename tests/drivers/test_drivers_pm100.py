@@ -196,6 +196,21 @@ def test_no_pulse_ends_with_an_abort(monkeypatch: pytest.MonkeyPatch) -> None:
         meter.pulse_energy_j()
 
 
+def test_why_there_is_no_pulse_stands_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ThorlabsPM100, "result", property(_unanswered), raising=True)
+    asked = [("ABOR", None), ("CONF:ENER", None), ("INIT", None), ("FETC:STAT?", "1")]
+    talk = [*PYRO, *asked, ("SYST:ERR?", '-365,"Time out error"'), FINE]
+    with (
+        expected_protocol(ThorlabsPM100, talk, clock=NoSleep()) as meter,
+        pytest.raises(InstrumentFault, match=r"measured no ENER: -365.*check that pulses reach the head"),
+    ):
+        meter.pulse_energy_j()
+
+
+def _unanswered(meter: ThorlabsPM100) -> float:
+    raise InstrumentTimeout(meter.name, "no answer to 'FETC?'")
+
+
 ZERO = "SENS:CORR:COLL:ZERO"
 
 

@@ -17,6 +17,7 @@ from procedures.plan import SweepPlan
 from procedures.pump import Pump
 from simulators import presets
 from simulators.scene import Scene, SceneSettings
+from simulators.scene.settings import MeterKind
 
 Order = tuple[Element, Element, Element, Element]
 
@@ -74,9 +75,20 @@ def test_a_nasty_bench_is_survived(seed: int) -> None:
 
 
 def test_a_slow_thermal_head_is_waited_for() -> None:
-    settings = presets.scene("ola", "ideal", meter="thermal")
+    optics = presets.scene("ola", "ideal").optics  # behind the attenuator: every move is a step of power
+    settings = replace(presets.scene("ola", "ideal", meter="thermal"), optics=optics)
     scene, points = run(settings, SweepPlan(points=3, average=2, max_integration_s=0.1))
     for point in points:
         energy = float(scene.beam.malus(point.angle_deg)) * settings.laser.max_pulse_energy_j
         assert point.pulse_energy_j == pytest.approx(energy, rel=2e-3)
     assert points[-1].elapsed_s > 3 * 7 * 1.1
+
+
+@pytest.mark.parametrize("kind", ["thermal", "pyro"])
+def test_heads_that_need_light_get_it_in_front_of_the_attenuator(kind: MeterKind) -> None:
+    settings = presets.scene("ola", "typical", meter=kind)
+    scene, points = run(settings, SweepPlan(points=3, average=2, max_integration_s=0.1))
+    for point in points:
+        energy = float(scene.beam.malus(point.angle_deg)) * settings.laser.max_pulse_energy_j
+        assert abs(point.pulse_energy_j / energy - 1) < 4 * max(point.fluence_sigma_rel, 0.01)
+        assert "low_power" not in point.flags

@@ -16,6 +16,9 @@ from simulators.scene.laser import Laser
 from simulators.scene.settings import LaserSettings
 from simulators.scene.track import Track
 
+BEHIND = {"order": ("attenuator", "pick-off", "shutter", "sample"), "pickoff_ratio": 24.0}
+"""A pick-off behind the attenuator, whatever the head."""
+
 
 def test_a_whole_number_of_periods_holds_exactly_that_many_pulses() -> None:
     laser = Laser(LaserSettings(), seed=3)
@@ -97,7 +100,8 @@ def test_where_the_pick_off_sits_decides_what_the_meter_sees() -> None:
 @pytest.mark.parametrize("kind", ["photodiode", "thermal"])
 def test_the_head_follows_a_step_with_its_time_constant(kind: str) -> None:
     settings = changed(
-        noiseless(meter=kind), optics={"order": ("attenuator", "shutter", "pick-off", "sample")}
+        noiseless(meter=kind),
+        optics={"order": ("attenuator", "shutter", "pick-off", "sample"), "pickoff_ratio": 24.0},
     )
     bench = Bench(settings)
     tau = bench.scene.meter.time_constant_s
@@ -112,7 +116,7 @@ def test_the_head_follows_a_step_with_its_time_constant(kind: str) -> None:
 
 
 def test_a_settled_thermal_head_is_exact_though_it_remembers_many_seconds() -> None:
-    bench = Bench(noiseless(meter="thermal"))
+    bench = Bench(changed(noiseless(meter="thermal"), optics=BEHIND))
     bench.clock.sleep(30.0)
     energy = 0.2 * bench.truth.threshold_uj_cm2 * 1e-6 * math.pi * 0.01**2 / 2
     assert bench.power() == pytest.approx(energy * 1000 / 24, rel=1e-3)
@@ -122,7 +126,7 @@ def test_the_reading_depends_on_the_wavelength_the_head_is_told() -> None:
     bench = Bench(noiseless())
     # A photodiode answers less per watt in the green: told 532 nm, it takes the same current for more power.
     assert bench.power(wavelength_nm=532.0) / bench.power() > 1.5
-    thermal = Bench(noiseless(meter="thermal"))
+    thermal = Bench(changed(noiseless(meter="thermal"), optics=BEHIND))
     thermal.clock.sleep(30.0)
     assert thermal.power(wavelength_nm=532.0) / thermal.power() == pytest.approx(1.0, abs=0.01)
 
@@ -147,7 +151,7 @@ def test_meter_offset_room_light_and_scale_error_add_up() -> None:
 
 
 def test_a_pyro_head_shows_single_pulses_and_counts_them() -> None:
-    bench = Bench(changed(presets.scene("oam", "ideal", meter="pyro"), laser={"missing": 0.2}))
+    bench = Bench(changed(presets.scene("oam", "ideal", meter="pyro"), laser={"missing": 0.2}, optics=BEHIND))
     bench.clock.sleep(1.0)
     now = bench.clock.now_s()
     energy = 0.2 * 257.34e-6 * math.pi * 0.01**2 / 2 / 24
