@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labctl.cli.signals import stop_on_signals
+from labctl.model.errors import Aborted
 
 if TYPE_CHECKING:
     from labctl.cli.progress import Progress
@@ -64,7 +65,9 @@ def run_demo(output: Path, samples: Sequence[str], *, seed: int, speed: float, a
         print_result(runs, as_json=as_json)
     if failure is not None:
         raise failure
-    return 130 if runs[-1].status == "aborted" else 0
+    if runs[-1].status == "aborted":
+        raise Aborted
+    return 0
 
 
 def _sweep(

@@ -39,7 +39,9 @@ def run_resume(path: Path, bench: Path | None, *, yes: bool, figures: bool, as_j
                 print_result([failed.report], as_json=as_json)
             raise failed.error from None
         print_result([with_figures(report) if figures else report], as_json=as_json)
-    return 130 if report.status == "aborted" else 0
+    if report.status == "aborted":
+        raise Aborted
+    return 0
 
 
 def _resumed(

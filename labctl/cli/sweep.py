@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from labctl.cli.adaptive import AdaptiveWords, with_adaptive
 from labctl.cli.signals import stop_on_signals
+from labctl.model.errors import Aborted
 
 if TYPE_CHECKING:
     from labctl.cli.progress import Progress
@@ -45,9 +46,10 @@ class SweepRequest:
 
 
 def run_sweep_command(request: SweepRequest, *, as_json: bool) -> int:
-    """Sweep, print the result, and return the exit code; 130 when it was stopped.
+    """Sweep, print the result, and return the exit code.
 
     :raises LabctlError: whatever ended the sweep; the points shown before are in the file.
+    :raises Aborted: it was stopped; what there is has been printed.
     """
     with stop_on_signals() as stop:
         from labctl.cli.progress import make_progress
@@ -62,7 +64,9 @@ def run_sweep_command(request: SweepRequest, *, as_json: bool) -> int:
                 print_result([failed.report], as_json=as_json)
             raise failed.error from None
         print_result([report], as_json=as_json)
-    return 130 if report.status == "aborted" else 0
+    if report.status == "aborted":
+        raise Aborted
+    return 0
 
 
 def sweep_once(request: SweepRequest, stop: threading.Event, progress: Progress) -> RunReport:

@@ -101,7 +101,7 @@ def _reading(
 
 
 def _read_attenuator(mount: Attenuator) -> str:
-    state = "" if mount.is_referenced() else ", not homed since power-up: a sweep homes it, shutter closed"
+    state = "" if mount.is_referenced() else ", not known to be homed: a sweep homes it, shutter closed"
     return f"{mount.angle_deg():.3f} deg{state}"
 
 

@@ -261,6 +261,7 @@ def test_signals_end_a_sweep_safely_with_130(
         out, err = process.communicate(timeout=30)
         assert process.returncode == 130, err
     assert "Traceback" not in err
+    assert err.splitlines()[-1] == "labctl: aborted"
     (run,) = json.loads(out)["runs"]
     assert run["status"] == "aborted"
     assert read_run(run["files"]["h5"]).status == "aborted"
