@@ -32,6 +32,7 @@ averages = 100                # readings the meter averages into one
 driver = "ocean"
 resource = "first"
 resolution_nm = 0.15          # FWHM of a narrow line (a lamp's); Q needs it
+# trigger = "edge"            # with the laser's trigger output wired to it: exact pulses in every exposure
 
 [shutter]
 driver = "thorlabs-sc10"
