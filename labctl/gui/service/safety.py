@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from labctl.gui.service.messages import SafeTold
-from labctl.model.errors import InstrumentError, SafetyStop
+from labctl.model.errors import Aborted, InstrumentError
 from labctl.model.records import Identity
 from labctl.model.roles import Shutter
 
@@ -130,11 +130,11 @@ class GuardedShutter:
     def open(self) -> None:
         """Open, unless SAFE was asked for; also if that happens while it opens.
 
-        :raises SafetyStop: SAFE was asked for.
+        :raises Aborted: SAFE was asked for.
         """
         if self._line.is_latched():
-            raise SafetyStop("SAFE was pressed: the shutter stays closed")
+            raise Aborted
         self._shutter.open()
         if self._line.is_latched():
             self._shutter.close_beam()
-            raise SafetyStop("SAFE was pressed: the shutter is closed again")
+            raise Aborted

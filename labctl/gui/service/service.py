@@ -8,12 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from labctl.config import BenchConfig
 from labctl.gui.service.messages import (
+    Align,
+    AlignEnded,
     Busy,
     Command,
     Connect,
@@ -77,25 +79,36 @@ class BenchService:
     def safe(self) -> None:
         """Close the shutter now, stop what runs, forget what was asked for, take the least light."""
         self.safety.safe()
-        self.stop.set()
         with self._changed:
-            waiting = [c for c in self._commands if isinstance(c, Job)]
-            kept = [c for c in self._commands if isinstance(c, (Quit, Disconnect))]
+            waiting = list(self._commands)
+            kept = [c for c in waiting if isinstance(c, (Quit, Disconnect))]
             self._commands = deque([MakeSafe(), *kept])
+            self.stop.set()
             self._changed.notify()
-        for job in waiting:
-            self._tell(JobEnded(job.number, "aborted", None, "SAFE was pressed before it began"))
+        self._not_begun(waiting, "SAFE was pressed before it began")
 
     def abort(self) -> None:
-        """Stop what runs; what waits is done."""
-        self.stop.set()
+        """Stop what runs, and runs that have not begun yet; what else waits is done."""
+        with self._changed:
+            waiting = [c for c in self._commands if isinstance(c, (Job, Align))]
+            self._commands = deque(c for c in self._commands if c not in waiting)
+            # Under the lock: a command that is taken clears the flag, and must not clear this one.
+            self.stop.set()
+        self._not_begun(waiting, "aborted before it began")
+
+    def _not_begun(self, commands: Iterable[Command], why: str) -> None:
+        for command in commands:
+            if isinstance(command, Job):
+                self._tell(JobEnded(command.number, "aborted", None, why))
+            elif isinstance(command, Align):
+                self._tell(AlignEnded(why))
 
     def quit(self) -> None:
         """Stop what runs and end; :class:`Ended` is told when everything is closed."""
         with self._changed:
             self._commands = deque([Quit()])
+            self.stop.set()
             self._changed.notify()
-        self.stop.set()
 
     @property
     def alive(self) -> bool:

@@ -1,0 +1,131 @@
+"""The manual panel, SAFE and the alignment, driven through the real window."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gui_bench import LONG_MS, bench_window, is_safe
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from labctl.config import BenchConfig
+from labctl.gui.service.messages import SetFluence
+from labctl.model.clock import ScaledClock
+
+
+def test_driving_by_hand(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path) as (window, simulated):
+        manual, sight = window.manual, window.service.sight
+        manual.open.click()
+        qtbot.waitUntil(lambda: "not verified" in window.message.text(), timeout=LONG_MS)
+        assert simulated.scene.shutter.closed_switch()
+        manual.fluence.set_text("9000")
+        assert "above the limit" in manual.fluence.reason.text()
+        manual.set_fluence.click()
+        manual.fluence.set_text("95")
+        qtbot.keyClick(manual.fluence.edit, Qt.Key.Key_Return)
+        qtbot.waitUntil(lambda: (sight.seen.fluence_uj_cm2 or 0) > 85, timeout=LONG_MS)
+        assert sight.seen.fluence_uj_cm2 == pytest.approx(95, rel=0.05)
+        qtbot.waitUntil(lambda: window.bar.fluence.value.text().startswith("9"), timeout=LONG_MS)
+        assert window.bar.shutter.value.text() == "closed"
+        manual.exposure.set_text("0.1")
+        manual.dark.click()
+        qtbot.waitUntil(lambda: "dark taken" in window.message.text(), timeout=LONG_MS)
+        manual.open.click()
+        qtbot.waitUntil(lambda: window.bar.shutter.value.text() == "OPEN", timeout=LONG_MS)
+        manual.stream.click()
+        qtbot.waitUntil(lambda: window.live.shown_at_s > 0, timeout=LONG_MS)
+        shown = window.live.view.spectrum._shown
+        assert shown is not None
+        qtbot.waitUntil(lambda: _brightest(window.live.view.spectrum._shown) > 1000, timeout=LONG_MS)
+        manual.stream.click()
+        manual.close_button.click()
+        qtbot.waitUntil(lambda: window.bar.shutter.value.text() == "closed", timeout=LONG_MS)
+        before = sight.seen.angle_deg
+        assert before is not None
+        manual._jog(-0.1)
+        qtbot.waitUntil(lambda: abs((sight.seen.angle_deg or 0) - before + 0.1) < 0.09, timeout=LONG_MS)
+        manual.angle.set_text(f"{before - 1:.3f}")
+        manual.set_angle.click()
+        qtbot.waitUntil(lambda: abs((sight.seen.angle_deg or 0) - before + 1) < 0.1, timeout=LONG_MS)
+        manual.angle.set_text("3")
+        manual.set_angle.click()
+        qtbot.waitUntil(
+            lambda: window.message.isVisible() and "deg" in window.message.text(), timeout=LONG_MS
+        )
+
+
+def _brightest(exposure: object) -> float:
+    raw = getattr(exposure, "raw", np.zeros(1))
+    return float(raw.max() - np.median(raw))
+
+
+def test_safe_acts_during_a_ten_second_exposure(qtbot: QtBot, tmp_path: Path) -> None:
+    clock = ScaledClock(1.0)
+
+    def quick(config: BenchConfig) -> BenchConfig:  # 20 samples a reading keep the wait for the meter short
+        return config.model_copy(
+            update={"power_meter": config.power_meter.model_copy(update={"averages": 20})}
+        )
+
+    with bench_window(qtbot, tmp_path, clock=clock, edit=quick) as (window, simulated):
+        window.post(SetFluence(60.0))
+        sight = window.service.sight
+        qtbot.waitUntil(lambda: (sight.seen.fluence_uj_cm2 or 0) > 50, timeout=LONG_MS)
+        window.manual.open.click()
+        qtbot.waitUntil(lambda: not simulated.scene.shutter.closed_switch(), timeout=LONG_MS)
+        window.manual.exposure.set_text("10")
+        window.manual.stream.click()
+        qtbot.wait(600)  # the exposure is under way
+        began = time.monotonic()
+        qtbot.keyClick(window, Qt.Key.Key_Escape)
+        while not simulated.scene.shutter.closed_switch() and time.monotonic() - began < 5:
+            qtbot.wait(5)
+        took = time.monotonic() - began
+        assert took < 0.3 + 0.05
+        qtbot.waitUntil(lambda: is_safe(simulated), timeout=5000)
+        assert time.monotonic() - began < 5.0  # the exposure was not waited for
+        qtbot.waitUntil(lambda: not window.service.safety.is_latched(), timeout=LONG_MS)
+        window.manual.open.click()  # nothing is verified any more: it stays closed
+        qtbot.waitUntil(lambda: "not verified" in window.message.text(), timeout=LONG_MS)
+        assert simulated.scene.shutter.closed_switch()
+
+
+def test_alignment_follows_and_ends(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path) as (window, simulated):
+        page = window.align
+        page.end.set_text("5000")
+        assert not page.go.isEnabled()
+        page.start.set_text("30")
+        page.end.set_text("170")
+        page.points.set_text("12")
+        qtbot.waitUntil(lambda: page.go.isEnabled(), timeout=LONG_MS)
+        page.go.click()
+        qtbot.waitUntil(lambda: len(page._values) >= 4, timeout=LONG_MS)
+        truth = simulated.scene.truth.threshold_uj_cm2
+        assert np.median(page._values) == pytest.approx(truth, rel=0.04)
+        assert float(page.digits.text()) == pytest.approx(truth, rel=0.06)
+        assert page._cells["best"].text() != "–"
+        assert "J/cm²" in page._cells["dose"].text()
+        page.go.click()
+        qtbot.waitUntil(lambda: not page.running, timeout=LONG_MS)
+        assert is_safe(simulated)
+        page.dose.set_text("0.01")
+        qtbot.waitUntil(lambda: page.go.isEnabled(), timeout=LONG_MS)
+        page.go.click()
+        qtbot.waitUntil(lambda: not page.running, timeout=LONG_MS)
+        assert "dose" in page.state.text()
+        assert is_safe(simulated)
+
+
+def test_an_instrument_lost_in_the_hand_is_told(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path) as (window, simulated):
+        simulated.server("attenuator").stop()
+        qtbot.waitUntil(lambda: not window.connected, timeout=LONG_MS)
+        assert "attenuator" in window.message.text()
+        window.bar.connect_button.click()
+        qtbot.waitUntil(lambda: window.connection.isVisible(), timeout=LONG_MS)
+        assert simulated.scene.shutter.closed_switch()

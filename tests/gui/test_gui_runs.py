@@ -1,0 +1,156 @@
+"""Stored runs in the real window: opening, comparing, leaving out with undo, bands, exports; bad files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gui_bench import LONG_MS, keep_settings_in
+from PySide6.QtCore import QPointF
+from pytestqt.qtbot import QtBot
+
+from labctl.gui.app import make_application
+from labctl.gui.exporting import EXPORTS
+from labctl.gui.window import MainWindow
+from labctl.model.pump import Bands
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "docs" / "examples" / "run" / "OLA-spot-1.h5"
+OLD = ROOT / "tests" / "data" / "samples" / "schema-1.h5"
+
+
+@pytest.fixture
+def window(qtbot: QtBot, tmp_path: Path) -> Iterator[MainWindow]:
+    make_application()
+    keep_settings_in(tmp_path)
+    made = MainWindow()
+    made.resize(1200, 760)
+    made.show()
+    yield made
+    made.close()
+
+
+def open_and_fit(qtbot: QtBot, window: MainWindow, *paths: Path) -> None:
+    window.open_files(list(paths))
+    view = window.runs.view
+    qtbot.waitUntil(lambda: len(view.found) == len(paths) and window.analyst.idle, timeout=LONG_MS)
+
+
+def test_leave_out_undo_redo_and_bands(qtbot: QtBot, window: MainWindow) -> None:
+    open_and_fit(qtbot, window, EXAMPLE)
+    view = window.runs.view
+    run = view.current
+    assert run is not None
+    key = run.facts.key
+    whole = view.found[key]
+    assert whole["threshold_uj_cm2"] == pytest.approx(79.4, rel=0.02)
+    fit = view.fits[key]
+    assert fit is not None
+    assert np.all(fit.low <= fit.signal)
+    # A click on a point shows it; X leaves it out, off the Qt thread it is fitted again.
+    place = view.lightlight.place_of(key, 3)
+    assert view.lightlight.nearest(place) == (key, 3)
+    assert view.lightlight.nearest(place + QPointF(300, 300)) is None
+    view.lightlight.point_clicked.emit(key, 3)
+    assert view.index == 3
+    view.toggle_selected()
+    assert run.excluded == {3}
+    qtbot.waitUntil(lambda: view.found[key]["n_points"] == len(run) - 1, timeout=LONG_MS)
+    window.undo.undo()
+    assert run.excluded == frozenset()
+    qtbot.waitUntil(lambda: view.found[key]["n_points"] == len(run), timeout=LONG_MS)
+    assert view.found[key]["threshold_uj_cm2"] == whole["threshold_uj_cm2"]
+    window.undo.redo()
+    assert run.excluded == {3}
+    window.undo.undo()
+    # A dragged band changes the curve at once, and can be taken back.
+    before = run.signal("emission")[0].copy()
+    moved = Bands((530.0, 556.0), (535.0, 550.0))
+    view.spectrum._emission.setRegion(moved.emission_nm)
+    view.spectrum._lasing.setRegion(moved.lasing_nm)
+    assert run.moved
+    assert np.all(run.signal("emission")[0][:6] < before[:6])
+    assert view.lightlight._series[key].signal[0] == run.signal("emission")[0][0]
+    while window.undo.canUndo():
+        window.undo.undo()
+    assert not run.moved
+    assert run.signal("emission")[0] == pytest.approx(before)
+
+
+def test_compare_waterfall_and_switches(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+    open_and_fit(qtbot, window, EXAMPLE, OLD)
+    view = window.runs.view
+    assert len(view.lightlight._series) == 2
+    item = window.runs.list.item(1)
+    item.setCheckState(item.checkState().Unchecked)
+    assert len(view.lightlight._series) == 1
+    view.set_current(str(EXAMPLE.resolve()))
+    view.waterfall.row_clicked.emit(0)
+    run = view.current
+    assert run is not None
+    assert view.index == int(np.argmin(run.column("fluence_uj_cm2")))
+    view.step(1)
+    assert view.index != int(np.argmin(run.column("fluence_uj_cm2")))
+    for switch in (
+        view.tools.log, view.tools.widths, view.tools.checks, view.tools.dark, view.tools.ghosts,
+        view.tools.peaks, view.tools.colours, view.tools.time,
+    ):  # fmt: skip
+        switch.toggle()
+        qtbot.wait(5)
+    view.tools.all.click()
+    view.tools.signal.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: window.analyst.idle and bool(view.fits), timeout=LONG_MS)
+    assert view.which == "lasing"
+    for number, chosen in enumerate(EXPORTS):
+        window.runs.export(tmp_path / f"figure{number}", chosen)
+    written = sorted(p.name for p in tmp_path.glob("figure*"))
+    assert len(written) == len(EXPORTS)
+    assert (tmp_path / "figure0.png").read_bytes().startswith(b"\x89PNG")
+    assert b"<svg" in (tmp_path / "figure1.svg").read_bytes()[:400]
+    table = (tmp_path / f"figure{EXPORTS.index('L-L curve as CSV (*.csv)')}.csv").read_text().splitlines()
+    assert len(table) == len(run) + 2
+    window.runs.export(tmp_path / "nowhere" / "x.csv", EXPORTS[-1])
+    assert "not exported" in window.message.text()
+    window.runs.close_current()
+    window.runs.close_current()
+    assert not view.runs
+
+
+def test_files_that_are_no_runs_get_a_message(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+    junk = tmp_path / "junk.h5"
+    junk.write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 500)
+    text = tmp_path / "readme.txt"
+    text.write_text("nothing but words\n")
+    for path in (junk, text, tmp_path / "missing.h5", tmp_path):
+        window.open_files([path])
+        qtbot.waitUntil(lambda p=path: p.name in window.message.text(), timeout=LONG_MS)
+        assert window.message.isVisible()
+    assert not window.runs.view.runs
+
+
+def test_a_table_of_numbers_is_a_run_without_spectra(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path
+) -> None:
+    table = tmp_path / "theirs.csv"
+    fluence = np.linspace(20, 160, 16)
+    signal = 5 + 0.01 * fluence**2 + np.where(fluence > 80, 20 * (fluence - 80), 0)
+    table.write_text("fluence,signal\n" + "\n".join(f"{f},{s}" for f, s in zip(fluence, signal, strict=True)))
+    open_and_fit(qtbot, window, table)
+    found = window.runs.view.found[str(table.resolve())]
+    assert found["threshold_uj_cm2"] == pytest.approx(80, rel=0.03)
+
+
+def test_the_window_keeps_its_state(qtbot: QtBot, tmp_path: Path) -> None:
+    make_application()
+    keep_settings_in(tmp_path)
+    first = MainWindow()
+    first.resize(1111, 777)
+    first.show()
+    first.close()
+    assert list((tmp_path / "settings").rglob("*.ini"))
+    second = MainWindow()
+    second.restore()
+    assert (second.width(), second.height()) == (1111, 777)
+    second.close()

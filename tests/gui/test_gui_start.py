@@ -1,0 +1,101 @@
+"""How the window starts, and what it says when it cannot; ``set`` and ``align`` in the terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QTimer
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from labctl.cli import main
+from labctl.cli.align import line as align_line
+from labctl.gui.analysis_child import answer
+from labctl.gui.app import make_application
+from labctl.model.clock import ScaledClock, SteppedClock
+from procedures.alignment import Finished
+from simulators.bench import SimulatedBench
+from simulators.presets import scene
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"
+
+
+def test_no_display_is_one_clear_line() -> None:
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "labctl", "gui", str(EXAMPLE)], env=environment, capture_output=True, text=True,
+        timeout=50, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "no display" in done.stderr
+
+
+def test_a_wrong_bench_file_is_one_clear_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], qtbot: QtBot
+) -> None:
+    file = tmp_path / "bench.toml"
+    file.write_text("[pump]\nwavelenght_nm = 800\n")
+    assert main(["gui", "--bench", str(file)]) == 2
+    said = capfd.readouterr().err
+    assert "bench.toml" in said
+    assert "Traceback" not in said
+    assert main(["gui", "--bench", str(file), "--sim"]) == 2
+
+
+def test_the_command_shows_a_run_and_ends(tmp_path: Path, qtbot: QtBot) -> None:
+    make_application()
+    closed: list[bool] = []
+
+    def close() -> None:
+        for widget in QApplication.topLevelWidgets():
+            if widget.isVisible() and widget.windowTitle() == "labctl":
+                closed.append(widget.close())
+
+    QTimer.singleShot(300, close)
+    assert main(["gui", str(EXAMPLE)]) == 0
+    assert closed == [True]
+
+
+def test_set_by_hand_in_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with SimulatedBench(scene("ola", "typical", 3), ScaledClock(30.0)) as simulated:
+        file = tmp_path / "bench.toml"
+        file.write_text(simulated.bench_toml(30.0))
+        assert main(["set", "--bench", str(file), "--fluence", "60", "--open", "--for", "1"]) == 0
+        said = capfd.readouterr().out
+        assert "shutter open" in said
+        assert "uJ/cm2" in said
+        assert simulated.scene.shutter.closed_switch()
+        assert main(["set", "--bench", str(file), "--fluence", "9000", "--for", "0"]) == 4
+        assert "above the limit" in capfd.readouterr().err
+    assert main(["set", "--bench", str(file)]) == 2
+    assert main(["set", "--bench", str(file), "--open", "--home"]) == 2
+
+
+def test_align_in_the_terminal(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SteppedClock()
+    monkeypatch.setattr("labctl.session.bench.bench_clock", lambda _config: clock)
+    with SimulatedBench(scene("ola", "typical", 3), clock) as simulated:
+        file = tmp_path / "bench.toml"
+        file.write_text(simulated.bench_toml(1.0))
+        command = ["align", "--bench", str(file), "--start", "30", "--stop", "170", "--points", "10"]
+        assert main([*command, "--readouts", "2"]) == 0
+        said = capfd.readouterr().out
+        assert "reference: onset at" in said
+        assert "2: " in said
+        assert "best" in said
+        assert simulated.scene.shutter.closed_switch()
+    assert align_line(Finished("over"), "peak") == "over"
+
+
+def test_the_fitting_process_answers_nonsense_with_a_reason() -> None:
+    assert '"error"' in answer('{"task": "nothing"}')
+    assert '"error"' in answer('{"task": "peaks"}')

@@ -1,0 +1,169 @@
+"""Whole sweeps driven through the real window: queue, pause, abort, failures, the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gui_bench import LONG_MS, bench_window, is_safe
+from PySide6.QtCore import Qt
+from pytestqt.qtbot import QtBot
+
+from labctl.config import BenchConfig
+from labctl.data import read_run
+from labctl.gui.benchwindow import BenchWindow
+
+
+def queue_sweep(window: BenchWindow, points: int, name: str = "OLA film", average: int = 3) -> int:
+    panel = window.sweep
+    for field, text in (
+        (panel.start, "30"),
+        (panel.stop, "170"),
+        (panel.points, str(points)),
+        (panel.average, str(average)),
+        (panel.sample, name),
+    ):
+        field.set_text(text)
+    panel.start_button.click()
+    return window.queue._count
+
+
+def test_a_whole_sweep(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path) as (window, simulated):
+        number = queue_sweep(window, 12, average=2)
+        qtbot.waitUntil(lambda: window.queue.status(number) != "running", timeout=LONG_MS)
+        assert window.queue.status(number) == "finished"
+        run = window.live.run
+        assert run is not None
+        assert (len(run), run.status) == (12, "finished")
+        assert is_safe(simulated)
+        qtbot.waitUntil(lambda: window.analyst.idle and bool(window.runs.view.fits), timeout=LONG_MS)
+        truth = simulated.scene.truth.threshold_uj_cm2
+        assert window.queue.threshold == pytest.approx(truth, rel=0.04)
+        qtbot.waitUntil(lambda: "µJ" in window.live.view.strip.value.text(), timeout=LONG_MS)
+        assert run.facts.path is not None
+        stored = read_run(run.facts.path)
+        assert (stored.status, len(stored)) == ("finished", 12)
+        assert run.column("signal") == pytest.approx(stored.signal)
+        assert list(window.runs.view.runs) == [str(run.facts.path.resolve())]
+        # Refined round the threshold: a second run, denser there.
+        window.queue.refine.click()
+        again = window.queue._count
+        assert again == number + 1
+        job = window.queue.running
+        assert job is not None
+        assert sum(abs(f / truth - 1) < 0.2 for f in job.plan.fluences_uj_cm2) >= 8
+        window.queue.abort_button.click()
+        qtbot.waitUntil(lambda: window.queue.status(again) == "aborted", timeout=LONG_MS)
+
+
+def test_pause_resume_abort_and_the_next_begins(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path) as (window, simulated):
+        first = queue_sweep(window, 40, "first")
+        second = queue_sweep(window, 2, "second")
+        assert window.queue.status(second) == "waiting"
+        qtbot.waitUntil(lambda: window.live.run is not None and len(window.live.run) >= 2, timeout=LONG_MS)
+        window.queue.pause.click()
+        job = window.queue.running
+        assert job is not None
+        qtbot.waitUntil(lambda: job.pause.standing, timeout=LONG_MS)
+        assert simulated.scene.shutter.closed_switch()
+        run = window.live.run
+        assert run is not None
+        held = len(run)
+        qtbot.wait(200)
+        assert len(run) == held
+        assert window.queue.pause.text() == "Resume"
+        window.queue.pause.click()
+        qtbot.waitUntil(lambda: len(run) > held, timeout=LONG_MS)
+        window.queue.abort_button.click()
+        qtbot.waitUntil(lambda: window.queue.status(first) == "aborted", timeout=LONG_MS)
+        qtbot.waitUntil(lambda: window.queue.status(second) == "finished", timeout=LONG_MS)
+        assert run.facts.path is not None
+        assert read_run(run.facts.path).status == "aborted"
+        assert is_safe(simulated)
+
+
+def test_a_failing_instrument_is_told_and_stalls_nothing(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path) as (window, simulated):
+        first = queue_sweep(window, 40, "first")
+        second = queue_sweep(window, 2, "second")
+        qtbot.waitUntil(lambda: window.live.run is not None and len(window.live.run) >= 2, timeout=LONG_MS)
+        simulated.server("power_meter").stop()
+        qtbot.waitUntil(lambda: window.queue.status(first) == "failed", timeout=LONG_MS)
+        assert "power_meter" in window.queue.reason(first)
+        qtbot.waitUntil(lambda: window.queue.status(second) == "failed", timeout=LONG_MS)
+        assert "power_meter" in window.queue.reason(second)
+        qtbot.waitUntil(lambda: window.connection.isVisible(), timeout=LONG_MS)
+        assert "power_meter" in window.connection.text.text()
+        assert "try:" in window.connection.text.text()
+        assert is_safe(simulated)
+
+
+def test_all_that_do_not_answer_are_listed(qtbot: QtBot, tmp_path: Path) -> None:
+    def broken(config: BenchConfig) -> BenchConfig:
+        nobody = {"resource": "TCPIP::127.0.0.1::9::SOCKET"}
+        changes = {r: getattr(config, r).model_copy(update=nobody) for r in ("attenuator", "shutter")}
+        return config.model_copy(update=changes)
+
+    with bench_window(qtbot, tmp_path, edit=broken, connected=False) as (window, _):
+        qtbot.waitUntil(lambda: window.connection.isVisible(), timeout=LONG_MS)
+        text = window.connection.text.text()
+        assert "attenuator" in text
+        assert "shutter" in text
+        assert text.count("try:") == 2
+        assert not window.manual.set_fluence.isEnabled()
+
+
+def test_closing_in_a_run_ends_it_and_leaves_a_safe_bench(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path) as (window, simulated):
+        queue_sweep(window, 40)
+        qtbot.waitUntil(lambda: window.live.run is not None and len(window.live.run) >= 1, timeout=LONG_MS)
+        run = window.live.run
+        ended: list[bool] = []
+        window.ended.connect(lambda: ended.append(True))
+        window.close()
+        assert not window.isVisible()
+        qtbot.waitUntil(lambda: bool(ended), timeout=LONG_MS)
+        assert is_safe(simulated)
+        assert run is not None
+        assert run.facts.path is not None
+        assert read_run(run.facts.path).status == "aborted"
+
+
+def test_fields_refuse_while_typing_and_say_why(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path, connected=False) as (window, _):
+        panel = window.sweep
+        edit = panel.stop.edit
+        edit.setFocus()
+        edit.selectAll()
+        qtbot.keyClicks(edit, "5000")
+        assert "above the limit" in panel.stop.reason.text()
+        assert not panel.start_button.isEnabled()
+        qtbot.keyClick(edit, Qt.Key.Key_Backspace)
+        assert panel.stop.reason.text() == ""
+        assert panel.start_button.isEnabled()
+        panel.start.set_text("600")
+        assert "below stop" in panel.start.reason.text()
+        panel.start.set_text("abc")
+        assert "not a number" in panel.start.reason.text()
+        panel.start.set_text("30")
+        panel.points.set_text("2.5")
+        assert panel.points.reason.text() == "a whole number"
+        panel.points.set_text("12")
+        panel.sample.set_text("")
+        assert not panel.start_button.isEnabled()
+        panel.sample.set_text("film")
+        panel.apply_preset("Adaptive to 3 %")
+        plan = panel.plan()
+        assert plan is not None
+        assert type(plan).__name__ == "AdaptivePlan"
+        panel.mode.setCurrentIndex(panel.mode.findData("list"))
+        panel.listed.set_text("20, 30, 9000")
+        assert "above the limit" in panel.listed.reason.text()
+        panel.listed.set_text("20 30; 40")
+        plan = panel.plan()
+        assert plan is not None
+        assert plan.fluences_uj_cm2 == (20.0, 30.0, 40.0)
+        panel.keep_preset("mine")
+        assert panel.presets.findText("mine") > 0
