@@ -1,6 +1,7 @@
 """Kill -9 a fast sweep at random moments, again and again, and resume each. Run by hand, prints a table.
 
-    PYTHONPATH=. python benchmarks/kill_and_resume.py [--kills 200] [--seed 1] [--benches 5] [--points 12] [--keep DIR]
+    PYTHONPATH=. python benchmarks/kill_and_resume.py [--kills 200] [--seed 1] [--benches 5] [--points 12]
+                                                      [--keep DIR]
 
 A child sweeps a simulated bench of its own on a stepped clock and prints each point as it is shown. The
 moment is a random number of shown points, none to all of them, and a random part of a point's time, so that
