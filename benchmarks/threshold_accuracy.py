@@ -113,7 +113,9 @@ def run(setting: Setting, trials: int, seed: int, *, compare: bool = True) -> Ce
     for i in range(trials):
         onset = ONSETS_UJ_CM2[i % 2]
         f, y = setting.sweep(rng, onset)
-        result = fit_threshold(f, y, fluence_sigma_rel=setting.declared_fluence)
+        result = fit_threshold(
+            f, y, fluence_sigma_rel=setting.declared_fluence, photon_order=setting.truth.photon_order
+        )
         outcomes.append((onset, result))
         if compare:
             top = f > onset * 1.05

@@ -20,12 +20,13 @@ Curve = Callable[[Array], Array]
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """Excess over baseline and luminescence, given the lasing slope, and the luminescence."""
+    """Excess over baseline and luminescence given the lasing slope; luminescence; photon order to declare."""
 
     name: str
     inside: bool
     excess: Callable[[Array, float], Array]
     lum: Curve = np.square
+    photon_order: int = 2
 
     def signal(
         self, u: Array, contrast: float = 20.0, baseline: float = 100.0, lum_counts: float = 300.0
@@ -97,6 +98,7 @@ INSIDE: tuple[Truth, ...] = (
     _s_curve(1e-2),
     Truth("two-photon spot", inside=True, excess=_spot_two),
     Truth("one-photon spot", inside=True, excess=_spot_one),
+    Truth("one-photon spot, N = 1", inside=True, excess=_spot_one, lum=lambda u: u, photon_order=1),
 )
 
 

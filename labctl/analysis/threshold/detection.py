@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from labctl.analysis.threshold.null_table import LOG_P, POINTS, QUANTILES
 from labctl.analysis.threshold.profile import PARAMETERS, Profile
+from labctl.analysis.threshold.shapes import own_spot
 from labctl.analysis.threshold.sweep_data import SweepData
 
 Array = NDArray[np.float64]
 
-# A few kinks stand for all: every further shape would let noise look more like a kink, which costs power.
-DETECTORS = ("hinge", "roll-over-1", "superlinear", "impulsive", "spot-two-photon")
+# A few kinks stand for all, besides the whole spot: every further shape would let noise look more like one.
+# Without strong roll-over and Lambert W, smooth onsets are found half again as often, false ones no more.
+DETECTORS = ("hinge", "roll-over-0.2", "superlinear")
 # Luminescence does not rise faster than this; a steeper null would explain away the first points of a laser.
 STEEPEST = 5.5
 EXPONENTS = np.concatenate([np.linspace(0.1, 4.0, 79), np.linspace(4.1, 10.0, 40)])
@@ -55,7 +57,8 @@ def fit_null(y: Array, weight: Array, columns: Array) -> tuple[Array, Array, Arr
 
 def rss_of_kink(profile: Profile) -> float:
     """Smallest residual over the shapes that stand for a kink."""
-    rows = [profile.shapes.index(name) for name in DETECTORS]
+    names = (*DETECTORS, own_spot(profile.shapes.photon_order))
+    rows = np.flatnonzero(np.isin(profile.shapes.names, names))
     return float(profile.grid.solved.rss[rows].min())
 
 
