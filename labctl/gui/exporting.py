@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyqtgraph.exporters
+from PySide6.QtGui import QPainter
+from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
 from labctl.gui.rundata import RunData
@@ -59,18 +61,30 @@ def write_figure(widget: Any, path: Path) -> None:
 
     :raises DataError: it cannot be written.
     """
-    item = widget.getPlotItem()
-    if path.suffix == ".svg":
-        exporter: Any = pyqtgraph.exporters.SVGExporter(item)
-    else:
-        exporter = pyqtgraph.exporters.ImageExporter(item)
-        exporter.parameters()["width"] = PNG_WIDTH_PX
     try:
-        with path.open("wb"):  # the exporters fail silently where a file cannot be made
+        with path.open("wb"):  # Qt fails silently where a file cannot be made
             pass
-        exporter.export(str(path))
     except OSError as exc:
         raise DataError(f"cannot write {path}: {exc.strerror or exc}", "name another file") from exc
+    if path.suffix == ".svg":
+        _write_svg(widget, path)
+        return
+    exporter: Any = pyqtgraph.exporters.ImageExporter(widget.getPlotItem())
+    exporter.parameters()["width"] = PNG_WIDTH_PX
+    exporter.export(str(path))
+
+
+def _write_svg(widget: Any, path: Path) -> None:
+    """Let Qt draw it: pyqtgraph's own exporter stumbles over filled bands and images."""
+    generator = QSvgGenerator()
+    generator.setFileName(str(path))
+    generator.setSize(widget.size())
+    generator.setViewBox(widget.rect())
+    painter = QPainter(generator)
+    try:
+        widget.render(painter)
+    finally:
+        painter.end()
 
 
 def write_curve(run: RunData, path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gui_bench import LONG_MS, bench_window, is_safe
 from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from labctl.config import BenchConfig
@@ -26,7 +27,7 @@ def test_driving_by_hand(qtbot: QtBot, tmp_path: Path) -> None:
         assert "above the limit" in manual.fluence.reason.text()
         manual.set_fluence.click()
         manual.fluence.set_text("95")
-        qtbot.keyClick(manual.fluence.edit, Qt.Key.Key_Return)
+        QTest.keyClick(manual.fluence.edit, Qt.Key.Key_Return)
         qtbot.waitUntil(lambda: (sight.seen.fluence_uj_cm2 or 0) > 85, timeout=LONG_MS)
         assert sight.seen.fluence_uj_cm2 == pytest.approx(95, rel=0.05)
         qtbot.waitUntil(lambda: window.bar.fluence.value.text().startswith("9"), timeout=LONG_MS)
@@ -81,7 +82,7 @@ def test_safe_acts_during_a_ten_second_exposure(qtbot: QtBot, tmp_path: Path) ->
         window.manual.stream.click()
         qtbot.wait(600)  # the exposure is under way
         began = time.monotonic()
-        qtbot.keyClick(window, Qt.Key.Key_Escape)
+        QTest.keyClick(window, Qt.Key.Key_Escape)
         while not simulated.scene.shutter.closed_switch() and time.monotonic() - began < 5:
             qtbot.wait(5)
         took = time.monotonic() - began

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,10 @@ def open_and_fit(qtbot: QtBot, window: MainWindow, *paths: Path) -> None:
     qtbot.waitUntil(lambda: len(view.found) == len(paths) and window.analyst.idle, timeout=LONG_MS)
 
 
+def said_of(window: MainWindow, name: str) -> bool:
+    return name in window.message.text()
+
+
 def test_leave_out_undo_redo_and_bands(qtbot: QtBot, window: MainWindow) -> None:
     open_and_fit(qtbot, window, EXAMPLE)
     view = window.runs.view
@@ -70,12 +75,12 @@ def test_leave_out_undo_redo_and_bands(qtbot: QtBot, window: MainWindow) -> None
     moved = Bands((530.0, 556.0), (535.0, 550.0))
     view.spectrum._emission.setRegion(moved.emission_nm)
     view.spectrum._lasing.setRegion(moved.lasing_nm)
-    assert run.moved
+    assert run.bands == moved
     assert np.all(run.signal("emission")[0][:6] < before[:6])
     assert view.lightlight._series[key].signal[0] == run.signal("emission")[0][0]
     while window.undo.canUndo():
         window.undo.undo()
-    assert not run.moved
+    assert run.bands == run.facts.bands
     assert run.signal("emission")[0] == pytest.approx(before)
 
 
@@ -125,7 +130,7 @@ def test_files_that_are_no_runs_get_a_message(qtbot: QtBot, window: MainWindow, 
     text.write_text("nothing but words\n")
     for path in (junk, text, tmp_path / "missing.h5", tmp_path):
         window.open_files([path])
-        qtbot.waitUntil(lambda p=path: p.name in window.message.text(), timeout=LONG_MS)
+        qtbot.waitUntil(partial(said_of, window, path.name), timeout=LONG_MS)
         assert window.message.isVisible()
     assert not window.runs.view.runs
 
@@ -146,11 +151,13 @@ def test_the_window_keeps_its_state(qtbot: QtBot, tmp_path: Path) -> None:
     make_application()
     keep_settings_in(tmp_path)
     first = MainWindow()
-    first.resize(1111, 777)
     first.show()
+    first.runs.view.splitter.setSizes([300, 700])
+    kept = first.runs.view.splitter.saveState()
     first.close()
     assert list((tmp_path / "settings").rglob("*.ini"))
     second = MainWindow()
+    assert second.runs.view.splitter.saveState() != kept
     second.restore()
-    assert (second.width(), second.height()) == (1111, 777)
+    assert second.runs.view.splitter.saveState() == kept
     second.close()

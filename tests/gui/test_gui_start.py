@@ -25,13 +25,16 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "run" / "O
 
 
 def test_no_display_is_one_clear_line() -> None:
-    environment = {
-        k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
-    }
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    environment = {k: v for k, v in os.environ.items() if k not in hidden}
     done = subprocess.run(
-        [sys.executable, "-m", "labctl", "gui", str(EXAMPLE)], env=environment, capture_output=True, text=True,
-        timeout=50, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "labctl", "gui", str(EXAMPLE)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no display" in done.stderr
@@ -54,9 +57,8 @@ def test_the_command_shows_a_run_and_ends(tmp_path: Path, qtbot: QtBot) -> None:
     closed: list[bool] = []
 
     def close() -> None:
-        for widget in QApplication.topLevelWidgets():
-            if widget.isVisible() and widget.windowTitle() == "labctl":
-                closed.append(widget.close())
+        shown = [w for w in QApplication.topLevelWidgets() if w.isVisible() and w.windowTitle() == "labctl"]
+        closed.extend(widget.close() for widget in shown)
 
     QTimer.singleShot(300, close)
     assert main(["gui", str(EXAMPLE)]) == 0
