@@ -43,7 +43,7 @@ SAFE_S = 1.0
 PLANS: dict[str, SweepPlan] = {
     "sweep": SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=160.0, points=6, average=4),
     "adaptive": AdaptivePlan(
-        start_uj_cm2=40.0, stop_uj_cm2=160.0, points=5, average=4, budget_points=7, target_rel=0.005
+        start_uj_cm2=40.0, stop_uj_cm2=160.0, points=10, average=4, budget_points=12, target_rel=0.005
     ),
 }
 NUMBERS = ("attenuator", "power_meter")
@@ -100,7 +100,7 @@ class Truth:
 
     def __init__(self, scene: Scene) -> None:
         self.scene = scene
-        self.closings: list[float] = []
+        self.turns: list[tuple[float, bool]] = []
         self.dimmings: list[float] = []
         self.exposures: list[tuple[float, float, bool]] = []
         self._command, self._expose = scene.shutter.command, scene.camera.expose
@@ -110,8 +110,8 @@ class Truth:
         scene.camera.expose = self._exposed  # type: ignore[method-assign]
 
     def _commanded(self, open_: bool) -> float:
-        if not open_ and self.scene.shutter.is_open():
-            self.closings.append(time.monotonic())
+        if open_ != self.scene.shutter.is_open():
+            self.turns.append((time.monotonic(), open_))
         return self._command(open_)
 
     def _moved(self, angle_deg: float) -> float:
@@ -136,6 +136,15 @@ class Truth:
         mine = [f for seconds, f, lit in self.exposures if lit and abs(seconds - point.integration_s) < 1e-9]
         self.exposures.clear()
         return float(np.mean(mine[-point.exposures :])) if mine else math.nan
+
+    def dark_after_s(self, known_s: float, *, dimmed_is_dark: bool) -> float | None:
+        """Return how long after a wall time light could still pass; None if it was dark then."""
+        before = [open_ for at_s, open_ in self.turns if at_s <= known_s]
+        if not before or not before[-1]:
+            return None
+        dark = [at_s for at_s, open_ in self.turns if not open_ and at_s > known_s]
+        dark += [at_s for at_s in self.dimmings if dimmed_is_dark and at_s > known_s]
+        return min(dark, default=math.inf) - known_s
 
     def blade(self) -> float:
         """Return the part of the beam that passes now."""
@@ -187,9 +196,9 @@ class Reference:
         return math.exp(y[1]), (y[2] - y[0]) / 0.1
 
 
-def undisturbed(folder: Path) -> Reference:
+def undisturbed(folder: Path, points: int = 40) -> Reference:
     """Measure the light-light curve finely, with the truth of its fluence."""
-    plan = dataclasses.replace(PLANS["sweep"], start_uj_cm2=30.0, stop_uj_cm2=200.0, points=40)
+    plan = dataclasses.replace(PLANS["sweep"], start_uj_cm2=30.0, stop_uj_cm2=200.0, points=points)
     found: list[tuple[float, float]] = []
     with SimulatedBench(_scene(), SteppedClock()) as bench:
         truth = Truth(bench.scene)
@@ -337,11 +346,11 @@ def _judge_end(outcome: Outcome, truth: Truth, error: BaseException | None, made
         outcome.problems.append(f"no typed error: {outcome.error}")
     known = [made[id(e)] for e in chain(error) if id(e) in made]
     # Where the shutter itself fails, the attenuator at its minimum is what counts.
-    dark = truth.closings + (truth.dimmings if outcome.cell.instrument == "shutter" else [])
-    if known and dark and max(dark) > min(known):
-        outcome.safe_s = min(t for t in dark if t > min(known)) - min(known)
-        if outcome.safe_s > SAFE_S:
-            outcome.problems.append(f"shutter closed {outcome.safe_s:.2f} s after the fault was known")
+    if known:
+        by_plate = outcome.cell.instrument == "shutter"
+        outcome.safe_s = truth.dark_after_s(min(known), dimmed_is_dark=by_plate)
+    if outcome.safe_s is not None and outcome.safe_s > SAFE_S:
+        outcome.problems.append(f"dark {outcome.safe_s:.2f} s after the fault was known")
     _judge_safety(outcome, truth, error)
 
 

@@ -261,12 +261,15 @@ class ThorlabsELL14(VisaInstrument):
         while True:
             line = self._line(end, stop)
             text = line.decode("ascii", "replace").strip()
-            if not text:
+            if not text and time.monotonic() <= end:
                 continue
             if not FRAME.fullmatch(text):
                 raise self.garbled(self._sent, line)
             if text[0] == self.address and text[1:3] in codes:
                 return text[1:3], text[3:]
+            if time.monotonic() > end:  # a bus that is never quiet must not hold us
+                self._answer_owed = True
+                raise InstrumentTimeout(self.name, f"no answer to {self._sent!r} among other messages")
 
     def _line(self, end: float, stop: Stop | None) -> bytes:
         while not self._partial.endswith(b"\n"):

@@ -123,7 +123,11 @@ class ThorlabsPM100(PM100Commands):
 
     def identity(self) -> Identity:
         """Ask the console who it is; the head stands behind the model."""
-        vendor, model, serial, firmware, *_ = (word.strip() for word in str(self.idn).split(","))
+        text = str(self.idn)
+        words = [word.strip() for word in text.split(",")]
+        if len(words) < 4:
+            raise self.garbled("*IDN?", text)
+        vendor, model, serial, firmware, *_ = words
         return self.remember(Identity(vendor, f"{model} + {self.head().name}", serial, firmware))
 
     def head(self) -> Sensor:

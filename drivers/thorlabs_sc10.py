@@ -47,7 +47,7 @@ class ThorlabsSC10(VisaInstrument):
     :raises NotConnected: nobody, or something else, answers at the address.
     """
 
-    port = Port(baud_rate=9600, read_termination=">", write_termination="\r", timeout_s=0.4)
+    port = Port(baud_rate=9600, read_termination=">", write_termination="\r", timeout_s=0.3)
 
     enabled = Instrument.measurement(
         "ens?", """Get whether the blade is commanded open (bool).""", cast=_flag

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from labctl.model.clock import Clock
-from labctl.model.errors import SafetyStop
+from labctl.model.errors import InstrumentError, SafetyStop
 from labctl.model.roles import Shutter
 from procedures.safe import retried
 
@@ -91,6 +91,10 @@ class Blade:
     def travel_s(self) -> float:
         """Longest time from a command to the end of the motion."""
         return self._shutter.travel_s
+
+    def is_meant(self, error: BaseException) -> bool:
+        """Return whether it is this shutter that failed."""
+        return isinstance(error, InstrumentError) and error.instrument == self._shutter.name
 
     def close(self) -> None:
         """Close. A shutter that failed is not tried again here: the attenuator comes first.

@@ -351,13 +351,13 @@ class Pump:
     def _guard(self) -> Iterator[None]:
         """Close the shutter whatever went wrong, an abort included, before anybody hears of it.
 
-        Where it does not close, the attenuator goes to its minimum at once, and the shutter is tried again.
+        Where it is the shutter that failed, the attenuator goes to its minimum first.
         """
         try:
             yield
-        except BaseException:
+        except BaseException as exc:
             self._verified = False
-            if make_safe(self.close):
+            if self._blade.is_meant(exc) or make_safe(self.close):
                 make_safe(self._drop, self.close)
             raise
 

@@ -17,6 +17,9 @@ from procedures.metering import Bracket
 from procedures.plan import Step, SweepPlan
 from procedures.pump import PumpState
 
+_SEEN = 3.0
+"""A signal below so many of its standard errors is none: no light, or a shutter that only says it is open."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shots:
@@ -130,17 +133,21 @@ class Reducer:
             "low_power": state.reading.power_w < 20 * self._noise_w,
             "shutter_open": self._plan.keep_open,
             "dropout": _dropped_out(np.asarray(reduced.exposure_signals)),
+            "no_signal": not reduced.signal_whole > _SEEN * reduced.signal_whole_sigma,
         }
         return tuple(name for name, is_so in found.items() if is_so)
 
 
 def _dropped_out(signals: FloatArray) -> bool:
-    """Whether the light failed in an exposure: below the others by a tenth and by their own scatter."""
+    """Whether the light failed in some exposures: one is below the others by a tenth, or far above them,
+    and by their own scatter.
+    """
     if signals.size < 4:
         return False
     median = float(np.median(signals))
     sigma = 1.4826 * float(np.median(np.abs(signals - median)))
-    return bool(signals.min() < 0.9 * median - 8 * sigma)
+    most_failed = signals.max() > 1.5 * max(median, 0.0) + 8 * sigma
+    return bool(signals.min() < 0.9 * median - 8 * sigma or most_failed)
 
 
 def _used(shots: Shots) -> NDArray[np.bool_]:

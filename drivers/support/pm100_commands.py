@@ -37,7 +37,10 @@ def parse_sensor(text: str) -> Sensor:
 
     :raises ValueError: it has too few fields or its numbers are none.
     """
-    fields = [field.strip().strip('"') for field in next(csv.reader([text.strip()], skipinitialspace=True))]
+    try:
+        fields = [word.strip().strip('"') for word in next(csv.reader([text.strip()], skipinitialspace=True))]
+    except (csv.Error, StopIteration) as exc:
+        raise ValueError(text) from exc
     if len(fields) < 5:
         raise ValueError(text)
     return Sensor(fields[0], fields[1], int(fields[-3]), int(fields[-1]))

@@ -270,3 +270,17 @@ def test_a_late_answer_is_not_taken_for_the_next_one(monkeypatch: pytest.MonkeyP
         assert meter.wavelength_nm == 633.0
         assert meter.averages == 100
         meter.close()
+
+
+@pytest.mark.parametrize("text", ["", '"S130C\r"', "S130C", '"S130C","1","x",one,18,33', "a\rb,c,d,1,2,3"])
+def test_a_head_that_does_not_parse_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011  any text of it will do
+        parse_sensor(text)
+
+
+def test_half_an_identification_is_a_protocol_error() -> None:
+    with (
+        expected_protocol(ThorlabsPM100, [*HELLO, ("*IDN?", "Thorl")]) as meter,
+        pytest.raises(ProtocolError),
+    ):
+        meter.identity()
