@@ -32,7 +32,10 @@ NACK = 8
 
 
 class Device:
-    """An Ocean FX as bytes, independent of the simulator: 600 nm and up, counts 0, 1, 2 ..."""
+    """An Ocean FX as bytes, independent of the simulator: 600 nm and up, counts 0, 1, 2 ...
+
+    Each spectrum is one count above the one before, but for the ``stale`` ones, which begin with the last.
+    """
 
     def __init__(self) -> None:
         self.integration_us = 10_000
@@ -40,6 +43,7 @@ class Device:
         self.silent_at: int | None = None
         self.refused: set[int] = set()
         self.spectra = 0
+        self.stale: list[int] = []
         self.serial = b"FX1"
         self.md5 = False
         self.keeps: int | None = None
@@ -73,8 +77,8 @@ class Device:
             self.integration_us = self.keeps or wanted
             return b""
         if number == 0x101000:
-            self.spectra += 1
-            return np.arange(PIXELS, dtype="<u2").tobytes()
+            self.spectra += self.stale.pop() if self.stale else 1
+            return (np.arange(PIXELS, dtype="<u2") + np.uint16(self.spectra - 1)).astype("<u2").tobytes()
         fixed = {
             0x101: bytes([len(self.serial)]), 0x100: self.serial, 0x180100: b"\x02", 0x110110: b"",
             0x181100: b"\x03", 0x110000: struct.pack("<L", self.integration_us),
@@ -139,7 +143,7 @@ def direct(server: Stub, **options: object) -> OceanSpectrometer:
 def test_the_two_forms_agree(
     alone: OceanSpectrometer, isolated: IsolatedSpectrometer, device: Device
 ) -> None:
-    for spectrometer in (alone, isolated):
+    for number, spectrometer in enumerate((alone, isolated)):
         info = spectrometer.info
         assert (info.identity.model, info.identity.serial) == ("FX", "FX1")
         assert info.wavelength_nm[[0, -1]] == pytest.approx([600.0, 813.5])
@@ -153,7 +157,7 @@ def test_the_two_forms_agree(
         assert spectrometer.set_integration(0.0123) == 0.0123
         assert device.integration_us == 12_300
         spectrum = spectrometer.acquire()
-        assert np.array_equal(spectrum.counts, np.arange(PIXELS))
+        assert np.array_equal(spectrum.counts, np.arange(PIXELS) + number)
         assert spectrum.integration_s == 0.0123
     assert (alone.isolated, isolated.isolated) == (False, True)
     isolated.close()
@@ -168,6 +172,25 @@ def test_check_sums_are_checked(device: Device, server: Stub) -> None:
     alone.set_integration(0.01)
     assert alone.acquire().counts[1] == 1
     alone.close()
+
+
+def test_a_spectrum_that_was_there_before_is_asked_for_anew(alone: OceanSpectrometer, device: Device) -> None:
+    alone.set_integration(0.01)
+    first = alone.acquire()
+    device.stale = [0]
+    assert alone.acquire().counts[0] == first.counts[0] + 1
+    device.stale = [0, 0]
+    with pytest.raises(InstrumentFault, match="delivered before"):
+        alone.acquire()
+    alone.close()
+
+
+def test_spectra_are_labelled_with_the_time_the_device_has(
+    isolated: IsolatedSpectrometer, device: Device
+) -> None:
+    isolated.set_integration(0.01)
+    device.integration_us = 350_000  # it was switched off and on, and somebody else set it
+    assert isolated.acquire().integration_s == 0.35
 
 
 @pytest.mark.parametrize("seconds", [1e-6, 11.0])
