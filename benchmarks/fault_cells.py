@@ -43,7 +43,7 @@ SAFE_S = 1.0
 PLANS: dict[str, SweepPlan] = {
     "sweep": SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=160.0, points=6, average=4),
     "adaptive": AdaptivePlan(
-        start_uj_cm2=40.0, stop_uj_cm2=160.0, points=10, average=4, budget_points=12, target_rel=0.005
+        start_uj_cm2=40.0, stop_uj_cm2=160.0, points=10, average=4, budget_points=12, target_rel=0.006
     ),
 }
 NUMBERS = ("attenuator", "power_meter")
@@ -340,6 +340,8 @@ def _judge_file(outcome: Outcome, path: Path | None) -> None:
 def _judge_end(outcome: Outcome, truth: Truth, error: BaseException | None, made: dict[int, float]) -> None:
     if outcome.wall_s > LIMIT_S:
         outcome.problems.append(f"took {outcome.wall_s:.0f} s")
+    if outcome.cell.kind == "none" and outcome.ended == "error":
+        outcome.problems.append("nothing went wrong, and it failed")
     if not outcome.fired and outcome.cell.kind != "none":
         outcome.problems.append("the fault never fired")
     if outcome.ended == "error" and not isinstance(error, LabctlError):

@@ -51,7 +51,10 @@ def convert(value: object, kind: str, target: str | None) -> float:
     if not isinstance(value, str):
         if target is None:
             raise ValueError(f"a number without a unit; write text such as {_example(kind, target)}")
-        return _finite(float(value))
+        try:
+            return _finite(float(value))
+        except OverflowError:  # a whole number of hundreds of digits
+            raise ValueError("must be finite") from None
     match = _TEXT.fullmatch(value)
     if match is None:
         raise ValueError(

@@ -143,6 +143,7 @@ def test_the_resolved_configuration_is_plain() -> None:
             "limits.max_fluence_uj_cm2: must be finite",
         ),
         ("max_fluence_uj_cm2 = 700.0", "max_fluence_uj_cm2 = 0", "greater than 0"),
+        ("max_fluence_uj_cm2 = 700.0", f"max_fluence_uj_cm2 = {'9' * 400}", "must be finite"),
         (
             'convention = "peak"',
             'convention = "top"',
