@@ -40,6 +40,8 @@ SAMPLE = "ola"
 LIMIT_S = 60.0
 """Wall time beyond which a cell counts as hanging: above the sum of every deadline a run can meet."""
 SAFE_S = 1.0
+BEGIN_S = 10.0
+"""Scene time at which a cell begins: faults from the start are older than any exposure or reading."""
 PLANS: dict[str, SweepPlan] = {
     "sweep": SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=160.0, points=6, average=4),
     "adaptive": AdaptivePlan(
@@ -240,7 +242,7 @@ def run(cell: Cell, reference: Reference, folder: Path) -> Outcome:
     """Let a fault befall a procedure and judge what became of it."""
     outcome = Outcome(cell)
     faults = FaultPlan.parse(cell.toml()) if cell.kind != "none" else None
-    with dated_errors() as made, SimulatedBench(_scene(), SteppedClock(), faults=faults) as bench:
+    with dated_errors() as made, SimulatedBench(_scene(), SteppedClock(BEGIN_S), faults=faults) as bench:
         truth = Truth(bench.scene)
         began = time.monotonic()
         if cell.procedure == "check":
