@@ -88,7 +88,8 @@ def run_window(
         from labctl.gui.benchwindow import BenchWindow
 
         window = BenchWindow(load_bench(bench), output or Path.cwd(), failed)
-    window.ended.connect(application.quit)
+    # Not quit(): that would ask the window, which is being closed, once more.
+    window.ended.connect(lambda: application.exit(0))
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: window.close())

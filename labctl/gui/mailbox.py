@@ -6,7 +6,7 @@ import logging
 import queue
 from collections.abc import Callable
 
-from PySide6.QtCore import QObject, QTimer
+from PySide6.QtCore import QObject, Qt, QTimer
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ class Mailbox(QObject):
         self._queue: queue.SimpleQueue[object] = queue.SimpleQueue()
         self._handler, self._after = handler, after
         self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
         self._timer.setInterval(period_ms)
         self._timer.timeout.connect(self.empty)
         self._timer.start()

@@ -57,6 +57,7 @@ class SpectrumPlot(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.widget)
         self._plot: Any = self.widget.getPlotItem()
+        self._plot.showGrid(x=False, y=False)  # with every frame it costs as much as all the rest
         self._axis: FloatArray = np.empty(0)
         self._shown: Exposure | None = None
         self._max_counts: float | None = None

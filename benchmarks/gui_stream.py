@@ -1,0 +1,212 @@
+"""How the window keeps up with 1,000 spectra a second: python benchmarks/gui_stream.py [--seconds 20].
+
+A thread delivers 2,048 pixels a thousand times a second into the live page, in batches of at most 0.1 s as a
+device does. Measured: redraws a second, the longest gaps of Qt's thread (a timer that should fire every
+5 ms), time from the end of an exposure to the end of its painting, what the window costs the acquisition,
+and memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+import numpy as np
+import psutil
+from PySide6.QtCore import QEvent, QEventLoop, QObject, Qt, QTimer
+from PySide6.QtGui import QUndoStack
+from PySide6.QtWidgets import QApplication, QGraphicsView
+
+from labctl.config import parse_bench
+from labctl.gui.analyst import Analyst
+from labctl.gui.app import make_application
+from labctl.gui.livepage import LivePage
+from labctl.gui.mailbox import Mailbox
+from labctl.gui.service.observed import Sight
+from labctl.model.clock import SteppedClock
+from labctl.model.records import FloatArray, Identity, SpectrometerInfo, Spectrum
+from simulators.bench import SimulatedBench
+from simulators.presets import scene
+
+RATE_HZ = 1000.0
+BATCH_S = 0.05
+PIXELS = 2048
+
+
+@dataclass
+class Source:
+    """Delivers spectra at a fixed rate, in batches; the work of a reduction is done for each of them."""
+
+    sight: Sight | None
+    frames: FloatArray
+    delivered: int = 0
+    late_s: list[float] = field(default_factory=list)
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        began = time.perf_counter()
+        while not self.stop.is_set():
+            due = int((time.perf_counter() - began) * RATE_HZ)
+            if due - self.delivered < RATE_HZ * BATCH_S:
+                self.stop.wait(0.002)
+                continue
+            start = time.perf_counter()
+            for _ in range(due - self.delivered):
+                counts = self.frames[self.delivered % len(self.frames)]
+                float(counts[700:1900].sum())
+                if self.sight is not None:
+                    now = time.perf_counter()
+                    self.sight.exposure(Spectrum(counts, 1 / RATE_HZ, now - 1 / RATE_HZ, now))
+                self.delivered += 1
+            self.late_s.append(time.perf_counter() - start)
+
+
+class Gaps(QObject):
+    """Notes how long Qt's thread was away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gaps_s: list[float] = []
+        self._last_s = time.perf_counter()
+        self._timer = QTimer(self)
+        self._timer.setTimerType(Qt.TimerType.PreciseTimer)
+        self._timer.setInterval(5)
+        self._timer.timeout.connect(self._fired)
+        self._timer.start()
+
+    def _fired(self) -> None:
+        now = time.perf_counter()
+        self.gaps_s.append(now - self._last_s)
+        self._last_s = now
+
+
+class AfterPaint(QObject):
+    """Paints a widget itself, and tells when that is done."""
+
+    def __init__(self, done: Callable[[], None], view: QGraphicsView) -> None:
+        super().__init__()
+        self._done, self._view, self._inside = done, view, False
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        if event.type() != QEvent.Type.Paint or self._inside:
+            return False
+        self._inside = True
+        QApplication.sendEvent(watched, event)
+        self._inside = False
+        self._done()
+        return True
+
+
+def frames() -> FloatArray:
+    rng = np.random.default_rng(1)
+    axis = np.linspace(500, 561, PIXELS)
+    line = 4000 * np.exp(-0.5 * ((axis - 520) / 10) ** 2) + 30000 * np.exp(-0.5 * ((axis - 540) / 0.17) ** 2)
+    return 1000.0 + rng.poisson(line, (64, PIXELS)).astype(np.float64)
+
+
+def alone(seconds: float) -> tuple[float, float]:
+    """Return spectra a second, and seconds of work a spectrum, without a window."""
+    source = Source(Sight(), frames())
+    thread = threading.Thread(target=source.run)
+    thread.start()
+    time.sleep(seconds)  # noqa: TID251  a benchmark
+    source.stop.set()
+    thread.join()
+    return source.delivered / seconds, sum(source.late_s) / max(source.delivered, 1)
+
+
+def with_window(seconds: float) -> dict[str, float]:
+    application = make_application()
+    assert isinstance(application, QApplication)
+    sight = Sight()
+    with SimulatedBench(scene("ola"), SteppedClock()) as bench:
+        config = parse_bench(bench.bench_toml(1.0))
+    analyst = Analyst(lambda answer: mailbox.post(answer))
+    page = LivePage(config, analyst, QUndoStack(), sight)
+    mailbox = Mailbox(page.take, page.tick)  # type: ignore[arg-type]
+    page.resize(1300, 800)
+    page.set_info(SpectrometerInfo(Identity("a", "b", "c"), np.linspace(500, 561, PIXELS), 65535, 1e-3, 10))
+    sight.dark(1 / RATE_HZ, np.full(PIXELS, 1000.0))
+    latency: list[float] = []
+    plot = page.view.spectrum.widget
+    shown = [0.0]
+
+    def painted() -> None:
+        if page.shown_at_s != shown[0]:
+            shown[0] = page.shown_at_s
+            latency.append(time.perf_counter() - page.shown_at_s)
+
+    # Told by the view after every painting of its contents.
+    plot.viewport().installEventFilter(watch := AfterPaint(painted, plot))
+    assert watch is not None
+    page.show()
+    source = Source(sight, frames())
+    thread = threading.Thread(target=source.run)
+    thread.start()
+    _turn(application, min(5.0, seconds / 4))  # imports, the first peaks, caches
+    gc.collect()
+    before, process = source.delivered, psutil.Process()
+    rss, latency_from = process.memory_info().rss, len(latency)
+    source.late_s.clear()
+    gaps = Gaps()
+    cpu = sum(process.cpu_times()[:2])
+    began = time.perf_counter()
+    _turn(application, seconds)
+    took = time.perf_counter() - began
+    cpu = sum(process.cpu_times()[:2]) - cpu
+    delivered = source.delivered - before
+    work = sum(source.late_s) / max(delivered, 1)
+    source.stop.set()
+    thread.join()
+    gc.collect()
+    grown = process.memory_info().rss - rss
+    analyst.close()
+    mailbox.stop()
+    times = np.array(latency[latency_from:])
+    away = np.array(gaps.gaps_s)
+    return {
+        "redraws_per_s": len(times) / took,
+        "spectra_per_s": delivered / took,
+        "work_us_per_spectrum": 1e6 * work,
+        "gap_p50_ms": 1e3 * float(np.median(away)),
+        "gap_p99_ms": 1e3 * float(np.quantile(away, 0.99)),
+        "gap_p999_ms": 1e3 * float(np.quantile(away, 0.999)),
+        "gap_max_ms": 1e3 * float(away.max()),
+        "latency_p50_ms": 1e3 * float(np.median(times)) if times.size else float("nan"),
+        "latency_p99_ms": 1e3 * float(np.quantile(times, 0.99)) if times.size else float("nan"),
+        "memory_growth_mb": grown / 1e6,
+        "cpu_share": cpu / took,
+        "spectra": float(delivered),
+    }
+
+
+def _turn(application: QApplication, seconds: float) -> None:
+    """Let Qt's own loop run, as in the program."""
+    loop = QEventLoop(application)
+    QTimer.singleShot(int(1000 * seconds), loop.quit)  # the application's own quit would close the window
+    loop.exec()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0)
+    seconds = parser.parse_args().seconds
+    rate, work = alone(min(seconds, 10.0))
+    found = with_window(seconds)
+    found["slow_down"] = 1 - found["spectra_per_s"] / rate
+    found["work_alone_us"] = 1e6 * work
+    found["load_1min"] = os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
+    found["platform"] = os.environ.get("QT_QPA_PLATFORM", "")  # type: ignore[assignment]
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
