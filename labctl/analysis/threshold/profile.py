@@ -113,7 +113,7 @@ def again(data: SweepData, shapes: Library, grid: Grid, weight: Array) -> Grid:
 
 def _second_range(shapes: Library, ln_u_top: Array) -> tuple[Array, Array]:
     """Allowed ratio of second to first excess, each (K, G): the whole excess may not fall within the scan."""
-    reach = np.maximum(np.expm1(ln_u_top), 1e-6)[None, :]
+    reach = np.maximum(shapes.columns(ln_u_top)[1], 1e-6)
     mixing = shapes.mixing[:, None]
     low = np.where(mixing == CURVED, -0.5 / reach, 0.0)
     high = np.where(mixing == CURVED, 1.0, np.inf)

@@ -189,9 +189,11 @@ def _spots(u: Array, order: int, extracted: Array) -> list[_Entry]:
 def _mixed(u: Array, order: int) -> list[_Entry]:
     r, hinge = u**order, np.maximum(u - 1.0, 0.0)
     round_kink, square = rounded_kink(u, 0.05), rounded_square(u, 0.05)
+    extracted = impulsive(r)
     return [
         _Entry("kink-curved", "kink-curved", r, hinge, hinge**2, mixing=2, log_prior=-0.7),
         _Entry("kink-rounded-curved", "kink-curved", r, round_kink, square, mixing=2, log_prior=-0.7),
+        _Entry("impulsive-curved", "impulsive-curved", r, extracted, extracted**2, mixing=2, log_prior=-0.7),
         _Entry("kink-and-spot", "kink-and-spot", r, hinge, spot_of_order(u, order), mixing=1, log_prior=-0.7),
     ]
 
