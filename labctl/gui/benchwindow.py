@@ -126,6 +126,7 @@ class BenchWindow(MainWindow):
         """Close the shutter now, whatever runs."""
         self.service.safe()
         self.queue.hold()
+        self.manual.show_stopped()
         self.say("SAFE: closing the shutter", wrong=True)
 
     def add_sweep(self, wish: Wish) -> None:

@@ -161,10 +161,14 @@ class ManualPanel(QWidget):
         """Allow commands only while the bench is connected and idle."""
         for button in self.findChildren(QPushButton):
             button.setEnabled(enabled)
-        if not enabled and self.stream.isChecked():
-            self.stream.blockSignals(True)
-            self.stream.setChecked(False)
-            self.stream.blockSignals(False)
+        if not enabled:
+            self.show_stopped()
+
+    def show_stopped(self) -> None:
+        """Show that the stream has been ended by something else."""
+        blocked = self.stream.blockSignals(True)
+        self.stream.setChecked(False)
+        self.stream.blockSignals(blocked)
 
 
 def _box(title: str) -> tuple[QGroupBox, QVBoxLayout]:

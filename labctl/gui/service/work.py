@@ -164,7 +164,7 @@ class Work:
 
     def _run(self, job: Job) -> None:
         """Run one sweep; how it ended is told, and never raised, unless the bench must be opened anew."""
-        streaming, self.streaming = self.streaming, False
+        self.streaming = False
         self._hand.forget_meter()
         self._tell(Busy(f"sweep {job.number}: {job.request.sample}"))
         status: Literal["finished", "aborted", "failed"]
@@ -190,12 +190,11 @@ class Work:
             status, failure = "failed", exc
         message = _said(failure)
         self._tell(JobEnded(job.number, status, report, message))
-        self.streaming = streaming
         if isinstance(failure, InstrumentError):
             raise LostInstrument(message)
 
     def _align(self, command: Align) -> None:
-        streaming, self.streaming = self.streaming, False
+        self.streaming = False
         self._hand.forget_meter()
         self._tell(Busy("alignment"))
         bench, message, wrong = self._bench, "stopped", False
@@ -213,7 +212,6 @@ class Work:
         except LabctlError as exc:
             message, wrong = str(exc), True
         self._tell(AlignEnded(message, wrong))
-        self.streaming = streaming
 
 
 def _said(failure: BaseException | None) -> str:
