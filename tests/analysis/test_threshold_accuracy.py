@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from labctl.analysis.threshold import fit_threshold
+from labctl.analysis.threshold.shapes import library
 
 BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 
@@ -99,3 +100,28 @@ def test_power_where_the_scan_reaches_1_3_thresholds(accuracy: Any) -> None:
         result = fit_threshold(*setting.sweep(rng, 79.81))
         detected += result.status == "found" or "edge" in result.flags
     assert detected >= 34
+
+
+def test_smooth_onsets_are_found_where_they_can_be(accuracy: Any) -> None:
+    spot = next(t for t in accuracy.INSIDE if t.name == "two-photon spot")
+    rng = np.random.default_rng(8)
+    results = [fit_threshold(*accuracy.Setting(spot, 16).sweep(rng, 79.81)) for _ in range(30)]
+    assert sum(r.status == "found" or "edge" in r.flags for r in results) >= 20
+
+
+def test_sparse_quiet_sweeps_do_not_pretend_to_see_between_their_points(accuracy: Any) -> None:
+    noise = accuracy.Noise(multiplicative=0.003, gain=0.02, read_counts=0.5)
+    truth = next(t for t in accuracy.OUTSIDE if t.name.startswith("impulsive, pulses"))
+    setting = accuracy.Setting(truth, 10, noise, contrast=12.0, declared_fluence=0.003)
+    cell = accuracy.run(setting, trials=24, seed=9, compare=False)
+    assert cell.found == 100
+    assert cell.coverage >= 87
+    assert cell.rmse <= 2.0
+
+
+def test_the_spot_that_belongs_to_the_photon_order_leads() -> None:
+    for order, name in ((1, "spot-one-photon"), (2, "spot-two-photon"), (3, "spot-three-photon")):
+        shapes = library(order)
+        spots = [i for i, n in enumerate(shapes.names) if n.startswith("spot")]
+        assert shapes.names[max(spots, key=lambda i: shapes.log_prior[i])] == name
+        assert len(set(shapes.names)) == len(shapes.names)

@@ -31,7 +31,7 @@ MIN_POINTS = 7
 MIN_DISTINCT = 6
 # Chance of "found" without a kink, below 12 points and from there on. The tables pool several kinds of
 # kink-free data; the worst kind exceeds them about twice, so these stay below 2 % and 1 % for every kind.
-SIGNIFICANCE_FEW, SIGNIFICANCE = 0.008, 0.004
+SIGNIFICANCE_FEW, SIGNIFICANCE = 0.006, 0.004
 FEW_POINTS = 12
 
 

@@ -147,14 +147,19 @@ def _single(u: Array, order: int) -> list[_Entry]:
     r = u**order
     hinge, square = np.maximum(u - 1.0, 0.0), np.maximum(r - 1.0, 0.0)
     extracted = impulsive(r)
-    found = [_Entry(HINGE, HINGE, r, hinge)]
+    found = [_Entry(HINGE, HINGE, r, hinge, log_prior=0.7)]
     name = "hinge-rounded"
     found += [_Entry(f"{name}-{cv:g}", name, r, rounded_kink(u, cv)) for cv in (0.02, 0.04, 0.07, 0.1)]
-    found += [_Entry(f"roll-over-{c:g}", "roll-over", r, hinge / (1.0 + c * hinge)) for c in (0.2, 0.45, 1.0)]
-    found += [_Entry(f"power-{q:g}", "power", r, hinge**q, log_prior=-0.5) for q in (0.85, 1.15, 1.3, 1.45)]
-    found.append(_Entry("impulsive", "impulsive", r, extracted))
     found += [
-        _Entry(f"impulsive-rounded-{cv:g}", "impulsive", r, rounded(extracted, u, cv)) for cv in (0.02, 0.05)
+        _Entry(f"roll-over-{c:g}", "roll-over", r, hinge / (1.0 + c * hinge), log_prior=0.4)
+        for c in (0.2, 0.45, 1.0)
+    ]
+    found += [_Entry(f"power-{q:g}", "power", r, hinge**q, log_prior=-0.5) for q in (0.85, 1.15, 1.3, 1.45)]
+    name = "impulsive"
+    found.append(_Entry(name, name, r, extracted, log_prior=0.7))
+    found += [
+        _Entry(f"{name}-rounded-{cv:g}", name, r, rounded(extracted, u, cv), log_prior=0.7)
+        for cv in (0.02, 0.05)
     ]
     if order > 1:
         found.append(_Entry("superlinear", "superlinear", r, square, kind=1, log_prior=-0.7))
