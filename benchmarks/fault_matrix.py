@@ -14,7 +14,7 @@ import logging
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -163,13 +163,40 @@ def row(outcome: Outcome, *, markdown: bool) -> str:
     return ("| " + " | ".join(columns) + " |") if markdown else "  ".join(columns)
 
 
+def summary(outcomes: Iterable[Outcome]) -> str:
+    """Return a table of kinds and instruments: how many cells recovered, and how many ended safe."""
+    groups: dict[tuple[str, str], list[Outcome]] = {}
+    for outcome in outcomes:
+        groups.setdefault((outcome.cell.kind, outcome.cell.instrument), []).append(outcome)
+    procedures = ("sweep", "adaptive", "check")
+    lines = [
+        "| fault | instrument | planned sweep | adaptive sweep | check | dark after, s | longest, s | fail |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for (kind, instrument), found in groups.items():
+        columns = [kind, instrument or "any", *(_ends(found, name) for name in procedures)]
+        dark = [o.safe_s for o in found if o.safe_s is not None]
+        columns += [f"{max(dark):.2f}" if dark else "", f"{max(o.wall_s for o in found):.0f}"]
+        lines.append(f"| {' | '.join(columns)} | {sum(bool(o.problems) for o in found) or ''} |")
+    return "\n".join(lines)
+
+
+def _ends(outcomes: Sequence[Outcome], procedure: str) -> str:
+    """Return e.g. "7 right, 2 safe": ran to its end with the right data, or ended safe and said why."""
+    mine = [o for o in outcomes if o.cell.procedure == procedure and not o.problems]
+    right = sum(o.ended == "finished" for o in mine)
+    parts = [f"{right} right" if right else "", f"{len(mine) - right} safe" if len(mine) > right else ""]
+    return ", ".join(part for part in parts if part)
+
+
 _REFERENCE: Reference | None = None
+_SPEED: float | None = None
 
 
-def _begin(reference: Reference) -> None:
+def _begin(reference: Reference, speed: float | None) -> None:
     """Make a worker process ready."""
-    global _REFERENCE
-    _REFERENCE = reference
+    global _REFERENCE, _SPEED
+    _REFERENCE, _SPEED = reference, speed
     logging.disable(logging.CRITICAL)
 
 
@@ -177,7 +204,7 @@ def _one(cell: Cell) -> Outcome:
     assert _REFERENCE is not None
     faulthandler.dump_traceback_later(3 * fault_cells.LIMIT_S, exit=True)
     with tempfile.TemporaryDirectory() as folder:
-        outcome = fault_cells.run(cell, _REFERENCE, Path(folder))
+        outcome = fault_cells.run(cell, _REFERENCE, Path(folder), _SPEED)
     faulthandler.cancel_dump_traceback_later()
     return outcome
 
@@ -203,15 +230,18 @@ def main() -> int:
     parser.add_argument("--instrument", action="append")
     parser.add_argument("--where", default="")
     parser.add_argument("--jobs", type=int, default=2, help="processes; most of a cell is waiting")
+    parser.add_argument("--speed", type=float, help="of the bench's clock; stepped by default")
     parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--summary", action="store_true", help="a table of kinds and instruments at the end")
     parser.add_argument("-v", "--verbose", action="store_true", help="print every error")
     args = parser.parse_args()
-    failed, asked, began = 0, chosen(args), time.monotonic()
+    done: list[Outcome] = []
+    asked, began = chosen(args), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         reference = fault_cells.undisturbed(Path(folder))
-    with ProcessPoolExecutor(args.jobs, get_context("spawn"), _begin, (reference,)) as pool:
+    with ProcessPoolExecutor(args.jobs, get_context("spawn"), _begin, (reference, args.speed)) as pool:
         for outcome in pool.map(_one, asked):
-            failed += bool(outcome.problems)
+            done.append(outcome)
             print(row(outcome, markdown=args.markdown), flush=True)
             if args.verbose and outcome.error:
                 print(f"      {outcome.error}", flush=True)
