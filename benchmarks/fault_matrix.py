@@ -245,6 +245,9 @@ def main() -> int:
             print(row(outcome, markdown=args.markdown), flush=True)
             if args.verbose and outcome.error:
                 print(f"      {outcome.error}", flush=True)
+    failed = sum(bool(outcome.problems) for outcome in done)
+    if args.summary:
+        print(summary(done))
     print(
         f"{len(asked) - failed} of {len(asked)} cells hold; {time.monotonic() - began:.0f} s", file=sys.stderr
     )
