@@ -1,7 +1,7 @@
 """From the laser pulse to the threshold: coverage, bias and Q of whole sweeps over the simulated bench.
 
 Every sweep goes over the real wires (TCP), drivers, gate, exposure control, reduction and fit; scene and
-client share one stepped clock, so that nothing waits. The exact truth is read from the scene, never by labctl.
+client share one stepped clock, so that nothing waits. The truth is read from the scene, never by labctl.
 
     python benchmarks/end_to_end.py --seeds 100 [--scene typical] [--collection centre] [--spectrometer fine]
 """

@@ -98,7 +98,7 @@ _SAMPLE: dict[Level, dict[str, Any]] = {
 }  # fmt: skip
 
 _BRIGHT: dict[str, Any] = {"order": ("pick-off", "attenuator", "shutter", "sample"), "pickoff_ratio": 4.0}
-"""Thermal and pyroelectric heads see nothing of some uW behind an attenuator; in front of it there is light."""
+"""Thermal and pyroelectric heads see nothing of some uW behind an attenuator; before it there is light."""
 
 _NOISE_W: dict[MeterKind, float] = {"photodiode": 2e-9, "thermal": 2e-6, "pyro": 2e-7}
 """Of one sample; 2 nW leave 0.2 % of 0.1 uW after 100 samples. Thermal heads of this class start at 10 uW."""

@@ -223,7 +223,7 @@ def test_misuse_of_q_is_refused(resolution_nm: float) -> None:
 
 def test_a_hump_of_lines_that_are_elsewhere_at_every_shot_gives_a_bound_only() -> None:
     rng = np.random.default_rng(0)
-    kernel = line(0.03 * np.arange(-200, 201), 0.55, 0.15, "gaussian") * 0.03
+    kernel = line(np.linspace(-6.0, 6.0, 401), 0.55, 0.15, "gaussian") * 0.03
     places = 540.0 + 3.5 * rng.standard_normal((10, 200 * 12))
     weights = 20000.0 * rng.lognormal(0.0, 0.5, places.shape)
     edges = np.append(FINE_NM - 0.015, FINE_NM[-1] + 0.015)

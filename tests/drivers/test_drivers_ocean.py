@@ -25,6 +25,7 @@ from drivers.support.ocean_cameras import usable
 from drivers.support.ocean_device import OceanSpectrometer
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentError, InstrumentFault, InstrumentTimeout, NotConnected
+from labctl.model.roles import Spectrometer
 
 PIXELS = 2136
 HEADER = struct.Struct("<HHHHLL6xBB16sL")
@@ -143,7 +144,8 @@ def direct(server: Stub, **options: object) -> OceanSpectrometer:
 def test_the_two_forms_agree(
     alone: OceanSpectrometer, isolated: IsolatedSpectrometer, device: Device
 ) -> None:
-    for number, spectrometer in enumerate((alone, isolated)):
+    both: tuple[Spectrometer, ...] = (alone, isolated)
+    for number, spectrometer in enumerate(both):
         info = spectrometer.info
         assert (info.identity.model, info.identity.serial) == ("FX", "FX1")
         assert info.wavelength_nm[[0, -1]] == pytest.approx([600.0, 813.5])
