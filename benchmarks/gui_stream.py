@@ -37,7 +37,7 @@ from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
 RATE_HZ = 1000.0
-BATCH_S = 0.05
+BATCH_S = 0.02
 PIXELS = 2048
 
 

@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
@@ -63,7 +64,7 @@ class LivePage(QWidget):
         self.run: RunData | None = None
         self._arrays = LiveArrays()
         self._number = 0
-        self._rows: deque[FloatArray] = deque(maxlen=ROWS)
+        self._rows: deque[NDArray[np.float32]] = deque(maxlen=ROWS)
         self._times: deque[float] = deque(maxlen=ROWS)
         self._drawn_s = self._asked_s = 0.0
         self.shown_at_s = 0.0
@@ -165,7 +166,8 @@ class LivePage(QWidget):
         if self.running:
             return
         counts = exposure.raw if exposure.dark is None else exposure.raw - exposure.dark
-        self._rows.append(self.view.waterfall.resampled(self._axis(), counts, self._ends()))
+        row = self.view.waterfall.resampled(self._axis(), counts, self._ends())
+        self._rows.append(row.astype(np.float32))
         self._times.append(at_s)
 
     def _axis(self) -> FloatArray:
