@@ -95,6 +95,12 @@ class SafetyStop(LabctlError):  # noqa: N818
     exit_code = 4
 
 
+class CalibrationRefused(LabctlError):  # noqa: N818
+    """A measurement cannot make a calibration; it says what is missing, and nothing is stored."""
+
+    exit_code = 5
+
+
 class DataError(LabctlError):
     """A file cannot be written, read or understood."""
 
