@@ -23,8 +23,9 @@ from labctl.model.pump import Bands, Element, Limits, MalusCurve, PumpSettings, 
 MAX_BYTES = 1_000_000
 """A bench file is a few kilobytes; anything larger is the wrong file."""
 
-RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter"]
+RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer"]
 ROLES: tuple[RoleName, ...] = ("attenuator", "power_meter", "spectrometer", "shutter")
+OPTIONAL_ROLES: tuple[RoleName, ...] = ("stage", "thermometer")
 
 Sigma = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -38,11 +39,15 @@ class Table(BaseModel):
 
 
 class BenchTable(Table):
-    """``[bench]``: what holds for the bench as a whole."""
+    """``[bench]``: what holds for the bench as a whole.
+
+    :param hand: where a simulated bench listens for what otherwise hands do; "" on a real one.
+    """
 
     name: str = ""
     time_scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     visa_library: str = "@py"
+    hand: Annotated[str, Field(pattern=r"^(127\.0\.0\.1:[0-9]{1,5})?$")] = ""
 
 
 class SpotTable(Table):
@@ -161,13 +166,15 @@ class BandsTable(Table):
 
 
 class BenchConfig(Table):
-    """A whole bench file, checked. The four role tables are the configurations of their drivers."""
+    """A whole bench file, checked. The role tables are the configurations of their drivers."""
 
     bench: BenchTable = BenchTable()
     attenuator: SerializeAsAny[DriverConfig]
     power_meter: SerializeAsAny[DriverConfig]
     spectrometer: SerializeAsAny[DriverConfig]
     shutter: SerializeAsAny[DriverConfig]
+    stage: SerializeAsAny[DriverConfig] | None = None
+    thermometer: SerializeAsAny[DriverConfig] | None = None
     pump: PumpTable
     limits: LimitsTable
     bands: BandsTable | None = None
@@ -175,6 +182,11 @@ class BenchConfig(Table):
     def driver(self, role: RoleName) -> DriverConfig:
         """Return the driver configuration of one role."""
         return cast("DriverConfig", getattr(self, role))
+
+    @property
+    def roles(self) -> tuple[RoleName, ...]:
+        """The roles this bench has: the four, then those of the optional ones it names."""
+        return (*ROLES, *(role for role in OPTIONAL_ROLES if getattr(self, role) is not None))
 
     @property
     def triggered(self) -> bool:
@@ -247,14 +259,14 @@ def bench_of(data: Mapping[str, object], file: Path | None = None) -> BenchConfi
     """
     mistakes: list[Mistake] = []
     checked: dict[str, object] = dict(data)
-    for role in ROLES:
+    for role in (*ROLES, *OPTIONAL_ROLES):
         if isinstance(data.get(role), dict):
             checked[role] = _driver_table(role, data, mistakes)
     try:
         bench = BenchConfig.model_validate(checked)
     except ValidationError as exc:
         # A role that failed above is None here, and has been told already.
-        seen = {role for role in ROLES if role in checked and checked[role] is None}
+        seen = {role for role in (*ROLES, *OPTIONAL_ROLES) if role in checked and checked[role] is None}
         mistakes += [m for m in mistakes_of(exc, BenchConfig) if m.key not in seen]
     if mistakes:
         raise one_error(mistakes, file)

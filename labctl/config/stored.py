@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from labctl.config.bench import ROLES, BenchConfig, bench_of
+from labctl.config.bench import OPTIONAL_ROLES, ROLES, BenchConfig, bench_of
 from labctl.model.errors import ConfigError
 
 _UNITS = {
@@ -26,7 +26,7 @@ def stored_bench(config: Mapping[str, object], file: Path) -> BenchConfig:
     :raises ConfigError: it is no bench, one of another labctl, or it names such a library.
     """
     tables = {name: dict(table) for name, table in config.items() if isinstance(table, Mapping)}
-    for name in ("bench", *ROLES):
+    for name in ("bench", *ROLES, *OPTIONAL_ROLES):
         library = tables.get(name, {}).get("visa_library", "@py")
         if library not in _LIBRARIES:
             raise ConfigError(

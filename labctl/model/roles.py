@@ -111,12 +111,43 @@ class Shutter(Device, Protocol):
         """Close and return once the device confirms it."""
 
 
+@runtime_checkable
+class Stage(Device, Protocol):
+    """A motorised linear stage that carries a blade through the beam."""
+
+    @property
+    def range_um(self) -> tuple[float, float]:
+        """Lowest and highest position that may be asked for."""
+
+    def is_referenced(self) -> bool:
+        """Return whether the position can be trusted (homed since power-up)."""
+
+    def home(self, stop: Stop | None = None) -> None:
+        """Find the reference. May pass any position."""
+
+    def position_um(self) -> float:
+        """Read the present position."""
+
+    def move_to(self, position_um: float, stop: Stop | None = None) -> float:
+        """Move, wait for the end of the motion and return the position read back."""
+
+
+@runtime_checkable
+class Thermometer(Device, Protocol):
+    """A sensor of the temperature at the sample or in the room."""
+
+    def temperature_c(self) -> float:
+        """Read the temperature, degrees Celsius."""
+
+
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The four instruments of a bench and the clock its physics runs on."""
+    """The four instruments of a bench, the clock its physics runs on, and what a bench may have besides."""
 
     attenuator: Attenuator
     power_meter: PowerMeter
     spectrometer: Spectrometer
     shutter: Shutter
     clock: Clock
+    stage: Stage | None = None
+    thermometer: Thermometer | None = None

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
-from labctl.config import ROLES, BenchConfig, RoleName
+from labctl.config import BenchConfig, RoleName
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import ConnectionFailure, InstrumentError
-from labctl.model.roles import Attenuator, Device, PowerMeter, Shutter, Spectrometer
+from labctl.model.roles import Attenuator, Device, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
 from labctl.session.opening import bench_clock, open_all
 from procedures.beam import make_beam
 from procedures.curve import make_curve
@@ -32,7 +32,7 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """All four instruments, in the order of the bench file, and what to think about before a sweep."""
+    """All instruments, in the order of the bench file, and what to think about before a sweep."""
 
     instruments: tuple[Checked, ...]
     warnings: tuple[str, ...]
@@ -60,7 +60,7 @@ def check_bench(
     checked: list[Checked] = []
     warnings: list[str] = []
     try:
-        for role in ROLES:
+        for role in config.roles:
             device = opened.devices.get(role)
             if device is None or role in failed:
                 checked.append(_entry(config, role, failure=failed[role]))
@@ -91,6 +91,8 @@ def _reading(
         "power_meter": lambda: _read_meter(cast("PowerMeter", device), config.pump.wavelength_nm, stop),
         "spectrometer": lambda: _read_spectrometer(cast("Spectrometer", device), stop),
         "shutter": lambda: "open" if cast("Shutter", device).is_open() else "closed",
+        "stage": lambda: f"{cast('Stage', device).position_um():.1f} um",
+        "thermometer": lambda: f"{cast('Thermometer', device).temperature_c():.2f} C",
     }
     try:
         return _entry(config, role, identity, readers[role]())

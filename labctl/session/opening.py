@@ -9,16 +9,25 @@ from dataclasses import dataclass
 from typing import cast
 
 from drivers import registry
-from labctl.config import ROLES, BenchConfig, RoleName
+from labctl.config import BenchConfig, RoleName
 from labctl.model.clock import Clock, ScaledClock, Stop, check_stop
 from labctl.model.errors import ConnectionFailure, InstrumentError, NotConnected
 from labctl.model.records import Identity
-from labctl.model.roles import Attenuator, Device, PowerMeter, Roles, Shutter, Spectrometer
+from labctl.model.roles import (
+    Attenuator,
+    Device,
+    PowerMeter,
+    Roles,
+    Shutter,
+    Spectrometer,
+    Stage,
+    Thermometer,
+)
 
 log = logging.getLogger(__name__)
 
-_OPENING_ORDER: tuple[RoleName, ...] = ("shutter", "attenuator", "power_meter", "spectrometer")
-"""The shutter first: whatever happens next, it can be closed."""
+_FIRST: RoleName = "shutter"
+"""Whatever happens next, it can be closed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +39,7 @@ class Opened:
     failures: tuple[ConnectionFailure, ...]
 
     def roles(self, clock: Clock) -> Roles:
-        """Return the four roles.
+        """Return the four roles, and the optional ones the bench has.
 
         :raises NotConnected: any of them is missing; all that are missing are named.
         """
@@ -42,6 +51,8 @@ class Opened:
             spectrometer=cast("Spectrometer", self.devices["spectrometer"]),
             shutter=cast("Shutter", self.devices["shutter"]),
             clock=clock,
+            stage=cast("Stage | None", self.devices.get("stage")),
+            thermometer=cast("Thermometer | None", self.devices.get("thermometer")),
         )
 
     def close(self) -> None:
@@ -69,7 +80,7 @@ def open_all(config: BenchConfig, clock: Clock, stop: Stop | None = None) -> Ope
     identities: dict[RoleName, Identity] = {}
     failures: dict[RoleName, ConnectionFailure] = {}
     try:
-        for role in _OPENING_ORDER:
+        for role in (_FIRST, *(role for role in config.roles if role != _FIRST)):
             check_stop(stop)
             with _collected(role, config, failures):
                 devices[role] = _open(role, config, clock, may_move="shutter" not in failures)
@@ -80,7 +91,7 @@ def open_all(config: BenchConfig, clock: Clock, stop: Stop | None = None) -> Ope
     except BaseException:
         Opened(devices, identities, ()).close()
         raise
-    return Opened(devices, identities, tuple(failures[role] for role in ROLES if role in failures))
+    return Opened(devices, identities, tuple(failures[role] for role in config.roles if role in failures))
 
 
 def _open(role: RoleName, config: BenchConfig, clock: Clock, *, may_move: bool) -> Device:

@@ -2,47 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
-
 from labctl.model.clock import Clock, Stop
-from labctl.model.errors import Aborted, InstrumentError
-from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spectrum
-from labctl.model.roles import (
-    Attenuator,
-    Device,
-    PowerMeter,
-    Roles,
-    SensorKind,
-    Shutter,
-    Spectrometer,
-)
-
-CALL_S = 2.0
-"""Announced for a call that looks at no stop flag; with the limit of silence it covers drivers' deadlines."""
-REOPEN_S = 30.0
-"""Wall time of the call after one that failed: a spectrometer may be opened anew in it."""
-
-
-class Life(Protocol):
-    """The part of the watchdog that is needed here."""
-
-    def beat(self, busy_s: float = 0.0) -> None:
-        """Give a sign of life."""
-
-    def consent(self, busy_s: float = 0.0) -> None:
-        """Ask whether the shutter may open."""
-
-    def light(self) -> None:
-        """Say that it is open."""
-
-    def dark(self) -> None:
-        """Say that it is confirmed closed."""
-
-    def referenced(self, known: bool) -> None:
-        """Say whether the mount's angle can be trusted."""
+from labctl.model.errors import Aborted
+from labctl.model.records import PowerReading, SpectrometerInfo, Spectrum
+from labctl.model.roles import Attenuator, PowerMeter, Roles, SensorKind, Shutter, Spectrometer
+from labctl.session.watchdog_calls import CALL_S, End, Life, Polled, Watched
+from labctl.session.watchdog_optional import WatchedStage, WatchedThermometer
 
 
 class Nobody:
@@ -64,14 +29,6 @@ class Nobody:
         """Ignore."""
 
 
-class End(Stop, Protocol):
-    """The end of the program, as a loop sees it."""
-
-    @property
-    def asked(self) -> bool:
-        """Whether no shutter may open any more."""
-
-
 def watched(roles: Roles, life: Life, end: End) -> Roles:
     """Return the same instruments and clock, wrapped.
 
@@ -83,21 +40,9 @@ def watched(roles: Roles, life: Life, end: End) -> Roles:
         spectrometer=WatchedSpectrometer(roles.spectrometer, life, end),
         shutter=WatchedShutter(roles.shutter, life, end),
         clock=WatchedClock(roles.clock, life, end),
+        stage=roles.stage and WatchedStage(roles.stage, life, end),
+        thermometer=roles.thermometer and WatchedThermometer(roles.thermometer, life, end),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Polled:
-    """A stop flag; to look at it is a sign of life."""
-
-    stop: Stop | None
-    life: Life
-    end: Stop
-
-    def is_set(self) -> bool:
-        """Return whether the user, or the program's end, asked to stop."""
-        self.life.beat()
-        return (self.stop is not None and self.stop.is_set()) or self.end.is_set()
 
 
 class WatchedClock:
@@ -112,48 +57,10 @@ class WatchedClock:
 
     def sleep(self, seconds: float, stop: Stop | None = None) -> None:
         """Wait; raises :class:`Aborted` when ``stop`` is set."""
-        self._clock.sleep(seconds, _Polled(stop, self._life, self._end))
+        self._clock.sleep(seconds, Polled(stop, self._life, self._end))
 
 
-class _Watched:
-    """What the four have in common."""
-
-    def __init__(self, device: Device, life: Life, end: End) -> None:
-        self._device, self._life, self._end = device, life, end
-        self._failed = False
-
-    @property
-    def name(self) -> str:
-        """Role and address."""
-        return self._device.name
-
-    def identity(self) -> Identity:
-        """Ask the device who it is."""
-        with self._busy():
-            return self._device.identity()
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._device.close()
-
-    @contextmanager
-    def _busy(self) -> Iterator[None]:
-        self._life.beat(REOPEN_S if self._failed else CALL_S)
-        try:
-            yield
-        except InstrumentError:
-            self._failed = True
-            raise
-        else:
-            self._failed = False
-        finally:
-            self._life.beat()
-
-    def _polled(self, stop: Stop | None) -> Stop:
-        return _Polled(stop, self._life, self._end)
-
-
-class WatchedAttenuator(_Watched):
+class WatchedAttenuator(Watched):
     """An attenuator."""
 
     def __init__(self, device: Attenuator, life: Life, end: End) -> None:
@@ -167,7 +74,7 @@ class WatchedAttenuator(_Watched):
 
     def is_referenced(self) -> bool:
         """Return whether the position can be trusted, and let the watchdog know."""
-        with self._busy():
+        with self.busy():
             known = self._mount.is_referenced()
         self._life.referenced(known)
         return known
@@ -175,21 +82,21 @@ class WatchedAttenuator(_Watched):
     def home(self, stop: Stop | None = None) -> None:
         """Find the reference."""
         self._life.referenced(False)
-        with self._busy():
-            self._mount.home(self._polled(stop))
+        with self.busy():
+            self._mount.home(self.polled(stop))
 
     def angle_deg(self) -> float:
         """Read the present angle."""
-        with self._busy():
+        with self.busy():
             return self._mount.angle_deg()
 
     def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
         """Move, and return the angle read back."""
-        with self._busy():
-            return self._mount.move_to(angle_deg, self._polled(stop))
+        with self.busy():
+            return self._mount.move_to(angle_deg, self.polled(stop))
 
 
-class WatchedPowerMeter(_Watched):
+class WatchedPowerMeter(Watched):
     """A power meter."""
 
     def __init__(self, device: PowerMeter, life: Life, end: End) -> None:
@@ -213,16 +120,16 @@ class WatchedPowerMeter(_Watched):
 
     def prepare(self, wavelength_nm: float) -> None:
         """Set unit, wavelength, range and averaging."""
-        with self._busy():
+        with self.busy():
             self._meter.prepare(wavelength_nm)
 
     def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         """Take ``count`` averaged readings."""
-        with self._busy():
-            return self._meter.read(count, self._polled(stop))
+        with self.busy():
+            return self._meter.read(count, self.polled(stop))
 
 
-class WatchedSpectrometer(_Watched):
+class WatchedSpectrometer(Watched):
     """A spectrometer."""
 
     def __init__(self, device: Spectrometer, life: Life, end: End) -> None:
@@ -236,21 +143,21 @@ class WatchedSpectrometer(_Watched):
 
     def set_integration(self, seconds: float) -> float:
         """Set the integration time; return the one the device confirms."""
-        with self._busy():
+        with self.busy():
             return self._spectrometer.set_integration(seconds)
 
     def acquire(self, stop: Stop | None = None) -> Spectrum:
         """Return the next exposure."""
-        with self._busy():
-            return self._spectrometer.acquire(self._polled(stop))
+        with self.busy():
+            return self._spectrometer.acquire(self.polled(stop))
 
     def temperature_c(self) -> float | None:
         """Detector temperature, None where the device cannot tell."""
-        with self._busy():
+        with self.busy():
             return self._spectrometer.temperature_c()
 
 
-class WatchedShutter(_Watched):
+class WatchedShutter(Watched):
     """A shutter that opens only while somebody watches. Its own driver keeps it safe for two threads."""
 
     def __init__(self, device: Shutter, life: Life, end: End) -> None:
@@ -264,7 +171,7 @@ class WatchedShutter(_Watched):
 
     def is_open(self) -> bool:
         """Ask the device."""
-        with self._busy():
+        with self.busy():
             return self._shutter.is_open()
 
     def open(self) -> None:
@@ -281,6 +188,6 @@ class WatchedShutter(_Watched):
 
     def close_beam(self) -> None:
         """Close; once that is confirmed, no signs of life are owed."""
-        with self._busy():
+        with self.busy():
             self._shutter.close_beam()
         self._life.dark()

@@ -14,7 +14,8 @@ from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrome
 from labctl.session import Bench, SweepPlan, open_bench, sweep
 from labctl.session.exits import WayOut
 from labctl.session.opening import open_all
-from labctl.session.watchdog_roles import CALL_S, REOPEN_S, WatchedClock, watched
+from labctl.session.watchdog_calls import CALL_S, REOPEN_S
+from labctl.session.watchdog_roles import WatchedClock, watched
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
