@@ -11,6 +11,7 @@ import numpy as np
 
 from labctl.analysis.light_light import REFERENCE_FLAG, BandName, LightLight, middle_dose
 from labctl.data import read_run, read_table
+from labctl.data.edits import left_out
 from labctl.data.run import Run
 from labctl.model.errors import DataError
 from labctl.runner.conclude import shown_by_design
@@ -30,8 +31,12 @@ def refit(path: Path) -> RunReport:
 
 
 def run_curve(run: Run, band: BandName = "emission") -> LightLight:
-    """Return one band of a stored run."""
+    """Return one band of a stored run; the points that were left out by hand are nan.
+
+    :raises DataError: what was left out cannot be read.
+    """
     usable = run.column("saturated_exposures") < run.column("exposures")
+    usable[list(left_out(run))] = False
     whole = band == "emission"
     return LightLight(
         fluence_uj_cm2=run.fluence_uj_cm2,
@@ -104,8 +109,16 @@ def _refit_run(run: Run) -> RunReport:
         ),
         q=q if isinstance(q, Mapping) else {},
         spot=run.start.spot,
-        notes=(f"{run.status}: {run.reason}",) if run.reason else (),
+        notes=(*((f"{run.status}: {run.reason}",) if run.reason else ()), *_by_hand(run)),
         more=_more(run, verdict),
+    )
+
+
+def _by_hand(run: Run) -> tuple[str, ...]:
+    out = sorted(left_out(run))
+    plural = "s" if len(out) > 1 else ""
+    return (
+        (f"{len(out)} point{plural} left out by hand: {', '.join(str(i + 1) for i in out)}",) if out else ()
     )
 
 

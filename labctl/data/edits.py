@@ -1,0 +1,134 @@
+"""Points left out of a run by hand: an append-only file beside the run, which itself is never touched.
+
+``<stem>.edits.jsonl`` holds one JSON object a line: the run's id, when, who, which point, and whether it was
+left out or taken in again. The last word on a point counts; a last line that a kill has torn does not exist.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from labctl.data.guard import opened
+from labctl.data.layout import RECORD
+from labctl.data.run import Run
+from labctl.model.errors import DataError
+
+_LARGEST = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change, as it was made.
+
+    :param point: counted from 0 in order of acquisition.
+    """
+
+    at_utc: str
+    who: str
+    point: int
+    left_out: bool
+
+
+def edits_path(h5: Path) -> Path:
+    """Return where the edits of a run lie."""
+    return h5.with_suffix(".edits.jsonl")
+
+
+def read_edits(run: Run) -> tuple[Edit, ...]:
+    """Return every change that was made to a run, the oldest first; empty where none was made.
+
+    :raises DataError: the file is damaged or belongs to another run; which line is said.
+    """
+    path = edits_path(run.path)
+    return tuple(edit for _, edit in _lines(path, _content(path), run.start.run_id))
+
+
+def left_out(run: Run) -> frozenset[int]:
+    """Return the points of a run that are left out now.
+
+    :raises DataError: as :func:`read_edits`.
+    """
+    last = {edit.point: edit.left_out for edit in read_edits(run)}
+    return frozenset(point for point, out in last.items() if out and point < len(run))
+
+
+def record_edit(h5: Path, point: int, *, out: bool, who: str = "") -> Edit:
+    """Append one change; on disk when this returns.
+
+    :param who: the user of this computer by default.
+    :raises DataError: it cannot be written, or the edits that are there are damaged or of another run.
+    """
+    with opened(h5) as file:
+        run_id = str(file.mapping(f"{RECORD}/run").get("run_id", ""))
+    path = edits_path(h5)
+    before = _content(path)
+    for _ in _lines(path, before, run_id):
+        pass
+    edit = Edit(datetime.now(UTC).isoformat(timespec="milliseconds"), who or user_name(), point, out)
+    line = json.dumps(
+        {"run": run_id, "at": edit.at_utc, "who": edit.who, "point": point, "left_out": out}
+    ).encode()
+    torn = before and not before.endswith(b"\n")
+    try:
+        with path.open("ab") as stream:  # one write: two windows cannot mix their lines
+            stream.write((b"\n" if torn else b"") + line + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as exc:
+        raise DataError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+    return edit
+
+
+def user_name() -> str:
+    """Return the name of who is logged in, or an empty text where nobody knows."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return ""
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DataError(f"{path} is larger than {_LARGEST >> 20} MB", "move it away")
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as exc:
+        raise DataError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+
+
+def _lines(path: Path, content: bytes, run_id: str) -> Iterator[tuple[int, Edit]]:
+    lines = content.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, _edit(json.loads(line), run_id)
+        except (ValueError, RecursionError) as exc:
+            if number == len(lines) or _was_torn(lines, number):
+                continue
+            raise DataError(f"{path}, line {number}: {exc}", "move it away to see all points") from exc
+
+
+def _was_torn(lines: list[bytes], number: int) -> bool:
+    """Whether a line is the beginning of one that a kill cut off; whoever wrote next has ended it."""
+    line = lines[number - 1]
+    return line.startswith(b'{"run": ') and not line.rstrip().endswith(b"}")
+
+
+def _edit(stored: object, run_id: str) -> Edit:
+    if not isinstance(stored, dict):
+        raise ValueError("it is no edit of a run")
+    point, out = stored.get("point"), stored.get("left_out")
+    if stored.get("run") != run_id:
+        raise ValueError("it belongs to another run")
+    if not isinstance(point, int) or isinstance(point, bool) or point < 0 or not isinstance(out, bool):
+        raise ValueError("it names no point")
+    return Edit(str(stored.get("at", "")), str(stored.get("who", "")), point, out)

@@ -1,0 +1,76 @@
+"""Points left out by hand: kept beside the run, append-only, honoured by the fit, refused when foreign."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_runs import DARK, START, make_point
+
+from labctl.data import read_run
+from labctl.data.edits import edits_path, left_out, read_edits, record_edit
+from labctl.data.writer import RunWriter
+from labctl.model.errors import DataError
+from labctl.model.records import RunStop
+from labctl.runner.refit import refit, run_curve
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    with RunWriter(tmp_path, "run") as writer:
+        writer.begin(START)
+        writer.dark(DARK)
+        for number in range(6):
+            writer.append(make_point(number, fluence_uj_cm2=20.0 + number))
+        writer.end(RunStop("finished", "", "2025-05-01T10:01:00Z", {}))
+        return writer.paths.h5
+
+
+def test_the_last_word_counts_and_nothing_is_forgotten(stored: Path) -> None:
+    before = stored.read_bytes()
+    assert read_edits(read_run(stored)) == ()
+    for point, out in ((3, True), (1, True), (3, False), (4, True)):
+        record_edit(stored, point, out=out, who="A. B.")
+    run = read_run(stored)
+    assert left_out(run) == {1, 4}
+    assert [(e.point, e.left_out, e.who) for e in read_edits(run)][2] == (3, False, "A. B.")
+    assert stored.read_bytes() == before
+    assert list(np.flatnonzero(np.isnan(run_curve(run).signal))) == [1, 4]
+    assert "2 points left out by hand: 2, 5" in refit(stored).notes
+
+
+def test_a_torn_last_line_is_none_and_the_next_is_whole(stored: Path) -> None:
+    record_edit(stored, 2, out=True)
+    path = edits_path(stored)
+    path.write_bytes(path.read_bytes() + b'{"run": "r-1", "at": "20')
+    assert left_out(read_run(stored)) == {2}
+    record_edit(stored, 5, out=True)
+    assert left_out(read_run(stored)) == {2, 5}
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (json.dumps({"run": "another", "point": 1, "left_out": True}), "another run"),
+        (json.dumps({"run": "r-1", "point": "x", "left_out": True}), "no point"),
+        (json.dumps({"run": "r-1", "point": -1, "left_out": True}), "no point"),
+        ("[1]", "no edit"),
+        ("nonsense", "line 1"),
+        ("[" * 100_000, "line 1"),
+    ],
+)
+def test_damaged_and_foreign_edits_are_refused(stored: Path, content: str, word: str) -> None:
+    edits_path(stored).write_text(content + "\n\n")
+    with pytest.raises(DataError, match=word):
+        left_out(read_run(stored))
+    with pytest.raises(DataError, match=word):
+        record_edit(stored, 1, out=True)
+    with pytest.raises(DataError, match=word):
+        refit(stored)
+
+
+def test_points_that_do_not_exist_are_ignored(stored: Path) -> None:
+    record_edit(stored, 999, out=True)
+    assert left_out(read_run(stored)) == frozenset()
