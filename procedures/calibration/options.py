@@ -1,0 +1,126 @@
+"""What can be chosen about each calibration. All of it has a default; words are checked by the procedures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from labctl.model.calibration import CalibrationKind
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalOptions:
+    """Common to all.
+
+    :param valid_days: how long the result may be used without a warning, > 0.
+    :param sensor_limit_w: mean power that the power meter's head survives, W; None: not stated, then the
+        person who puts it into the beam is told what may come and decides.
+    :param readings: averaged readings of the meter at each setting, >= 2.
+    """
+
+    operator: str = ""
+    note: str = ""
+    valid_days: float = 30.0
+    sensor_limit_w: float | None = None
+    readings: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttenuatorOptions(CalOptions):
+    """:param form: "malus" (half-wave plate and polariser) or "table" (gradient wheel).
+
+    :param place: where the meter stands; "" takes the pick-off if it stands behind the attenuator, else the
+        sample.
+    :param points: angles of the fine scan; ``pairs`` approaches from each side that measure the backlash.
+    """
+
+    form: str = "malus"
+    place: str = ""
+    points: int = 24
+    pairs: int = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class PickoffOptions(CalOptions):
+    """:param points: powers at which the two places are compared.
+
+    :param filters: losses and filters between pick-off and sample by name, each with its transmission; words
+        for the record, the ratio is measured with all of them in.
+    """
+
+    points: int = 8
+    filters: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnergyOptions(CalOptions):
+    """:param rate_hz: repetition rate as stated, for heads that cannot count; None: the bench file's.
+
+    :param rate_sigma_hz: standard uncertainty of it.
+    :param drift_s: how long the drift is watched, s.
+    :param pulses: single pulses read one by one where the head can.
+    :param pulse_width_fs: measured AT THE SAMPLE; its standard uncertainty ``pulse_width_sigma_fs``.
+    :param pulse_fs: before the glasses, to compute the width at the sample; needs ``glasses``.
+    :param glasses: millimetres by name, e.g. {"fused-silica": 12.0, "n-bk7": 5.0}.
+    """
+
+    rate_hz: float | None = None
+    rate_sigma_hz: float = 0.0
+    drift_s: float = 60.0
+    pulses: int = 400
+    pulse_width_fs: float | None = None
+    pulse_width_sigma_fs: float = 0.0
+    pulse_fs: float | None = None
+    glasses: Mapping[str, float] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpotOptions(CalOptions):
+    """:param method: "stage", "hand", or "stated"; "" takes the stage where there is one.
+
+    :param points: readings on slope and plateaus of each axis, 12 to 60.
+    :param shape: "gaussian" is measured; "ellipse" and "stripe" are stated by ``x_um`` and ``y_um`` with
+        ``size_sigma_um``.
+    :param range_um: lowest and highest position of a blade moved by hand.
+    :param position_sigma_um: standard uncertainty of one position; ``scale_sigma_rel`` relative one of the
+        micrometer's or the stage's scale.
+    :param absorption_csv: content of a table of wavelength (nm) and transmission, for one-photon pumping.
+    """
+
+    method: str = ""
+    points: int = 18
+    shape: str = "gaussian"
+    x_um: float | None = None
+    y_um: float | None = None
+    size_sigma_um: float = 0.0
+    incidence_deg: float | None = None
+    incidence_sigma_deg: float = 0.5
+    range_um: tuple[float, float] = (0.0, 10000.0)
+    position_sigma_um: float = 1.0
+    scale_sigma_rel: float = 0.001
+    absorption_csv: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrometerOptions(CalOptions):
+    """:param lamps: names out of "hg-ar", "ne", "kr", one after another.
+
+    :param linearity: measure the nonlinearity even where the device has coefficients of its own.
+    :param frames: exposures averaged at each setting.
+    """
+
+    lamps: tuple[str, ...] = ("hg-ar",)
+    linearity: bool = False
+    frames: int = 20
+
+
+OPTIONS: Mapping[CalibrationKind, type[CalOptions]] = MappingProxyType(
+    {
+        "attenuator": AttenuatorOptions,
+        "pickoff": PickoffOptions,
+        "energy": EnergyOptions,
+        "spot": SpotOptions,
+        "spectrometer": SpectrometerOptions,
+    }
+)
