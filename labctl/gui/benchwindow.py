@@ -19,6 +19,7 @@ from labctl.gui.connection import ConnectionPanel
 from labctl.gui.livepage import LivePage
 from labctl.gui.manualpanel import ManualPanel
 from labctl.gui.queuepanel import QueuePanel
+from labctl.gui.runview import RunView
 from labctl.gui.service.messages import (
     AlignEnded,
     AlignTold,
@@ -109,12 +110,17 @@ class BenchWindow(MainWindow):
         self.connection.again.connect(lambda: self.post(Connect()))
         self.sweep.queued.connect(self.add_sweep)
         self.queue.refine_wanted.connect(self._refine)
+        self.live.view.left_out.connect(self.left_out)
         escape = QShortcut(QKeySequence("Esc"), self)
         escape.setContext(Qt.ShortcutContext.ApplicationShortcut)
         escape.activated.connect(self.make_safe)
         for number in range(self.tabs.count()):
             page = QShortcut(QKeySequence(f"Ctrl+{number + 1}"), self)
             page.activated.connect(lambda n=number: self.tabs.setCurrentIndex(n))
+
+    def views(self) -> tuple[RunView, ...]:
+        """Return every view of runs in this window."""
+        return (self.live.view, self.runs.view)
 
     # --- what the user wants -----------------------------------------------------------------------
 
@@ -245,6 +251,7 @@ class BenchWindow(MainWindow):
         if self._closing:
             self.mailbox.stop()
             self.analyst.close()
+            self.keeper.close()
             self.ended.emit()
         else:
             self.say("the bench's thread has ended: start labctl gui again", wrong=True)

@@ -11,24 +11,27 @@ from labctl.model.pump import Bands
 
 
 class ExcludeCommand(QUndoCommand):
-    """Leave a point out, or take it in again."""
+    """Leave a point out, or take it in again.
 
-    def __init__(self, run: RunData, index: int, changed: Callable[[RunData], None]) -> None:
-        out = index not in run.excluded
-        super().__init__(f"{'leave out' if out else 'take in'} point {index + 1}")
-        self._run, self._changed = run, changed
-        self._before = run.excluded
-        self._after = run.excluded ^ {index}
+    :param changed: called with the run, the point, and whether it is left out now.
+    """
+
+    def __init__(self, run: RunData, index: int, changed: Callable[[RunData, int, bool], None]) -> None:
+        self._out = index not in run.excluded
+        super().__init__(f"{'leave out' if self._out else 'take in'} point {index + 1}")
+        self._run, self._index, self._changed = run, index, changed
 
     def redo(self) -> None:
         """Do it."""
-        self._run.excluded = self._after
-        self._changed(self._run)
+        self._set(self._out)
 
     def undo(self) -> None:
         """Take it back."""
-        self._run.excluded = self._before
-        self._changed(self._run)
+        self._set(not self._out)
+
+    def _set(self, out: bool) -> None:
+        self._run.leave_out(self._index, out)
+        self._changed(self._run, self._index, out)
 
 
 class BandsCommand(QUndoCommand):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from labctl.data import read_run, read_table
+from labctl.data.edits import left_out
 from labctl.data.run import Run
 from labctl.gui.rundata import COLUMNS, Exposure, RunData, RunFacts
 from labctl.model.errors import DataError
@@ -80,10 +81,16 @@ def _of_run(run: Run) -> RunData:
         resolution_nm=_number(_inner(start.config, "spectrometer").get("resolution_nm")),
         max_counts=_full_scale(run),
         path=run.path,
+        is_run=True,
         plan=start.plan,
     )
     columns = {name: run.column(name) for name in COLUMNS}
-    return RunData(facts, FileArrays(run), columns, run.flags, status=run.status, reason=run.reason)
+    made = RunData(facts, FileArrays(run), columns, run.flags, status=run.status, reason=run.reason)
+    try:
+        made.excluded = left_out(run)
+    except DataError as exc:  # the run itself is sound: it is shown, and what is wrong is said
+        made.problem = str(exc)
+    return made
 
 
 def _of_table(path: Path) -> RunData:

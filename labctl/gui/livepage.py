@@ -113,6 +113,7 @@ class LivePage(QWidget):
             resolution_nm=self.info.resolution_nm,
             max_counts=self.info.max_counts,
             path=started.files.h5,
+            is_run=True,
         )
         self._arrays = LiveArrays()
         self.view.lightlight.setVisible(True)

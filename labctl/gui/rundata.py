@@ -46,6 +46,7 @@ class RunFacts:
     """What is known of a run before its first point.
 
     :param max_counts: full scale of the detector, None where it is not known.
+    :param is_run: ``path`` is a run file, beside which edits are kept.
     """
 
     key: str
@@ -58,7 +59,15 @@ class RunFacts:
     resolution_nm: float | None = None
     max_counts: float | None = None
     path: Path | None = None
+    is_run: bool = False
     plan: Mapping[str, object] = field(default_factory=dict)
+
+    def is_same_file(self, other: RunFacts) -> bool:
+        """Whether both are read from, or written to, one run file."""
+        mine, theirs = self.path, other.path
+        if mine is None or theirs is None or not (self.is_run and other.is_run):
+            return False
+        return mine.resolve() == theirs.resolve()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,7 @@ class RunData:
     """Scalars of all points, which of them the user left out, and the bands they are summed over now.
 
     :param columns: one array of shape ``(n,)`` for each of :data:`COLUMNS`; missing ones are nan.
+    :ivar problem: what could not be read beside the run, in words.
     """
 
     def __init__(
@@ -100,6 +110,7 @@ class RunData:
         self.status, self.reason = status, reason
         self.bands = facts.bands
         self.excluded: frozenset[int] = frozenset()
+        self.problem = ""
         self.lasing_signal: FloatArray | None = None
         self._flags = flags
         size = len(flags)
@@ -134,6 +145,10 @@ class RunData:
         for name in COLUMNS:
             self._columns[name] = np.append(self._columns[name], columns.get(name, np.nan))
         self.lasing_signal = None
+
+    def leave_out(self, index: int, out: bool) -> None:
+        """Leave a point out of the fit, or take it in again."""
+        self.excluded = self.excluded | {index} if out else self.excluded - {index}
 
     def set_bands(self, bands: Bands) -> None:
         """Sum over other bands from now on."""

@@ -119,7 +119,10 @@ class RunsPage(QWidget):
             self.list.addItem(item)
         self._describe(run)
         self.list.setCurrentItem(self._items[key])
-        self.said.emit(f"opened {opened.path.name}: {run.status}, {len(run)} points", False)
+        out = f", {len(run.excluded)} left out by hand" if run.excluded else ""
+        self.said.emit(f"opened {opened.path.name}: {run.status}, {len(run)} points{out}", False)
+        if run.problem:
+            self.said.emit(run.problem, True)
 
     def _describe(self, run: RunData) -> None:
         item = self._items.get(run.facts.key)

@@ -29,9 +29,11 @@ class RunView(QWidget):
     """Light-light curve, spectrum and waterfall of the current run; the others on the same curve.
 
     :param name: tells this view's questions from another's.
+    :ivar left_out: the user left a point of a run out (True) or took it in again: run, point, which.
     """
 
     current_changed = Signal(str)
+    left_out = Signal(object, int, bool)
 
     def __init__(self, name: str, analyst: Analyst, undo: QUndoStack, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -170,7 +172,7 @@ class RunView(QWidget):
 
     def toggle_excluded(self, key: str, index: int) -> None:
         """Leave a point out of the fit, or take it in again; can be undone."""
-        self._undo.push(ExcludeCommand(self.runs[key], index, self._edited))
+        self._undo.push(ExcludeCommand(self.runs[key], index, self._excluded))
         self.select(key, index)
 
     def toggle_selected(self) -> None:
@@ -178,8 +180,20 @@ class RunView(QWidget):
         if self.current is not None and self.index >= 0:
             self.toggle_excluded(self.current.facts.key, self.index)
 
+    def _excluded(self, run: RunData, index: int, out: bool) -> None:
+        self._edited(run)
+        self.left_out.emit(run, index, out)
+
+    def follow(self, changed: RunData, index: int, out: bool) -> None:
+        """Do as was done to the same run elsewhere: in another view, or before it was opened again."""
+        for run in self.runs.values():
+            same = run is not changed and changed.facts.is_same_file(run.facts)
+            if same and (index in run.excluded) is not out and index < len(run):
+                run.leave_out(index, out)
+                self._edited(run)
+
     def _edited(self, run: RunData) -> None:
-        if run.facts.key not in self.runs:
+        if self.runs.get(run.facts.key) is not run:
             return
         if run is self.current:
             self.spectrum.set_bands(run.bands)

@@ -18,9 +18,12 @@ from PySide6.QtWidgets import QLabel, QMainWindow, QSplitter, QTabWidget, QVBoxL
 from labctl.gui import theme
 from labctl.gui.analyst import Analyst, Answer
 from labctl.gui.helping import show_help, show_keys
+from labctl.gui.keeping import EditKeeper, Kept
 from labctl.gui.mailbox import Mailbox
 from labctl.gui.memory import settings
+from labctl.gui.rundata import RunData
 from labctl.gui.runspage import Opened, RunsPage
+from labctl.gui.runview import RunView
 
 SAID_MS = 12_000
 
@@ -42,6 +45,8 @@ class MainWindow(QMainWindow):
         self.analyst = Analyst(self.mailbox.post)
         self.runs = RunsPage(self.analyst, self.undo, self.mailbox.post)
         self.runs.said.connect(self.say)
+        self.keeper = EditKeeper(self.mailbox.post)
+        self.runs.view.left_out.connect(self.left_out)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(self.runs, "Runs")
@@ -70,6 +75,8 @@ class MainWindow(QMainWindow):
             self.runs.refresh()
         elif isinstance(thing, Opened):
             self.runs.take(thing)
+        elif isinstance(thing, Kept) and thing.problem:
+            self.say(f"not kept that point {thing.point + 1} was left out or taken in: {thing.problem}", True)
 
     def tick(self) -> None:
         """Run at most 25 times a second, after everything posted was shown."""
@@ -81,6 +88,17 @@ class MainWindow(QMainWindow):
         self.message.setText(text)
         self.message.setVisible(True)
         self._hush.start(SAID_MS * (3 if wrong else 1))
+
+    def views(self) -> tuple[RunView, ...]:
+        """Return every view of runs in this window."""
+        return (self.runs.view,)
+
+    def left_out(self, run: RunData, index: int, out: bool) -> None:
+        """Keep what was left out or taken in beside the run, and show it wherever that run is shown."""
+        for view in self.views():
+            view.follow(run, index, out)
+        if run.facts.is_run and run.facts.path is not None:
+            self.keeper.keep(run.facts.path, index, out=out)
 
     # --- menus -------------------------------------------------------------------------------------
 
@@ -175,5 +193,6 @@ class MainWindow(QMainWindow):
         self.remember()
         self.mailbox.stop()
         self.analyst.close()
+        self.keeper.close()
         event.accept()
         self.ended.emit()

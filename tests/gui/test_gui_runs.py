@@ -12,10 +12,13 @@ from gui_bench import LONG_MS, keep_settings_in
 from PySide6.QtCore import QPointF
 from pytestqt.qtbot import QtBot
 
+from labctl.data import read_run
+from labctl.data.edits import edits_path, left_out
 from labctl.gui.app import make_application
 from labctl.gui.exporting import EXPORTS
 from labctl.gui.window import MainWindow
 from labctl.model.pump import Bands
+from labctl.runner.refit import refit
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "run" / "OLA-spot-1.h5"
@@ -161,3 +164,37 @@ def test_the_window_keeps_its_state(qtbot: QtBot, tmp_path: Path) -> None:
     second.restore()
     assert second.runs.view.splitter.saveState() == kept
     second.close()
+
+
+def test_points_left_out_are_there_when_the_run_is_opened_again(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path
+) -> None:
+    copy = tmp_path / EXAMPLE.name
+    copy.write_bytes(EXAMPLE.read_bytes())
+    open_and_fit(qtbot, window, copy)
+    view, key = window.runs.view, str(copy.resolve())
+    for point in (3, 5, 7):
+        view.toggle_excluded(key, point)
+    window.undo.undo()
+    window.runs.close_current()
+    qtbot.waitUntil(lambda: left_out(read_run(copy)) == {3, 5}, timeout=LONG_MS)
+    assert copy.read_bytes() == EXAMPLE.read_bytes()
+    open_and_fit(qtbot, window, copy)
+    run = view.current
+    assert run is not None
+    assert run.excluded == {3, 5}
+    assert "2 left out" in window.message.text()
+    qtbot.waitUntil(lambda: view.found[key]["n_points"] == len(run) - 2, timeout=LONG_MS)
+    # The same numbers from the terminal's fit.
+    assert refit(copy).threshold["threshold_uj_cm2"] == view.found[key]["threshold_uj_cm2"]
+    window.undo.undo()  # made before it was closed: it is taken back in the run that is open now
+    assert run.excluded == {3}
+    assert "2 points left out" not in view.strip.details.text()
+    # Damaged edits: the run is shown whole, and what is wrong is said.
+    window.runs.close_current()
+    window.keeper.close()
+    edits_path(copy).write_text("nonsense\n\n")
+    open_and_fit(qtbot, window, copy)
+    assert view.current is not None
+    assert view.current.excluded == frozenset()
+    assert "edits.jsonl, line 1" in window.message.text()
