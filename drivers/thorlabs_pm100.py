@@ -151,7 +151,7 @@ class ThorlabsPM100(PM100Commands):
             self.unit = "W"
             if str(self.unit).strip().upper() != "W":
                 raise InstrumentFault(self.name, "does not change its unit to W")
-            self._set_range()
+            self.set_range(self._upper_range_w)
             self.averages = self._average_count
             self._verify("averages", self.averages, self._average_count)
         self.attenuation_db = 0.0
@@ -187,16 +187,26 @@ class ThorlabsPM100(PM100Commands):
                 return f"{command} answers {text.strip()} instead of {value}"
         return ""
 
-    def _set_range(self) -> None:
-        if self._upper_range_w is None:
+    def set_range(self, upper_w: float | None) -> float:
+        """Fix the range that holds ``upper_w``, or leave it to the meter (None), until :meth:`prepare`.
+
+        Returns the range's upper end in W, infinity where the meter chooses it.
+
+        :raises InstrumentFault: the console has no such range, or this head has none at all.
+        """
+        if self._kind == "pyro":
+            raise InstrumentFault(self.name, "a pyroelectric head has ranges of energy, not of power")
+        if upper_w is None:
             self.auto_range = 1
             self._verify("auto-range", self.auto_range, 1)
-            return
-        self.range_w = self._upper_range_w
+            self._range_found_w = None
+            return math.inf
+        self.range_w = upper_w
         found = float(self.range_w)
-        if not found >= self._upper_range_w * (1 - READ_BACK_REL):  # the console takes the next step up
+        if not found >= upper_w * (1 - READ_BACK_REL):  # the console takes the next step up
             raise InstrumentFault(self.name, f"its range stays at {found:g} W")
         self._range_found_w = found
+        return found
 
     def _verify(self, what: str, found: float, wanted: float) -> None:
         if not math.isclose(found, wanted, rel_tol=READ_BACK_REL):

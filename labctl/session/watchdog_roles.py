@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import Aborted
 from labctl.model.records import PowerReading, SpectrometerInfo, Spectrum
@@ -96,6 +98,10 @@ class WatchedAttenuator(Watched):
             return self._mount.move_to(angle_deg, self.polled(stop))
 
 
+BEYOND_METER = frozenset({"zero", "set_range", "frequency_hz", "pulse_energy_j"})
+"""What :mod:`labctl.model.meters` describes."""
+
+
 class WatchedPowerMeter(Watched):
     """A power meter."""
 
@@ -127,6 +133,18 @@ class WatchedPowerMeter(Watched):
         """Take ``count`` averaged readings."""
         with self.busy():
             return self._meter.read(count, self.polled(stop))
+
+    def __getattr__(self, name: str) -> Callable[..., float]:
+        """Let through what some meters can beyond their role, each call a sign of life."""
+        if name not in BEYOND_METER:
+            raise AttributeError(name)
+        method = getattr(self._meter, name)
+
+        def call(*arguments: object) -> float:
+            with self.busy():
+                return float(method(*arguments))
+
+        return call
 
 
 class WatchedSpectrometer(Watched):

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import cast
 
 from labctl.model.calibration import CalibrationKind
-from procedures.calibration.context import CalContext, CalProcedure, CalStep, Stage, Steps
+from procedures.calibration.context import CalContext, CalProcedure, CalStep, Steps
 from procedures.calibration.options import (
     OPTIONS,
     AttenuatorOptions,
@@ -39,7 +39,6 @@ __all__ = [
     "PickoffOptions",
     "SpectrometerOptions",
     "SpotOptions",
-    "Stage",
     "Steps",
 ]
 

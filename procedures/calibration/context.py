@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 from labctl.model.calibration import Calibration
 from labctl.model.clock import Stop
@@ -44,26 +44,6 @@ class CalStep:
     curve: tuple[tuple[float, ...], tuple[float, ...]] | None = None
 
 
-class Stage(Protocol):
-    """A linear stage, as far as a knife edge needs one; positions in um."""
-
-    @property
-    def range_um(self) -> tuple[float, float]:
-        """Lowest and highest position."""
-
-    def is_referenced(self) -> bool:
-        """Return whether the position can be trusted."""
-
-    def home(self, stop: Stop | None = None) -> None:
-        """Find the reference."""
-
-    def position_um(self) -> float:
-        """Read the present position."""
-
-    def move_to(self, position_um: float, stop: Stop | None = None) -> float:
-        """Move, wait for the end of the motion and return the position read back."""
-
-
 @dataclass(frozen=True, slots=True)
 class CalContext:
     """Everything a calibration works with.
@@ -73,7 +53,6 @@ class CalContext:
     :param identities: by role; what was measured with which instrument.
     :param hands: does what no motor does.
     :param options: of the calibration's kind, out of :mod:`procedures.calibration.options`.
-    :param stage: carries the knife edge where there is one.
     :param utc: the present time as ISO 8601 text; given in, so that tests and simulated benches choose it.
     :param version: of labctl.
     """
@@ -84,7 +63,6 @@ class CalContext:
     hands: Hands
     options: CalOptions
     identities: Mapping[str, Identity] = field(default_factory=dict)
-    stage: Stage | None = None
     bands: Bands | None = None
     stop: Stop | None = None
     utc: Callable[[], str] | None = None
