@@ -226,6 +226,22 @@ def false_alarms(trials: int) -> Iterator[str]:
                 hits += fit_threshold(80.0 * u, Noise().measure(curve, u, rng)).status == "found"
             shares.append(100 * hits / trials)
         yield f"| {name} | " + " | ".join(f"{s:.2f}" for s in shares) + f" | {trials} |"
+    for wander in (0.002, 0.005, 0.01, 0.02):
+        row = " | ".join(f"{100 * _wandering(n, wander, trials):.2f}" for n in (8, 12, 16, 32))
+        yield f"| F^2, 0.15 % noise, {100 * wander:g} % wander | {row} | {trials} |"
+
+
+def _wandering(n: int, wander: float, trials: int) -> float:
+    """Share of "found" on a quiet bench whose neighbouring points err together (correlation 0.7)."""
+    rng = np.random.default_rng([8, n, round(1e4 * wander)])
+    hits = 0
+    for _ in range(trials):
+        u, chance = scan(n, rng), rng.standard_normal(n)
+        for i in range(1, n):
+            chance[i] = 0.7 * chance[i - 1] + np.sqrt(0.51) * chance[i]
+        signal = 400.0 * u**2 * (1 + wander * chance) * (1 + 0.0015 * rng.standard_normal(n))
+        hits += fit_threshold(80.0 * u, signal, fluence_sigma_rel=0.001).status == "found"
+    return hits / trials
 
 
 def power(trials: int) -> Iterator[str]:

@@ -42,6 +42,19 @@ def test_a_scan_that_ends_below_threshold_gives_a_lower_bound_and_no_number(seed
     assert result.exponent == pytest.approx(2.0, abs=0.4)
 
 
+def test_a_quiet_bench_that_wanders_a_little_has_no_threshold() -> None:
+    """Neighbours err together, by 0.4 %: significant bends, none of which is a laser."""
+    statuses = []
+    for seed in range(25):
+        rng = np.random.default_rng(seed)
+        u = np.geomspace(0.3, 0.95, 24)
+        drift = rng.standard_normal()
+        wander = np.array([drift := 0.7 * drift + 0.714 * rng.standard_normal() for _ in u])
+        signal = 580.0 * u**2 * (1 + 0.004 * wander) * (1 + 0.0015 * rng.standard_normal(u.size))
+        statuses.append(fit_threshold(80.0 * u, signal, fluence_sigma_rel=0.001).status)
+    assert set(statuses) == {"not_found"}
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_scan_wholly_above_threshold_gives_an_upper_bound_only(seed: int) -> None:
     fluence, signal = sweep(1.15, 4.0, 20, seed)

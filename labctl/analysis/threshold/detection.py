@@ -55,11 +55,20 @@ def fit_null(y: Array, weight: Array, columns: Array) -> tuple[Array, Array, Arr
     return rss, y_mean - a * c_mean, a
 
 
-def rss_of_kink(profile: Profile) -> float:
-    """Smallest residual over the shapes that stand for a kink."""
+def best_kink(profile: Profile) -> tuple[int, int]:
+    """Indices (shape, threshold) of the smallest residual over the shapes that stand for a kink."""
     names = (*DETECTORS, own_spot(profile.shapes.photon_order))
     rows = np.flatnonzero(np.isin(profile.shapes.names, names))
-    return float(profile.grid.solved.rss[rows].min())
+    rss = profile.grid.solved.rss[rows]
+    k, g = np.unravel_index(int(np.argmin(rss)), rss.shape)
+    return int(rows[k]), int(g)
+
+
+def excess_share(profile: Profile) -> float:
+    """Return the largest part of the signal, over the points, that the best kink's excess makes up."""
+    k, g = best_kink(profile)
+    excess = profile.grid.solved.coefficients[2, k, g] * profile.grid.columns[1, k, g]
+    return float((excess / np.maximum(profile.grid.mean(k, g), 1e-300)).max())
 
 
 def statistic(rss_null: float, rss_kink: float, n: int) -> float:
