@@ -36,12 +36,12 @@ from labctl.analysis.threshold.sweep_data import SweepData, prepare
 DEFINITIONS = ("onset",)
 MIN_POINTS = 7
 MIN_DISTINCT = 6
-# Chance of "found" without a kink. The tables pool several kinds of kink-free data; the worst kind exceeds them
-# two to four times: 1.6 % at 8 points, 0.6 % at 12.
+# Chance of "found" without a kink. The tables pool several kinds of kink-free data; the worst kind exceeds
+# them two to four times: 1.6 % at 8 points, 0.6 % at 12.
 SIGNIFICANCE = 0.004
-# Neighbouring points of a real sweep err together (drift of laser, pick-off, dark), which the tables' noise does
-# not: wander of 1 % bends a straight line by a few per cent. A laser adds far more: with a slope of
-# only twice the luminescence's, 14 % at 1.1 onsets.
+# Neighbouring points of a real sweep err together (drift of laser, pick-off, dark), which the tables' noise
+# does not: wander of 1 % bends a straight line by a few per cent. A laser adds far more: with a slope of only
+# twice the luminescence's, 14 % at 1.1 onsets.
 LEAST_EXCESS = 0.05
 
 
