@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from labctl.analysis import fluence
+from labctl.analysis.budget import fluence_budget
 from labctl.model.errors import ConfigError
 from labctl.model.pump import Limits, PumpSettings
 
@@ -31,14 +32,8 @@ class Beam:
 
     @property
     def scale_rel(self) -> float:
-        """Relative standard uncertainty common to all fluences; both sizes of the spot share one error."""
-        s = self.settings
-        return fluence.fluence_sigma_rel(
-            energy_rel=math.hypot(s.meter_sigma_rel, s.pickoff_sigma_rel, s.repetition_sigma_rel),
-            x_rel=s.spot_sigma_rel,
-            y_rel=s.spot_sigma_rel,
-            sizes_are_common=True,
-        )
+        """Relative standard uncertainty common to all fluences; see :mod:`labctl.analysis.budget`."""
+        return fluence_budget(self.settings).combined_rel
 
     @property
     def highest_energy_j(self) -> float:

@@ -5,7 +5,8 @@ Uncertainties are relative standard uncertainties (k = 1) of a SCALE, common to 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from labctl.model.records import FloatArray
@@ -55,7 +56,17 @@ class PumpSettings:
         planned with it, what is reached is measured.
     :param pickoff_ratio: power on the sample over power on the meter, at any transmission, > 0.
     :param order: the four elements along the beam; "sample" is last.
-    :param pulse_width_fs: at the sample, FWHM; None when unknown.
+    :param pulse_width_fs: at the sample, FWHM; None when unknown. Its standard uncertainty beside it.
+    :param spot_sigma_rel: of both sizes alike, one error that counts twice; ``spot_x_sigma_rel`` and
+        ``spot_y_sigma_rel`` are what each has of its own.
+    :param angle_sigma_deg: repeatability of the mount; redrawn at every move, so no part of the scale.
+    :param curve_sigma_deg: of the curve's zero, ``leak_sigma`` of its least transmission, both common to all.
+    :param background_sigma_w: of the meter's zero, at the meter.
+    :param drift_sigma_rel: how far the chain between meter and sample may have moved since it was measured.
+    :param pulse_cv: standard deviation of the pulses' energies over their mean; None when unknown.
+    :param absorptance: absorbed part of the light, for one-photon pumping alone; None when unknown.
+    :param sources: where a number or its uncertainty comes from, by the name of the field; what is not named
+        comes from the bench file.
     """
 
     wavelength_nm: float
@@ -73,6 +84,19 @@ class PumpSettings:
     pickoff_sigma_rel: float = 0.0
     spot_sigma_rel: float = 0.0
     repetition_sigma_rel: float = 0.0
+    spot_x_sigma_rel: float = 0.0
+    spot_y_sigma_rel: float = 0.0
+    incidence_sigma_deg: float = 0.0
+    angle_sigma_deg: float = 0.05
+    curve_sigma_deg: float = 0.0
+    leak_sigma: float = 0.0
+    background_sigma_w: float = 0.0
+    drift_sigma_rel: float = 0.0
+    pulse_width_sigma_fs: float = 0.0
+    pulse_cv: float | None = None
+    absorptance: float | None = None
+    absorptance_sigma: float = 0.0
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
