@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from labctl.analysis.spectra.bands import Band, band_slice, lasing_band_signal
+from labctl.analysis.spectra.bands import Band, Bands, band_slice
 from labctl.analysis.spectra.peaks import find_peaks
 from labctl.analysis.spectra.profiles import deconvolve_width
 from labctl.analysis.threshold import ThresholdResult, fit_threshold, peak_onset
+from labctl.data import read_run
+from labctl.gui.moved import moved_signals
 from labctl.model.records import FloatArray
 from labctl.runner.fitting import typical_sigma
 from labctl.runner.report import plain
@@ -99,12 +101,11 @@ def _q(wavelength_nm: float, seen_nm: float, resolution_nm: float | None) -> dic
     return {"own_fwhm_nm": None, "q": wavelength_nm / max(seen_nm, 1e-6), "at_least": True}
 
 
-def lasing(question: Question) -> dict[str, object]:
-    """Find the light in narrow peaks of many spectra inside a band."""
-    axis, spectra = unpacked(question["wavelength"]), unpacked(question["spectra"])
-    band, whole = _band(question["band"], "lasing"), _band(question["whole"], "emission")
-    values = [lasing_band_signal(axis, spectrum, band, whole=whole) for spectrum in spectra]
-    return {"signal": packed(np.array(values, dtype=np.float64))}
+def moved(question: Question) -> dict[str, object]:
+    """Sum the points of a run file over other bands; the errors come from its raw exposures."""
+    bands = Bands(_band(question["emission"], "emission"), _band(question["lasing"], "lasing"))
+    found = moved_signals(read_run(str(question["path"])), bands)
+    return {name: packed(getattr(found, name)) for name in found.__dataclass_fields__}
 
 
 def _band(ends: Sequence[float], name: str) -> Band:
@@ -114,7 +115,7 @@ def _band(ends: Sequence[float], name: str) -> Band:
 TASKS: dict[str, Callable[[Question], dict[str, object]]] = {
     "threshold": threshold,
     "peaks": peaks,
-    "lasing": lasing,
+    "moved": moved,
 }
 
 

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from labctl.gui.analysis_child import packed, unpacked
-from labctl.gui.rundata import Exposure, RunData, Signal
+from labctl.gui.rundata import Exposure, MovedSignals, RunData, Signal
 from labctl.gui.series import DOUBTFUL, EXCLUDED, USED, FitShown, Series
 from labctl.gui.spectrum import PeakMark
 from labctl.gui.wording import verdict
-from labctl.model.records import FloatArray
 
 
 def threshold_question(run: RunData, which: Signal) -> dict[str, Any]:
@@ -42,14 +41,13 @@ def peaks_question(run: RunData, exposure: Exposure) -> dict[str, Any] | None:
     }
 
 
-def lasing_question(run: RunData) -> dict[str, Any]:
-    """Return the question for the light in peaks inside moved bands."""
+def moved_question(run: RunData) -> dict[str, Any]:
+    """Return the question for signals and errors inside moved bands; the answer names the bands."""
     return {
-        "task": "lasing",
-        "wavelength": packed(run.facts.wavelength_nm),
-        "spectra": packed(run.arrays.spectra()),
-        "band": list(run.bands.lasing_nm),
-        "whole": list(run.bands.emission_nm),
+        "task": "moved",
+        "path": str(run.facts.path),
+        "emission": list(run.bands.emission_nm),
+        "lasing": list(run.bands.lasing_nm),
     }
 
 
@@ -87,9 +85,12 @@ def peak_marks(found: Mapping[str, Any]) -> tuple[PeakMark, ...]:
     )
 
 
-def lasing_signal(found: Mapping[str, Any]) -> FloatArray | None:
-    """Return the light in peaks of an answer."""
-    return unpacked(found["signal"]) if "signal" in found else None
+def moved_signals(found: Mapping[str, Any]) -> MovedSignals | None:
+    """Return signal and error of both bands of an answer."""
+    if "emission" not in found:
+        return None
+    which: tuple[Signal, Signal] = ("emission", "lasing")
+    return {name: (unpacked(found[name]), unpacked(found[f"{name}_sigma"])) for name in which}
 
 
 def series_of(run: RunData, which: Signal, colour: str, fit: FitShown | None) -> Series:

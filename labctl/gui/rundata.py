@@ -16,6 +16,8 @@ from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
 
 Signal = Literal["emission", "lasing"]
+MovedSignals = Mapping[Signal, tuple[FloatArray, FloatArray]]
+"""Signal and standard error inside moved bands, counts per pulse, each of shape ``(n,)``."""
 COLUMNS = (
     "fluence_uj_cm2",
     "fluence_sigma_rel",
@@ -111,7 +113,7 @@ class RunData:
         self.bands = facts.bands
         self.excluded: frozenset[int] = frozenset()
         self.problem = ""
-        self.lasing_signal: FloatArray | None = None
+        self.moved_signals: MovedSignals | None = None
         self._flags = flags
         size = len(flags)
         self._columns = {
@@ -144,7 +146,7 @@ class RunData:
         self._flags = (*self._flags, flags)
         for name in COLUMNS:
             self._columns[name] = np.append(self._columns[name], columns.get(name, np.nan))
-        self.lasing_signal = None
+        self.moved_signals = None
 
     def leave_out(self, index: int, out: bool) -> None:
         """Leave a point out of the fit, or take it in again."""
@@ -153,17 +155,20 @@ class RunData:
     def set_bands(self, bands: Bands) -> None:
         """Sum over other bands from now on."""
         if bands != self.bands:
-            self.bands, self.lasing_signal = bands, None
+            self.bands, self.moved_signals = bands, None
 
     def signal(self, which: Signal) -> tuple[FloatArray, FloatArray]:
         """Return the light-light curve's signal and its standard error, counts per pulse, shape ``(n,)``.
 
-        Inside moved bands the relative error stays that of the measured ones. The light in peaks inside moved
-        bands is slow to find: until :attr:`lasing_signal` is set, all light of the lasing band stands for it.
+        Inside moved bands both come from the raw exposures, which takes a moment: until
+        :attr:`moved_signals` is set, all light of the band stands for it, with the relative error it had.
         """
         name = "signal" if which == "emission" else "peaks_signal"
         stored, sigma = self.column(name), self.column(f"{name}_sigma")
-        if self.moved and len(self):
+        exact = self.moved_signals[which] if self.moved and self.moved_signals is not None else None
+        if exact is not None and len(exact[0]) == len(self):
+            stored, sigma = exact
+        elif self.moved and len(self):
             found = self._summed(which)
             with np.errstate(divide="ignore", invalid="ignore"):
                 sigma = np.abs(sigma / stored * found)
@@ -172,8 +177,6 @@ class RunData:
         return np.where(usable, stored, np.nan), sigma
 
     def _summed(self, which: Signal) -> FloatArray:
-        if which == "lasing" and self.lasing_signal is not None:
-            return self.lasing_signal
         ends = self.bands.emission_nm if which == "emission" else self.bands.lasing_nm
         spectra = self.arrays.spectra()
         if not spectra.size:

@@ -48,6 +48,7 @@ class RunView(QWidget):
         self.which: Which = "emission"
         self._rows: list[int] = []
         self._dragged_from: Bands | None = None
+        self._asked: dict[str, tuple[int, Bands]] = {}
         self.lightlight, self.spectrum, self.waterfall = LightLightPlot(), SpectrumPlot(), Waterfall()
         self.strip, self.point_label = VerdictStrip(), QLabel()
         self.tools = ViewTools(self)
@@ -94,7 +95,7 @@ class RunView(QWidget):
     def remove_run(self, key: str) -> None:
         """Forget a run."""
         self.runs.pop(key, None)
-        for kept in (self._colours, self.fits, self.found):
+        for kept in (self._colours, self.fits, self.found, self._asked):
             kept.pop(key, None)
         self.lightlight.remove(key)
         if self.current is not None and self.current.facts.key == key:
@@ -222,8 +223,10 @@ class RunView(QWidget):
     def refit(self, run: RunData) -> None:
         """Ask for the threshold again; the answer comes when it comes."""
         key, which = run.facts.key, self.which
-        if run.moved and which == "lasing" and run.lasing_signal is None and run.arrays.spectra().size:
-            self._analyst.ask((self._name, "lasing", key), lambda: fits.lasing_question(run))
+        if run.moved and run.moved_signals is None and run.facts.is_run:
+            errors = fits.moved_question(run)
+            number = self._analyst.ask((self._name, "moved", key), lambda: errors)
+            self._asked[key] = (number, run.bands)
         question = fits.threshold_question(run, which)
         self._analyst.ask((self._name, "threshold", key), lambda: question)
 
@@ -240,9 +243,10 @@ class RunView(QWidget):
             self._show_verdict(run)
         elif task == "peaks" and run is self.current:
             self.spectrum.set_peaks(fits.peak_marks(answer.found))
-        elif task == "lasing":
-            run.lasing_signal = fits.lasing_signal(answer.found)
-            self._edited(run)
+        elif task == "moved" and self._asked.get(key) == (answer.number, run.bands):
+            run.moved_signals = fits.moved_signals(answer.found)
+            if run.moved_signals is not None:
+                self._edited(run)
 
     # --- drawing -----------------------------------------------------------------------------------
 

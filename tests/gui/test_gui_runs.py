@@ -42,12 +42,18 @@ def open_and_fit(qtbot: QtBot, window: MainWindow, *paths: Path) -> None:
     qtbot.waitUntil(lambda: len(view.found) == len(paths) and window.analyst.idle, timeout=LONG_MS)
 
 
+def copy_of_example(folder: Path) -> Path:
+    copy = folder / EXAMPLE.name
+    copy.write_bytes(EXAMPLE.read_bytes())
+    return copy
+
+
 def said_of(window: MainWindow, name: str) -> bool:
     return name in window.message.text()
 
 
-def test_leave_out_undo_redo_and_bands(qtbot: QtBot, window: MainWindow) -> None:
-    open_and_fit(qtbot, window, EXAMPLE)
+def test_leave_out_undo_redo_and_bands(qtbot: QtBot, window: MainWindow, tmp_path: Path) -> None:
+    open_and_fit(qtbot, window, copy_of_example(tmp_path))
     view = window.runs.view
     run = view.current
     assert run is not None
@@ -81,6 +87,10 @@ def test_leave_out_undo_redo_and_bands(qtbot: QtBot, window: MainWindow) -> None
     assert run.bands == moved
     assert np.all(run.signal("emission")[0][:6] < before[:6])
     assert view.lightlight._series[key].signal[0] == run.signal("emission")[0][0]
+    rough = run.signal("lasing")[0]
+    qtbot.waitUntil(lambda: run.moved_signals is not None, timeout=LONG_MS)
+    assert np.all(run.signal("lasing")[0] < rough)  # the luminescence under the peaks is no light in peaks
+    assert view.lightlight._series[key].signal == pytest.approx(run.signal("emission")[0])
     while window.undo.canUndo():
         window.undo.undo()
     assert run.bands == run.facts.bands
@@ -169,8 +179,7 @@ def test_the_window_keeps_its_state(qtbot: QtBot, tmp_path: Path) -> None:
 def test_points_left_out_are_there_when_the_run_is_opened_again(
     qtbot: QtBot, window: MainWindow, tmp_path: Path
 ) -> None:
-    copy = tmp_path / EXAMPLE.name
-    copy.write_bytes(EXAMPLE.read_bytes())
+    copy = copy_of_example(tmp_path)
     open_and_fit(qtbot, window, copy)
     view, key = window.runs.view, str(copy.resolve())
     for point in (3, 5, 7):
