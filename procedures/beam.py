@@ -59,11 +59,14 @@ class Beam:
                 key="limits",
                 hint="check t_min, angle_range_deg and max_pulse_energy, or put a filter into the beam",
             )
-        dose, least = self.limits.max_dose_uj_cm2, self.fluence_uj_cm2(least_j)
-        if dose is not None and least > dose:
+        dose, highest = self.limits.max_dose_uj_cm2, self.fluence_uj_cm2(self.highest_energy_j)
+        if dose is not None and highest > dose:
             raise ConfigError(
-                f"not even one pulse of the least {least:.4g} uJ/cm2 stays within {dose:.4g} uJ/cm2 of dose",
+                f"{dose:.4g} uJ/cm2 of dose are less than one pulse of the {highest:.4g} uJ/cm2 that the "
+                "other limits allow",
                 key="limits.max_dose_uj_cm2",
+                hint="the dose is the sum of fluence x pulses over one run: raise it, or lower "
+                "max_fluence_uj_cm2",
             )
 
     def forbidden(self, fluence_uj_cm2: float) -> str:

@@ -12,8 +12,7 @@ import numpy as np
 from labctl.model.errors import ConfigError
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import SpectrometerInfo
-from procedures.beam import make_beam
-from procedures.curve import make_curve
+from procedures import feasible
 
 Spacing = Literal["linear", "log", "list"]
 Direction = Literal["up", "down", "up-down", "shuffled"]
@@ -189,9 +188,13 @@ def validate(
     _check_reference(plan)
     if isinstance(plan, AdaptivePlan):
         _check_adaptive(plan)
-    _check_light(plan, settings, limits, angle_range_deg)
+    feasible.check_light(
+        all_fluences(plan), reference_fluence(plan), settings, limits, angle_range_deg=angle_range_deg
+    )
+    if not isinstance(plan, AdaptivePlan):  # which ends before the dose passes its limit
+        feasible.check_dose(plan, [step.fluence_uj_cm2 for step in steps(plan)], settings, limits)
     if spectrometer is not None:
-        _check_exposure(plan, settings.repetition_rate_hz, spectrometer)
+        feasible.check_exposure(plan, settings.repetition_rate_hz, spectrometer)
 
 
 def _check_words(plan: SweepPlan) -> None:
@@ -296,47 +299,3 @@ def _check_adaptive(plan: AdaptivePlan) -> None:
             key="background",
             hint="--background dark",
         )
-
-
-def _check_light(
-    plan: SweepPlan, settings: PumpSettings, limits: Limits, mount_deg: tuple[float, float]
-) -> None:
-    beam = make_beam(settings, limits)
-    low, high = limits.angle_range_deg or (-math.inf, math.inf)
-    reach = make_curve(settings.curve, (max(low, mount_deg[0]), min(high, mount_deg[1]))).reach
-    lowest, highest = (beam.fluence_uj_cm2(settings.max_pulse_energy_j * t) for t in reach)
-    reference = reference_fluence(plan)
-    for wanted in reversed(all_fluences(plan)):  # of several above a limit the one that was typed is told
-        if reason := beam.forbidden(wanted):
-            key = "reference" if wanted == reference else "stop"
-            raise ConfigError(reason, key=key, hint="ask for less, or change [limits]")
-        if not lowest <= wanted * (1 + 1e-9) or not wanted <= highest * (1 + 1e-9):
-            raise ConfigError(
-                f"{wanted:.4g} uJ/cm2 is out of reach of the attenuator ({lowest:.4g} to {highest:.4g})",
-                key="start" if wanted < lowest else "stop",
-                hint="check max_pulse_energy, the spot and the attenuator's curve in [pump]",
-            )
-
-
-def _check_exposure(plan: SweepPlan, rate_hz: float, spectrometer: SpectrometerInfo) -> None:
-    shortest = spectrometer.integration_min_s
-    longest = spectrometer.integration_max_s
-    if (
-        not plan.triggered
-        and plan.min_pulses / rate_hz > min(plan.max_integration_s, longest)
-        and not plan.integration_s
-    ):
-        raise ConfigError(
-            f"{plan.min_pulses} pulses at {rate_hz:g} Hz last {plan.min_pulses / rate_hz:g} s, "
-            f"longer than the longest exposure of {min(plan.max_integration_s, longest):g} s",
-            key="max_integration_s",
-        )
-    for value in plan.integration_s:
-        if not shortest <= value <= longest:
-            raise ConfigError(f"{value:g} s is outside {shortest:g} to {longest:g} s", key="integration_s")
-        if not plan.triggered and value * rate_hz < plan.min_pulses * (1 - 1e-9):
-            raise ConfigError(
-                f"{value:g} s hold {value * rate_hz:.3g} pulses, fewer than {plan.min_pulses}",
-                key="integration_s",
-                hint="an exposure that is not locked to the laser miscounts pulses by up to one",
-            )

@@ -72,6 +72,8 @@ branch = "+"
 [limits]
 max_fluence_uj_cm2 = 700.0
 max_pulse_energy = "150 nJ"
+max_average_power = "{max_average_power_mw:g} mW"
+max_dose_uj_cm2 = 1e10
 
 [bands]
 emission_nm = [505.0, 560.0]
@@ -165,6 +167,7 @@ class SimulatedBench:
             pulse_width_fs=laser.pulse_width_fs,
             pickoff_ratio=optics.pickoff_ratio,
             max_pulse_energy_nj=laser.max_pulse_energy_j * 1e9,
+            max_average_power_mw=150e-9 * laser.repetition_rate_hz * 1e3,
             order=", ".join(f'"{element}"' for element in optics.order),
             incidence_deg=optics.incidence_deg,
             w_um=optics.w_um,

@@ -73,12 +73,13 @@ branch = "+"                  # the 45 degrees above ("+") or below ("-") the ze
 # angle_deg = [0.0, 90.0, 180.0, 270.0]
 # transmission = [0.9, 0.3, 0.05, 0.004]
 
-# Checked before anything moves and again at every point. labctl is no safety interlock.
+# Checked before anything moves and again at every point; the first four must be stated, or nothing is
+# connected to. labctl is no safety interlock.
 [limits]
 max_fluence_uj_cm2 = 700.0    # in the convention above
-# max_pulse_energy = "150 nJ"
-# max_average_power = "0.2 mW"
-# max_dose_uj_cm2 = 5e7       # sum of fluence x pulses over one run
+max_pulse_energy = "150 nJ"   # on the sample
+max_average_power = "0.15 mW" # on the sample
+max_dose_uj_cm2 = 5e7         # sum of fluence x pulses over one run
 # angle_range_deg = [0.0, 90.0]
 # set_ratio = 0.2             # allowed disagreement between the energy asked for and the one measured
 

@@ -14,6 +14,7 @@ from labctl.model.pump import Bands
 from labctl.model.records import Identity
 from labctl.model.roles import Roles
 from labctl.session.exits import WayOut, closed_when_silent, way_out
+from labctl.session.limits import refuse_limits
 from labctl.session.opening import Opened, bench_clock, open_all
 from labctl.session.watchdog import Watchdog
 from labctl.session.watchdog_bench import watching
@@ -59,11 +60,13 @@ def open_bench(
     :param watchdog: whether a second process makes the bench safe when this one is killed or frozen; by
         default yes, except on a stepped clock.
     :param log_file: of the run, where the watchdog writes what it did; it always says it on stderr.
-    :raises ConfigError: the file is wrong, or the pump's numbers make no sense.
+    :raises ConfigError: the file is wrong, a limit is missing or contradicts another, or the pump's numbers
+        make no sense.
     :raises NotConnected: instruments could not be reached: all of them, each with what to try.
     :raises SafetyStop: the watchdog cannot be started, or the shutter does not confirm that it is closed.
     """
     config = bench if isinstance(bench, BenchConfig) else load_bench(bench)
+    refuse_limits(config)
     clock = clock or bench_clock(config)
     with way_out() as way, watching(config, clock, wanted=watchdog, log=log_file) as dog:
         opened = open_all(config, clock, stop)

@@ -10,6 +10,7 @@ from labctl.config import BenchConfig, RoleName
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import ConnectionFailure, InstrumentError
 from labctl.model.roles import Attenuator, Device, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
+from labctl.session.limits import refuse_limits
 from labctl.session.opening import bench_clock, open_all
 from procedures.beam import make_beam
 from procedures.curve import make_curve
@@ -52,8 +53,10 @@ def check_bench(
     """Connect to every instrument and take one reading of each; nothing moves and no shutter opens.
 
     :param lowest_uj_cm2: the lowest fluence planned; the least the attenuator can make by default.
+    :raises ConfigError: a limit is missing, or contradicts another; nothing was connected to.
     :raises Aborted: ``stop`` was set.
     """
+    refuse_limits(config)
     clock = clock or bench_clock(config)
     opened = open_all(config, clock, stop)
     failed = {f.role: f for f in opened.failures}

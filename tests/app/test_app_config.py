@@ -46,7 +46,7 @@ def test_the_example_is_a_valid_bench() -> None:
     assert settings.curve == MalusCurve(12.0, 0.002, 1.0, "+")
     assert (settings.convention, settings.photon_order, settings.pulse_width_fs) == ("peak", 2, 35.0)
     assert config.limit_settings().max_fluence_uj_cm2 == 700.0
-    assert config.limit_settings().max_pulse_energy_j is None
+    assert config.limit_settings().max_pulse_energy_j == 150e-9
     assert config.band_settings() == Bands((505.0, 560.0), (530.0, 556.0))
 
 
@@ -66,7 +66,8 @@ def test_units_are_converted_once_and_exactly() -> None:
         ("pulse_width_fs = 35.0", 'pulse_width_fs = "0.035 ps"'),
         ("x_um = 100.0", 'x_um = "0.1 mm"'),
         ('"200 nJ"', '"0.2 µJ"'),
-        ("max_fluence_uj_cm2 = 700.0", 'max_fluence_uj_cm2 = "0.7 mJ/cm²"\nmax_average_power = "2.5 mW"'),
+        ("max_fluence_uj_cm2 = 700.0", 'max_fluence_uj_cm2 = "0.7 mJ/cm²"'),
+        ('max_average_power = "0.15 mW"', 'max_average_power = "2.5 mW"'),
     )
     settings, limits = parse_bench(text).pump_settings(), parse_bench(text).limit_settings()
     assert (settings.wavelength_nm, settings.pulse_width_fs, settings.spot.x_um) == (800.0, 35.0, 100.0)

@@ -286,7 +286,7 @@ def test_the_dose_limit_ends_the_sweep_in_the_dark() -> None:
 
 
 def test_dropped_exposures_cannot_pass_the_dose_limit_either() -> None:
-    run = Run(integration_s=(0.1,), limit=limits(max_dose_uj_cm2=26e3))
+    run = Run(stop_uj_cm2=41.0, points=2, average=3, integration_s=(0.1,), limit=limits(max_dose_uj_cm2=26e3))
     spectrometer = run.bench.spectrometer
     spectrometer.on_exposure = lambda: setattr(spectrometer, "stale_stamp", spectrometer.acquired % 2)
     with pytest.raises(SafetyStop, match="dose"):
