@@ -1,0 +1,221 @@
+"""Calibrations as files: JSON, dated, with the checksum of what was measured; written once, never again.
+
+The checksum is no signature against forgers. It tells a file that was edited by hand, or damaged, from one
+that is as it was measured. Files come from anybody: nothing in them is executed or followed, sizes are bounded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from labctl.data.calibration_checks import Refused, checked
+from labctl.model.calibration import KINDS, Calibration, Quantity
+from labctl.model.errors import DataError
+from labctl.model.records import Identity
+
+SCHEMA_NAME, SCHEMA_NUMBER = "labctl-calibration", 1
+MAX_BYTES = 2_000_000
+"""Raw data of a calibration are some thousand numbers."""
+_MOST_FILES = 10_000
+_SAME_SECOND = 100
+
+
+def write_calibration(calibration: Calibration, directory: Path | str) -> Path:
+    """Store a calibration under its kind and date, e.g. ``attenuator-20261123-101500.json``.
+
+    :param directory: made if it is not there.
+    :raises DataError: it cannot be written, or holds what no calibration may (a number that is not finite).
+    """
+    text = json.dumps(to_mapping(calibration), indent=1, allow_nan=False, ensure_ascii=True) + "\n"
+    raw = text.encode("ascii")
+    if len(raw) > MAX_BYTES:
+        raise DataError(f"this calibration cannot be stored: it takes {len(raw)} bytes, most are {MAX_BYTES}")
+    stamp = datetime.fromisoformat(calibration.measured_utc).astimezone(UTC).strftime("%Y%m%d-%H%M%S")
+    return _stored(raw, Path(directory), f"{calibration.kind}-{stamp}")
+
+
+def read_calibration(path: Path | str) -> Calibration:
+    """Read a calibration file.
+
+    :raises DataError: names the file and says why: missing, too large, damaged, edited since it was
+        measured, or written by a newer labctl.
+    """
+    return of_mapping(_parsed(Path(path)), str(path))
+
+
+def to_mapping(calibration: Calibration) -> dict[str, object]:
+    """Return it as plain values with schema and checksum, as a file and the copy in a run hold it.
+
+    Words lose their line ends and what else cannot be printed.
+
+    :raises DataError: it holds what no calibration may, e.g. a number that is not finite.
+    """
+    try:
+        body = _plain(calibration)
+        assert isinstance(body, dict)
+        checked(body)
+        return {"schema": f"{SCHEMA_NAME}/{SCHEMA_NUMBER}", "sha256": _checksum(body), "calibration": body}
+    except (Refused, TypeError, ValueError, OverflowError) as exc:
+        raise DataError(f"this calibration cannot be stored: {exc}") from exc
+
+
+def of_mapping(mapping: object, where: str = "") -> Calibration:
+    """Return the calibration that :func:`to_mapping` made ``mapping`` of; the key "file" is ignored.
+
+    :param where: named in errors.
+    :raises DataError: it is none, or it was changed since.
+    """
+    prefix = f"{where}: " if where else ""
+    try:
+        body = _body(mapping)
+    except Refused as exc:
+        raise DataError(f"{prefix}{exc}") from None
+    except (RecursionError, OverflowError) as exc:
+        raise DataError(f"{prefix}is no calibration: {type(exc).__name__}") from None
+    try:
+        return checked(body)
+    except (Refused, OverflowError) as exc:
+        raise DataError(f"{prefix}is damaged: {exc}") from None
+
+
+def checksum_of(calibration: Calibration) -> str:
+    """Return the checksum that its file carries."""
+    return str(to_mapping(calibration)["sha256"])
+
+
+def is_expired(calibration: Calibration, now: datetime) -> bool:
+    """Return whether its time is over; ``now`` carries a time zone."""
+    return datetime.fromisoformat(calibration.valid_until_utc) < now
+
+
+def calibrations_in(directory: Path | str) -> list[tuple[Path, Calibration | DataError]]:
+    """Return every calibration file of a directory, by name; what cannot be read with the reason.
+
+    :raises DataError: there is no such directory, or it holds too much.
+    """
+    try:
+        paths = sorted(p for p in Path(directory).iterdir() if _is_named_so(p.name))
+    except (OSError, ValueError) as exc:
+        raise DataError(f"{directory}: {getattr(exc, 'strerror', None) or exc}") from exc
+    if len(paths) > _MOST_FILES:
+        raise DataError(f"{directory} holds {len(paths)} files, more than {_MOST_FILES}")
+    found: list[tuple[Path, Calibration | DataError]] = []
+    for path in paths:
+        try:
+            found.append((path, read_calibration(path)))
+        except DataError as exc:
+            found.append((path, exc))
+    return found
+
+
+def _is_named_so(name: str) -> bool:
+    return name.endswith(".json") and name.split("-")[0] in KINDS
+
+
+def _stored(raw: bytes, directory: Path, stem: str) -> Path:
+    """Write under a name that is free, whole or not at all."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for number in range(1, _SAME_SECOND):
+            path = directory / (f"{stem}.json" if number == 1 else f"{stem}-{number}.json")
+            with contextlib.suppress(FileExistsError):
+                _write(raw, path)
+                return path
+    except OSError as exc:
+        raise DataError(f"{directory}: cannot be written: {exc.strerror or exc}") from exc
+    raise DataError(f"{directory}: {stem} is there {_SAME_SECOND} times already")
+
+
+def _write(raw: bytes, path: Path) -> None:
+    with path.open("xb") as stream:
+        try:
+            stream.write(raw)
+            stream.flush()
+            os.fsync(stream.fileno())
+        except BaseException:
+            stream.close()
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
+
+
+def _parsed(path: Path) -> object:
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as exc:
+        raise DataError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+    if len(raw) > MAX_BYTES:
+        raise DataError(f"{path}: is larger than {MAX_BYTES} bytes, so it is no calibration")
+    try:
+        return json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_never)
+    except (ValueError, RecursionError) as exc:
+        raise DataError(f"{path}: is no calibration: {_first_line(exc)}") from None
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse a key that stands twice: two readers would see two files."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands in it twice")
+    return found
+
+
+def _never(word: str) -> float:
+    raise ValueError(f"{word} is no number")
+
+
+def _first_line(exc: BaseException) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0][:200]
+
+
+def _body(mapping: object) -> dict[str, object]:
+    """Check what stands round the calibration."""
+    if not isinstance(mapping, Mapping):
+        raise Refused("is no calibration: no JSON object")
+    name, _, number = str(mapping.get("schema", ""))[:100].partition("/")
+    if name != SCHEMA_NAME or not (number.isascii() and number.isdecimal() and len(number) <= 4):
+        raise Refused(f"is no calibration: it does not carry the schema {SCHEMA_NAME}")
+    if int(number) > SCHEMA_NUMBER:
+        raise Refused(f"was written by a newer labctl (schema {number})")
+    body = mapping.get("calibration")
+    if not isinstance(body, dict):
+        raise Refused("is damaged: it holds no calibration")
+    try:
+        right = _checksum(body) == mapping.get("sha256")
+    except (ValueError, TypeError):
+        right = False
+    if not right:
+        raise Refused("was changed after it was measured: its checksum does not fit. Measure again")
+    return body
+
+
+def _checksum(body: Mapping[str, object]) -> str:
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _plain(value: object) -> object:
+    """Return ``value`` in JSON's own types, numbers as floats, words on one line and printable."""
+    if isinstance(value, (Calibration, Quantity, Identity)):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
+    if isinstance(value, Mapping):
+        return {str(_plain(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return "".join(c if c.isprintable() else " " for c in value).strip()
+    if isinstance(value, (bool, int, float)):
+        return value if isinstance(value, bool) else float(value)
+    unpack = getattr(value, "tolist", None)  # numpy's
+    if unpack is None:
+        raise TypeError(f"a {type(value).__name__} has no place in it")
+    return _plain(unpack())
