@@ -1,0 +1,164 @@
+"""Hands that need no person: a simulated bench that does what it is asked, and a script."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from labctl.model.clock import Stop, check_stop
+from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError, InstrumentTimeout
+from labctl.model.hands import Hands, Request
+
+CONNECT_S = 5.0
+ANSWER_S = 60.0
+SLICE_S = 0.1
+LONGEST_ANSWER = 4096
+LONGEST_SCRIPT = 100_000
+NAME = "hand of the simulated bench"
+_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)")
+
+
+class SocketHands:
+    """A simulated bench's own hands: one JSON object a line out, ``ok``, ``ok NUMBER`` or ``error TEXT`` back.
+
+    A connection is made for each request, so that nothing is left open.
+
+    :param address: ``127.0.0.1:PORT``; only this computer is spoken to.
+    :raises ConfigError: it is no such address.
+    """
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        if host != "127.0.0.1" or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ConfigError(f"{address!r} is no address of this computer", key="bench.hand")
+        self._address = (host, int(port))
+
+    def do(self, request: Request, stop: Stop | None = None) -> float | None:
+        """Have it done.
+
+        :raises Aborted: ``stop`` was set.
+        :raises CalibrationRefused: the bench cannot do it.
+        :raises InstrumentError: nobody answers, or nothing that makes sense.
+        """
+        check_stop(stop)
+        message = {"action": request.action, "values": dict(request.values), "number": request.number}
+        try:
+            with socket.create_connection(self._address, CONNECT_S) as link:
+                link.sendall(json.dumps(message).encode("ascii") + b"\n")
+                answer = self._line(link, stop)
+        except OSError as exc:
+            hint = "start labctl simulate again, or remove [bench] hand"
+            raise InstrumentError(NAME, f"not reached: {exc}", hint) from exc
+        return _meaning(answer, request)
+
+    def _line(self, link: socket.socket, stop: Stop | None) -> str:
+        link.settimeout(SLICE_S)
+        heard = b""
+        for _ in range(round(ANSWER_S / SLICE_S)):
+            check_stop(stop)
+            try:
+                piece = link.recv(LONGEST_ANSWER)
+            except TimeoutError:
+                continue
+            heard += piece
+            if b"\n" in heard or not piece or len(heard) > LONGEST_ANSWER:
+                return heard.split(b"\n")[0].decode("utf-8", "replace").strip()
+        raise InstrumentTimeout(NAME, f"no answer within {ANSWER_S:g} s")
+
+
+def _meaning(answer: str, request: Request) -> float | None:
+    word, _, rest = answer.partition(" ")
+    if word == "error":
+        raise CalibrationRefused(f"the simulated bench cannot: {rest or request.text}")
+    if word != "ok":
+        raise InstrumentError(NAME, f"answers {answer[:80]!r}")
+    if not request.number:
+        return None
+    match = _NUMBER.fullmatch(rest.strip())
+    if match is None:
+        raise InstrumentError(NAME, f"answers {answer[:80]!r} where a number was asked for")
+    return float(match[1])
+
+
+class ScriptHands:
+    """Answers out of a list, one to each request, in order.
+
+    An answer is ``done``, a number with or without its unit, or ``refuse``; before it may stand the action it
+    is meant for (``meter: done``), so that a script that is out of step is noticed. ``...`` as the last one
+    agrees to everything that follows. Empty lines and what follows ``#`` do not count.
+
+    :param then: does what was answered with ``done``, such as a simulated bench; None: it is done already.
+    """
+
+    def __init__(self, lines: Iterable[str], then: Hands | None = None) -> None:
+        stripped = (line.split("#")[0].strip() for line in lines)
+        self._answers = [line for line in stripped if line]
+        self._then = then
+        self._next = 0
+
+    @property
+    def left(self) -> Sequence[str]:
+        """Answers that nobody has asked for yet."""
+        return tuple(self._answers[self._next :])
+
+    def do(self, request: Request, stop: Stop | None = None) -> float | None:
+        """Answer with the next line.
+
+        :raises Aborted: the script refuses.
+        :raises CalibrationRefused: it has no answer, or one for something else.
+        """
+        check_stop(stop)
+        answer = self._answer(request)
+        if answer == "refuse":
+            raise Aborted
+        done = None if self._then is None else self._then.do(request, stop)
+        if not request.number:
+            return None
+        if answer == "done" and done is not None:
+            return done
+        return number(answer, request.number)
+
+    def _answer(self, request: Request) -> str:
+        if self._next >= len(self._answers):
+            raise CalibrationRefused(f"the answers have ended before: {request.text}")
+        line = self._answers[self._next]
+        if line == "...":
+            return "done"
+        self._next += 1
+        action, colon, answer = line.partition(":")
+        if not colon:
+            return line.lower()
+        if action.strip() != request.action:
+            raise CalibrationRefused(
+                f"answer {self._next} is for {action.strip()!r}, asked is {request.action!r}: {request.text}"
+            )
+        return answer.strip().lower()
+
+
+def number(text: str, unit: str) -> float:
+    """Read a number that may carry the unit that was asked for, and no other.
+
+    :raises CalibrationRefused: it is none.
+    """
+    match = _NUMBER.fullmatch(text.strip())
+    if match is None or match[2] not in ("", unit):
+        raise CalibrationRefused(f"{text!r} is no number in {unit}")
+    return float(match[1])
+
+
+def read_answers(path: Path) -> list[str]:
+    """Read the lines of a script.
+
+    :raises ConfigError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(LONGEST_SCRIPT + 1)
+        if len(raw) > LONGEST_SCRIPT:
+            raise ConfigError(f"is larger than {LONGEST_SCRIPT} bytes, so it is no script", file=path)
+        return raw.decode("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cannot be read: {getattr(exc, 'strerror', None) or exc}", file=path) from exc

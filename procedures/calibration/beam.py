@@ -1,0 +1,286 @@
+"""The one gate for light while nobody knows yet what an angle transmits.
+
+The plate moves only behind a shutter that is confirmed closed. Where the meter stands behind the shutter,
+this opens only after hands have confirmed that the sample is out and the sensor in its place; the first time
+at the darkest angle that is known, later only where the readings so far leave room below the limits. Whatever
+is unexpected closes it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from labctl.model.clock import check_stop
+from labctl.model.errors import ConfigError, SafetyStop
+from labctl.model.hands import Request
+from labctl.model.records import PowerReading
+from procedures.calibration.context import CalContext, Place
+from procedures.calibration.gauge import Gauge
+from procedures.curve import make_curve
+from procedures.light import Blade, LightAccount
+from procedures.plate import ARRIVAL_DEG
+from procedures.safe import make_safe, retried
+
+log = logging.getLogger(__name__)
+
+THERE_DEG = 0.004
+"""A step of the encoder or so: no move is made for less."""
+UNKNOWN = 2.0
+"""The nominal power may be this much too low."""
+DECADE_DEG = 10.0
+"""No wheel has a gradient steeper than a decade over this angle."""
+FILL = 1.2
+"""Room for the laser's drift above what was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One setting, read.
+
+    :param angle_deg: as read back; ``power_w`` at the meter, its zero subtracted.
+    """
+
+    angle_deg: float
+    power_w: float
+    sigma_w: float
+    at_s: float
+    reading: PowerReading
+
+
+class BareBeam:
+    """Shutter, plate and meter without a curve; a context manager that leaves the bench safe.
+
+    :param place: where the meter stands.
+    :param smooth: whether the transmission is that of a half-wave plate, so that a neighbour bounds it.
+    """
+
+    def __init__(self, context: CalContext, place: Place, *, smooth: bool = True) -> None:
+        self.context, self.place, self._smooth = context, place, smooth
+        self._mount, self._stop, self.clock = context.roles.attenuator, context.stop, context.roles.clock
+        settings = context.settings
+        self.blade = Blade(
+            context.roles.shutter, self.clock, LightAccount(self.clock, settings.repetition_rate_hz)
+        )
+        self.blade.account.on_sample = False
+        order = settings.order
+        self.behind = place == "sample" or order.index("shutter") < order.index("pick-off")
+        self.gauge = Gauge(
+            context.roles,
+            context.options.readings,
+            settings.repetition_rate_hz,
+            settings.wavelength_nm,
+            context.stop,
+        )
+        self.low_deg, self.high_deg = allowed_angles(context)
+        self.zero_w = self.zero_sigma_w = 0.0
+        self.noise_w = self.gauge.meter.noise_w
+        self._looks: list[Look] = []
+        self.moved_s = self.clock.now_s()
+        self.placed = False
+        self.filter_transmission = 1.0
+
+    # --- start and end -----------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        with self.guard():
+            self.blade.close()
+            self._reference()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failures = self.safe()
+        if error is None and failures:
+            raise failures[0]
+
+    def safe(self) -> list[Exception]:
+        """Close the shutter, then turn to the darkest angle known; tries all, never raises.
+
+        A shutter that did not close is tried once more when there is least light.
+        """
+        failures = make_safe(self.blade.close)
+        dropped = make_safe(self._drop)
+        if failures:
+            failures = make_safe(self.blade.close)
+        make_safe(self.gauge.prepare)
+        for failure in (*failures, *dropped):
+            log.error("while making the bench safe: %s", failure)
+        return [*failures, *dropped]
+
+    def _drop(self) -> None:
+        if retried(self._mount.is_referenced):
+            self._mount.move_to(self.dark_deg)
+        elif self.blade.lit:
+            raise SafetyStop("the attenuator is not referenced and stays where it is")
+
+    def _reference(self) -> None:
+        if not retried(self._mount.is_referenced):
+            self._mount.home(self._stop)
+            self.moved_s = self.clock.now_s()
+            if not retried(self._mount.is_referenced):
+                raise SafetyStop(f"{self._mount.name} is not referenced after homing")
+
+    @property
+    def dark_deg(self) -> float:
+        """Darkest angle known: of the readings so far, else the bench file's guess."""
+        if self._looks:
+            return min(self._looks, key=lambda look: look.power_w).angle_deg
+        return self.guessed_dark_deg
+
+    @property
+    def guessed_dark_deg(self) -> float:
+        """Where the bench file's curve has its least transmission; the lowest angle where it has none."""
+        try:
+            return make_curve(self.context.settings.curve, (self.low_deg, self.high_deg)).floor_deg
+        except ConfigError:
+            return self.low_deg
+
+    def ask(self, request: Request) -> float | None:
+        """Have something done by hand, in the dark."""
+        with self.guard():
+            self.blade.close()
+            answer = self.context.ask(request)
+            self.moved_s = self.clock.now_s()
+            return answer
+
+    # --- light -------------------------------------------------------------------------------------
+
+    @property
+    def full_w(self) -> float:
+        """Highest power at the meter that is to be expected, by the bench file's nominal numbers."""
+        s = self.context.settings
+        nominal = UNKNOWN * s.max_pulse_energy_j * s.repetition_rate_hz
+        return nominal if self.place == "sample" else nominal / s.pickoff_ratio
+
+    @property
+    def ceiling_w(self) -> float:
+        """Highest power that is allowed at the meter."""
+        of_sensor, on_sample = self.context.options.sensor_limit_w, self.context.limits.max_average_power_w
+        limits = [math.inf if of_sensor is None else of_sensor / self.filter_transmission]
+        if self.place == "sample" and on_sample is not None:
+            limits.append(on_sample)
+        return min(limits)
+
+    def bound_w(self, angle_deg: float) -> float:
+        """Highest power that an angle may make, by what its neighbours showed; at first the full one."""
+        full = self.full_w
+        if not self._looks:
+            return full
+        near = min(self._looks, key=lambda look: abs(look.angle_deg - angle_deg))
+        step_deg = abs(near.angle_deg - angle_deg) + ARRIVAL_DEG
+        if not self._smooth:
+            return min(full, FILL * max(near.power_w, 0.0) * 10 ** (step_deg / DECADE_DEG))
+        step = 2 * math.radians(step_deg)
+        amplitude = math.sqrt(max(near.power_w, 0.0) * FILL) + step * math.sqrt(full)
+        return min(full, amplitude**2)
+
+    def allowed(self, angle_deg: float) -> bool:
+        """Return whether an angle stays below what sensor and limits allow, as far as can be known."""
+        return self.low_deg <= angle_deg <= self.high_deg and self.bound_w(angle_deg) <= self.ceiling_w
+
+    def look(self, angle_deg: float, *, from_deg: float | None = None, keep_open: bool = False) -> Look:
+        """Turn to an angle behind the closed shutter, let light onto the meter, and read it.
+
+        :param from_deg: come from this angle; by default straight from where the plate is.
+        :param keep_open: leave the shutter open where it had to be opened, for the next look at this angle.
+        :raises SafetyStop: more light than is allowed; the shutter is closed.
+        """
+        with self.guard():
+            check_stop(self._stop)
+            if from_deg is not None:
+                self.turn(from_deg)
+            reached = self.turn(angle_deg)
+            self._open_onto(reached)
+            since_s = max(self.moved_s, self.blade.changed_at_s if self.behind else 0.0)
+            reading = self.gauge.read(since_s, reached)
+            power_w = (reading.power_w - self.zero_w) / self.filter_transmission
+            floor_w = self.noise_w / math.sqrt(max(reading.n, 1))
+            sigma_w = math.hypot(max(reading.sigma_w, floor_w), self.zero_sigma_w) / self.filter_transmission
+            look = Look(reached, power_w, sigma_w, 0.5 * (reading.start_s + reading.stop_s), reading)
+            if power_w > self.ceiling_w:
+                raise SafetyStop(
+                    f"{power_text(power_w)} at the meter are above the {power_text(self.ceiling_w)} allowed"
+                )
+            self._looks.append(look)
+            if self.behind and not keep_open:
+                self.blade.close()
+            return look
+
+    def close(self) -> None:
+        """Close the shutter and have it confirmed."""
+        with self.guard():
+            self.blade.close()
+
+    def turn(self, angle_deg: float) -> float:
+        """Close, turn and have it confirmed; a plate that is there already stays, and so does the shutter."""
+        here = retried(self._mount.angle_deg)
+        if abs(_off(here, angle_deg)) <= THERE_DEG:
+            return angle_deg + _off(here, angle_deg)
+        if self.blade.lit:
+            self.blade.close()
+        off = _off(self._mount.move_to(angle_deg, self._stop), angle_deg)
+        self.moved_s = self.clock.now_s()
+        if not abs(off) <= ARRIVAL_DEG:
+            raise SafetyStop(
+                f"{self._mount.name} is at {angle_deg + off:.3f} instead of {angle_deg:.3f} deg",
+                "check that the plate turns freely, and home it",
+            )
+        return angle_deg + off
+
+    def _open_onto(self, angle_deg: float) -> None:
+        if self._looks and self.bound_w(angle_deg) > self.ceiling_w:
+            raise SafetyStop(
+                f"{angle_deg:.2f} deg may bring {power_text(self.bound_w(angle_deg))} to the meter, "
+                f"{power_text(self.ceiling_w)} are allowed",
+                "put a filter into the beam, or state the sensor's limit",
+            )
+        if not self.behind or self.blade.account.lit:
+            return
+        if not self.placed:
+            raise SafetyStop("the shutter stays closed: nobody has said that the sample is out")
+        if not self._looks and self.bound_w(angle_deg) > self.ceiling_w:
+            text = (
+                f"The shutter opens at {angle_deg:.1f} deg, the darkest angle the bench file knows. Should "
+                f"that be wrong, up to {power_text(self.full_w)} reach the sensor; "
+                f"{power_text(self.ceiling_w)} are allowed. Agree?"
+            )
+            self.ask(Request("confirm", text))
+        self.blade.open(0.0)
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Close the shutter whatever went wrong, an abort included, before anybody hears of it."""
+        try:
+            yield
+        except BaseException as exc:
+            if self.blade.is_meant(exc) or make_safe(self.blade.close):
+                make_safe(self._drop, self.blade.close)
+            raise
+
+
+def allowed_angles(context: CalContext) -> tuple[float, float]:
+    """Return the lowest and highest angle that mount and limits allow."""
+    low, high = context.roles.attenuator.angle_range_deg
+    if context.limits.angle_range_deg is not None:
+        low, high = max(low, context.limits.angle_range_deg[0]), min(high, context.limits.angle_range_deg[1])
+    return low, high
+
+
+def _off(found_deg: float, wanted_deg: float) -> float:
+    """Return how far off the plate is; a mount may say 359.99 for -0.01."""
+    return (found_deg - wanted_deg + 180.0) % 360.0 - 180.0
+
+
+def power_text(watts: float) -> str:
+    """Return a power with the unit that suits it."""
+    for unit, size in (("W", 1.0), ("mW", 1e-3), ("uW", 1e-6)):
+        if abs(watts) >= size:
+            return f"{watts / size:.3g} {unit}"
+    return f"{watts / 1e-9:.3g} nW"
