@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from labctl.model.records import FloatArray
 from simulators.scene.chance import Steps, Stream, Wander, generator
+from simulators.scene.hand import Hand
+from simulators.scene.lamps import LAMPS, LINE_FWHM_NM
 from simulators.scene.laser import Laser
 from simulators.scene.sample import Emission, Sample
 from simulators.scene.settings import CameraSettings
@@ -40,16 +42,20 @@ class Camera:
         laser: Laser,
         sample: Sample,
         room: Steps,
+        hand: Hand,
         lock: threading.RLock,
     ) -> None:
         self.settings, self._seed, self._lock = settings, seed, lock
-        self._laser, self._sample, self._room = laser, sample, room
+        self._laser, self._sample, self._room, self._hand = laser, sample, room, hand
+        self._lamps: dict[str, FloatArray] = {}
         self.flood = Spells()
         self.pixels = settings.pixels
-        self.wavelength_coefficients = settings.coefficients
+        self.wavelength_coefficients = settings.stored or settings.coefficients
         self.serial = f"FX{seed % 100_000:05d}"
         droop = settings.nonlinearity / self.max_counts**2
-        self.nonlinearity = (1.0, 0.0, -droop * (1.0 + settings.nonlinearity_error), 0.0, 0.0, 0.0, 0.0, 0.0)
+        stored = (1.0, 0.0, -droop * (1.0 + settings.nonlinearity_error), 0.0, 0.0, 0.0, 0.0, 0.0)
+        self.nonlinearity: tuple[float, ...] = stored if settings.nonlinearity_stored else ()
+        self.true_nonlinearity = (1.0, 0.0, -droop)
         self._measured, self._linear = _droop_table(droop)
         pixel = np.arange(settings.pixels, dtype=float)
         self.wavelength_nm: FloatArray = np.polynomial.polynomial.polyval(pixel, settings.coefficients)
@@ -57,6 +63,14 @@ class Camera:
         self._wander = Wander(settings.temperature_wander_c, 900.0, generator(seed, Stream.TEMPERATURE))
         self._shapes()
         self._pattern(generator(seed, Stream.CAMERA_PATTERN))
+
+    def resolution_nm(self, wavelength_nm: float) -> float:
+        """Return the FWHM of the slit function at a wavelength, without the pixel's own width."""
+        low, high = float(self.wavelength_nm[0]), float(self.wavelength_nm[-1])
+        place = 2.0 * (wavelength_nm - low) / (high - low) - 1.0
+        return self.settings.resolution_nm * (
+            1.0 + self.settings.resolution_tilt * min(max(place, -1.0), 1.0)
+        )
 
     def temperature_c(self, at_s: float) -> float:
         """Return the detector's temperature, degrees Celsius: warming up, then wandering."""
@@ -77,6 +91,9 @@ class Camera:
             pulses = self._laser.between(start_s, true_s * rate)
             dark = not pulses.times_s.size
             light = np.zeros(self.pixels) if dark else self._light(self._sample.emit(pulses))
+            for begin, end, placed in self._hand.between(start_s, start_s + true_s):
+                if placed.lamp:
+                    light += (end - begin) * self._lamp(placed.lamp)
             for spell in self.flood.within(start_s, start_s + true_s):
                 light += spell.value * self.max_counts
             return self._detect(light, start_s, true_s, rng)
@@ -102,6 +119,24 @@ class Camera:
     def _shield(self, light: FloatArray) -> None:
         for first, last in self.dark_pixels:
             light[first : last + 1] = 0.0
+
+    def _lamp(self, name: str) -> FloatArray:
+        """Return the counts per second that a lamp adds to each pixel; it knows nothing of laser and film."""
+        if name not in self._lamps:
+            light = np.zeros(self.pixels)
+            pixel_nm = float(self._per_pixel_nm.mean())
+            low_nm, high_nm = float(self.wavelength_nm[0]) - 5.0, float(self.wavelength_nm[-1]) + 5.0
+            for line_nm, strength in LAMPS[name]:
+                if low_nm < line_nm < high_nm:
+                    slit_nm = self.resolution_nm(line_nm)
+                    profile = Profile(LINE_FWHM_NM, "gaussian", slit_nm, self.settings.slit, pixel_nm)
+                    light += strength * profile.at(self.wavelength_nm - line_nm) * self._per_pixel_nm
+            total = float(light.sum())
+            light *= self.settings.lamp_counts_s / max(float(light.max()), 1e-12)
+            light += self.settings.stray_rel * float(light.sum()) * self._stray if total else 0.0
+            self._shield(light)
+            self._lamps[name] = light
+        return self._lamps[name]
 
     def _add_lines(self, light: FloatArray, emission: Emission) -> None:
         """Add each mode where it is, in a window of pixels round it."""
@@ -170,8 +205,10 @@ class Camera:
         self._shield(self._room_shape)
         fwhm = self._sample.modes.set.fwhm_nm
         pixel_nm = float(width.mean())
+        centres = self._sample.modes.set.wavelength_nm
         self._profiles = [
-            Profile(float(f), sample.line_shape, s.resolution_nm, s.slit, pixel_nm) for f in fwhm
+            Profile(float(f), sample.line_shape, self.resolution_nm(float(centre)), s.slit, pixel_nm)
+            for f, centre in zip(fwhm, centres, strict=True)
         ]
         if sample.chaotic:
             self._prepare_cloud(self._profiles[0], pixel_nm)

@@ -36,6 +36,11 @@ class Stream(IntEnum):
     WEIGHTS = 13
     MODE_SLOW = 14
     SPOT = 15
+    FILTER = 16
+    KNIFE = 17
+    STAGE = 18
+    THERMOMETER = 19
+    BENCH = 20
 
 
 def generator(seed: int, stream: Stream, index: int = 0) -> np.random.Generator:

@@ -1,4 +1,4 @@
-"""The power meter's head behind the pick-off."""
+"""The power meter's head, behind the pick-off or wherever hands put it."""
 
 from __future__ import annotations
 

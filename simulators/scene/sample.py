@@ -57,11 +57,12 @@ class Sample:
         fluence = self._beam.at_sample(pulses) * self._beam.peak_uj_cm2_per_j
         local = fluence
         if self.settings.collection == "centre":
-            w = self._beam.settings.w_um
-            local = fluence * np.exp(-2.0 / (w * w) * self._beam.displacement_um2(pulses))
+            local = fluence * np.exp(-self._beam.off_axis(pulses))
         alive = self._alive(pulses)
         u = local * np.sqrt(alive) / self.threshold_uj_cm2
         luminescence, lasing = self._response.at(u)
+        there = self._beam.on_film(pulses)
+        luminescence, lasing, fluence = luminescence * there, lasing * there, fluence * there
         scale = self._counts * (self.settings.damage_factor if self.damaged else 1.0)
         lines_nm, lines = self._lines(pulses, u, lasing)
         pump, squared = float(fluence.sum()), float(np.dot(fluence, fluence))

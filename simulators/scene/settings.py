@@ -52,7 +52,7 @@ class OpticsSettings:
 
     :param pickoff_ratio: energy on the sample over energy on the meter with everything open.
     :param wedge_um: radius of the circle on which a turning wave plate carries the spot.
-    :param w_um: 1/e2 radius of the Gaussian spot on the sample.
+    :param w_um: 1/e2 radius of the Gaussian spot on the sample along x; ``w_y_um`` along y, None: round.
     """
 
     zero_deg: float = 12.0
@@ -65,6 +65,12 @@ class OpticsSettings:
     wedge_um: float = 0.0
     w_um: float = 100.0
     incidence_deg: float = 0.0
+    w_y_um: float | None = None
+
+    @property
+    def radii_um(self) -> tuple[float, float]:
+        """Both 1/e2 radii of the spot."""
+        return self.w_um, self.w_um if self.w_y_um is None else self.w_y_um
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +116,11 @@ class CameraSettings:
 
     :param coefficients: wavelength of pixel p is c0 + c1 p + c2 p^2 + c3 p^3, nm.
     :param throughput: scales all light that enters, so that both gratings suit the 16 bits.
+    :param stored: the coefficients that the device believes; None: the true ones.
+    :param resolution_tilt: relative excess of the slit's width at the long end, lack of it at the short one.
     :param nonlinearity: depth of the droop at full scale; ``nonlinearity_error`` is how far the stored
-        coefficients are off, relative.
+        coefficients are off, relative; without ``nonlinearity_stored`` the device has none.
+    :param lamp_counts_s: counts per second in the highest pixel of a lamp's strongest line that is in range.
     :param pump_counts: scattered pump, counts per pulse at 100 uJ/cm2 summed over its line
         (``harmonic_counts`` likewise at 400 nm, growing as fluence squared); ``pedestal_counts`` is its
         featureless stray light summed over all pixels; ``stray_rel`` the part of the emission that goes the
@@ -143,6 +152,55 @@ class CameraSettings:
     room_counts_s: float = 0.0
     spikes_per_s: float = 0.0
     hot_pixels: int = 0
+    stored: tuple[float, float, float, float] | None = None
+    resolution_tilt: float = 0.0
+    nonlinearity_stored: bool = True
+    lamp_counts_s: float = 300_000.0
+
+
+@dataclass(frozen=True, slots=True)
+class HandSettings:
+    """What hands move, and how well.
+
+    :param knife_x_um: reading of the blade's scale at which its edge cuts the spot's centre; ``knife_y_um``
+        likewise along y.
+    :param knife_sigma_um: standard deviation of the blade's true place when it is set by hand.
+    :param filter_rel: standard deviation of a filter's transmission from what is written on it.
+    """
+
+    knife_x_um: float = 5000.0
+    knife_y_um: float = 5000.0
+    knife_sigma_um: float = 0.0
+    filter_rel: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class StageSettings:
+    """A motorised linear stage: error of every arrival, play, how fast it goes, and how far.
+
+    :param margin_mm: room between the ends of the travel and those of the rail.
+    """
+
+    repeatability_um: float = 0.0
+    backlash_um: float = 0.0
+    travel_mm: float = 60.0
+    margin_mm: float = 0.5
+    speed_mm_s: float = 60.0
+    overhead_s: float = 0.06
+    start_mm: float = 21.7
+
+
+@dataclass(frozen=True, slots=True)
+class ThermometerSettings:
+    """A sensor beside the sample, in a room whose temperature wanders.
+
+    :param wander_c: standard deviation of the wander, with correlation time ``wander_s``.
+    """
+
+    temperature_c: float = 22.0
+    wander_c: float = 0.4
+    wander_s: float = 1800.0
+    noise_c: float = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +229,7 @@ class SampleSettings:
     :param bleach_pulses: pulses at threshold that bleach by 1/e (infinite: off); ``bleach_recovers`` the part
         that comes back, with ``bleach_recovery_s``.
     :param spot_spread: relative standard deviation of threshold between spots; brightness spreads likewise.
+    :param transmission: of the film and its glass for the pump, met by a meter behind it.
     """
 
     name: str = "ola"
@@ -198,6 +257,7 @@ class SampleSettings:
     collection: Collection = "centre"
     chaotic: bool = False
     spot: int = 0
+    transmission: float = 0.86
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,3 +274,6 @@ class SceneSettings:
     camera: CameraSettings = field(default_factory=CameraSettings)
     room: RoomSettings = field(default_factory=RoomSettings)
     sample: SampleSettings = field(default_factory=SampleSettings)
+    hand: HandSettings = field(default_factory=HandSettings)
+    stage: StageSettings | None = None
+    thermometer: ThermometerSettings | None = None
