@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import struct
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fuzz_damage import Data, damaged
 from pymeasure.adapters import Adapter
 from seabreeze.pyseabreeze import SeaBreezeError
 
@@ -23,6 +25,8 @@ from drivers.thorlabs_pm100 import ThorlabsPM100
 from drivers.thorlabs_sc10 import ThorlabsSC10
 from labctl.config.bench import parse_bench
 from labctl.config.stored import stored_bench
+from labctl.data import read_run
+from labctl.data.csvmend import examine
 from labctl.data.table import read_table
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import ConfigError, DataError, InstrumentError
@@ -37,7 +41,6 @@ from simulators.scene import Scene
 SLOW_S = 1.0
 MOST_FINDINGS = 5
 
-Data = bytes
 Parse = Callable[[Data], object]
 
 
@@ -49,7 +52,7 @@ class Target:
     parse: Parse
     seeds: list[Data]
     refusals: tuple[type[BaseException], ...]
-    weight: float = 1.0
+    damage: Callable[[Data, random.Random], Data] = damaged
     runs: int = 0
     slowest_s: float = 0.0
     findings: list[str] = field(default_factory=list)
@@ -145,7 +148,6 @@ def _drivers() -> Iterator[Target]:
         ask(mount_line, mount.angle_deg, mount.identity, lambda: mount.status),
         [b"0PO00008C00\r\n", b"0GS09\r\n", b"0IN0E1140042120231701016800023000\r\n"],
         refused,
-        0.3,
     )
     mount._timeout_s = 1e-4  # it may answer with other messages without end
     meter._wavelength_nm = 800.0
@@ -262,7 +264,7 @@ def _simulators() -> Iterator[Target]:
                 scene.clock.sleep(due - scene.clock.now_s())
                 wire.wake()
 
-        yield Target(f"requests to {key}", request, seeds[key], (), 0.2)
+        yield Target(f"requests to {key}", request, seeds[key], ())
 
 
 def _texts(folder: Path) -> Iterator[Target]:
@@ -273,13 +275,10 @@ def _texts(folder: Path) -> Iterator[Target]:
         lambda d: FaultPlan.parse(d.decode("utf-8", "replace")),
         [plan, plan + more],
         (ConfigError,),
-        0.5,
     )
     with SimulatedBench(presets.scene("ola"), SteppedClock()) as bench:
         toml = bench.bench_toml(20.0).encode()
-    yield Target(
-        "bench files", lambda d: parse_bench(d.decode("utf-8", "replace")), [toml], (ConfigError,), 0.3
-    )
+    yield Target("bench files", lambda d: parse_bench(d.decode("utf-8", "replace")), [toml], (ConfigError,))
     stored = json.dumps(parse_bench(toml.decode()).resolved()).encode()
 
     def resumed(data: Data) -> None:
@@ -290,7 +289,7 @@ def _texts(folder: Path) -> Iterator[Target]:
         if isinstance(config, dict):
             stored_bench(config, Path("run.h5"))
 
-    yield Target("stored benches", resumed, [stored], (ConfigError, DataError), 0.3)
+    yield Target("stored benches", resumed, [stored], (ConfigError, DataError))
     table = folder / "table.csv"
 
     def csv(data: Data) -> None:
@@ -299,9 +298,23 @@ def _texts(folder: Path) -> Iterator[Target]:
 
     rows = b"".join(b"%g,%g,%g\n" % (f, f * f, f / 10) for f in range(20, 40))
     header = b"#Procedure: <x>\nFluence (uJ/cm^2),Signal (counts),Signal sigma\n"
-    yield Target("tables", csv, [header + rows, b"fluence;signal\n1,5;2\n2,5;4\n", rows], (DataError,), 0.3)
+    yield Target("tables", csv, [header + rows, b"fluence;signal\n1,5;2\n2,5;4\n", rows], (DataError,))
 
 
-def targets(folder: Path) -> list[Target]:
-    """Return every target but the run files."""
-    return [*_drivers(), *_frames(), *_simulators(), *_texts(folder)]
+def _run_csv(folder: Path, made: Path) -> Target:
+    """The table beside a run file, which another program may have changed."""
+    points, csv = read_run(made).points, folder / "run.csv"
+
+    def compare(data: Data) -> None:
+        csv.write_bytes(data)
+        examine(csv, points)
+
+    return Target("runs' tables", compare, [made.with_suffix(".csv").read_bytes()], (DataError,))
+
+
+def targets(folder: Path, made: Path) -> list[Target]:
+    """Return every target but the run files.
+
+    :param made: a sound run.
+    """
+    return [*_drivers(), *_frames(), *_simulators(), *_texts(folder), _run_csv(folder, made)]
