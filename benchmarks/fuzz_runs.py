@@ -38,7 +38,7 @@ def small_run(folder: Path) -> Path:
             config, plan, request, stop=stop, on_event=lambda _event: None, clock=bench.scene.clock
         )
     if report.h5 is None:
-        raise RuntimeError(f"the small run has no file: {report.reason}")
+        raise RuntimeError(f"the small run has no file: it is {report.status}")
     return report.h5
 
 
