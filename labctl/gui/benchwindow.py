@@ -12,6 +12,7 @@ from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import QDockWidget, QScrollArea, QTabWidget, QWidget
 
 from labctl.config import BenchConfig
+from labctl.gui.agreepanel import AgreePanel
 from labctl.gui.alignpage import AlignPage
 from labctl.gui.analyst import Answer
 from labctl.gui.benchbar import BenchBar
@@ -19,7 +20,9 @@ from labctl.gui.connection import ConnectionPanel
 from labctl.gui.livepage import LivePage
 from labctl.gui.manualpanel import ManualPanel
 from labctl.gui.queuepanel import QueuePanel
+from labctl.gui.rundata import RunData
 from labctl.gui.runview import RunView
+from labctl.gui.service.asking import Asked, Differences, Withdrawn
 from labctl.gui.service.messages import (
     AlignEnded,
     AlignTold,
@@ -29,6 +32,7 @@ from labctl.gui.service.messages import (
     Disconnect,
     Ended,
     JobEnded,
+    JobGoesOn,
     JobTold,
     Link,
     SafeTold,
@@ -71,6 +75,7 @@ class BenchWindow(MainWindow):
         self.align = AlignPage(config, self.post, self.service.abort)
         self.sweep, self.manual = SweepPanel(config, output), ManualPanel(config, self.post)
         self.queue = QueuePanel(self.post, self.service.abort)
+        self.agree = AgreePanel(self.service.asking.answer)
         self._closing = False
         self._busy = ""
         self.connected = False
@@ -82,6 +87,7 @@ class BenchWindow(MainWindow):
     def _place(self) -> None:
         self.column.insertWidget(0, self.bar)
         self.column.insertWidget(1, self.connection)
+        self.column.insertWidget(2, self.agree)
         self.tabs.insertTab(0, self.live, "Live")
         self.tabs.insertTab(1, self.align, "Alignment")
         self.tabs.setCurrentIndex(0)
@@ -111,6 +117,8 @@ class BenchWindow(MainWindow):
         self.sweep.queued.connect(self.add_sweep)
         self.queue.refine_wanted.connect(self._refine)
         self.live.view.left_out.connect(self.left_out)
+        self.runs.resume_wanted.connect(self._resume)
+        self.runs.allow_resume()
         escape = QShortcut(QKeySequence("Esc"), self)
         escape.setContext(Qt.ShortcutContext.ApplicationShortcut)
         escape.activated.connect(self.make_safe)
@@ -148,6 +156,13 @@ class BenchWindow(MainWindow):
         else:
             self.add_sweep(wish)
 
+    def _resume(self, run: RunData) -> None:
+        """Queue what is left of a run."""
+        assert run.facts.path is not None
+        self.queue.add_rest(run.facts.path, run.facts.sample)
+        self.panels.setCurrentIndex(2)
+        self.tabs.setCurrentWidget(self.live)
+
     def _disconnect(self) -> None:
         self.service.abort()
         self.post(Disconnect())
@@ -163,6 +178,10 @@ class BenchWindow(MainWindow):
             self._job_told(thing)
         elif isinstance(thing, JobEnded):
             self._job_ended(thing)
+        elif isinstance(thing, JobGoesOn):
+            self.live.goes_on(thing.run)
+        elif isinstance(thing, (Asked, Withdrawn)):
+            self._asked(thing)
         elif isinstance(thing, Link):
             self._link(thing)
         elif isinstance(thing, AlignTold):
@@ -189,6 +208,12 @@ class BenchWindow(MainWindow):
         else:
             super().handle(thing)
 
+    def _asked(self, thing: Asked | Withdrawn) -> None:
+        if isinstance(thing, Withdrawn):
+            self.agree.withdraw(thing)
+        elif isinstance(thing.what, Differences):
+            self.agree.ask(thing)
+
     def _job_told(self, told: JobTold) -> None:
         if isinstance(told.event, Started):
             self.live.begin(told.event)
@@ -199,10 +224,11 @@ class BenchWindow(MainWindow):
     def _job_ended(self, told: JobEnded) -> None:
         self.live.end(told.status, told.message)
         self.queue.ended(told)
-        if told.status == "failed":
-            self.say(f"sweep {told.number} failed: {told.message}", wrong=True)
-        elif told.report is not None and told.report.h5 is not None:
-            self.runs.open([told.report.h5])
+        if told.message:
+            self.say(f"sweep {told.number} {told.status}: {told.message}", wrong=told.status == "failed")
+        if told.report is not None and told.report.h5 is not None:
+            self.runs.open([told.report.h5], quiet=bool(told.message))
+        self.runs.judge_resume()
 
     def _link(self, link: Link) -> None:
         self.connected = link.state == "connected"

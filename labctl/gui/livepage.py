@@ -28,10 +28,15 @@ PEAKS_S = 0.5
 
 
 class LiveArrays:
-    """Spectra of a run in memory; the raw exposures as single precision, one mean for each point."""
+    """Spectra of a run in memory; the raw exposures as single precision, one mean for each point.
 
-    def __init__(self) -> None:
-        self._spectra: list[FloatArray] = []
+    :param before: a run that goes on, as it was when it did.
+    """
+
+    def __init__(self, before: RunData | None = None) -> None:
+        self._before = before
+        self._spectra: list[FloatArray] = list(before.arrays.spectra()) if before is not None else []
+        self._earlier = len(self._spectra)
         self._raw: list[tuple[np.ndarray[tuple[int], np.dtype[np.float32]], float, float]] = []
 
     def append(self, point: SweepPoint) -> None:
@@ -46,7 +51,9 @@ class LiveArrays:
 
     def exposure(self, index: int) -> Exposure | None:
         """Return a mean exposure; the dark is what the reduction took off."""
-        raw, pulses, seconds = self._raw[index]
+        if self._before is not None and index < self._earlier:
+            return self._before.arrays.exposure(index)
+        raw, pulses, seconds = self._raw[index - self._earlier]
         if not raw.size:
             return None
         counts = raw.astype(np.float64)
@@ -63,6 +70,7 @@ class LivePage(QWidget):
         self.info: SpectrometerInfo | None = None
         self.run: RunData | None = None
         self._arrays = LiveArrays()
+        self._goes_on: RunData | None = None
         self._number = 0
         self._rows: deque[NDArray[np.float32]] = deque(maxlen=ROWS)
         self._times: deque[float] = deque(maxlen=ROWS)
@@ -96,8 +104,13 @@ class LivePage(QWidget):
 
     # --- the run -----------------------------------------------------------------------------------
 
+    def goes_on(self, run: RunData) -> None:
+        """A run is about to go on: its points so far are shown with those that come."""
+        self._goes_on = run
+
     def begin(self, started: Started) -> None:
         """A sweep begins: its files exist."""
+        before, self._goes_on = self._goes_on, None
         if self.info is None:
             return
         for key in list(self.view.runs):
@@ -115,9 +128,11 @@ class LivePage(QWidget):
             path=started.files.h5,
             is_run=True,
         )
-        self._arrays = LiveArrays()
+        self._arrays = LiveArrays(before)
         self.view.lightlight.setVisible(True)
         self.run = RunData(facts, self._arrays, {}, (), status="running")
+        if before is not None:
+            self.run.take_points(before)
         self.view.add_run(self.run)
         self.live.setChecked(True)
 
@@ -131,6 +146,7 @@ class LivePage(QWidget):
 
     def end(self, status: str, message: str) -> None:
         """The sweep has ended."""
+        self._goes_on = None
         if self.run is not None and self.run.status == "running":
             self.run.status, self.run.reason = status, message
             self.view.set_current(self.run.facts.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor
@@ -23,6 +24,7 @@ from labctl.gui.service.messages import Command, Job, JobEnded, JobTold
 from labctl.gui.sweeppanel import Wish
 from labctl.gui.wording import UNIT, digits, duration
 from labctl.runner.events import LiveThreshold, Measured, Message, Started
+from labctl.runner.facts import RunRequest
 
 _COLOURS = {"running": theme.ACCENT, "finished": theme.GOOD, "aborted": theme.WARN, "failed": theme.DANGER}
 
@@ -98,8 +100,17 @@ class QueuePanel(QWidget):
     def add(self, wish: Wish) -> Job:
         """Queue a sweep; it begins when its turn comes."""
         self._count += 1
-        job = Job(self._count, wish.plan, wish.request)
-        item = QTreeWidgetItem([f"{job.number}  {job.request.sample} {job.request.spot}".strip(), "waiting"])
+        return self._append(Job(self._count, wish.plan, wish.request))
+
+    def add_rest(self, path: Path, sample: str) -> Job:
+        """Queue what is left of an interrupted run."""
+        self._count += 1
+        return self._append(Job(self._count, None, RunRequest(path.parent, sample), resume=path))
+
+    def _append(self, job: Job) -> Job:
+        rest = "" if job.resume is None else "the rest of "
+        name = f"{job.number}  {rest}{job.request.sample} {job.request.spot}".strip()
+        item = QTreeWidgetItem([name, "waiting"])
         item.setData(0, Qt.ItemDataRole.UserRole, job.number)
         self.tree.addTopLevelItem(item)
         self._entries[job.number] = _Entry(job, item)
@@ -189,7 +200,7 @@ class QueuePanel(QWidget):
         """Show how a run ended, and begin the next."""
         entry = self._entries.get(told.number)
         if entry is not None:
-            text = told.message if told.status == "failed" else ""
+            text = told.message if told.status != "finished" else ""
             if told.report is not None and not text:
                 value = told.report.threshold.get("threshold_uj_cm2")
                 if isinstance(value, (int, float)):

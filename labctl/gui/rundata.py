@@ -148,6 +148,11 @@ class RunData:
             self._columns[name] = np.append(self._columns[name], columns.get(name, np.nan))
         self.moved_signals = None
 
+    def take_points(self, other: RunData) -> None:
+        """Begin with the points of another: the same run, before it went on."""
+        self._flags, self.excluded = other._flags, other.excluded
+        self._columns = {name: values.copy() for name, values in other._columns.items()}
+
     def leave_out(self, index: int, out: bool) -> None:
         """Leave a point out of the fit, or take it in again."""
         self.excluded = self.excluded | {index} if out else self.excluded - {index}

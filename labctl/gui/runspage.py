@@ -29,14 +29,20 @@ from labctl.gui.runview import RunView
 from labctl.gui.wording import UNIT, digits
 from labctl.model.errors import DataError
 
+RESUMABLE = ("aborted", "failed", "killed")
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A file was read, or could not be: then ``message`` says why."""
+    """A file was read, or could not be: then ``message`` says why.
+
+    :param quiet: something more important is on the screen.
+    """
 
     path: Path
     run: RunData | None
     message: str = ""
+    quiet: bool = False
 
 
 class RunsPage(QWidget):
@@ -44,9 +50,11 @@ class RunsPage(QWidget):
 
     :param post: hands something from another thread to :meth:`take` in Qt's.
     :ivar said: one line for the user.
+    :ivar resume_wanted: the run that shall go on; only where there is a bench.
     """
 
     said = Signal(str, bool)
+    resume_wanted = Signal(object)
 
     def __init__(self, analyst: Analyst, undo: QUndoStack, post: Callable[[object], None]) -> None:
         super().__init__()
@@ -73,6 +81,16 @@ class RunsPage(QWidget):
             button.setToolTip(tip)
             button.clicked.connect(act)
             column.addWidget(button)
+        self.resume = QPushButton("Resume run")
+        self.resume.setToolTip(
+            "Measure the rest of an aborted, failed or killed run on this bench, into its own file; "
+            "what differs from its bench is shown first (Ctrl+Shift+R)"
+        )
+        self.resume.setShortcut("Ctrl+Shift+R")
+        self.resume.clicked.connect(self._resume)
+        self.resume.setVisible(False)
+        self.view.current_changed.connect(lambda _key: self.judge_resume())
+        column.addWidget(self.resume)
         splitter = QSplitter(Qt.Orientation.Horizontal)
         splitter.addWidget(side)
         splitter.addWidget(self.view)
@@ -89,14 +107,14 @@ class RunsPage(QWidget):
 
     # --- opening -----------------------------------------------------------------------------------
 
-    def open(self, paths: list[Path]) -> None:
+    def open(self, paths: list[Path], *, quiet: bool = False) -> None:
         """Read files in a thread of their own; each is shown, or told of, when it is there."""
-        threading.Thread(target=self._read, args=(list(paths),), name="open-runs", daemon=True).start()
+        threading.Thread(target=self._read, args=(list(paths), quiet), name="open-runs", daemon=True).start()
 
-    def _read(self, paths: list[Path]) -> None:
+    def _read(self, paths: list[Path], quiet: bool) -> None:
         for path in paths:
             try:
-                self._post(Opened(path, open_file(path)))
+                self._post(Opened(path, open_file(path), quiet=quiet))
             except DataError as exc:
                 self._post(Opened(path, None, str(exc)))
             except Exception as exc:  # noqa: BLE001  a message, never a traceback
@@ -119,8 +137,10 @@ class RunsPage(QWidget):
             self.list.addItem(item)
         self._describe(run)
         self.list.setCurrentItem(self._items[key])
+        self.judge_resume()
         out = f", {len(run.excluded)} left out by hand" if run.excluded else ""
-        self.said.emit(f"opened {opened.path.name}: {run.status}, {len(run)} points{out}", False)
+        if not opened.quiet:
+            self.said.emit(f"opened {opened.path.name}: {run.status}, {len(run)} points{out}", False)
         if run.problem:
             self.said.emit(run.problem, True)
 
@@ -169,6 +189,25 @@ class RunsPage(QWidget):
             self.list.takeItem(self.list.row(item))
         if not self.view.runs:
             self.empty_text()
+        self.judge_resume()
+
+    # --- going on ----------------------------------------------------------------------------------
+
+    def allow_resume(self) -> None:
+        """There is a bench on which runs can go on."""
+        self.resume.setVisible(True)
+        self.judge_resume()
+
+    def judge_resume(self) -> None:
+        """Allow it for a run that was interrupted."""
+        run = self.view.current
+        self.resume.setEnabled(run is not None and run.facts.is_run and run.status in RESUMABLE)
+
+    def _resume(self) -> None:
+        run = self.view.current
+        if run is not None and self.resume.isEnabled():
+            self.resume.setEnabled(False)  # until it is opened again, as it then is
+            self.resume_wanted.emit(run)
 
     # --- dialogues ---------------------------------------------------------------------------------
 

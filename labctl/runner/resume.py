@@ -47,11 +47,13 @@ def resume_run(
     clock: Clock | None = None,
     insert: Insert | None = None,
     pause: Pause | None = None,
+    opened: Bench | None = None,
 ) -> RunReport:
     """Measure the rest of a run and fit all of it; like :func:`~labctl.runner.run.run_sweep` in all else.
 
     :param path: the run's ``.h5``, or the ``.csv`` beside it.
     :param bench: the bench file or its configuration; the one that the run holds by default.
+    :param opened: that bench where it is open already: it is used, made safe and left open.
     :param confirm: called in the acquisition thread, only if something differs, with the shutter closed.
     :raises DataError: it is no run, it has finished, or another process writes it.
     :raises ConfigError: it cannot be continued on this bench, or the differences are not agreed to.
@@ -78,6 +80,7 @@ def resume_run(
         insert=insert,
         origin=origin,
         pause=pause,
+        bench=opened,
     )
 
 

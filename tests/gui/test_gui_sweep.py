@@ -53,6 +53,7 @@ def test_a_whole_sweep(qtbot: QtBot, tmp_path: Path) -> None:
         assert again == number + 1
         job = window.queue.running
         assert job is not None
+        assert job.plan is not None
         assert sum(abs(f / truth - 1) < 0.2 for f in job.plan.fluences_uj_cm2) >= 8
         window.queue.abort_button.click()
         qtbot.waitUntil(lambda: window.queue.status(again) == "aborted", timeout=LONG_MS)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
+from labctl.gui.rundata import RunData
 from labctl.model.errors import ConnectionFailure
 from labctl.model.records import SpectrometerInfo
 from labctl.runner.events import Event
@@ -84,11 +86,15 @@ class TakeDark:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A sweep in the queue; ``pause`` may be held by anybody."""
+    """A sweep in the queue; ``pause`` may be held by anybody.
+
+    :param plan: None for one that goes on in its own file, ``resume``, which holds it.
+    """
 
     number: int
-    plan: SweepPlan
+    plan: SweepPlan | None
     request: RunRequest
+    resume: Path | None = None
     pause: Pause = field(default_factory=Pause, compare=False)
 
 
@@ -154,6 +160,14 @@ class JobTold:
 
     number: int
     event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class JobGoesOn:
+    """A run is about to go on: what was measured before."""
+
+    number: int
+    run: RunData
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,12 +91,12 @@ class Sight:
 
 def observed(roles: Roles, shutter: Shutter, sight: Sight) -> Roles:
     """Return the same instruments, seen; the shutter is the guarded one."""
-    return Roles(
+    return replace(
+        roles,
         attenuator=ObservedAttenuator(roles.attenuator, sight),
         power_meter=ObservedPowerMeter(roles.power_meter, sight),
         spectrometer=ObservedSpectrometer(roles.spectrometer, sight),
         shutter=ObservedShutter(shutter, sight),
-        clock=roles.clock,
     )
 
 
@@ -143,6 +143,10 @@ class ObservedAttenuator:
         return angle
 
 
+METER_EXTRAS = frozenset({"zero", "set_range", "frequency_hz", "pulse_energy_j"})
+"""What a power meter may be able to do besides its role; absent where the device lacks it."""
+
+
 class ObservedPowerMeter:
     """A power meter whose readings are noted."""
 
@@ -182,6 +186,12 @@ class ObservedPowerMeter:
         reading = self._device.read(count, stop)
         self._sight.power(reading.power_w)
         return reading
+
+    def __getattr__(self, name: str) -> object:
+        """Let through what only some heads can do, and only calibrations ask for."""
+        if name in METER_EXTRAS:
+            return getattr(self._device, name)
+        raise AttributeError(name)
 
 
 class ObservedSpectrometer:

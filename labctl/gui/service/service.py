@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from labctl.config import BenchConfig
+from labctl.gui.service.asking import Asking
 from labctl.gui.service.messages import (
     Align,
     AlignEnded,
@@ -31,8 +32,9 @@ from labctl.gui.service.messages import (
     Stream,
 )
 from labctl.gui.service.observed import Sight, observed
+from labctl.gui.service.runs import LostInstrument, Room
 from labctl.gui.service.safety import SafetyLine
-from labctl.gui.service.work import LostInstrument, Work
+from labctl.gui.service.work import Work
 from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, InstrumentError, LabctlError, NotConnected, SafetyStop
 from labctl.session import Bench, open_bench
@@ -63,6 +65,7 @@ class BenchService:
         self.sight = Sight()
         self.safety = SafetyLine(self._safety_told)
         self.stop = threading.Event()
+        self.asking = Asking(tell)
         self._commands: deque[Command] = deque()
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._main, name="bench", daemon=True)
@@ -78,6 +81,7 @@ class BenchService:
 
     def safe(self) -> None:
         """Close the shutter now, stop what runs, forget what was asked for, take the least light."""
+        self.stop.set()  # before the blade moves: what runs sees a stop, not a shutter that closed by itself
         self.safety.safe()
         with self._changed:
             waiting = list(self._commands)
@@ -205,7 +209,7 @@ class BenchService:
 
     def _serve(self, bench: Bench, first: Job | None) -> bool:
         """Do what is asked for; return True to quit, False to disconnect."""
-        work = Work(bench, self.sight, self._tell, self.stop, self)
+        work = Work(Room(bench, self._tell, self.stop, self.asking), self.sight, self)
         command: Command | None = first
         while True:
             if isinstance(command, (Quit, Disconnect)):

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 import time
-from collections.abc import Callable
-from typing import Literal
 
 from labctl.gui.service.messages import (
     Align,
-    AlignEnded,
-    AlignTold,
     Busy,
     Command,
     Home,
     Job,
-    JobEnded,
-    JobTold,
     Jog,
     MoveShutter,
     Said,
@@ -28,23 +20,14 @@ from labctl.gui.service.messages import (
     TakeDark,
 )
 from labctl.gui.service.observed import Sight
+from labctl.gui.service.runs import Room, run_alignment, run_job
 from labctl.model.clock import Stop
-from labctl.model.errors import Aborted, InstrumentError, LabctlError
-from labctl.runner.report import RunReport
-from labctl.runner.run import RunFailed, run_sweep
-from labctl.session import Bench
-from procedures.alignment import Finished, align
+from labctl.model.errors import Aborted
 from procedures.manual import ManualBench
 from procedures.pump import PumpState
 
-log = logging.getLogger(__name__)
-
 LOOK_S = 0.4
 DEFAULT_EXPOSURE_S = 0.1
-
-
-class LostInstrument(Exception):  # noqa: N818
-    """An instrument failed in a run: the bench is opened anew for what comes next."""
 
 
 class Work:
@@ -53,17 +36,10 @@ class Work:
     :param interrupted: set when something else waits to be done; ends an exposure of the stream early.
     """
 
-    def __init__(
-        self,
-        bench: Bench,
-        sight: Sight,
-        tell: Callable[[object], None],
-        stop: threading.Event,
-        interrupted: Stop,
-    ) -> None:
-        self._bench, self._sight, self._tell = bench, sight, tell
-        self._stop, self._interrupted = stop, interrupted
-        self._hand = ManualBench(bench.roles, bench.pump)
+    def __init__(self, room: Room, sight: Sight, interrupted: Stop) -> None:
+        self._room, self._bench, self._tell, self._stop = room, room.bench, room.tell, room.stop
+        self._sight, self._interrupted = sight, interrupted
+        self._hand = ManualBench(self._bench.roles, self._bench.pump)
         self.streaming = False
         self._exposure_s = DEFAULT_EXPOSURE_S
         self._looked_s = 0.0
@@ -75,10 +51,13 @@ class Work:
         :raises Aborted: it was stopped.
         :raises LostInstrument: the bench must be opened anew.
         """
-        if isinstance(command, Job):
-            self._run(command)
-        elif isinstance(command, Align):
-            self._align(command)
+        if isinstance(command, (Job, Align)):
+            self.streaming = False
+            self._hand.forget_meter()
+            if isinstance(command, Job):
+                run_job(self._room, command)
+            else:
+                run_alignment(self._room, command)
         elif isinstance(command, Stream):
             self.streaming = command.on
         elif isinstance(command, SetExposure):
@@ -159,63 +138,3 @@ class Work:
         failures = self._bench.pump.safe()
         self._looked_s = 0.0
         return failures
-
-    # --- runs --------------------------------------------------------------------------------------
-
-    def _run(self, job: Job) -> None:
-        """Run one sweep; how it ended is told, and never raised, unless the bench must be opened anew."""
-        self.streaming = False
-        self._hand.forget_meter()
-        self._tell(Busy(f"sweep {job.number}: {job.request.sample}"))
-        status: Literal["finished", "aborted", "failed"]
-        report: RunReport | None = None
-        failure: BaseException | None = None
-        try:
-            report = run_sweep(
-                self._bench.config,
-                job.plan,
-                job.request,
-                stop=self._stop,
-                on_event=lambda event: self._tell(JobTold(job.number, event)),
-                clock=self._bench.roles.clock,
-                pause=job.pause,
-                bench=self._bench,
-            )
-            status = "aborted" if report.status == "aborted" else "finished"
-        except RunFailed as failed:
-            status, report, failure = "failed", failed.report, failed.error
-        except Aborted:
-            status = "aborted"
-        except (LabctlError, OSError) as exc:
-            status, failure = "failed", exc
-        message = _said(failure)
-        self._tell(JobEnded(job.number, status, report, message))
-        if isinstance(failure, InstrumentError):
-            raise LostInstrument(message)
-
-    def _align(self, command: Align) -> None:
-        self.streaming = False
-        self._hand.forget_meter()
-        self._tell(Busy("alignment"))
-        bench, message, wrong = self._bench, "stopped", False
-        try:
-            for event in align(command.plan, bench.roles, bench.pump, bench.bands, stop=self._stop):
-                if isinstance(event, Finished):
-                    message = event.reason
-                else:
-                    self._tell(AlignTold(event))
-        except Aborted:
-            pass
-        except InstrumentError as exc:
-            self._tell(AlignEnded(str(exc), wrong=True))
-            raise
-        except LabctlError as exc:
-            message, wrong = str(exc), True
-        self._tell(AlignEnded(message, wrong))
-
-
-def _said(failure: BaseException | None) -> str:
-    if failure is None:
-        return ""
-    notes = [note for note in getattr(failure, "__notes__", ()) if not note.startswith("log: ")]
-    return "; ".join([str(failure) or type(failure).__name__, *notes])
