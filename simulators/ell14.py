@@ -1,4 +1,4 @@
-"""The Thorlabs ELL14 rotation mount: what one module answers to one request.
+"""The Thorlabs ELL14 rotation mount, and what every Elliptec module answers to one request.
 
 Source: ELLx protocol as public drivers speak it (pylablib, thorlabs_elliptec). The bus around it, which
 cuts the byte stream into requests, is in ``ell14_bus``.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from labctl.model.clock import Clock
 
 OK, MECHANICAL_TIMEOUT, UNSUPPORTED, BAD_VALUE, ISOLATED, BUSY, OUT_OF_RANGE = 0, 2, 3, 4, 5, 9, 12
 
+ELL14_TYPE = 0x0E
 PULSES_PER_TURN = 143360
 FREQUENCY_BASE_HZ = 14_740_000
 SEARCH_S = 2.0
@@ -22,8 +24,8 @@ LARGEST_TURNS = 10
 """Moves that end further away are refused as out of range; a choice of this simulator."""
 
 
-class Mount(Protocol):
-    """The part of the scene that turns; angles in degrees, times in seconds of the scene's clock.
+class Mover(Protocol):
+    """The part of the scene that moves; positions in its own unit, times in seconds of the scene's clock.
 
     ``speed_rel`` is the part of its full speed that its next motions have.
     """
@@ -37,17 +39,21 @@ class Mount(Protocol):
     def moving(self) -> bool:
         """Return whether it turns now."""
 
-    def move_to(self, angle_deg: float) -> float:
+    def move_to(self, position: float, /) -> float:
         """Start a motion; return its end."""
 
     def home(self) -> float:
         """Start the search for the reference; return its end."""
 
-    def encoder_deg(self) -> float:
-        """Return what the encoder shows now."""
-
     def stop(self) -> None:
         """Stop where it is."""
+
+
+class Mount(Mover, Protocol):
+    """A part that turns; angles in degrees."""
+
+    def encoder_deg(self) -> float:
+        """Return what the encoder shows now."""
 
 
 def to_hex(pulses: int) -> str:
@@ -68,27 +74,44 @@ def from_hex(text: str) -> int:
     return (int(text, 16) ^ 0x80000000) - 0x80000000
 
 
-class Module:
-    """One ELL14 on the bus.
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What a module announces with ``in``, and its scale.
 
-    :param mount: what it turns. :param address: one hexadecimal digit.
-    :param pulses_per_turn: announced by ``in``; public sources name 143360 and 262144.
+    :param travel: in degrees or mm. :param pulses: announced; of a whole turn, or of a mm.
+    :param span: pulses of the whole travel; ``farthest`` is the last position allowed, in pulses.
+    """
+
+    type: int
+    travel: int
+    pulses: int
+    pulses_per_unit: float
+    span: int
+    lowest: int
+    farthest: int
+
+
+class BusModule:
+    """One module on the bus.
+
+    :param mover: what it moves. :param read: returns what its encoder shows.
+    :param address: one hexadecimal digit.
     """
 
     def __init__(
         self,
         clock: Clock,
-        mount: Mount,
+        mover: Mover,
+        read: Callable[[], float],
+        model: Model,
         *,
-        address: str = "0",
-        serial: int = 11400421,
-        pulses_per_turn: int = PULSES_PER_TURN,
+        address: str,
+        serial: int,
     ) -> None:
         self._clock = clock
         self.address = address
-        self.mount = mount
+        self.mount, self._read, self.model = mover, read, model
         self.serial = serial
-        self.pulses_per_turn = pulses_per_turn
         self.finish: Callable[[], str] | None = None
         self.finish_s = 0.0
         self._fault = OK
@@ -128,7 +151,7 @@ class Module:
 
     def press_button(self, pulses: int) -> str:
         """Turn by hand at the handset; return the message that says so. The end is told by ``BO``."""
-        self.finish_s = self.mount.move_to(self._angle(self._position() + pulses))
+        self.finish_s = self.mount.move_to(self._place(self._position() + pulses))
         self.finish = lambda: "BO" + to_hex(self._position())
         return f"BS{OK:02X}"
 
@@ -143,13 +166,14 @@ class Module:
         return f"GS{code:02X}"
 
     def _position(self) -> int:
-        return round(self.mount.encoder_deg() * self.pulses_per_turn / 360.0) - self._origin
+        return round(self._read() * self.model.pulses_per_unit) - self._origin
 
-    def _angle(self, position: int) -> float:
-        return (position + self._origin) * 360.0 / self.pulses_per_turn
+    def _place(self, position: int) -> float:
+        return (position + self._origin) / self.model.pulses_per_unit
 
     def _info(self, _: str) -> str:
-        return f"IN0E{self.serial:08d}20231701{360:04X}{self.pulses_per_turn:08X}"
+        m = self.model
+        return f"IN{m.type:02X}{self.serial:08d}20231701{m.travel:04X}{m.pulses:08X}"
 
     def _status(self, _: str) -> str:
         code = BUSY if self.finish is not None else self._fault
@@ -166,7 +190,7 @@ class Module:
     def _homed(self) -> str:
         self._origin = self._offset
         if self._offset:
-            return self._start(self.mount.move_to(self._angle(0)), self._position_reply)
+            return self._start(self.mount.move_to(self._place(0)), self._position_reply)
         return self._position_reply()
 
     def _move_absolute(self, data: str) -> str:
@@ -179,9 +203,9 @@ class Module:
         return self._move(self._position() + pulses)
 
     def _move(self, position: int) -> str:
-        if abs(position) > LARGEST_TURNS * self.pulses_per_turn:
+        if not self.model.lowest <= position <= self.model.farthest:
             return self.fail(OUT_OF_RANGE)
-        return self._start(self.mount.move_to(self._angle(position)), self._position_reply)
+        return self._start(self.mount.move_to(self._place(position)), self._position_reply)
 
     def _stop(self, _: str) -> str:
         self.mount.stop()
@@ -194,7 +218,7 @@ class Module:
 
     def _set_offset(self, data: str) -> str:
         offset = from_hex(data)
-        if not 0 <= offset < self.pulses_per_turn:
+        if not 0 <= offset < self.model.span:
             return self.fail(BAD_VALUE)
         self._offset = offset
         return self._status_reply(OK)
@@ -219,6 +243,28 @@ class Module:
     def _motor(self, number: int) -> str:
         forward, backward = self._periods[f"f{number}"], self._periods[f"b{number}"]
         return f"I{number}11{0x03A0:04X}FFFFFFFF{forward:04X}{backward:04X}"
+
+
+class Module(BusModule):
+    """One ELL14 on the bus.
+
+    :param mount: what it turns. :param address: one hexadecimal digit.
+    :param pulses_per_turn: announced by ``in``; public sources name 143360 and 262144.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        mount: Mount,
+        *,
+        address: str = "0",
+        serial: int = 11400421,
+        pulses_per_turn: int = PULSES_PER_TURN,
+    ) -> None:
+        farthest = LARGEST_TURNS * pulses_per_turn
+        scale = pulses_per_turn / 360.0
+        model = Model(ELL14_TYPE, 360, pulses_per_turn, scale, pulses_per_turn, -farthest, farthest)
+        super().__init__(clock, mount, mount.encoder_deg, model, address=address, serial=serial)
 
 
 _ANSWERED_IN_MOTION = frozenset({"gs", "gp", "in", "gj", "go", "gv", "i1", "i2", "st"})

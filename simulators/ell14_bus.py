@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from labctl.model.clock import Clock
-from simulators.ell14 import BAD_VALUE, ISOLATED, OK, UNSUPPORTED, Module
+from simulators.ell14 import BAD_VALUE, ISOLATED, OK, UNSUPPORTED, BusModule, Module
 from simulators.link import DUE_TOLERANCE_S, Wire
 from simulators.registry import Simulator
 
@@ -28,7 +28,7 @@ _MOVES = frozenset({"ma", "mr", "ho", "fw", "bw"})
 class Seat:
     """A module's place on the bus: the address it answers to now, its group, its isolation."""
 
-    def __init__(self, module: Module) -> None:
+    def __init__(self, module: BusModule) -> None:
         self.module = module
         self.group: str | None = None
         self.isolated_until_s = -1.0
@@ -40,7 +40,7 @@ class Ell14Bus(Wire):
     :param modules: each with an address of its own.
     """
 
-    def __init__(self, clock: Clock, modules: Iterable[Module]) -> None:
+    def __init__(self, clock: Clock, modules: Iterable[BusModule]) -> None:
         super().__init__(clock)
         self._seats = [Seat(module) for module in modules]
         self._buffer = ""

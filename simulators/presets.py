@@ -10,10 +10,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from simulators.scene.chance import Stream, generator
 from simulators.scene.settings import (
     Bleaching,
     CameraSettings,
     Collection,
+    HandSettings,
     LaserSettings,
     Law,
     Level,
@@ -25,6 +29,8 @@ from simulators.scene.settings import (
     SampleSettings,
     SceneSettings,
     SpectrometerKind,
+    StageSettings,
+    ThermometerSettings,
 )
 
 SAMPLES: dict[str, SampleSettings] = {
@@ -97,6 +103,17 @@ _SAMPLE: dict[Level, dict[str, Any]] = {
     },
 }  # fmt: skip
 
+_HAND: dict[Level, dict[str, Any]] = {
+    "ideal": {},
+    "typical": {"knife_sigma_um": 0.5, "filter_rel": 0.01},
+    "nasty": {"knife_sigma_um": 2.0, "filter_rel": 0.05},
+}
+_STAGE: dict[Level, dict[str, Any]] = {
+    "ideal": {},
+    "typical": {"repeatability_um": 0.5, "backlash_um": 2.0},
+    "nasty": {"repeatability_um": 2.0, "backlash_um": 10.0},
+}
+
 _BRIGHT: dict[str, Any] = {"order": ("pick-off", "attenuator", "shutter", "sample"), "pickoff_ratio": 4.0}
 """Thermal and pyroelectric heads see nothing of some uW behind an attenuator; before it there is light."""
 
@@ -136,6 +153,63 @@ def scene(
         room=RoomSettings(**_ROOM[level]),
         sample=replace(film, bleach_pulses=BLEACH_PULSES[bleaching], **_SAMPLE[level]),
     )
+
+
+def uncalibrated(settings: SceneSettings, seed: int, meter_sigma_rel: float = 0.03) -> SceneSettings:
+    """Return the same bench as nobody has measured it: what a calibration finds is drawn anew.
+
+    Drawn are the plate's zero, its leakage, the pick-off ratio, both radii of the spot, the pulse energy, the
+    repetition rate, the meter's scale, the spectrometer's true axis and resolution, and where the blade cuts.
+    The device keeps the coefficients it had, and none for its linearity. A stage and a thermometer are there.
+
+    :param seed: of the draws alone. :param meter_sigma_rel: standard uncertainty of the meter's calibration.
+    """
+    rng = generator(seed, Stream.BENCH)
+    optics = replace(
+        settings.optics,
+        zero_deg=float(rng.uniform(0.0, 90.0)),
+        t_min=float(np.exp(rng.uniform(np.log(0.0005), np.log(0.01)))),
+        pickoff_ratio=settings.optics.pickoff_ratio * float(rng.uniform(0.8, 1.25)),
+        w_um=float(rng.uniform(60.0, 140.0)),
+        w_y_um=float(rng.uniform(60.0, 140.0)),
+    )
+    laser = replace(
+        settings.laser,
+        max_pulse_energy_j=settings.laser.max_pulse_energy_j * float(rng.uniform(0.85, 1.15)),
+        repetition_rate_hz=settings.laser.repetition_rate_hz * (1.0 + float(rng.uniform(-1e-3, 1e-3))),
+    )
+    error = meter_sigma_rel * float(rng.standard_normal())
+    return replace(
+        settings,
+        laser=laser,
+        optics=optics,
+        meter=replace(settings.meter, scale_error=error, scale_sigma=meter_sigma_rel),
+        camera=_unknown_axis(settings.camera, rng),
+        hand=_hands(settings.level, rng),
+        stage=StageSettings(**_STAGE[settings.level]),
+        thermometer=ThermometerSettings(),
+        nominal=settings,
+    )
+
+
+def _unknown_axis(camera: CameraSettings, rng: np.random.Generator) -> CameraSettings:
+    """Return a spectrometer whose true axis is off the stored one by up to 2 pixels at either end."""
+    c0, c1, c2, c3 = camera.coefficients
+    shift, tilt = float(rng.uniform(-1.5, 1.5)), float(rng.uniform(-0.5, 0.5))
+    slope = 2.0 * tilt / (camera.pixels - 1)
+    return replace(
+        camera,
+        coefficients=(c0 + c1 * (shift - tilt), c1 * (1.0 + slope), c2, c3),
+        stored=camera.coefficients,
+        resolution_nm=camera.resolution_nm * float(rng.uniform(0.85, 1.2)),
+        resolution_tilt=float(rng.uniform(-0.1, 0.1)),
+        nonlinearity_stored=False,
+    )
+
+
+def _hands(level: Level, rng: np.random.Generator) -> HandSettings:
+    x_um, y_um = (float(value) for value in rng.uniform(4600.0, 5400.0, 2))
+    return HandSettings(x_um, y_um, **_HAND[level])
 
 
 def _meter(kind: MeterKind, level: Level) -> MeterSettings:

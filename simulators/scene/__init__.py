@@ -20,6 +20,7 @@ from simulators.scene.sample import Sample
 from simulators.scene.settings import SceneSettings
 from simulators.scene.shutter import Blade
 from simulators.scene.stage import LinearStage
+from simulators.scene.thermometer import Thermometer
 from simulators.scene.truth import Truth, truth_of
 
 __all__ = ["Scene", "SceneSettings", "Truth"]
@@ -44,6 +45,8 @@ class Scene:
         self.shutter = Blade(settings.shutter, clock, self.lock)
         self.hand = Hand(settings.hand, seed, clock, self.lock)
         self.stage = LinearStage(settings.stage, seed, clock, self.lock) if settings.stage else None
+        sensor = settings.thermometer
+        self.thermometer = Thermometer(sensor, seed) if sensor else None
         self.hand.has_stage = self.stage is not None
         self.beam = Beam(settings.optics, seed, self.laser, self.mount, self.shutter, self.hand, self.stage)
         self.beam.film_transmission = settings.sample.transmission

@@ -98,7 +98,7 @@ class MeterSettings:
     """The power meter's head.
 
     :param noise_w: standard deviation of ONE sample; ``noise_range_rel`` adds that part of the range.
-    :param scale_error: relative error of the calibration.
+    :param scale_error: relative error of the calibration; ``scale_sigma`` its stated standard uncertainty.
     :param room_light_w: what the room adds, before its steps.
     """
 
@@ -108,6 +108,7 @@ class MeterSettings:
     zero_offset_w: float = 0.0
     room_light_w: float = 0.0
     scale_error: float = 0.0
+    scale_sigma: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +263,10 @@ class SampleSettings:
 
 @dataclass(frozen=True, slots=True)
 class SceneSettings:
-    """The whole bench, as :func:`simulators.presets.scene` makes it. Change with ``dataclasses.replace``."""
+    """The whole bench, as :func:`simulators.presets.scene` makes it. Change with ``dataclasses.replace``.
+
+    :param nominal: what the bench was meant to be, where nobody has measured what it is.
+    """
 
     seed: int = 1
     level: Level = "typical"
@@ -277,3 +281,4 @@ class SceneSettings:
     hand: HandSettings = field(default_factory=HandSettings)
     stage: StageSettings | None = None
     thermometer: ThermometerSettings | None = None
+    nominal: SceneSettings | None = None

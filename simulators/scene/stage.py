@@ -53,11 +53,7 @@ class LinearStage:
         with self._lock:
             return self._encoder.at(self._clock.now_s())
 
-    def allows(self, encoder_mm: float) -> bool:
-        """Return whether that position lies within the travel."""
-        return -self.settings.margin_mm <= encoder_mm <= self.settings.travel_mm + self.settings.margin_mm
-
-    def move_to(self, encoder_mm: float) -> float:
+    def move_to(self, encoder_mm: float, /) -> float:
         """Start moving to an encoder position; return when it will be there. The ends of the rail stop it."""
         with self._lock:
             self.before_motion()

@@ -63,6 +63,8 @@ def test_every_instrument_is_found_without_a_list() -> None:
         "power_meter",
         "spectrometer",
         "shutter",
+        "stage",
+        "thermometer",
     }
     with pytest.raises(KeyError, match="ocean"):
         find("nonsense")

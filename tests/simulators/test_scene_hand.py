@@ -139,7 +139,7 @@ def test_a_pulse_off_the_axis_excites_less_along_the_narrow_one() -> None:
 def test_a_filter_is_not_quite_what_is_written_on_it_and_always_the_same() -> None:
     bench = Bench(changed(noiseless(), hand={"filter_rel": 0.02}))
     hand, whole_w = bench.scene.hand, settled_w(bench)
-    found = {}
+    found: dict[str, float] = {}
     for name in ("ND 1.0", "ND 2.0", "ND 1.0"):
         nominal = 0.1 if name == "ND 1.0" else 0.01
         hand.do("filter", {"name": name, "transmission": nominal})
