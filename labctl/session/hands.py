@@ -22,7 +22,7 @@ _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)")
 
 
 class SocketHands:
-    """A simulated bench's own hands: one JSON object a line out, ``ok``, ``ok NUMBER`` or ``error TEXT`` back.
+    """A simulated bench's own hands: a line of JSON out, ``ok``, ``ok NUMBER`` or ``error TEXT`` back.
 
     A connection is made for each request, so that nothing is left open.
 

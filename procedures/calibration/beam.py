@@ -84,6 +84,7 @@ class BareBeam:
         self.moved_s = self.clock.now_s()
         self.placed = False
         self.filter_transmission = 1.0
+        self.filters: list[tuple[str, float, float]] = []
 
     # --- start and end -----------------------------------------------------------------------------
 
@@ -142,6 +143,14 @@ class BareBeam:
         except ConfigError:
             return self.low_deg
 
+    def brightest(self) -> Look | None:
+        """Return the brightest look so far; None before the first."""
+        return max(self._looks, key=lambda look: look.power_w, default=None)
+
+    def set_filter(self, transmission: float) -> None:
+        """Take account of what now stands before the sensor: powers are those in front of it."""
+        self.filter_transmission = transmission
+
     def ask(self, request: Request) -> float | None:
         """Have something done by hand, in the dark."""
         with self.guard():
@@ -185,11 +194,22 @@ class BareBeam:
         """Return whether an angle stays below what sensor and limits allow, as far as can be known."""
         return self.low_deg <= angle_deg <= self.high_deg and self.bound_w(angle_deg) <= self.ceiling_w
 
-    def look(self, angle_deg: float, *, from_deg: float | None = None, keep_open: bool = False) -> Look:
+    def look(
+        self,
+        angle_deg: float,
+        *,
+        from_deg: float | None = None,
+        keep_open: bool = False,
+        bare: bool = True,
+        readings: int = 0,
+    ) -> Look:
         """Turn to an angle behind the closed shutter, let light onto the meter, and read it.
 
         :param from_deg: come from this angle; by default straight from where the plate is.
         :param keep_open: leave the shutter open where it had to be opened, for the next look at this angle.
+        :param bare: whether nothing else, such as a blade, takes light away, so that it says what the angle
+            transmits.
+        :param readings: that many instead of the usual number.
         :raises SafetyStop: more light than is allowed; the shutter is closed.
         """
         with self.guard():
@@ -199,7 +219,7 @@ class BareBeam:
             reached = self.turn(angle_deg)
             self._open_onto(reached)
             since_s = max(self.moved_s, self.blade.changed_at_s if self.behind else 0.0)
-            reading = self.gauge.read(since_s, reached)
+            reading = self.gauge.read(since_s, reached, pulses=bare, readings=readings)
             power_w = (reading.power_w - self.zero_w) / self.filter_transmission
             floor_w = self.noise_w / math.sqrt(max(reading.n, 1))
             sigma_w = math.hypot(max(reading.sigma_w, floor_w), self.zero_sigma_w) / self.filter_transmission
@@ -208,10 +228,15 @@ class BareBeam:
                 raise SafetyStop(
                     f"{power_text(power_w)} at the meter are above the {power_text(self.ceiling_w)} allowed"
                 )
-            self._looks.append(look)
+            if bare:
+                self._looks.append(look)
             if self.behind and not keep_open:
                 self.blade.close()
             return look
+
+    def changed(self) -> None:
+        """Say that something else has moved just now: readings from before do not count."""
+        self.moved_s = self.clock.now_s()
 
     def close(self) -> None:
         """Close the shutter and have it confirmed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from labctl.model.calibration import CalibrationKind
@@ -28,8 +28,9 @@ class CalOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AttenuatorOptions(CalOptions):
-    """:param form: "malus" (half-wave plate and polariser) or "table" (gradient wheel).
+    """Plate and polariser, or wheel.
 
+    :param form: "malus" (half-wave plate and polariser) or "table" (gradient wheel).
     :param place: where the meter stands; "" takes the pick-off if it stands behind the attenuator, else the
         sample.
     :param points: angles of the fine scan; ``pairs`` approaches from each side that measure the backlash.
@@ -43,20 +44,22 @@ class AttenuatorOptions(CalOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class PickoffOptions(CalOptions):
-    """:param points: powers at which the two places are compared.
+    """Two places of one sensor.
 
+    :param points: powers at which the two places are compared.
     :param filters: losses and filters between pick-off and sample by name, each with its transmission; words
         for the record, the ratio is measured with all of them in.
     """
 
     points: int = 8
-    filters: Mapping[str, float] = MappingProxyType({})
+    filters: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnergyOptions(CalOptions):
-    """:param rate_hz: repetition rate as stated, for heads that cannot count; None: the bench file's.
+    """Pulses and their rate.
 
+    :param rate_hz: repetition rate as stated, for heads that cannot count; None: the bench file's.
     :param rate_sigma_hz: standard uncertainty of it.
     :param drift_s: how long the drift is watched, s.
     :param pulses: single pulses read one by one where the head can.
@@ -72,19 +75,20 @@ class EnergyOptions(CalOptions):
     pulse_width_fs: float | None = None
     pulse_width_sigma_fs: float = 0.0
     pulse_fs: float | None = None
-    glasses: Mapping[str, float] = MappingProxyType({})
+    glasses: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpotOptions(CalOptions):
-    """:param method: "stage", "hand", or "stated"; "" takes the stage where there is one.
+    """Where the sample stands.
 
+    :param method: "stage", "hand", or "stated"; "" takes the stage where there is one.
     :param points: readings on slope and plateaus of each axis, 12 to 60.
     :param shape: "gaussian" is measured; "ellipse" and "stripe" are stated by ``x_um`` and ``y_um`` with
         ``size_sigma_um``.
     :param range_um: lowest and highest position of a blade moved by hand.
-    :param position_sigma_um: standard uncertainty of one position; ``scale_sigma_rel`` relative one of the
-        micrometer's or the stage's scale.
+    :param position_sigma_um: standard uncertainty of one position, None: found from the residuals;
+        ``scale_sigma_rel`` relative one of the micrometer's or the stage's scale.
     :param absorption_csv: content of a table of wavelength (nm) and transmission, for one-photon pumping.
     """
 
@@ -97,15 +101,16 @@ class SpotOptions(CalOptions):
     incidence_deg: float | None = None
     incidence_sigma_deg: float = 0.5
     range_um: tuple[float, float] = (0.0, 10000.0)
-    position_sigma_um: float = 1.0
+    position_sigma_um: float | None = None
     scale_sigma_rel: float = 0.001
     absorption_csv: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpectrometerOptions(CalOptions):
-    """:param lamps: names out of "hg-ar", "ne", "kr", one after another.
+    """Axis, resolution, darks and linearity.
 
+    :param lamps: names out of "hg-ar", "ne", "kr", one after another.
     :param linearity: measure the nonlinearity even where the device has coefficients of its own.
     :param frames: exposures averaged at each setting.
     """
