@@ -279,6 +279,9 @@ def simulate(
     bleaching: Annotated[Bleaching, typer.Option(help="How fast the sample fades.")] = Bleaching.OFF,
     chaotic: Annotated[bool, typer.Option("--chaotic", help="Redraw peak positions at every shot.")] = False,
     spot: Annotated[int, typer.Option(min=0, help="Number of the place on the film.")] = 0,
+    uncalibrated: Annotated[
+        bool, typer.Option("--uncalibrated", help="A bench nobody has measured; the file says it nominally.")
+    ] = False,
     faults: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="What shall go wrong, and when: a plan in TOML.", show_default=False),
@@ -304,6 +307,7 @@ def simulate(
         bleaching=bleaching.value,
         chaotic=chaotic,
         spot=spot,
+        uncalibrated=uncalibrated,
         faults=faults,
         until_eof=until_eof,
     )

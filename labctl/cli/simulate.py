@@ -17,6 +17,7 @@ from labctl.cli.signals import stop_on_signals
 class SimulateRequest:
     """What to simulate, as the command line says it.
 
+    :param uncalibrated: draw what a calibration finds, from the seed, and keep it out of the bench file.
     :param faults: file with a plan of what shall go wrong.
     :param until_eof: end when standard input ends as well, so that no simulator outlives who started it.
     """
@@ -33,6 +34,7 @@ class SimulateRequest:
     bleaching: str
     chaotic: bool = False
     spot: int = 0
+    uncalibrated: bool = False
     faults: Path | None = None
     until_eof: bool = False
 
@@ -52,7 +54,7 @@ def run_simulate(request: SimulateRequest) -> int:
         transport: Any = request.transport
         plan = FaultPlan() if request.faults is None else load_faults(request.faults)
         with SimulatedBench(_scene(request), ScaledClock(request.speed), transport, plan) as bench:
-            write_whole(request.bench_file, bench.bench_toml(request.speed))
+            write_whole(request.bench_file, bench.bench_toml(request.speed, nominal=request.uncalibrated))
             _announce(request, len(plan.faults))
             if request.until_eof:
                 threading.Thread(target=_wait_for_eof, args=(stop,), daemon=True).start()
@@ -79,7 +81,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _scene(request: SimulateRequest) -> Any:
-    from simulators.presets import scene
+    from simulators.presets import scene, uncalibrated
 
     values: dict[str, Any] = {
         "spectrometer": request.spectrometer,
@@ -88,7 +90,8 @@ def _scene(request: SimulateRequest) -> Any:
         "bleaching": request.bleaching,
     }
     level: Any = request.scene
-    return scene(request.sample, level, request.seed, chaotic=request.chaotic, spot=request.spot, **values)
+    made = scene(request.sample, level, request.seed, chaotic=request.chaotic, spot=request.spot, **values)
+    return uncalibrated(made, request.seed) if request.uncalibrated else made
 
 
 def _check_transport(transport: str) -> None:
