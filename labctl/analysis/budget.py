@@ -165,6 +165,7 @@ def _energy_terms(s: PumpSettings, transmission: float) -> tuple[Term, ...]:
         _term(s, "repetition rate", s.repetition_rate_hz, "Hz", "repetition_sigma_rel", -1.0),
         *_plate(s, transmission),
         _term(s, "drift of the chain", None, "", "drift_sigma_rel", 1.0),
+        *_laser_drift(s),
     )
 
 
@@ -208,6 +209,14 @@ def _plate(s: PumpSettings, transmission: float) -> tuple[Term, ...]:
     least = s.curve.t_min / s.curve.t_max
     leak = _term(s, "leakage", least, "1", "leak_sigma", per_leak, relative=False, note=note)
     return angle, leak
+
+
+def _laser_drift(s: PumpSettings) -> tuple[Term, ...]:
+    if s.laser_drift_rel is None:
+        return ()
+    source = s.sources.get("laser_drift_rel", BENCH_FILE)
+    note = "the meter is read before and after every exposure"
+    return (Term("drift of the laser", None, "", s.laser_drift_rel, True, 0.0, source, note),)
 
 
 def _slopes(s: PumpSettings, transmission: float) -> tuple[float, float]:

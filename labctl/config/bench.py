@@ -10,15 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError
 
 from drivers import registry
 from drivers.registry import DriverConfig
+from labctl.config.calibrated import CalibrationsTable, contradictions, with_calibrations, with_hint
 from labctl.config.mistakes import Mistake, mistakes_of, one_error
-from labctl.config.units import Degree, Femtosecond, Fluence, Hertz, Joule, Micrometre, Nanometre, Watt
+from labctl.config.tables import BandsTable, LimitsTable, PumpTable, Table
 from labctl.model.errors import ConfigError
-from labctl.model.pump import Bands, Element, Limits, MalusCurve, PumpSettings, SpotSize, TableCurve
+from labctl.model.pump import Bands, Limits, PumpSettings
 
 MAX_BYTES = 1_000_000
 """A bench file is a few kilobytes; anything larger is the wrong file."""
@@ -26,16 +26,22 @@ MAX_BYTES = 1_000_000
 RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer"]
 ROLES: tuple[RoleName, ...] = ("attenuator", "power_meter", "spectrometer", "shutter")
 OPTIONAL_ROLES: tuple[RoleName, ...] = ("stage", "thermometer")
-
-Sigma = Annotated[float, Field(ge=0, lt=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-BandEdges = tuple[Nanometre, Nanometre]
-
-
-class Table(BaseModel):
-    """A table of the bench file: unknown keys are errors, values never change."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+_OPTIONAL = {
+    "": (*OPTIONAL_ROLES, "calibrations"),
+    "bench": ("hand",),
+    "pump": (
+        *("pulse_width_sigma_fs", "pulse_cv", "absorptance", "absorptance_sigma", "meter_zero_sigma"),
+        *(
+            "spot_x_sigma_rel",
+            "spot_y_sigma_rel",
+            "incidence_sigma_deg",
+            "angle_sigma_deg",
+            "curve_sigma_deg",
+        ),
+        *("leak_sigma", "drift_sigma_rel", "laser_drift_rel"),
+    ),
+}
+"""Keys of each table that a run holds only where they differ from their default."""
 
 
 class BenchTable(Table):
@@ -48,121 +54,6 @@ class BenchTable(Table):
     time_scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
     visa_library: str = "@py"
     hand: Annotated[str, Field(pattern=r"^(127\.0\.0\.1:[0-9]{1,5})?$")] = ""
-
-
-class SpotTable(Table):
-    """``[pump.spot]``: 1/e2 radii, semi-axes or half-lengths, by shape."""
-
-    shape: Literal["gaussian", "ellipse", "stripe"] = "gaussian"
-    x_um: Micrometre
-    y_um: Micrometre
-
-
-class MalusTable(Table):
-    """A half-wave plate before a polariser."""
-
-    kind: Literal["malus"]
-    zero_deg: Degree
-    t_min: Fraction = 0.0
-    t_max: Fraction = 1.0
-    branch: Literal["+", "-"] = "+"
-
-    @model_validator(mode="after")
-    def _rises(self) -> MalusTable:
-        if self.t_min >= self.t_max:
-            raise ValueError(f"t_min ({self.t_min:g}) must be below t_max ({self.t_max:g})")
-        return self
-
-    def curve(self) -> MalusCurve:
-        """Return the record the pump works with."""
-        return MalusCurve(self.zero_deg, self.t_min, self.t_max, self.branch)
-
-
-class TableTable(Table):
-    """A measured curve: angles and transmissions, strictly monotone."""
-
-    kind: Literal["table"]
-    angle_deg: Annotated[tuple[Degree, ...], Field(min_length=2, max_length=10_000)]
-    transmission: Annotated[tuple[Fraction, ...], Field(min_length=2, max_length=10_000)]
-
-    @model_validator(mode="after")
-    def _monotone(self) -> TableTable:
-        if len(self.angle_deg) != len(self.transmission):
-            raise ValueError(
-                f"{len(self.angle_deg)} angles but {len(self.transmission)} transmissions; write one for one"
-            )
-        if not np.all(np.diff(self.angle_deg) > 0):
-            raise ValueError("angle_deg must rise from value to value")
-        steps = np.diff(self.transmission)
-        if not (np.all(steps > 0) or np.all(steps < 0)):
-            raise ValueError("transmission must rise or fall throughout: keep one monotone branch")
-        return self
-
-    def curve(self) -> TableCurve:
-        """Return the record the pump works with."""
-        return TableCurve(np.array(self.angle_deg), np.array(self.transmission))
-
-
-class PumpTable(Table):
-    """``[pump]``: the chain from the laser to the sample."""
-
-    wavelength_nm: Nanometre
-    repetition_rate_hz: Hertz
-    pulse_width_fs: Femtosecond | None = None
-    convention: Literal["peak", "average"]
-    pickoff_ratio: Annotated[float, Field(gt=0)]
-    max_pulse_energy: Joule
-    order: tuple[Element, Element, Element, Element] = ("attenuator", "pick-off", "shutter", "sample")
-    incidence_deg: Annotated[Degree, Field(ge=0, lt=90)] = 0.0
-    photon_order: Annotated[int, Field(ge=1, le=4)] = 2
-    meter_sigma_rel: Sigma = 0.0
-    pickoff_sigma_rel: Sigma = 0.0
-    spot_sigma_rel: Sigma = 0.0
-    repetition_sigma_rel: Sigma = 0.0
-    spot: SpotTable
-    attenuator_curve: Annotated[MalusTable | TableTable, Field(discriminator="kind")]
-
-    @model_validator(mode="after")
-    def _order_is_a_beam(self) -> PumpTable:
-        if len(set(self.order)) != 4 or self.order[-1] != "sample":
-            raise ValueError(
-                'order must name each of attenuator, pick-off, shutter and sample once, "sample" last'
-            )
-        return self
-
-
-class LimitsTable(Table):
-    """``[limits]``: what must never be exceeded on the sample."""
-
-    max_fluence_uj_cm2: Fluence
-    max_pulse_energy: Joule | None = None
-    max_average_power: Watt | None = None
-    max_dose_uj_cm2: Fluence | None = None
-    angle_range_deg: tuple[Degree, Degree] | None = None
-    set_ratio: Annotated[float, Field(gt=0, le=1)] = 0.2
-
-    @model_validator(mode="after")
-    def _range_rises(self) -> LimitsTable:
-        if self.angle_range_deg and self.angle_range_deg[0] >= self.angle_range_deg[1]:
-            raise ValueError("angle_range_deg must be [lowest, highest]")
-        return self
-
-
-class BandsTable(Table):
-    """``[bands]``: where the emission is looked for."""
-
-    emission_nm: BandEdges
-    lasing_nm: BandEdges | None = None
-
-    @model_validator(mode="after")
-    def _nested(self) -> BandsTable:
-        lasing = self.lasing_nm or self.emission_nm
-        for name, band in (("emission_nm", self.emission_nm), ("lasing_nm", lasing)):
-            if band[0] >= band[1]:
-                raise ValueError(f"{name} must be [shortest, longest]")
-        if not (self.emission_nm[0] <= lasing[0] and lasing[1] <= self.emission_nm[1]):
-            raise ValueError("lasing_nm must lie inside emission_nm")
-        return self
 
 
 class BenchConfig(Table):
@@ -178,6 +69,7 @@ class BenchConfig(Table):
     pump: PumpTable
     limits: LimitsTable
     bands: BandsTable | None = None
+    calibrations: CalibrationsTable | None = None
 
     def driver(self, role: RoleName) -> DriverConfig:
         """Return the driver configuration of one role."""
@@ -195,26 +87,13 @@ class BenchConfig(Table):
 
     def pump_settings(self) -> PumpSettings:
         """Return the chain from laser to sample as a plain record."""
-        pump = self.pump
-        fields = pump.model_dump(exclude={"spot", "attenuator_curve", "max_pulse_energy"})
-        return PumpSettings(
-            **fields,
-            spot=SpotSize(pump.spot.shape, pump.spot.x_um, pump.spot.y_um),
-            curve=pump.attenuator_curve.curve(),
-            max_pulse_energy_j=pump.max_pulse_energy,
+        return self.pump.settings(
+            self.calibrations.sources(self.pump.model_dump()) if self.calibrations else {}
         )
 
     def limit_settings(self) -> Limits:
         """Return the limits as a plain record."""
-        t = self.limits
-        return Limits(
-            max_fluence_uj_cm2=t.max_fluence_uj_cm2,
-            max_pulse_energy_j=t.max_pulse_energy,
-            max_average_power_w=t.max_average_power,
-            max_dose_uj_cm2=t.max_dose_uj_cm2,
-            angle_range_deg=t.angle_range_deg,
-            set_ratio=t.set_ratio,
-        )
+        return self.limits.settings()
 
     def band_settings(self) -> Bands:
         """Return the bands; left out, all the light between the pump's N-th harmonic and the pump.
@@ -229,8 +108,18 @@ class BenchConfig(Table):
         return Bands((shortest, longest), (shortest, longest))
 
     def resolved(self) -> dict[str, object]:
-        """Return everything, defaults included, as plain JSON-able values for the run file."""
-        return cast("dict[str, object]", self.model_dump(mode="json"))
+        """Return everything, defaults and whole calibrations included, as plain JSON-able values for a run.
+
+        What a bench need not have is left out where it has none, so that a run of an earlier release differs
+        from its bench in nothing that nobody wrote.
+        """
+        plain = cast("dict[str, dict[str, object]]", self.model_dump(mode="json"))
+        for table, keys in _OPTIONAL.items():
+            values, model = (plain, self) if table == "" else (plain[table], getattr(self, table))
+            for key in keys:
+                if getattr(model, key) == type(model).model_fields[key].default:
+                    del values[key]
+        return dict(plain)
 
 
 def load_bench(path: Path | str) -> BenchConfig:
@@ -244,21 +133,25 @@ def load_bench(path: Path | str) -> BenchConfig:
 
 
 def parse_bench(text: str, file: Path | None = None) -> BenchConfig:
-    """Check the text of a bench file; ``file`` is only named in errors."""
+    """Check the text of a bench file; ``file`` is named in errors, and calibrations lie beside it."""
     try:
         data = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise ConfigError(f"not valid TOML: {exc}", file=file, hint="labctl init prints a valid one") from exc
-    return bench_of(data, file)
+    return bench_of(data, file, beside=file.parent if file else Path())
 
 
-def bench_of(data: Mapping[str, object], file: Path | None = None) -> BenchConfig:
-    """Check the tables of a bench file.
+def bench_of(
+    data: Mapping[str, object], file: Path | None = None, *, beside: Path | None = None
+) -> BenchConfig:
+    """Check the tables of a bench file, and those of its calibrations.
 
+    :param beside: the directory that the calibrations' paths start from; None follows no path, and takes
+        copies of calibrations in their place.
     :raises ConfigError: all mistakes in one line.
     """
     mistakes: list[Mistake] = []
-    checked: dict[str, object] = dict(data)
+    checked = with_calibrations(data, beside, mistakes)
     for role in (*ROLES, *OPTIONAL_ROLES):
         if isinstance(data.get(role), dict):
             checked[role] = _driver_table(role, data, mistakes)
@@ -267,7 +160,9 @@ def bench_of(data: Mapping[str, object], file: Path | None = None) -> BenchConfi
     except ValidationError as exc:
         # A role that failed above is None here, and has been told already.
         seen = {role for role in (*ROLES, *OPTIONAL_ROLES) if role in checked and checked[role] is None}
-        mistakes += [m for m in mistakes_of(exc, BenchConfig) if m.key not in seen]
+        mistakes += [with_hint(m) for m in mistakes_of(exc, BenchConfig) if m.key not in seen]
+    else:
+        mistakes += contradictions(bench.calibrations, bench.pump)
     if mistakes:
         raise one_error(mistakes, file)
     return bench

@@ -1,7 +1,8 @@
 """Calibrations as files: JSON, dated, with the checksum of what was measured; written once, never again.
 
 The checksum is no signature against forgers. It tells a file that was edited by hand, or damaged, from one
-that is as it was measured. Files come from anybody: nothing in them is executed or followed, sizes are bounded.
+that is as it was measured. Files come from anybody: nothing in them is executed or followed, and their size
+is bounded.
 """
 
 from __future__ import annotations

@@ -63,6 +63,7 @@ class PumpSettings:
     :param curve_sigma_deg: of the curve's zero, ``leak_sigma`` of its least transmission, both common to all.
     :param background_sigma_w: of the meter's zero, at the meter.
     :param drift_sigma_rel: how far the chain between meter and sample may have moved since it was measured.
+    :param laser_drift_rel: of the pulses' energy, as it was watched; the meter follows it. None when unknown.
     :param pulse_cv: standard deviation of the pulses' energies over their mean; None when unknown.
     :param absorptance: absorbed part of the light, for one-photon pumping alone; None when unknown.
     :param sources: where a number or its uncertainty comes from, by the name of the field; what is not named
@@ -92,6 +93,7 @@ class PumpSettings:
     leak_sigma: float = 0.0
     background_sigma_w: float = 0.0
     drift_sigma_rel: float = 0.0
+    laser_drift_rel: float | None = None
     pulse_width_sigma_fs: float = 0.0
     pulse_cv: float | None = None
     absorptance: float | None = None

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from labctl.config import BenchConfig, RoleName, load_bench
 from labctl.model.clock import Clock, Stop
 from labctl.model.pump import Bands
 from labctl.model.records import Identity
 from labctl.model.roles import Roles
+from labctl.session.calibrated import calibrated, refuse, remarks_on_identity, remarks_on_time
 from labctl.session.exits import WayOut, closed_when_silent, way_out
 from labctl.session.limits import refuse_limits
 from labctl.session.opening import Opened, bench_clock, open_all
@@ -27,6 +29,9 @@ from procedures.pump import Pump
 log = logging.getLogger(__name__)
 
 
+Calibrations = Literal["use", "ignore"]
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
     """An open bench. All of it belongs to the thread that opened it.
@@ -34,6 +39,7 @@ class Bench:
     :param pump: the only way to set a fluence; it enforces the limits of the configuration.
     :param watchdog: while the shutter is open it wants a sign of life every few seconds. Waiting on
         ``roles.clock`` and using the instruments is one; before a longer pause call its ``beat(busy_s)``.
+    :param warnings: on the calibrations, in words.
     """
 
     config: BenchConfig
@@ -42,6 +48,7 @@ class Bench:
     bands: Bands
     identities: Mapping[RoleName, Identity]
     watchdog: Watchdog | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -52,6 +59,7 @@ def open_bench(
     *,
     watchdog: bool | None = None,
     log_file: Path | None = None,
+    calibrations: Calibrations = "use",
 ) -> Iterator[Bench]:
     """Open every instrument of a bench; on the way out close the shutter, take the least light, disconnect.
 
@@ -60,18 +68,25 @@ def open_bench(
     :param watchdog: whether a second process makes the bench safe when this one is killed or frozen; by
         default yes, except on a stepped clock.
     :param log_file: of the run, where the watchdog writes what it did; it always says it on stderr.
-    :raises ConfigError: the file is wrong, a limit is missing or contradicts another, or the pump's numbers
-        make no sense.
+    :param calibrations: "ignore" to measure them: none is judged, and the spectrometer keeps its own axis.
+        The pump's numbers, which they supply, stay as first guesses.
+    :raises ConfigError: the file is wrong, a limit is missing or contradicts another, the pump's numbers make
+        no sense, or a calibration is not for these instruments, or expired or missing where that is refused.
     :raises NotConnected: instruments could not be reached: all of them, each with what to try.
     :raises SafetyStop: the watchdog cannot be started, or the shutter does not confirm that it is closed.
     """
     config = bench if isinstance(bench, BenchConfig) else load_bench(bench)
     refuse_limits(config)
+    if calibrations == "use":
+        refuse(remarks_on_time(config))
     clock = clock or bench_clock(config)
     with way_out() as way, watching(config, clock, wanted=watchdog, log=log_file) as dog:
         opened = open_all(config, clock, stop)
         try:
-            with _safe_bench(config, opened, clock, dog, way) as ready, _gentle(ready, dog, log_file):
+            with (
+                _safe_bench(config, opened, clock, dog, way, calibrations) as ready,
+                _gentle(ready, dog, log_file),
+            ):
                 yield ready
         finally:
             opened.close()
@@ -79,17 +94,34 @@ def open_bench(
 
 @contextmanager
 def _safe_bench(
-    config: BenchConfig, opened: Opened, clock: Clock, dog: Watchdog | None, way: WayOut
+    config: BenchConfig,
+    opened: Opened,
+    clock: Clock,
+    dog: Watchdog | None,
+    way: WayOut,
+    calibrations: Calibrations,
 ) -> Iterator[Bench]:
-    roles = watched(opened.roles(clock), dog or Nobody(), way)
-    pump = Pump(roles, config.pump_settings(), config.limit_settings())
+    roles, warnings = _judged(config, opened, clock) if calibrations == "use" else (opened.roles(clock), ())
+    roles = watched(roles, dog or Nobody(), way)
+    settings = config.pump_settings()
+    pump = Pump(roles, settings, config.limit_settings(), angle_sigma_deg=settings.angle_sigma_deg)
     try:
         way.arm(pump.safe, None if dog is None else dog.done)
         pump.close()  # a shutter that does not confirm is no shutter: refused before anything else
-        yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog)
+        yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog, warnings)
     finally:
         for failure in pump.safe():
             log.error("while making the bench safe: %s", failure)
+
+
+def _judged(config: BenchConfig, opened: Opened, clock: Clock) -> tuple[Roles, tuple[str, ...]]:
+    """Return the instruments as they were calibrated; one that was not, but should be, is refused here."""
+    roles = opened.roles(clock)
+    remarks = (*remarks_on_time(config), *remarks_on_identity(config, opened.identities))
+    refuse(remarks)
+    for remark in remarks:
+        log.warning("%s", remark)
+    return calibrated(roles, config), tuple(map(str, remarks))
 
 
 def _gentle(bench: Bench, dog: Watchdog | None, log_file: Path | None) -> AbstractContextManager[None]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from labctl.config import BenchConfig, RoleName
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import ConnectionFailure, InstrumentError
+from labctl.model.records import Identity
 from labctl.model.roles import Attenuator, Device, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
+from labctl.session.calibrated import calibrated_info, remarks_on_identity, remarks_on_time
 from labctl.session.limits import refuse_limits
 from labctl.session.opening import bench_clock, open_all
 from procedures.beam import make_beam
@@ -70,9 +72,15 @@ def check_bench(
                 continue
             checked.append(_reading(config, role, device, str(opened.identities[role]), stop))
         warnings += _warnings(config, checked, opened.devices, lowest_uj_cm2)
+        warnings += _on_calibrations(config, opened.identities)
     finally:
         opened.close()
     return CheckReport(tuple(checked), tuple(warnings))
+
+
+def _on_calibrations(config: BenchConfig, identities: Mapping[RoleName, Identity]) -> list[str]:
+    remarks = (*remarks_on_time(config), *remarks_on_identity(config, identities))
+    return [f"{remark}{': a sweep would be refused' if remark.refuses else ''}" for remark in remarks]
 
 
 def _entry(
@@ -92,7 +100,7 @@ def _reading(
     readers: dict[RoleName, Callable[[], str]] = {
         "attenuator": lambda: _read_attenuator(cast("Attenuator", device)),
         "power_meter": lambda: _read_meter(cast("PowerMeter", device), config.pump.wavelength_nm, stop),
-        "spectrometer": lambda: _read_spectrometer(cast("Spectrometer", device), stop),
+        "spectrometer": lambda: _read_spectrometer(config, cast("Spectrometer", device), stop),
         "shutter": lambda: "open" if cast("Shutter", device).is_open() else "closed",
         "stage": lambda: f"{cast('Stage', device).position_um():.1f} um",
         "thermometer": lambda: f"{cast('Thermometer', device).temperature_c():.2f} C",
@@ -116,8 +124,10 @@ def _read_meter(meter: PowerMeter, wavelength_nm: float, stop: Stop | None) -> s
     return f"{reading.power_w * 1e6:.4g} uW ({meter.sensor}, noise {meter.noise_w * 1e9:.3g} nW)"
 
 
-def _read_spectrometer(spectrometer: Spectrometer, stop: Stop | None) -> str:
-    info = spectrometer.info
+def _read_spectrometer(config: BenchConfig, spectrometer: Spectrometer, stop: Stop | None) -> str:
+    info, named = spectrometer.info, config.calibrations.spectrometer if config.calibrations else None
+    if named is not None:
+        info = calibrated_info(info, named, config.band_settings())
     spectrometer.set_integration(max(info.integration_min_s, min(0.1, info.integration_max_s)))
     spectrum = spectrometer.acquire(stop)
     axis = info.wavelength_nm
@@ -157,6 +167,8 @@ def weak_light(config: BenchConfig, noise_w: float, lowest_uj_cm2: float | None 
 
 
 def _resolution_hint(config: BenchConfig) -> list[str]:
+    if config.calibrations and config.calibrations.spectrometer:
+        return []
     if getattr(config.spectrometer, "resolution_nm", None) is None:
         return ["resolution_nm is not set, so that Q can only be a lower bound"]
     return []

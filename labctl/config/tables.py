@@ -1,0 +1,183 @@
+"""The tables of ``bench.toml`` on the light: how it reaches the sample, and what is never exceeded there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from labctl.config.units import Degree, Femtosecond, Fluence, Hertz, Joule, Micrometre, Nanometre, Watt
+from labctl.model.pump import Element, Limits, MalusCurve, PumpSettings, SpotSize, TableCurve
+
+Sigma = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(ge=0)]
+BandEdges = tuple[Nanometre, Nanometre]
+
+
+class Table(BaseModel):
+    """A table of the bench file: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SpotTable(Table):
+    """``[pump.spot]``: 1/e2 radii, semi-axes or half-lengths, by shape."""
+
+    shape: Literal["gaussian", "ellipse", "stripe"] = "gaussian"
+    x_um: Micrometre
+    y_um: Micrometre
+
+
+class MalusTable(Table):
+    """A half-wave plate before a polariser."""
+
+    kind: Literal["malus"]
+    zero_deg: Degree
+    t_min: Fraction = 0.0
+    t_max: Fraction = 1.0
+    branch: Literal["+", "-"] = "+"
+
+    @model_validator(mode="after")
+    def _rises(self) -> MalusTable:
+        if self.t_min >= self.t_max:
+            raise ValueError(f"t_min ({self.t_min:g}) must be below t_max ({self.t_max:g})")
+        return self
+
+    def curve(self) -> MalusCurve:
+        """Return the record the pump works with."""
+        return MalusCurve(self.zero_deg, self.t_min, self.t_max, self.branch)
+
+
+class TableTable(Table):
+    """A measured curve: angles and transmissions, strictly monotone."""
+
+    kind: Literal["table"]
+    angle_deg: Annotated[tuple[Degree, ...], Field(min_length=2, max_length=10_000)]
+    transmission: Annotated[tuple[Fraction, ...], Field(min_length=2, max_length=10_000)]
+
+    @model_validator(mode="after")
+    def _monotone(self) -> TableTable:
+        if len(self.angle_deg) != len(self.transmission):
+            raise ValueError(
+                f"{len(self.angle_deg)} angles but {len(self.transmission)} transmissions; write one for one"
+            )
+        if not np.all(np.diff(self.angle_deg) > 0):
+            raise ValueError("angle_deg must rise from value to value")
+        steps = np.diff(self.transmission)
+        if not (np.all(steps > 0) or np.all(steps < 0)):
+            raise ValueError("transmission must rise or fall throughout: keep one monotone branch")
+        return self
+
+    def curve(self) -> TableCurve:
+        """Return the record the pump works with."""
+        return TableCurve(np.array(self.angle_deg), np.array(self.transmission))
+
+
+class PumpTable(Table):
+    """``[pump]``: the chain from the laser to the sample."""
+
+    wavelength_nm: Nanometre
+    repetition_rate_hz: Hertz
+    pulse_width_fs: Femtosecond | None = None
+    convention: Literal["peak", "average"]
+    pickoff_ratio: Annotated[float, Field(gt=0)]
+    max_pulse_energy: Joule
+    order: tuple[Element, Element, Element, Element] = ("attenuator", "pick-off", "shutter", "sample")
+    incidence_deg: Annotated[Degree, Field(ge=0, lt=90)] = 0.0
+    photon_order: Annotated[int, Field(ge=1, le=4)] = 2
+    pulse_width_sigma_fs: Positive = 0.0
+    pulse_cv: Positive | None = None
+    absorptance: Fraction | None = None
+    absorptance_sigma: Sigma = 0.0
+    meter_sigma_rel: Sigma = 0.0
+    meter_zero_sigma: Watt | None = None
+    pickoff_sigma_rel: Sigma = 0.0
+    repetition_sigma_rel: Sigma = 0.0
+    spot_sigma_rel: Sigma = 0.0
+    spot_x_sigma_rel: Sigma = 0.0
+    spot_y_sigma_rel: Sigma = 0.0
+    incidence_sigma_deg: Positive = 0.0
+    angle_sigma_deg: Positive = 0.05
+    curve_sigma_deg: Positive = 0.0
+    leak_sigma: Sigma = 0.0
+    drift_sigma_rel: Sigma = 0.0
+    laser_drift_rel: Positive | None = None
+    spot: SpotTable
+    attenuator_curve: Annotated[MalusTable | TableTable, Field(discriminator="kind")]
+
+    @model_validator(mode="after")
+    def _order_is_a_beam(self) -> PumpTable:
+        if len(set(self.order)) != 4 or self.order[-1] != "sample":
+            raise ValueError(
+                'order must name each of attenuator, pick-off, shutter and sample once, "sample" last'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _absorbs_one_photon(self) -> PumpTable:
+        if self.absorptance is not None and self.photon_order != 1:
+            raise ValueError(
+                f"absorptance means nothing for pumping by {self.photon_order} photons: "
+                "it comes from a linear spectrum"
+            )
+        return self
+
+    def settings(self, sources: Mapping[str, str]) -> PumpSettings:
+        """Return the chain from laser to sample as a plain record; ``sources`` by its fields."""
+        own = {"spot", "attenuator_curve", "max_pulse_energy", "meter_zero_sigma"}
+        return PumpSettings(
+            **self.model_dump(exclude=own),
+            spot=SpotSize(self.spot.shape, self.spot.x_um, self.spot.y_um),
+            curve=self.attenuator_curve.curve(),
+            max_pulse_energy_j=self.max_pulse_energy,
+            background_sigma_w=self.meter_zero_sigma or 0.0,
+            sources=sources,
+        )
+
+
+class LimitsTable(Table):
+    """``[limits]``: what must never be exceeded on the sample."""
+
+    max_fluence_uj_cm2: Fluence
+    max_pulse_energy: Joule | None = None
+    max_average_power: Watt | None = None
+    max_dose_uj_cm2: Fluence | None = None
+    angle_range_deg: tuple[Degree, Degree] | None = None
+    set_ratio: Annotated[float, Field(gt=0, le=1)] = 0.2
+
+    @model_validator(mode="after")
+    def _range_rises(self) -> LimitsTable:
+        if self.angle_range_deg and self.angle_range_deg[0] >= self.angle_range_deg[1]:
+            raise ValueError("angle_range_deg must be [lowest, highest]")
+        return self
+
+    def settings(self) -> Limits:
+        """Return the limits as a plain record."""
+        return Limits(
+            max_fluence_uj_cm2=self.max_fluence_uj_cm2,
+            max_pulse_energy_j=self.max_pulse_energy,
+            max_average_power_w=self.max_average_power,
+            max_dose_uj_cm2=self.max_dose_uj_cm2,
+            angle_range_deg=self.angle_range_deg,
+            set_ratio=self.set_ratio,
+        )
+
+
+class BandsTable(Table):
+    """``[bands]``: where the emission is looked for."""
+
+    emission_nm: BandEdges
+    lasing_nm: BandEdges | None = None
+
+    @model_validator(mode="after")
+    def _nested(self) -> BandsTable:
+        lasing = self.lasing_nm or self.emission_nm
+        for name, band in (("emission_nm", self.emission_nm), ("lasing_nm", lasing)):
+            if band[0] >= band[1]:
+                raise ValueError(f"{name} must be [shortest, longest]")
+        if not (self.emission_nm[0] <= lasing[0] and lasing[1] <= self.emission_nm[1]):
+            raise ValueError("lasing_nm must lie inside emission_nm")
+        return self
