@@ -111,9 +111,17 @@ def test_alignment_follows_and_ends(qtbot: QtBot, tmp_path: Path) -> None:
         assert float(page.digits.text()) == pytest.approx(truth, rel=0.06)
         assert page._cells["best"].text() != "–"
         assert "J/cm²" in page._cells["dose"].text()
-        page.go.click()
+        # SAFE in the middle of a readout: dark, told as a stop and not as a failure, and usable at once.
+        qtbot.waitUntil(lambda: not simulated.scene.shutter.closed_switch(), timeout=LONG_MS)
+        QTest.keyClick(window, Qt.Key.Key_Escape)
+        qtbot.waitUntil(simulated.scene.shutter.closed_switch, timeout=2000)
         qtbot.waitUntil(lambda: not page.running, timeout=LONG_MS)
-        assert is_safe(simulated)
+        qtbot.waitUntil(lambda: is_safe(simulated), timeout=LONG_MS)
+        assert page.state.text() == "stopped"
+        qtbot.waitUntil(lambda: not window.service.safety.is_latched(), timeout=LONG_MS)
+        readouts = len(page._values)
+        qtbot.wait(150)
+        assert len(page._values) == readouts
         page.dose.set_text("0.01")
         qtbot.waitUntil(lambda: page.go.isEnabled(), timeout=LONG_MS)
         page.go.click()

@@ -13,6 +13,7 @@ from pytestqt.qtbot import QtBot
 from labctl.config import BenchConfig
 from labctl.data import read_run
 from labctl.gui.benchwindow import BenchWindow
+from procedures.pump import Pump
 
 
 def queue_sweep(window: BenchWindow, points: int, name: str = "OLA film", average: int = 3) -> int:
@@ -169,3 +170,30 @@ def test_fields_refuse_while_typing_and_say_why(qtbot: QtBot, tmp_path: Path) ->
         assert plan.fluences_uj_cm2 == (20.0, 30.0, 40.0)
         panel.keep_preset("mine")
         assert panel.presets.findText("mine") > 0
+
+
+def test_safe_between_the_light_and_its_check_aborts_and_does_not_fail(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blade is closed by SAFE where a point is about to check that it is open."""
+    checked, calls = Pump.require_open, [0]
+
+    with bench_window(qtbot, tmp_path) as (window, simulated):
+
+        def safe_first(pump: Pump) -> None:
+            calls[0] += 1
+            if calls[0] == 2:
+                window.service.safe()
+                while not simulated.scene.shutter.closed_switch():
+                    simulated.scene.clock.sleep(0.01)
+            checked(pump)
+
+        monkeypatch.setattr(Pump, "require_open", safe_first)
+        number = queue_sweep(window, 12, average=2)
+        qtbot.waitUntil(lambda: window.queue.status(number) != "running", timeout=LONG_MS)
+        assert window.queue.status(number) == "aborted"
+        assert window.live.run is not None
+        assert window.live.run.facts.path is not None
+        stored = read_run(window.live.run.facts.path)
+        assert (stored.status, stored.reason, len(stored)) == ("aborted", "stopped by the user", 1)
+        qtbot.waitUntil(lambda: is_safe(simulated), timeout=LONG_MS)
