@@ -58,10 +58,13 @@ class BareBeam:
 
     :param place: where the meter stands.
     :param smooth: whether the transmission is that of a half-wave plate, so that a neighbour bounds it.
+    :param dark_deg: darkest angle known from before; None: what the bench file says.
     """
 
-    def __init__(self, context: CalContext, place: Place, *, smooth: bool = True) -> None:
-        self.context, self.place, self._smooth = context, place, smooth
+    def __init__(
+        self, context: CalContext, place: Place, *, smooth: bool = True, dark_deg: float | None = None
+    ) -> None:
+        self.context, self.place, self._smooth, self._known_dark_deg = context, place, smooth, dark_deg
         self._mount, self._stop, self.clock = context.roles.attenuator, context.stop, context.roles.clock
         settings = context.settings
         self.blade = Blade(
@@ -138,6 +141,8 @@ class BareBeam:
     @property
     def guessed_dark_deg(self) -> float:
         """Where the bench file's curve has its least transmission; the lowest angle where it has none."""
+        if self._known_dark_deg is not None:
+            return self._known_dark_deg
         try:
             return make_curve(self.context.settings.curve, (self.low_deg, self.high_deg)).floor_deg
         except ConfigError:

@@ -46,7 +46,7 @@ class StageKnife:
 
     def begin(self, axis: Axis) -> None:
         """Have the blade mounted, and the stage referenced."""
-        text = f"Mount the blade on the stage so that it cuts the beam {_WAY[axis]} ({axis}). The shutter is closed."
+        text = f"Mount the blade on the stage so that it cuts the beam {_WAY[axis]} ({axis}). It is dark."
         self._beam.ask(Request("knife", text, {"axis": axis}))
         if not retried(self._stage.is_referenced):
             self._stage.home(self._beam.context.stop)

@@ -56,8 +56,8 @@ class Edge:
         middle = yield from self._bisect()
         yield from self._widen(middle)
         centre_um, w_um = self._guess()
-        self.scan = EdgeScan(self.scan.axis)  # the search came in another order, and in large steps
         out_um = self._clear_um(centre_um, w_um)
+        self.scan = EdgeScan(self.scan.axis)  # the search came in another order, and in large steps
         for i, position in enumerate(self._positions(centre_um, w_um)):
             if i % REFERENCE_EVERY == 0:
                 yield self._read(out_um, i)
@@ -100,8 +100,8 @@ class Edge:
             middle = (low + high) / 2
             if high - low < FINEST_UM:
                 raise CalibrationRefused(
-                    f"the edge along {self.scan.axis} lies within {FINEST_UM:g} um: the spot is too small to be "
-                    "measured so, or the blade jumps"
+                    f"the edge along {self.scan.axis} lies within {FINEST_UM:g} um: the spot is too small, "
+                    "or the blade jumps"
                 )
             yield self._read(middle, 0)
             part = self._part()
@@ -149,8 +149,8 @@ class Edge:
         low, high = self._knife.range_um
         if positions[0] < low or positions[-1] > high:
             raise CalibrationRefused(
-                f"the edge along {self.scan.axis} lies at {centre_um:.0f} um, too near to an end of the range "
-                f"({low:.0f} to {high:.0f} um)",
+                f"the edge along {self.scan.axis} lies at {centre_um:.0f} um, too near to an end of the "
+                f"range ({low:.0f} to {high:.0f} um)",
                 "move the blade's mount, and start again",
             )
         return [float(p) for p in (*positions[::2], *positions[1::2])]

@@ -37,7 +37,12 @@ class MeteredBeam(BareBeam):
             text = "Put the sensor back to the pick-off: that is where a sweep reads it."
             self.ask(Request("meter", text, {"place": "pick-off"}))
         if self.behind:
-            self.ask(Request("sample", "Put the sample back. The shutter stays closed.", {"in": True}))
+            self.restore_sample()
+
+    def restore_sample(self) -> None:
+        """Have the sample put back."""
+        self.finish()
+        self.ask(Request("sample", "Put the sample back. The shutter stays closed.", {"in": True}))
 
     def finish(self) -> None:
         """Close the shutter and turn to the darkest angle known."""
@@ -70,6 +75,10 @@ class MeteredBeam(BareBeam):
         )
         self._read_zero()
         self.ask(Request("beam", "Free the pump again.", {"blocked": False}))
+
+    def take_zero_from(self, other: MeteredBeam) -> None:
+        """Use the zero that was read at the same place a little earlier."""
+        self.zero_w, self.zero_sigma_w, self.noise_w = other.zero_w, other.zero_sigma_w, other.noise_w
 
     def refuse_wrong_place(self, brightest: Look) -> None:
         """Make sure that the sensor stands where it should, once the beam was seen at its brightest.

@@ -68,13 +68,8 @@ def _stated(found: Findings, options: SpotOptions) -> None:
             raise CalibrationRefused(f"its uncertainty of {options.size_sigma_um:g} um makes no sense")
         found.quantity(f"{axis}_um", size, "um", 0.0, options.size_sigma_um)
     small, large = sorted(cast("tuple[float, float]", sizes))
-    found.quantity(
-        "ellipticity",
-        small / large,
-        "1",
-        0.0,
-        small / large * options.size_sigma_um * math.hypot(1 / small, 1 / large),
-    )
+    relative = options.size_sigma_um * math.hypot(1 / small, 1 / large)
+    found.quantity("ellipticity", small / large, "1", 0.0, small / large * relative)
     found.flags.append("sizes stated, not measured")
 
 

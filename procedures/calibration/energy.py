@@ -1,0 +1,218 @@
+"""Energy of the pulses: their rate, their mean energy on the sample, how they vary, and how long they are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from typing import cast
+
+import numpy as np
+
+from labctl.analysis.calibration.malus import fit_malus
+from labctl.model.calibration import Calibration
+from labctl.model.errors import CalibrationRefused, ConfigError, InstrumentError
+from labctl.model.meters import counting, pulsed, zeroed
+from procedures.calibration import filters
+from procedures.calibration.beam import Look
+from procedures.calibration.context import CalContext, CalStep, Steps
+from procedures.calibration.options import EnergyOptions
+from procedures.calibration.placing import MeteredBeam
+from procedures.calibration.pulsewidth import add_pulse_width
+from procedures.calibration.record import Findings
+from procedures.calibration.scanning import coarse
+from procedures.safe import retried
+
+COUNTS = 8
+CLOCK_REL = 1e-4
+"""A meter's time base."""
+FACTOR = 1.5
+"""A counted rate off the stated one by more than this is no rate of this laser."""
+LEAST_PULSES = 50
+
+
+def calibrate_energy(context: CalContext) -> Steps:
+    """Count the pulses, watch the power at full transmission, and read single pulses.
+
+    :raises CalibrationRefused: no light, no rate, or pulses that are no pulses.
+    """
+    options = cast("EnergyOptions", context.options)
+    if not 1 <= options.drift_s <= 24 * 3600:
+        raise ConfigError(f"1 s to a day is possible, not {options.drift_s:g} s", key="drift_s")
+    found = Findings()
+    add_pulse_width(found, options)  # what cannot be computed is told before anybody moves a sensor
+    with MeteredBeam(context, "sample") as beam:
+        beam.place_meter()
+        found.facts["zeroed_w"] = _zero(beam)
+        beam.learn_zero()
+        yield CalStep("note", f"zero read: {beam.zero_w * 1e9:.3g} nW", progress=0.05)
+        top_deg = yield from _brightest(beam)
+        rate = _rate(found, beam, context, options, top_deg)
+        yield CalStep(
+            "note", f"repetition rate {rate:.6g} Hz ({found.facts['repetition_source']})", progress=0.25
+        )
+        looks = yield from _watch(beam, top_deg, options.drift_s)
+        energies = yield from _single_pulses(beam, top_deg, options.pulses)
+        beam.refuse_wrong_place(looks[0])
+        filters.leave(beam)
+        beam.restore()
+    _energy(found, context, looks, rate)
+    _variation(found, looks, energies, rate, beam.noise_w)
+    return _finished(found, context, beam)
+
+
+def _zero(beam: MeteredBeam) -> float:
+    """Zero the console itself behind the closed shutter, where it can; return the offset it found."""
+    meter = zeroed(beam.gauge.meter)
+    if meter is None:
+        return 0.0
+    with beam.guard():
+        beam.blade.close()
+        return meter.zero(beam.context.stop)
+
+
+def _brightest(beam: MeteredBeam) -> Generator[CalStep, None, float]:
+    """Find the angle of full transmission, or the brightest one that is allowed."""
+    sided = yield from coarse(beam, (0.05, 0.2))
+    looks = [look for look, _ in sided]
+    brightest = max(looks, key=lambda look: look.power_w)
+    beam.refuse_wrong_place(brightest)
+    fit = fit_malus(
+        [look.angle_deg for look in looks],
+        [look.power_w for look in looks],
+        [look.sigma_w for look in looks],
+        angle_sigma_deg=None,
+        time_s=[look.at_s for look in looks],
+        readings=beam.context.options.readings,
+    )
+    tops = [fit.zero_deg + 90.0 * k for k in range(-4, 5)]
+    inside = [top for top in tops if beam.allowed(top)]
+    if not inside:
+        raise CalibrationRefused(
+            "full transmission is not allowed: the energy on the sample cannot be told",
+            "raise angle_range_deg or the sensor's limit",
+        )
+    return min(inside, key=lambda top: abs(top - brightest.angle_deg))
+
+
+def _rate(
+    found: Findings, beam: MeteredBeam, context: CalContext, options: EnergyOptions, top_deg: float
+) -> float:
+    """Count the pulses where the head can, else take what is stated."""
+    stated = options.rate_hz or context.settings.repetition_rate_hz
+    counted = _counts(beam, top_deg)
+    if not counted:
+        sigma = options.rate_sigma_hz
+        if not (math.isfinite(stated) and stated > 0 and sigma >= 0):
+            raise CalibrationRefused("the repetition rate is neither counted nor stated", "--rate 1000Hz")
+        found.quantity("repetition_rate", stated, "Hz", 0.0, sigma)
+        found.facts["repetition_source"] = "stated"
+        return stated
+    rate = float(np.median(counted))
+    if not 1 / FACTOR < rate / stated < FACTOR:
+        raise CalibrationRefused(
+            f"the head counts {rate:.6g} Hz, the laser is stated to make {stated:.6g} Hz: pulses are lost, "
+            "or noise is taken for pulses",
+            "check the trigger level of the head, or state the rate",
+        )
+    sigma = float(np.std(counted, ddof=1)) / math.sqrt(len(counted))
+    found.quantity("repetition_rate", rate, "Hz", sigma, CLOCK_REL * rate)
+    found.facts["repetition_source"] = "measured"
+    return rate
+
+
+def _counts(beam: MeteredBeam, top_deg: float) -> list[float]:
+    """Return counted rates; none where the head cannot."""
+    counter = counting(beam.gauge.meter)
+    if counter is None:
+        return []
+    beam.look(top_deg, keep_open=True)
+    with beam.guard():
+        try:
+            return [retried(lambda: counter.frequency_hz(beam.context.stop)) for _ in range(COUNTS)]
+        except InstrumentError:
+            return []
+
+
+def _watch(beam: MeteredBeam, top_deg: float, seconds: float) -> Generator[CalStep, None, list[Look]]:
+    """Watch the power at one setting."""
+    looks = [beam.look(top_deg, keep_open=True)]
+    while (passed := looks[-1].at_s - looks[0].at_s) < seconds or len(looks) < 5:
+        looks.append(beam.look(top_deg, keep_open=True))
+        text = f"{passed:6.1f} s  {looks[-1].power_w * 1e6:10.5g} uW"
+        part = 0.25 + 0.5 * min(passed / seconds, 1.0)
+        yield CalStep("drift", text, passed, looks[-1].power_w, "W", "s", looks[-1].sigma_w, part)
+    beam.close()
+    return looks
+
+
+def _single_pulses(beam: MeteredBeam, top_deg: float, pulses: int) -> Generator[CalStep, None, list[float]]:
+    """Read single pulses, where the head sees them."""
+    meter = pulsed(beam.gauge.meter)
+    if meter is None or pulses < LEAST_PULSES:
+        return []
+    beam.look(top_deg, keep_open=True)
+    energies: list[float] = []
+    for i in range(pulses):
+        with beam.guard():
+            energies.append(meter.pulse_energy_j(beam.context.stop))
+        if i % 50 == 0:
+            text = f"pulse {i}: {energies[-1] * 1e9:.4g} nJ"
+            yield CalStep("pulse", text, float(i), energies[-1], "J", "", None, 0.75 + 0.2 * i / pulses)
+    beam.close()
+    return energies
+
+
+def _energy(found: Findings, context: CalContext, looks: Sequence[Look], rate: float) -> None:
+    """Mean energy and its drift."""
+    at = np.array([look.at_s - looks[0].at_s for look in looks])
+    power = np.array([look.power_w for look in looks])
+    mean = float(np.mean(power))
+    # Successive readings of a laser that wanders belong together: half as many count as stand alone.
+    sigma = float(np.std(power, ddof=1)) * math.sqrt(2.0 / power.size)
+    scale = math.hypot(context.settings.meter_sigma_rel, found.quantities["repetition_rate"].total_rel)
+    found.quantity("pulse_energy", mean / rate, "J", sigma / rate, scale * mean / rate)
+    slope, _ = np.polyfit(at, power, 1)
+    residual = power - np.polyval(np.polyfit(at, power, 1), at)
+    error = float(np.sqrt(np.sum(residual**2) / (at.size - 2) / np.sum((at - at.mean()) ** 2)))
+    found.quantity("drift", float(slope) * float(np.ptp(at)) / mean, "1", error * float(np.ptp(at)) / mean)
+    found.table("raw_time_s", at.tolist())
+    found.table("raw_power_w", power.tolist())
+    found.table("raw_power_sigma_w", [look.sigma_w for look in looks])
+    found.facts["watched_s"] = float(np.ptp(at))
+
+
+def _variation(
+    found: Findings, looks: Sequence[Look], energies: Sequence[float], rate: float, noise_w: float
+) -> None:
+    """Pulse-to-pulse variation: from single pulses, else from averages, if pulses are independent."""
+    if energies:
+        values = np.array(energies)
+        steps = np.diff(values) / float(np.mean(values))
+        own = noise_w / rate / float(np.mean(values))
+        variance, n = float(np.mean(steps**2)) / 2 - own**2, values.size
+        found.table("raw_pulse_j", energies)
+        found.facts["pulse_cv_source"] = "single pulses"
+    else:
+        powers = np.array([look.power_w for look in looks])
+        spread = np.array([look.reading.sigma_w * math.sqrt(look.reading.n) for look in looks])
+        single_s = np.array([(k.reading.stop_s - k.reading.start_s) / k.reading.n for k in looks])
+        relative = (np.maximum(spread**2 - noise_w**2, 0.0) / powers**2) * single_s * rate
+        variance, n = float(np.mean(relative)), sum(look.reading.n - 1 for look in looks)
+        found.facts["pulse_cv_source"] = "averages"
+        found.flags.append("pulse variation from averages: pulses taken as independent")
+    cv = math.sqrt(max(variance, 0.0))
+    sigma = cv / math.sqrt(2 * max(n, 2)) if cv else 0.0
+    found.quantity("pulse_cv", cv, "1", sigma)
+    found.quantity("two_photon_factor", 1 + cv**2, "1", 2 * cv * sigma)
+
+
+def _finished(found: Findings, context: CalContext, beam: MeteredBeam) -> Calibration:
+    found.facts |= {"wavelength_nm": context.settings.wavelength_nm, "zero_w": beam.zero_w}
+    found.facts |= {
+        "averages": float(context.options.readings),
+        "place": "sample",
+        "sensor": beam.gauge.meter.sensor,
+    }
+    found.filters(beam.filters)
+    found.doubts(beam.gauge.doubts)
+    return found.calibration("energy", context)

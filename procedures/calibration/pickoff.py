@@ -1,0 +1,177 @@
+"""Power on the sample over power at the pick-off: one sensor at the pick-off, at the sample, and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from labctl.analysis.calibration.malus import fit_malus
+from labctl.analysis.calibration.pickoff import PickoffFit, fit_pickoff, pair_interleaved
+from labctl.model.calibration import Calibration
+from labctl.model.errors import CalibrationRefused, ConfigError
+from procedures.calibration import filters
+from procedures.calibration.beam import Look
+from procedures.calibration.context import CalContext, CalStep, Place, Steps
+from procedures.calibration.options import PickoffOptions
+from procedures.calibration.placing import MeteredBeam
+from procedures.calibration.record import Findings
+from procedures.calibration.scanning import Sided, coarse, through
+
+LEAST = 0.03
+"""Lowest transmission at which the places are compared: further down the mount's error is all one sees."""
+CYCLES = 2
+MOUNT_DEG = 0.05
+"""Repeatability that is assumed of a mount."""
+_VISITS: tuple[tuple[Place, tuple[float, float]], ...] = (
+    ("pick-off", (0.2, 0.4)),
+    ("sample", (0.45, 0.7)),
+    ("pick-off", (0.75, 0.95)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One setting of the attenuator, and the relative error that the mount makes there."""
+
+    number: int
+    angle_deg: float
+    sigma_rel: float
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What the sensor saw at one place: a look and its level."""
+
+    place: Place
+    level: Level
+    look: Look
+
+
+def calibrate_pickoff(context: CalContext) -> Steps:
+    """Read the same settings at the pick-off, at the sample and at the pick-off again; fit the ratio.
+
+    :raises CalibrationRefused: the sensor stood elsewhere, or the readings do not belong together.
+    """
+    options = cast("PickoffOptions", context.options)
+    if not 5 <= options.points <= 40:
+        raise ConfigError(f"5 to 40 points are possible, not {options.points}", key="points")
+    order = context.settings.order
+    if order.index("attenuator") > order.index("pick-off"):
+        raise CalibrationRefused(
+            "the pick-off stands before the attenuator: one sensor cannot compare the places over a range",
+            "state pickoff_ratio from the energy on the sample at full transmission",
+        )
+    visits: list[Visit] = []
+    levels: list[Level] = []
+    first: MeteredBeam | None = None
+    found = Findings()
+    for place, progress in _VISITS:
+        with MeteredBeam(context, place, dark_deg=first.dark_deg if first else None) as beam:
+            beam.place_meter()
+            if first is not None and place == first.place:
+                beam.take_zero_from(first)
+            else:
+                beam.learn_zero()
+            if first is None:
+                levels = yield from _levels(beam, options.points)
+            visits += yield from _visit(beam, levels, progress)
+            if (brightest := beam.brightest()) is not None:
+                beam.refuse_wrong_place(brightest)
+            filters.leave(beam)
+            if len(visits) == len(_VISITS) * CYCLES * len(levels):
+                beam.restore_sample()
+            found.filters(beam.filters)
+            found.doubts(beam.gauge.doubts)
+            first = first or beam
+    fit = _fit(visits, context.settings.pickoff_ratio)
+    yield _fit_step(fit, visits)
+    return _found(found, context, options, fit, visits)
+
+
+def _levels(beam: MeteredBeam, points: int) -> Generator[CalStep, None, list[Level]]:
+    """Scan coarsely, and choose settings evenly in log power."""
+    sided = yield from coarse(beam, (0.02, 0.18))
+    beam.refuse_wrong_place(max((look for look, _ in sided), key=lambda look: look.power_w))
+    fit = fit_malus(
+        [look.angle_deg for look, _ in sided],
+        [look.power_w for look, _ in sided],
+        [look.sigma_w for look, _ in sided],
+        angle_sigma_deg=None,
+        time_s=[look.at_s for look, _ in sided],
+        readings=beam.context.options.readings,
+    )
+    branch = fit.choose_branch((beam.low_deg, beam.high_deg), prefer_deg=beam.guessed_dark_deg)
+    sign = 1.0 if branch.sign == "+" else -1.0
+    part = np.geomspace(1.0, LEAST, points)
+    angles = branch.zero_deg + sign * np.degrees(np.arccos(np.sqrt(part))) / 2
+    usable = [
+        float(a) for a in angles if branch.low_deg - 1e-9 <= a <= branch.high_deg + 1e-9 and beam.allowed(a)
+    ]
+    if len(usable) < 5:
+        raise CalibrationRefused(f"only {len(usable)} of {points} settings are allowed by limits and mount")
+    errors = fit.relative_error(usable, MOUNT_DEG)
+    return [
+        Level(i, angle, float(error)) for i, (angle, error) in enumerate(zip(usable, errors, strict=True))
+    ]
+
+
+def _visit(
+    beam: MeteredBeam, levels: Sequence[Level], progress: tuple[float, float]
+) -> Generator[CalStep, None, list[Visit]]:
+    """Go through the levels from dark to bright and back, each angle from below once and from above once."""
+    rising = sorted(levels, key=lambda level: level.number, reverse=True)
+    order = [level for cycle in range(CYCLES) for level in (rising if cycle % 2 == 0 else rising[::-1])]
+    sided = [(level.angle_deg, 1 if i // len(levels) % 2 == 0 else -1) for i, level in enumerate(order)]
+    looks: list[Sided] = yield from through(beam, sided, beam.place, progress)
+    if len(looks) != len(order):
+        raise CalibrationRefused(f"some settings are too bright for the sensor at the {beam.place}")
+    return [Visit(beam.place, level, look) for level, (look, _) in zip(order, looks, strict=True)]
+
+
+def _fit(visits: Sequence[Visit], stated: float) -> PickoffFit:
+    """Pair the readings in time, and fit them with the mount's error, which both places share."""
+    sigma = [math.hypot(v.look.sigma_w, v.look.power_w * v.level.sigma_rel) for v in visits]
+    pairs = pair_interleaved(
+        [v.look.at_s for v in visits],
+        [float(v.place == "sample") for v in visits],
+        [v.level.number for v in visits],
+        [v.look.power_w for v in visits],
+        sigma,
+    )
+    return fit_pickoff(
+        pairs.pickoff_w,
+        pairs.sample_w,
+        pairs.pickoff_sigma_w,
+        pairs.sample_sigma_w,
+        stated_ratio=stated,
+        drift_sigma_rel=pairs.drift_sigma_rel,
+    )
+
+
+def _fit_step(fit: PickoffFit, visits: Sequence[Visit]) -> CalStep:
+    powers = sorted(v.look.power_w for v in visits if v.place == "pick-off")
+    curve = (tuple(powers), tuple(fit.offset_w + fit.ratio * power for power in powers))
+    text = f"ratio {fit.ratio:.4g} +- {fit.ratio_sigma:.2g}, nonlinearity {fit.nonlinearity:+.2%}"
+    return CalStep("fit", text, unit="W", x_unit="W", progress=0.98, series="sample", curve=curve)
+
+
+def _found(
+    found: Findings, context: CalContext, options: PickoffOptions, fit: PickoffFit, visits: Sequence[Visit]
+) -> Calibration:
+    found.quantity("ratio", fit.ratio, "1", fit.ratio_sigma)
+    found.quantity("nonlinearity", fit.nonlinearity, "1", fit.nonlinearity_sigma)
+    for place, prefix in (("pick-off", "pickoff"), ("sample", "sample")):
+        here = [v for v in visits if v.place == place]
+        found.table(f"raw_{prefix}_w", [v.look.power_w for v in here])
+        found.table(f"raw_{prefix}_sigma_w", [v.look.sigma_w for v in here])
+        found.table(f"raw_{prefix}_angle_deg", [v.look.angle_deg for v in here])
+        found.table(f"raw_{prefix}_time_s", [v.look.at_s for v in here])
+    named = ", ".join(f"{name}: {value:g}" for name, value in options.filters.items())
+    found.facts |= {"filters": named or "none", "wavelength_nm": context.settings.wavelength_nm}
+    found.facts |= {"drift_sigma_rel": fit.drift_sigma_rel, "offset_w": fit.offset_w}
+    found.flags += fit.flags
+    return found.calibration("pickoff", context)
