@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 ELL14_TYPE = 0x0E
+ELL20_TYPE = 0x14
 BUSY = 9
 STATUS_TEXT = (
     "ok",
@@ -29,12 +30,13 @@ FRAME = re.compile(r"[0-9A-F][A-Z]{2}[0-9A-F]*")
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """What ``in`` announces: type, serial number, firmware and pulses per revolution."""
+    """What ``in`` announces: ``travel`` in degrees or mm, ``pulses`` of a revolution or of a mm."""
 
     type: int
     serial: str
     firmware: str
-    pulses_per_turn: int
+    travel: int
+    pulses: int
 
 
 def parse_module(payload: str) -> Module:
@@ -44,7 +46,8 @@ def parse_module(payload: str) -> Module:
     """
     if len(payload) != 30 or int(payload[22:], 16) == 0:
         raise ValueError(payload)
-    return Module(int(payload[:2], 16), payload[2:10], payload[14:16], int(payload[22:], 16))
+    travel, pulses = int(payload[18:22], 16), int(payload[22:], 16)
+    return Module(int(payload[:2], 16), payload[2:10], payload[14:16], travel, pulses)
 
 
 def parse_position(payload: str) -> int:

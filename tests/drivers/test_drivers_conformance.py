@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import threading
 import time
@@ -16,9 +17,11 @@ from drivers_stub import stub
 from drivers import registry
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentError, InstrumentFault, NotConnected
-from labctl.model.roles import Attenuator, PowerMeter, Shutter, Spectrometer
+from labctl.model.roles import Attenuator, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
 from simulators import presets
 from simulators.bench import SimulatedBench, Transport
+from simulators.scene import SceneSettings
+from simulators.scene.settings import Level, StageSettings, ThermometerSettings
 from simulators.servers import Server
 
 ROLES: dict[str, Any] = {
@@ -26,6 +29,8 @@ ROLES: dict[str, Any] = {
     "power_meter": PowerMeter,
     "spectrometer": Spectrometer,
     "shutter": Shutter,
+    "stage": Stage,
+    "thermometer": Thermometer,
 }
 POSIX = pytest.param(
     "pty", marks=pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
@@ -41,15 +46,21 @@ def transport(request: pytest.FixtureRequest) -> Transport:
     return request.param  # type: ignore[no-any-return]
 
 
+def everything(level: Level) -> SceneSettings:
+    """Return a scene with the instruments that a bench may have besides its four."""
+    settings = presets.scene("ola", level=level, seed=3)
+    return dataclasses.replace(settings, stage=StageSettings(), thermometer=ThermometerSettings())
+
+
 @pytest.fixture
 def bench(transport: Transport) -> Iterator[SimulatedBench]:
-    with SimulatedBench(presets.scene("ola", level="ideal", seed=3), SteppedClock(), transport) as running:
+    with SimulatedBench(everything("ideal"), SteppedClock(), transport) as running:
         yield running
 
 
 @pytest.fixture
 def tcp_bench() -> Iterator[SimulatedBench]:
-    with SimulatedBench(presets.scene("ola", level="typical", seed=3), SteppedClock()) as running:
+    with SimulatedBench(everything("typical"), SteppedClock()) as running:
         yield running
 
 
@@ -113,6 +124,42 @@ def test_attenuator_refuses_and_stops_without_moving(
             mount.home(stop)
         assert not tcp_bench.scene.mount.moving()
         assert mount.angle_deg() == pytest.approx(before, abs=0.01)
+
+
+@drivers_of("stage")
+def test_stage_moves_where_it_is_told_and_refuses_the_rest(
+    spec: registry.DriverSpec, bench: SimulatedBench
+) -> None:
+    assert bench.scene.stage is not None
+    with opened(bench, spec) as stage:
+        assert not stage.is_referenced()
+        stage.home()
+        assert stage.is_referenced()
+        low, high = stage.range_um
+        for wanted in (low + 5000.0, low + 4000.0, high):
+            reached = stage.move_to(wanted)
+            assert reached == pytest.approx(wanted, abs=1.0)
+            assert stage.position_um() == pytest.approx(reached, abs=1.0)
+            assert bench.scene.stage.position_um() == pytest.approx(wanted, abs=1.0)
+            assert not bench.scene.stage.moving()
+        stop = threading.Event()
+        stop.set()
+        for outside in (low - 1.0, high + 1.0, float("nan")):
+            with pytest.raises(InstrumentFault):
+                stage.move_to(outside)
+        with pytest.raises(Aborted):
+            stage.move_to(low, stop)
+        assert stage.position_um() == pytest.approx(high, abs=1.0)
+
+
+@drivers_of("thermometer")
+def test_thermometer_shows_the_room(spec: registry.DriverSpec, bench: SimulatedBench) -> None:
+    room = bench.scene.thermometer
+    assert room is not None
+    with opened(bench, spec) as sensor:
+        for _ in range(3):
+            bench.scene.clock.sleep(3600.0)
+            assert sensor.temperature_c() == pytest.approx(room.true_c(bench.scene.clock.now_s()), abs=0.1)
 
 
 @drivers_of("power_meter")

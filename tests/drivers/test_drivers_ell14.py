@@ -145,7 +145,9 @@ def test_a_garbled_position_is_asked_again_and_then_an_error(reply: str) -> None
 
 
 def test_another_device_at_the_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drivers.thorlabs_ell14.SLICE_S", 0.01)  # the scan of the bus finds nothing here
+    monkeypatch.setattr(
+        "drivers.support.elliptec_motor.SLICE_S", 0.01
+    )  # the scan of the bus finds nothing here
     with (
         stub(lambda data: b"THORLABS,PM100D,P0012345,2.4.0\n" if b"IDN" in data else b"") as server,
         pytest.raises(NotConnected, match="THORLABS,PM100D"),
@@ -211,7 +213,7 @@ def test_silence_in_a_motion_ends_at_the_deadline() -> None:
 
 
 def test_the_end_of_a_motion_that_nobody_heard_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drivers.thorlabs_ell14.ASK_AFTER_S", 0.1)
+    monkeypatch.setattr("drivers.support.elliptec_motor.ASK_AFTER_S", 0.1)
     module = SlowMount()
     answers = {b"0gs": b"0GS00\r\n", b"0gp": position(200).encode()}
     with stub(lambda data: answers.get(data) or module(data)) as server:

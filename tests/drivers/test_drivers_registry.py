@@ -20,6 +20,8 @@ KEYS = {
     "power_meter": "thorlabs-pm100",
     "spectrometer": "ocean",
     "shutter": "thorlabs-sc10",
+    "stage": "thorlabs-ell20",
+    "thermometer": "scpi-thermometer",
 }
 FIRST_LINE = re.compile(r"(Control|Get|Measure|Set) .+\.( |$)")
 UNIT_AND_TYPE = re.compile(r"\((bool|int|float|str|Module)\b[^)]*\)")
