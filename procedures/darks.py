@@ -67,7 +67,7 @@ class Darks:
         return ""
 
     def _take(self, integration_s: float, stop: Stop | None) -> DarkRecord:
-        self._pump.close()
+        self._pump.shut(stop)
         self._spectrometer.set_integration(integration_s)
         wanted = self._plan.dark_factor * self._plan.average
         record = self.record(

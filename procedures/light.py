@@ -80,6 +80,7 @@ class Blade:
     def __init__(self, shutter: Shutter, clock: Clock, account: LightAccount) -> None:
         self._shutter, self._clock, self.account = shutter, clock, account
         self._known = False
+        self._lie = ""
         self.changed_at_s = clock.now_s()
 
     @property
@@ -93,8 +94,14 @@ class Blade:
         return self._shutter.travel_s
 
     def is_meant(self, error: BaseException) -> bool:
-        """Return whether it is this shutter that failed."""
-        return isinstance(error, InstrumentError) and error.instrument == self._shutter.name
+        """Return whether it is this shutter that failed, or lied."""
+        failed = isinstance(error, InstrumentError) and error.instrument == self._shutter.name
+        return failed or bool(self._lie)
+
+    def distrust(self, reason: str, fluence_uj_cm2: float) -> None:
+        """Believe its sensor no more: from now on it counts as open, and no closing is a success."""
+        self._lie, self._known = reason, False
+        self.account.begin(fluence_uj_cm2)
 
     def close(self) -> None:
         """Close. A shutter that failed is not tried again here: the attenuator comes first.
@@ -102,6 +109,8 @@ class Blade:
         :raises SafetyStop: the shutter does not confirm it.
         """
         self._shutter.close_beam()
+        if self._lie:
+            raise SafetyStop(self._lie, "block the beam by hand")
         if retried(self._shutter.is_open):
             raise SafetyStop(
                 f"{self._shutter.name} does not confirm that it is closed", "block the beam by hand"

@@ -19,6 +19,8 @@ _TICK_S = 1e-3
 
 _OTHER_DEG = 0.2
 """Angles farther apart than this transmit differently."""
+SEEN_PART = 0.05
+"""Part of a beam's power that a meter behind a closed shutter may show: drifts of zero and room light."""
 _SETTLED = 1000.0
 """A meter's settling time brings a step down to one part in this."""
 MOST_NOISE = 0.1
@@ -74,13 +76,15 @@ class Monitor:
             "restart the meter",
         )
 
-    def read(self, not_before_s: float, stop: Stop | None = None) -> PowerReading:
-        """Take readings that began after ``not_before_s``.
+    def read(
+        self, not_before_s: float, stop: Stop | None = None, *, count: int | None = None
+    ) -> PowerReading:
+        """Take readings that began after ``not_before_s``, as many as usual or ``count``.
 
         :raises SafetyStop: the meter delivers only older values, or none that is a number.
         """
         for _ in range(2):
-            reading = retried(lambda: self._meter.read(self._count, stop))
+            reading = retried(lambda: self._meter.read(count or self._count, stop))
             if not math.isfinite(reading.power_w):
                 raise SafetyStop(
                     f"{self._meter.name} reads {reading.power_w}", "check the head and its range"
@@ -109,6 +113,19 @@ class Monitor:
         """Take what the meter shows in the dark as its zero; for a meter that the shutter can darken."""
         self.settle(stop)
         self.background_w = self.read(not_before_s, stop).power_w
+
+    def light_left(self, energy_j: float, angle_deg: float, not_before_s: float, stop: Stop | None) -> str:
+        """Look whether a meter behind the shutter still sees light; return what it sees, "" for none.
+
+        :param energy_j: what the pulses on the sample had while the shutter was open.
+        """
+        self.settle(stop)
+        reading = self.read(not_before_s, stop, count=1)
+        left_w = reading.power_w - self.background_w
+        beam_w = energy_j / self.energy_j(self.background_w + 1.0, angle_deg)
+        if left_w <= max(SEEN_PART * beam_w, 5 * self.sigma_w(reading)):
+            return ""
+        return f"{self._meter.name} behind it still sees {left_w:.3g} W of {beam_w:.3g} W"
 
     def energy_j(self, power_w: float, angle_deg: float) -> float:
         """Return the pulse energy on the sample with the plate at ``angle_deg``."""

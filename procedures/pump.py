@@ -106,6 +106,24 @@ class Pump:
         """
         self._blade.close()
 
+    def shut(self, stop: Stop | None = None) -> None:
+        """Close the shutter; a meter behind it must see that the light is gone, whatever the sensor says.
+
+        With the meter in front of the shutter nothing can tell that its sensor lies.
+
+        :raises SafetyStop: it does not confirm, or the meter sees light: from then on it counts as open.
+        """
+        with self._guard():
+            was_lit, angle = self.light.lit, self._plate.reached_deg
+            self.close()
+            if self.meter_in_front or not was_lit:
+                return
+            energy = self.aim.energy_j(angle)
+            if seen := self._monitor.light_left(energy, angle, self.changed_at_s, stop):
+                reason = f"the shutter says that it is closed, but {seen}"
+                self._blade.distrust(reason, self.beam.fluence_uj_cm2(energy))
+                raise SafetyStop(reason, "block the beam by hand, then look at the blade and its sensor")
+
     def open(self, seconds: float = 0.0) -> None:
         """Open the shutter onto a verified setting, for about ``seconds`` of light.
 
@@ -257,7 +275,7 @@ class Pump:
 
     def _darken(self, stop: Stop | None) -> None:
         """Close; where the meter needs the shutter open, open it again at the least transmission."""
-        self.close()
+        self.shut(stop)
         if self.meter_in_front:
             return
         self._move(self.curve.floor_deg, stop)
@@ -334,8 +352,16 @@ class Pump:
         raise (SafetyStop if off > 0 else EnergyLost)(
             f"expected {expected_j * 1e9:.4g} nJ on the sample, the meter says {measured_j * 1e9:.4g} nJ "
             f"(allowed {tolerance:.0%})",
-            "check the laser, the plate's zero, the pick-off ratio and max_pulse_energy",
+            "check the laser, the plate's zero, the pick-off ratio and max_pulse_energy"
+            + (
+                ", and whether light passes the shutter, which says that it is open" if self._at_blade else ""
+            ),
         )
+
+    @property
+    def _at_blade(self) -> bool:
+        """Whether what the meter sees has to pass the shutter, which is open."""
+        return self.light.lit and not self.meter_in_front
 
     def _within_limits(self, energy_j: float) -> None:
         highest = self.beam.highest_energy_j

@@ -53,7 +53,7 @@ class Shooter:
             self._pump.close()
         after = self._pump.confirm(state, stop)
         if not self._plan.keep_open:
-            self._pump.close()
+            self._pump.shut(stop)
         return self._shots(step, state, after=after, spectra=spectra, trials=trials)
 
     def _expose(

@@ -75,6 +75,8 @@ branch = "+"
 [limits]
 max_fluence_uj_cm2 = {max_fluence!r}
 max_pulse_energy = "150 nJ"
+max_average_power = "{max_average_power_mw:g} mW"
+max_dose_uj_cm2 = 1e10
 
 [bands]
 emission_nm = [505.0, 560.0]
@@ -102,6 +104,7 @@ def bench_file(
     return text.format(
         **resources,
         **values,
+        max_average_power_mw=150e-6 * float(values["repetition_rate_hz"]),
         hand=hand,
         sample=settings.sample.name.upper(),
         seed=settings.seed,

@@ -225,10 +225,12 @@ class FakeShutter(FakeDevice):
     name: str = "shutter FAKE"
     travel_s: float = 0.05
     jammed: bool = False
+    says_open: bool | None = None
+    """What its sensor says whatever the blade does; None: the truth."""
 
     def is_open(self) -> bool:
         self.check()
-        return self.table.is_open
+        return self.table.is_open if self.says_open is None else self.says_open
 
     def open(self) -> None:
         self.check()
