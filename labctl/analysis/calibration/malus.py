@@ -1,0 +1,294 @@
+"""Attenuator of a half-wave plate and a polariser: T = Tmin + (Tmax - Tmin) cos^2 2(angle - zero).
+
+Fitted to a scan of the plate with errors of the power (meter, laser) and of the angle (repeatability, play).
+All angles are the mount's own, in degrees; the curve repeats after 90.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import ndtr, ndtri
+
+from labctl.analysis.calibration import checks
+from labctl.analysis.calibration.malus_scan import PERIOD_DEG, Scan, curve, model_of, refuse_unmodulated
+from labctl.analysis.calibration.noise import Noise
+from labctl.analysis.calibration.noisefit import NORMAL_95, Posterior, fit
+from labctl.analysis.spectra.shots import pooled_sigma
+from labctl.model.errors import CalibrationRefused
+from labctl.model.pump import MalusCurve
+from labctl.model.records import FloatArray
+
+MOST_SCATTER = 0.05
+"""Residuals, rms over the highest power, beyond which nothing is believed."""
+MOST_WOBBLE = 0.01
+"""Amplitude at other frequencies, over the highest power, that may still be called Malus' law."""
+_SURE = 3.3  # one in a thousand by luck
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A monotone stretch of the curve inside the angles allowed.
+
+    :param sign: "+" when it lies above its maximum (transmission falls with rising angle).
+    :param reach: lowest and highest relative transmission on it.
+    """
+
+    sign: Literal["+", "-"]
+    zero_deg: float
+    low_deg: float
+    high_deg: float
+    reach: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class MalusFit:
+    """A fitted curve. Standard errors are such that 1.96 of them make the 95 % interval.
+
+    :param zero_deg: angle of a maximum, 0 <= zero < 90. Where the scan came from both sides, that of the
+        middle of the play.
+    :param leakage: lowest over highest power, >= 0; ``leakage_ci95`` is cut at 0.
+    :param max_power_w: at the meter at full transmission, mean over the scan.
+    :param backlash_deg: play between approaches from below and from above; None when all came from one side.
+    :param scatter_rel: rms residual over the highest power.
+    :param wobble_rel: amplitude of what the plate adds at half and double the frequency, over the highest
+        power, None when the scan cannot tell; ``wobble_sigma_rel`` its standard error.
+    :param chi2: of the residuals against the declared errors; None where none were declared.
+    """
+
+    zero_deg: float
+    zero_sigma_deg: float
+    leakage: float
+    leakage_sigma: float
+    leakage_ci95: tuple[float, float]
+    max_power_w: float
+    max_power_sigma_w: float
+    backlash_deg: float | None
+    backlash_sigma_deg: float | None
+    scatter_rel: float
+    wobble_rel: float | None
+    wobble_sigma_rel: float | None
+    chi2: float | None
+    freedom: int
+    flags: tuple[str, ...]
+    posterior: Posterior = field(repr=False, compare=False)
+
+    def transmission(self, angle_deg: ArrayLike) -> FloatArray:
+        """Return the transmission relative to the highest one, shape of ``angle_deg``."""
+        turn = np.radians(2 * (np.asarray(angle_deg, dtype=np.float64) - self.zero_deg))
+        return np.asarray(self.leakage + (1 - self.leakage) * np.cos(turn) ** 2)
+
+    def transmission_sigma(self, angle_deg: ArrayLike) -> FloatArray:
+        """Return the statistical standard error of :meth:`transmission` as a curve, shape ``(m,)``."""
+        angle = np.atleast_1d(np.asarray(angle_deg, dtype=np.float64)).ravel()
+        top = self.posterior.params[0]
+        mean, jacobian, _ = curve(self.posterior.params, angle, np.zeros_like(angle))
+        gradient = jacobian / top
+        gradient[:, 0] -= mean / top**2
+        return self.posterior.sigma(gradient)
+
+    def relative_error(self, angle_deg: ArrayLike, angle_sigma_deg: float) -> FloatArray:
+        """Return the relative error of the transmission that an error of the angle makes.
+
+        First and second order: at a maximum or a minimum the slope alone would say nothing.
+        """
+        turn = np.radians(2 * (np.asarray(angle_deg, dtype=np.float64) - self.zero_deg))
+        step = 2 * math.radians(angle_sigma_deg)
+        change = np.abs(np.sin(2 * turn)) * step + np.abs(np.cos(2 * turn)) * step**2
+        return np.asarray((1 - self.leakage) * change / np.maximum(self.transmission(angle_deg), 1e-12))
+
+    def settings(self, sign: Literal["+", "-"] = "+") -> MalusCurve:
+        """Return it as the settings of a pump."""
+        return MalusCurve(self.zero_deg, self.leakage, 1.0, sign)
+
+    def choose_branch(
+        self,
+        allowed_deg: tuple[float, float],
+        *,
+        least_transmission: float = 0.0,
+        prefer_deg: float | None = None,
+    ) -> Branch:
+        """Choose the monotone stretch of 45 degrees that lies best inside the mount's range.
+
+        :param allowed_deg: lowest and highest angle allowed.
+        :param least_transmission: what must be reached at the dark end, if the range allows it.
+        :param prefer_deg: among equals, the branch nearest to this angle (where the mount is); the one
+            nearest to the middle of the range without it.
+        :raises CalibrationRefused: no stretch of it is allowed.
+        """
+        low, high = (float(end) for end in allowed_deg)
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise CalibrationRefused(
+                f"no angles between {low:g} and {high:g} degrees: the mount's range is missing"
+            )
+        near = (low + high) / 2 if prefer_deg is None or not math.isfinite(prefer_deg) else prefer_deg
+        first = math.floor((max(low, near - 720) - self.zero_deg) / 45.0)
+        found = [self._stretch(k, low, high) for k in range(first - 1, first + 36)]
+        usable = [branch for branch in found if branch is not None]
+        if not usable:
+            raise CalibrationRefused(f"no branch of the curve lies between {low:g} and {high:g} degrees")
+
+        def merit(branch: Branch) -> tuple[bool, float, float]:
+            dark_enough = branch.reach[0] <= max(least_transmission, self.leakage * 1.001 + 1e-6)
+            middle = (branch.low_deg + branch.high_deg) / 2
+            return dark_enough, round(branch.reach[1] - branch.reach[0], 6), -abs(middle - near)
+
+        return max(usable, key=merit)
+
+    def _stretch(self, k: int, low: float, high: float) -> Branch | None:
+        """Cut the k-th stretch of 45 degrees, counted from the zero, to the angles allowed."""
+        start = self.zero_deg + 45.0 * k
+        bottom, top = max(start, low), min(start + 45.0, high)
+        if not top > bottom:
+            return None
+        falling = k % 2 == 0
+        ends = self.transmission([bottom, top])
+        return Branch(
+            "+" if falling else "-",
+            start if falling else start + 45.0,
+            bottom,
+            top,
+            (float(ends.min()), float(ends.max())),
+        )
+
+
+def fit_malus(
+    angle_deg: ArrayLike,
+    power_w: ArrayLike,
+    power_sigma_w: ArrayLike | None = None,
+    *,
+    angle_sigma_deg: float | None = 0.0,
+    direction: ArrayLike | None = None,
+    time_s: ArrayLike | None = None,
+    readings: int | None = None,
+    range_w: float | None = None,
+) -> MalusFit:
+    """Fit Malus' law to a scan, in the order in which it was measured.
+
+    :param angle_deg: where the mount says it is, shape ``(n,)``, n >= 8; ``power_w`` the zeroed power there.
+    :param power_sigma_w: standard errors of the readings, shape ``(n,)``; None: from the residuals. What the
+        laser does between readings is always found from them.
+    :param angle_sigma_deg: repeatability of the mount, standard error; None: found from the residuals.
+    :param direction: +1 where the angle was approached from below, -1 from above, shape ``(n,)``; with two or
+        more of each the play between them is fitted too. None: all from one side.
+    :param time_s: when each point was measured; None: equally spaced.
+    :param readings: how many readings each standard error was found from; a handful says little of its own
+        error, so then they are steadied by each other. None: they are exact.
+    :param range_w: highest power that the meter's range can show.
+    :raises CalibrationRefused: the scan cannot make a calibration; says what is missing.
+    """
+    scan = Scan.of(angle_deg, power_w, power_sigma_w, direction, time_s)
+    checks.in_range(scan.power, range_w)
+    scan.refuse_clipped()
+    if angle_sigma_deg is not None and not 0 <= angle_sigma_deg <= 1:
+        raise CalibrationRefused(
+            f"a repeatability of {angle_sigma_deg} degrees is not one of a mount: 0 to 1"
+        )
+    sigma = scan.sigma
+    if sigma is not None and readings is not None:
+        sigma = pooled_sigma(scan.power, sigma, max(int(readings), 2), prior_weight=18.0)
+    top = float(np.max(np.abs(scan.power)))
+    noise = Noise(
+        None if sigma is None else sigma / top, angle_sigma_deg, 0.03, 0.003, 0.005, 0.0005, scan.time
+    )
+    start = scan.start()
+    refuse_unmodulated(float(start[0]), float(start[1]))
+    scan.refuse_short(float(start[2]))
+    posterior = fit(
+        model_of(scan), _scaled(start, top, scan.both_ways), scan.power / top, noise, what="Malus' law"
+    )
+    return _result(scan, posterior, top, noise)
+
+
+def _scaled(start: FloatArray, top: float, both_ways: bool) -> FloatArray:
+    return np.array([start[0] / top, start[1] / top, start[2], *([0.0] if both_ways else [])])
+
+
+def _result(scan: Scan, posterior: Posterior, top: float, noise: Noise) -> MalusFit:
+    highest, lowest, zero = posterior.params[:3]
+    scatter = float(np.sqrt(np.mean(posterior.residuals**2))) / highest
+    wobble, wobble_sigma = _wobble(scan, posterior, top, noise)
+    _refuse_misfit(scatter, wobble, wobble_sigma)
+    leakage, leakage_sigma, ci = _leakage(posterior, float(lowest), float(highest))
+    size = posterior.params.size
+    sigmas = posterior.sigma(np.eye(size))
+    flags = []
+    if leakage > 0.2:
+        flags.append("leaky")
+    if wobble is not None and wobble_sigma is not None and wobble > _SURE * wobble_sigma:
+        flags.append("wobble")
+    return MalusFit(
+        zero_deg=float(zero) % PERIOD_DEG,
+        zero_sigma_deg=float(sigmas[2]),
+        leakage=leakage,
+        leakage_sigma=leakage_sigma,
+        leakage_ci95=ci,
+        max_power_w=float(highest) * top,
+        max_power_sigma_w=float(sigmas[0]) * top,
+        backlash_deg=float(posterior.params[3]) if size > 3 else None,
+        backlash_sigma_deg=float(sigmas[3]) if size > 3 else None,
+        scatter_rel=scatter,
+        wobble_rel=wobble,
+        wobble_sigma_rel=wobble_sigma,
+        chi2=posterior.chi2,
+        freedom=posterior.freedom,
+        flags=tuple(flags),
+        posterior=posterior,
+    )
+
+
+def _leakage(posterior: Posterior, lowest: float, highest: float) -> tuple[float, float, tuple[float, float]]:
+    """Leakage held to >= 0, its standard error, and an interval that knows of the edge.
+
+    Below zero the upper end is that of the distribution cut at zero, so that a downward fluctuation does not
+    make a small number out of a large uncertainty.
+    """
+    gradient = np.zeros(posterior.params.size)
+    gradient[:2] = -lowest / highest**2, 1 / highest
+    sigma = float(posterior.sigma(gradient)[0])
+    value = lowest / highest
+    cut = float(ndtri(1 - 0.05 * ndtr(value / sigma))) * sigma + value
+    return max(value, 0.0), sigma, (max(value - NORMAL_95 * sigma, 0.0), max(value + NORMAL_95 * sigma, cut))
+
+
+def _wobble(scan: Scan, posterior: Posterior, top: float, noise: Noise) -> tuple[float | None, float | None]:
+    """Amplitude of cos and sin of half and double the curve's frequency, fitted beside it.
+
+    A wedge of the plate, a retardance off a half wave or a beam that walks over the sensor make these.
+    """
+    turn = np.radians(2 * (scan.angle - posterior.params[2]))
+    columns = [np.cos(turn), np.sin(turn), np.cos(4 * turn), np.sin(4 * turn)]
+    if np.ptp(scan.angle) < 80.0:
+        columns = columns[2:]  # over less than a period the slow ones look like the curve itself
+    extra = np.column_stack(columns)
+    if scan.angle.size < posterior.params.size + extra.shape[1] + 3:
+        return None, None
+    start = np.concatenate([posterior.params, np.zeros(extra.shape[1])])
+    try:
+        wider = fit(model_of(scan, extra), start, scan.power / top, noise, what="a wobble")
+    except CalibrationRefused:
+        return None, None
+    found = wider.params[-extra.shape[1] :]
+    sigma = wider.sigma(np.eye(start.size)[-extra.shape[1] :])
+    worst = int(np.argmax(np.abs(found) / sigma))
+    return float(abs(found[worst])) / float(wider.params[0]), float(sigma[worst]) / float(wider.params[0])
+
+
+def _refuse_misfit(scatter: float, wobble: float | None, wobble_sigma: float | None) -> None:
+    if scatter > MOST_SCATTER:
+        raise CalibrationRefused(
+            f"the powers scatter by {scatter:.1%} of the highest about Malus' law: laser, meter or mount are "
+            "not steady, or the angle is not the plate's"
+        )
+    if wobble is None or wobble_sigma is None:
+        return
+    if wobble > MOST_WOBBLE and wobble > _SURE * wobble_sigma:
+        raise CalibrationRefused(
+            f"the powers wobble by {wobble:.1%} of the highest about Malus' law at another frequency: the "
+            "plate is not a half-wave plate at this wavelength, or the beam walks over the sensor; measure a "
+            "table instead"
+        )
