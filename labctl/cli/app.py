@@ -9,6 +9,7 @@ import typer
 
 import labctl
 from labctl.cli.align import align as align_command
+from labctl.cli.calibrate import calibrate as calibrate_commands
 from labctl.cli.choices import (
     Background,
     Bleaching,
@@ -334,3 +335,4 @@ def fit(
 app.command("set")(set_bench)
 app.command("align")(align_command)
 app.command("gui")(gui_command)
+app.add_typer(calibrate_commands, name="calibrate")

@@ -49,7 +49,7 @@ def use_calibration(bench: Path, kind: CalibrationKind, path: Path) -> None:
 
 
 def _with_line(text: str, kind: str, line: str) -> str:
-    """Put the line into the table: in place of the one of its kind, else first; a missing table goes to the end."""
+    """Put the line in place of the one of its kind, else first; a missing table goes to the end."""
     end = "\r\n" if "\r\n" in text else "\n"
     lines = text.splitlines(keepends=True)
     header = next((i for i, found in enumerate(lines) if _HEADER.match(found.rstrip("\r\n"))), None)
@@ -94,10 +94,10 @@ def _replace(bench: Path, raw: bytes) -> None:
                 stream.flush()
                 os.fsync(stream.fileno())
             shutil.copymode(target, name)
-            os.replace(name, target)
+            Path(name).replace(target)
         except BaseException:
             with contextlib.suppress(OSError):
-                os.unlink(name)
+                Path(name).unlink()
             raise
     except OSError as exc:
         raise DataError(f"{bench}: cannot be written: {exc.strerror or exc}") from exc

@@ -1,4 +1,4 @@
-"""A person at the terminal who does what is asked: Enter is done, a number where one is asked for, q refuses."""
+"""A person at the terminal who does what is asked: Enter is done, a number where one is asked, q refuses."""
 
 from __future__ import annotations
 

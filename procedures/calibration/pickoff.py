@@ -9,8 +9,9 @@ from typing import cast
 
 import numpy as np
 
+from labctl.analysis.calibration.interleave import pair_interleaved
 from labctl.analysis.calibration.malus import fit_malus
-from labctl.analysis.calibration.pickoff import PickoffFit, fit_pickoff, pair_interleaved
+from labctl.analysis.calibration.pickoff import PickoffFit, fit_pickoff
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError
 from procedures.calibration import filters
