@@ -21,7 +21,8 @@ BENCH_FILE = "bench file"
 UNKNOWN_PULSE_WIDTH = "unknown: a two-photon threshold scales as sqrt(pulse width)"
 _MIDDLE = 0.5
 """Relative transmission at which the terms that depend on it are given, where no fluence is asked for."""
-_K95 = 1.959964
+K95 = 1.959964
+"""Standard uncertainties in the half of a normal 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ def total_interval(threshold: float, interval: tuple[float, float], scale_rel: f
     :param scale_rel: standard (k = 1).
     """
     low, high = interval
-    scale = _K95 * scale_rel
+    scale = K95 * scale_rel
     below, above = (math.hypot(math.log(side), scale) for side in (threshold / low, high / threshold))
     return threshold * math.exp(-below), threshold * math.exp(above)
 

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from labctl.runner.report import RunReport, dump_json
+from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH
+from labctl.runner.report import RunReport, dump_json, with_scale
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -44,12 +45,15 @@ def _table(runs: Sequence[RunReport], spread: Mapping[str, Mapping[str, object]]
     table = Table(title="Lasing threshold", title_style="bold")
     nominal = any(run.nominal_uj_cm2 is not None for run in runs)
     headings = ["sample", "points", "threshold (uJ/cm2)", "95 % interval"]
+    scaled = any(_scale(run) for run in runs)
+    headings += ["with scale"] if scaled else []
     headings += ["spot to spot"] if spread else []
     headings += ["paper"] if nominal else []
     for heading in (*headings, "Q (resolution)"):
         table.add_column(heading)
     for run in runs:
         cells = [_name(run), _points(run), *threshold_cells(run.threshold)]
+        cells += [_interval_cell(with_scale(run.threshold)["total_ci95"])] if scaled else []
         cells += [_spread_cell(spread.get(run.sample))] if spread else []
         cells += ["-" if run.nominal_uj_cm2 is None else f"{run.nominal_uj_cm2:.2f}"] if nominal else []
         table.add_row(*cells, q_cell(run.q))
@@ -80,9 +84,16 @@ def threshold_cells(threshold: Mapping[str, object]) -> tuple[str, str]:
         return str(threshold.get("status", "refused")).replace("_", " "), "-"
     convention = threshold.get("convention")
     shown = f"{value:.2f} ({convention})" if convention else f"{value:.2f}"
-    if not isinstance(interval, (list, tuple)):
-        return shown, "-"
-    return shown, f"{interval[0]:.2f} to {interval[1]:.2f}"
+    return shown, _interval_cell(interval)
+
+
+def _interval_cell(interval: object) -> str:
+    return f"{interval[0]:.2f} to {interval[1]:.2f}" if isinstance(interval, (list, tuple)) else "-"
+
+
+def _scale(run: RunReport) -> float:
+    scale = run.threshold.get("scale_rel")
+    return float(scale) if isinstance(scale, (int, float)) else 0.0
 
 
 def q_cell(q: Mapping[str, object]) -> str:
@@ -108,8 +119,31 @@ def _below(run: RunReport) -> list[str]:
     reason = str(run.threshold.get("reason") or "")
     files = [path for path in (run.csv, run.h5, *run.figures) if path is not None]
     lines = [f"{_name(run)}: {reason}"] if reason else []
-    notes = (*run.notes, *more_lines(run.more))
+    notes = (*run.notes, *uncertainty_lines(run), *more_lines(run.more))
     return [*lines, *(f"{_name(run)}: {note}" for note in notes), *(f"    {path}" for path in files)]
+
+
+def uncertainty_lines(run: RunReport) -> list[str]:
+    """Take the uncertainty of a threshold apart, and say what nobody stated or knows of the light."""
+    stated, budget = with_scale(run.threshold), run.more.get("budget")
+    lines = []
+    if isinstance(stated["total_rel95"], float) and _scale(run):
+        parts = (
+            f"{part} +-{100 * _n(stated, f'{part}_rel95'):.2g} %"
+            for part in ("statistical", "model", "scale")
+        )
+        low, high = _interval_cell(stated["total_ci95"]).split(" to ")
+        lines.append(
+            f"at 95 %: {', '.join(parts)}; all together {low} to {high} (labctl budget shows the scale)"
+        )
+    if not isinstance(budget, Mapping):
+        return lines
+    if run.threshold.get("threshold_uj_cm2") is not None and not _scale(run):
+        lines.append("no uncertainty of the fluence's scale is stated: see labctl budget")
+    if budget.get("pulse_width_fs") is None and _n(budget, "photon_order") > 1:
+        lines.append(f"pulse width at the sample {UNKNOWN_PULSE_WIDTH}")
+    warnings = budget.get("warnings")
+    return [*lines, *(f"warning: {w}" for w in (warnings if isinstance(warnings, (list, tuple)) else ()))]
 
 
 def more_lines(more: Mapping[str, object]) -> list[str]:

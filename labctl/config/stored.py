@@ -10,6 +10,7 @@ from labctl.model.errors import ConfigError
 
 _UNITS = {
     ("pump", "max_pulse_energy"): "J",
+    ("pump", "meter_zero_sigma"): "W",
     ("limits", "max_pulse_energy"): "J",
     ("limits", "max_average_power"): "W",
 }

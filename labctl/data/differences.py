@@ -63,13 +63,22 @@ def refuse_other_axes(run: Run, start: RunStart) -> None:
         )
 
 
+def _calibration(copy: Mapping[str, object]) -> str:
+    """Name the copy of a calibration in one line instead of a thousand numbers."""
+    body = copy["calibration"]
+    measured = body.get("measured_utc") if isinstance(body, dict) else None
+    return f"{copy.get('file')} of {measured} (sha256 {str(copy['sha256'])[:12]})"
+
+
 def _flat(config: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     """Yield every leaf of a configuration, as it is stored, with its dotted key."""
     stored = json.loads(as_json(config))
     waiting: list[tuple[str, object]] = [("", stored)]
     while waiting:
         above, value = waiting.pop()
-        if isinstance(value, dict):
+        if isinstance(value, dict) and {"sha256", "calibration"} <= set(value):
+            yield above, _calibration(value)
+        elif isinstance(value, dict):
             waiting += [(f"{above}.{key}" if above else str(key), item) for key, item in value.items()]
         else:
             yield above, json.dumps(value)

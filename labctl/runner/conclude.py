@@ -6,13 +6,14 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from labctl.analysis.budget import fluence_budget
 from labctl.analysis.light_light import is_reference, light_light
 from labctl.analysis.threshold import ThresholdResult
 from labctl.runner.facts import BenchFacts
 from labctl.runner.fitting import threshold_mapping
 from labctl.runner.keeper import Keeper
 from labctl.runner.quality import quality, quality_mapping
-from labctl.runner.report import plain
+from labctl.runner.report import plain, with_scale
 from labctl.runner.verdict import Design, Verdict, adaptive_mapping, judge
 from procedures.sources import Ending
 
@@ -24,7 +25,7 @@ T = TypeVar("T")
 def conclude(
     keeper: Keeper, facts: BenchFacts, plan: Mapping[str, object] | None = None, ending: Ending | None = None
 ) -> dict[str, object]:
-    """Return the result of a run as plain values: ``threshold``, ``threshold_lasing`` and ``q``.
+    """Return the result of a run as plain values: ``threshold``, ``threshold_lasing``, ``q`` and ``budget``.
 
     ``adaptive``, ``bleaching`` and ``hysteresis`` as well, where the sweep was made to show them.
     Never raises: what cannot be computed is refused with the reason, because the points are worth more.
@@ -35,8 +36,13 @@ def conclude(
     design = Design.of(plan or {}, facts.photon_order, ending.cause if ending else None)
     verdict = _tried(lambda: _judge(keeper, design), _nothing)
     fits = {"emission": verdict.emission, "lasing": verdict.lasing}
+    budgets = {band: fluence_budget(facts.settings, fit.threshold_uj_cm2) for band, fit in fits.items()}
     mapped = {
-        band: threshold_mapping(fit, convention=facts.convention, band=band, scale_rel=facts.scale_rel)
+        band: with_scale(
+            threshold_mapping(
+                fit, convention=facts.convention, band=band, scale_rel=budgets[band].combined_rel
+            )
+        )
         for band, fit in fits.items()
     }
     q = _tried(
@@ -47,6 +53,7 @@ def conclude(
         "threshold": mapped["emission"],
         "threshold_lasing": mapped["lasing"],
         "q": quality_mapping(q, facts.info),
+        "budget": {**budgets["emission"].to_mapping(), "warnings": facts.warnings},
     }
     if design.target_rel is not None:
         own = sum(not is_reference(p) for p in keeper.points)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from labctl import __version__
-from labctl.model.pump import Bands
+from labctl.model.pump import Bands, PumpSettings
 from labctl.model.records import RunStart, SpectrometerInfo
 from labctl.session import Bench
 from procedures.plan import SweepPlan, fluences
@@ -38,25 +38,30 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class BenchFacts:
-    """What the end of a run needs of a bench that is closed by then."""
+    """What the end of a run needs of a bench that is closed by then.
+
+    :param warnings: on its calibrations.
+    """
 
     info: SpectrometerInfo
     bands: Bands
-    photon_order: int
-    convention: str
-    scale_rel: float
+    settings: PumpSettings
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def photon_order(self) -> int:
+        """Photons that excite the sample together."""
+        return self.settings.photon_order
+
+    @property
+    def convention(self) -> str:
+        """What a fluence means: peak or average."""
+        return self.settings.convention
 
     @classmethod
     def of(cls, bench: Bench) -> BenchFacts:
         """Collect them while the bench is open."""
-        settings = bench.pump.settings
-        return cls(
-            bench.roles.spectrometer.info,
-            bench.bands,
-            settings.photon_order,
-            settings.convention,
-            bench.pump.scale_rel,
-        )
+        return cls(bench.roles.spectrometer.info, bench.bands, bench.pump.settings, bench.warnings)
 
 
 def run_start(bench: Bench, plan: SweepPlan, request: RunRequest) -> RunStart:

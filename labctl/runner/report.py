@@ -7,6 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
+
+from labctl.analysis.budget import K95, total_interval
 
 THRESHOLD_KEYS = {
     "status": "status",
@@ -22,6 +25,11 @@ THRESHOLD_KEYS = {
     "convention": "convention",
     "band": "band",
     "scale_rel": "scale_rel",
+    "total_ci95": "total_ci95",
+    "statistical_rel95": "statistical_rel95",
+    "model_rel95": "model_rel95",
+    "scale_rel95": "scale_rel95",
+    "total_rel95": "total_rel95",
     "flags": "flags",
 }
 """Keys of a threshold in the JSON, and the names they have in a run file's result."""
@@ -35,7 +43,7 @@ Q_KEYS = {
     "lower_bound": "lower_bound",
 }
 
-MORE_KEYS = ("adaptive", "bleaching", "hysteresis")
+MORE_KEYS = ("adaptive", "bleaching", "hysteresis", "budget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,7 @@ class RunReport:
     """One run, finished or not.
 
     :param threshold: a threshold's mapping as in the run file; ``q`` likewise, empty when there is none.
-    :param more: ``adaptive``, ``bleaching`` and ``hysteresis`` as in the run file, those that were measured.
+    :param more: ``adaptive``, ``bleaching``, ``hysteresis`` and ``budget`` as in the run file, where there.
     :param nominal_uj_cm2: what the paper states, for the demonstration's table.
     """
 
@@ -62,7 +70,8 @@ class RunReport:
 
     def to_json(self) -> dict[str, object]:
         """Return the run as the documented JSON object; absent numbers are None, paths absolute."""
-        threshold = {key: self.threshold.get(name) for key, name in THRESHOLD_KEYS.items()}
+        stated = with_scale(self.threshold)
+        threshold = {key: stated.get(name) for key, name in THRESHOLD_KEYS.items()}
         threshold["unit"] = "uJ/cm2"
         threshold["flags"] = list(_listed(self.threshold.get("flags")))
         return {
@@ -78,6 +87,44 @@ class RunReport:
             "q": {key: self.q.get(name) for key, name in Q_KEYS.items()},
             **self.more,
         }
+
+
+def with_scale(threshold: Mapping[str, object]) -> dict[str, object]:
+    """Return a threshold's mapping with its uncertainty taken apart and put together again.
+
+    ``statistical_rel95``, ``model_rel95`` (what the choice of shape adds), ``scale_rel95`` and all of it,
+    ``total_rel95``, are relative half-widths at 95 %; ``total_ci95`` is the interval with the scale in it.
+    None where it is not known: without a threshold, or without a budget.
+    """
+    value, interval, scale = (threshold.get(key) for key in ("threshold_uj_cm2", "ci95", "scale_rel"))
+    total: list[float] | None = None
+    if isinstance(value, (int, float)) and isinstance(scale, (int, float)) and _is_interval(interval):
+        low, high = cast("Sequence[float]", interval)
+        total = list(total_interval(float(value), (low, high), float(scale)))
+    model = threshold.get("systematic_rel")
+    return {
+        **threshold,
+        "total_ci95": total,
+        "statistical_rel95": _half_width(threshold.get("statistical_ci95")),
+        "model_rel95": model if isinstance(model, (int, float)) else None,
+        "scale_rel95": K95 * scale if isinstance(scale, (int, float)) else None,
+        "total_rel95": _half_width(total),
+    }
+
+
+def _is_interval(value: object) -> bool:
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(isinstance(end, (int, float)) and end > 0 for end in value)
+    )
+
+
+def _half_width(interval: object) -> float | None:
+    if not _is_interval(interval):
+        return None
+    low, high = cast("Sequence[float]", interval)
+    return math.log(high / low) / 2
 
 
 def more_of(result: Mapping[str, object]) -> dict[str, object]:

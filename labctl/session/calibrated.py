@@ -141,7 +141,8 @@ def calibrated_info(info: SpectrometerInfo, named: NamedCalibration, bands: Band
     wavelength_nm = info.wavelength_nm
     if coefficients := c.tables.get("wavelength_coefficients"):
         pixel = np.arange(info.wavelength_nm.size, dtype=np.float64)
-        wavelength_nm = np.polynomial.polynomial.polyval(pixel, np.asarray(coefficients))
+        with np.errstate(all="ignore"):
+            wavelength_nm = np.polynomial.polynomial.polyval(pixel, np.asarray(coefficients))
         if not (
             np.all(np.isfinite(wavelength_nm)) and wavelength_nm[0] > 0 and np.all(np.diff(wavelength_nm) > 0)
         ):
