@@ -15,6 +15,7 @@ import numpy as np
 from simulators.scene.chance import Stream, generator
 from simulators.scene.settings import (
     Bleaching,
+    BleachLaw,
     CameraSettings,
     Collection,
     HandSettings,
@@ -133,12 +134,14 @@ def scene(
     bleaching: Bleaching = "off",
     spot: int = 0,
     law: Law = "impulsive",
+    bleach_law: BleachLaw = "recovering",
 ) -> SceneSettings:
     """Return the settings of a whole scene.
 
     :param sample: "oam" or "ola", in any case.
     :param meter: kind of head; one that is not a photodiode stands in front of the attenuator.
     :param spot: number of the place on the film; 0 has the preset's threshold exactly.
+    :param bleach_law: how it fades, where ``bleaching`` says that it does.
     :raises KeyError: there is no such sample, level or kind.
     """
     film = replace(SAMPLES[sample.lower()], collection=collection, chaotic=chaotic, spot=spot, law=law)
@@ -151,7 +154,7 @@ def scene(
         meter=_meter(meter, level),
         camera=replace(SPECTROMETERS[spectrometer], **_CAMERA[level]),
         room=RoomSettings(**_ROOM[level]),
-        sample=replace(film, bleach_pulses=BLEACH_PULSES[bleaching], **_SAMPLE[level]),
+        sample=replace(film, bleach_pulses=BLEACH_PULSES[bleaching], bleach_law=bleach_law, **_SAMPLE[level]),
     )
 
 

@@ -57,6 +57,31 @@ class Scene:
             mover.before_motion = self._forget
         self.truth = truth_of(self)
 
+    def retained_after(
+        self, lit_s: float, fluence_uj_cm2: float, band_nm: tuple[float, float] | None = None
+    ) -> float:
+        """Return the emission of a fresh spot after so long under a constant mean fluence, over that at once.
+
+        Truth for benchmarks: no noise, no recovery in the dark, no drift of the laser.
+
+        :param band_nm: where the emission is summed; everywhere if left out.
+        """
+        alive = self.sample.bleaching.alive_after(lit_s, self.sample.bleach_rate(fluence_uj_cm2))
+        return self._retained(alive, fluence_uj_cm2, band_nm)
+
+    def retained_at(
+        self, at_s: float, fluence_uj_cm2: float, band_nm: tuple[float, float] | None = None
+    ) -> float:
+        """Return the same for the spot as it was at a past time, whatever light it had got until then."""
+        with self.lock:
+            self.sample.age(min(at_s, self.clock.now_s()))
+            return self._retained(self.sample.bleaching.alive_at(at_s), fluence_uj_cm2, band_nm)
+
+    def _retained(self, alive: float, fluence_uj_cm2: float, band_nm: tuple[float, float] | None) -> float:
+        share = 1.0 if band_nm is None else self.camera.luminescence_share(band_nm)
+        fresh = self.sample.brightness(fluence_uj_cm2, 1.0, share)
+        return self.sample.brightness(fluence_uj_cm2, alive, share) / fresh
+
     def _forget(self) -> None:
         """Keep memory flat: let the film suffer what lies far back, then drop the motions that did it."""
         horizon = self.clock.now_s() - MEMORY_S

@@ -72,6 +72,11 @@ class Camera:
             1.0 + self.settings.resolution_tilt * min(max(place, -1.0), 1.0)
         )
 
+    def luminescence_share(self, band_nm: tuple[float, float]) -> float:
+        """Return the part of the luminescence whose wavelength lies in a band."""
+        inside = (self.wavelength_nm >= band_nm[0]) & (self.wavelength_nm <= band_nm[1])
+        return float(self._band[inside].sum())
+
     def temperature_c(self, at_s: float) -> float:
         """Return the detector's temperature, degrees Celsius: warming up, then wandering."""
         s = self.settings

@@ -14,12 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from labctl.model.records import FloatArray
+from simulators.scene.bleaching import Bleaching
 from simulators.scene.chance import Stream, generator
 from simulators.scene.laser import Pulses
 from simulators.scene.laws import response
 from simulators.scene.modes import Modes, place_index
 from simulators.scene.optics import Beam
 from simulators.scene.settings import SampleSettings
+
+NODES = 9
+"""Of the quadrature over the pulses' energies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Sample:
         self._response = response(settings)
         self.modes = Modes(settings, seed)
         self._aged_s = -math.inf
-        self._lasting = self._passing = 0.0
+        self.bleaching = Bleaching(settings)
         self.damaged = False
 
     def emit(self, pulses: Pulses) -> Emission:
@@ -93,7 +97,7 @@ class Sample:
     @property
     def alive(self) -> float:
         """Part of the emitters not bleached, at the latest time asked about."""
-        return math.exp(-self._lasting - self._passing)
+        return self.bleaching.alive
 
     def age(self, until_s: float) -> None:
         """Bleach, recover and suffer damage up to a time; earlier times change nothing."""
@@ -107,12 +111,24 @@ class Sample:
         laser = beam.laser.settings
         fluence = mean.power_w / laser.repetition_rate_hz * beam.peak_uj_cm2_per_j
         self.damaged = self.damaged or bool((fluence > s.damage_uj_cm2).any())
-        for span, f in zip(np.diff(mean.edges_s), fluence, strict=True):
-            dose = (f / self.threshold_uj_cm2) ** 2 * (1 + laser.pulse_cv**2) * laser.repetition_rate_hz
-            self._bleach(float(span), float(dose) / s.bleach_pulses)
+        for end, span, f in zip(mean.edges_s[1:], np.diff(mean.edges_s), fluence, strict=True):
+            self.bleaching.give(float(span), self.bleach_rate(float(f)))
+            self.bleaching.note(float(end))
 
-    def _bleach(self, span_s: float, rate: float) -> None:
-        s = self.settings
-        fade = math.exp(-span_s / s.bleach_recovery_s)
-        self._lasting += (1.0 - s.bleach_recovers) * rate * span_s
-        self._passing = self._passing * fade + s.bleach_recovers * rate * s.bleach_recovery_s * (1.0 - fade)
+    def bleach_rate(self, fluence_uj_cm2: float) -> float:
+        """Return the dose per second that pulses of a mean fluence give."""
+        laser = self._beam.laser.settings
+        squared = (fluence_uj_cm2 / self.threshold_uj_cm2) ** 2 * (1 + laser.pulse_cv**2)
+        return squared * laser.repetition_rate_hz / self.settings.bleach_pulses
+
+    def brightness(self, fluence_uj_cm2: float, alive: float, luminescence_share: float = 1.0) -> float:
+        """Return the mean light of one pulse without any noise but the pulses' own, in arbitrary units.
+
+        :param luminescence_share: the part of the luminescence, not of the lasing light, that is seen.
+        """
+        nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+        pulses = np.maximum(1.0 + self._beam.laser.settings.pulse_cv * nodes, 0.0)
+        u = fluence_uj_cm2 * pulses * math.sqrt(alive) / self.threshold_uj_cm2
+        luminescence, lasing = self._response.at(u)
+        light = luminescence_share * luminescence + lasing
+        return float(np.dot(weights, light) / weights.sum())

@@ -14,6 +14,7 @@ MeterKind = Literal["photodiode", "thermal", "pyro"]
 SpectrometerKind = Literal["fine", "coarse"]
 Collection = Literal["centre", "whole"]
 Bleaching = Literal["off", "mild", "strong"]
+BleachLaw = Literal["recovering", "single", "double", "stretched"]
 Law = Literal["impulsive", "hinge", "rollover", "quadratic", "s-curve", "none"]
 LineShape = Literal["gaussian", "voigt"]
 SlitShape = Literal["gaussian", "skewed"]
@@ -228,7 +229,8 @@ class SampleSettings:
         ``wander_nm`` their slow walk at rest.
     :param damage_uj_cm2: fluence at which the film is damaged at once and for good (never when infinite).
     :param bleach_pulses: pulses at threshold that bleach by 1/e (infinite: off); ``bleach_recovers`` the part
-        that comes back, with ``bleach_recovery_s``.
+        that comes back, with ``bleach_recovery_s``, by the law "recovering"; the other laws, and what
+        ``bleach_fast``, ``bleach_ratio`` and ``bleach_beta`` are, stand in :mod:`simulators.scene.bleaching`.
     :param spot_spread: relative standard deviation of threshold between spots; brightness spreads likewise.
     :param transmission: of the film and its glass for the pump, met by a meter behind it.
     """
@@ -254,6 +256,10 @@ class SampleSettings:
     bleach_pulses: float = float("inf")
     bleach_recovers: float = 0.4
     bleach_recovery_s: float = 300.0
+    bleach_law: BleachLaw = "recovering"
+    bleach_fast: float = 0.4
+    bleach_ratio: float = 8.0
+    bleach_beta: float = 0.6
     spot_spread: float = 0.08
     collection: Collection = "centre"
     chaotic: bool = False
