@@ -1,0 +1,205 @@
+"""How the counts of a steady light grow with the exposure time: the detector's response polynomial.
+
+Counts above the dark, divided by poly(counts), are proportional to light, as in
+:func:`labctl.analysis.spectra.correct.correct_nonlinearity`. Here c0 is 1: no absolute scale is claimed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import polynomial
+from numpy.typing import NDArray
+from scipy import optimize, stats
+
+from labctl.analysis.spectra.noise import NoiseModel
+from labctl.model.errors import CalibrationRefused
+
+Floats = NDArray[np.float64]
+
+_LEAST_TIMES = 5
+_LEAST_SHARE, _MOST_SHARE = 0.03, 0.97  # of the full scale, between which a pixel tells something
+_NEEDED_SHARE = 0.7  # how far up the counts must reach
+_LEAST_ORDER, _MOST_ORDER = 2, 4
+_WORTH = 0.01  # chance below which one more coefficient is needed
+
+
+@dataclass(frozen=True, slots=True)
+class LinearityFit:
+    """Response polynomial with c0 = 1.
+
+    :param coefficients: c0, c1, ... of counts above the dark; ``covariance`` of c1, c2, ...
+    :param highest_counts: up to where it was measured.
+    :param chi2: of the residuals, with ``freedom``.
+    :param drift_per_s: relative change of the lamp, fitted along.
+    """
+
+    coefficients: tuple[float, ...]
+    covariance: Floats
+    highest_counts: float
+    chi2: float
+    freedom: int
+    drift_per_s: float
+    integration_s: tuple[float, ...]
+    response: tuple[float, ...]
+
+    def relative(self, counts: float) -> tuple[float, float]:
+        """Response at some counts over that at none, and its standard error."""
+        powers = counts ** np.arange(1, len(self.coefficients))
+        value = float(polynomial.polyval(counts, self.coefficients))
+        return value, math.sqrt(max(float(powers @ self.covariance @ powers), 0.0))
+
+    def disagreement(self, device: Sequence[float]) -> tuple[float, float]:
+        """Largest relative difference to a device's own polynomial, and how many standard errors it is.
+
+        Both are looked at relative to their value at a twentieth of the highest counts: a common factor is no
+        nonlinearity.
+        """
+        low = 0.05 * self.highest_counts
+        worst = (0.0, 0.0)
+        for counts in np.linspace(0.25, 1.0, 16) * self.highest_counts:
+            ours, sigma = self.relative(float(counts))
+            ours /= self.relative(low)[0]
+            theirs = float(polynomial.polyval(counts, device) / polynomial.polyval(low, device))
+            off = theirs / ours - 1.0
+            if abs(off) > abs(worst[0]):
+                worst = off, abs(off) / max(sigma, 1e-9)
+        return worst
+
+
+def fit_linearity(
+    integration_s: Sequence[float],
+    counts: Sequence[Floats],
+    noise: Sequence[NoiseModel],
+    max_counts: float,
+    *,
+    at_s: Sequence[float] | None = None,
+    bad: NDArray[np.bool_] | None = None,
+) -> LinearityFit:
+    """Fit the response from mean spectra of a steady lamp at several exposure times.
+
+    :param counts: dark-subtracted means, NOT linearised, shape ``(pixel,)`` for each time; a time may come
+        several times.
+    :param noise: of each mean.
+    :param max_counts: full scale above the dark, counts.
+    :param at_s: when each was taken; a lamp that drifts evenly is then corrected for.
+    :param bad: pixels not to use.
+    :raises CalibrationRefused: too few times, or counts that do not reach 70 % of the full scale.
+    """
+    seconds = np.asarray(integration_s, dtype=np.float64)
+    light = np.stack([np.asarray(c, dtype=np.float64) for c in counts])
+    sigma = np.stack([model.sigma(c) for model, c in zip(noise, light, strict=True)])
+    use = _usable(light, sigma, max_counts)
+    if bad is not None:
+        use &= ~bad
+    use[:, use.sum(axis=0) < 3] = False  # a pixel seen at two times or fewer tells little, and costs a rate
+    _refuse(seconds, light, use, max_counts)
+    when = np.zeros(seconds.size) if at_s is None else np.asarray(at_s, dtype=np.float64)
+    data = _Data(seconds, when - when.mean(), light / max_counts, sigma / max_counts, use)
+    best: tuple[Floats, Floats, float, int] | None = None
+    for order in range(_LEAST_ORDER, _MOST_ORDER + 1):
+        found = data.fit(order, drifts=at_s is not None)
+        if best is not None and not _better(best, found):
+            break
+        best = found
+    assert best is not None
+    shape, covariance, chi2, freedom = best
+    order = shape.size - 1
+    scale = max_counts ** -np.arange(1.0, order + 1)
+    reached = float(light[use].max())
+    coefficients = (1.0, *(float(c) for c in shape[:order] * scale))
+    worse = chi2 / freedom if stats.chi2.sf(chi2, freedom) < _WORTH else 1.0
+    return LinearityFit(
+        coefficients=coefficients,
+        covariance=worse * covariance[:order, :order] * np.outer(scale, scale),
+        highest_counts=reached,
+        chi2=chi2,
+        freedom=freedom,
+        drift_per_s=float(shape[order]),
+        integration_s=tuple(seconds.tolist()),
+        response=tuple(data.response(shape).tolist()),
+    )
+
+
+def _usable(light: Floats, sigma: Floats, max_counts: float) -> NDArray[np.bool_]:
+    inside = (light > _LEAST_SHARE * max_counts) & (light < _MOST_SHARE * max_counts)
+    return np.asarray(inside & (light > 20.0 * sigma), dtype=np.bool_)
+
+
+def _refuse(seconds: Floats, light: Floats, use: NDArray[np.bool_], max_counts: float) -> None:
+    times = np.unique(seconds[use.any(axis=1)])
+    if times.size < _LEAST_TIMES:
+        raise CalibrationRefused(
+            f"{times.size} exposure times show usable counts, the nonlinearity needs {_LEAST_TIMES}",
+            "more exposure times between 5 and 95 % of the full scale",
+        )
+    reached = float(light[use].max()) / max_counts
+    if reached < _NEEDED_SHARE:
+        raise CalibrationRefused(
+            f"the counts reach {reached:.0%} of the full scale, the nonlinearity needs {_NEEDED_SHARE:.0%}",
+            f"exposures up to {float(seconds.max()) * 0.9 / reached:.3g} s",
+        )
+
+
+def _better(before: tuple[Floats, Floats, float, int], after: tuple[Floats, Floats, float, int]) -> bool:
+    """Whether one more coefficient is worth it: by an F test, so that a lamp's flicker does not count."""
+    gain, rest = before[2] - after[2], after[2] / after[3]
+    return bool(stats.f.sf(gain / max(rest, 1.0), 1, after[3]) < _WORTH)
+
+
+class _Data:
+    """Counts of many pixels at many times, in full scales; every pixel has a rate of its own."""
+
+    def __init__(
+        self, seconds: Floats, when_s: Floats, light: Floats, sigma: Floats, use: NDArray[np.bool_]
+    ) -> None:
+        shown = use.any(axis=0)
+        self._seconds, self._when = seconds[:, None], when_s[:, None]
+        self._light = np.where(use, light, 1.0)[:, shown]
+        self._weight = np.where(use, light / sigma, 0.0)[:, shown]
+        self._span = max(float(np.ptp(when_s)), 1e-9)
+        self._count = int(use.sum())
+
+    def _logs(self, shape: Floats) -> Floats:
+        """Logarithm of the light per second that each reading stands for."""
+        poly = polynomial.polyval(self._light, np.concatenate([[1.0], shape[:-1]]))
+        drift = shape[-1] * self._when / self._span
+        return np.asarray(np.log(self._light / np.maximum(poly, 1e-3) / self._seconds) - drift)
+
+    def _rest(self, shape: Floats) -> Floats:
+        logs, w2 = self._logs(shape), self._weight**2
+        rate = (w2 * logs).sum(axis=0) / w2.sum(axis=0)
+        return np.asarray((self._weight * (logs - rate)).ravel())
+
+    def fit(self, order: int, *, drifts: bool) -> tuple[Floats, Floats, float, int]:
+        """Coefficients over the full scale with the drift last, their covariance, chi-square, freedom."""
+        start = np.zeros(order + 1)
+        free = slice(None) if drifts else slice(0, order)
+
+        def whole(p: Floats) -> Floats:
+            shape = start.copy()
+            shape[free] = p
+            return shape
+
+        def rest(p: Floats) -> Floats:
+            return self._rest(whole(p))
+
+        found = optimize.least_squares(rest, start[free])
+        shape = whole(found.x)
+        covariance = np.zeros((order + 1, order + 1))
+        jacobian = np.asarray(found.jac, dtype=np.float64)
+        covariance[free, free] = np.linalg.pinv(jacobian.T @ jacobian)
+        freedom = self._count - self._light.shape[1] - found.x.size
+        shape[-1] /= self._span
+        return shape, covariance, 2.0 * float(found.cost), max(freedom, 1)
+
+    def response(self, shape: Floats) -> Floats:
+        """Mean response at each exposure over that of the fit, shape ``(exposure,)``."""
+        own = shape.copy()
+        own[-1] *= self._span
+        logs, w2 = self._logs(own), self._weight**2
+        rate = (w2 * logs).sum(axis=0) / w2.sum(axis=0)
+        return np.asarray(1.0 + (w2 * (logs - rate)).sum(axis=1) / np.maximum(w2.sum(axis=1), 1e-12))

@@ -1,0 +1,266 @@
+"""Wavelength of every pixel, from lamp lines that are recognised starting from the device's own axis.
+
+What is fitted is a correction to the device's axis, of an order that number and spread of the lines can bear.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.polynomial import Polynomial
+from numpy.typing import NDArray
+from scipy import optimize
+
+from labctl.analysis.calibration.lamps import TABLE_SIGMA_NM, LampLine, pull_nm, resolved_lines
+from labctl.analysis.calibration.lines import FoundLine
+from labctl.analysis.calibration.recognise import match_lines
+from labctl.model.errors import CalibrationRefused
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.intp]
+
+SLOPE_SIGMA_REL = 1e-3
+"""Standard uncertainty of the stretch of a device's own axis, where too few lines measure it."""
+
+_OUTLIER = 4.0
+_MEDIAN_OF_NORMAL = 0.6745  # of the absolute value, over the standard deviation
+
+
+@dataclass(frozen=True, slots=True)
+class WavelengthFit:
+    """A wavelength axis with its errors; lists belong to the lines that were used, in order of pixels.
+
+    :param coefficients: nm as a polynomial of the pixel, c0 first.
+    :param order: of the correction to the device's axis.
+    :param rms_nm: of the residuals.
+    :param excess_nm: what the lines scatter beyond their own errors; ``freedom`` of the residuals.
+    :param shift_nm: mean correction to the device's axis over the lines.
+    """
+
+    coefficients: tuple[float, ...]
+    order: int
+    rms_nm: float
+    excess_nm: float
+    freedom: int
+    shift_nm: float
+    line_nm: tuple[float, ...]
+    line_pixel: tuple[float, ...]
+    line_residual_nm: tuple[float, ...]
+    line_sigma_nm: tuple[float, ...]
+    pixels: int
+    statistical: Floats
+    table: Floats
+
+    def axis_nm(self) -> Floats:
+        """Wavelength of every pixel, shape ``(pixel,)``."""
+        return np.asarray(
+            np.polynomial.polynomial.polyval(np.arange(self.pixels, dtype=float), self.coefficients)
+        )
+
+    def at_nm(self, pixel: float) -> float:
+        """Wavelength at one place, which may lie between pixels."""
+        return float(np.polynomial.polynomial.polyval(pixel, self.coefficients))
+
+    def sigma_nm(self, pixel: float) -> tuple[float, float]:
+        """Standard errors at a place: statistical, and what the table and too low an order add, nm."""
+        powers = _unit(np.array([pixel]), self.pixels)[:, None] ** np.arange(self.order + 1)
+        statistical = math.sqrt(float((powers @ self.statistical @ powers.T)[0, 0]))
+        table = float((powers @ self.table @ powers.T)[0, 0])
+        unseen = 0.0
+        if self.order == 0:  # nothing measured the stretch
+            unseen = SLOPE_SIGMA_REL * (self.at_nm(pixel) - float(np.mean(self.line_nm)))
+        return statistical, math.hypot(math.sqrt(table), unseen)
+
+
+def fit_wavelength(
+    found: Sequence[FoundLine],
+    device_nm: Floats,
+    lines: Sequence[LampLine],
+    resolution_nm: float,
+    *,
+    exposure_s: float | None = None,
+) -> WavelengthFit:
+    """Fit the wavelength axis to the lines of one or several lamps.
+
+    :param found: see :func:`labctl.analysis.calibration.lines.find_lines`; saturated ones help to recognise
+        the lamp and are not fitted.
+    :param device_nm: the device's own axis, rising, shape ``(pixel,)``.
+    :param lines: of the lamps that were on; blends are recognised and not fitted.
+    :param resolution_nm: about what it is, FWHM; that of the lines found decides on blends.
+    :param exposure_s: of the spectrum, for the advice where lines are saturated.
+    :raises CalibrationRefused: no line of the lamps, only saturated ones, or more than one way to match them.
+    """
+    match = match_lines(found, device_nm, lines, resolution_nm)
+    resolution_nm = measured_resolution_nm(found, device_nm) or resolution_nm
+    usable = set(resolved_lines(lines, resolution_nm))
+    pairs = [(found[i], lines[j]) for i, j in zip(match.found, match.table, strict=True)]
+    clean = _single_valued([(a, b) for a, b in pairs if b in usable and not a.saturated])
+    if not clean:
+        raise _nothing_to_fit(pairs, exposure_s)
+    pixel = np.array([line.pixel for line, _ in clean])
+    known = np.array([line.wavelength_nm for _, line in clean])
+    dispersion = np.interp(pixel, np.arange(device_nm.size), np.gradient(device_nm))
+    by_fit = np.array([line.pixel_sigma for line, _ in clean]) * dispersion
+    by_blend = np.array([pull_nm(line, lines, resolution_nm) for _, line in clean])
+    own_nm = Polynomial(_device_polynomial(device_nm))(pixel)
+    return _fitted(_Lines(pixel, known, known - own_nm, np.hypot(by_fit, by_blend) + 1e-7), device_nm)
+
+
+def measured_resolution_nm(found: Sequence[FoundLine], device_nm: Floats) -> float | None:
+    """FWHM of the typical line that was found, on the device's own axis; None where none was fitted."""
+    good = [line for line in found if not line.saturated and line.fwhm_sigma_pixels < 0.2 * line.fwhm_pixels]
+    if not good:
+        return None
+    dispersion = np.interp([line.pixel for line in good], np.arange(device_nm.size), np.gradient(device_nm))
+    return float(np.median(np.array([line.fwhm_pixels for line in good]) * dispersion))
+
+
+def _nothing_to_fit(
+    pairs: Sequence[tuple[FoundLine, LampLine]], exposure_s: float | None
+) -> CalibrationRefused:
+    if any(line.saturated for line, _ in pairs):
+        shorter = "a shorter exposure" if exposure_s is None else f"an exposure of {exposure_s / 10:.2g} s"
+        named = ", ".join(f"{known.wavelength_nm:.2f} nm" for line, known in pairs if line.saturated)
+        return CalibrationRefused(
+            f"every lamp line that could be used is saturated ({named})", f"{shorter}, or move the lamp away"
+        )
+    return CalibrationRefused(
+        "every lamp line found is a blend at this resolution", "another lamp: hg-ar, ne or kr"
+    )
+
+
+def _single_valued(pairs: list[tuple[FoundLine, LampLine]]) -> list[tuple[FoundLine, LampLine]]:
+    """Of exposures of different length each line is taken from the one that places it best; by pixel."""
+    best: dict[LampLine, FoundLine] = {}
+    for line, known in pairs:
+        if known not in best or line.pixel_sigma < best[known].pixel_sigma:
+            best[known] = line
+    return sorted(((line, known) for known, line in best.items()), key=lambda pair: pair[0].pixel)
+
+
+def order_for(pixel: Floats, pixels: int) -> int:
+    """Order of the correction that so many lines, so far spread, can bear: 0 to 3."""
+    spread = float(np.ptp(pixel)) / (pixels - 1)
+    for order, least, share in ((3, 8, 0.6), (2, 5, 0.4), (1, 3, 0.15)):
+        if pixel.size >= least and spread >= share:
+            return order
+    return 0
+
+
+def _fitted(lines: _Lines, device_nm: Floats) -> WavelengthFit:
+    """Fit the correction; a line far off all others, a wrong match, is left out."""
+    keep = np.ones(lines.pixel.size, np.bool_)
+    most_wrong = int(0.4 * keep.size)
+    for _ in range(most_wrong + 1):
+        fit = _Correction(lines.only(keep), device_nm.size)
+        rest = lines.off_nm - fit.at(lines.pixel)
+        scatter = 1.4826 * float(np.median(np.abs(rest[keep])))
+        far = np.where(
+            keep, np.abs(rest) / np.maximum(np.hypot(lines.sigma_nm, TABLE_SIGMA_NM), scatter), 0.0
+        )
+        if far.max() < _OUTLIER or fit.freedom < 1 or keep.size - keep.sum() >= most_wrong:
+            break
+        keep[int(np.argmax(far))] = False
+    used = lines.only(keep)
+    return WavelengthFit(
+        coefficients=_whole_axis(device_nm, fit.coefficients),
+        order=fit.order,
+        rms_nm=float(np.sqrt(np.mean(rest[keep] ** 2))),
+        excess_nm=fit.excess_nm,
+        freedom=fit.freedom,
+        shift_nm=float(np.mean(used.off_nm)),
+        line_nm=tuple(used.known_nm.tolist()),
+        line_pixel=tuple(used.pixel.tolist()),
+        line_residual_nm=tuple(rest[keep].tolist()),
+        line_sigma_nm=tuple(used.sigma_nm.tolist()),
+        pixels=device_nm.size,
+        statistical=fit.covariance,
+        table=fit.table,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """Lines to fit; arrays of shape ``(line,)``. ``sigma_nm`` from fit and possible blends."""
+
+    pixel: Floats
+    known_nm: Floats
+    off_nm: Floats
+    sigma_nm: Floats
+
+    def only(self, keep: NDArray[np.bool_]) -> _Lines:
+        return _Lines(self.pixel[keep], self.known_nm[keep], self.off_nm[keep], self.sigma_nm[keep])
+
+
+class _Correction:
+    """A polynomial through the lines' corrections, with what they scatter beyond their own errors."""
+
+    def __init__(self, lines: _Lines, pixels: int) -> None:
+        self.order, self._pixels = order_for(lines.pixel, pixels), pixels
+        self.freedom = lines.pixel.size - self.order - 1
+        self._x, self._lines = self._powers(lines.pixel), lines
+        self.excess_nm = self._excess()
+        solve, _ = self._solved(self.excess_nm)
+        self.coefficients = np.asarray(solve @ lines.off_nm, dtype=np.float64)
+        self.covariance: Floats = (solve * (lines.sigma_nm**2 + self.excess_nm**2)) @ solve.T
+        # What the lines' own scatter shows is not counted twice.
+        unseen = max(TABLE_SIGMA_NM**2 - self.excess_nm**2, 0.0)
+        self.table: Floats = (solve * unseen) @ solve.T
+
+    def at(self, pixel: Floats) -> Floats:
+        """Correction at pixels, nm."""
+        return np.asarray(self._powers(pixel) @ self.coefficients)
+
+    def _powers(self, pixel: Floats) -> Floats:
+        return np.asarray(_unit(pixel, self._pixels)[:, None] ** np.arange(self.order + 1))
+
+    def _solved(self, excess_nm: float) -> tuple[Floats, float]:
+        """Matrix from corrections to coefficients, and the typical residual over its error, less its due."""
+        sigma = np.hypot(self._lines.sigma_nm, excess_nm)
+        solve = np.linalg.pinv(self._x / sigma[:, None]) / sigma
+        rest = self._lines.off_nm - self._x @ (solve @ self._lines.off_nm)
+        due = _MEDIAN_OF_NORMAL * math.sqrt(max(self.freedom, 0) / rest.size)
+        return np.asarray(solve), float(np.median(np.abs(rest) / sigma)) - due
+
+    def _excess(self) -> float:
+        """Scatter beyond the lines' own errors, nm: unlisted neighbours, the table, a slit that varies.
+
+        As Mandel and Paule (Anal. Chem. 42, 1194 (1970)), but by the median: one bad line is no scatter.
+        """
+        if self.freedom < 1 or self._solved(0.0)[1] <= 0:
+            return 0.0
+        high = 10.0 * float(np.ptp(self._lines.off_nm)) + TABLE_SIGMA_NM
+        if self._solved(high)[1] > 0:
+            return high
+        return float(optimize.brentq(lambda s: self._solved(s)[1], 0.0, high, xtol=1e-7))
+
+
+def _unit(pixel: Floats, pixels: int) -> Floats:
+    """Pixels from -1 to 1."""
+    return np.asarray(2.0 * pixel / (pixels - 1) - 1.0)
+
+
+def _device_polynomial(device_nm: Floats) -> Floats:
+    """Coefficients of the device's axis over pixels; a device stores it as a polynomial.
+
+    :raises CalibrationRefused: it is none of degree five or less, within a hundredth of a pixel.
+    """
+    pixel = np.arange(device_nm.size, dtype=float)
+    for degree in (3, 4, 5):
+        fitted = Polynomial.fit(pixel, device_nm, degree)
+        if np.abs(fitted(pixel) - device_nm).max() < 0.01 * abs(float(device_nm[1] - device_nm[0])):
+            break
+    else:
+        raise CalibrationRefused("the device's own wavelength axis is no smooth polynomial of the pixel")
+    return np.asarray(fitted.convert().coef, dtype=np.float64)
+
+
+def _whole_axis(device_nm: Floats, correction: Floats) -> tuple[float, ...]:
+    """The device's polynomial and the correction, over -1 to 1, as one polynomial of the pixel."""
+    scale = 2.0 / (device_nm.size - 1)
+    moved = Polynomial(correction)(Polynomial([-1.0, scale]))
+    whole = Polynomial(_device_polynomial(device_nm)) + moved
+    return tuple(float(c) for c in np.atleast_1d(whole.coef))
