@@ -141,6 +141,8 @@ def _hot(stack: Floats) -> tuple[tuple[int, ...], tuple[int, ...]]:
     half = len(clean) // 2
     both = hot_pixels(clean[:half]) & hot_pixels(clean[half:]) if half >= 3 else hot
     deviation = clean.std(axis=0, ddof=1)
-    flickers = deviation > 5.0 * np.median(deviation)
+    excess = clean.mean(axis=0) - np.median(clean)
+    # The noise of a steady dark current grows slower than the current itself.
+    flickers = deviation > np.maximum(5.0 * np.median(deviation), 0.25 * excess)
     places = np.flatnonzero(hot)
     return tuple(places.tolist()), tuple(np.flatnonzero(hot & (~both | flickers)).tolist())
