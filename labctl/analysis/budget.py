@@ -188,6 +188,10 @@ def _area_terms(s: PumpSettings) -> tuple[Term, ...]:
 
 def _background(s: PumpSettings, transmission: float) -> Term:
     """Return the meter's zero: an offset, which weighs the more the less light falls on the meter."""
+    if s.order.index("shutter") < s.order.index("pick-off"):
+        source = s.sources.get("background_sigma_w", BENCH_FILE)
+        note = "read behind the closed shutter and taken off"
+        return Term("meter zero", 0.0, "W", s.background_sigma_w, False, 0.0, source, note)
     seen = 1.0 if _unattenuated(s) else transmission
     power_w = s.max_pulse_energy_j * seen * s.repetition_rate_hz / s.pickoff_ratio
     name, key = "meter zero", "background_sigma_w"

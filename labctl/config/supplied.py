@@ -83,6 +83,9 @@ def _attenuator(c: Calibration) -> Values:
         yield "leak_sigma", leak.total
     if (sigma := _angle_sigma_deg(c)) is not None:
         yield "angle_sigma_deg", sigma
+    zero_w = c.facts.get("zero_w")
+    if c.facts.get("place") == "pick-off" and isinstance(zero_w, float) and zero_w:
+        yield "meter_zero_sigma", f"{abs(zero_w)!r} W"  # what a sweep does not take off
 
 
 def _angle_sigma_deg(c: Calibration) -> float | None:
@@ -104,7 +107,7 @@ def _pickoff(c: Calibration) -> Values:
 def _curved(c: Calibration) -> float:
     """Return what a departure from proportionality adds to one ratio for all powers: half of it, spread."""
     bend = c.quantities.get("nonlinearity")
-    if bend is None or abs(bend.value) < 2 * bend.total:
+    if bend is None or "nonlinear" not in c.flags:  # within chance
         return 0.0
     return abs(bend.value) / 2 / math.sqrt(3)
 

@@ -12,7 +12,7 @@ from typing import Literal
 from labctl.config import BenchConfig, RoleName, load_bench
 from labctl.model.clock import Clock, Stop
 from labctl.model.pump import Bands
-from labctl.model.records import Identity
+from labctl.model.records import Identity, SpectrometerInfo
 from labctl.model.roles import Roles
 from labctl.session.calibrated import calibrated, refuse, remarks_on_identity, remarks_on_time
 from labctl.session.exits import WayOut, closed_when_silent, way_out
@@ -40,6 +40,7 @@ class Bench:
     :param watchdog: while the shutter is open it wants a sign of life every few seconds. Waiting on
         ``roles.clock`` and using the instruments is one; before a longer pause call its ``beat(busy_s)``.
     :param warnings: on the calibrations, in words.
+    :param own_info: what the spectrometer says of itself, where a calibration takes the place of it.
     """
 
     config: BenchConfig
@@ -49,6 +50,7 @@ class Bench:
     identities: Mapping[RoleName, Identity]
     watchdog: Watchdog | None = None
     warnings: tuple[str, ...] = ()
+    own_info: SpectrometerInfo | None = None
 
 
 @contextmanager
@@ -101,22 +103,23 @@ def _safe_bench(
     way: WayOut,
     calibrations: Calibrations,
 ) -> Iterator[Bench]:
-    roles, warnings = _judged(config, opened, clock) if calibrations == "use" else (opened.roles(clock), ())
+    own = opened.roles(clock)
+    roles, warnings = _judged(config, opened, own) if calibrations == "use" else (own, ())
+    own_info = None if roles is own else own.spectrometer.info
     roles = watched(roles, dog or Nobody(), way)
     settings = config.pump_settings()
     pump = Pump(roles, settings, config.limit_settings(), angle_sigma_deg=settings.angle_sigma_deg)
     try:
         way.arm(pump.safe, None if dog is None else dog.done)
         pump.close()  # a shutter that does not confirm is no shutter: refused before anything else
-        yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog, warnings)
+        yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog, warnings, own_info)
     finally:
         for failure in pump.safe():
             log.error("while making the bench safe: %s", failure)
 
 
-def _judged(config: BenchConfig, opened: Opened, clock: Clock) -> tuple[Roles, tuple[str, ...]]:
-    """Return the instruments as they were calibrated; one that was not, but should be, is refused here."""
-    roles = opened.roles(clock)
+def _judged(config: BenchConfig, opened: Opened, roles: Roles) -> tuple[Roles, tuple[str, ...]]:
+    """Return the instruments as they were calibrated; a calibration that is not theirs is refused here."""
     remarks = (*remarks_on_time(config), *remarks_on_identity(config, opened.identities))
     refuse(remarks)
     for remark in remarks:

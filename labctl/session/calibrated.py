@@ -86,19 +86,15 @@ def calibrated(roles: Roles, config: BenchConfig) -> Roles:
     named = config.calibrations.spectrometer if config.calibrations else None
     if named is None:
         return roles
-    device = CalibratedSpectrometer(roles.spectrometer, named, config.band_settings())
-    return replace(roles, spectrometer=device)
+    info = calibrated_info(roles.spectrometer.info, named, config.band_settings())
+    return replace(roles, spectrometer=CalibratedSpectrometer(roles.spectrometer, info))
 
 
 class CalibratedSpectrometer:
-    """A spectrometer whose wavelengths, resolution and nonlinearity are those that were measured of it.
+    """A spectrometer whose wavelengths, resolution and nonlinearity are those that were measured of it."""
 
-    :raises ConfigError: the calibration's wavelengths do not rise over this detector.
-    """
-
-    def __init__(self, device: Spectrometer, named: NamedCalibration, bands: Bands) -> None:
-        self._device = device
-        self._info = calibrated_info(device.info, named, bands)
+    def __init__(self, device: Spectrometer, info: SpectrometerInfo) -> None:
+        self._device, self._info = device, info
 
     @property
     def name(self) -> str:

@@ -68,10 +68,19 @@ def test_uncertainties_keep_apart_what_is_common(tmp_path: Path) -> None:
     assert settings.angle_sigma_deg == pytest.approx(math.hypot(0.03, 0.04))
     assert settings.curve_sigma_deg == 0.02
     assert settings.incidence_sigma_deg == 0.5
-    bent = calibration(
-        "pickoff", quantities={"ratio": Quantity(25.0, "1"), "nonlinearity": Quantity(0.02, "1", 1e-3)}
-    )
+    bend = {"ratio": Quantity(25.0, "1"), "nonlinearity": Quantity(0.02, "1", 1e-3)}
+    bent = calibration("pickoff", quantities=bend, flags=("nonlinear",))
     assert loaded(tmp_path, bent).pump_settings().pickoff_sigma_rel == pytest.approx(0.02 / 2 / math.sqrt(3))
+
+
+def test_a_zero_that_a_sweep_does_not_take_off_counts(tmp_path: Path) -> None:
+    facts = {**calibration("attenuator").facts, "zero_w": -2e-9}
+    there = calibration("attenuator", facts={**facts, "place": "pick-off"})
+    elsewhere = calibration("attenuator", facts={**facts, "place": "sample"})
+    settings = loaded(tmp_path, there).pump_settings()
+    assert settings.background_sigma_w == 2e-9
+    assert settings.sources["background_sigma_w"].startswith("attenuator-")
+    assert loaded(tmp_path, elsewhere).pump_settings().background_sigma_w == 0.0
 
 
 def test_sources_name_file_and_day(tmp_path: Path) -> None:

@@ -1,0 +1,179 @@
+"""Calibrations run on a simulated bench: what is stored, and that nothing is stored of what was refused."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from calibrated_bench import calibration, stored
+
+from labctl.config import BenchConfig, load_bench
+from labctl.data.calibrations import read_calibration
+from labctl.model.clock import SteppedClock, Stop
+from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, DataError
+from labctl.model.hands import Request
+from labctl.runner.calibrate import CalEvent, run_calibration
+from labctl.runner.events import Connected, Message
+from labctl.session import open_bench
+from procedures.calibration import CalContext, CalStep, PickoffOptions, Steps
+from simulators.bench import SimulatedBench
+from simulators.presets import scene
+
+
+class Idle:
+    """Hands that are never needed."""
+
+    def do(self, request: Request, stop: Stop | None = None) -> float | None:
+        raise AssertionError(request.text)
+
+
+class Procedure:
+    """Shows two steps, then returns a calibration, or ends as it is told."""
+
+    def __init__(self, ends: BaseException | None = None) -> None:
+        self.ends, self.closed = ends, False
+        self.context: CalContext | None = None
+
+    def __call__(self, context: CalContext) -> Steps:
+        self.context = context
+        try:
+            yield CalStep("note", "first")
+            yield CalStep("note", "second", progress=0.5)
+            if self.ends is not None:
+                raise self.ends
+            return calibration("pickoff", instruments={"power_meter": context.identities["power_meter"]})
+        finally:
+            self.closed = True
+
+
+@pytest.fixture
+def simulated() -> Iterator[SimulatedBench]:
+    with SimulatedBench(scene("ola", "ideal", 3), SteppedClock()) as bench:
+        yield bench
+
+
+@pytest.fixture
+def config(simulated: SimulatedBench, tmp_path: Path) -> BenchConfig:
+    """A bench whose calibrations are all for other instruments."""
+    file = tmp_path / "bench.toml"
+    made = (calibration("pickoff"), calibration("attenuator"), calibration("spectrometer"))
+    file.write_text(simulated.bench_toml(1.0) + stored(tmp_path, *made), encoding="utf-8")
+    return load_bench(file)
+
+
+def calibrated(
+    simulated: SimulatedBench, config: BenchConfig, procedure: Procedure, output: Path, **more: Any
+) -> Any:
+    arguments: dict[str, Any] = {
+        "hands": Idle(),
+        "stop": None,
+        "on_event": lambda event: None,
+        "clock": simulated.scene.clock,
+        "output": output,
+        "procedures": {"pickoff": procedure},
+    }
+    return run_calibration(config, "pickoff", **(arguments | more))
+
+
+def test_a_calibration_is_measured_shown_and_stored(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path
+) -> None:
+    events: list[CalEvent] = []
+    procedure = Procedure()
+    made, path = calibrated(simulated, config, procedure, tmp_path / "out", on_event=events.append)
+    assert path == tmp_path / "out" / "pickoff-20261123-101500.json"
+    assert read_calibration(path) == made
+    assert isinstance(events[0], Connected)
+    remarks = [e.text for e in events if isinstance(e, Message)]
+    assert len(remarks) == 2  # not on the kind that is being measured
+    assert all("and this bench has" in text for text in remarks)
+    assert [e.text for e in events if isinstance(e, CalStep)] == ["first", "second"]
+    assert procedure.context is not None
+    assert procedure.context.options == PickoffOptions()
+    assert procedure.context.roles.spectrometer.info.wavelength_nm[0] != 500.2
+    assert simulated.scene.shutter.closed_switch()
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"),
+    [
+        (CalibrationRefused("the scan misses an edge"), "misses an edge"),
+        (RuntimeError("a defect"), "defect"),
+    ],
+)
+def test_nothing_is_stored_of_a_measurement_that_is_refused(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path, ends: Exception, said: str
+) -> None:
+    procedure = Procedure(ends)
+    with pytest.raises(type(ends), match=said):
+        calibrated(simulated, config, procedure, tmp_path / "out")
+    assert procedure.closed
+    assert list((tmp_path / "out").iterdir()) == []
+    assert simulated.scene.shutter.closed_switch()
+
+
+def test_a_stop_between_two_readings_aborts_and_stores_nothing(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path
+) -> None:
+    stop, procedure = threading.Event(), Procedure()
+    with pytest.raises(Aborted):
+        calibrated(
+            simulated,
+            config,
+            procedure,
+            tmp_path / "out",
+            stop=stop,
+            on_event=lambda event: stop.set() if isinstance(event, CalStep) else None,
+        )
+    assert procedure.closed
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_what_cannot_be_stored_is_told_before_anybody_measures(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    procedure = Procedure()
+    with pytest.raises(DataError, match="cannot be written"):
+        calibrated(simulated, config, procedure, tmp_path / "file")
+    with pytest.raises(ConfigError, match="is none of pickoff"):
+        run_calibration(
+            config,
+            "spot",
+            hands=Idle(),
+            stop=None,
+            on_event=lambda event: None,
+            output=tmp_path,
+            procedures={"pickoff": procedure},
+        )
+    assert procedure.context is None
+
+
+def test_an_open_bench_is_used_and_left_open(simulated: SimulatedBench, tmp_path: Path) -> None:
+    file = tmp_path / "bench.toml"
+    file.write_text(simulated.bench_toml(1.0), encoding="utf-8")
+    config = load_bench(file)
+    with open_bench(config, simulated.scene.clock) as bench:
+        own = bench.roles.spectrometer.info
+        first, procedure = Procedure(), Procedure()
+        calibrated(simulated, config, first, tmp_path / "out", bench=bench)
+        assert first.context is not None
+        assert first.context.roles is bench.roles
+        made = calibration(
+            "spectrometer",
+            instruments={
+                "power_meter": bench.identities["power_meter"],
+                "spectrometer": bench.identities["spectrometer"],
+            },
+        )
+    file.write_text(simulated.bench_toml(1.0) + stored(tmp_path, made), encoding="utf-8")
+    config = load_bench(file)
+    with open_bench(config, simulated.scene.clock) as bench:
+        assert bench.roles.spectrometer.info.wavelength_nm[0] == 500.2
+        calibrated(simulated, config, procedure, tmp_path / "out", bench=bench)
+        assert bench.roles.shutter.is_open() is False
+    assert procedure.context is not None
+    assert procedure.context.roles.spectrometer.info.wavelength_nm.tolist() == own.wavelength_nm.tolist()
