@@ -36,9 +36,10 @@ from labctl.analysis.threshold.sweep_data import SweepData, prepare
 DEFINITIONS = ("onset",)
 MIN_POINTS = 7
 MIN_DISTINCT = 6
-# Chance of "found" without a kink. The tables pool several kinds of kink-free data; the worst kind exceeds
-# them two to four times: 1.6 % at 8 points, 0.6 % at 12.
-SIGNIFICANCE = 0.004
+# Chance of "found" without a kink, below 12 points and from there on. The tables pool several kinds of
+# kink-free data; the worst kind exceeds them up to four times, and is to stay below 2 % and 1 %.
+SIGNIFICANCE_FEW, SIGNIFICANCE = 0.005, 0.0025
+FEW_POINTS = 12
 # Neighbouring points of a real sweep err together (drift of laser, pick-off, dark), which the tables' noise
 # does not: wander of 1 % bends a straight line by a few per cent. A laser adds far more: with a slope of only
 # twice the luminescence's, 14 % at 1.1 onsets.
@@ -140,7 +141,7 @@ def _fit(data: SweepData, options: Options, blank: ThresholdResult) -> Threshold
         # The point that stood against a kink, or for it, was chosen out of n.
         chance = min(1.0, data.n * chance)
     blank = replace(blank, detection=value, p_value=chance)
-    if chance >= SIGNIFICANCE:
+    if chance >= (SIGNIFICANCE_FEW if data.n < FEW_POINTS else SIGNIFICANCE):
         return _nothing(blank, profile.data, profile)
     if (share := excess_share(profile)) < LEAST_EXCESS:
         said = _nothing(blank, profile.data, profile)
