@@ -10,27 +10,40 @@ from hypothesis import strategies as st
 from wire_talk import PlainBlade, PlainCamera, PlainHead, Talk
 
 from labctl.model.clock import SteppedClock
+from simulators import presets
 from simulators.ell14 import Module
 from simulators.ell14_bus import Ell14Bus, IdleMount
 from simulators.link import Wire
 from simulators.obp import Frame, encode
 from simulators.ocean_fx import OceanFx
 from simulators.pm100 import Pm100
+from simulators.registry import find
 from simulators.sc10 import Sc10
+from simulators.scene import Scene
 
 MAKE: dict[str, Callable[[SteppedClock], Wire]] = {
     "ell14": lambda clock: Ell14Bus(clock, [Module(clock, IdleMount(clock))]),
     "pm100": lambda clock: Pm100(clock, PlainHead()),  # type: ignore[arg-type]
     "sc10": lambda clock: Sc10(clock, PlainBlade(clock)),
     "ocean": lambda clock: OceanFx(clock, PlainCamera()),
+    "ell20": lambda clock: find("thorlabs-ell20").make(everything(clock)),
+    "thermometer": lambda clock: find("scpi-thermometer").make(everything(clock)),
 }
 CODES = (
     *(0x100, 0x101000, 0x110010, 0x100810, 0x100980, 0x100902),
     *(0x100000, 0x110110, 0x110120, 0x100830, 0x100832),
 )
 PAYLOADS = (b"", b"\x01", bytes(4), b"\x05\0\0\0", b"\x05\x30\0\0", bytes(30))
+
+
+def everything(clock: SteppedClock) -> Scene:
+    return Scene(presets.uncalibrated(presets.scene("ola", "ideal"), 1), clock)
+
+
 WORDS: dict[str, list[bytes]] = {
     "ell14": b"0 ma ho gs in ca ga is 00000100 FFFFFFFF f1 st so s1 zz \r \n".split(b" "),
+    "ell20": b"0 ma ho gs in ca ga is 00000100 FFFFFFFF f1 st so s1 zz \r \n".split(b" "),
+    "thermometer": b"*IDN? MEAS:TEMP? : ? MEASURE SYST:ERR? \n \r *RST 1e9".split(b" "),
     "pm100": [
         *b'SENS: CORR: WAV ? MAX 1e999 ; : , " * ABOR INIT READ? MEAS:POW? INIT;:FETC? RANG'.split(),
         *(b" ", b"\n", b"SENS:CORR:COLL:ZERO\n", b"SENS:POW:RANG 1\n"),
@@ -58,11 +71,18 @@ def test_noise_breaks_nothing(key: str, data: st.DataObject) -> None:
 
 def still_there(key: str, talk: Talk) -> bool:
     """Return whether the instrument answers who it is."""
-    if key == "ell14":
+    if key.startswith("ell"):
         talk.wait()
         talk.clock.sleep(256 * 60.0)  # it may have been isolated, and told to listen to another address
-        return any(b"IN0E" in talk.say(f"{digit:X}in".encode()) for digit in range(16))
+        return any(
+            (b"IN0E" if key == "ell14" else b"IN14") in talk.say(f"{digit:X}in".encode())
+            for digit in range(16)
+        )
     if key == "ocean":
         return b"FLMX00042" in talk.say(encode(Frame(0x100)))
-    question, answer = {"pm100": (b"\n*IDN?\n", b"THORLABS"), "sc10": (b"\rid?\r", b"SC10")}[key]
+    question, answer = {
+        "pm100": (b"\n*IDN?\n", b"THORLABS"),
+        "sc10": (b"\rid?\r", b"SC10"),
+        "thermometer": (b"\n*IDN?\n", b"RTD-1"),
+    }[key]
     return answer in talk.say(question)
