@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -35,6 +35,8 @@ UNKNOWN = 2.0
 """The nominal power may be this much too low."""
 DECADE_DEG = 10.0
 """No wheel has a gradient steeper than a decade over this angle."""
+FILL_LAW = 1.1
+"""Likewise where a law was fitted."""
 FILL = 1.2
 """Room for the laser's drift above what was measured."""
 
@@ -88,6 +90,7 @@ class BareBeam:
         self.placed = False
         self.filter_transmission = 1.0
         self.filters: list[tuple[str, float, float]] = []
+        self.expect: Callable[[float], float] | None = None
 
     # --- start and end -----------------------------------------------------------------------------
 
@@ -183,8 +186,13 @@ class BareBeam:
         return min(limits)
 
     def bound_w(self, angle_deg: float) -> float:
-        """Highest power that an angle may make, by what its neighbours showed; at first the full one."""
+        """Highest power that an angle may make: at first the full one, then by what its neighbours showed.
+
+        Once a law is known (:attr:`expect`), by that.
+        """
         full = self.full_w
+        if self.expect is not None:
+            return FILL_LAW * max(self.expect(angle_deg + off) for off in (-ARRIVAL_DEG, 0.0, ARRIVAL_DEG))
         if not self._looks:
             return full
         near = min(self._looks, key=lambda look: abs(look.angle_deg - angle_deg))
@@ -194,6 +202,16 @@ class BareBeam:
         step = 2 * math.radians(step_deg)
         amplitude = math.sqrt(max(near.power_w, 0.0) * FILL) + step * math.sqrt(full)
         return min(full, amplitude**2)
+
+    def step_deg(self, look: Look, longest_deg: float) -> float:
+        """Return how far the plate may turn from a look so that no limit can be passed."""
+        if not self._smooth:
+            room = 0.97 * self.ceiling_w / max(FILL * look.power_w, 1e-30)
+            return min(longest_deg, DECADE_DEG * math.log10(max(room, 1.0)) - ARRIVAL_DEG)
+        if self.full_w <= self.ceiling_w:
+            return longest_deg
+        room = math.sqrt(0.97 * self.ceiling_w) - math.sqrt(max(look.power_w, 0.0) * FILL)
+        return min(longest_deg, math.degrees(room / (2 * math.sqrt(self.full_w))) - ARRIVAL_DEG)
 
     def allowed(self, angle_deg: float) -> bool:
         """Return whether an angle stays below what sensor and limits allow, as far as can be known."""
@@ -231,7 +249,8 @@ class BareBeam:
             look = Look(reached, power_w, sigma_w, 0.5 * (reading.start_s + reading.stop_s), reading)
             if power_w > self.ceiling_w:
                 raise SafetyStop(
-                    f"{power_text(power_w)} at the meter are above the {power_text(self.ceiling_w)} allowed"
+                    f"{power_text(power_w)} at the meter are above the {power_text(self.ceiling_w)} allowed",
+                    "if this is where the bench file has its darkest angle, calibrate the attenuator first",
                 )
             if bare:
                 self._looks.append(look)

@@ -8,18 +8,18 @@ from typing import cast
 
 import numpy as np
 
-from labctl.analysis.calibration.malus import fit_malus
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError, InstrumentError
 from labctl.model.meters import counting, pulsed, zeroed
 from procedures.calibration import filters
 from procedures.calibration.beam import Look
 from procedures.calibration.context import CalContext, CalStep, Steps
+from procedures.calibration.law import Law
 from procedures.calibration.options import EnergyOptions
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.pulsewidth import add_pulse_width
 from procedures.calibration.record import Findings
-from procedures.calibration.scanning import coarse
+from procedures.calibration.scanning import brightest_deg, survey
 from procedures.safe import retried
 
 COUNTS = 8
@@ -28,6 +28,9 @@ CLOCK_REL = 1e-4
 FACTOR = 1.5
 """A counted rate off the stated one by more than this is no rate of this laser."""
 LEAST_PULSES = 50
+NEARLY_ALL = 0.995
+MOUNT_DEG = 0.05
+"""Repeatability that is assumed of a mount."""
 
 
 def calibrate_energy(context: CalContext) -> Steps:
@@ -45,7 +48,8 @@ def calibrate_energy(context: CalContext) -> Steps:
         found.facts["zeroed_w"] = _zero(beam)
         beam.learn_zero()
         yield CalStep("note", f"zero read: {beam.zero_w * 1e9:.3g} nW", progress=0.05)
-        top_deg = yield from _brightest(beam)
+        _, law = yield from survey(beam, (0.05, 0.2))
+        top_deg = brightest_deg(beam, law)
         rate = _rate(found, beam, context, options, top_deg)
         yield CalStep(
             "note", f"repetition rate {rate:.6g} Hz ({found.facts['repetition_source']})", progress=0.25
@@ -55,7 +59,7 @@ def calibrate_energy(context: CalContext) -> Steps:
         beam.refuse_wrong_place(looks[0])
         filters.leave(beam)
         beam.restore()
-    _energy(found, context, looks, rate)
+    _energy(found, context, looks, rate, law)
     _variation(found, looks, energies, rate, beam.noise_w)
     return _finished(found, context, beam)
 
@@ -68,30 +72,6 @@ def _zero(beam: MeteredBeam) -> float:
     with beam.guard():
         beam.blade.close()
         return meter.zero(beam.context.stop)
-
-
-def _brightest(beam: MeteredBeam) -> Generator[CalStep, None, float]:
-    """Find the angle of full transmission, or the brightest one that is allowed."""
-    sided = yield from coarse(beam, (0.05, 0.2))
-    looks = [look for look, _ in sided]
-    brightest = max(looks, key=lambda look: look.power_w)
-    beam.refuse_wrong_place(brightest)
-    fit = fit_malus(
-        [look.angle_deg for look in looks],
-        [look.power_w for look in looks],
-        [look.sigma_w for look in looks],
-        angle_sigma_deg=None,
-        time_s=[look.at_s for look in looks],
-        readings=beam.context.options.readings,
-    )
-    tops = [fit.zero_deg + 90.0 * k for k in range(-4, 5)]
-    inside = [top for top in tops if beam.allowed(top)]
-    if not inside:
-        raise CalibrationRefused(
-            "full transmission is not allowed: the energy on the sample cannot be told",
-            "raise angle_range_deg or the sensor's limit",
-        )
-    return min(inside, key=lambda top: abs(top - brightest.angle_deg))
 
 
 def _rate(
@@ -162,15 +142,23 @@ def _single_pulses(beam: MeteredBeam, top_deg: float, pulses: int) -> Generator[
     return energies
 
 
-def _energy(found: Findings, context: CalContext, looks: Sequence[Look], rate: float) -> None:
-    """Mean energy and its drift."""
+def _energy(found: Findings, context: CalContext, looks: Sequence[Look], rate: float, law: Law) -> None:
+    """Mean energy at full transmission, and its drift.
+
+    Where limits keep the plate from full transmission, what was read is divided by the law's transmission.
+    """
     at = np.array([look.at_s - looks[0].at_s for look in looks])
     power = np.array([look.power_w for look in looks])
     mean = float(np.mean(power))
     # Successive readings of a laser that wanders belong together: half as many count as stand alone.
-    sigma = float(np.std(power, ddof=1)) * math.sqrt(2.0 / power.size)
+    own = float(np.std(power, ddof=1)) * math.sqrt(2.0 / power.size) / mean
+    angle = looks[0].angle_deg
+    part = law.power_w(angle) / law.highest_w
+    extrapolated = 0.0 if part > NEARLY_ALL else math.hypot(law.sigma_rel, law.slope_rel(angle) * MOUNT_DEG)
     scale = math.hypot(context.settings.meter_sigma_rel, found.quantities["repetition_rate"].total_rel)
-    found.quantity("pulse_energy", mean / rate, "J", sigma / rate, scale * mean / rate)
+    full_j = mean / rate / part
+    found.quantity("pulse_energy", full_j, "J", math.hypot(own, extrapolated) * full_j, scale * full_j)
+    found.facts["transmission"] = part
     slope, _ = np.polyfit(at, power, 1)
     residual = power - np.polyval(np.polyfit(at, power, 1), at)
     error = float(np.sqrt(np.sum(residual**2) / (at.size - 2) / np.sum((at - at.mean()) ** 2)))

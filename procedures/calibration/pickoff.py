@@ -10,21 +10,23 @@ from typing import cast
 import numpy as np
 
 from labctl.analysis.calibration.interleave import pair_interleaved
-from labctl.analysis.calibration.malus import fit_malus
 from labctl.analysis.calibration.pickoff import PickoffFit, fit_pickoff
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError
 from procedures.calibration import filters
 from procedures.calibration.beam import Look
 from procedures.calibration.context import CalContext, CalStep, Place, Steps
+from procedures.calibration.law import Law, nearest_top_deg
 from procedures.calibration.options import PickoffOptions
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
-from procedures.calibration.scanning import Sided, coarse, through
+from procedures.calibration.scanning import Sided, survey, through
 
 LEAST = 0.03
 """Lowest transmission at which the places are compared: further down the mount's error is all one sees."""
 CYCLES = 2
+UNSURE = 1.4
+"""The bench file's ratio may be this much too low when powers at the sample are foreseen."""
 MOUNT_DEG = 0.05
 """Repeatability that is assumed of a mount."""
 _VISITS: tuple[tuple[Place, tuple[float, float]], ...] = (
@@ -69,6 +71,7 @@ def calibrate_pickoff(context: CalContext) -> Steps:
     visits: list[Visit] = []
     levels: list[Level] = []
     first: MeteredBeam | None = None
+    law: Law | None = None
     found = Findings()
     for place, progress in _VISITS:
         with MeteredBeam(context, place, dark_deg=first.dark_deg if first else None) as beam:
@@ -77,8 +80,10 @@ def calibrate_pickoff(context: CalContext) -> Steps:
                 beam.take_zero_from(first)
             else:
                 beam.learn_zero()
-            if first is None:
-                levels = yield from _levels(beam, options.points)
+            if first is None or law is None:
+                levels, law = yield from _levels(beam, options.points)
+            else:
+                yield foreseen(beam, law, levels[-1])
             visits += yield from _visit(beam, levels, progress)
             if (brightest := beam.brightest()) is not None:
                 beam.refuse_wrong_place(brightest)
@@ -93,31 +98,37 @@ def calibrate_pickoff(context: CalContext) -> Steps:
     return _found(found, context, options, fit, visits)
 
 
-def _levels(beam: MeteredBeam, points: int) -> Generator[CalStep, None, list[Level]]:
+def _levels(beam: MeteredBeam, points: int) -> Generator[CalStep, None, tuple[list[Level], Law]]:
     """Scan coarsely, and choose settings evenly in log power."""
-    sided = yield from coarse(beam, (0.02, 0.18))
-    beam.refuse_wrong_place(max((look for look, _ in sided), key=lambda look: look.power_w))
-    fit = fit_malus(
-        [look.angle_deg for look, _ in sided],
-        [look.power_w for look, _ in sided],
-        [look.sigma_w for look, _ in sided],
-        angle_sigma_deg=None,
-        time_s=[look.at_s for look, _ in sided],
-        readings=beam.context.options.readings,
-    )
-    branch = fit.choose_branch((beam.low_deg, beam.high_deg), prefer_deg=beam.guessed_dark_deg)
-    sign = 1.0 if branch.sign == "+" else -1.0
-    part = np.geomspace(1.0, LEAST, points)
-    angles = branch.zero_deg + sign * np.degrees(np.arccos(np.sqrt(part))) / 2
-    usable = [
-        float(a) for a in angles if branch.low_deg - 1e-9 <= a <= branch.high_deg + 1e-9 and beam.allowed(a)
-    ]
+    _, law = yield from survey(beam, (0.02, 0.18))
+    top = top_part(beam.context, law)
+    near = nearest_top_deg(law, beam.low_deg - 45.0, beam.high_deg + 45.0, beam.guessed_dark_deg)
+    parts = np.geomspace(top, LEAST * top, points)
+    sides = [[(near or law.zero_deg) + side * law.away_deg(part) for part in parts] for side in (1.0, -1.0)]
+    usable = max(([a for a in angles if beam.allowed(a)] for angles in sides), key=len)
     if len(usable) < 5:
         raise CalibrationRefused(f"only {len(usable)} of {points} settings are allowed by limits and mount")
-    errors = fit.relative_error(usable, MOUNT_DEG)
-    return [
-        Level(i, angle, float(error)) for i, (angle, error) in enumerate(zip(usable, errors, strict=True))
-    ]
+    levels = [Level(i, angle, law.slope_rel(angle) * MOUNT_DEG + 1e-4) for i, angle in enumerate(usable)]
+    return levels, law
+
+
+def foreseen(beam: MeteredBeam, law: Law, darkest: Level) -> CalStep:
+    """Look at the darkest setting, and foresee by it what the others will bring at this place."""
+    stated = beam.context.settings.pickoff_ratio * UNSURE if beam.place == "sample" else 1.0
+    beam.expect = lambda angle_deg: stated * law.power_w(angle_deg)
+    look = beam.look(darkest.angle_deg)
+    ratio = look.power_w / law.power_w(look.angle_deg)
+    beam.expect = lambda angle_deg: ratio * law.power_w(angle_deg)
+    return CalStep("note", f"at the {beam.place}: {ratio:.4g} times the power at the pick-off")
+
+
+def top_part(context: CalContext, law: Law) -> float:
+    """Return the highest transmission that is allowed at the sample too, as far as can be foreseen."""
+    limit_w = context.limits.max_average_power_w
+    sensor_w = context.options.sensor_limit_w
+    allowed = min(limit for limit in (limit_w, sensor_w, math.inf) if limit is not None)
+    expected_w = law.highest_w * context.settings.pickoff_ratio * UNSURE
+    return min(1.0, allowed / expected_w)
 
 
 def _visit(

@@ -18,7 +18,7 @@ from procedures.calibration.edge import Edge, EdgeScan
 from procedures.calibration.options import SpotOptions
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
-from procedures.calibration.scanning import coarse
+from procedures.calibration.scanning import brightest_deg, survey
 
 METHODS = {"stage": "knife edge, stage", "hand": "knife edge, by hand", "stated": "stated"}
 AXES: tuple[Axis, Axis] = ("x", "y")
@@ -80,12 +80,11 @@ def _measured(
         beam.place_meter()
         take_out(beam)
         beam.learn_zero()
-        sided = yield from coarse(beam, (0.02, 0.15))
-        brightest = max((look for look, _ in sided), key=lambda look: look.power_w)
-        beam.refuse_wrong_place(brightest)
-        knife: Knife = HandKnife(beam, brightest.angle_deg, options.range_um)
+        _, law = yield from survey(beam, (0.02, 0.15))
+        angle_deg = brightest_deg(beam, law)
+        knife: Knife = HandKnife(beam, angle_deg, options.range_um)
         if method == "stage":
-            knife = StageKnife(beam, brightest.angle_deg)
+            knife = StageKnife(beam, angle_deg)
         fits: list[KnifeFit] = []
         for axis, progress in zip(AXES, ((0.15, 0.55), (0.55, 0.95)), strict=True):
             scan = yield from Edge(knife, axis, options.points, progress).run()
