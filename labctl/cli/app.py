@@ -9,7 +9,9 @@ import typer
 
 import labctl
 from labctl.cli.align import align as align_command
+from labctl.cli.budget import budget as budget_command
 from labctl.cli.calibrate import calibrate as calibrate_commands
+from labctl.cli.calibrations import calibrations as calibrations_command
 from labctl.cli.choices import (
     Background,
     Bleaching,
@@ -336,3 +338,5 @@ app.command("set")(set_bench)
 app.command("align")(align_command)
 app.command("gui")(gui_command)
 app.add_typer(calibrate_commands, name="calibrate")
+app.command("budget")(budget_command)
+app.command("calibrations")(calibrations_command)

@@ -17,6 +17,7 @@ from drivers.registry import DriverConfig
 from labctl.config.calibrated import CalibrationsTable, contradictions, with_calibrations, with_hint
 from labctl.config.mistakes import Mistake, mistakes_of, one_error
 from labctl.config.tables import BandsTable, LimitsTable, PumpTable, Table
+from labctl.model.calibration import KINDS
 from labctl.model.errors import ConfigError
 from labctl.model.pump import Bands, Limits, PumpSettings
 
@@ -134,11 +135,25 @@ def load_bench(path: Path | str) -> BenchConfig:
 
 def parse_bench(text: str, file: Path | None = None) -> BenchConfig:
     """Check the text of a bench file; ``file`` is named in errors, and calibrations lie beside it."""
+    return bench_of(_tables(text, file), file, beside=file.parent if file else Path())
+
+
+def _tables(text: str, file: Path | None) -> dict[str, object]:
     try:
-        data = tomllib.loads(text)
+        return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as exc:
         raise ConfigError(f"not valid TOML: {exc}", file=file, hint="labctl init prints a valid one") from exc
-    return bench_of(data, file, beside=file.parent if file else Path())
+
+
+def calibration_files(path: Path | str) -> dict[str, Path]:
+    """Return the calibrations' files that a bench file names, by kind; nothing else is looked at.
+
+    :raises ConfigError: unreadable, or no TOML.
+    """
+    file = Path(path)
+    table = _tables(_read(file), file).get("calibrations")
+    named = table if isinstance(table, dict) else {}
+    return {kind: file.parent / name for kind in KINDS if isinstance(name := named.get(kind), str)}
 
 
 def bench_of(
