@@ -9,13 +9,13 @@ from typing import cast
 import numpy as np
 
 from labctl.analysis.calibration.malus import Branch, MalusFit, fit_malus
+from labctl.analysis.calibration.plate import PlateFit, fit_plate, slope_w_per_deg
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError
 from procedures.calibration import filters
 from procedures.calibration.context import CalContext, CalStep, Place, Steps
 from procedures.calibration.options import AttenuatorOptions
 from procedures.calibration.placing import MeteredBeam
-from procedures.calibration.play import Repeatability, repeatability
 from procedures.calibration.record import Findings
 from procedures.calibration.scanning import Sided, coarse, through
 from procedures.calibration.wheel import calibrate_wheel
@@ -27,6 +27,8 @@ DARK = 2.0
 SHOWN = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 OUTLIER = 6.0
 MOST_OUTLIERS = 4
+LASER_REL = 0.0005
+"""What a sound laser changes from one reading to the next, beyond what the readings' own scatter shows."""
 
 
 def calibrate_attenuator(context: CalContext) -> Steps:
@@ -36,7 +38,7 @@ def calibrate_attenuator(context: CalContext) -> Steps:
     """
     options = _options(context)
     if options.form == "table":
-        return (yield from calibrate_wheel(context, options))
+        return (yield from calibrate_wheel(context, options, _place(context, options)))
     with MeteredBeam(context, _place(context, options)) as beam:
         beam.place_meter()
         beam.learn_zero()
@@ -52,7 +54,7 @@ def calibrate_attenuator(context: CalContext) -> Steps:
         filters.leave(beam)
         beam.restore()
     yield _fit_step(fit, branch)
-    return _found(context, beam, fit, branch, sided, repeated)
+    return _found(context, beam, fit, branch, sided, steep, repeated)
 
 
 def _options(context: CalContext) -> AttenuatorOptions:
@@ -157,20 +159,21 @@ def _found(
     fit: MalusFit,
     branch: Branch,
     sided: Sequence[Sided],
+    steep: Sequence[Sided],
     repeated: int,
 ) -> Calibration:
     found = Findings()
     scale = context.settings.meter_sigma_rel
-    play, of_mount = _mount(fit, branch, sided)
+    mount = _mount(fit, steep)
     found.quantity("zero_deg", fit.zero_deg, "deg", fit.zero_sigma_deg)
     found.quantity("leakage", fit.leakage, "1", fit.leakage_sigma)
     found.quantity("max_power", fit.max_power_w, "W", fit.max_power_sigma_w, scale * fit.max_power_w)
-    found.quantity("repeatability", of_mount.sigma_deg, "deg", of_mount.sigma_of_it_deg)
-    found.quantity("backlash", play[0], "deg", play[1])
+    found.quantity("repeatability", mount.repeatability_deg, "deg", mount.repeatability_sigma_deg)
+    found.quantity("backlash", *_backlash(fit, mount))
     looks = [look for look, _ in sided]
     found.looks("", looks, "angle_deg", [look.angle_deg for look in looks])
     found.table("raw_direction", [side for _, side in sided])
-    _errors(found, fit, branch, math.hypot(of_mount.sigma_deg, play[0] / 2))
+    _errors(found, fit, branch, math.hypot(mount.repeatability_deg, mount.backlash_deg / 2))
     found.facts |= {"form": "malus", "branch": branch.sign, "place": beam.place, "zero_w": beam.zero_w}
     found.facts |= {"wavelength_nm": context.settings.wavelength_nm, "outliers_repeated": float(repeated)}
     found.facts |= {"least_transmission": branch.reach[0], "highest_transmission": branch.reach[1]}
@@ -180,17 +183,22 @@ def _found(
     return found.calibration("attenuator", context)
 
 
-def _mount(
-    fit: MalusFit, branch: Branch, sided: Sequence[Sided]
-) -> tuple[tuple[float, float], Repeatability]:
+def _mount(fit: MalusFit, steep: Sequence[Sided]) -> PlateFit:
     """Play between the two directions, and how well a position is found again."""
-    angle = steep_deg(branch)
-    turn = math.radians(4 * (angle - fit.zero_deg))
-    slope = -fit.max_power_w * (1 - fit.leakage) * math.sin(turn) * math.radians(2)
-    found = repeatability(sided, angle, slope)
+    looks = [look for look, _ in steep]
+    sigma = [look.sigma_w for look in looks]
+    angle = sum(look.angle_deg for look in looks) / max(len(looks), 1)
+    slope = slope_w_per_deg(fit, angle)
+    # The encoder's own differences are known: what is looked for is what it does not see.
+    power = [look.power_w - slope * (look.angle_deg - angle) for look in looks]
+    return fit_plate(power, [side for _, side in steep], sigma, slope_w_per_deg=slope, laser_rel=LASER_REL)
+
+
+def _backlash(fit: MalusFit, mount: PlateFit) -> tuple[float, str, float]:
+    """Return the play, of the whole scan where that tells it, with its standard error."""
     if fit.backlash_deg is None or fit.backlash_sigma_deg is None:
-        return (0.0, 0.0), found
-    return (fit.backlash_deg, fit.backlash_sigma_deg), found
+        return mount.backlash_deg, "deg", mount.backlash_sigma_deg
+    return fit.backlash_deg, "deg", fit.backlash_sigma_deg
 
 
 def _errors(found: Findings, fit: MalusFit, branch: Branch, angle_sigma_deg: float) -> None:

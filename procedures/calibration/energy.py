@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 
+from labctl.analysis.calibration.pulses import pulse_statistics
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError, InstrumentError
 from labctl.model.meters import counting, pulsed, zeroed
@@ -42,7 +43,7 @@ def calibrate_energy(context: CalContext) -> Steps:
     if not 1 <= options.drift_s <= 24 * 3600:
         raise ConfigError(f"1 s to a day is possible, not {options.drift_s:g} s", key="drift_s")
     found = Findings()
-    add_pulse_width(found, options)  # what cannot be computed is told before anybody moves a sensor
+    add_pulse_width(found, options, context.settings.wavelength_nm)  # refused before anybody moves a sensor
     with MeteredBeam(context, "sample") as beam:
         beam.place_meter()
         found.facts["zeroed_w"] = _zero(beam)
@@ -174,20 +175,20 @@ def _variation(
 ) -> None:
     """Pulse-to-pulse variation: from single pulses, else from averages, if pulses are independent."""
     if energies:
-        values = np.array(energies)
-        steps = np.diff(values) / float(np.mean(values))
-        own = noise_w / rate / float(np.mean(values))
-        variance, n = float(np.mean(steps**2)) / 2 - own**2, values.size
+        pulses = pulse_statistics(energies, noise_j=noise_w / rate)
         found.table("raw_pulse_j", energies)
         found.facts["pulse_cv_source"] = "single pulses"
-    else:
-        powers = np.array([look.power_w for look in looks])
-        spread = np.array([look.reading.sigma_w * math.sqrt(look.reading.n) for look in looks])
-        single_s = np.array([(k.reading.stop_s - k.reading.start_s) / k.reading.n for k in looks])
-        relative = (np.maximum(spread**2 - noise_w**2, 0.0) / powers**2) * single_s * rate
-        variance, n = float(np.mean(relative)), sum(look.reading.n - 1 for look in looks)
-        found.facts["pulse_cv_source"] = "averages"
-        found.flags.append("pulse variation from averages: pulses taken as independent")
+        found.flags += [f"pulses: {flag}" for flag in pulses.flags]
+        found.quantity("pulse_cv", pulses.pulse_cv, "1", pulses.pulse_cv_sigma)
+        found.quantity("two_photon_factor", pulses.two_photon_factor, "1", pulses.two_photon_factor_sigma)
+        return
+    powers = np.array([look.power_w for look in looks])
+    spread = np.array([look.reading.sigma_w * math.sqrt(look.reading.n) for look in looks])
+    single_s = np.array([(k.reading.stop_s - k.reading.start_s) / k.reading.n for k in looks])
+    relative = (np.maximum(spread**2 - noise_w**2, 0.0) / powers**2) * single_s * rate
+    variance, n = float(np.mean(relative)), sum(look.reading.n - 1 for look in looks)
+    found.facts["pulse_cv_source"] = "averages"
+    found.flags.append("pulse variation from averages: pulses taken as independent")
     cv = math.sqrt(max(variance, 0.0))
     sigma = cv / math.sqrt(2 * max(n, 2)) if cv else 0.0
     found.quantity("pulse_cv", cv, "1", sigma)

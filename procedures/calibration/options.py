@@ -64,7 +64,7 @@ class EnergyOptions(CalOptions):
     :param drift_s: how long the drift is watched, s.
     :param pulses: single pulses read one by one where the head can.
     :param pulse_width_fs: measured AT THE SAMPLE; its standard uncertainty ``pulse_width_sigma_fs``.
-    :param pulse_fs: before the glasses, to compute the width at the sample; needs ``glasses``.
+    :param pulse_fs: before the glasses, to compute the width at the sample, with ``pulse_sigma_fs``.
     :param glasses: millimetres by name, e.g. {"fused-silica": 12.0, "n-bk7": 5.0}.
     """
 
@@ -75,6 +75,7 @@ class EnergyOptions(CalOptions):
     pulse_width_fs: float | None = None
     pulse_width_sigma_fs: float = 0.0
     pulse_fs: float | None = None
+    pulse_sigma_fs: float = 0.0
     glasses: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -89,7 +90,9 @@ class SpotOptions(CalOptions):
     :param range_um: lowest and highest position of a blade moved by hand.
     :param position_sigma_um: standard uncertainty of one position, None: found from the residuals;
         ``scale_sigma_rel`` relative one of the micrometer's or the stage's scale.
-    :param absorption_csv: content of a table of wavelength (nm) and transmission, for one-photon pumping.
+    :param absorption_csv: content of a table of wavelength (nm) and transmittance (0 to 1), with
+        ``optical_density`` of optical density; for one-photon pumping.
+    :param pump_fwhm_nm: width of the pump's spectrum; None: that of a Gaussian pulse as long as stated.
     """
 
     method: str = ""
@@ -104,6 +107,9 @@ class SpotOptions(CalOptions):
     position_sigma_um: float | None = None
     scale_sigma_rel: float = 0.001
     absorption_csv: str = ""
+    optical_density: bool = False
+    reflectance: float = 0.0
+    pump_fwhm_nm: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

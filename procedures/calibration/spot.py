@@ -12,6 +12,7 @@ from labctl.analysis.calibration.knife import KnifeFit, ellipticity, fit_knife_e
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError
 from procedures.calibration import filters
+from procedures.calibration.absorbing import add_absorptance
 from procedures.calibration.blade import Axis, HandKnife, Knife, StageKnife, take_out
 from procedures.calibration.context import CalContext, CalStep, Steps
 from procedures.calibration.edge import Edge, EdgeScan
@@ -31,6 +32,7 @@ def calibrate_spot(context: CalContext) -> Steps:
     """
     options, method = _options(context)
     found = Findings()
+    add_absorptance(found, context.settings, options)  # refused before anybody moves a blade
     if method == "stated":
         _stated(found, options)
         yield CalStep("note", "sizes as stated", progress=0.9)
@@ -132,7 +134,7 @@ def _radii(found: Findings, fits: list[KnifeFit]) -> None:
 
 
 def _angle(found: Findings, context: CalContext, options: SpotOptions) -> None:
-    """State the angle of incidence, and the absorptance of the sample where that means something."""
+    """State the angle of incidence."""
     incidence = context.settings.incidence_deg if options.incidence_deg is None else options.incidence_deg
     if not 0 <= incidence < 90:
         raise ConfigError(f"must be 0 to 90 degrees, not {incidence:g}", key="incidence_deg")
