@@ -134,7 +134,7 @@ class Hand:
         """Return what a filter truly transmits: not what is written on it."""
         if not name or nominal >= 1.0:
             return nominal
-        rng = generator(self._seed, Stream.FILTER, zlib.crc32(name.encode()))
+        rng = generator(self._seed, Stream.FILTER, zlib.crc32(name.encode("utf-8", "backslashreplace")))
         off = 1.0 + self.settings.filter_rel * float(np.clip(rng.standard_normal(), -2.5, 2.5))
         return min(nominal * off, 1.0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import tomllib
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -47,7 +48,7 @@ def test_what_is_asked_for_is_done_and_numbers_come_back() -> None:
         b"knife\n", b"[1]\n", b'{"action": 3}\n', b'{"action": "knife", "values": []}\n', b"\xff\xfe\n",
         b"[" * 2000 + b"\n", b'{"action": "knife", "values": {"axis": "x", "position_um": NaN}}\n',
         b'{"action": "knife", "values": {"axis": "x", "position_um": ' + b"9" * 3000 + b"}}\n",
-        b'{"action": "\xc3\xa4\\n\\u0000"}\n',
+        b'{"action": "\xc3\xa4\\n\\u0000"}\n', b'{"action": "\\ud800"}\n',
     ],
 )  # fmt: skip
 def test_nonsense_is_an_error_of_one_line(bad: bytes) -> None:
@@ -75,6 +76,35 @@ def test_noise_breaks_nothing(pieces: list[bytes]) -> None:
         said.say(piece)
     said.say(b"\n")
     assert said.say(line("confirm")) == b"ok\n"
+
+
+ANYTHING = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=50) | st.just([{}])
+KEYS = st.sampled_from(["place", "axis", "position_um", "name", "transmission", "in", "blocked"])
+ACTIONS = st.sampled_from(["meter", "knife", "filter", "lamp", "sample", "beam", "confirm", "", "wave"])
+
+
+@cache
+def everything() -> tuple[Talk, Scene]:
+    """Return one bench for all examples: what one leaves behind, the next begins with."""
+    clock = SteppedClock()
+    scene = Scene(presets.uncalibrated(presets.scene("ola", "ideal"), 1), clock)
+    return Talk(HandWire(scene), clock), scene
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(ACTIONS, st.dictionaries(KEYS, ANYTHING, max_size=4)), max_size=4))
+def test_any_request_is_done_or_refused_and_the_light_goes_on(
+    requests: list[tuple[str, dict[str, object]]],
+) -> None:
+    said, scene = everything()
+    for action, values in requests:
+        answer = said.say(json.dumps({"action": action, "values": values}).encode() + b"\n")
+        assert answer.startswith((b"ok", b"error "))
+        assert answer.count(b"\n") == 1
+    said.clock.sleep(0.2)
+    now_s = said.clock.now_s()
+    assert scene.meter.power_w(now_s, 10, 1e-3, 800.0, 0.0, 1e-5) >= 0.0
+    assert scene.camera.expose(now_s - 0.02, 0.02).shape == (2136,)
 
 
 def test_the_bench_has_hands_at_an_address_of_its_own() -> None:
