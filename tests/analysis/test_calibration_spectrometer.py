@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from labctl.analysis.calibration.linearity import LinearityFit, fit_linearity
 from labctl.analysis.calibration.lines import FoundLine, find_lines, lamp_noise
 from labctl.analysis.calibration.recognise import match_lines
 from labctl.analysis.calibration.resolution import fit_resolution
-from labctl.analysis.calibration.wavelength import WavelengthFit, fit_wavelength
+from labctl.analysis.calibration.wavelength import LampSpectrum, WavelengthFit, fit_wavelength
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
 
@@ -75,7 +76,10 @@ class Lamp:
 
     def fit(self, *exposures: float) -> tuple[WavelengthFit, tuple[FoundLine, ...]]:
         found = self.found(*exposures)
-        return fit_wavelength(found, self.device_nm, lamp_lines(self.lamp), self.resolution_nm), found
+        return fit_wavelength([self.spectrum(found)], self.device_nm, self.resolution_nm), found
+
+    def spectrum(self, found: Sequence[FoundLine]) -> LampSpectrum:
+        return LampSpectrum(found, lamp_lines(self.lamp))
 
     def off_pixels(self, fit: WavelengthFit, pixel: float) -> float:
         places = np.arange(PIXELS)
@@ -151,6 +155,17 @@ def test_the_axis_is_found_within_a_tenth_of_a_pixel(kind: str, lamp: str) -> No
     assert float(np.std(pulls)) > 0.3
 
 
+def test_a_second_lamp_adds_its_lines() -> None:
+    neon, krypton = Lamp("fine", "ne", 7), Lamp("fine", "kr", 7)
+    assert np.array_equal(neon.true_nm, krypton.true_nm)
+    spectra = [lamp.spectrum(lamp.found(1.0, 20.0)) for lamp in (neon, krypton)]
+    fit = fit_wavelength(spectra, neon.device_nm, 0.15)
+    assert {540.0562, 557.0289} < set(fit.line_nm)
+    assert list(fit.line_pixel) == sorted(fit.line_pixel)
+    assert abs(neon.off_pixels(fit, 1300.0)) < 0.1
+    assert len(fit_resolution(spectra, fit, 0.15).line_nm) > 5
+
+
 def test_two_lines_give_a_shift_and_say_what_the_stretch_may_do() -> None:
     fit, _ = Lamp("fine", "kr", 3).fit(1.0)
     assert fit.order == 0
@@ -164,7 +179,7 @@ def test_the_resolution_is_found_within_five_percent(kind: str) -> None:
     for seed in range(3):
         bench = Lamp(kind, "ne", seed)
         fit, found = bench.fit(1.0, 20.0)
-        widths = fit_resolution(found, fit, lamp_lines("ne"), bench.resolution_nm)
+        widths = fit_resolution([bench.spectrum(found)], fit, bench.resolution_nm)
         for at_nm in (535.0, 545.0, 556.0):
             pitch = float(np.interp(at_nm, bench.true_nm, np.gradient(bench.true_nm)))
             seen = math.hypot(bench.slit_nm, FWHM_PER_SIGMA * pitch / math.sqrt(12))
@@ -177,7 +192,7 @@ def test_nothing_but_saturated_lines_is_refused_with_an_exposure_to_try() -> Non
     found = bench.found(200.0)
     assert all(line.saturated for line in found)
     with pytest.raises(CalibrationRefused, match=r"saturated.*exposure of 0.05 s"):
-        fit_wavelength(found, bench.device_nm, lamp_lines("kr"), 0.15, exposure_s=0.5)
+        fit_wavelength([bench.spectrum(found)], bench.device_nm, 0.15, exposure_s=0.5)
 
 
 def test_a_saturated_line_is_not_fitted_where_others_are_left() -> None:
@@ -191,7 +206,7 @@ def test_a_saturated_line_is_not_fitted_where_others_are_left() -> None:
 def test_no_line_at_all_is_refused() -> None:
     bench = Lamp("fine", "ne", 1)
     with pytest.raises(CalibrationRefused, match="no line of a lamp is seen"):
-        fit_wavelength(bench.found(0.0), bench.device_nm, lamp_lines("ne"), 0.15)
+        fit_wavelength([bench.spectrum(bench.found(0.0))], bench.device_nm, 0.15)
 
 
 def test_lines_that_fit_in_two_ways_are_refused() -> None:
@@ -205,10 +220,10 @@ def test_lines_that_fit_in_two_ways_are_refused() -> None:
 def test_a_wrong_line_among_many_is_left_out() -> None:
     bench = Lamp("coarse", "ne", 4)
     found = list(bench.found(1.0, 20.0))
-    clean = fit_wavelength(found, bench.device_nm, lamp_lines("ne"), 1.3)
+    clean = fit_wavelength([bench.spectrum(found)], bench.device_nm, 1.3)
     place = found.index(next(f for f in found if f.pixel == clean.line_pixel[7]))
     found[place] = FoundLine(found[place].pixel + 1.0, 1e-3, 3.2, 0.01, found[place].area_counts, 1.0)
-    spoilt = fit_wavelength(found, bench.device_nm, lamp_lines("ne"), 1.3)
+    spoilt = fit_wavelength([bench.spectrum(found)], bench.device_nm, 1.3)
     middle = clean.line_pixel[8]
     assert spoilt.at_nm(middle) == pytest.approx(clean.at_nm(middle), abs=0.01)
 

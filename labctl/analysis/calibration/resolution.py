@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from labctl.analysis.calibration.lamps import LampLine, isolated_lines
 from labctl.analysis.calibration.lines import FoundLine
-from labctl.analysis.calibration.wavelength import WavelengthFit
+from labctl.analysis.calibration.wavelength import LampSpectrum, WavelengthFit
 from labctl.analysis.spectra.profiles import FWHM_PER_SIGMA
 from labctl.model.errors import CalibrationRefused
 
@@ -62,14 +62,19 @@ def _pixel_fwhm(pixel_nm: float) -> float:
 
 
 def fit_resolution(
-    found: Sequence[FoundLine], axis: WavelengthFit, lines: Sequence[LampLine], resolution_nm: float
+    spectra: Sequence[LampSpectrum], axis: WavelengthFit, resolution_nm: float
 ) -> ResolutionFit:
     """Fit the resolution over the range.
 
     :param resolution_nm: about what it is, FWHM: says which lines stand alone.
     :raises CalibrationRefused: no line that stands alone and is not saturated.
     """
-    at_nm, fwhm, sigma, pixel = _widths(found, axis, isolated_lines(lines, resolution_nm))
+    entries = [
+        entry
+        for found, lines in spectra
+        for entry in _widths(found, axis, isolated_lines(lines, resolution_nm))
+    ]
+    at_nm, fwhm, sigma, pixel = np.array(sorted(entries)).reshape(-1, 4).T
     if not at_nm.size:
         raise CalibrationRefused(
             "no unsaturated lamp line stands alone: the resolution cannot be taken from any",
@@ -107,7 +112,7 @@ def _order(at_nm: Floats) -> int:
 
 def _widths(
     found: Sequence[FoundLine], axis: WavelengthFit, alone: Sequence[LampLine]
-) -> tuple[Floats, Floats, Floats, Floats]:
+) -> list[tuple[float, float, float, float]]:
     """Place, FWHM with the pixel, its error, and the pixel's width, of each line that stands alone; nm."""
     axis_nm = axis.axis_nm()
     per_pixel = np.gradient(axis_nm)
@@ -127,5 +132,4 @@ def _widths(
         entry = (own[0], fwhm, line.fwhm_sigma_pixels * pixel * slit / fwhm, pixel)
         if own[0] not in best or entry[2] < best[own[0]][2]:
             best[own[0]] = entry
-    table = np.array(sorted(best.values())).reshape(-1, 4)
-    return table[:, 0], table[:, 1], table[:, 2], table[:, 3]
+    return list(best.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import Polynomial
@@ -75,38 +76,48 @@ class WavelengthFit:
         return statistical, math.hypot(math.sqrt(table), unseen)
 
 
+class LampSpectrum(NamedTuple):
+    """What one lamp showed, and what its table says."""
+
+    found: Sequence[FoundLine]
+    lines: Sequence[LampLine]
+
+
 def fit_wavelength(
-    found: Sequence[FoundLine],
+    spectra: Sequence[LampSpectrum],
     device_nm: Floats,
-    lines: Sequence[LampLine],
     resolution_nm: float,
     *,
     exposure_s: float | None = None,
 ) -> WavelengthFit:
     """Fit the wavelength axis to the lines of one or several lamps.
 
-    :param found: see :func:`labctl.analysis.calibration.lines.find_lines`; saturated ones help to recognise
-        the lamp and are not fitted.
+    Saturated lines help to recognise a lamp and are not fitted, as are blends.
+
     :param device_nm: the device's own axis, rising, shape ``(pixel,)``.
-    :param lines: of the lamps that were on; blends are recognised and not fitted.
     :param resolution_nm: about what it is, FWHM; that of the lines found decides on blends.
-    :param exposure_s: of the spectrum, for the advice where lines are saturated.
-    :raises CalibrationRefused: no line of the lamps, only saturated ones, or more than one way to match them.
+    :param exposure_s: the longest, for the advice where lines are saturated.
+    :raises CalibrationRefused: no line of a lamp, only saturated ones, or more than one way to match them.
     """
-    match = match_lines(found, device_nm, lines, resolution_nm)
-    resolution_nm = measured_resolution_nm(found, device_nm) or resolution_nm
-    usable = set(resolved_lines(lines, resolution_nm))
-    pairs = [(found[i], lines[j]) for i, j in zip(match.found, match.table, strict=True)]
-    clean = _single_valued([(a, b) for a, b in pairs if b in usable and not a.saturated])
+    every, clean = [], []
+    for found, lines in spectra:
+        match = match_lines(found, device_nm, lines, resolution_nm)
+        seen_nm = measured_resolution_nm(found, device_nm) or resolution_nm
+        usable = set(resolved_lines(lines, seen_nm))
+        pairs = [(found[i], lines[j]) for i, j in zip(match.found, match.table, strict=True)]
+        single = _single_valued([(a, b) for a, b in pairs if b in usable and not a.saturated])
+        every += pairs
+        clean += [(line, known, pull_nm(known, lines, seen_nm)) for line, known in single]
     if not clean:
-        raise _nothing_to_fit(pairs, exposure_s)
-    pixel = np.array([line.pixel for line, _ in clean])
-    known = np.array([line.wavelength_nm for _, line in clean])
+        raise _nothing_to_fit(every, exposure_s)
+    clean.sort(key=lambda entry: entry[0].pixel)
+    pixel = np.array([line.pixel for line, _, _ in clean])
+    known_nm = np.array([known.wavelength_nm for _, known, _ in clean])
     dispersion = np.interp(pixel, np.arange(device_nm.size), np.gradient(device_nm))
-    by_fit = np.array([line.pixel_sigma for line, _ in clean]) * dispersion
-    by_blend = np.array([pull_nm(line, lines, resolution_nm) for _, line in clean])
+    by_fit = np.array([line.pixel_sigma for line, _, _ in clean]) * dispersion
+    sigma_nm = np.hypot(by_fit, [pull for _, _, pull in clean]) + 1e-7
     own_nm = Polynomial(_device_polynomial(device_nm))(pixel)
-    return _fitted(_Lines(pixel, known, known - own_nm, np.hypot(by_fit, by_blend) + 1e-7), device_nm)
+    return _fitted(_Lines(pixel, known_nm, known_nm - own_nm, sigma_nm), device_nm)
 
 
 def measured_resolution_nm(found: Sequence[FoundLine], device_nm: Floats) -> float | None:
@@ -133,12 +144,12 @@ def _nothing_to_fit(
 
 
 def _single_valued(pairs: list[tuple[FoundLine, LampLine]]) -> list[tuple[FoundLine, LampLine]]:
-    """Of exposures of different length each line is taken from the one that places it best; by pixel."""
+    """Of exposures of different length each line is taken from the one that places it best."""
     best: dict[LampLine, FoundLine] = {}
     for line, known in pairs:
         if known not in best or line.pixel_sigma < best[known].pixel_sigma:
             best[known] = line
-    return sorted(((line, known) for known, line in best.items()), key=lambda pair: pair[0].pixel)
+    return [(line, known) for known, line in best.items()]
 
 
 def order_for(pixel: Floats, pixels: int) -> int:
