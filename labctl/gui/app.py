@@ -11,6 +11,7 @@ from pathlib import Path
 from labctl.model.errors import ConfigError
 
 _NO_DISPLAY = "there is no display to open a window on"
+_DRESSED = "labctl-dressed"
 _HINT = "start it in a desktop session, or use labctl sweep and labctl align in the terminal"
 
 
@@ -57,7 +58,9 @@ def make_application() -> object:
     assert isinstance(application, QApplication)
     application.setApplicationName("labctl")
     application.setQuitOnLastWindowClosed(False)
-    apply_theme(application)
+    if not application.property(_DRESSED):  # a style sheet that is set again polishes every widget anew
+        apply_theme(application)
+        application.setProperty(_DRESSED, True)
     return application
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import atexit
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, ClassVar
+from unittest.mock import patch
 
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QEvent, QSettings
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from labctl.config import BenchConfig, parse_bench
+from labctl.gui.analyst import Analyst
 from labctl.gui.app import make_application
 from labctl.gui.benchwindow import BenchWindow
 from labctl.model.clock import Clock, SteppedClock
@@ -37,7 +43,8 @@ def bench_window(
     keep_settings_in(folder)
     own = SteppedClock() if clock is None else clock
     with SimulatedBench(scene("ola", "typical", 3), own) as simulated:
-        window = BenchWindow(edit(parse_bench(simulated.bench_toml(1.0))), folder, clock=own)
+        with shared_fits():
+            window = BenchWindow(edit(parse_bench(simulated.bench_toml(1.0))), folder, clock=own)
         window.resize(1200, 760)
         window.show()
         try:
@@ -51,6 +58,58 @@ def bench_window(
                 window.close()
                 qtbot.waitUntil(lambda: bool(ended), timeout=LONG_MS)
         assert not window.service.alive or _joined(window)
+    forget(window)
+
+
+class SharedAnalyst(Analyst):
+    """Hands its fitting process on to the next window: starting one costs more than most tests."""
+
+    _spare: ClassVar[list[subprocess.Popen[str]]] = []
+    _asking = False
+
+    def close(self) -> None:
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+
+    def _living(self) -> subprocess.Popen[str]:
+        if self._child is None and self._spare:
+            self._child = self._spare.pop()
+        self._asking = True
+        return super()._living()
+
+    def _found(self, question: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
+        found = super()._found(question)
+        self._asking = False
+        return found
+
+    def _end_child(self) -> None:
+        child = self._child
+        if child is not None and child.poll() is None and self._closing and not self._asking:
+            self._child = None
+            self._spare.append(child)
+        else:
+            super()._end_child()
+
+
+@contextmanager
+def shared_fits() -> Iterator[None]:
+    """Windows made here share a fitting process."""
+    with patch("labctl.gui.window.Analyst", SharedAnalyst):
+        yield
+
+
+@atexit.register
+def _end_spare() -> None:
+    for child in SharedAnalyst._spare:
+        child.kill()
+        child.wait()
+
+
+def forget(window: QWidget) -> None:
+    """Delete a window that was closed: those that are left alive make every later one slower."""
+    window.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
 
 
 def _joined(window: BenchWindow) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gui_bench import LONG_MS, keep_settings_in
+from gui_bench import LONG_MS, forget, keep_settings_in, shared_fits
 from PySide6.QtCore import QPointF
 from pytestqt.qtbot import QtBot
 
@@ -29,11 +29,13 @@ OLD = ROOT / "tests" / "data" / "samples" / "schema-1.h5"
 def window(qtbot: QtBot, tmp_path: Path) -> Iterator[MainWindow]:
     make_application()
     keep_settings_in(tmp_path)
-    made = MainWindow()
+    with shared_fits():
+        made = MainWindow()
     made.resize(1200, 760)
     made.show()
     yield made
     made.close()
+    forget(made)
 
 
 def open_and_fit(qtbot: QtBot, window: MainWindow, *paths: Path) -> None:

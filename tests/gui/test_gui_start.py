@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from pytestqt.qtbot import QtBot
 from labctl.cli import main
 from labctl.cli.align import line as align_line
 from labctl.gui.analysis_child import answer
+from labctl.gui.analyst import Analyst, Answer
 from labctl.gui.app import make_application
 from labctl.model.clock import ScaledClock, SteppedClock
 from procedures.alignment import Finished
@@ -101,3 +103,27 @@ def test_align_in_the_terminal(
 def test_the_fitting_process_answers_nonsense_with_a_reason() -> None:
     assert '"error"' in answer('{"task": "nothing"}')
     assert '"error"' in answer('{"task": "peaks"}')
+
+
+def test_a_fitting_process_that_dies_is_replaced() -> None:
+    told: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+    analyst = Analyst(told.put)
+    children: list[subprocess.Popen[str]] = []
+    try:
+        for attempt in range(2):
+            number = analyst.ask(("x",), lambda: {"task": "nothing"})
+            first = told.get(timeout=50)
+            assert first.number == number
+            assert "nothing" in first.found["error"]
+            child = analyst._child
+            assert child is not None
+            children.append(child)
+            if attempt == 0:
+                child.kill()
+                child.wait()
+    finally:
+        analyst.close()
+        analyst._thread.join(10)
+    assert not analyst._thread.is_alive()
+    assert children[0] is not children[1]
+    assert children[1].poll() is not None
