@@ -78,7 +78,9 @@ def test_noise_breaks_nothing(pieces: list[bytes]) -> None:
     assert said.say(line("confirm")) == b"ok\n"
 
 
-ANYTHING = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=50) | st.just([{}])
+ANYTHING: st.SearchStrategy[object] = (
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=50) | st.just([{}])
+)
 KEYS = st.sampled_from(["place", "axis", "position_um", "name", "transmission", "in", "blocked"])
 ACTIONS = st.sampled_from(["meter", "knife", "filter", "lamp", "sample", "beam", "confirm", "", "wave"])
 
