@@ -8,7 +8,7 @@ points. Combined to first order as in the GUM (JCGM 100:2008, 5.1): the contribu
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -171,13 +171,15 @@ def _energy_terms(s: PumpSettings, transmission: float) -> tuple[Term, ...]:
 
 
 def _area_terms(s: PumpSettings) -> tuple[Term, ...]:
-    both = _term(s, "spot, x and y alike", None, "", "spot_sigma_rel", -2.0, note="one error, in both sizes")
+    both = _term(s, "spot (x and y alike)", None, "", "spot_sigma_rel", -2.0, note="one error, in both sizes")
     x = _term(s, "spot x", s.spot.x_um, "um", "spot_x_sigma_rel", -1.0)
     y = _term(s, "spot y", s.spot.y_um, "um", "spot_y_sigma_rel", -1.0)
     if (
         s.spot_sigma_rel or s.spot_x_sigma_rel or s.spot_y_sigma_rel
     ):  # what is left out of one is in the other
-        both, x, y = (_stated(term, s) for term in (both, x, y))
+        both, x, y = (_in_another(term, s.sources.get("spot", BENCH_FILE)) for term in (both, x, y))
+    else:
+        x, y = (_in_another(term, "") for term in (x, y))
     # d ln cos(theta) = -tan(theta) d theta
     per_deg = -math.radians(math.tan(math.radians(s.incidence_deg)))
     incidence = _term(
@@ -204,7 +206,8 @@ def _plate(s: PumpSettings, transmission: float) -> tuple[Term, ...]:
     zero = s.curve.zero_deg if isinstance(s.curve, MalusCurve) else None
     if not _unattenuated(s):
         note = "the meter reads behind the attenuator"
-        source = s.sources.get("angle_sigma_deg", BENCH_FILE)
+        assumed = s.angle_sigma_deg == PumpSettings.__dataclass_fields__["angle_sigma_deg"].default
+        source = s.sources.get("angle_sigma_deg", "assumed" if assumed else BENCH_FILE)
         return (Term("plate angle", zero, "deg", s.angle_sigma_deg, False, 0.0, source, note),)
     per_deg, per_leak = _slopes(s, transmission)
     note = f"at a transmission of {transmission:.3g}; the repeatability is each point's own"
@@ -259,11 +262,9 @@ def _term(
     return Term(name, value, unit, uncertainty, relative, sensitivity, source, note)
 
 
-def _stated(term: Term, s: PumpSettings) -> Term:
-    if term.source != UNSTATED:
-        return term
-    source = s.sources.get("spot", BENCH_FILE)
-    return Term(term.name, term.value, term.unit, 0.0, True, term.sensitivity, source, term.note)
+def _in_another(term: Term, source: str) -> Term:
+    """Do not count an error of the spot as left out that was stated, or left out, in another of the three."""
+    return term if term.source != UNSTATED else replace(term, source=source)
 
 
 def _pulse_width_source(s: PumpSettings) -> str:

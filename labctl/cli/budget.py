@@ -151,7 +151,7 @@ def _below(budget: Mapping[str, object]) -> list[str]:
 
 
 def _row(term: Mapping[str, object]) -> tuple[str, ...]:
-    unit, sensitivity = str(term.get("unit") or ""), _number(term, "sensitivity")
+    unit, sensitivity = str(term.get("unit") or ""), _number(term, "sensitivity") + 0.0
     relative = term.get("uncertainty_unit") == "1" and unit != "1"
     sigma = _number(term, "uncertainty")
     value = term.get("value")

@@ -55,6 +55,9 @@ meter_sigma_rel = 0.03
 pickoff_sigma_rel = 0.01
 spot_sigma_rel = 0.02         # of the radius; it enters the fluence twice
 # repetition_sigma_rel = 0.0
+# drift_sigma_rel = 0.0        # of the chain between meter and sample, since it was measured
+# meter_zero_sigma = "1 nW"    # what the meter shows in the dark, where the shutter cannot darken it
+# angle_sigma_deg = 0.05       # repeatability of the mount
 
 [pump.spot]
 shape = "gaussian"            # 1/e2 radii; "ellipse": semi-axes of a flat top; "stripe": half-lengths
@@ -87,4 +90,14 @@ max_dose_uj_cm2 = 5e7         # sum of fluence x pulses over one run
 [bands]
 emission_nm = [505.0, 560.0]  # the whole emission, the default signal
 lasing_nm = [530.0, 556.0]    # where the sharp peaks appear
+
+# What was measured of this bench (labctl calibrate ... --use writes these lines), relative to this file. A
+# calibration wins over the keys of [pump] that it supplies; they may be left out then, e.g.
+#     attenuator = "calibrations/attenuator-20261123-101500.json"
+#     pickoff = "calibrations/pickoff-20261123-103000.json"
+#     energy, spot and spectrometer likewise
+# One for another serial number is refused before there is any light. labctl budget shows what all is worth.
+[calibrations]
+# expired = "warn"            # or "refuse"
+# required = ["attenuator"]   # kinds without which nothing is connected to
 """

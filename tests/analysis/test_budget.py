@@ -57,7 +57,7 @@ def chain(s: PumpSettings, power_w: float = 1e-6, zero_w: float = 0.0, angle_deg
         ("repetition rate", {"repetition_sigma_rel": 0.01}, {"repetition_rate_hz": 1010.0}),
         ("spot x", {"spot_x_sigma_rel": 0.01}, {"spot": SpotSize("gaussian", 101.0, 80.0)}),
         ("spot y", {"spot_y_sigma_rel": 0.01}, {"spot": SpotSize("gaussian", 100.0, 80.8)}),
-        ("spot, x and y alike", {"spot_sigma_rel": 0.01}, {"spot": SpotSize("gaussian", 101.0, 80.8)}),
+        ("spot (x and y alike)", {"spot_sigma_rel": 0.01}, {"spot": SpotSize("gaussian", 101.0, 80.8)}),
         ("incidence angle", {"incidence_sigma_deg": 0.5}, {"incidence_deg": 30.5}),
     ],
 )
@@ -94,6 +94,13 @@ def test_the_curve_counts_only_where_the_meter_does_not_see_it(angle_deg: float)
     leaking = replace(before, curve=MalusCurve(12.0, 0.0021, 1.0))
     leaked = abs(chain(leaking, power_w, angle_deg=angle_deg) / here - 1)
     assert of(budget, "leakage") == pytest.approx(leaked, rel=0.01)
+
+
+def test_the_zero_of_a_meter_behind_the_shutter_is_taken_off() -> None:
+    order: tuple[Element, Element, Element, Element] = ("attenuator", "shutter", "pick-off", "sample")
+    budget = fluence_budget(replace(SETTINGS, order=order, background_sigma_w=2e-9))
+    assert budget.combined_rel == 0.0
+    assert "meter zero" not in budget.unstated
 
 
 def test_a_half_transmission_has_the_slope_of_four_tangents() -> None:
@@ -141,6 +148,10 @@ def test_what_nobody_stated_is_named_and_sources_are_kept() -> None:
     assert (sources["meter calibration"], sources["pick-off ratio"]) == ("bench file", "pickoff-1.json")
     assert sources["repetition rate"] == UNSTATED
     assert budget.unstated == ("meter zero", "repetition rate", "drift of the chain", "incidence angle")
+    nothing = fluence_budget(SETTINGS)
+    assert [name for name in nothing.unstated if "spot" in name] == ["spot (x and y alike)"]
+    own = fluence_budget(replace(SETTINGS, spot_x_sigma_rel=0.01))
+    assert [name for name in own.unstated if "spot" in name] == []
     straight = fluence_budget(replace(SETTINGS, incidence_deg=0.0, spot_sigma_rel=0.01))
     assert "incidence angle" not in straight.unstated
 

@@ -14,7 +14,7 @@ from labctl.cli.budget import budget_lines
 from labctl.config import EXAMPLE
 from labctl.data.calibrations import write_calibration
 
-BENCH = EXAMPLE[: EXAMPLE.index("[calibrations]")] if "[calibrations]" in EXAMPLE else EXAMPLE
+BENCH = EXAMPLE[: EXAMPLE.index("\n[calibrations]\n")]
 RUN = Path(__file__).resolve().parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"
 OLD = {"measured_utc": "2020-01-01T00:00:00+00:00", "valid_until_utc": "2020-02-01T00:00:00+00:00"}
 

@@ -18,7 +18,7 @@ from labctl.model.calibration import KINDS, Quantity
 from labctl.model.errors import ConfigError
 from labctl.model.pump import MalusCurve, TableCurve
 
-BENCH = EXAMPLE[: EXAMPLE.index("[calibrations]")] if "[calibrations]" in EXAMPLE else EXAMPLE
+BENCH = EXAMPLE[: EXAMPLE.index("\n[calibrations]\n")]
 CURVE = BENCH[BENCH.index("[pump.attenuator_curve]") : BENCH.index("# Checked before")]
 SPOT = BENCH[BENCH.index("[pump.spot]") : BENCH.index("# Malus' law")]
 
