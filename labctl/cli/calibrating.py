@@ -83,7 +83,7 @@ def _show(event: object, out: TextIO) -> None:
 
 def _finish(request: Request, calibration: Calibration, path: Path, *, as_json: bool) -> None:
     """Name it in the bench file if wanted, and tell the result."""
-    from labctl.cli.benchfile import bench_line, use_calibration
+    from labctl.config.benchfile import bench_line, use_calibration
     from procedures.calibration.report import report
 
     line = bench_line(request.kind, path, request.bench)

@@ -79,7 +79,7 @@ def test_an_impossible_plan_is_refused(benches: tuple[SimulatedBench, Bench]) ->
     _, bench = benches
     for change, key in IMPOSSIBLE:
         with pytest.raises(ConfigError) as caught:
-            align(replace(PLAN, **change), bench.roles, bench.pump, bench.bands)  # type: ignore[arg-type]
+            align(replace(PLAN, **change), bench.roles, bench.pump, bench.bands)
         assert caught.value.key == key, change
 
 
