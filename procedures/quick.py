@@ -13,9 +13,10 @@ from dataclasses import replace
 import numpy as np
 
 from labctl.model.clock import Stop
+from labctl.model.delegate import DelegateAttenuator
 from labctl.model.errors import InstrumentTimeout
 from labctl.model.pump import Bands
-from labctl.model.records import Identity, Spectrum, SweepPoint
+from labctl.model.records import Spectrum, SweepPoint
 from labctl.model.roles import Attenuator, Roles
 from procedures.darks import Darks
 from procedures.exposure import Judge, ladder, pulses_in
@@ -184,40 +185,15 @@ class _Exposures:
         self._thread.join(deadline_s)
 
 
-class NotifyingMount:
+class NotifyingMount(DelegateAttenuator):
     """A mount that tells when it has arrived."""
 
     def __init__(self, device: Attenuator, arrived: Callable[[], None]) -> None:
-        self._device, self._tell = device, arrived
-        self.name = device.name
-
-    @property
-    def angle_range_deg(self) -> tuple[float, float]:
-        """Lowest and highest angle that may be asked for."""
-        return self._device.angle_range_deg
-
-    def identity(self) -> Identity:
-        """Ask the device who it is."""
-        return self._device.identity()
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._device.close()
-
-    def is_referenced(self) -> bool:
-        """Return whether the position can be trusted."""
-        return self._device.is_referenced()
-
-    def home(self, stop: Stop | None = None) -> None:
-        """Find the reference."""
-        self._device.home(stop)
-
-    def angle_deg(self) -> float:
-        """Read the present angle."""
-        return self._device.angle_deg()
+        super().__init__(device)
+        self._tell = arrived
 
     def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
         """Move, tell, and return the angle read back."""
-        reached = self._device.move_to(angle_deg, stop)
+        reached = super().move_to(angle_deg, stop)
         self._tell()
         return reached

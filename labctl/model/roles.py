@@ -112,6 +112,18 @@ class Shutter(Device, Protocol):
 
 
 @runtime_checkable
+class SelfClosing(Shutter, Protocol):
+    """A shutter that can close itself after a time, whatever has become of the program by then."""
+
+    @property
+    def self_closing(self) -> bool:
+        """Whether it does so when told for how long to open."""
+
+    def open(self, within_s: float | None = None) -> None:
+        """Open, for ``within_s`` seconds of the bench's time at most; None leaves it open."""
+
+
+@runtime_checkable
 class Stage(Device, Protocol):
     """A motorised linear stage that carries a blade through the beam."""
 

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from labctl.model.clock import Stop
+from labctl.model.delegate import D, Delegate
 from labctl.model.errors import InstrumentError
-from labctl.model.records import Identity
-from labctl.model.roles import Device
 
 CALL_S = 2.0
 """Announced for a call that looks at no stop flag; with the limit of silence it covers drivers' deadlines."""
@@ -59,29 +58,16 @@ class Polled:
         return (self.stop is not None and self.stop.is_set()) or self.end.is_set()
 
 
-class Watched:
-    """What all of them have in common."""
+class Watched(Delegate[D]):
+    """What all of them have in common: every call is announced, and each look at the stop flag is a sign."""
 
-    def __init__(self, device: Device, life: Life, end: End) -> None:
-        self._device, self._life, self._end = device, life, end
+    def __init__(self, device: D, life: Life, end: End) -> None:
+        super().__init__(device)
+        self._life, self._end = life, end
         self._failed = False
 
-    @property
-    def name(self) -> str:
-        """Role and address."""
-        return self._device.name
-
-    def identity(self) -> Identity:
-        """Ask the device who it is."""
-        with self.busy():
-            return self._device.identity()
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._device.close()
-
     @contextmanager
-    def busy(self) -> Iterator[None]:
+    def around(self) -> Iterator[None]:
         """Announce a call that may take a while, and give a sign of life after it."""
         self._life.beat(REOPEN_S if self._failed else CALL_S)
         try:
@@ -94,6 +80,6 @@ class Watched:
         finally:
             self._life.beat()
 
-    def polled(self, stop: Stop | None) -> Stop:
+    def flag(self, stop: Stop | None) -> Stop:
         """Return a stop flag that gives a sign of life whenever it is looked at."""
         return Polled(stop, self._life, self._end)
