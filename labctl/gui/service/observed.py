@@ -8,8 +8,14 @@ from dataclasses import dataclass, replace
 
 from labctl.gui.rundata import Exposure
 from labctl.model.clock import Stop
-from labctl.model.records import FloatArray, Identity, PowerReading, SpectrometerInfo, Spectrum
-from labctl.model.roles import Attenuator, PowerMeter, Roles, SensorKind, Shutter, Spectrometer
+from labctl.model.delegate import (
+    DelegateAttenuator,
+    DelegatePowerMeter,
+    DelegateShutter,
+    DelegateSpectrometer,
+)
+from labctl.model.records import FloatArray, PowerReading, Spectrum
+from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrometer
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,167 +106,79 @@ def observed(roles: Roles, shutter: Shutter, sight: Sight) -> Roles:
     )
 
 
-class ObservedAttenuator:
+class ObservedAttenuator(DelegateAttenuator):
     """An attenuator whose angle is noted."""
 
     def __init__(self, device: Attenuator, sight: Sight) -> None:
-        self._device, self._sight = device, sight
-        self.name = device.name
-
-    @property
-    def angle_range_deg(self) -> tuple[float, float]:
-        """Lowest and highest angle that may be asked for."""
-        return self._device.angle_range_deg
-
-    def identity(self) -> Identity:
-        """Ask the device who it is."""
-        return self._device.identity()
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._device.close()
+        super().__init__(device)
+        self._sight = sight
 
     def is_referenced(self) -> bool:
         """Return whether the position can be trusted."""
-        known = self._device.is_referenced()
+        known = super().is_referenced()
         self._sight.note(referenced=known)
         return known
 
-    def home(self, stop: Stop | None = None) -> None:
-        """Find the reference."""
-        self._device.home(stop)
-
     def angle_deg(self) -> float:
         """Read the present angle."""
-        angle = self._device.angle_deg()
+        angle = super().angle_deg()
         self._sight.note(angle_deg=angle)
         return angle
 
     def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
         """Move and return the angle read back."""
-        angle = self._device.move_to(angle_deg, stop)
+        angle = super().move_to(angle_deg, stop)
         self._sight.note(angle_deg=angle)
         return angle
 
 
-METER_EXTRAS = frozenset({"zero", "set_range", "frequency_hz", "pulse_energy_j"})
-"""What a power meter may be able to do besides its role; absent where the device lacks it."""
-
-
-class ObservedPowerMeter:
+class ObservedPowerMeter(DelegatePowerMeter):
     """A power meter whose readings are noted."""
 
     def __init__(self, device: PowerMeter, sight: Sight) -> None:
-        self._device, self._sight = device, sight
-        self.name = device.name
-
-    @property
-    def sensor(self) -> SensorKind:
-        """Kind of the head."""
-        return self._device.sensor
-
-    @property
-    def settling_s(self) -> float:
-        """Time until a reading follows a change of power."""
-        return self._device.settling_s
-
-    @property
-    def noise_w(self) -> float:
-        """Standard deviation of one averaged reading in the dark."""
-        return self._device.noise_w
-
-    def identity(self) -> Identity:
-        """Ask the device who it is."""
-        return self._device.identity()
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._device.close()
-
-    def prepare(self, wavelength_nm: float) -> None:
-        """Set unit, wavelength, range and averaging."""
-        self._device.prepare(wavelength_nm)
+        super().__init__(device)
+        self._sight = sight
 
     def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         """Take ``count`` averaged readings."""
-        reading = self._device.read(count, stop)
+        reading = super().read(count, stop)
         self._sight.power(reading.power_w)
         return reading
 
-    def __getattr__(self, name: str) -> object:
-        """Let through what only some heads can do, and only calibrations ask for."""
-        if name in METER_EXTRAS:
-            return getattr(self._device, name)
-        raise AttributeError(name)
 
-
-class ObservedSpectrometer:
+class ObservedSpectrometer(DelegateSpectrometer):
     """A spectrometer whose exposures are shown as they come."""
 
     def __init__(self, device: Spectrometer, sight: Sight) -> None:
-        self._device, self._sight = device, sight
-        self.name = device.name
-
-    @property
-    def info(self) -> SpectrometerInfo:
-        """Pixels, wavelengths and limits."""
-        return self._device.info
-
-    def identity(self) -> Identity:
-        """Ask the device who it is."""
-        return self._device.identity()
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._device.close()
-
-    def set_integration(self, seconds: float) -> float:
-        """Set the integration time; return the one the device confirms."""
-        return self._device.set_integration(seconds)
+        super().__init__(device)
+        self._sight = sight
 
     def acquire(self, stop: Stop | None = None) -> Spectrum:
         """Return the next exposure."""
-        spectrum = self._device.acquire(stop)
+        spectrum = super().acquire(stop)
         self._sight.exposure(spectrum)
         return spectrum
 
-    def temperature_c(self) -> float | None:
-        """Detector temperature, None where the device cannot tell."""
-        return self._device.temperature_c()
 
-
-class ObservedShutter:
+class ObservedShutter(DelegateShutter):
     """A shutter whose state is noted."""
 
     def __init__(self, device: Shutter, sight: Sight) -> None:
-        self._device, self._sight = device, sight
-        self.name = device.name
-
-    @property
-    def travel_s(self) -> float:
-        """Longest time from a command to the blade's end position."""
-        return self._device.travel_s
-
-    def identity(self) -> Identity:
-        """Ask the device who it is."""
-        return self._device.identity()
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._device.close()
+        super().__init__(device)
+        self._sight = sight
 
     def is_open(self) -> bool:
         """Ask the device."""
-        is_open = self._device.is_open()
+        is_open = super().is_open()
         self._sight.note(shutter_open=is_open)
         return is_open
 
-    def open(self) -> None:
+    def open(self, within_s: float | None = None) -> None:
         """Open and return once the device confirms it."""
         self._sight.note(shutter_open=True)
-        self._device.open()
+        super().open(within_s)
 
     def close_beam(self) -> None:
         """Close and return once the device confirms it."""
-        self._device.close_beam()
+        super().close_beam()
         self._sight.note(shutter_open=False)

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 
 from labctl.gui.service.messages import SafeTold
+from labctl.model.delegate import DelegateShutter
 from labctl.model.errors import Aborted, InstrumentError
-from labctl.model.records import Identity
 from labctl.model.roles import Shutter
 
 log = logging.getLogger(__name__)
@@ -95,46 +95,21 @@ class SafetyLine:
         return f"{problem}. Block the beam by hand"
 
 
-class GuardedShutter:
+class GuardedShutter(DelegateShutter):
     """The shutter as procedures see it: it does not open while SAFE is being carried out."""
 
     def __init__(self, shutter: Shutter, line: SafetyLine) -> None:
-        self._shutter, self._line = shutter, line
+        super().__init__(shutter)
+        self._line = line
 
-    @property
-    def name(self) -> str:
-        """Role and address."""
-        return self._shutter.name
-
-    @property
-    def travel_s(self) -> float:
-        """Longest time from a command to the blade's end position."""
-        return self._shutter.travel_s
-
-    def identity(self) -> Identity:
-        """Ask the device who it is."""
-        return self._shutter.identity()
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._shutter.close()
-
-    def is_open(self) -> bool:
-        """Ask the device."""
-        return self._shutter.is_open()
-
-    def close_beam(self) -> None:
-        """Close and return once the device confirms it."""
-        self._shutter.close_beam()
-
-    def open(self) -> None:
+    def open(self, within_s: float | None = None) -> None:
         """Open, unless SAFE was asked for; also if that happens while it opens.
 
         :raises Aborted: SAFE was asked for.
         """
         if self._line.is_latched():
             raise Aborted
-        self._shutter.open()
+        super().open(within_s)
         if self._line.is_latched():
-            self._shutter.close_beam()
+            self.close_beam()
             raise Aborted
