@@ -1,9 +1,10 @@
 """A hundred thousand points in one process: memory, time per point, threads and handles, run after run.
 
 Whole sweeps as ``labctl sweep`` makes them (gate, drivers over real sockets, live fit, CSV and HDF5, flushed
-per point) on one simulated bench whose clock is stepped. Points are cheap: one exposure each. The live fit
-takes a core for itself, so that only every fifth run has one. A line is printed every thousand points; files
-of a finished run are removed. It fails (exit code 1) if memory, the time of a point, threads or handles at
+per point) on one simulated bench whose clock is stepped. Points are cheap: one exposure each between single
+readings of the meter, in every second run with the shutter left open between points. The live fit takes a
+core for itself, so that only every tenth run has one. A line is printed every thousand points; files of a
+finished run are removed. It fails (exit code 1) if memory, the time of a point, threads or handles at
 the end are not what they were after the first run.
 
     python benchmarks/soak.py                      # 20 runs of 5000 points
@@ -29,16 +30,18 @@ import psutil
 
 from labctl.config import BenchConfig, parse_bench
 from labctl.model.clock import SteppedClock
-from labctl.runner.events import Event, Measured
 from labctl.runner import run
+from labctl.runner.events import Event, Measured
 from labctl.runner.live import LiveFit
 from labctl.runner.run import RunRequest, run_sweep
 from procedures.plan import SweepPlan
+from procedures.pump import Pump
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
 EVERY = 1000
-LIVE_EVERY = 5
+LIVE_EVERY = 10
+READINGS = 1
 MIB = 1024.0 * 1024.0
 GROWTH_MIB = 20.0
 """Memory that may be more at the end of the last run than at the end of the first."""
@@ -127,29 +130,38 @@ class Watch:
         )
 
 
-def one_run(config: BenchConfig, clock: SteppedClock, points: int, watch: Watch) -> None:
+def one_run(config: BenchConfig, clock: SteppedClock, plan: SweepPlan, watch: Watch) -> None:
     """Sweep once and remove the files."""
-    plan = SweepPlan(start_uj_cm2=20.0, stop_uj_cm2=200.0, points=points, average=1)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     watch.begin()
     try:
         report = run_sweep(
             config, plan, RunRequest(folder, "OLA"), stop=threading.Event(), on_event=watch, clock=clock
         )
-        if report.status != "finished" or report.points != points:
+        if report.status != "finished" or report.points != plan.points:
             raise RuntimeError(f"a run of {report.points} points is {report.status}: {report.notes}")
     finally:
         shutil.rmtree(folder)
 
 
+def _cheap_points() -> None:
+    """Have the pump take fewer readings of the meter than it does by default."""
+    defaults = Pump.__init__.__kwdefaults__
+    assert defaults is not None
+    assert "readings" in defaults
+    defaults["readings"] = READINGS
+
+
 def soak(runs: int, points: int, watch: Watch) -> list[State]:
     """Return the state after each run, when everything of it should be gone."""
     clock, after = SteppedClock(), list[State]()
+    _cheap_points()
     with SimulatedBench(scene("ola", "ideal", 1), clock) as bench:
         config = parse_bench(bench.bench_toml(1.0))
         for number in range(runs):
-            run.LiveFit = NoFit if number % LIVE_EVERY else LiveFit  # type: ignore[misc,assignment]
-            one_run(config, clock, points, watch)
+            vars(run)["LiveFit"] = NoFit if number % LIVE_EVERY else LiveFit
+            plan = SweepPlan(points=points, average=1, keep_open=bool(number % 2))
+            one_run(config, clock, plan, watch)
             gc.collect()
             times = [s.point_ms for s in watch.states if s.points > number * points]
             after.append(watch.state(statistics.median(times) if times else 0.0))

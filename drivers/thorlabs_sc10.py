@@ -7,6 +7,7 @@ read from the head's sensor. Tried on a simulator only.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pymeasure.adapters import Adapter
 from pymeasure.instruments import Instrument
-from pymeasure.instruments.validators import strict_discrete_set
+from pymeasure.instruments.validators import strict_discrete_set, strict_range
 
 from drivers.support.failures import ConnectionLost
 from drivers.support.ports import Port
@@ -25,7 +26,8 @@ from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, ProtocolError
 from labctl.model.records import Identity
 
-MANUAL_MODE = 1
+MANUAL_MODE, SINGLE_MODE = 1, 3
+LONGEST_OPEN_MS = 999_999
 COMMAND_LIMIT_S = 0.7
 """Wall time within which a command must have been taken; the blade's travel is added to it.
 
@@ -68,17 +70,29 @@ class ThorlabsSC10(VisaInstrument):
         check_set_errors=True,
     )
 
+    open_time_ms = Instrument.control(
+        "open?",
+        "open=%d",
+        """Control how long the single mode keeps the shutter open (int, ms, up to 6 digits).""",
+        validator=strict_range,
+        values=(1, LONGEST_OPEN_MS),
+        cast=int,
+        check_set_errors=True,
+    )
+
     def __init__(
         self,
         adapter: str | Adapter,
         *,
         travel_s: float = 0.05,
+        self_closing: bool = False,
         clock: Clock | None = None,
         visa_library: str = "@py",
         role: str = "shutter",
     ) -> None:
         super().__init__(adapter, role, clock, visa_library)
         self._travel_s = travel_s
+        self.self_closing = self_closing
         self.greet(self._check_device)
 
     def _check_device(self) -> None:
@@ -92,10 +106,16 @@ class ThorlabsSC10(VisaInstrument):
             raise InstrumentTimeout(self.name, "no answer to 'id?'")
         if b"SC10" not in heard.upper():
             raise self.stranger(heard, "an SC10")
-        if self.mode != MANUAL_MODE:
-            self.mode = MANUAL_MODE
-            if self.mode != MANUAL_MODE:
-                raise InstrumentFault(self.name, "does not go to manual mode", "set mode 1 at its panel")
+        self._go_to(MANUAL_MODE)
+
+    def _go_to(self, mode: int) -> None:
+        """Choose a mode; a change of mode closes the shutter."""
+        if self.mode != mode:
+            self.mode = mode
+            if self.mode != mode:
+                word = "manual" if mode == MANUAL_MODE else "single"
+                hint = f"set mode {mode} at its panel"
+                raise InstrumentFault(self.name, f"does not go to {word} mode", hint)
 
     @property
     def travel_s(self) -> float:
@@ -112,15 +132,30 @@ class ThorlabsSC10(VisaInstrument):
         """Ask the head's sensor; anything but a confirmed "closed" counts as open."""
         return not self.blade_closed
 
-    def open(self) -> None:
+    def open(self, within_s: float | None = None) -> None:
         """Open and return once the head's sensor confirms it.
 
-        :raises InstrumentFault: the interlock is tripped or the blade does not open.
+        :param within_s: with ``self_closing``, the controller closes the shutter by itself after this time
+            (its single mode), 0.001 to 999.999 s of its own clock; longer times are cut to that.
+        :raises InstrumentFault: the interlock is tripped, the blade does not open, a setting does not stay.
         """
         with self._mine():
             if self.interlock_tripped:
                 raise InstrumentFault(self.name, "the interlock is tripped", "close the interlock circuit")
+            if self.self_closing:
+                self._close_after(within_s)
             self._drive(want_open=True)
+
+    def _close_after(self, within_s: float | None) -> None:
+        """Have the controller close by itself; None: leave that to whoever opens."""
+        self._go_to(MANUAL_MODE if within_s is None else SINGLE_MODE)
+        if within_s is None:
+            return
+        wanted_ms = min(max(math.ceil(within_s * 1000), 1), LONGEST_OPEN_MS)
+        if self.open_time_ms != wanted_ms:
+            self.open_time_ms = wanted_ms
+            if self.open_time_ms != wanted_ms:
+                raise InstrumentFault(self.name, f"does not keep an open time of {wanted_ms} ms")
 
     def close_beam(self) -> None:
         """Close and return once the head's sensor confirms it; gives up after about 0.8 s.
@@ -154,11 +189,12 @@ class ThorlabsSC10(VisaInstrument):
             self.clock.sleep(BLADE_POLL_S)
 
     def check_set_errors(self) -> list[str]:
-        """Read the echo that follows a set command.
+        """Read the echo that follows a set command; there is nothing else to tell.
 
         :raises InstrumentFault: the controller refuses the command.
         """
-        return [self.reply()]
+        self.reply()
+        return []
 
     def reply(self) -> str:
         """Read up to the prompt, take the echo off and return the value."""
@@ -186,11 +222,16 @@ class ThorlabsSC10Config(VisaConfig):
 
     driver: Literal["thorlabs-sc10"]
     travel_s: Annotated[float, Field(gt=0, le=5)] = 0.05
+    self_closing: bool = False
 
 
 def _open(config: ThorlabsSC10Config, clock: Clock) -> ThorlabsSC10:
     return ThorlabsSC10(
-        config.resource, travel_s=config.travel_s, clock=clock, visa_library=config.visa_library
+        config.resource,
+        travel_s=config.travel_s,
+        self_closing=config.self_closing,
+        clock=clock,
+        visa_library=config.visa_library,
     )
 
 

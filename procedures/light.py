@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentError, SafetyStop
-from labctl.model.roles import Shutter
+from labctl.model.roles import SelfClosing, Shutter
 from procedures.safe import retried
+
+SELF_CLOSING_MARGIN_S = 10.0
+"""Beyond twice the light that was announced: retries, renewed settings, a slow computer."""
 
 
 class LightAccount:
@@ -81,6 +86,7 @@ class Blade:
         self._shutter, self._clock, self.account = shutter, clock, account
         self._known = False
         self._lie = ""
+        self._closes_at_s = math.inf
         self.changed_at_s = clock.now_s()
 
     @property
@@ -120,13 +126,26 @@ class Blade:
         self._known = True
         self.account.end()
 
-    def open(self, fluence_uj_cm2: float) -> None:
-        """Open onto a fluence.
+    def lasts(self, seconds: float) -> bool:
+        """Return whether it stays open for ``seconds`` more, as far as its own clock goes."""
+        return self._clock.now_s() + seconds < self._closes_at_s
+
+    def open(self, fluence_uj_cm2: float, seconds: float = 0.0) -> None:
+        """Open onto a fluence, for about ``seconds``; 0 for nobody knows how long.
+
+        A shutter that can close itself does so when twice that time and a margin have passed: whatever has
+        become of this program, of its watchdog and of the system, the light then ends.
 
         :raises SafetyStop: the shutter does not confirm it.
         """
         self.account.begin(fluence_uj_cm2)
-        self._shutter.open()
+        shutter, self._closes_at_s = self._shutter, math.inf
+        if seconds > 0 and isinstance(shutter, SelfClosing) and shutter.self_closing:
+            within_s = 2 * seconds + SELF_CLOSING_MARGIN_S
+            self._closes_at_s = self._clock.now_s() + within_s
+            shutter.open(within_s)
+        else:
+            shutter.open()
         self.require_open()
         self.changed_at_s = self._clock.now_s()
 

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _ROUNDING = 1 + 1e-9
 _ON_BRANCH_DEG = 0.05
+VERIFYING_S = 60.0
+"""Light in which a meter behind the shutter verifies a setting: moves, settling and readings, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +137,10 @@ class Pump:
                     "the shutter stays closed: the energy was not verified since the last change"
                 )
             self._allow(seconds + self._blade.travel_s)
+            if self._blade.lit and not self._blade.lasts(seconds + self._blade.travel_s):
+                self._blade.close()  # it would close itself in the middle: opened anew, it waits longer
             if not self._blade.lit:
-                self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg))
+                self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg), seconds)
 
     def require_open(self) -> None:
         """Make sure that the light was not interrupted behind our back.
@@ -282,7 +286,7 @@ class Pump:
         if not self.aim.harmless(self.curve.floor_deg):
             raise SafetyStop("even the least transmission of the attenuator may pass a limit")
         self._plate.swing()  # the meter saw nothing of what was before
-        self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg))
+        self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg), VERIFYING_S)
 
     def _approach(self, fluence_uj_cm2: float, stop: Stop | None) -> PumpState:
         self._move(self.aim.angle_deg(fluence_uj_cm2), stop)

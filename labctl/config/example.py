@@ -38,6 +38,7 @@ resolution_nm = 0.15          # FWHM of a narrow line (a lamp's); Q needs it
 driver = "thorlabs-sc10"
 resource = "ASRL4::INSTR"
 travel_s = 0.05               # longest time from the command to the blade's end position
+# self_closing = true         # its single mode ends the light even if the computer dies; see docs/safety.md
 
 [pump]
 wavelength_nm = 800.0

@@ -230,3 +230,40 @@ def test_a_busy_connection_does_not_block_for_ever() -> None:
         release.set()
         holder.join(5)
         shutter.close()
+
+
+def test_single_mode_is_chosen_with_its_time_and_left_again_for_light_of_unknown_length() -> None:
+    single = [
+        said("interlock?", 0), said("mode?", 1), said("mode=3"), said("mode?", 3),
+        said("open?", 200), said("open=12500"), said("open?", 12500),
+        said("ens?", 0), said("ens"), said("ens?", 1), said("closed?", 0),
+    ]  # fmt: skip
+    closing = [said("ens?", 1), said("ens"), said("ens?", 0), said("closed?", 1)]
+    plain = [
+        said("interlock?", 0), said("mode?", 3), said("mode=1"), said("mode?", 1),
+        said("ens?", 0), said("ens"), said("ens?", 1), said("closed?", 0),
+    ]  # fmt: skip
+    with expected_protocol(
+        ThorlabsSC10, [*HELLO, *single, *closing, *plain], self_closing=True, clock=NoSleep()
+    ) as shutter:
+        shutter.open(12.5)
+        shutter.close_beam()
+        shutter.open()
+
+
+def test_a_time_that_does_not_stay_opens_nothing() -> None:
+    exchanges = [
+        said("interlock?", 0), said("mode?", 3), said("open?", 200), said("open=999999"), said("open?", 200),
+    ]  # fmt: skip
+    with (
+        expected_protocol(ThorlabsSC10, [*HELLO, *exchanges], self_closing=True, clock=NoSleep()) as shutter,
+        pytest.raises(InstrumentFault, match="does not keep an open time of 999999 ms"),
+    ):
+        shutter.open(5000.0)
+
+
+def test_without_self_closing_a_time_changes_nothing() -> None:
+    exchanges = [said("interlock?", 0), said("ens?", 0), said("ens"), said("ens?", 1), said("closed?", 0)]
+    with expected_protocol(ThorlabsSC10, [*HELLO, *exchanges], clock=NoSleep()) as shutter:
+        assert not shutter.self_closing
+        shutter.open(3.0)
