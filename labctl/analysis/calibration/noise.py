@@ -33,6 +33,7 @@ class Noise:
         (0: none).
     :param relative_guess: of the source from reading to reading; 0: none.
     :param wander_guess: rms of its slow wander about its mean in the scan, relative; 0: none.
+    :param memory_s: the wander forgets itself in this time; None: it is a random walk.
     """
 
     sigma: FloatArray | None
@@ -42,6 +43,7 @@ class Noise:
     wander_guess: float = 0.0
     floor_guess: float = 0.002
     time_s: FloatArray | None = None
+    memory_s: float | None = None
 
     def known(self, slope: FloatArray) -> FloatArray:
         """Variance known beforehand, shape ``(n,)``."""
@@ -59,13 +61,19 @@ class Noise:
         if self.x_sigma is None and self.x_guess:
             found.append(_part(np.diag(slope**2), self.x_guess, 2.0))
         if self.wander_guess:
-            walk = random_walk(np.arange(mean.size, dtype=np.float64) if self.time_s is None else self.time_s)
+            time = np.arange(mean.size, dtype=np.float64) if self.time_s is None else self.time_s
+            walk = random_walk(time) if self.memory_s is None else fading(time, self.memory_s)
             found.append(_part(np.outer(mean, mean) * walk, self.wander_guess, 3.0))
         return found
 
 
 def _part(covariance: FloatArray, guess: float, spread: float) -> Part:
     return Part(covariance, 2 * math.log(guess), spread)
+
+
+def fading(time_s: FloatArray, memory_s: float) -> FloatArray:
+    """Covariance of a wander that forgets itself exponentially, unit variance, shape ``(n, n)``."""
+    return np.asarray(np.exp(-np.abs(np.subtract.outer(time_s, time_s)) / memory_s), dtype=np.float64)
 
 
 def random_walk(time_s: FloatArray) -> FloatArray:

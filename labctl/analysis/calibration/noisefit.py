@@ -1,8 +1,8 @@
 """Least squares where the noise has to be found from the residuals too, and its uncertainty counted.
 
 The noise is as ``noise`` describes it; its unknown parts are found by restricted maximum likelihood under
-broad priors (Patterson and Thompson, Biometrika 58, 545, 1971). The intervals average over what the data leave
-open of them, so that few points give wide tails as Student's t does.
+broad priors (Patterson and Thompson, Biometrika 58, 545, 1971). The intervals average over what the data
+leave open of them, so that few points give wide tails as Student's t does.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NORMAL_95 = 1.959963984540054
 Model: TypeAlias = Callable[[FloatArray], tuple[FloatArray, FloatArray, FloatArray]]
 """Parameters, shape ``(p,)``, to the mean (n,), its derivatives (n, p), its slope by the abscissa (n,)."""
 
-_DRAWS = 160
+_DRAWS = 64
 _ROUNDS = 4
 
 
@@ -38,6 +38,8 @@ class Posterior:
     :param covariances: shape ``(k, p, p)``; ``weights`` (k,), of sum 1.
     :param whitened: residuals over their standard deviations, shape ``(n,)``; ``residuals`` in data units.
     :param chi2: residuals against the KNOWN errors alone; None where there are none.
+    :param log_evidence: restricted likelihood of the noise with its prior, at its mode, up to a constant.
+    :param data_covariance: of the noise found, shape ``(n, n)``.
     """
 
     params: FloatArray
@@ -48,6 +50,8 @@ class Posterior:
     whitened: FloatArray
     freedom: int
     chi2: float | None
+    log_evidence: float
+    data_covariance: FloatArray
 
     @property
     def covariance(self) -> FloatArray:
@@ -104,12 +108,12 @@ def _fit(model: Model, params: FloatArray, y: FloatArray, noise: Noise, freedom:
     mean, jacobian, slope = model(params)
     known, parts = noise.known(slope), noise.parts(mean, slope)
     theta = np.array([part.prior_mean for part in parts])
-    info = np.empty((0, 0))
+    info, evidence = np.empty((0, 0)), 0.0
     for _ in range(_ROUNDS):
-        params = _least_squares(model, params, y, _total(known, parts, theta, mean))
+        params = least_squares(model, params, y, _total(known, parts, theta, mean))
         mean, jacobian, slope = model(params)
         known, parts = noise.known(slope), noise.parts(mean, slope)
-        theta, info = _restricted_likelihood(y - mean, jacobian, known, parts, theta, mean)
+        theta, info, evidence = _restricted_likelihood(y - mean, jacobian, known, parts, theta, mean)
     _must_be_finite(params, theta)
     draws, log_proposal = _draws(theta, info)
     stack = _stack(known, parts, draws, mean)
@@ -122,6 +126,7 @@ def _fit(model: Model, params: FloatArray, y: FloatArray, noise: Noise, freedom:
     return Posterior(
         params, shifts, covariances, weights, residuals, residuals / np.sqrt(np.diag(best)), freedom,
         float(np.sum(residuals**2 / np.maximum(known, 1e-300))) if given else None,
+        evidence, best,
     )  # fmt: skip
 
 
@@ -143,7 +148,7 @@ def _stack(known: FloatArray, parts: list[Part], theta: FloatArray, mean: FloatA
     return np.asarray(total)
 
 
-def _least_squares(model: Model, params: FloatArray, y: FloatArray, covariance: FloatArray) -> FloatArray:
+def least_squares(model: Model, params: FloatArray, y: FloatArray, covariance: FloatArray) -> FloatArray:
     """Levenberg's and Marquardt's steps at fixed noise."""
     white = np.linalg.inv(np.linalg.cholesky(covariance))
     mean, jacobian, _ = model(params)
@@ -176,10 +181,10 @@ def _restricted_likelihood(
     parts: list[Part],
     theta: FloatArray,
     mean: FloatArray,
-) -> tuple[FloatArray, FloatArray]:
-    """Mode of the noise under its prior by Fisher's scoring, and the information there."""
+) -> tuple[FloatArray, FloatArray, float]:
+    """Mode of the noise under its prior by Fisher's scoring, the information and the likelihood there."""
     if not parts:
-        return theta, np.empty((0, 0))
+        return theta, np.empty((0, 0)), 0.0
     prior_mean = np.array([p.prior_mean for p in parts])
     precision = np.array([p.prior_sigma for p in parts]) ** -2.0
     basis = np.stack([p.covariance for p in parts])
@@ -204,7 +209,7 @@ def _restricted_likelihood(
         if size <= 1e-3 or new - now < 1e-4:
             break
         theta, now = theta + size * step, new
-    return theta, info
+    return theta, info, now
 
 
 def _projector(covariance: FloatArray, jacobian: FloatArray) -> FloatArray:
