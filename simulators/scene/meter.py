@@ -93,11 +93,17 @@ class Head:
             return energy + noise_j * float(rng.standard_normal())
 
     def repetition_hz(self, stop_s: float) -> float:
-        """Return the pulses seen in the second before ``stop_s``."""
+        """Return how fast pulses came in the second before ``stop_s``, timed from the first one to the last.
+
+        A pulse that is missing, or too weak to be seen, is not counted.
+        """
         with self._lock:
             rate = self._beam.laser.settings.repetition_rate_hz
-            energy = self._beam.at_meter(self._beam.laser.between(stop_s - 1.0, rate))
-            return float(np.count_nonzero(energy * rate > 3.0 * self.settings.noise_w))
+            pulses = self._beam.laser.between(stop_s - 1.0, rate)
+            seen = pulses.times_s[self._beam.at_meter(pulses) * rate > 3.0 * self.settings.noise_w]
+            if seen.size < 2:
+                return float(seen.size)
+            return float((seen.size - 1) / (seen[-1] - seen[0]))
 
     def _scale(self, wavelength_set_nm: float) -> float:
         """Return shown over true power: the head is told a wavelength and believes it."""

@@ -157,8 +157,19 @@ def test_a_pyro_head_shows_single_pulses_and_counts_them() -> None:
     energy = 0.2 * 257.34e-6 * math.pi * 0.01**2 / 2 / 24
     shown = [bench.scene.meter.pulse_energy_j(now - 0.001 * k, 800.0) for k in range(1000)]
     assert max(shown) == pytest.approx(energy, rel=1e-9)
-    assert bench.scene.meter.repetition_hz(now) == np.count_nonzero(shown)
+    there = np.flatnonzero(shown)
+    assert bench.scene.meter.repetition_hz(now) == pytest.approx((there.size - 1) / (np.ptp(there) * 1e-3))
     assert 740 <= np.count_nonzero(shown) <= 860
+
+
+@pytest.mark.parametrize("rate_hz", [1000.0, 999.3, 1000.71])
+def test_a_head_times_the_pulses_finer_than_it_counts_them(rate_hz: float) -> None:
+    bench = Bench(changed(noiseless(), laser={"repetition_rate_hz": rate_hz}))
+    bench.clock.sleep(2.0)
+    assert bench.scene.meter.repetition_hz(bench.clock.now_s()) == pytest.approx(rate_hz, rel=1e-9)
+    bench.scene.hand.do("beam", {"blocked": True})
+    bench.clock.sleep(2.0)
+    assert bench.scene.meter.repetition_hz(bench.clock.now_s()) == 0.0
 
 
 def test_the_mount_misses_by_chance_and_play_and_its_encoder_does_not_notice() -> None:
