@@ -242,7 +242,9 @@ class BareBeam:
             reached = self.turn(angle_deg)
             self._open_onto(reached)
             since_s = max(self.moved_s, self.blade.changed_at_s if self.behind else 0.0)
-            reading = self.gauge.read(since_s, reached, pulses=bare, readings=readings)
+            brightest = None if bare else self.brightest()
+            level_w = brightest.power_w * self.filter_transmission if brightest else 0.0
+            reading = self.gauge.read(since_s, reached, pulses=bare, readings=readings, level_w=level_w)
             power_w = (reading.power_w - self.zero_w) / self.filter_transmission
             floor_w = self.noise_w / math.sqrt(max(reading.n, 1))
             sigma_w = math.hypot(max(reading.sigma_w, floor_w), self.zero_sigma_w) / self.filter_transmission

@@ -57,6 +57,7 @@ def calibrate_energy(context: CalContext) -> Steps:
         )
         looks = yield from _watch(beam, top_deg, options.drift_s)
         energies = yield from _single_pulses(beam, top_deg, options.pulses)
+        yield CalStep("note", f"{len(looks)} powers and {len(energies)} single pulses read", progress=0.97)
         beam.refuse_wrong_place(looks[0])
         filters.leave(beam)
         beam.restore()

@@ -44,8 +44,8 @@ class Doubts:
 
     @property
     def total(self) -> int:
-        """All of them."""
-        return self.scatter + self.ranges + self.pulses + self.frozen
+        """All that were doubtful; a change of range is none."""
+        return self.scatter + self.pulses + self.frozen
 
 
 class Gauge:
@@ -60,7 +60,7 @@ class Gauge:
     ) -> None:
         self.meter, self._clock, self._stop = roles.power_meter, roles.clock, stop
         self._readings, self._rate_hz, self._wavelength_nm = max(readings, 2), rate_hz, wavelength_nm
-        self._count = self._readings
+        self._count, self._judged_w = self._readings, 0.0
         self._upper_w: float | None = None
         self._last: tuple[float, float] | None = None
         self._level_w = 0.0
@@ -77,7 +77,15 @@ class Gauge:
         if not (math.isfinite(self.meter.settling_s) and self.meter.settling_s >= 0):
             raise InstrumentError(self.meter.name, f"no settling time ({self.meter.settling_s!r} s)")
 
-    def read(self, since_s: float, setting: float, *, pulses: bool = True, readings: int = 0) -> PowerReading:
+    def read(
+        self,
+        since_s: float,
+        setting: float,
+        *,
+        pulses: bool = True,
+        readings: int = 0,
+        level_w: float = 0.0,
+    ) -> PowerReading:
         """Settle, and read until a reading is beyond doubt.
 
         :param since_s: time of the last change of the light; older readings do not count.
@@ -85,10 +93,12 @@ class Gauge:
             settings is an old one.
         :param pulses: whether there is light enough for a head that counts pulses.
         :param readings: that many instead of the usual number.
+        :param level_w: scatter is judged against this power where the reading is lower: behind a blade the
+            beam's pointing makes a weak reading scatter.
         :raises CalibrationRefused: the readings stay doubtful.
         :raises TooMuchLight: over the highest range.
         """
-        self._count = max(readings, self._readings)
+        self._count, self._judged_w = max(readings, self._readings), level_w
         self._settle()
         for attempt in range(TRIES + 1):
             check_stop(self._stop)
@@ -171,7 +181,7 @@ class Gauge:
         """Compare the scatter with the meter's noise and with that of the readings so far."""
         if reading.sigma_w <= 10 * self.meter.noise_w / math.sqrt(max(reading.n, 1)):
             return False
-        scatter = reading.sigma_w / max(abs(reading.power_w), 1e-30)
+        scatter = reading.sigma_w / max(abs(reading.power_w), self._judged_w, 1e-30)
         usual = statistics.median(self._scatters) if self._scatters else 0.0
         self._scatters.append(scatter)
         return scatter > min(max(SCATTER_REL, USUAL * usual), MOST_SCATTER_REL)
