@@ -37,8 +37,13 @@ class Holder:
 
 def this_process() -> Holder:
     """Describe the calling process."""
+    return process(os.getpid())
+
+
+def process(pid: int) -> Holder:
+    """Describe a living process of this computer."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return Holder(os.getpid(), socket.gethostname(), _boot_id(), _started(os.getpid()) or "", now)
+    return Holder(pid, socket.gethostname(), _boot_id(), _started(pid) or "", now)
 
 
 def is_alive(holder: Holder, path: Path) -> bool:

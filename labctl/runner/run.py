@@ -22,6 +22,7 @@ from labctl.runner.conclude import conclude
 from labctl.runner.events import Connected, Event, Measured, Message, OnEvent, RunFiles, Started
 from labctl.runner.facts import BenchFacts, RunRequest, now_utc, plan_mapping, run_start
 from labctl.runner.keeper import Keeper
+from labctl.runner.kinds import SWEEP, RunKind
 from labctl.runner.live import LiveFit
 from labctl.runner.origin import NewRun, Origin
 from labctl.runner.procedure import measure
@@ -62,6 +63,7 @@ def run_sweep(
     origin: Origin | None = None,
     pause: Pause | None = None,
     bench: Bench | None = None,
+    kind: RunKind = SWEEP,
 ) -> RunReport:
     """Run a sweep and return what came of it; the bench is safe and every file closed in any case.
 
@@ -72,6 +74,7 @@ def run_sweep(
     :param origin: a new run by default; :mod:`labctl.runner.resume` goes on with one.
     :param pause: while it is set, the sweep stands still between two points, in the dark.
     :param bench: one that is open: it is used, made safe and left open. The caller waits here meanwhile.
+    :param kind: of run, where it is no plain sweep.
     :raises ConfigError: the plan is impossible on this bench; nothing has been opened.
     :raises LabctlError: it failed before its file existed; ``Aborted`` likewise.
     :raises RunFailed: it failed later.
@@ -82,7 +85,7 @@ def run_sweep(
         raise ConfigError("a blank needs somebody to put it into the beam", key="background")
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     run = _Acquisition(config, plan, request, stop, events.put, clock, insert)
-    run.origin, run.pause, run.bench = origin or run.origin, pause, bench
+    run.origin, run.pause, run.bench, run.kind = origin or run.origin, pause, bench, kind
     thread = threading.Thread(target=run.main, args=(lambda: events.put(None),), name="acquisition")
     thread.start()
     try:
@@ -136,6 +139,7 @@ class _Acquisition:
         self.origin: Origin = NewRun(request)
         self.pause: Pause | None = None
         self.bench: Bench | None = None
+        self.kind = SWEEP
         self._dose_uj_cm2 = 0.0
         self._ending: Ending | None = None
         self._report: RunReport | None = None
@@ -199,24 +203,32 @@ class _Acquisition:
     def _open(self, files: RunFiles) -> AbstractContextManager[Bench]:
         if self.bench is not None:
             return nullcontext(self.bench)
-        return open_bench(self._config, self._clock, self._stop, log_file=files.log)
+        return open_bench(self._config, self._clock, self._stop, log_file=files.log, tell=self._say)
+
+    def _say(self, line: str) -> None:
+        log.warning("%s", line)
+        self._tell(Message(line))
 
     def _sweep(self, bench: Bench, keeper: Keeper, files: RunFiles) -> None:
         self._tell(Connected({role: str(who) for role, who in bench.identities.items()}))
-        self.origin.begin(bench, keeper, run_start(bench, self._plan, self._request))
+        start = run_start(bench, self._plan, self._request)
+        self.origin.begin(bench, keeper, dataclasses.replace(start, procedure=self.kind.procedure))
         if warning := weak_light(
             self._config, bench.roles.power_meter.noise_w, min(all_fluences(self._plan))
         ):
             log.warning("%s", warning)
             self._tell(Message(f"warning: {warning}"))
         self._tell(Started(self._request.sample, files, self._total))
-        with LiveFit(bench.pump.settings.photon_order, self._tell) as live:
+        fit = LiveFit(bench.pump.settings.photon_order, self._tell) if self.kind.live else nullcontext()
+        with fit as live:
             pace = _Pace(self._total, len(keeper.points))
 
             def on_row() -> None:
                 number = len(keeper.points)
                 self._tell(Measured(number, self._total, keeper.latest, pace.left_s(number)))
-                live.offer(tuple(keeper.points))
+                self.kind.seen(bench, keeper)
+                if live is not None:
+                    live.offer(tuple(keeper.points))
 
             self._ending = measure(
                 bench,
@@ -234,6 +246,7 @@ class _Acquisition:
     def _end(self, keeper: Keeper, files: RunFiles, facts: BenchFacts) -> None:
         status, reason = _status_of(self._failure)
         result = conclude(keeper, facts, plan_mapping(self._plan, facts.bands), self._ending)
+        result |= self.kind.more(keeper, facts)
         result["dose_uj_cm2"] = self._dose_uj_cm2
         try:
             keeper.end(RunStop(status, reason, now_utc(), result))

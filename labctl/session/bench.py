@@ -20,6 +20,7 @@ from labctl.session.limits import refuse_limits
 from labctl.session.opening import Opened, bench_clock, open_all
 from labctl.session.watchdog import Watchdog
 from labctl.session.watchdog_bench import watching
+from labctl.session.watchdog_record import Tell
 from labctl.session.watchdog_roles import Nobody, watched
 from procedures.fluence_sweep import Sweep
 from procedures.fluence_sweep import sweep as measured
@@ -62,6 +63,7 @@ def open_bench(
     watchdog: bool | None = None,
     log_file: Path | None = None,
     calibrations: Calibrations = "use",
+    tell: Tell = log.warning,
 ) -> Iterator[Bench]:
     """Open every instrument of a bench; on the way out close the shutter, take the least light, disconnect.
 
@@ -72,17 +74,22 @@ def open_bench(
     :param log_file: of the run, where the watchdog writes what it did; it always says it on stderr.
     :param calibrations: "ignore" to measure them: none is judged, and the spectrometer keeps its own axis.
         The pump's numbers, which they supply, stay as first guesses.
+    :param tell: told, in one line, what is waited for before anything is opened.
     :raises ConfigError: the file is wrong, a limit is missing or contradicts another, the pump's numbers make
         no sense, or a calibration is not for these instruments, or expired or missing where that is refused.
     :raises NotConnected: instruments could not be reached: all of them, each with what to try.
-    :raises SafetyStop: the watchdog cannot be started, or the shutter does not confirm that it is closed.
+    :raises SafetyStop: the watchdog cannot be started, that of a killed program does not end, or the shutter
+        does not confirm that it is closed.
     """
     config = bench if isinstance(bench, BenchConfig) else load_bench(bench)
     refuse_limits(config)
     if calibrations == "use":
         refuse(remarks_on_time(config))
     clock = clock or bench_clock(config)
-    with way_out() as way, watching(config, clock, wanted=watchdog, log=log_file) as dog:
+    with (
+        way_out() as way,
+        watching(config, clock, wanted=watchdog, log=log_file, tell=tell, stop=stop) as dog,
+    ):
         opened = open_all(config, clock, stop)
         try:
             with (

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
 from labctl.config import BenchConfig, RoleName
-from labctl.model.clock import Clock, Stop
+from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.model.errors import ConnectionFailure, InstrumentError
 from labctl.model.records import Identity
 from labctl.model.roles import Attenuator, Device, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
 from labctl.session.calibrated import calibrated_info, remarks_on_identity, remarks_on_time
 from labctl.session.limits import refuse_limits
 from labctl.session.opening import bench_clock, open_all
+from labctl.session.watchdog_record import wait_for_others
 from procedures.beam import make_beam
 from procedures.curve import make_curve
+
+log = logging.getLogger(__name__)
 
 NOISE_MARGIN = 20.0
 """Readings below this multiple of the meter's noise are told to the user before a sweep rests on them."""
@@ -60,6 +64,8 @@ def check_bench(
     """
     refuse_limits(config)
     clock = clock or bench_clock(config)
+    if not isinstance(clock, SteppedClock):
+        wait_for_others(config, log.warning, stop)
     opened = open_all(config, clock, stop)
     failed = {f.role: f for f in opened.failures}
     checked: list[Checked] = []

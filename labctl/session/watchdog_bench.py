@@ -8,29 +8,44 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labctl.config import BenchConfig
-from labctl.model.clock import Clock, SteppedClock
+from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.session.watchdog import LIMIT_S, Watchdog
+from labctl.session.watchdog_record import Tell, recorded, wait_for_others
 from labctl.session.watchdog_wire import Assignment
 
 
 @contextmanager
 def watching(
-    config: BenchConfig, clock: Clock, *, wanted: bool | None, log: Path | None
+    config: BenchConfig,
+    clock: Clock,
+    *,
+    wanted: bool | None,
+    log: Path | None,
+    tell: Tell,
+    stop: Stop | None = None,
 ) -> Iterator[Watchdog | None]:
     """Have a watchdog while inside; it goes at once, and touches nothing, however the block is left.
 
+    One that still makes this bench safe, after another program was killed, is waited for first.
+
     :param wanted: None for yes, unless time is stepped: then the instruments are part of this process.
     :param log: the run's log file, where the watchdog writes what it did.
-    :raises SafetyStop: it cannot be started.
+    :param tell: told what is waited for.
+    :raises SafetyStop: it cannot be started, or the other one does not come to an end.
+    :raises Aborted: ``stop`` was set while waiting.
     """
-    if wanted is None:
-        wanted = not isinstance(clock, SteppedClock)
-    dog = Watchdog(assignment(config, log)) if wanted else None
+    stepped = isinstance(clock, SteppedClock)
+    if not stepped:
+        wait_for_others(config, tell, stop)
+    if not (not stepped if wanted is None else wanted):
+        yield None
+        return
+    dog = Watchdog(assignment(config, log))
     try:
-        yield dog
+        with recorded(config, dog.pid):
+            yield dog
     finally:
-        if dog is not None:
-            dog.done()
+        dog.done()
 
 
 def assignment(config: BenchConfig, log: Path | None = None) -> Assignment:

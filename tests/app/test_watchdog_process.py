@@ -18,8 +18,10 @@ from typing import Any
 
 import pytest
 
+from labctl.data import holder
 from labctl.model.errors import SafetyStop
 from labctl.runner.children import child_environment, own_group
+from labctl.session import open_bench
 from labctl.session.watchdog import Watchdog
 from labctl.session.watchdog_wire import Assignment
 
@@ -144,6 +146,22 @@ def test_kill_9_in_the_light_leaves_the_bench_safe(bench: Path, tmp_path: Path) 
     assert "ended without a farewell" in said
     assert "the bench is safe" in said
     assert "the shutter is closed" in (tmp_path / "run.watchdog.log").read_text()
+    assert "the bench is safe" in (tmp_path / "run.log").read_text()
+
+
+def test_who_comes_next_waits_for_the_watchdog_of_the_killed(bench: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    with sweeping(bench, tmp_path / "run.log") as (process, dog):
+        minder = holder.process(dog)
+        process.kill()
+        process.wait()
+        with open_bench(bench, watchdog=False, tell=told.append) as ready:
+            assert not holder.is_alive(minder, bench), "two processes talk to one device"
+            assert not ready.roles.shutter.is_open()
+    assert told == [
+        f"waiting: the watchdog (process {dog}) of process {process.pid}, which has ended, still makes the "
+        "bench safe"
+    ]
     assert "the bench is safe" in (tmp_path / "run.log").read_text()
 
 

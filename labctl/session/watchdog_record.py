@@ -1,0 +1,150 @@
+"""Which watchdog minds which instrument: told to whoever comes next, who waits while it still makes safe.
+
+A killed program's watchdog talks to the shutter and the mount for some seconds. A small file for each of the
+two says so, in a directory that only this user can write to. Nobody has to believe it: it names processes,
+and only one that really lives, of a program that has really ended, is waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import json
+import logging
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from labctl.config import BenchConfig
+from labctl.data.holder import Holder, is_alive, process
+from labctl.model.clock import Clock, ScaledClock, Stop
+from labctl.model.errors import SafetyStop
+
+log = logging.getLogger(__name__)
+
+WAIT_S = 60.0
+"""Longer than a watchdog's own deadlines together."""
+POLL_S = 0.05
+_LONGEST = 4096
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Minder:
+    """A watchdog and the program it minds."""
+
+    watchdog: Holder
+    main: Holder
+
+    def is_making_safe(self, path: Path) -> bool:
+        """Whether the program has ended and its watchdog has not."""
+        return not is_alive(self.main, path) and is_alive(self.watchdog, path)
+
+
+@contextmanager
+def recorded(config: BenchConfig, watchdog_pid: int) -> Iterator[None]:
+    """Say while inside that a watchdog minds these instruments. What cannot be written is not said."""
+    minder = {"watchdog": process(watchdog_pid).to_mapping(), "main": process(os.getpid()).to_mapping()}
+    written = [path for path in _paths(config) if _write(path, minder)]
+    try:
+        yield
+    finally:
+        for path in written:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def wait_for_others(
+    config: BenchConfig, tell: Tell, stop: Stop | None = None, wall: Clock | None = None
+) -> None:
+    """Wait until no watchdog of an ended program talks to these instruments any more.
+
+    :param tell: told who holds them, once.
+    :raises SafetyStop: it goes on for more than ``WAIT_S``.
+    :raises Aborted: ``stop`` was set.
+    """
+    wall = wall or ScaledClock()
+    end_s = wall.now_s() + WAIT_S
+    told = False
+    while (minder := _busy(config)) is not None:
+        who = (
+            f"the watchdog (process {minder.watchdog.pid}) of process {minder.main.pid}, which has ended, "
+            "still makes the bench safe"
+        )
+        if wall.now_s() > end_s:
+            raise SafetyStop(f"{who} after {WAIT_S:g} s", "see its log beside the run, and block the beam")
+        if not told:
+            tell(f"waiting: {who}")
+            told = True
+        wall.sleep(POLL_S, stop)
+
+
+def _busy(config: BenchConfig) -> Minder | None:
+    for path in _paths(config):
+        minder = _read(path)
+        if minder is not None and minder.is_making_safe(path):
+            return minder
+    return None
+
+
+def _paths(config: BenchConfig) -> list[Path]:
+    """Return where it is said: a file for each instrument a watchdog talks to; none without a safe place."""
+    folder = _folder()
+    if folder is None:
+        return []
+    resources = {config.shutter.resource.strip().upper(), config.attenuator.resource.strip().upper()}
+    return [folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json" for name in sorted(resources)]
+
+
+def _folder() -> Path | None:
+    """Return a directory of this user's own, None where there is none."""
+    try:
+        path = Path(tempfile.gettempdir()) / f"labctl-watchdogs-{_user()}"
+        path.mkdir(mode=0o700, exist_ok=True)
+        if sys.platform != "win32":
+            found = path.lstat()
+            if found.st_uid != os.getuid() or found.st_mode & 0o022 or path.is_symlink():
+                return None
+    except OSError:
+        return None
+    return path
+
+
+def _user() -> str:
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        name = "nobody"
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
+
+
+def _write(path: Path, minder: Mapping[str, object]) -> bool:
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        part.write_text(json.dumps(minder), encoding="utf-8")
+        part.replace(path)
+    except OSError as exc:
+        log.info("nobody will know of the watchdog: %s", exc)
+        return False
+    return True
+
+
+def _read(path: Path) -> Minder | None:
+    try:
+        with path.open("rb") as file:
+            stored = json.loads(file.read(_LONGEST))
+        return Minder(_holder(stored["watchdog"]), _holder(stored["main"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def _holder(stored: Mapping[str, object]) -> Holder:
+    pid = stored["pid"]
+    if isinstance(pid, bool) or not isinstance(pid, int):
+        raise TypeError("no process")
+    return Holder(pid, str(stored["host"]), str(stored["boot"]), str(stored["started"]))

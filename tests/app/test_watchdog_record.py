@@ -1,0 +1,158 @@
+"""Who minds a bench, and who waits for whom."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labctl.config import EXAMPLE, BenchConfig, parse_bench
+from labctl.data.holder import process
+from labctl.model.clock import SteppedClock
+from labctl.model.errors import Aborted, SafetyStop
+from labctl.session import watchdog_record
+from labctl.session.watchdog_record import WAIT_S, recorded, wait_for_others
+
+CONFIG = parse_bench(EXAMPLE)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    found = watchdog_record._folder()
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def sleeper() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that lives until it is killed."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        yield child
+        child.kill()
+
+
+def ended_pid() -> int:
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        child.wait()
+    return child.pid
+
+
+def say(_folder: Path, watchdog_pid: int, main_pid: int, **changes: object) -> Path:
+    """Write what a watchdog of a process would have been recorded as."""
+    (path, *_) = watchdog_record._paths(CONFIG)
+    dead = {**process(os.getpid()).to_mapping(), "pid": main_pid, "started": "1"}
+    who = {"watchdog": process(watchdog_pid).to_mapping(), "main": dead} | changes
+    path.write_text(json.dumps(who), encoding="utf-8")
+    return path
+
+
+def nobody(line: str) -> None:
+    pytest.fail(f"waited: {line}")
+
+
+def test_one_file_for_each_of_the_two_instruments_and_gone_afterwards(folder: Path) -> None:
+    with recorded(CONFIG, os.getpid()):
+        assert len(list(folder.iterdir())) == 2
+        wait_for_others(CONFIG, nobody)  # the program it minds, this one, lives
+    assert list(folder.iterdir()) == []
+
+
+def test_a_watchdog_whose_program_has_ended_is_waited_for_and_named(
+    folder: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    path, told = say(folder, sleeper.pid, ended_pid()), list[str]()
+    main = json.loads(path.read_text())["main"]["pid"]
+
+    class Wall(SteppedClock):
+        def sleep(self, seconds: float, stop: object = None) -> None:
+            super().sleep(seconds)
+            if self.now_s() > 2.0:
+                sleeper.kill()
+                sleeper.wait()
+
+    wall = Wall()
+    wait_for_others(CONFIG, told.append, wall=wall)
+    assert 2.0 < wall.now_s() < 2.2
+    assert told == [
+        f"waiting: the watchdog (process {sleeper.pid}) of process {main}, which has ended, still makes the "
+        "bench safe"
+    ]
+
+
+def test_one_that_never_ends_is_not_waited_for_for_ever(
+    folder: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    say(folder, sleeper.pid, ended_pid())
+    wall = SteppedClock()
+    with pytest.raises(SafetyStop, match=rf"process {sleeper.pid}\) .* after {WAIT_S:g} s"):
+        wait_for_others(CONFIG, lambda _line: None, wall=wall)
+    assert wall.now_s() == pytest.approx(WAIT_S, abs=1.0)
+
+
+def test_a_stop_ends_the_waiting(folder: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    say(folder, sleeper.pid, ended_pid())
+    stop = threading.Event()
+    with pytest.raises(Aborted):
+        wait_for_others(CONFIG, lambda _line: stop.set(), stop)
+
+
+def test_the_mount_alone_is_reason_enough(folder: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    say(folder, sleeper.pid, ended_pid())
+    other = CONFIG.shutter.model_copy(update={"resource": "ASRL9::INSTR"})
+    shared = CONFIG.model_copy(update={"shutter": other})
+    strange = shared.model_copy(
+        update={"attenuator": CONFIG.attenuator.model_copy(update={"resource": "ASRL8::INSTR"})}
+    )
+    wait_for_others(strange, nobody)
+    waited = _waited(shared) + _waited(CONFIG)
+    assert len(waited) >= 1
+
+
+def _waited(config: BenchConfig) -> list[str]:
+    told: list[str] = []
+    with pytest.raises(SafetyStop):
+        wait_for_others(config, told.append, wall=SteppedClock())
+    return told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        "[" * 5000,
+        json.dumps({"watchdog": {"pid": True}, "main": {}}),
+        json.dumps({"watchdog": {"pid": "1", "host": "h", "boot": "", "started": ""}, "main": None}),
+    ],
+)
+def test_what_is_no_record_is_nobody(folder: Path, text: str) -> None:
+    say(folder, os.getpid(), os.getpid()).write_text(text, encoding="utf-8")
+    wait_for_others(CONFIG, nobody)
+
+
+def test_a_record_of_another_boot_or_of_a_number_used_again_is_nobody(
+    folder: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    again = {**process(sleeper.pid).to_mapping(), "started": "1"}
+    say(folder, sleeper.pid, ended_pid(), watchdog=again)
+    wait_for_others(CONFIG, nobody)
+    earlier = {**process(sleeper.pid).to_mapping(), "boot": "another"}
+    say(folder, sleeper.pid, ended_pid(), watchdog=earlier)
+    wait_for_others(CONFIG, nobody)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="directories of other users cannot be told so there")
+def test_a_directory_that_others_can_write_to_is_not_used(folder: Path) -> None:
+    folder.chmod(0o777)
+    assert watchdog_record._folder() is None
+    with recorded(CONFIG, os.getpid()):
+        wait_for_others(CONFIG, nobody)
+    assert list(folder.iterdir()) == []
