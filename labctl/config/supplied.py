@@ -89,13 +89,12 @@ def _attenuator(c: Calibration) -> Values:
 
 
 def _angle_sigma_deg(c: Calibration) -> float | None:
-    """Return how far the mount may be off: its repeatability, and half of the way that its play takes."""
+    """Return how far the mount may be off: its repeatability, its error too, and half of its play."""
     repeat, play = c.quantities.get("repeatability"), c.quantities.get("backlash")
     if repeat is None and play is None:
         return None
-    return math.hypot(
-        *(abs(part) for part in (repeat.value if repeat else 0.0, play.value / 2 if play else 0.0))
-    )
+    own = (repeat.value, repeat.statistical) if repeat else ()
+    return math.hypot(*own, play.value / 2 if play else 0.0)
 
 
 def _pickoff(c: Calibration) -> Values:

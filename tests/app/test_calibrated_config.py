@@ -65,7 +65,7 @@ def test_uncertainties_keep_apart_what_is_common(tmp_path: Path) -> None:
     assert settings.spot_x_sigma_rel == pytest.approx(0.5 / 105.0)
     assert settings.spot_y_sigma_rel == pytest.approx(0.4 / 95.0)
     assert settings.pickoff_sigma_rel == pytest.approx(0.002)
-    assert settings.angle_sigma_deg == pytest.approx(math.hypot(0.03, 0.04))
+    assert settings.angle_sigma_deg == pytest.approx(math.hypot(0.03, 0.005, 0.04))
     assert settings.curve_sigma_deg == 0.02
     assert settings.incidence_sigma_deg == 0.5
     bend = {"ratio": Quantity(25.0, "1"), "nonlinearity": Quantity(0.02, "1", 1e-3)}
