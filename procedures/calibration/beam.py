@@ -45,7 +45,8 @@ FILL = 1.2
 class Look:
     """One setting, read.
 
-    :param angle_deg: as read back; ``power_w`` at the meter, its zero subtracted.
+    :param angle_deg: as read back; ``power_w`` at the meter, its zero subtracted, before any filter.
+    :param passing: transmission of the filter that stood before the sensor.
     """
 
     angle_deg: float
@@ -53,6 +54,7 @@ class Look:
     sigma_w: float
     at_s: float
     reading: PowerReading
+    passing: float = 1.0
 
 
 class BareBeam:
@@ -151,9 +153,10 @@ class BareBeam:
         except ConfigError:
             return self.low_deg
 
-    def brightest(self) -> Look | None:
-        """Return the brightest look so far; None before the first."""
-        return max(self._looks, key=lambda look: look.power_w, default=None)
+    def brightest(self, passing: float | None = None) -> Look | None:
+        """Return the brightest look so far, of those behind a filter if given; None before the first."""
+        looks = [look for look in self._looks if passing is None or look.passing == passing]
+        return max(looks, key=lambda look: look.power_w, default=None)
 
     def set_filter(self, transmission: float) -> None:
         """Take account of what now stands before the sensor: powers are those in front of it."""
@@ -248,7 +251,8 @@ class BareBeam:
             power_w = (reading.power_w - self.zero_w) / self.filter_transmission
             floor_w = self.noise_w / math.sqrt(max(reading.n, 1))
             sigma_w = math.hypot(max(reading.sigma_w, floor_w), self.zero_sigma_w) / self.filter_transmission
-            look = Look(reached, power_w, sigma_w, 0.5 * (reading.start_s + reading.stop_s), reading)
+            at_s = 0.5 * (reading.start_s + reading.stop_s)
+            look = Look(reached, power_w, sigma_w, at_s, reading, self.filter_transmission)
             if power_w > self.ceiling_w:
                 raise SafetyStop(
                     f"{power_text(power_w)} at the meter are above the {power_text(self.ceiling_w)} allowed",

@@ -35,7 +35,7 @@ def look_filtered(beam: MeteredBeam, angle_deg: float, from_deg: float | None = 
 
 def put_in(beam: MeteredBeam) -> None:
     """Have a filter put in; measure it where both with and without it there is light enough."""
-    overlap = beam.brightest()
+    overlap = beam.brightest(beam.filter_transmission)
     if overlap is None:
         raise CalibrationRefused(
             "even the darkest angle known is over the meter's range",

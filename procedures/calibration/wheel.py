@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from labctl.analysis.calibration.table import TableFit, fit_table
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused
 from procedures.calibration import filters
+from procedures.calibration.beam import DECADE_DEG
 from procedures.calibration.context import CalContext, CalStep, Place, Steps
 from procedures.calibration.options import AttenuatorOptions
 from procedures.calibration.placing import MeteredBeam
@@ -67,15 +67,14 @@ def _monotone(sided: Sequence[Sided]) -> list[Sided]:
     """Return the longest stretch, in decades of power, over which the power rises or falls throughout."""
     power = np.log(np.maximum([look.power_w for look, _ in sided], 1e-15))
     sigma = np.array([look.sigma_w / max(look.power_w, 1e-15) for look, _ in sided])
+    angle = np.array([look.angle_deg for look, _ in sided])
+    steps, noise = np.diff(power), 3 * np.hypot(sigma[1:], sigma[:-1]) + 0.01
+    jumps = np.abs(steps) > np.log(10) * (np.diff(angle) + 1.0) / DECADE_DEG  # where a wheel begins anew
     best: tuple[float, int, int] = (0.0, 0, 0)
     for sign in (1.0, -1.0):
         begin = 0
         for i in range(1, power.size + 1):
-            ends = (
-                i == power.size
-                or sign * (power[i] - power[i - 1]) < -3 * math.hypot(sigma[i], sigma[i - 1]) - 0.01
-            )
-            if ends:
+            if i == power.size or jumps[i - 1] or sign * steps[i - 1] < -noise[i - 1]:
                 best = max(best, (abs(float(power[i - 1] - power[begin])), begin, i))
                 begin = i
     _, begin, end = best
