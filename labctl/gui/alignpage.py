@@ -46,8 +46,7 @@ class AlignPage(QWidget):
     ) -> None:
         super().__init__()
         self._post, self._stop = post, stop
-        self._settings, self._limits = config.pump_settings(), config.limit_settings()
-        self._beam = make_beam(self._settings, self._limits)
+        self._take(config)
         self._convention = config.pump.convention
         self.running = False
         self._times: list[float] = []
@@ -147,6 +146,15 @@ class AlignPage(QWidget):
         return box
 
     # --- judging and starting ----------------------------------------------------------------------
+
+    def _take(self, config: BenchConfig) -> None:
+        self._settings, self._limits = config.pump_settings(), config.limit_settings()
+        self._beam = make_beam(self._settings, self._limits)
+
+    def show_config(self, config: BenchConfig) -> None:
+        """Judge by another bench file."""
+        self._take(config)
+        self.judge()
 
     def _forbidden(self, fluence: float) -> str:
         return self._beam.forbidden(fluence).replace("uJ/cm2", UNIT)

@@ -90,7 +90,7 @@ def run_window(
         from labctl.config import load_bench
         from labctl.gui.benchwindow import BenchWindow
 
-        window = BenchWindow(load_bench(bench), output or Path.cwd(), failed)
+        window = BenchWindow(load_bench(bench), output or Path.cwd(), failed, file=bench)
     # Not quit(): that would ask the window, which is being closed, once more.
     window.ended.connect(lambda: application.exit(0))
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):

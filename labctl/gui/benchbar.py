@@ -144,6 +144,10 @@ class BenchBar(QFrame):
         )
         self.connect_button.setEnabled(link.state != "connecting")
 
+    def show_config(self, config: BenchConfig) -> None:
+        """Show another bench file."""
+        self.rate.show_text(f"{config.pump.repetition_rate_hz:g} Hz")
+
     def show_seen(self, seen: Seen) -> None:
         """Show the last values."""
         dark = seen.shutter_open is False

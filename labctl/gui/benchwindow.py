@@ -16,6 +16,7 @@ from labctl.gui.agreepanel import AgreePanel
 from labctl.gui.alignpage import AlignPage
 from labctl.gui.analyst import Answer
 from labctl.gui.benchbar import BenchBar
+from labctl.gui.calibratedesk import CalibrateDesk
 from labctl.gui.connection import ConnectionPanel
 from labctl.gui.livepage import LivePage
 from labctl.gui.manualpanel import ManualPanel
@@ -54,6 +55,7 @@ class BenchWindow(MainWindow):
     """The window on a bench.
 
     :param output: where sweeps are stored.
+    :param file: the bench file, in which calibrations can be named.
     :param failed: asked now and then: why the simulated bench has ended, or an empty string.
     """
 
@@ -65,6 +67,7 @@ class BenchWindow(MainWindow):
         clock: Clock | None = None,
         *,
         connect: bool = True,
+        file: Path | None = None,
     ) -> None:
         super().__init__()
         self.setWindowTitle(f"labctl: {config.bench.name or 'bench'}")
@@ -76,6 +79,9 @@ class BenchWindow(MainWindow):
         self.sweep, self.manual = SweepPanel(config, output), ManualPanel(config, self.post)
         self.queue = QueuePanel(self.post, self.service.abort)
         self.agree = AgreePanel(self.service.asking.answer)
+        self.desk = CalibrateDesk(config, self.service, file, output, self.say)
+        self.calibrate = self.desk.page
+        self.desk.shown = (self.bar, self.live, self.align, self.sweep, self.manual)
         self._closing = False
         self._busy = ""
         self.connected = False
@@ -90,6 +96,7 @@ class BenchWindow(MainWindow):
         self.column.insertWidget(2, self.agree)
         self.tabs.insertTab(0, self.live, "Live")
         self.tabs.insertTab(1, self.align, "Alignment")
+        self.tabs.insertTab(2, self.calibrate, "Calibration")
         self.tabs.setCurrentIndex(0)
         self.panels = QTabWidget()
         for widget, name in ((self.sweep, "Sweep"), (self.manual, "Manual"), (self.queue, "Queue")):
@@ -116,6 +123,7 @@ class BenchWindow(MainWindow):
         self.connection.again.connect(lambda: self.post(Connect()))
         self.sweep.queued.connect(self.add_sweep)
         self.queue.refine_wanted.connect(self._refine)
+        self.desk.changed.connect(self._allow)
         self.live.view.left_out.connect(self.left_out)
         self.runs.resume_wanted.connect(self._resume)
         self.runs.allow_resume()
@@ -180,8 +188,8 @@ class BenchWindow(MainWindow):
             self._job_ended(thing)
         elif isinstance(thing, JobGoesOn):
             self.live.goes_on(thing.run)
-        elif isinstance(thing, (Asked, Withdrawn)):
-            self._asked(thing)
+        elif isinstance(thing, Asked) and isinstance(thing.what, Differences):
+            self.agree.ask(thing)
         elif isinstance(thing, Link):
             self._link(thing)
         elif isinstance(thing, AlignTold):
@@ -194,6 +202,8 @@ class BenchWindow(MainWindow):
             self._small(thing)
 
     def _small(self, thing: object) -> None:
+        if self.desk.take(thing):
+            return
         if isinstance(thing, Said):
             self.say(thing.text, thing.wrong)
         elif isinstance(thing, Busy):
@@ -203,16 +213,12 @@ class BenchWindow(MainWindow):
         elif isinstance(thing, SafeTold):
             took = f"shutter closed, {1000 * thing.took_s:.0f} ms after SAFE"
             self.say(took if thing.closed else thing.message, wrong=not thing.closed)
+        elif isinstance(thing, Withdrawn):
+            self.agree.withdraw(thing)
         elif isinstance(thing, Ended):
             self._all_ended()
         else:
             super().handle(thing)
-
-    def _asked(self, thing: Asked | Withdrawn) -> None:
-        if isinstance(thing, Withdrawn):
-            self.agree.withdraw(thing)
-        elif isinstance(thing.what, Differences):
-            self.agree.ask(thing)
 
     def _job_told(self, told: JobTold) -> None:
         if isinstance(told.event, Started):
@@ -239,14 +245,18 @@ class BenchWindow(MainWindow):
             self.manual.show_info(link.info)
         if self.align.running and not self.connected:
             self.align.ended(AlignEnded(link.message or "disconnected", wrong=bool(link.message)))
+        if not self.connected:
+            self.desk.lost(link.message)
         if link.state == "disconnected" and link.message:
             self.say(link.message, wrong=True)
         self._allow()
 
     def _allow(self) -> None:
-        idle = self.connected and self.queue.running is None and not self.align.running
-        self.manual.set_enabled(idle)
-        self.align.set_enabled(self.connected and self.queue.running is None)
+        free = self.connected and self.queue.running is None
+        self.queue.hold_back(self.desk.blocking)
+        self.manual.set_enabled(free and not self.align.running and not self.desk.blocking)
+        self.align.set_enabled(free and not self.desk.blocking)
+        self.calibrate.set_enabled(free and not self.align.running and not self.desk.blocking)
 
     def tick(self) -> None:
         """Show the latest values and the latest exposure."""

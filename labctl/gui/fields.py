@@ -45,7 +45,7 @@ class Field(QWidget):
         self.edit.setAccessibleName(label)
         name = QLabel(label)
         name.setMinimumWidth(label_width)
-        suffix = QLabel(unit)
+        self._suffix = suffix = QLabel(unit)
         suffix.setProperty("role", "dim")
         suffix.setMinimumWidth(58)
         self.reason.setProperty("role", "wrong")
@@ -72,6 +72,10 @@ class Field(QWidget):
     def set_text(self, text: str) -> None:
         """Type for the user."""
         self.edit.setText(text)
+
+    def set_unit(self, unit: str) -> None:
+        """Show another unit."""
+        self._suffix.setText(unit)
 
     def refuse(self, reason: str) -> None:
         """Say why it is refused; an empty reason takes it."""

@@ -102,6 +102,10 @@ class LivePage(QWidget):
             self.view.spectrum.set_axis(info.wavelength_nm, info.max_counts)
             self.view.spectrum.set_bands(self._config.band_settings())
 
+    def show_config(self, config: BenchConfig) -> None:
+        """Work with another bench file."""
+        self._config = config
+
     # --- the run -----------------------------------------------------------------------------------
 
     def goes_on(self, run: RunData) -> None:

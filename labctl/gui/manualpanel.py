@@ -119,6 +119,11 @@ class ManualPanel(QWidget):
         column.addLayout(row)
         return box
 
+    def show_config(self, config: BenchConfig) -> None:
+        """Judge by another bench file."""
+        self._beam = make_beam(config.pump_settings(), config.limit_settings())
+        self.fluence.judge()
+
     # --- acts --------------------------------------------------------------------------------------
 
     def _forbidden(self, fluence: float) -> str:

@@ -129,6 +129,12 @@ class QueuePanel(QWidget):
             self._post(entry.job)
         self._refresh()
 
+    def hold_back(self, held: bool) -> None:
+        """Begin no sweep while something else has the bench."""
+        self.held, before = held, self.held
+        if before and not held:
+            self.next()
+
     @property
     def running(self) -> Job | None:
         """The sweep that runs."""

@@ -58,8 +58,7 @@ class SweepPanel(QWidget):
 
     def __init__(self, config: BenchConfig, output: Path) -> None:
         super().__init__()
-        self._settings, self._limits = config.pump_settings(), config.limit_settings()
-        self._beam = make_beam(self._settings, self._limits)
+        self._take(config)
         self.output = output
         self._applying = False
         self._make_fields(config)
@@ -70,6 +69,15 @@ class SweepPanel(QWidget):
         for box in (self.mode, self.direction):
             box.currentIndexChanged.connect(lambda _i: self.judge())
         self.keep_open.toggled.connect(lambda _on: self.judge())
+        self.judge()
+
+    def _take(self, config: BenchConfig) -> None:
+        self._settings, self._limits = config.pump_settings(), config.limit_settings()
+        self._beam = make_beam(self._settings, self._limits)
+
+    def show_config(self, config: BenchConfig) -> None:
+        """Judge by another bench file."""
+        self._take(config)
         self.judge()
 
     def _make_fields(self, config: BenchConfig) -> None:

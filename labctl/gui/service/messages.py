@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from labctl.config import BenchConfig
 from labctl.gui.rundata import RunData
+from labctl.gui.service.calmessages import Calibrate
 from labctl.model.errors import ConnectionFailure
 from labctl.model.records import SpectrometerInfo
 from labctl.runner.events import Event
@@ -22,7 +24,12 @@ from procedures.plan import SweepPlan
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Open every instrument."""
+    """Open every instrument.
+
+    :param config: another bench file from now on; None keeps the one there is.
+    """
+
+    config: BenchConfig | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +124,7 @@ class Quit:
 
 Command = (
     Connect | Disconnect | SetFluence | SetAngle | Jog | Home | MoveShutter | Stream | SetExposure | TakeDark
-    | Job | Align | MakeSafe | Quit
+    | Job | Align | Calibrate | MakeSafe | Quit
 )  # fmt: skip
 
 # --- told ----------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from labctl.config import BenchConfig
 from labctl.gui.service.asking import Asking
+from labctl.gui.service.calmessages import CalEnded, Calibrate
 from labctl.gui.service.messages import (
     Align,
     AlignEnded,
@@ -94,7 +95,7 @@ class BenchService:
     def abort(self) -> None:
         """Stop what runs, and runs that have not begun yet; what else waits is done."""
         with self._changed:
-            waiting = [c for c in self._commands if isinstance(c, (Job, Align))]
+            waiting = [c for c in self._commands if isinstance(c, (Job, Align, Calibrate))]
             self._commands = deque(c for c in self._commands if c not in waiting)
             # Under the lock: a command that is taken clears the flag, and must not clear this one.
             self.stop.set()
@@ -106,6 +107,8 @@ class BenchService:
                 self._tell(JobEnded(command.number, "aborted", None, why))
             elif isinstance(command, Align):
                 self._tell(AlignEnded(why))
+            elif isinstance(command, Calibrate):
+                self._tell(CalEnded(command.kind, "aborted", why))
 
     def quit(self) -> None:
         """Stop what runs and end; :class:`Ended` is told when everything is closed."""
@@ -159,6 +162,8 @@ class BenchService:
     def _session(self, first: Command) -> bool:
         """Work with the bench until it is disconnected or lost; return whether to quit."""
         self._tell(Link("connecting"))
+        if isinstance(first, Connect) and first.config is not None:
+            self.config = first.config
         reason, quitting, connected = "", False, False
         job = first if isinstance(first, Job) else None
         try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from labctl.gui.service.calibrating import run_calibrating
+from labctl.gui.service.calmessages import Calibrate
 from labctl.gui.service.messages import (
     Align,
     Busy,
@@ -51,13 +53,15 @@ class Work:
         :raises Aborted: it was stopped.
         :raises LostInstrument: the bench must be opened anew.
         """
-        if isinstance(command, (Job, Align)):
+        if isinstance(command, (Job, Align, Calibrate)):
             self.streaming = False
             self._hand.forget_meter()
             if isinstance(command, Job):
                 run_job(self._room, command)
-            else:
+            elif isinstance(command, Align):
                 run_alignment(self._room, command)
+            else:
+                self._calibrate(command)
         elif isinstance(command, Stream):
             self.streaming = command.on
         elif isinstance(command, SetExposure):
@@ -87,6 +91,16 @@ class Work:
             else:
                 hand.close()
         self._looked_s = 0.0
+
+    def _calibrate(self, command: Calibrate) -> None:
+        """Calibrate. Meanwhile a power is no fluence: nobody knows where the sensor stands."""
+        self._tell(Busy(f"calibration: {command.kind}"))
+        energy_of, self._sight.energy_of = self._sight.energy_of, None
+        try:
+            run_calibrating(self._room, command)
+        finally:
+            self._sight.energy_of = energy_of
+            self._looked_s = 0.0
 
     def _reached(self, state: PumpState) -> None:
         self._sight.note(

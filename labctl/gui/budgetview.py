@@ -1,0 +1,195 @@
+"""Which calibrations are in use, until when they hold, and what each link adds to a fluence's error."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QBrush, QColor
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QHeaderView,
+    QLabel,
+    QTableWidget,
+    QTableWidgetItem,
+    QVBoxLayout,
+    QWidget,
+)
+
+from labctl.analysis.budget import Budget, Term, fluence_budget
+from labctl.config import BenchConfig
+from labctl.config.calibrated import NamedCalibration
+from labctl.data.calibrations import is_expired
+from labctl.gui import theme
+from labctl.gui.calibratekinds import ABOUT
+from labctl.gui.wording import UNIT, digits, energy, power
+from labctl.model.calibration import KINDS, Calibration
+from procedures.calibration.report import shown
+
+_FILES = ("Calibration", "State", "Measured", "Valid until", "For", "Result", "File")
+_LINKS = ("Link", "Value", "Uncertainty, k = 1", "Of the fluence", "From")
+_TOLD = {
+    "attenuator": ("zero_deg", "leakage", "repeatability"),
+    "pickoff": ("ratio",),
+    "energy": ("repetition_rate", "pulse_energy"),
+    "spot": ("x_um", "y_um"),
+    "spectrometer": ("resolution", "wavelength_rms"),
+}
+
+
+def state_of(named: NamedCalibration | None) -> tuple[str, str]:
+    """Return a word on a calibration in use, and its colour."""
+    if named is None:
+        return "not measured", theme.DIM
+    if is_expired(named.calibration, datetime.now(UTC)):
+        return "expired", theme.WARN
+    return "valid", theme.GOOD
+
+
+def pretty(text: str) -> str:
+    """Return a report's text with typographic units."""
+    for plain, typographic in (
+        ("+-", "±"),
+        (" um", " µm"),
+        (" uW", " µW"),
+        (" uJ", " µJ"),
+        (" deg", "°"),
+        ("uJ/cm2", UNIT),
+    ):
+        text = text.replace(plain, typographic)
+    return text
+
+
+class BudgetView(QWidget):
+    """Two tables: files, and links of the chain."""
+
+    def __init__(self, config: BenchConfig) -> None:
+        super().__init__()
+        self.files, self.links = _table(_FILES), _table(_LINKS)
+        self.sum, self.notes = QLabel(), QLabel()
+        self.sum.setStyleSheet(f"font-size: 19pt; font-weight: 700; color: {theme.THRESHOLD};")
+        self.notes.setProperty("role", "dim")
+        self.notes.setWordWrap(True)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(12, 10, 12, 10)
+        column.addWidget(_heading("Calibrations in use"))
+        column.addWidget(self.files)
+        column.addWidget(_heading("Fluence budget"))
+        column.addWidget(self.sum)
+        column.addWidget(self.links, 1)
+        column.addWidget(self.notes)
+        self.show_config(config)
+
+    def show_config(self, config: BenchConfig) -> None:
+        """Show another bench file."""
+        named = config.calibrations.named() if config.calibrations else {}
+        rows = []
+        for kind in KINDS:
+            found = named.get(kind)
+            state, colour = state_of(found)
+            rows.append(([ABOUT[kind].name, state, *_dates(found)], {1: colour}))
+        _fill(self.files, rows)
+        height = self.files.horizontalHeader().sizeHint().height() + 6
+        self.files.setFixedHeight(height + sum(self.files.rowHeight(i) for i in range(len(rows))))
+        try:
+            budget = fluence_budget(config.pump_settings())
+        except ValueError as exc:
+            self.sum.setText("no budget")
+            self.notes.setText(str(exc))
+            return
+        self._show_budget(budget)
+
+    def _show_budget(self, budget: Budget) -> None:
+        largest = max((term.contribution_rel for term in budget.terms), default=0.0)
+        rows = []
+        for term in budget.terms:
+            heavy = term.contribution_rel > 0.5 * largest > 0
+            unstated = term.name in budget.unstated
+            colours = {3: theme.THRESHOLD} if heavy else {4: theme.WARN} if unstated else {}
+            rows.append((_link(term), colours))
+        _fill(self.links, rows)
+        self.sum.setText(
+            f"± {_percent(budget.combined_rel)} (k = 1)   ·   ± {_percent(2 * budget.combined_rel)} (k = 2, "
+            "about 95 %)"
+        )
+        self.notes.setText("  ·  ".join(_notes(budget)))
+
+
+def _dates(found: NamedCalibration | None) -> list[str]:
+    if found is None:
+        return ["–", "–", "–", "as the bench file states", "–"]
+    calibration = found.calibration
+    bound = [calibration.instruments[role] for role in calibration.bound_to]
+    serials = ", ".join(f"{who.model} {who.serial}".strip() for who in bound)
+    days = (calibration.measured_utc[:10], calibration.valid_until_utc[:10])
+    return [*days, serials or "any instrument", _results(calibration), found.file]
+
+
+def _results(calibration: Calibration) -> str:
+    told = (name for name in _TOLD[calibration.kind] if name in calibration.quantities)
+    return pretty(";  ".join(shown(name, calibration.quantities[name]) for name in told))
+
+
+def _link(term: Term) -> list[str]:
+    value = "" if term.value is None else _with_unit(term.value, term.unit)
+    relative = term.relative and term.unit != "1"
+    error = _percent(term.uncertainty) if relative else _with_unit(term.uncertainty, term.unit)
+    part = _percent(term.contribution_rel) if term.sensitivity else "–"
+    note = f"  ({term.note})" if term.note else ""
+    return [term.name, value, error, part, pretty(f"{term.source}{note}")]
+
+
+def _with_unit(value: float, unit: str) -> str:
+    if unit == "W":
+        return power(value)
+    if unit == "J":
+        return energy(value)
+    return pretty(f"{digits(value)} {'' if unit == '1' else unit}".rstrip())
+
+
+def _percent(relative: float) -> str:
+    return f"{100 * relative:.2g} %" if math.isfinite(relative) else "–"
+
+
+def _notes(budget: Budget) -> list[str]:
+    notes = [f"{budget.convention} fluence, at {digits(budget.fluence_uj_cm2)} {UNIT}"]
+    if budget.pulse_width_fs is None:
+        notes.append(f"pulse width {budget.pulse_width_source}")
+    else:
+        notes.append(f"pulse width at the sample {digits(budget.pulse_width_fs)} fs")
+    if budget.unstated:
+        notes.append(f"not stated, and taken for 0: {', '.join(budget.unstated)}")
+    return notes
+
+
+def _heading(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setStyleSheet("font-size: 14pt; font-weight: 600;")
+    return label
+
+
+def _table(columns: tuple[str, ...]) -> QTableWidget:
+    table = QTableWidget(0, len(columns))
+    table.setHorizontalHeaderLabels(list(columns))
+    table.verticalHeader().setVisible(False)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+    table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+    table.setShowGrid(False)
+    header = table.horizontalHeader()
+    header.setDefaultAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+    header.setStretchLastSection(True)
+    return table
+
+
+def _fill(table: QTableWidget, rows: list[tuple[list[str], dict[int, str]]]) -> None:
+    table.setRowCount(len(rows))
+    for at, (cells, colours) in enumerate(rows):
+        for column, text in enumerate(cells):
+            item = QTableWidgetItem(text)
+            item.setToolTip(text)
+            if column in colours:
+                item.setForeground(QBrush(QColor(colours[column])))
+            table.setItem(at, column, item)

@@ -1,0 +1,140 @@
+"""Calibrations on a bench that the window has open: the terminal's procedures, with hands at the window.
+
+What hands have moved is remembered: where a calibration ends early, the window says what to put back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal
+
+from labctl.gui.service.asking import Asking
+from labctl.gui.service.calmessages import CalEnded, Calibrate, CalTold, HandTold
+from labctl.gui.service.runs import Room
+from labctl.model.clock import Stop
+from labctl.model.errors import Aborted, CalibrationRefused, InstrumentError, LabctlError, SafetyStop
+from labctl.model.hands import Hands, Request
+from labctl.runner.calibrate import run_calibration
+from labctl.session.hands import SocketHands
+
+HOME: tuple[Request, ...] = (
+    Request("knife", "take the blade out of the beam", {"position_um": None}),
+    Request("filter", "take the filter away", {"name": "", "transmission": 1.0}),
+    Request("lamp", "take the lamp away", {"name": ""}),
+    Request("meter", "put the sensor back to the pick-off", {"place": "pick-off"}),
+    Request("sample", "put the sample back", {"in": True}),
+    Request("beam", "free the pump", {"blocked": False}),
+)
+"""How everything stands for a sweep; what a calibration has moved away from it is put back in this order."""
+
+
+class Refusal:
+    """The answer of somebody who will not do it."""
+
+
+class WindowHands:
+    """Whoever stands at the window, or the simulated bench's own hands, which are shown.
+
+    :param simulated: hands of a simulated bench, None at a real one.
+    :param by_hand: set while the person answers all the same.
+    """
+
+    def __init__(
+        self,
+        asking: Asking,
+        tell: Callable[[object], None],
+        simulated: Hands | None,
+        by_hand: threading.Event,
+    ) -> None:
+        self._asking, self._tell = asking, tell
+        self._simulated, self._by_hand = simulated, by_hand
+        self._moved: dict[str, Request] = {}
+
+    def do(self, request: Request, stop: Stop | None = None) -> float | None:
+        """Return once it is done.
+
+        :raises Aborted: it was refused, or ``stop`` was set meanwhile.
+        """
+        number: float | None = None
+        if self._simulated is None or self._by_hand.is_set():
+            answer = self._asking.ask(request, stop)
+            if isinstance(answer, Refusal):
+                raise Aborted
+            number = float(answer) if isinstance(answer, (int, float)) else None
+            if self._simulated is not None:
+                self._simulated.do(request, stop)
+        else:
+            self._tell(HandTold(request))
+            number = self._simulated.do(request, stop)
+            self._tell(HandTold(request, done=True))
+        self._moved[request.action] = request
+        return number if request.number else None
+
+    def put_back(self) -> tuple[str, ...]:
+        """Have the simulated bench put everything back; return what a person has to, in words."""
+        left = [home for home in HOME if _is_away(self._moved.get(home.action), home)]
+        if self._simulated is None or self._by_hand.is_set():
+            return tuple(home.text for home in left)
+        failed = []
+        for home in left:
+            try:
+                self._simulated.do(home)
+            except LabctlError:
+                failed.append(home.text)
+        return tuple(failed)
+
+
+def _is_away(last: Request | None, home: Request) -> bool:
+    """Whether what was asked for last left a thing elsewhere than at home."""
+    if last is None:
+        return False
+    key = next(iter(home.values))
+    return last.values.get(key) != home.values[key]
+
+
+def run_calibrating(room: Room, command: Calibrate) -> None:
+    """Measure; how it ended is told, and never raised, unless the bench must be opened anew.
+
+    :raises InstrumentError: an instrument failed.
+    """
+    address = room.bench.config.bench.hand
+    hands = WindowHands(room.asking, room.tell, SocketHands(address) if address else None, command.by_hand)
+    failure: BaseException | None = None
+    try:
+        calibration, path = run_calibration(
+            room.bench.config,
+            command.kind,
+            command.options,
+            hands=hands,
+            stop=room.stop,
+            on_event=lambda event: room.tell(CalTold(event)),
+            clock=room.bench.roles.clock,
+            output=command.output,
+            bench=room.bench,
+        )
+    except (Aborted, LabctlError) as exc:
+        failure = exc
+    finally:
+        with suppress(LabctlError):  # whatever the procedure left: nothing it set is a sweep's setting
+            room.bench.pump.safe()
+    if failure is None:
+        room.tell(CalEnded(command.kind, "stored", "", calibration, path))
+        return
+    status, message = _ended(failure, room.stop)
+    room.tell(CalEnded(command.kind, status, message, left=hands.put_back()))
+    if isinstance(failure, InstrumentError) and status == "failed":
+        raise failure
+
+
+def _ended(
+    failure: BaseException, stop: threading.Event
+) -> tuple[Literal["refused", "aborted", "failed"], str]:
+    """Say how it ended; SAFE closes the shutter, which a reading may notice before the stop."""
+    noticed = isinstance(failure, SafetyStop) and stop.is_set() and not getattr(failure, "__notes__", ())
+    if isinstance(failure, Aborted) or noticed:
+        return "aborted", "stopped: nothing was stored"
+    notes = [note for note in getattr(failure, "__notes__", ()) if not note.startswith("log: ")]
+    message = "; ".join([str(failure) or type(failure).__name__, *notes])
+    return ("refused" if isinstance(failure, CalibrationRefused) else "failed"), message
