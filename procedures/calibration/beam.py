@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from labctl.model.clock import check_stop
 from labctl.model.errors import ConfigError, SafetyStop
 from labctl.model.hands import Request
-from labctl.model.records import PowerReading
 from procedures.calibration.context import CalContext, Place
+from procedures.calibration.foresight import Foresight, Look, power_text
 from procedures.calibration.gauge import Gauge
 from procedures.curve import make_curve
 from procedures.light import Blade, LightAccount
@@ -31,33 +30,9 @@ log = logging.getLogger(__name__)
 
 THERE_DEG = 0.004
 """A step of the encoder or so: no move is made for less."""
-UNKNOWN = 2.0
-"""The nominal power may be this much too low."""
-DECADE_DEG = 10.0
-"""No wheel has a gradient steeper than a decade over this angle."""
-FILL_LAW = 1.1
-"""Likewise where a law was fitted."""
-FILL = 1.2
-"""Room for the laser's drift above what was measured."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One setting, read.
-
-    :param angle_deg: as read back; ``power_w`` at the meter, its zero subtracted, before any filter.
-    :param passing: transmission of the filter that stood before the sensor.
-    """
-
-    angle_deg: float
-    power_w: float
-    sigma_w: float
-    at_s: float
-    reading: PowerReading
-    passing: float = 1.0
-
-
-class BareBeam:
+class BareBeam(Foresight):
     """Shutter, plate and meter without a curve; a context manager that leaves the bench safe.
 
     :param place: where the meter stands.
@@ -68,7 +43,8 @@ class BareBeam:
     def __init__(
         self, context: CalContext, place: Place, *, smooth: bool = True, dark_deg: float | None = None
     ) -> None:
-        self.context, self.place, self._smooth, self._known_dark_deg = context, place, smooth, dark_deg
+        super().__init__(context, place, smooth=smooth)
+        self._known_dark_deg = dark_deg
         self._mount, self._stop, self.clock = context.roles.attenuator, context.stop, context.roles.clock
         settings = context.settings
         self.blade = Blade(
@@ -84,15 +60,11 @@ class BareBeam:
             settings.wavelength_nm,
             context.stop,
         )
-        self.low_deg, self.high_deg = allowed_angles(context)
         self.zero_w = self.zero_sigma_w = 0.0
         self.noise_w = self.gauge.meter.noise_w
-        self._looks: list[Look] = []
         self.moved_s = self.clock.now_s()
         self.placed = False
-        self.filter_transmission = 1.0
         self.filters: list[tuple[str, float, float]] = []
-        self.expect: Callable[[float], float] | None = None
 
     # --- start and end -----------------------------------------------------------------------------
 
@@ -139,8 +111,8 @@ class BareBeam:
     @property
     def dark_deg(self) -> float:
         """Darkest angle known: of the readings so far, else the bench file's guess."""
-        if self._looks:
-            return min(self._looks, key=lambda look: look.power_w).angle_deg
+        if self.looks:
+            return min(self.looks, key=lambda look: look.power_w).angle_deg
         return self.guessed_dark_deg
 
     @property
@@ -153,15 +125,6 @@ class BareBeam:
         except ConfigError:
             return self.low_deg
 
-    def brightest(self, passing: float | None = None) -> Look | None:
-        """Return the brightest look so far, of those behind a filter if given; None before the first."""
-        looks = [look for look in self._looks if passing is None or look.passing == passing]
-        return max(looks, key=lambda look: look.power_w, default=None)
-
-    def set_filter(self, transmission: float) -> None:
-        """Take account of what now stands before the sensor: powers are those in front of it."""
-        self.filter_transmission = transmission
-
     def ask(self, request: Request) -> float | None:
         """Have something done by hand, in the dark."""
         with self.guard():
@@ -171,54 +134,6 @@ class BareBeam:
             return answer
 
     # --- light -------------------------------------------------------------------------------------
-
-    @property
-    def full_w(self) -> float:
-        """Highest power at the meter that is to be expected, by the bench file's nominal numbers."""
-        s = self.context.settings
-        nominal = UNKNOWN * s.max_pulse_energy_j * s.repetition_rate_hz
-        return nominal if self.place == "sample" else nominal / s.pickoff_ratio
-
-    @property
-    def ceiling_w(self) -> float:
-        """Highest power that is allowed at the meter."""
-        of_sensor, on_sample = self.context.options.sensor_limit_w, self.context.limits.max_average_power_w
-        limits = [math.inf if of_sensor is None else of_sensor / self.filter_transmission]
-        if self.place == "sample" and on_sample is not None:
-            limits.append(on_sample)
-        return min(limits)
-
-    def bound_w(self, angle_deg: float) -> float:
-        """Highest power that an angle may make: at first the full one, then by what its neighbours showed.
-
-        Once a law is known (:attr:`expect`), by that.
-        """
-        full = self.full_w
-        if self.expect is not None:
-            return FILL_LAW * max(self.expect(angle_deg + off) for off in (-ARRIVAL_DEG, 0.0, ARRIVAL_DEG))
-        if not self._looks:
-            return full
-        near = min(self._looks, key=lambda look: abs(look.angle_deg - angle_deg))
-        step_deg = abs(near.angle_deg - angle_deg) + ARRIVAL_DEG
-        if not self._smooth:
-            return min(full, FILL * max(near.power_w, 0.0) * 10 ** (step_deg / DECADE_DEG))
-        step = 2 * math.radians(step_deg)
-        amplitude = math.sqrt(max(near.power_w, 0.0) * FILL) + step * math.sqrt(full)
-        return min(full, amplitude**2)
-
-    def step_deg(self, look: Look, longest_deg: float) -> float:
-        """Return how far the plate may turn from a look so that no limit can be passed."""
-        if not self._smooth:
-            room = 0.97 * self.ceiling_w / max(FILL * look.power_w, 1e-30)
-            return min(longest_deg, DECADE_DEG * math.log10(max(room, 1.0)) - ARRIVAL_DEG)
-        if self.full_w <= self.ceiling_w:
-            return longest_deg
-        room = math.sqrt(0.97 * self.ceiling_w) - math.sqrt(max(look.power_w, 0.0) * FILL)
-        return min(longest_deg, math.degrees(room / (2 * math.sqrt(self.full_w))) - ARRIVAL_DEG)
-
-    def allowed(self, angle_deg: float) -> bool:
-        """Return whether an angle stays below what sensor and limits allow, as far as can be known."""
-        return self.low_deg <= angle_deg <= self.high_deg and self.bound_w(angle_deg) <= self.ceiling_w
 
     def look(
         self,
@@ -259,7 +174,7 @@ class BareBeam:
                     "if this is where the bench file has its darkest angle, calibrate the attenuator first",
                 )
             if bare:
-                self._looks.append(look)
+                self.looks.append(look)
             if self.behind and not keep_open:
                 self.blade.close()
             return look
@@ -290,7 +205,7 @@ class BareBeam:
         return angle_deg + off
 
     def _open_onto(self, angle_deg: float) -> None:
-        if self._looks and self.bound_w(angle_deg) > self.ceiling_w:
+        if self.looks and self.bound_w(angle_deg) > self.ceiling_w:
             raise SafetyStop(
                 f"{angle_deg:.2f} deg may bring {power_text(self.bound_w(angle_deg))} to the meter, "
                 f"{power_text(self.ceiling_w)} are allowed",
@@ -300,7 +215,7 @@ class BareBeam:
             return
         if not self.placed:
             raise SafetyStop("the shutter stays closed: nobody has said that the sample is out")
-        if not self._looks and self.bound_w(angle_deg) > self.ceiling_w:
+        if not self.looks and self.bound_w(angle_deg) > self.ceiling_w:
             text = (
                 f"The shutter opens at {angle_deg:.1f} deg, the darkest angle the bench file knows. Should "
                 f"that be wrong, up to {power_text(self.full_w)} reach the sensor; "
@@ -320,22 +235,6 @@ class BareBeam:
             raise
 
 
-def allowed_angles(context: CalContext) -> tuple[float, float]:
-    """Return the lowest and highest angle that mount and limits allow."""
-    low, high = context.roles.attenuator.angle_range_deg
-    if context.limits.angle_range_deg is not None:
-        low, high = max(low, context.limits.angle_range_deg[0]), min(high, context.limits.angle_range_deg[1])
-    return low, high
-
-
 def _off(found_deg: float, wanted_deg: float) -> float:
     """Return how far off the plate is; a mount may say 359.99 for -0.01."""
     return (found_deg - wanted_deg + 180.0) % 360.0 - 180.0
-
-
-def power_text(watts: float) -> str:
-    """Return a power with the unit that suits it."""
-    for unit, size in (("W", 1.0), ("mW", 1e-3), ("uW", 1e-6)):
-        if abs(watts) >= size:
-            return f"{watts / size:.3g} {unit}"
-    return f"{watts / 1e-9:.3g} nW"

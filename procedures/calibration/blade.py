@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from labctl.model.errors import CalibrationRefused, SafetyStop
 from labctl.model.hands import Request
-from procedures.calibration.beam import Look
+from procedures.calibration.foresight import Look
 from procedures.calibration.placing import MeteredBeam
 from procedures.safe import retried
 

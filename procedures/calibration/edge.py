@@ -10,9 +10,9 @@ import numpy as np
 from scipy.special import ndtri
 
 from labctl.model.errors import CalibrationRefused
-from procedures.calibration.beam import Look
 from procedures.calibration.blade import Axis, Knife
 from procedures.calibration.context import CalStep
+from procedures.calibration.foresight import Look
 
 FINEST_UM = 4.0
 """Two positions closer than this with the edge between them: the spot is too small for this blade."""

@@ -13,8 +13,8 @@ from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError, InstrumentError
 from labctl.model.meters import counting, pulsed, zeroed
 from procedures.calibration import filters
-from procedures.calibration.beam import Look
 from procedures.calibration.context import CalContext, CalStep, Steps
+from procedures.calibration.foresight import Look
 from procedures.calibration.law import Law
 from procedures.calibration.options import EnergyOptions
 from procedures.calibration.placing import MeteredBeam

@@ -6,7 +6,7 @@ import math
 
 from labctl.model.errors import CalibrationRefused
 from labctl.model.hands import Request
-from procedures.calibration.beam import Look
+from procedures.calibration.foresight import Look
 from procedures.calibration.gauge import TooMuchLight
 from procedures.calibration.placing import MeteredBeam
 

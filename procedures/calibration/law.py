@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from labctl.model.errors import CalibrationRefused
-from procedures.calibration.beam import Look
+from procedures.calibration.foresight import Look
 
 LEAST_LOOKS = 6
 MOST_SCATTER = 0.05

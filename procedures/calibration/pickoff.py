@@ -14,8 +14,8 @@ from labctl.analysis.calibration.pickoff import PickoffFit, fit_pickoff
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError
 from procedures.calibration import filters
-from procedures.calibration.beam import Look
 from procedures.calibration.context import CalContext, CalStep, Place, Steps
+from procedures.calibration.foresight import Look
 from procedures.calibration.law import Law, nearest_top_deg
 from procedures.calibration.options import PickoffOptions
 from procedures.calibration.placing import MeteredBeam

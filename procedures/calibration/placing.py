@@ -6,7 +6,8 @@ import math
 
 from labctl.model.errors import CalibrationRefused
 from labctl.model.hands import Request
-from procedures.calibration.beam import UNKNOWN, BareBeam, Look, power_text
+from procedures.calibration.beam import BareBeam
+from procedures.calibration.foresight import UNKNOWN, Look, power_text
 
 SHUT_PART = 0.02
 """Part of the open beam's power that a sensor behind a closed shutter may show at most."""

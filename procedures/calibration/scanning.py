@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 
 from labctl.model.errors import CalibrationRefused
-from procedures.calibration.beam import Look
 from procedures.calibration.context import CalStep
 from procedures.calibration.filters import look_filtered
+from procedures.calibration.foresight import Look
 from procedures.calibration.law import Law, first_law
 from procedures.calibration.placing import MeteredBeam
 

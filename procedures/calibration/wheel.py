@@ -10,8 +10,8 @@ from labctl.analysis.calibration.table import TableFit, fit_table
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused
 from procedures.calibration import filters
-from procedures.calibration.beam import DECADE_DEG
 from procedures.calibration.context import CalContext, CalStep, Place, Steps
+from procedures.calibration.foresight import DECADE_DEG
 from procedures.calibration.options import AttenuatorOptions
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings

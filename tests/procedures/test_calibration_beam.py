@@ -16,7 +16,8 @@ from labctl.model.errors import Aborted, CalibrationRefused, InstrumentFault, Sa
 from labctl.model.pump import Element, MalusCurve
 from labctl.model.records import PowerReading
 from procedures.calibration import PROCEDURES
-from procedures.calibration.beam import BareBeam, Look
+from procedures.calibration.beam import BareBeam
+from procedures.calibration.foresight import Look
 from procedures.calibration.placing import MeteredBeam
 
 FAST: dict[CalibrationKind, dict[str, Any]] = {
@@ -199,7 +200,7 @@ def test_the_bound_grows_with_the_distance_and_never_beyond_the_full_power() -> 
     beam = BareBeam(bench.context("attenuator"), "sample")
     assert beam.bound_w(10.0) == beam.full_w
     reading = PowerReading(1e-6, 1e-9, 4, 0.0, 1.0)
-    beam._looks.append(Look(10.0, 1e-6, 1e-9, 0.5, reading))
+    beam.looks.append(Look(10.0, 1e-6, 1e-9, 0.5, reading))
     bounds = [beam.bound_w(angle) for angle in (10.0, 12.0, 20.0, 60.0)]
     assert bounds == sorted(bounds)
     assert bounds[0] > 1e-6
