@@ -29,7 +29,6 @@ ROLES: tuple[RoleName, ...] = ("attenuator", "power_meter", "spectrometer", "shu
 OPTIONAL_ROLES: tuple[RoleName, ...] = ("stage", "thermometer")
 _OPTIONAL = {
     "": (*OPTIONAL_ROLES, "calibrations"),
-    "bench": ("hand",),
     "pump": (
         *("pulse_width_sigma_fs", "pulse_cv", "absorptance", "absorptance_sigma", "meter_zero_sigma"),
         *(
@@ -112,9 +111,10 @@ class BenchConfig(Table):
         """Return everything, defaults and whole calibrations included, as plain JSON-able values for a run.
 
         What a bench need not have is left out where it has none, so that a run of an earlier release differs
-        from its bench in nothing that nobody wrote.
+        from its bench in nothing that nobody wrote. Where a simulated bench has its hands is no part of it.
         """
         plain = cast("dict[str, dict[str, object]]", self.model_dump(mode="json"))
+        del plain["bench"]["hand"]
         for table, keys in _OPTIONAL.items():
             values, model = (plain, self) if table == "" else (plain[table], getattr(self, table))
             for key in keys:

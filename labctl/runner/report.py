@@ -30,6 +30,7 @@ THRESHOLD_KEYS = {
     "model_rel95": "model_rel95",
     "scale_rel95": "scale_rel95",
     "total_rel95": "total_rel95",
+    "budget": "budget",
     "flags": "flags",
 }
 """Keys of a threshold in the JSON, and the names they have in a run file's result."""
@@ -70,7 +71,7 @@ class RunReport:
 
     def to_json(self) -> dict[str, object]:
         """Return the run as the documented JSON object; absent numbers are None, paths absolute."""
-        stated = with_scale(self.threshold)
+        stated = {**with_scale(self.threshold), "budget": self.more.get("budget")}
         threshold = {key: stated.get(name) for key, name in THRESHOLD_KEYS.items()}
         threshold["unit"] = "uJ/cm2"
         threshold["flags"] = list(_listed(self.threshold.get("flags")))
@@ -85,7 +86,7 @@ class RunReport:
             "points": self.points,
             "threshold": threshold,
             "q": {key: self.q.get(name) for key, name in Q_KEYS.items()},
-            **self.more,
+            **{key: value for key, value in self.more.items() if key != "budget"},
         }
 
 

@@ -301,7 +301,7 @@ def test_a_run_carries_calibrations_and_budget_and_says_the_total(
     again = refit(report.h5)
     assert with_scale(again.threshold)["total_ci95"] == pytest.approx(threshold["total_ci95"], rel=1e-9)
     (document,) = json.loads(dump_json([again]))["runs"]
-    assert document["budget"] == budget
+    assert document["threshold"]["budget"] == budget
     assert document["threshold"]["total_ci95"] == pytest.approx(threshold["total_ci95"], rel=1e-9)
     print_result([report], as_json=False)
     said = capsys.readouterr().out
