@@ -15,7 +15,7 @@ from pymeasure.instruments import Instrument
 from drivers.support.elliptec import ANSWER, BUSY, FRAME, STATUS_TEXT, Module, parse_module, parse_position
 from drivers.support.failures import not_connected
 from drivers.support.ports import Port
-from drivers.support.visa import SLICE_S, VisaInstrument
+from drivers.support.visa import LONGEST_ANSWER, SLICE_S, VisaInstrument
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected
 from labctl.model.records import Identity
@@ -190,6 +190,13 @@ class ElliptecMotor(VisaInstrument):
             if reached is not None:
                 return reached
             self._await_idle(end, stop)
+            self._refuse_busy(end)
+
+    def _refuse_busy(self, end: float) -> None:
+        if time.monotonic() > end:
+            raise InstrumentTimeout(
+                self.name, f"still busy {self._move_timeout_s:g} s after it was asked to move"
+            )
 
     def _ended(self, end: float, stop: Stop | None) -> int | None:
         """Return where the motion ended, None if the module is busy with an older one."""
@@ -234,6 +241,7 @@ class ElliptecMotor(VisaInstrument):
             self.write("gs")
             if self._frame(("GS",), end, stop)[1] == "00":
                 return
+            self._refuse_busy(end)
 
     def _refuse_fault(self, payload: str) -> None:
         number = int(payload or "0", 16)
@@ -263,6 +271,8 @@ class ElliptecMotor(VisaInstrument):
         while not self._partial.endswith(b"\n"):
             check_stop(stop)
             self._partial += self.listen(b"\n", SLICE_S)
+            if len(self._partial) > LONGEST_ANSWER:  # whoever talks there never ends a line
+                raise self.garbled(self._sent, self._partial)
             if not self._partial.endswith(b"\n") and time.monotonic() > end:
                 self._answer_owed = True
                 raise InstrumentTimeout(self.name, f"no answer to {self._sent!r}")

@@ -7,7 +7,6 @@ opens a socket without noticing that nobody listens; the classes here make up fo
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from pymeasure.instruments import Instrument
 from pyvisa.constants import StatusCode
 
 from drivers.support.failures import ConnectionLost, not_connected
+from drivers.support.fairlock import FairLock
 from drivers.support.hints import silence_hint
 from drivers.support.ports import Port, open_adapter, peer_has_closed
 from labctl.model.clock import Clock, ScaledClock, Stop, check_stop
@@ -71,7 +71,7 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
             adapter = open_adapter(role, adapter, self.port, visa_library)
         super().__init__(adapter, f"{role} {self.resource}", includeSCPI=False)
         self.clock: Clock = clock or ScaledClock()
-        self.lock = threading.RLock()
+        self.lock = FairLock()
         self._visa = isinstance(adapter, VISAAdapter)
         self._visa_library = visa_library
         self._who_is_there: Callable[[], None] = lambda: None

@@ -166,7 +166,7 @@ def test_two_threads_never_leave_it_open() -> None:
         assert failures == []
         assert states == [0] * 100
         assert controller.enabled == 0
-        assert controller.toggles > 20
+        assert controller.toggles >= 100, "the other thread hardly had its turn"
         shutter.close()
 
 

@@ -1,0 +1,115 @@
+"""Devices that never stop talking, or never stop working: every wait ends, and memory stays what it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from drivers_stub import Stub, stub
+
+from drivers.support.visa import DRAIN_LIMIT_S, LONGEST_ANSWER
+from drivers.thorlabs_ell14 import ThorlabsELL14
+from labctl.model.clock import SteppedClock
+from labctl.model.errors import InstrumentError, InstrumentTimeout, ProtocolError
+
+HELLO = b"0IN0E1140042120231701016800023000\r\n"
+TIMEOUT_S = 0.3
+SLACK_S = 6.0
+"""What a loaded computer may add: a hang lasts for ever."""
+
+
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ThorlabsELL14, "port", dataclasses.replace(ThorlabsELL14.port, timeout_s=TIMEOUT_S))
+
+
+@contextmanager
+def chatter(server: Stub, line: bytes) -> Iterator[None]:
+    """Send a line unasked, again and again, as fast as it is taken."""
+    quiet = threading.Event()
+
+    def talk() -> None:
+        while not quiet.is_set():
+            try:
+                server.send(line)
+            except OSError:
+                return
+            quiet.wait(0.002)
+
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        quiet.set()
+        thread.join(10)
+
+
+def within(limit_s: float, act: Callable[[], object], error: type[Exception], match: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(error, match=match):
+        act()
+    assert time.monotonic() - began < limit_s
+
+
+@contextmanager
+def mount_at(answer: Callable[[bytes], bytes | None]) -> Iterator[tuple[ThorlabsELL14, Stub]]:
+    with stub(lambda data: HELLO if data == b"0in" else answer(data)) as server:
+        mount = ThorlabsELL14(server.resource, clock=SteppedClock(), move_timeout_s=0.5)
+        try:
+            yield mount, server
+        finally:
+            mount.close()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"1PO00000000\r\n",  # another module's motions
+        b"0BO00000010\r\n",  # a handset whose button is stuck
+        b"\r\n",
+    ],
+)
+def test_a_bus_that_is_never_quiet_ends_a_question_at_its_deadline(line: bytes) -> None:
+    with mount_at(lambda _data: b"") as (mount, server), chatter(server, line):
+        # One repetition of a question that changes nothing, each after a drain.
+        limit_s = 2 * (TIMEOUT_S + DRAIN_LIMIT_S) + SLACK_S
+        within(limit_s, mount.angle_deg, InstrumentError, "no answer|does not parse")
+
+
+def test_a_bus_that_is_never_quiet_ends_a_motion_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.support.elliptec_motor.ASK_AFTER_S", 0.2)
+    with mount_at(lambda _data: b"") as (mount, server), chatter(server, b"1PO00000000\r\n"):
+        limit_s = 0.5 + 2 * (TIMEOUT_S + DRAIN_LIMIT_S) + SLACK_S
+        within(limit_s, lambda: mount.move_to(90.0), InstrumentTimeout, "no answer")
+
+
+def test_an_answer_among_the_chatter_is_found() -> None:
+    with (
+        mount_at(lambda data: b"0PO00008C00\r\n" if data.endswith(b"0gp") else b"") as (mount, server),
+        chatter(server, b"1PO00000000\r\n"),
+    ):
+        assert mount.angle_deg() == pytest.approx(90.0)
+
+
+def test_a_line_that_never_ends_is_given_up_and_not_kept() -> None:
+    with mount_at(lambda _data: b"") as (mount, server), chatter(server, b"x" * 2000):
+        limit_s = 2 * (TIMEOUT_S + DRAIN_LIMIT_S) + SLACK_S
+        within(limit_s, mount.angle_deg, ProtocolError, "does not parse")
+        assert len(mount._partial) <= 2 * LONGEST_ANSWER
+
+
+def test_a_module_that_is_busy_for_ever_ends_at_the_deadline() -> None:
+    """It answers at once, each time, that it is busy: no single answer is late."""
+    with mount_at(lambda _data: b"0GS09\r\n") as (mount, _):
+        within(0.5 + SLACK_S, lambda: mount.move_to(90.0), InstrumentTimeout, "still busy 0.5 s after")
+
+
+def test_a_module_that_refuses_every_motion_as_busy_but_says_it_is_idle() -> None:
+    answers = {b"0gs": b"0GS00\r\n"}
+    with mount_at(lambda data: answers.get(data, b"0GS09\r\n")) as (mount, _):
+        within(0.5 + SLACK_S, lambda: mount.move_to(90.0), InstrumentTimeout, "still busy 0.5 s after")
