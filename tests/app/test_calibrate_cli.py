@@ -1,0 +1,295 @@
+"""``labctl calibrate`` over the wires of a simulated bench, its hands, and the line in the bench file."""
+
+from __future__ import annotations
+
+import json
+import threading
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from labctl.cli import calibrating, main
+from labctl.cli.terminal_hands import TerminalHands
+from labctl.config import load_bench
+from labctl.config.benchfile import bench_line, use_calibration
+from labctl.model.clock import ScaledClock
+from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError
+from labctl.model.hands import Request
+from labctl.session.hands import ScriptHands, SocketHands, read_answers
+from simulators import presets
+from simulators.bench import SimulatedBench
+
+SPEED = 1000.0
+METER = Request("meter", "Put the sensor at the sample.", {"place": "sample"})
+NUMBER = Request("knife", "Where is the blade?", {"axis": "x"}, number="um")
+
+
+@pytest.fixture
+def simulated() -> Iterator[SimulatedBench]:
+    settings = presets.uncalibrated(presets.scene("ola", "typical", 3), 3)
+    with SimulatedBench(settings, ScaledClock(SPEED)) as bench:
+        yield bench
+
+
+@pytest.fixture
+def bench(simulated: SimulatedBench, tmp_path: Path) -> Path:
+    file = tmp_path / "bench.toml"
+    file.write_text(simulated.bench_toml(SPEED, nominal=True), encoding="utf-8")
+    return file
+
+
+def stored(bench: Path) -> list[Path]:
+    return sorted((bench.parent / "calibrations").glob("*.json"))
+
+
+def test_an_attenuator_is_calibrated_named_in_the_bench_file_and_checked(
+    simulated: SimulatedBench, bench: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = bench.read_text(encoding="utf-8")
+    words = ["calibrate", "attenuator", "--bench", str(bench), "--points", "8", "--readings", "2", "--use"]
+    assert main([*words, "--operator", "me", "--valid-days", "7"]) == 0
+    told = capsys.readouterr().out
+    assert "Put the power meter's sensor at the pick-off" in told
+    assert "zero of the plate" in told
+    assert "uW" in told
+    (file,) = stored(bench)
+    assert str(file) in told
+    after = bench.read_text(encoding="utf-8")
+    assert f'attenuator = "calibrations/{file.name}"' in after
+    assert after.startswith(before)
+    curve = load_bench(bench).pump_settings().curve
+    assert abs((curve.zero_deg - simulated.scene.truth.zero_deg + 45) % 90 - 45) < 0.1  # type: ignore[union-attr]
+    assert simulated.scene.shutter.closed_switch()
+    assert main(["calibrate", "check", "--bench", str(bench), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["checked"] is True
+    assert found["warnings"] == []
+
+
+def test_json_alone_stands_on_stdout(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "calibrate",
+        "spot",
+        "--bench",
+        str(bench),
+        "--shape",
+        "stripe",
+        "--x-um",
+        "2000",
+        "--y-um",
+        "250",
+    ]
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["calibration"]["quantities"]["x_um"]["value"] == 2000.0
+    assert document["used"] is False
+    assert document["line"].startswith('spot = "calibrations/spot-')
+    assert load_bench(bench).calibrations is None
+
+
+@pytest.mark.parametrize(
+    ("answers", "code", "words"),
+    [
+        ("refuse", 5, "refused by hand"),
+        ("meter: done", 5, "is for 'meter'"),
+        ("sample: done", 5, "answers have ended"),
+        ("done\n\n# and now\nrefuse", 5, "refused by hand"),
+    ],
+)
+def test_a_refusal_is_one_line_and_nothing_is_stored(
+    simulated: SimulatedBench, bench: Path, answers: str, code: int, words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    script = bench.with_name("answers.txt")
+    script.write_text(answers, encoding="utf-8")
+    before = bench.read_text(encoding="utf-8")
+    assert main(["calibrate", "energy", "--bench", str(bench), "--answers", str(script), "--use"]) == code
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert words in line
+    assert stored(bench) == []
+    assert bench.read_text(encoding="utf-8") == before
+    assert simulated.scene.shutter.closed_switch()
+
+
+def test_ctrl_c_ends_it_with_130_and_a_dark_bench(
+    simulated: SimulatedBench, bench: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = threading.Event()
+
+    @contextmanager
+    def signals() -> Iterator[threading.Event]:
+        yield asked
+
+    shown: list[object] = []
+
+    def show(event: object, _out: object) -> None:
+        shown.append(event)
+        if len(shown) == 6:
+            asked.set()
+
+    monkeypatch.setattr(calibrating, "stop_on_signals", signals)
+    monkeypatch.setattr(calibrating, "_show", show)
+    assert main(["calibrate", "attenuator", "--bench", str(bench)]) == 130
+    assert stored(bench) == []
+    assert simulated.scene.shutter.closed_switch()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["attenuator", "--sensor-limit", "50"], "--sensor-limit"),
+        (["attenuator", "--form", "guess"], "neither malus nor table"),
+        (["pickoff", "--filter", "0.1"], "NAME:NUMBER"),
+        (["energy", "--rate", "1 apple"], "--rate"),
+        (["energy", "--glass", "12mm"], "GLASS:LENGTH"),
+        (["energy", "--glass", "silica:3kg", "--pulse-fs", "35"], "--glass"),
+        (["spot", "--blade-range", "100"], "LOW:HIGH"),
+        (["spot", "--absorption", "nowhere.csv"], "cannot be read"),
+        (["check"], "names no calibration"),
+    ],
+)
+def test_words_that_make_no_sense_are_named(
+    bench: Path, words: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", words[0], "--bench", str(bench), *words[1:]]) == 2
+    assert told in capsys.readouterr().err
+
+
+# --- hands ---------------------------------------------------------------------------------------
+
+
+def test_the_simulated_bench_does_what_it_is_asked(simulated: SimulatedBench) -> None:
+    hands = SocketHands(simulated.hand)
+    assert hands.do(METER) is None
+    assert simulated.scene.hand.now.meter == "sample"
+    blade = Request("knife", "", {"axis": "x", "position_um": 4000.0}, number="um")
+    assert hands.do(blade) == 4000.0
+    with pytest.raises(CalibrationRefused, match="cannot"):
+        hands.do(Request("meter", "", {"place": "ceiling"}))
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Aborted):
+        hands.do(METER, stop)
+
+
+def test_hands_that_are_not_there_are_an_instrument_that_fails(simulated: SimulatedBench) -> None:
+    address = simulated.hand
+    simulated.stop()
+    with pytest.raises(InstrumentError, match="not reached"):
+        SocketHands(address).do(METER)
+
+
+@pytest.mark.parametrize("address", ["", "192.168.0.3:80", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:x"])
+def test_hands_elsewhere_are_not_spoken_to(address: str) -> None:
+    with pytest.raises(ConfigError, match="no address of this computer"):
+        SocketHands(address)
+
+
+def test_a_script_answers_in_order() -> None:
+    hands = ScriptHands(["# comment", "done", "", "knife: 12.5 um", "3"])
+    assert hands.do(METER) is None
+    assert hands.do(NUMBER) == 12.5
+    assert hands.left == ("3",)
+    assert hands.do(NUMBER) == 3.0
+    assert ScriptHands(["..."]).do(METER) is None
+    with pytest.raises(CalibrationRefused, match="no number in um"):
+        ScriptHands(["12 mm"]).do(NUMBER)
+    with pytest.raises(Aborted):
+        ScriptHands(["refuse"]).do(METER)
+
+
+def test_a_script_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_answers(tmp_path / "none.txt")
+
+
+def typed(*pieces: bytes) -> Callable[[], bytes]:
+    rest = iter(pieces)
+    return lambda: next(rest, b"")
+
+
+def test_at_the_terminal_enter_is_done_and_numbers_are_asked_again() -> None:
+    out = StringIO()
+    hands = TerminalHands(out, typed(b"\n12", b" mm\n", b"12.5 um\r\n"))
+    assert hands.do(METER) is None
+    assert hands.do(NUMBER) == 12.5
+    assert "press Enter" in out.getvalue()
+    assert "once more" in out.getvalue()
+
+
+def test_at_the_terminal_q_refuses_and_its_end_is_told() -> None:
+    hands = TerminalHands(StringIO(), typed(b"q\n"))
+    with pytest.raises(Aborted):
+        hands.do(METER)
+    with pytest.raises(CalibrationRefused, match="nobody answers"):
+        hands.do(METER)
+
+
+def test_at_the_terminal_a_stop_ends_the_waiting() -> None:
+    stop, never = threading.Event(), threading.Event()
+    threading.Timer(0.05, stop.set).start()
+
+    def silent() -> bytes:
+        never.wait(5.0)
+        return b""
+
+    hands = TerminalHands(StringIO(), silent)
+    with pytest.raises(Aborted):
+        hands.do(METER, stop)
+    never.set()
+
+
+# --- the bench file ------------------------------------------------------------------------------
+
+SPOT = Path("calibrations/spot-1.json")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a = 1\n", 'a = 1\n\n[calibrations]\nspot = "calibrations/spot-1.json"\n'),
+        ("a = 1", 'a = 1\n\n[calibrations]\nspot = "calibrations/spot-1.json"\n'),
+        (
+            '[calibrations]  # mine\nexpired = "warn"\n[pump]\nspot = 1\n',
+            '[calibrations]  # mine\nspot = "calibrations/spot-1.json"\nexpired = "warn"\n[pump]\nspot = 1\n',
+        ),
+        (
+            '[calibrations]\nspot = "old.json"  # keep me\n',
+            '[calibrations]\nspot = "calibrations/spot-1.json"  # keep me\n',
+        ),
+        ("a = 1\r\n", 'a = 1\r\n\r\n[calibrations]\r\nspot = "calibrations/spot-1.json"\r\n'),
+        ("[calibrations]", '[calibrations]\nspot = "calibrations/spot-1.json"\n'),
+    ],
+)
+def test_one_line_is_written_and_nothing_else(tmp_path: Path, before: str, after: str) -> None:
+    file = tmp_path / "bench.toml"
+    file.write_bytes(before.encode())
+    use_calibration(file, "spot", tmp_path / SPOT)
+    assert file.read_bytes().decode() == after
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'calibrations = { spot = "a" }\n',
+        'calibrations.spot = "a"\n',
+        "[calibrations\n",
+        '[x]\ny = """\n[calibrations]\n"""\n',
+    ],
+)
+def test_a_file_in_which_the_line_has_no_place_is_left_alone(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "bench.toml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match="write it yourself"):
+        use_calibration(file, "spot", tmp_path / SPOT)
+    assert file.read_text(encoding="utf-8") == text
+
+
+def test_the_line_is_toml_whatever_the_name(tmp_path: Path) -> None:
+    line = bench_line("spot", tmp_path / 'a "b" c.json', tmp_path / "bench.toml")
+    assert tomllib.loads(line) == {"spot": 'a "b" c.json'}
