@@ -100,15 +100,22 @@ def check(
         Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
         typer.Option(min=0.0, help="Lowest fluence planned, uJ/cm2.", show_default="least transmission"),
     ] = None,
+    recheck: Annotated[
+        bool,
+        typer.Option(
+            "--recheck", help="Turn the plate behind the closed shutter: is it still as calibrated?"
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Connect to every instrument and read each once.
 
-    Nothing moves and no shutter opens. All failures are told at once, each with what to try.
+    No shutter opens, and nothing moves unless --recheck is given. All failures are told at once, each with
+    what to try.
     """
     from labctl.cli.check import run_check
 
-    return run_check(bench, start, as_json=as_json)
+    return run_check(bench, start, recheck=recheck, as_json=as_json)
 
 
 @app.command()

@@ -13,17 +13,22 @@ if TYPE_CHECKING:
     from labctl.session.check import CheckReport
 
 
-def run_check(bench: Path, lowest_uj_cm2: float | None, *, as_json: bool) -> int:
+def run_check(bench: Path, lowest_uj_cm2: float | None, *, recheck: bool = False, as_json: bool) -> int:
     """Check a bench; 0 when every instrument answers, 3 when one does not.
+
+    :param recheck: compare the attenuator with its calibration as well.
 
     :raises ConfigError: the bench file is wrong.
     """
     with stop_on_signals() as stop:
         from labctl.config import load_bench
         from labctl.model.errors import NotConnected
-        from labctl.session.check import check_bench
+        from labctl.session.check import check_bench, recheck_bench
 
-        report = check_bench(load_bench(bench), lowest_uj_cm2, stop=stop)
+        config = load_bench(bench)
+        report = check_bench(config, lowest_uj_cm2, stop=stop)
+        if recheck and not report.failures:
+            report = recheck_bench(config, report, stop=stop)
     if as_json:
         sys.stdout.write(json.dumps(_document(report), indent=2) + "\n")
     else:
@@ -48,6 +53,7 @@ def _document(report: CheckReport) -> dict[str, object]:
             for c in report.instruments
         ],
         "warnings": list(report.warnings),
+        **({"recheck": report.recheck} if report.recheck else {}),
     }
 
 
@@ -63,5 +69,7 @@ def _print(report: CheckReport) -> None:
         else:
             console.print(f"FAILED  {c.role} ({c.driver}, {c.resource}): {c.failure.reason}", markup=False)
             console.print(f"        try: {c.failure.hint}", markup=False)
+    if report.recheck:
+        console.print(f"attenuator's calibration: {report.recheck}", markup=False)
     for warning in report.warnings:
         console.print(f"warning {warning}", markup=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from labctl.config import BenchConfig, RoleName
@@ -12,11 +12,13 @@ from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.model.errors import ConnectionFailure, InstrumentError
 from labctl.model.records import Identity
 from labctl.model.roles import Attenuator, Device, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
+from labctl.session.bench import open_bench
 from labctl.session.calibrated import calibrated_info, remarks_on_identity, remarks_on_time
 from labctl.session.limits import refuse_limits
 from labctl.session.opening import bench_clock, open_all
 from labctl.session.watchdog_record import wait_for_others
 from procedures.beam import make_beam
+from procedures.calibration.recheck import recheck_attenuator
 from procedures.curve import make_curve
 
 log = logging.getLogger(__name__)
@@ -39,10 +41,14 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """All instruments, in the order of the bench file, and what to think about before a sweep."""
+    """All instruments, in the order of the bench file, and what to think about before a sweep.
+
+    :param recheck: what the attenuator's calibration is found to be worth, where that was asked for.
+    """
 
     instruments: tuple[Checked, ...]
     warnings: tuple[str, ...]
+    recheck: str = ""
 
     @property
     def failures(self) -> tuple[ConnectionFailure, ...]:
@@ -82,6 +88,26 @@ def check_bench(
     finally:
         opened.close()
     return CheckReport(tuple(checked), tuple(warnings))
+
+
+def recheck_bench(
+    config: BenchConfig, report: CheckReport, clock: Clock | None = None, stop: Stop | None = None
+) -> CheckReport:
+    """Compare the attenuator with its calibration at a few angles; the plate moves, the shutter stays closed.
+
+    :param report: of :func:`check_bench`; what is found is added to it.
+    :raises LabctlError: the bench cannot be opened, a calibration of it is refused, or an instrument failed.
+    """
+    named = config.calibrations.attenuator if config.calibrations else None
+    if named is None:
+        said = "not re-checked: the bench file names no calibration of the attenuator"
+        return replace(report, recheck=said)
+    with open_bench(config, clock, stop) as bench:
+        found = recheck_attenuator(
+            named.calibration, bench.roles, bench.pump.settings, bench.pump.limits, stop=stop
+        )
+    drifted = tuple(f"attenuator: {text}" for text in found.warnings)
+    return replace(report, warnings=(*report.warnings, *drifted), recheck=found.text)
 
 
 def _on_calibrations(config: BenchConfig, identities: Mapping[RoleName, Identity]) -> list[str]:

@@ -37,7 +37,7 @@ from labctl.session.calibrated import (
     remarks_on_identity,
     remarks_on_time,
 )
-from labctl.session.check import check_bench
+from labctl.session.check import CheckReport, check_bench, recheck_bench
 from labctl.session.opening import open_all
 from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
@@ -374,3 +374,30 @@ def test_a_report_without_a_scale_says_so(capsys: pytest.CaptureFixture[str]) ->
     assert "unknown" not in said.replace("(unknown)", "")
     assert with_scale({"status": "refused"})["total_ci95"] is None
     assert with_scale({**threshold, "scale_rel": None})["total_ci95"] is None
+
+
+def test_the_attenuator_is_checked_against_its_calibration_behind_the_closed_shutter(
+    simulated: SimulatedBench, identities: dict[RoleName, Identity], tmp_path: Path
+) -> None:
+    laser, optics = simulated.scene.settings.laser, simulated.scene.settings.optics
+    full_w = laser.max_pulse_energy_j * laser.repetition_rate_hz / optics.pickoff_ratio
+    true = {
+        "zero_deg": Quantity(optics.zero_deg, "deg", 0.01),
+        "leakage": Quantity(optics.t_min / optics.t_max, "1", 1e-5),
+        "max_power": Quantity(full_w, "W", 1e-9),
+        "repeatability": Quantity(0.03, "deg", 0.003),
+    }
+    report = CheckReport((), ())
+
+    def rechecked(**changes: Quantity) -> CheckReport:
+        made = measured(simulated, identities, "attenuator", quantities=true | changes)
+        return recheck_bench(loaded(simulated, tmp_path, made), report, simulated.scene.clock)
+
+    found = rechecked()
+    assert found.warnings == ()
+    assert "zero moved by" in found.recheck
+    (warning,) = rechecked(zero_deg=Quantity(optics.zero_deg + 0.6, "deg", 0.01)).warnings
+    assert warning.startswith("attenuator: the attenuator's zero has moved by")
+    assert simulated.scene.shutter.closed_switch()
+    without = recheck_bench(loaded(simulated, tmp_path), report, simulated.scene.clock)
+    assert "names no calibration" in without.recheck
