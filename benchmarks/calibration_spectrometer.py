@@ -68,7 +68,8 @@ def judged(
     """Hold an axis against the true one."""
     off = (found_nm - true_nm) / np.gradient(true_nm)
     band = (true_nm >= LASING_NM[0]) & (true_nm <= LASING_NM[1])
-    lines = (true_nm >= lines_nm[0]) & (true_nm <= lines_nm[-1])
+    pitch = float(true_nm[1] - true_nm[0])
+    lines = (true_nm >= lines_nm[0] - pitch) & (true_nm <= lines_nm[-1] + pitch)
     middle = int(np.searchsorted(true_nm, 0.5 * sum(LASING_NM)))
     pull = float(found_nm[middle] - true_nm[middle]) / sigma_nm
     return Outcome(pull, float(np.abs(off[band]).max()), float(np.abs(off[lines]).max()), fwhm_rel)

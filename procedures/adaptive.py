@@ -15,6 +15,7 @@ from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import SweepPoint
 from procedures.plan import AdaptivePlan, Step, SweepPlan, fluences, steps
 from procedures.sources import Cause, Ending, PlannedSource, StepSource, with_reference
+from procedures.stability import StabilityPlan, TimedSource
 
 
 class AdaptiveSource:
@@ -123,6 +124,8 @@ def make_source(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> Step
     """Return where the steps of a plan come from, its reference in between."""
     if isinstance(plan, AdaptivePlan):
         own: StepSource = AdaptiveSource(plan, settings.photon_order, limits.max_dose_uj_cm2)
+    elif isinstance(plan, StabilityPlan):
+        own = TimedSource(plan, limits.max_dose_uj_cm2)
     else:
         own = PlannedSource(plan)
     return with_reference(own, plan)

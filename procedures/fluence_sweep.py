@@ -159,6 +159,7 @@ class _Run:
     ) -> None:
         self._plan, self._roles, self._pump, self._sink = plan, roles, pump, sink
         self._done, self._pause = done, pause
+        self._started_s = roles.clock.now_s() - done.elapsed_s
         info = roles.spectrometer.info
         self._fresh = FreshSpectrometer(
             roles.spectrometer, roles.clock, lambda: pump.changed_at_s, pump.allow
@@ -200,6 +201,7 @@ class _Run:
         auto = self._auto()
         while (step := source.next(taken)) is not None:
             check_stop(stop)
+            self._await(step, stop)
             self._stand_still(stop)
             shots = self._shots(step, auto, stop)
             blank = blanks.get(step.fluence_uj_cm2)
@@ -216,6 +218,13 @@ class _Run:
         if self._pause is not None and self._pause.is_set():
             self._pump.minimum(stop)
             self._pause.stand(stop, self._note)
+
+    def _await(self, step: Step, stop: Stop | None) -> None:
+        """Wait in the dark until a step is due."""
+        left_s = 0.0 if step.due_s is None else step.due_s + self._started_s - self._roles.clock.now_s()
+        if left_s > 0:
+            self._pump.close()
+            self._roles.clock.sleep(left_s, stop)
 
     def _auto(self) -> AutoExposure:
         return AutoExposure(self._times, self._plan, self._pump.settings.photon_order)

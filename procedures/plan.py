@@ -108,12 +108,13 @@ class AdaptivePlan(SweepPlan):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One fluence to visit; ``direction`` is that from the step before it."""
+    """One fluence to visit, not before ``due_s`` of the run; ``direction`` is that from the step before."""
 
     index: int
     fluence_uj_cm2: float
     direction: Literal["up", "down"]
     reference: bool = False
+    due_s: float | None = None
 
 
 def fluences(plan: SweepPlan) -> tuple[float, ...]:

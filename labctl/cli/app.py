@@ -29,6 +29,7 @@ from labctl.cli.choices import (
 )
 from labctl.cli.gui import gui as gui_command
 from labctl.cli.manual import set_bench
+from labctl.cli.stability import stability as stability_command
 
 app = typer.Typer(
     name="labctl",
@@ -347,3 +348,4 @@ app.command("gui")(gui_command)
 app.add_typer(calibrate_commands, name="calibrate")
 app.command("budget")(budget_command)
 app.command("calibrations")(calibrations_command)
+app.command("stability")(stability_command)

@@ -44,7 +44,7 @@ Q_KEYS = {
     "lower_bound": "lower_bound",
 }
 
-MORE_KEYS = ("adaptive", "bleaching", "hysteresis", "budget")
+MORE_KEYS = ("adaptive", "bleaching", "hysteresis", "budget", "stability")
 
 
 @dataclass(frozen=True, slots=True)

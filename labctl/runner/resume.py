@@ -22,10 +22,13 @@ from labctl.model.records import RunStart
 from labctl.runner.events import OnEvent
 from labctl.runner.facts import PROCEDURE_ID, RunRequest
 from labctl.runner.keeper import Keeper
+from labctl.runner.kinds import SWEEP
 from labctl.runner.quality import CANDIDATES, is_candidate
 from labctl.runner.report import RunReport
 from labctl.runner.resume_plan import dose_before, stored_plan
 from labctl.runner.run import run_sweep
+from labctl.runner.stability import PROCEDURE_ID as STABILITY_ID
+from labctl.runner.stability import stability_kind
 from labctl.session import Bench
 from procedures.control import Done, Pause
 from procedures.fluence_sweep import Insert
@@ -60,7 +63,8 @@ def resume_run(
     """
     h5 = path.with_suffix(".h5") if path.suffix.lower() == ".csv" else path
     run = continuable(h5)
-    if run.start.procedure != PROCEDURE_ID:
+    kind = {PROCEDURE_ID: SWEEP, STABILITY_ID: stability_kind()}.get(run.start.procedure)
+    if kind is None:
         raise DataError(f"{h5} is a run of {run.start.procedure}, which this command does not continue")
     plan = stored_plan(run)
     if bench is None:
@@ -81,6 +85,7 @@ def resume_run(
         origin=origin,
         pause=pause,
         bench=opened,
+        kind=kind,
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from labctl.data.run import Run
 from labctl.model.errors import DataError
 from procedures.plan import AdaptivePlan, SweepPlan, steps
+from procedures.stability import StabilityPlan
 
 _BESIDE = {"fluences", "emission_nm", "lasing_nm"}
 """Written beside the plan's own fields, for people."""
@@ -24,7 +25,7 @@ def stored_plan(run: Run) -> SweepPlan:
     :raises DataError: it is no plan, one of another labctl, or the points do not belong to it.
     """
     stored = {key: value for key, value in run.start.plan.items() if key not in _BESIDE}
-    kind = AdaptivePlan if "target_rel" in stored else SweepPlan
+    kind = AdaptivePlan if "target_rel" in stored else StabilityPlan if "every_s" in stored else SweepPlan
     unknown = sorted(set(stored) - {field.name for field in dataclasses.fields(kind)})
     if unknown:
         raise DataError(f"{run.path}: its plan says {', '.join(unknown)}, which this labctl does not know")

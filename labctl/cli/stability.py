@@ -1,0 +1,109 @@
+"""``labctl stability``: emission against time at one fluence, and a one-line verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from labctl.cli.signals import stop_on_signals
+from labctl.model.errors import Aborted
+
+if TYPE_CHECKING:
+    from labctl.runner.report import RunReport
+
+
+class Decay(str, Enum):  # noqa: UP042  older releases of typer show a StrEnum worse
+    """Shapes of a decay."""
+
+    BEST = "best"
+    SINGLE = "single"
+    DOUBLE = "double"
+    STRETCHED = "stretched"
+
+
+def stability(
+    bench: Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)],
+    sample: Annotated[str, typer.Option(help="Name of the sample.", show_default=False)],
+    fluence: Annotated[
+        float, typer.Option(help="Fluence, uJ/cm2 in the bench's convention.", show_default=False)
+    ],
+    minutes: Annotated[float, typer.Option(help="From the first point to the last.", show_default=False)],
+    every: Annotated[float, typer.Option(help="Seconds from one point to the next.")] = 10.0,
+    average: Annotated[int, typer.Option(min=1, help="Exposures at each point; all of them are light.")] = 5,
+    model: Annotated[Decay, typer.Option(help="Shape of the decay; best lets the data choose.")] = Decay.BEST,
+    constant: Annotated[bool, typer.Option("--constant", help="Fit a part that stays, too.")] = False,
+    output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
+    operator: Annotated[str, typer.Option(help="Who measures.")] = "",
+    spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
+    note: Annotated[str, typer.Option(help="Anything worth keeping.")] = "",
+    figures: Annotated[bool, typer.Option("--figures", help="Draw the figure as PNG at the end.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")
+    ] = False,
+) -> int:
+    """Follow the emission at one fluence for minutes to hours; say what is left.
+
+    The shutter is closed between points. Each point is on disk before it is shown. Ctrl-C closes the shutter
+    and fits what there is; labctl resume goes on.
+    """
+    with stop_on_signals() as stop:
+        from labctl.cli.progress import make_progress
+        from labctl.config import load_bench
+        from labctl.runner.run import RunFailed, RunRequest
+        from labctl.runner.stability import run_stability
+        from procedures.stability import stability_plan
+
+        plan = stability_plan(fluence, 60.0 * minutes, every, average=average)
+        config = load_bench(bench)
+        labels = RunRequest(output=output, sample=sample, operator=operator, spot=spot, note=note)
+        try:
+            with make_progress() as progress:
+                report = run_stability(
+                    config, plan, labels, stop=stop, on_event=progress, model=model.value, constant=constant
+                )
+        except RunFailed as failed:
+            if as_json or failed.report.points:
+                _print(failed.report, config.pump.convention, as_json=as_json)
+            raise failed.error from None
+        _print(_drawn(report, figures=figures), config.pump.convention, as_json=as_json)
+    if report.status == "aborted":
+        raise Aborted
+    return 0
+
+
+def _drawn(report: RunReport, *, figures: bool) -> RunReport:
+    """Write the table, and the figure if it was asked for; what fails is a note, not an end."""
+    from labctl.runner.stability import write_table
+    from labctl.runner.stability_figure import draw_stability
+
+    if report.h5 is None or report.points == 0:
+        return report
+    try:
+        written = [write_table(report.h5), *([draw_stability(report.h5)] if figures else [])]
+    except Exception as exc:
+        logging.getLogger(__name__).exception("after the run %s", report.h5)
+        note = f"no table or figure: {type(exc).__name__}: {exc}"
+        return dataclasses.replace(report, notes=(*report.notes, note))
+    return dataclasses.replace(report, figures=tuple(written))
+
+
+def _print(report: RunReport, convention: str, *, as_json: bool) -> None:
+    from labctl.runner.report import dump_json
+    from labctl.runner.stability import verdict
+
+    if as_json:
+        sys.stdout.write(dump_json([report]) + "\n")
+        return
+    said = report.more.get("stability")
+    lines = [
+        f"{report.sample}: {verdict(said, convention)}" if isinstance(said, dict) else f"{report.sample}:"
+    ]
+    lines += [f"{report.sample}: {note}" for note in report.notes]
+    lines += [f"    {path}" for path in (report.csv, report.h5, *report.figures) if path is not None]
+    sys.stdout.write("\n".join(lines) + "\n")
