@@ -150,7 +150,9 @@ def spot(
     method: Annotated[
         str, typer.Option(help="stage, hand or stated.", show_default="stage where there is one")
     ] = "",
-    points: Annotated[int, typer.Option(help="Readings along each axis.")] = 18,
+    points: Annotated[
+        int, typer.Option(help="Readings along each axis.", show_default="28 by a stage, 18 by hand")
+    ] = 0,
     shape: Annotated[
         str, typer.Option(help="gaussian, ellipse or stripe; the last two are stated.")
     ] = "gaussian",

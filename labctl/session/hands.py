@@ -75,7 +75,7 @@ def _meaning(answer: str, request: Request) -> float | None:
         raise CalibrationRefused(f"the simulated bench cannot: {rest or request.text}")
     if word != "ok":
         raise InstrumentError(NAME, f"answers {answer[:80]!r}")
-    if not request.number:
+    if not (request.number and rest.strip()):
         return None
     match = _NUMBER.fullmatch(rest.strip())
     if match is None:

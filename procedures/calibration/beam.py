@@ -189,20 +189,31 @@ class BareBeam(Foresight):
             self.blade.close()
 
     def turn(self, angle_deg: float) -> float:
-        """Close, turn and have it confirmed; a plate that is there already stays, and so does the shutter."""
-        here = retried(self._mount.angle_deg)
-        if abs(_off(here, angle_deg)) <= THERE_DEG:
-            return angle_deg + _off(here, angle_deg)
+        """Turn behind the closed shutter and have it confirmed; a plate that is there already stays.
+
+        :raises SafetyStop: the shutter is open and nobody here has opened it, or the plate does not arrive.
+        """
+        with self.guard():
+            here = retried(self._mount.angle_deg)
+            if abs(_off(here, angle_deg)) <= THERE_DEG:
+                return angle_deg + _off(here, angle_deg)
+            self._darken()
+            off = _off(self._mount.move_to(angle_deg, self._stop), angle_deg)
+            self.moved_s = self.clock.now_s()
+            if not abs(off) <= ARRIVAL_DEG:
+                raise SafetyStop(
+                    f"{self._mount.name} is at {angle_deg + off:.3f} instead of {angle_deg:.3f} deg",
+                    "check that the plate turns freely, and home it",
+                )
+            return angle_deg + off
+
+    def _darken(self) -> None:
+        """Close, or make sure that it is still closed."""
         if self.blade.lit:
             self.blade.close()
-        off = _off(self._mount.move_to(angle_deg, self._stop), angle_deg)
-        self.moved_s = self.clock.now_s()
-        if not abs(off) <= ARRIVAL_DEG:
-            raise SafetyStop(
-                f"{self._mount.name} is at {angle_deg + off:.3f} instead of {angle_deg:.3f} deg",
-                "check that the plate turns freely, and home it",
-            )
-        return angle_deg + off
+        elif retried(self.context.roles.shutter.is_open):
+            name = self.context.roles.shutter.name
+            raise SafetyStop(f"{name} is open when it should be closed", "see its panel and interlock")
 
     def _open_onto(self, angle_deg: float) -> None:
         if self.looks and self.bound_w(angle_deg) > self.ceiling_w:

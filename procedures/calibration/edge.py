@@ -19,6 +19,8 @@ FINEST_UM = 4.0
 SLOPE = 0.66
 """Part of the readings that lie on the slope, within one radius of the centre; the rest on the plateaus."""
 REFERENCE_EVERY = 5
+NEAR = 3.0
+"""Readings of the search count in the fit up to so many radii from the centre."""
 CLEAR = 0.06
 """A plateau is reached when this part of the power, or less, is missing."""
 
@@ -30,6 +32,11 @@ class EdgeScan:
     axis: Axis
     position_um: list[float] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
+
+    def near(self, centre_um: float, within_um: float) -> EdgeScan:
+        """Return the readings not farther from a position."""
+        keep = [i for i, x in enumerate(self.position_um) if abs(x - centre_um) <= within_um]
+        return EdgeScan(self.axis, [self.position_um[i] for i in keep], [self.looks[i] for i in keep])
 
     def add(self, position_um: float, look: Look) -> float:
         """Add a reading and return its power."""
@@ -57,7 +64,7 @@ class Edge:
         yield from self._widen(middle)
         centre_um, w_um = self._guess()
         out_um = self._clear_um(centre_um, w_um)
-        self.scan = EdgeScan(self.scan.axis)  # the search came in another order, and in large steps
+        self.scan = self.scan.near(centre_um, NEAR * w_um)
         for i, position in enumerate(self._positions(centre_um, w_um)):
             if i % REFERENCE_EVERY == 0:
                 yield self._read(out_um, i)

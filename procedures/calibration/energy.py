@@ -24,14 +24,14 @@ from procedures.calibration.scanning import brightest_deg, survey
 from procedures.safe import retried
 
 COUNTS = 8
+GATE_S = 1.0
+"""A counter looks back about so far: counts closer together share a pulse that is missing."""
 CLOCK_REL = 1e-4
 """A meter's time base."""
 FACTOR = 1.5
 """A counted rate off the stated one by more than this is no rate of this laser."""
 LEAST_PULSES = 50
 NEARLY_ALL = 0.995
-MOUNT_DEG = 0.05
-"""Repeatability that is assumed of a mount."""
 
 
 def calibrate_energy(context: CalContext) -> Steps:
@@ -110,7 +110,11 @@ def _counts(beam: MeteredBeam, top_deg: float) -> list[float]:
     beam.look(top_deg, keep_open=True)
     with beam.guard():
         try:
-            return [retried(lambda: counter.frequency_hz(beam.context.stop)) for _ in range(COUNTS)]
+            counted: list[float] = []
+            for _ in range(COUNTS):
+                counted.append(retried(lambda: counter.frequency_hz(beam.context.stop)))
+                beam.clock.sleep(GATE_S, beam.context.stop)
+            return counted
         except InstrumentError:
             return []
 
@@ -156,7 +160,11 @@ def _energy(found: Findings, context: CalContext, looks: Sequence[Look], rate: f
     own = float(np.std(power, ddof=1)) * math.sqrt(2.0 / power.size) / mean
     angle = looks[0].angle_deg
     part = law.power_w(angle) / law.highest_w
-    extrapolated = 0.0 if part > NEARLY_ALL else math.hypot(law.sigma_rel, law.slope_rel(angle) * MOUNT_DEG)
+    extrapolated = (
+        0.0
+        if part > NEARLY_ALL
+        else math.hypot(law.sigma_rel, law.slope_rel(angle) * context.settings.angle_sigma_deg)
+    )
     scale = math.hypot(context.settings.meter_sigma_rel, found.quantities["repetition_rate"].total_rel)
     full_j = mean / rate / part
     found.quantity("pulse_energy", full_j, "J", math.hypot(own, extrapolated) * full_j, scale * full_j)

@@ -84,7 +84,7 @@ class SpotOptions(CalOptions):
     """Where the sample stands.
 
     :param method: "stage", "hand", or "stated"; "" takes the stage where there is one.
-    :param points: readings on slope and plateaus of each axis, 12 to 60.
+    :param points: readings on slope and plateaus of each axis, 12 to 60; 0: 28 by a stage, 18 by hand.
     :param shape: "gaussian" is measured; "ellipse" and "stripe" are stated by ``x_um`` and ``y_um`` with
         ``size_sigma_um``.
     :param range_um: lowest and highest position of a blade moved by hand.
@@ -96,7 +96,7 @@ class SpotOptions(CalOptions):
     """
 
     method: str = ""
-    points: int = 18
+    points: int = 0
     shape: str = "gaussian"
     x_um: float | None = None
     y_um: float | None = None

@@ -27,8 +27,6 @@ LEAST = 0.03
 CYCLES = 2
 UNSURE = 1.4
 """The bench file's ratio may be this much too low when powers at the sample are foreseen."""
-MOUNT_DEG = 0.05
-"""Repeatability that is assumed of a mount."""
 _VISITS: tuple[tuple[Place, tuple[float, float]], ...] = (
     ("pick-off", (0.2, 0.4)),
     ("sample", (0.45, 0.7)),
@@ -108,7 +106,8 @@ def _levels(beam: MeteredBeam, points: int) -> Generator[CalStep, None, tuple[li
     usable = max(([a for a in angles if beam.allowed(a)] for angles in sides), key=len)
     if len(usable) < 5:
         raise CalibrationRefused(f"only {len(usable)} of {points} settings are allowed by limits and mount")
-    levels = [Level(i, angle, law.slope_rel(angle) * MOUNT_DEG + 1e-4) for i, angle in enumerate(usable)]
+    mount_deg = beam.context.settings.angle_sigma_deg
+    levels = [Level(i, angle, law.slope_rel(angle) * mount_deg + 1e-4) for i, angle in enumerate(usable)]
     return levels, law
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Literal, cast
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from labctl.analysis.calibration.knife import KnifeFit, ellipticity, fit_knife_edge
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError
+from labctl.model.hands import Request
 from procedures.calibration import filters
 from procedures.calibration.absorbing import add_absorptance
 from procedures.calibration.blade import Axis, HandKnife, Knife, StageKnife, take_out
@@ -22,6 +24,7 @@ from procedures.calibration.record import Findings
 from procedures.calibration.scanning import brightest_deg, survey
 
 METHODS = {"stage": "knife edge, stage", "hand": "knife edge, by hand", "stated": "stated"}
+POINTS = {"stage": 28, "hand": 18}
 AXES: tuple[Axis, Axis] = ("x", "y")
 
 
@@ -34,7 +37,7 @@ def calibrate_spot(context: CalContext) -> Steps:
     found = Findings()
     add_absorptance(found, context.settings, options)  # refused before anybody moves a blade
     if method == "stated":
-        _stated(found, options)
+        _stated(found, context, options)
         yield CalStep("note", "sizes as stated", progress=0.9)
     else:
         yield from _measured(found, context, options, method)
@@ -53,6 +56,8 @@ def _options(context: CalContext) -> tuple[SpotOptions, str]:
         if options.method:
             raise ConfigError("a blade measures a gaussian; an ellipse or a stripe is stated", key="shape")
         method = "stated"
+    if options.points == 0:
+        options = replace(options, points=POINTS.get(method, 18))
     if not 12 <= options.points <= 60:
         raise ConfigError(f"12 to 60 points are possible, not {options.points}", key="points")
     if not options.range_um[0] < options.range_um[1]:
@@ -60,19 +65,30 @@ def _options(context: CalContext) -> tuple[SpotOptions, str]:
     return options, method
 
 
-def _stated(found: Findings, options: SpotOptions) -> None:
+def _stated(found: Findings, context: CalContext, options: SpotOptions) -> None:
     """Sizes as somebody says: of a stripe or an ellipse, cut out of a wider beam by a slit or a lens."""
-    sizes = (options.x_um, options.y_um)
+    sizes = [_size(context, options, axis) for axis in AXES]
     for axis, size in zip(AXES, sizes, strict=True):
         if size is None or not (math.isfinite(size) and size > 0):
-            raise CalibrationRefused(f"the size along {axis} is missing", f"--{axis}-um")
+            raise CalibrationRefused(f"the size along {axis} is missing, or no length", f"--{axis}-um")
         if not 0 <= options.size_sigma_um < size:
             raise CalibrationRefused(f"its uncertainty of {options.size_sigma_um:g} um makes no sense")
         found.quantity(f"{axis}_um", size, "um", 0.0, options.size_sigma_um)
-    small, large = sorted(cast("tuple[float, float]", sizes))
+    small, large = sorted(size for size in sizes if size is not None)
     relative = options.size_sigma_um * math.hypot(1 / small, 1 / large)
     found.quantity("ellipticity", small / large, "1", 0.0, small / large * relative)
     found.flags.append("sizes stated, not measured")
+
+
+def _size(context: CalContext, options: SpotOptions, axis: Axis) -> float | None:
+    """Return a stated size; ask for it where it was not given."""
+    given = options.x_um if axis == "x" else options.y_um
+    if given is not None:
+        return given
+    what = {"gaussian": "1/e2 radius", "ellipse": "semi-axis", "stripe": "half-length"}[options.shape]
+    return context.ask(
+        Request("confirm", f"Type the {what} of the {options.shape} along {axis}.", number="um")
+    )
 
 
 def _measured(

@@ -168,6 +168,25 @@ def test_a_shutter_that_does_not_close_is_no_success() -> None:
         beam.__exit__(None, None, None)
 
 
+def test_a_shutter_that_somebody_else_opened_ends_it_before_the_plate_turns() -> None:
+    bench = CalibrationBench(3)
+    real, moves = bench.mount.move_to, []
+
+    def noted(angle_deg: float, stop: Stop | None = None) -> float:
+        moves.append(bench.scene.shutter.closed_switch())
+        if len(moves) == 9:
+            bench.scene.shutter.command(True)
+            bench.clock.sleep(0.1)
+        return real(angle_deg, stop)
+
+    bench.mount.move_to = noted  # type: ignore[method-assign]
+    with pytest.raises(SafetyStop, match="open when it should be closed"):
+        bench.run("attenuator", **FAST["attenuator"])
+    assert bench.scene.shutter.closed_switch()
+    assert all(moves)
+    assert len(moves) == 10  # the last one to the darkest angle, behind the closed shutter
+
+
 def test_a_plate_that_does_not_arrive_ends_it() -> None:
     bench = CalibrationBench(3)
     bench.mount.home()

@@ -289,6 +289,13 @@ def test_a_stripe_is_stated_and_moves_nothing() -> None:
     assert (bench.hands.asked, bench.shutter.opened) == ([], 0)
 
 
+def test_a_size_that_was_not_given_is_asked_for() -> None:
+    bench = CalibrationBench(2)
+    bench.hands.do = lambda request, stop=None: 70.0 if request.number == "um" else None  # type: ignore[method-assign]
+    found = bench.run("spot", shape="ellipse", x_um=100.0)
+    assert found.quantities["y_um"].value == 70.0
+
+
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
