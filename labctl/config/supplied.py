@@ -57,8 +57,10 @@ def _attenuator(c: Calibration) -> Values:
     form = c.facts.get("form", "malus")
     if form == "table":
         angle, transmission = (_table(c, name) for name in ("angle_deg", "transmission"))
+        if len(angle) != len(transmission):
+            raise NotSupplied(c.kind, f"holds {len(angle)} angles but {len(transmission)} transmissions")
         highest = max(transmission, default=1.0)
-        rising = sorted(zip(angle, transmission, strict=False))
+        rising = sorted(zip(angle, transmission, strict=True))
         yield (
             "attenuator_curve",
             {

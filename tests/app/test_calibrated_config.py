@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from calibrated_bench import calibration, stored
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from labctl.config import EXAMPLE, BenchConfig, load_bench
+from labctl.config import EXAMPLE, BenchConfig, load_bench, parse_bench
 from labctl.config.stored import stored_bench
+from labctl.data.calibrations import to_mapping
 from labctl.data.nexus import as_json
 from labctl.model.calibration import KINDS, Quantity
 from labctl.model.errors import ConfigError
@@ -20,6 +23,8 @@ from labctl.model.pump import MalusCurve, TableCurve
 
 BENCH = EXAMPLE[: EXAMPLE.index("\n[calibrations]\n")]
 CURVE = BENCH[BENCH.index("[pump.attenuator_curve]") : BENCH.index("# Checked before")]
+PLAIN: dict[str, Any] = json.loads(as_json(parse_bench(BENCH).resolved()))
+finite = st.floats(allow_nan=False, allow_infinity=False)
 SPOT = BENCH[BENCH.index("[pump.spot]") : BENCH.index("# Malus' law")]
 
 
@@ -147,8 +152,6 @@ def test_a_run_s_copy_is_the_same_bench(tmp_path: Path) -> None:
 
 
 def test_a_bench_without_calibrations_resolves_as_it_always_did() -> None:
-    from labctl.config import parse_bench
-
     resolved = parse_bench(BENCH).resolved()
     assert "calibrations" not in resolved
     assert set(resolved["pump"]) == {  # type: ignore[call-overload]
@@ -180,6 +183,49 @@ def test_a_copy_that_was_changed_is_refused_and_its_name_is_only_shown(tmp_path:
     config["calibrations"]["spot"]["calibration"]["operator"] = "you"
     with pytest.raises(ConfigError, match=r"calibrations\.spot: was changed after it was measured"):
         stored_bench(config, Path("run.h5"))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+LOOSE = st.dictionaries(st.sampled_from([*KINDS, "expired", "required", "other"]), JSON, max_size=4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(table=LOOSE | JSON)
+def test_whatever_a_stranger_s_run_holds_is_a_bench_or_a_configuration_error(table: object) -> None:
+    config = {**PLAIN, "calibrations": table}
+    try:
+        bench = stored_bench(config, Path("run.h5"))
+    except ConfigError as exc:
+        assert "calibrations" in str(exc)  # noqa: PT017  anything else is a defect
+    else:
+        assert not (bench.calibrations and bench.calibrations.named())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(KINDS),
+    numbers=st.dictionaries(
+        st.sampled_from(["zero_deg", "leakage", "ratio", "repetition_rate", "pulse_energy", "x_um", "y_um"]),
+        st.builds(Quantity, finite, st.sampled_from(["deg", "1", "Hz", "um", "J"]), finite.map(abs)),
+    ),
+    facts=st.dictionaries(
+        st.sampled_from(["form", "branch", "shape", "wavelength_nm"]), finite | st.text("a+-")
+    ),
+)
+def test_whatever_numbers_a_sound_file_holds_are_a_bench_or_a_configuration_error(
+    kind: Any, numbers: Any, facts: Any
+) -> None:
+    copy = {"file": "x.json", **to_mapping(calibration(kind, quantities=numbers, facts=facts))}
+    try:
+        bench = stored_bench({**PLAIN, "calibrations": {kind: copy}}, Path("run.h5"))
+    except ConfigError as exc:
+        assert exc.exit_code == 2  # noqa: PT017
+    else:
+        assert bench.pump_settings().pickoff_ratio > 0
 
 
 def test_mistakes_name_the_file_and_the_key(tmp_path: Path) -> None:
@@ -228,6 +274,11 @@ def test_absorptance_is_for_one_photon_alone(tmp_path: Path) -> None:
     [
         ("attenuator", {"quantities": {}}, "holds no zero_deg"),
         ("attenuator", {"facts": {"form": "table"}, "tables": {}}, "holds no table of angle_deg"),
+        (
+            "attenuator",
+            {"facts": {"form": "table"}, "tables": {"angle_deg": (1.0, 2.0), "transmission": (1.0,)}},
+            "holds 2 angles but 1 transmissions",
+        ),
         ("pickoff", {"quantities": {"ratio": Quantity(0.0, "1")}}, "must be positive"),
         ("energy", {"quantities": {"repetition_rate": Quantity(1.0, "kHz")}}, "in 'kHz' instead of 'Hz'"),
         ("spot", {"quantities": {"x_um": Quantity(1.0, "um")}}, "holds no y_um"),
