@@ -26,7 +26,7 @@ from labctl.session.watchdog import Watchdog
 from labctl.session.watchdog_wire import Assignment
 
 SWEEP = """
-import sys, threading
+import os, signal, sys, threading
 from pathlib import Path
 import labctl.session.watchdog_bench as settings
 settings.LIMIT_S = 0.7
@@ -38,6 +38,7 @@ def run():
         for point in sweep(bench, plan):
             print(bench.watchdog.pid, flush=True)
             if point.index == 1:
+                bench.pump.open(5.0)  # a dark may have closed it, and in the dark no signs of life are owed
                 at_second()
 
 at_second = {act}
@@ -167,8 +168,8 @@ def test_who_comes_next_waits_for_the_watchdog_of_the_killed(bench: Path, tmp_pa
 
 @POSIX
 def test_a_frozen_process_is_ended_and_the_bench_made_safe(bench: Path, tmp_path: Path) -> None:
-    with sweeping(bench, tmp_path / "run.log") as (process, _):
-        process.send_signal(signal.SIGSTOP)
+    freeze = "lambda: os.kill(os.getpid(), signal.SIGSTOP)"
+    with sweeping(bench, tmp_path / "run.log", act=freeze) as (process, _):
         assert process.wait(10) == -signal.SIGKILL
         closed, away = safe_after(bench, 3.0)
         said = process.stderr.read()
