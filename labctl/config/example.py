@@ -40,6 +40,14 @@ resource = "ASRL4::INSTR"
 travel_s = 0.05               # longest time from the command to the blade's end position
 # self_closing = true         # its single mode ends the light even if the computer dies; see docs/safety.md
 
+# What a bench may have besides: a stage that carries a knife edge, and a sensor at the sample.
+#     [stage]
+#     driver = "thorlabs-ell20"
+#     resource = "ASRL5::INSTR"
+#     [thermometer]
+#     driver = "scpi-thermometer"
+#     resource = "ASRL6::INSTR"
+
 [pump]
 wavelength_nm = 800.0
 repetition_rate_hz = 1000.0
