@@ -6,10 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from labctl.model.errors import ConfigError
 from labctl.model.records import PowerReading
 from procedures.calibration.context import CalContext, Place
+from procedures.curve import make_curve
 from procedures.plate import ARRIVAL_DEG
 
+MOVED_DEG = 3.0
+"""A calibrated curve may have moved by this since."""
 UNKNOWN = 2.0
 """The nominal power may be this much too low."""
 DECADE_DEG = 10.0
@@ -84,7 +88,7 @@ class Foresight:
         if self.expect is not None:
             return FILL_LAW * max(self.expect(angle_deg + off) for off in (-ARRIVAL_DEG, 0.0, ARRIVAL_DEG))
         if not self.looks:
-            return full
+            return full * self._calibrated(angle_deg)
         near = min(self.looks, key=lambda look: abs(look.angle_deg - angle_deg))
         step_deg = abs(near.angle_deg - angle_deg) + ARRIVAL_DEG
         if not self._smooth:
@@ -92,6 +96,17 @@ class Foresight:
         step = 2 * math.radians(step_deg)
         amplitude = math.sqrt(max(near.power_w, 0.0) * FILL) + step * math.sqrt(full)
         return min(full, amplitude**2)
+
+    def _calibrated(self, angle_deg: float) -> float:
+        """Return what a calibration says that an angle transmits at most; 1 without one: a guess is none."""
+        settings = self.context.settings
+        if "curve" not in settings.sources:
+            return 1.0
+        try:
+            curve = make_curve(settings.curve, (self.low_deg, self.high_deg))
+        except ConfigError:
+            return 1.0
+        return min(max(curve.transmission(angle_deg + off) for off in (-MOVED_DEG, 0.0, MOVED_DEG)), 1.0)
 
     def step_deg(self, look: Look, longest_deg: float) -> float:
         """Return how far the plate may turn from a look so that no limit can be passed."""

@@ -139,6 +139,15 @@ def test_a_bright_angle_where_the_bench_file_has_its_darkest_is_told_before_and_
     assert bench.scene.shutter.closed_switch()
 
 
+def test_nobody_is_asked_to_agree_where_the_darkest_angle_was_calibrated() -> None:
+    bench = CalibrationBench(3)
+    bench.know_the_curve()
+    bench.settings = replace(bench.settings, sources={"curve": "attenuator.json, 2026-11-23"})
+    bench.run("energy", **FAST["energy"])
+    assert [r.action for r in bench.hands.asked] == ["sample", "meter", "meter", "sample"]
+    bench.assert_safe()
+
+
 def test_a_stated_limit_of_the_sensor_holds() -> None:
     bench = CalibrationBench(3)
     bench.know_the_curve()
