@@ -85,12 +85,18 @@ def _drawn(report: RunReport, *, figures: bool) -> RunReport:
     if report.h5 is None or report.points == 0:
         return report
     try:
-        written = [write_table(report.h5), *([draw_stability(report.h5)] if figures else [])]
+        table = write_table(report.h5)
+        drawn = (draw_stability(report.h5),) if figures else ()
     except Exception as exc:
         logging.getLogger(__name__).exception("after the run %s", report.h5)
         note = f"no table or figure: {type(exc).__name__}: {exc}"
         return dataclasses.replace(report, notes=(*report.notes, note))
-    return dataclasses.replace(report, figures=tuple(written))
+    said = report.more.get("stability")
+    more = {
+        **report.more,
+        "stability": {**(said if isinstance(said, dict) else {}), "table": str(table.resolve())},
+    }
+    return dataclasses.replace(report, figures=drawn, more=more)
 
 
 def _print(report: RunReport, convention: str, *, as_json: bool) -> None:
@@ -105,5 +111,6 @@ def _print(report: RunReport, convention: str, *, as_json: bool) -> None:
         f"{report.sample}: {verdict(said, convention)}" if isinstance(said, dict) else f"{report.sample}:"
     ]
     lines += [f"{report.sample}: {note}" for note in report.notes]
-    lines += [f"    {path}" for path in (report.csv, report.h5, *report.figures) if path is not None]
+    table = said.get("table") if isinstance(said, dict) else None
+    lines += [f"    {path}" for path in (report.csv, report.h5, table, *report.figures) if path is not None]
     sys.stdout.write("\n".join(lines) + "\n")

@@ -147,9 +147,20 @@ def uncertainty_lines(run: RunReport) -> list[str]:
 
 
 def more_lines(more: Mapping[str, object]) -> list[str]:
-    """Say how a sweep that chose its fluences ended, and what its reference and its way back showed."""
-    makers = {"adaptive": _adaptive_line, "bleaching": _bleaching_line, "hysteresis": _hysteresis_line}
+    """Say how a sweep that chose its fluences ended, what reference and way back show, how light faded."""
+    makers = {
+        "adaptive": _adaptive_line,
+        "bleaching": _bleaching_line,
+        "hysteresis": _hysteresis_line,
+        "stability": _stability_line,
+    }
     return [make(part) for key, make in makers.items() if isinstance(part := more.get(key), Mapping)]
+
+
+def _stability_line(stability: Mapping[str, object]) -> str:
+    from labctl.runner.stability import verdict  # not needed for most runs, and heavy
+
+    return verdict(stability)
 
 
 def _adaptive_line(adaptive: Mapping[str, object]) -> str:
