@@ -26,8 +26,8 @@ Choice = Literal["single", "double", "stretched", "best"]
 LEAST_POINTS = 8
 _KNOWN_RETAINED = math.exp(-1)
 """With more than this left, mean lifetimes rest on the shape beyond the measurement."""
-_ONE_SIDED = 1.6448536 / NORMAL_95
-_FIRST, _LAST = 4, 6  # points (or groups) at each end for the retained fraction without a model
+_ONE_SIDED, _SURE = 1.6448536 / NORMAL_95, 2.5758 / NORMAL_95  # of the 95 % arm: 95 % one-sided, 99 %
+_FIRST, _LAST = 5, 6  # points (or groups) at each end for the retained fraction without a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,12 @@ class DecayFit:
 
     :param model: shape that was fitted, or chosen; ``constant`` whether a part that stays was fitted too.
     :param retained: light at the last time over that at the first, from the fit; where the model was chosen,
-        the other possible shapes are weighed in. ``retained_free`` the same from straight lines through
-        the first four and the last six points (or groups of points).
+        the other possible shapes are weighed in. ``retained_free`` the same without a model, from the
+        first five and the last six points (or groups of points): a witness, blind to what happens between
+        the first points.
     :param amplitude_lifetime_s: amplitude-weighted mean lifetime, ``intensity_lifetime_s`` the
-        intensity-weighted one; of what fades, without the constant. None where no decay is seen.
+        intensity-weighted one; of what fades, without the constant, the other shapes weighed in likewise.
+        None where no decay is seen.
     :param lower_bound_s: 95 % lower bound of the lifetime where no decay is seen; None otherwise.
     :param numbers: the shape's own: ``lifetime_s``, ``exponent``, ``fast_share``, ``fast_lifetime_s``,
         ``slow_lifetime_s``, ``constant`` (in units of the signal).
@@ -113,13 +115,13 @@ def fit_decay(
 
 def _result(series: Series, found: Candidates, constant: bool) -> DecayFit:
     chosen, span = found.tried[0], series.end_s
-    retained = _retained(series, found.tried, constant)
+    retained = _averaged(found.tried, lambda c: _ln_retained(series, c, constant))
     shift, arm = (float(x[0]) for x in found.plain.interval([0.0, 1.0]))
     rate = float(found.plain.params[1]) + shift
-    fades = rate - arm > 0
+    fades = rate - arm * _SURE > 0
     flags = [] if chosen.separable else ["not_separable"]
     if not fades:
-        flags.append("brightening" if rate + arm < 0 else "no_decay")
+        flags.append("brightening" if rate + arm * _SURE < 0 else "no_decay")
     elif retained.value > _KNOWN_RETAINED:
         flags.append("extrapolated")
     fastest = rate + arm * _ONE_SIDED
@@ -128,8 +130,8 @@ def _result(series: Series, found: Candidates, constant: bool) -> DecayFit:
         constant=constant,
         retained=retained,
         retained_free=_free(series, chosen.posterior.data_covariance),
-        amplitude_lifetime_s=_lifetime(chosen, span, 0, constant) if fades else None,
-        intensity_lifetime_s=_lifetime(chosen, span, 1, constant) if fades else None,
+        amplitude_lifetime_s=_lifetime(found.tried, span, 0, constant) if fades else None,
+        intensity_lifetime_s=_lifetime(found.tried, span, 1, constant) if fades else None,
         lower_bound_s=None if fades or fastest <= 0 else span / fastest,
         numbers=_numbers(chosen, series, constant) if fades else {},
         delta_aicc={c.shape: c.aicc - min(d.aicc for d in found.tried) for c in found.tried},
@@ -143,11 +145,11 @@ def _result(series: Series, found: Candidates, constant: bool) -> DecayFit:
     )
 
 
-def _retained(series: Series, tried: tuple[Candidate, ...], constant: bool) -> Estimate:
-    """Light at the last time over that at the first; of several shapes, weighed by exp(-AICc/2)."""
+def _averaged(tried: tuple[Candidate, ...], ln_value: Callable[[Candidate], tuple[float, float]]) -> Estimate:
+    """A number whose logarithm each shape gives with its error, the shapes weighed by exp(-AICc/2)."""
     usable = [c for c in tried if c.separable] or [tried[0]]
     weight = np.exp(-0.5 * np.array([min(c.aicc - usable[0].aicc, 700.0) for c in usable]))
-    values, sigmas = np.array([_ln_retained(series, c, constant) for c in usable]).T
+    values, sigmas = np.array([ln_value(c) for c in usable]).T
     weight /= weight.sum()
     value = float(weight @ values)
     sigma = math.sqrt(float(weight @ (sigmas**2 + (values - value) ** 2)))
@@ -172,14 +174,14 @@ def _of_log(value: float, sigma: float) -> Estimate:
 
 
 def _free(series: Series, covariance: FloatArray) -> Estimate:
-    """Ratio of straight lines through the last and the first few points, at the ends of the time.
+    """Ratio of a line through the last few points and a parabola through the first, at the ends of the time.
 
-    :param covariance: of the points' noise as the fit found it: a laser that wanders moves neighbours together.
+    :param covariance: of the points' noise as the fit found it: a laser's wander moves neighbours together.
     """
     n = series.t.size
     first, last = np.zeros(n), np.zeros(n)
-    first[:_FIRST] = _line(series.t[:_FIRST], float(series.t[0]))
-    last[-_LAST:] = _line(series.t[-_LAST:], float(series.t[-1]))
+    first[:_FIRST] = _value_at(series.t[:_FIRST], float(series.t[0]), 2)
+    last[-_LAST:] = _value_at(series.t[-_LAST:], float(series.t[-1]), 1)
     start, end = float(first @ series.y), float(last @ series.y)
     if not start > 0:
         return Estimate(math.nan, math.inf, -math.inf, math.inf)
@@ -189,23 +191,25 @@ def _free(series: Series, covariance: FloatArray) -> Estimate:
     return Estimate(value, sigma, value - NORMAL_95 * sigma, value + NORMAL_95 * sigma)
 
 
-def _line(t: FloatArray, at: float) -> FloatArray:
-    """Weights of points in the value of their straight line at one time, shape of ``t``."""
-    if not np.ptp(t) > 0:
-        return np.full(t.size, 1 / t.size)
-    away = t - np.mean(t)
-    return np.asarray(1 / t.size + (at - np.mean(t)) * away / float(away @ away))
+def _value_at(t: FloatArray, at: float, order: int) -> FloatArray:
+    """Weights of points in the value of their polynomial at one time, shape of ``t``."""
+    order = min(order, np.unique(t).size - 1)
+    design = np.vander((t - at) / max(float(np.ptp(t)), 1e-300), order + 1, increasing=True)
+    return np.asarray(np.linalg.pinv(design)[0], dtype=np.float64)
 
 
-def _lifetime(candidate: Candidate, span: float, which: int, constant: bool) -> Estimate:
+def _lifetime(tried: tuple[Candidate, ...], span: float, which: int, constant: bool) -> Estimate:
     """Mean lifetime, s: amplitude-weighted (``which`` 0) or intensity-weighted (1)."""
 
-    def ln_lifetime(params: FloatArray) -> float:
-        found = lifetimes(candidate.shape, _shape_of(params, constant))
-        return (found.ln_amplitude_weighted, found.ln_intensity_weighted)[which]
+    def of_candidate(candidate: Candidate) -> tuple[float, float]:
+        def ln_lifetime(params: FloatArray) -> float:
+            found = lifetimes(candidate.shape, _shape_of(params, constant))
+            return (found.ln_amplitude_weighted, found.ln_intensity_weighted)[which]
 
-    value, sigma = _with_error(candidate, ln_lifetime)
-    return _of_log(value + math.log(span), sigma)
+        value, sigma = _with_error(candidate, ln_lifetime)
+        return value + math.log(span), sigma
+
+    return _averaged(tried, of_candidate)
 
 
 def _shape_of(params: FloatArray, constant: bool) -> FloatArray:

@@ -14,7 +14,7 @@ from labctl.analysis.calibration.noisefit import Model, Posterior, fit, least_sq
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
 
-MOST_POINTS = 90
+MOST_POINTS = 72
 """More are averaged in groups that grow with time, so that fits stay quick."""
 MOST_SCATTER = 0.25
 _MEMORIES = (0.01, 0.05, 0.25)  # of the laser's wander, over the whole time
@@ -127,13 +127,15 @@ def _noise(series: Series, constant: bool) -> Noise:
     best, best_value = replace(base, memory_s=_MEMORIES[0]), -math.inf
     for memory in _MEMORIES:
         noise = replace(base, memory_s=memory)
-        found = _fit(series, "stretched", noise, constant=constant)
+        found = _fit(series, "stretched", noise, constant=constant, members=0)
         if found is not None and found.log_evidence > best_value:
             best, best_value = noise, found.log_evidence
     return best
 
 
-def _fit(series: Series, shape: Shape, noise: Noise, *, constant: bool) -> Posterior | None:
+def _fit(
+    series: Series, shape: Shape, noise: Noise, *, constant: bool, members: int = 48
+) -> Posterior | None:
     """Fit from the best of several starts; None where the points do not fix the shape."""
     model = model_of(shape, series.t, constant=constant)
     if series.t.size < SIZES[shape] + 3 + constant:
@@ -149,7 +151,7 @@ def _fit(series: Series, shape: Shape, noise: Noise, *, constant: bool) -> Poste
     if best is None:
         return None
     try:
-        return fit(model, best[1], series.y, noise, what=f"a {shape} exponential")
+        return fit(model, best[1], series.y, noise, what=f"a {shape} exponential", members=members)
     except CalibrationRefused:
         return None
 

@@ -6,21 +6,21 @@ laser's drift in between can be interpolated, and what is left of it counted.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 from labctl.analysis.calibration import checks
-from labctl.analysis.calibration.noisefit import NORMAL_95
+from labctl.analysis.calibration.noise import Noise, fading
+from labctl.analysis.calibration.noisefit import Model, fit, mixed_sigma
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
 
-_CALM_REL, _TRUST = 0.003, 2.0
-"""Change of a sound laser between two visits, and for how many observed visits that counts."""
+_CALM_REL = 0.003
+"""Wander of a sound laser, the middle of a broad prior."""
+_MEMORIES = (0.05, 0.2, 0.8)  # of the wander, over the whole time
 
 Flags: TypeAlias = NDArray[np.bool_]
 Places: TypeAlias = NDArray[np.signedinteger[Any]]
@@ -62,7 +62,8 @@ def pair_interleaved(
     """Pair what was read at the pick-off, then at the sample, then at the pick-off again (and so on).
 
     Each reading at the sample is set beside the pick-off's of the same level, interpolated in time between
-    the visits before and after. Of a laser that wanders, half the rms change between visits stays uncertain.
+    the visits before and after. What a laser that wanders may have done meanwhile is estimated from all
+    readings together.
 
     :param time_s: when, shape ``(n,)``; ``at_sample``: 1 where the sensor stood at the sample, else 0.
     :param level: number (any) of the attenuator's setting; ``power_w`` the zeroed, filter-freed reading.
@@ -80,8 +81,16 @@ def pair_interleaved(
         np.add.at(pickoff[row], after[mine], share[mine] / mine.sum())
         sample[row, samples[mine]] = 1 / mine.sum()
     sigmas = [None if log.sigma is None else np.sqrt(w**2 @ log.sigma**2) for w in (pickoff, sample)]
-    drift = _drift(log, samples, before, after)
+    drift = _drift(log, _relative(sample, log.power) - _relative(pickoff, log.power))
     return Pairs(levels, pickoff @ log.power, sample @ log.power, sigmas[0], sigmas[1], drift)
+
+
+def _relative(shares: FloatArray, power: FloatArray) -> FloatArray:
+    """Weight of each reading's relative error in the mean over the pairs of ln(power), shape ``(n,)``."""
+    parts = shares * power
+    seen = np.sum(parts, axis=1)
+    least = 1e-3 * float(np.max(np.abs(seen))) + 1e-300
+    return np.asarray(np.mean(parts / np.maximum(seen, least)[:, None], axis=0), dtype=np.float64)
 
 
 def _read(
@@ -121,27 +130,46 @@ def _neighbours(i: int, log: _Log) -> tuple[int, int]:
     return int(before[-1]), int(after[0])
 
 
-def _drift(log: _Log, samples: Places, before: Places, after: Places) -> float:
+def _drift(log: _Log, contrast: FloatArray) -> float:
     """Relative standard error, common to all pairs, that interpolating a wandering laser leaves.
 
-    A random walk whose ends are known is uncertain by half the rms of its change in the middle. Few visits
-    say little of that rms: a sound laser's counts beside them, and Student's t for the rest.
+    All readings are fitted together, one power for each level and one ratio, with a wander of unknown size
+    and memory; what it adds to the mean of ln(sample) - ln(pick-off) over the pairs is averaged over both.
+
+    :param contrast: weight of each reading's relative error in that mean, shape ``(n,)``.
     """
-    good = (log.power[before] > 0) & (log.power[after] > 0)
-    if not good.any():
-        raise CalibrationRefused("no power at the pick-off: the sensor is not in the beam")
-    visit = np.cumsum(np.diff(log.at_sample.astype(int), prepend=0) == 1)[samples]
-    changes = []
-    for number in np.unique(visit[good]):
-        use = good & (visit == number)
-        first, last = before[use], after[use]
-        change = np.log(log.power[last] / log.power[first])
-        weight = log.power[first] ** 2
-        if log.sigma is not None:
-            weight = 1 / (
-                (log.sigma[last] / log.power[last]) ** 2 + (log.sigma[first] / log.power[first]) ** 2
-            )
-        changes.append(float(np.average(change, weights=weight / weight.max())))
-    n = len(changes)
-    walk = math.sqrt((float(np.sum(np.square(changes))) + _TRUST * _CALM_REL**2) / (n + _TRUST))
-    return 0.5 * walk / math.sqrt(n) * float(stdtrit(n + _TRUST, 0.975)) / NORMAL_95
+    if not (log.power > 0).any():
+        raise CalibrationRefused("no power at either place: the sensor is not in the beam")
+    levels, number = np.unique(log.level, return_inverse=True)
+    design = np.column_stack([np.eye(levels.size)[number], log.at_sample.astype(np.float64)])
+    top = float(np.max(log.power))
+    span = float(np.ptp(log.t)) or 1.0
+    sizes, weights, evidence = [], [], []
+    for memory in _MEMORIES:
+        noise = Noise(
+            None if log.sigma is None else log.sigma / top, relative_guess=_CALM_REL, wander_guess=_CALM_REL,
+            floor_guess=1e-4, time_s=log.t, memory_s=memory * span,
+        )  # fmt: skip
+        found = fit(_levels(design), _start(design, log.power / top), log.power / top, noise, what="a drift")
+        size = float(contrast @ fading(log.t, memory * span) @ contrast)
+        sizes.append(np.sqrt(np.exp(found.log_noise[:, -1]) * size))
+        weights.append(found.weights)
+        evidence.append(found.log_evidence)
+    share = np.exp(np.array(evidence) - max(evidence))
+    mixed = np.concatenate([w * part for w, part in zip(weights, share / share.sum(), strict=True)])
+    return mixed_sigma(np.concatenate(sizes), mixed)
+
+
+def _start(design: FloatArray, power: FloatArray) -> FloatArray:
+    floor = max(float(np.min(np.abs(power[power != 0]), initial=1.0)), 1e-8)
+    return np.asarray(np.linalg.lstsq(design, np.log(np.maximum(power, floor)), rcond=None)[0])
+
+
+def _levels(design: FloatArray) -> Model:
+    """Powers as products of what belongs to the level and what to the place."""
+
+    def model(params: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        mean = np.exp(np.clip(design @ params, -40, 10))
+        return mean, design * mean[:, None], np.zeros_like(mean)
+
+    return model

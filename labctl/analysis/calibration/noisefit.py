@@ -26,7 +26,7 @@ NORMAL_95 = 1.959963984540054
 Model: TypeAlias = Callable[[FloatArray], tuple[FloatArray, FloatArray, FloatArray]]
 """Parameters, shape ``(p,)``, to the mean (n,), its derivatives (n, p), its slope by the abscissa (n,)."""
 
-_DRAWS = 64
+_MEMBERS = 64
 _ROUNDS = 4
 
 
@@ -39,7 +39,7 @@ class Posterior:
     :param whitened: residuals over their standard deviations, shape ``(n,)``; ``residuals`` in data units.
     :param chi2: residuals against the KNOWN errors alone; None where there are none.
     :param log_evidence: restricted likelihood of the noise with its prior, at its mode, up to a constant.
-    :param data_covariance: of the noise found, shape ``(n, n)``.
+    :param data_covariance: of the noise found, shape ``(n, n)``; ``log_noise`` its members, (k, parts).
     """
 
     params: FloatArray
@@ -52,6 +52,7 @@ class Posterior:
     chi2: float | None
     log_evidence: float
     data_covariance: FloatArray
+    log_noise: FloatArray
 
     @property
     def covariance(self) -> FloatArray:
@@ -77,6 +78,12 @@ class Posterior:
         return np.asarray(self.interval(gradient)[1] / NORMAL_95, dtype=np.float64)
 
 
+def mixed_sigma(sigmas: FloatArray, weights: FloatArray) -> float:
+    """Half the 95 % interval of a mixture of normal distributions about 0, over 1.96."""
+    ends = _quantile(np.zeros((1, sigmas.size)), np.maximum(sigmas[None, :], 1e-300), weights, 0.975)
+    return float(ends[0]) / NORMAL_95
+
+
 def _quantile(centre: FloatArray, spread: FloatArray, weights: FloatArray, q: float) -> FloatArray:
     """Quantile of mixtures of normal distributions, by bisection; one for each row."""
     low = np.min(centre - 9 * spread, axis=1)
@@ -88,10 +95,13 @@ def _quantile(centre: FloatArray, spread: FloatArray, weights: FloatArray, q: fl
     return np.asarray((low + high) / 2, dtype=np.float64)
 
 
-def fit(model: Model, start: FloatArray, y: FloatArray, noise: Noise, *, what: str) -> Posterior:
+def fit(
+    model: Model, start: FloatArray, y: FloatArray, noise: Noise, *, what: str, members: int = _MEMBERS
+) -> Posterior:
     """Fit a model and its noise.
 
     :param start: parameters to begin with, near the truth, shape ``(p,)``.
+    :param members: half the number of the mixture's; 0 for the mode of the noise alone, which is quick.
     :raises CalibrationRefused: there are no more points than parameters, or the fit does not settle.
     """
     freedom = y.size - start.size
@@ -99,12 +109,14 @@ def fit(model: Model, start: FloatArray, y: FloatArray, noise: Noise, *, what: s
         raise CalibrationRefused(f"{y.size} points cannot fix the {start.size} numbers of {what}")
     try:
         with np.errstate(all="ignore"):
-            return _fit(model, np.asarray(start, dtype=np.float64), y, noise, freedom)
+            return _fit(model, np.asarray(start, dtype=np.float64), y, noise, freedom, members)
     except (np.linalg.LinAlgError, FloatingPointError, OverflowError) as error:
         raise CalibrationRefused(f"the fit of {what} does not settle: the points do not fix it") from error
 
 
-def _fit(model: Model, params: FloatArray, y: FloatArray, noise: Noise, freedom: int) -> Posterior:
+def _fit(
+    model: Model, params: FloatArray, y: FloatArray, noise: Noise, freedom: int, count: int
+) -> Posterior:
     mean, jacobian, slope = model(params)
     known, parts = noise.known(slope), noise.parts(mean, slope)
     theta = np.array([part.prior_mean for part in parts])
@@ -115,7 +127,7 @@ def _fit(model: Model, params: FloatArray, y: FloatArray, noise: Noise, freedom:
         known, parts = noise.known(slope), noise.parts(mean, slope)
         theta, info, evidence = _restricted_likelihood(y - mean, jacobian, known, parts, theta, mean)
     _must_be_finite(params, theta)
-    draws, log_proposal = _draws(theta, info)
+    draws, log_proposal = _draws(theta, info, count)
     stack = _stack(known, parts, draws, mean)
     shifts, covariances, log_likelihood = _members(y - mean, jacobian, stack)
     log_prior = sum(-0.5 * ((draws[:, j] - p.prior_mean) / p.prior_sigma) ** 2 for j, p in enumerate(parts))
@@ -126,7 +138,7 @@ def _fit(model: Model, params: FloatArray, y: FloatArray, noise: Noise, freedom:
     return Posterior(
         params, shifts, covariances, weights, residuals, residuals / np.sqrt(np.diag(best)), freedom,
         float(np.sum(residuals**2 / np.maximum(known, 1e-300))) if given else None,
-        evidence, best,
+        evidence, best, draws,
     )  # fmt: skip
 
 
@@ -235,15 +247,15 @@ def _members(
     return shifts, covariances, -0.5 * (logdet + free + chi2)
 
 
-def _draws(theta: FloatArray, info: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _draws(theta: FloatArray, info: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
     """Members of the noise around its mode, (k, j), and the logarithm of the density they are drawn from."""
-    if not theta.size:
+    if not theta.size or not count:
         return theta[None, :], np.zeros(1)
     rng = np.random.default_rng(20160)  # the same members each time: a fit must repeat to the last digit
     freedom = 6.0
-    normal = rng.standard_normal((_DRAWS, theta.size))
+    normal = rng.standard_normal((count, theta.size))
     normal = np.concatenate([normal, -normal])
-    stretch = np.sqrt(freedom / np.tile(rng.chisquare(freedom, _DRAWS), 2))
+    stretch = np.sqrt(freedom / np.tile(rng.chisquare(freedom, count), 2))
     z = normal * stretch[:, None]
     root = np.linalg.inv(np.linalg.cholesky(info)).T * 1.2
     density = -0.5 * (freedom + theta.size) * np.log1p(np.sum(z**2, axis=1) / freedom)
