@@ -28,7 +28,7 @@ def _short(identity: str) -> str:
 class Readout(QWidget):
     """One value with its name above it."""
 
-    def __init__(self, name: str, tip: str, large: bool = False) -> None:
+    def __init__(self, name: str, tip: str, large: bool = False, widest: str = "") -> None:
         super().__init__()
         self.setStyleSheet("background: transparent;")
         column = QVBoxLayout(self)
@@ -37,6 +37,10 @@ class Readout(QWidget):
         self.name, self.value = QLabel(name), QLabel("–")
         self.name.setProperty("role", "dim")
         self.value.setStyleSheet(f"font-size: {24 if large else 16}pt; font-weight: 700;")
+        self.value.setText(widest)  # a bar whose parts move is hard to read, and a narrow one clips
+        self.value.ensurePolished()
+        self.value.setMinimumWidth(self.value.sizeHint().width())
+        self.value.setText("–")
         column.addWidget(self.name)
         column.addWidget(self.value)
         self.setToolTip(tip)
@@ -76,13 +80,16 @@ class BenchBar(QFrame):
             f"Fluence, {self._convention} ({UNIT})",
             f"On the sample, {UNIT}, {self._convention}, from the meter. Grey: behind the closed shutter.",
             large=True,
+            widest="888.8",
         )
-        self.energy = Readout("Pulse energy", "On the sample, from the meter's power and the repetition rate")
-        self.angle = Readout("Plate", "Angle of the attenuator's mount, degrees, read back")
+        self.energy = Readout(
+            "Pulse energy", "On the sample, from the meter's power and the repetition rate", widest="88.88 nJ"
+        )
+        self.angle = Readout("Plate", "Angle of the attenuator's mount, degrees, read back", widest="88.888°")
         self.rate = Readout("Rate", "Repetition rate of the laser, Hz, from the bench file")
         self.rate.show_text(f"{self._rate_hz:g} Hz")
         self.shutter = Readout(
-            "Shutter", "As its sensor says; anything but a confirmed “closed” counts as open"
+            "Shutter", "As its sensor says; anything but a confirmed “closed” counts as open", widest="closed"
         )
         for readout in (self.fluence, self.energy, self.angle, self.rate, self.shutter):
             row.addWidget(readout)

@@ -23,18 +23,18 @@ from labctl.config.calibrated import NamedCalibration
 from labctl.data.calibrations import is_expired
 from labctl.gui import theme
 from labctl.gui.calibratekinds import ABOUT
-from labctl.gui.wording import UNIT, digits, energy, power
+from labctl.gui.wording import UNIT, digits, energy, power, pretty
 from labctl.model.calibration import KINDS, Calibration
 from procedures.calibration.report import shown
 
 _FILES = ("Calibration", "State", "Measured", "Valid until", "For", "Result", "File")
 _LINKS = ("Link", "Value", "Uncertainty, k = 1", "Of the fluence", "From")
 _TOLD = {
-    "attenuator": ("zero_deg", "leakage", "repeatability"),
-    "pickoff": ("ratio",),
-    "energy": ("repetition_rate", "pulse_energy"),
-    "spot": ("x_um", "y_um"),
-    "spectrometer": ("resolution", "wavelength_rms"),
+    "attenuator": (("zero_deg", "zero"), ("leakage", "leakage")),
+    "pickoff": (("ratio", "ratio"),),
+    "energy": (("repetition_rate", "rate"), ("pulse_energy", "energy")),
+    "spot": (("x_um", "x"), ("y_um", "y")),
+    "spectrometer": (("resolution", "resolution"),),
 }
 
 
@@ -45,20 +45,6 @@ def state_of(named: NamedCalibration | None) -> tuple[str, str]:
     if is_expired(named.calibration, datetime.now(UTC)):
         return "expired", theme.WARN
     return "valid", theme.GOOD
-
-
-def pretty(text: str) -> str:
-    """Return a report's text with typographic units."""
-    for plain, typographic in (
-        ("+-", "±"),
-        (" um", " µm"),
-        (" uW", " µW"),
-        (" uJ", " µJ"),
-        (" deg", "°"),
-        ("uJ/cm2", UNIT),
-    ):
-        text = text.replace(plain, typographic)
-    return text
 
 
 class BudgetView(QWidget):
@@ -90,7 +76,7 @@ class BudgetView(QWidget):
             state, colour = state_of(found)
             rows.append(([ABOUT[kind].name, state, *_dates(found)], {1: colour}))
         _fill(self.files, rows)
-        height = self.files.horizontalHeader().sizeHint().height() + 6
+        height = self.files.horizontalHeader().sizeHint().height() + 12
         self.files.setFixedHeight(height + sum(self.files.rowHeight(i) for i in range(len(rows))))
         try:
             budget = fluence_budget(config.pump_settings())
@@ -127,8 +113,8 @@ def _dates(found: NamedCalibration | None) -> list[str]:
 
 
 def _results(calibration: Calibration) -> str:
-    told = (name for name in _TOLD[calibration.kind] if name in calibration.quantities)
-    return pretty(";  ".join(shown(name, calibration.quantities[name]) for name in told))
+    found, told = calibration.quantities, _TOLD[calibration.kind]
+    return pretty(",  ".join(f"{word} {shown(name, found[name])}" for name, word in told if name in found))
 
 
 def _link(term: Term) -> list[str]:

@@ -13,6 +13,7 @@ from labctl.model.calibration import CalibrationKind
 from procedures.calibration import CalOptions
 
 Common = dict[str, object]
+LABEL_PX = 126
 
 
 class Choice(QWidget):
@@ -26,7 +27,9 @@ class Choice(QWidget):
     def __init__(self, label: str, entries: tuple[tuple[str, str], ...], tip: str) -> None:
         super().__init__()
         name, self.box = QLabel(label), QComboBox()
-        name.setMinimumWidth(132)
+        name.setMinimumWidth(LABEL_PX)
+        self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.box.setMinimumContentsLength(12)
         for text, data in entries:
             self.box.addItem(text, data)
         self.setToolTip(tip)
@@ -87,6 +90,7 @@ class OptionForm(QWidget):
         self.number("valid_days", "Valid for", 30, "days", "Afterwards it warns", between(0.1, 10_000))
         self.words("operator", "Operator", remembered("sweep/operator"), "Who measures")
         self.words("note", "Note", "", "Anything worth keeping")
+        self._column.addStretch(1)
 
     # --- building ----------------------------------------------------------------------------------
 
@@ -100,11 +104,12 @@ class OptionForm(QWidget):
         check: Callable[[float], str],
     ) -> None:
         """Add a number; one without a value may be left empty."""
-        self._add(key, NumberField(label, value, unit, tip, check, optional=value is None))
+        field = NumberField(label, value, unit, tip, check, optional=value is None, label_width=LABEL_PX)
+        self._add(key, field)
 
     def words(self, key: str, label: str, text: str, tip: str, unit: str = "") -> None:
         """Add a line of text."""
-        self._add(key, Field(label, text, unit, tip))
+        self._add(key, Field(label, text, unit, tip, LABEL_PX))
 
     def choice(self, key: str, label: str, entries: tuple[tuple[str, str], ...], tip: str) -> None:
         """Add a choice."""

@@ -139,16 +139,22 @@ def _make_spot(form: OptionForm) -> None:
     size, position = between(1e-2, 1e6, "µm"), between(-1e6, 1e6, "µm")
     form.choice("method", "Blade", methods, "Who moves the blade; sizes can be stated instead")
     form.choice("shape", "Shape", shapes, "A Gaussian is measured, the others are stated")
-    form.number("points", "Readings", 18, "an axis", "On slope and plateaus", whole(12, 60))
+    form.number(
+        "points", "Readings", None, "an axis", "On slope and plateaus; empty: as many as suit", whole(12, 60)
+    )
     form.number("low_um", "Blade from", 0, "µm", "Lowest micrometer position", position)
     form.number("high_um", "to", 10_000, "µm", "Highest micrometer position", position)
-    form.number("position_sigma_um", "Position error", 1, "µm", "Standard, of one position", between(0, 1e3))
+    form.number(
+        "position_sigma_um", "Position error", None, "µm", "Standard, of one position; empty: as it shows",
+        between(0, 1e3, "µm"),
+    )  # fmt: skip
     form.number("scale_sigma_pct", "Scale error", 0.1, "%", "Of micrometer or stage", between(0, 20, "%"))
     form.number("x_um", "Stated x", None, "µm", "Semi-axis or half-length", size)
     form.number("y_um", "Stated y", None, "µm", "Semi-axis or half-length", size)
     form.number("size_sigma_um", "Its uncertainty", 0, "µm", "Of both stated sizes", between(0, 1e6, "µm"))
     form.number("incidence_deg", "Incidence", None, "°", "Of the pump on the sample", between(0, 89, "°"))
     form.words("absorption", "Absorption", "", "CSV of nm and transmission; one-photon pumping only", "file")
+    form.flag("optical_density", "It holds optical densities", "Instead of transmissions from 0 to 1")
 
 
 def _read_spot(form: OptionForm, common: Common) -> CalOptions | None:
@@ -163,18 +169,20 @@ def _read_spot(form: OptionForm, common: Common) -> CalOptions | None:
             form.refuse("absorption", "too large to be such a table")
             return None
     form.refuse("absorption", "")
+    usual, position = SpotOptions(), form.value("position_sigma_um")
     return SpotOptions(
         method=form.text("method"),
         shape=form.text("shape"),
-        points=int(form.value("points") or 0),
+        points=int(form.value("points") or usual.points),
         x_um=form.value("x_um"),
         y_um=form.value("y_um"),
         size_sigma_um=form.value("size_sigma_um") or 0.0,
         incidence_deg=form.value("incidence_deg"),
         range_um=(form.value("low_um") or 0.0, form.value("high_um") or 0.0),
-        position_sigma_um=form.value("position_sigma_um") or 0.0,
+        position_sigma_um=usual.position_sigma_um if position is None else position,
         scale_sigma_rel=(form.value("scale_sigma_pct") or 0.0) / 100,
         absorption_csv=table,
+        optical_density=form.on("optical_density"),
         **common,  # type: ignore[arg-type]
     )
 

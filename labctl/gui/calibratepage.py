@@ -16,6 +16,7 @@ from PySide6.QtWidgets import (
     QProgressBar,
     QPushButton,
     QScrollArea,
+    QSizePolicy,
     QSplitter,
     QStackedWidget,
     QTabWidget,
@@ -25,12 +26,13 @@ from PySide6.QtWidgets import (
 
 from labctl.config import BenchConfig
 from labctl.gui import theme
-from labctl.gui.budgetview import BudgetView, pretty, state_of
+from labctl.gui.budgetview import BudgetView, state_of
 from labctl.gui.calibratekinds import ABOUT, make_form
 from labctl.gui.calibrateplot import CalPlot
 from labctl.gui.memory import remember
 from labctl.gui.promptpanel import PromptPanel
 from labctl.gui.service.calmessages import CalEnded, Calibrate, CalTold
+from labctl.gui.wording import pretty
 from labctl.model.calibration import KINDS, Calibration, CalibrationKind
 from procedures.calibration import CalOptions, CalStep
 from procedures.calibration.report import report
@@ -81,6 +83,7 @@ class CalibratePage(QWidget):
         column.addWidget(self.tabs)
         self.show_config(config)
         self.choose("attenuator")
+        self.prompt.show_text("Choose what to measure, look at the options, and start.", theme.DIM)
 
     # --- parts -------------------------------------------------------------------------------------
 
@@ -101,6 +104,7 @@ class CalibratePage(QWidget):
             area = QScrollArea()
             area.setWidgetResizable(True)
             area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+            self._forms[kind].setContentsMargins(0, 0, 10, 0)  # room for the scroll bar
             area.setWidget(self._forms[kind])
             self._stack.addWidget(area)
             self._forms[kind].changed.connect(self.judge)
@@ -126,6 +130,7 @@ class CalibratePage(QWidget):
         self.bar.setRange(0, 1000)
         self.bar.setFormat("%p %")
         self.line.setProperty("role", "dim")
+        self.line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         middle = QWidget()
         column = QVBoxLayout(middle)
         column.setContentsMargins(6, 8, 10, 8)

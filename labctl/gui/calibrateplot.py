@@ -25,7 +25,7 @@ _NAMES = {
     "x": ("Blade, x", "Position along x", "Power behind the blade"),
     "y": ("Blade, y", "Position along y", "Power behind the blade"),
     "lamp": ("Lamps", "Exposure time", "Highest counts"),
-    "ramp": ("Linearity", "Exposure time", "Highest counts"),
+    "linearity": ("Linearity", "Exposure time", "Highest counts"),
     "dark": ("Darks", "Exposure time", "Dark counts"),
     "line": ("Lines", "Wavelength", "Distance from the fitted axis"),
     "resolution": ("Resolution", "Wavelength", "FWHM"),
@@ -88,6 +88,8 @@ class CalPlot(QWidget):
         self.shown, self._chosen = "", False
         for button in self._buttons.buttons():
             self._buttons.removeButton(button)
+            self._row.removeWidget(button)
+            button.setVisible(False)
             button.deleteLater()
         self._draw()
 

@@ -104,8 +104,9 @@ class NumberField(Field):
         check: Check = lambda _value: "",
         *,
         optional: bool = False,
+        label_width: int = 132,
     ) -> None:
-        super().__init__(label, "" if value is None else f"{value:g}", unit, tip)
+        super().__init__(label, "" if value is None else f"{value:g}", unit, tip, label_width)
         self._check, self._optional = check, optional
         self.changed.connect(self.judge)
 

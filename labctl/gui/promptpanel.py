@@ -12,6 +12,7 @@ from labctl.gui.fields import NumberField
 from labctl.gui.service.asking import Asked, Withdrawn
 from labctl.gui.service.calibrating import Refusal
 from labctl.gui.service.calmessages import HandTold
+from labctl.gui.wording import pretty
 from labctl.model.hands import Request
 
 _UNITS = {"um": "µm", "deg": "°"}
@@ -65,7 +66,7 @@ class PromptPanel(QFrame):
         self._after = None
         self.waiting, self._needs_number = asked.number, bool(request.number)
         self._dress(theme.THRESHOLD, "#2a2312", theme.WARN)
-        self.text.setText(request.text.replace(" um", " µm").replace("+-", "±"))
+        self.text.setText(pretty(request.text))
         unit = _UNITS.get(request.number, request.number)
         self.number.setVisible(self._needs_number)
         self.number.set_unit(unit)
@@ -103,7 +104,7 @@ class PromptPanel(QFrame):
         """Show what goes on; nothing is asked."""
         self.waiting = self._after = None
         self._dress(colour, theme.PANEL, theme.LINE)
-        self.text.setText(text.replace(" um", " µm").replace("uW", "µW").replace("+-", "±"))
+        self.text.setText(pretty(text))
         for widget in (self.number, self.done, self.refuse):
             widget.setVisible(False)
 

@@ -40,6 +40,10 @@ QGroupBox::title {{ subcontrol-origin: margin; left: 10px; padding: 0 4px; color
     background: transparent; }}
 QGroupBox > QWidget, QGroupBox QLabel, QGroupBox QCheckBox {{ background: {PANEL}; }}
 QLabel, QCheckBox {{ background: transparent; }}
+QCheckBox::indicator {{ width: 15px; height: 15px; border: 1px solid {DIM}; border-radius: 3px;
+    background: #0b0d10; }}
+QCheckBox::indicator:checked {{ background: {ACCENT}; border-color: {ACCENT}; }}
+QCheckBox::indicator:disabled {{ border-color: {LINE}; }}
 QPushButton, QToolButton {{ background: {RAISED}; border: 1px solid {LINE}; border-radius: 5px;
     padding: 5px 11px; }}
 QPushButton:hover, QToolButton:hover {{ border-color: {ACCENT}; }}

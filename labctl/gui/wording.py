@@ -76,3 +76,17 @@ def dose(uj_cm2: float | None) -> str:
     if uj_cm2 >= 1e3:
         return f"{digits(uj_cm2 * 1e-3, 3)} mJ/cm²"
     return f"{digits(uj_cm2, 3)} {UNIT}"
+
+
+def pretty(text: str) -> str:
+    """Return a report's text with typographic units."""
+    for plain, typographic in (
+        ("+-", "±"),
+        (" um", " µm"),
+        (" uW", " µW"),
+        (" uJ", " µJ"),
+        (" deg", "°"),
+        ("uJ/cm2", UNIT),
+    ):
+        text = text.replace(plain, typographic)
+    return text

@@ -14,13 +14,13 @@ from PySide6.QtCore import QEvent, QSettings
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from labctl.config import BenchConfig, parse_bench
+from labctl.config import BenchConfig, load_bench
 from labctl.gui.analyst import Analyst
 from labctl.gui.app import make_application
 from labctl.gui.benchwindow import BenchWindow
 from labctl.model.clock import Clock, SteppedClock
 from simulators.bench import SimulatedBench
-from simulators.presets import scene
+from simulators.presets import scene, uncalibrated
 
 LONG_MS = 25_000
 
@@ -37,14 +37,21 @@ def bench_window(
     clock: Clock | None = None,
     edit: Callable[[BenchConfig], BenchConfig] = lambda config: config,
     connected: bool = True,
+    unknown: bool = False,
 ) -> Iterator[tuple[BenchWindow, SimulatedBench]]:
-    """Show a window on a bench; afterwards it is closed as a user closes it, and must end."""
+    """Show a window on a bench; afterwards it is closed as a user closes it, and must end.
+
+    :param unknown: the bench is one that nobody has calibrated, and its file states nominal values.
+    """
     make_application()
     keep_settings_in(folder)
     own = SteppedClock() if clock is None else clock
-    with SimulatedBench(scene("ola", "typical", 3), own) as simulated:
+    settings = scene("ola", "typical", 3)
+    file = folder / "bench.toml"
+    with SimulatedBench(uncalibrated(settings, 3) if unknown else settings, own) as simulated:
+        file.write_text(simulated.bench_toml(1.0, nominal=unknown))
         with shared_fits():
-            window = BenchWindow(edit(parse_bench(simulated.bench_toml(1.0))), folder, clock=own)
+            window = BenchWindow(edit(load_bench(file)), folder, clock=own, file=file)
         window.resize(1200, 760)
         window.show()
         try:

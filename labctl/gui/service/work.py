@@ -96,6 +96,7 @@ class Work:
         """Calibrate. Meanwhile a power is no fluence: nobody knows where the sensor stands."""
         self._tell(Busy(f"calibration: {command.kind}"))
         energy_of, self._sight.energy_of = self._sight.energy_of, None
+        self._sight.note(pulse_energy_j=None, fluence_uj_cm2=None)
         try:
             run_calibrating(self._room, command)
         finally:

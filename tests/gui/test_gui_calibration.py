@@ -1,0 +1,201 @@
+"""The guided calibration in the real window: prompts, refusals, SAFE, the result in the bench file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gui_bench import LONG_MS, bench_window
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+from pytestqt.qtbot import QtBot
+
+from labctl.config import BenchConfig, load_bench
+from labctl.data.calibrations import calibrations_in
+from labctl.gui.benchwindow import BenchWindow
+from labctl.gui.calibrateforms import named_numbers
+from labctl.gui.calibratekinds import make_form
+from labctl.gui.calibrateplot import CalPlot, scaled
+from labctl.model.calibration import KINDS
+from procedures.calibration import OPTIONS, CalStep
+
+
+def quick(window: BenchWindow, place: int = 2) -> None:
+    """Few readings: what the numbers are worth is tested elsewhere."""
+    form = window.calibrate._forms["attenuator"]
+    for key, text in (("points", "16"), ("pairs", "4"), ("readings", "3")):
+        form.fields[key].set_text(text)  # type: ignore[union-attr]
+    form.fields["place"].box.setCurrentIndex(place)  # type: ignore[union-attr]  # 1 pick-off, 2 sample
+    window.tabs.setCurrentWidget(window.calibrate)
+
+
+def test_a_calibration_is_guided_stored_and_used(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path, unknown=True) as (window, simulated):
+        page = window.calibrate
+        quick(window, place=1)
+        page.hand.setChecked(True)
+        qtbot.waitUntil(lambda: page.go.isEnabled(), timeout=LONG_MS)
+        assert not page.result.isVisible()
+        page.go.click()
+        # By hand: asked in words, and nothing goes on until it is done.
+        qtbot.waitUntil(lambda: page.prompt.done.isVisible(), timeout=LONG_MS)
+        assert "sensor at the pick-off" in page.prompt.text.text()
+        assert " µW may reach" in page.prompt.text.text()
+        assert simulated.scene.shutter.closed_switch()
+        assert not window.manual.set_fluence.isEnabled()
+        qtbot.waitUntil(lambda: window.bar.fluence.value.text() == "–", timeout=LONG_MS)
+        qtbot.wait(150)
+        assert not page.plot.pages
+        page.hand.setChecked(False)  # the simulated hand does the rest
+        QTest.keyClick(page.prompt.done, Qt.Key.Key_Space)
+        qtbot.waitUntil(lambda: page.running is None, timeout=LONG_MS)
+        assert "stored" in page.prompt.text.text()
+        assert page.stored is not None
+        calibration, path = page.stored
+        assert calibration.kind == "attenuator"
+        away = calibration.quantities["zero_deg"].value - simulated.scene.settings.optics.zero_deg
+        assert abs((away + 45.0) % 90.0 - 45.0) < 0.2
+        assert path.parent == tmp_path / "calibrations"
+        assert page.plot.pages["scan"].curve is not None
+        assert len(page.plot.pages["scan"].readings["scan"]) >= 8
+        assert "zero of the plate" in page.found.text()
+        assert "±" in page.found.text()
+        assert simulated.scene.hand.now.sample
+        assert simulated.scene.shutter.closed_switch()
+        # Named in the bench file, and connected with it.
+        page.use.click()
+        qtbot.waitUntil(lambda: window.connected and page.go.isEnabled(), timeout=LONG_MS)
+        named = load_bench(tmp_path / "bench.toml").calibrations
+        assert named is not None
+        assert named.attenuator is not None
+        assert named.attenuator.calibration == calibration
+        assert window.service.config.calibrations is not None
+        assert "valid" in page.kinds.button(0).text()
+        states = [page.budget.files.item(row, 1) for row in (0, 3)]
+        assert [item.text() for item in states if item is not None] == ["valid", "not measured"]
+        assert "k = 1" in page.budget.sum.text()
+
+
+def test_refusing_safe_and_putting_back(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[Callable[[], bool]] = []
+    with bench_window(qtbot, tmp_path, unknown=True) as (window, simulated):
+        page, shutter = window.calibrate, simulated.scene.shutter
+        closed.append(shutter.closed_switch)
+        quick(window)
+        page.hand.setChecked(True)
+        qtbot.waitUntil(lambda: page.go.isEnabled(), timeout=LONG_MS)
+        page.go.click()
+        qtbot.waitUntil(lambda: page.prompt.waiting is not None, timeout=LONG_MS)
+        page.prompt.refuse.click()
+        qtbot.waitUntil(lambda: page.running is None, timeout=LONG_MS)
+        assert "refused" in page.prompt.text.text()
+        # SAFE while light passes: dark at once, a stop and no failure, and what was moved is asked back.
+        qtbot.waitUntil(lambda: page.go.isEnabled(), timeout=LONG_MS)
+        page.go.click()
+        qtbot.waitUntil(lambda: page.prompt.waiting is not None, timeout=LONG_MS)
+        command = shutter.command
+
+        def safe_in_the_light(open_: bool) -> float:
+            arrival = command(open_)
+            if open_:
+                window.service.safe()
+            return arrival
+
+        monkeypatch.setattr(shutter, "command", safe_in_the_light)
+
+        def agree_until_it_ends() -> bool:
+            if page.prompt.waiting is not None:
+                page.prompt.done.click()
+            return page.running is None
+
+        qtbot.waitUntil(agree_until_it_ends, timeout=LONG_MS)
+        assert shutter.closed_switch()
+        monkeypatch.undo()
+        assert "aborted" in page.prompt.text.text()
+        assert "put the sample back" in page.prompt.text.text()
+        assert [page.go.isEnabled(), window.manual.set_fluence.isEnabled()] == [False, False]
+        page.prompt.done.click()
+        qtbot.waitUntil(lambda: window.manual.set_fluence.isEnabled(), timeout=LONG_MS)
+        assert calibrations_in(tmp_path / "calibrations") == []
+        # The window is closed while somebody is asked: it ends, and everything is safe.
+        page.go.click()
+        qtbot.waitUntil(lambda: page.prompt.waiting is not None, timeout=LONG_MS)
+    assert closed[0]()
+
+
+def test_a_sensor_in_the_wrong_place_is_refused_and_said(qtbot: QtBot, tmp_path: Path) -> None:
+    def nobody(config: BenchConfig) -> BenchConfig:  # hands that say done and do nothing
+        return config.model_copy(update={"bench": config.bench.model_copy(update={"hand": ""})})
+
+    with bench_window(qtbot, tmp_path, unknown=True, edit=nobody) as (window, simulated):
+        page = window.calibrate
+        quick(window)
+        assert not page.hand.isVisible()
+        simulated.scene.hand.do("meter", {"place": ""})
+        qtbot.waitUntil(lambda: page.go.isEnabled(), timeout=LONG_MS)
+        page.go.click()
+
+        def agree_until_it_ends() -> bool:
+            if page.prompt.waiting is not None:
+                page.prompt.done.click()
+            return page.running is None
+
+        qtbot.waitUntil(agree_until_it_ends, timeout=LONG_MS)
+        assert "refused" in page.prompt.text.text()
+        assert "does not stand" in page.prompt.text.text()
+        assert calibrations_in(tmp_path / "calibrations") == []
+        assert simulated.scene.shutter.closed_switch()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_form_makes_its_options(qtbot: QtBot, kind: str, tmp_path: Path) -> None:
+    form = make_form(kind)  # type: ignore[arg-type]
+    qtbot.addWidget(form)
+    options = form.options()
+    assert type(options) is OPTIONS[kind]  # type: ignore[index]
+    for name, value in vars(OPTIONS[kind]()).items():  # type: ignore[index]
+        if name != "operator":
+            assert getattr(options, name) == value, name
+    form.fields["valid_days"].set_text("-3")  # type: ignore[union-attr]
+    assert form.options() is None
+
+
+def test_forms_say_why_they_refuse(qtbot: QtBot, tmp_path: Path) -> None:
+    form = make_form("pickoff")
+    qtbot.addWidget(form)
+    form.fields["filters"].set_text("ND1")  # type: ignore[union-attr]
+    assert form.options() is None
+    assert "name:number" in form.fields["filters"].reason.text()  # type: ignore[union-attr]
+    assert named_numbers("ND1:0.1, lens: 0.92") == {"ND1": 0.1, "lens": 0.92}
+    spot = make_form("spot")
+    qtbot.addWidget(spot)
+    spot.fields["absorption"].set_text(str(tmp_path / "none.csv"))  # type: ignore[union-attr]
+    assert spot.options() is None
+    lamps = make_form("spectrometer")
+    qtbot.addWidget(lamps)
+    lamps.fields["hg-ar"].setChecked(False)  # type: ignore[union-attr]
+    assert lamps.options() is None
+
+
+def test_the_plot_pairs_places_and_scales_units(qtbot: QtBot) -> None:
+    plot = CalPlot()
+    qtbot.addWidget(plot)
+    for angle, here in ((10.0, 1e-6), (20.0, 2e-6)):
+        for what, factor in (("pick-off", 1.0), ("sample", 20.0)):
+            plot.take(CalStep(what, "", angle, factor * here, "W", "deg", 1e-9))
+    curve = ((1e-6, 2e-6), (2e-5, 4e-5))
+    plot.take(CalStep("fit", "", unit="W", x_unit="W", series="sample", curve=curve))
+    pairs = plot.pages["ratio"].readings["sample over pick-off"]
+    assert [pair[0] for pair in pairs] == pytest.approx([1e-6, 2e-6])
+    assert [pair[1] for pair in pairs] == pytest.approx([2e-5, 4e-5])
+    assert plot._item.getAxis("left").labelText == "Power at the sample (µW)"
+    plot.choose("power")
+    plot.take(CalStep("drift", "", 1.0, 1e-6, "W", "s"))
+    assert plot.shown == "power"  # what somebody chose stays
+    assert scaled("W", 2e-4) == (1e6, "µW")
+    assert scaled("um", 5.0) == (1.0, "µm")
+    plot.clear()
+    assert not plot.pages
