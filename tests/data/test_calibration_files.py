@@ -135,7 +135,7 @@ def test_what_no_calibration_may_hold_is_not_stored(
 
 def test_more_than_a_file_may_hold_is_not_stored(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="bytes"):
-        write_calibration(replace(MEASURED, tables={"raw": (1 / 3,) * 200_000}), tmp_path)
+        write_calibration(replace(MEASURED, tables={"raw": (1 / 3,) * 100_000}), tmp_path)
 
 
 def test_a_directory_that_cannot_be_is_an_error(tmp_path: Path) -> None:
