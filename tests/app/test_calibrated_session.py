@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from calibrated_bench import CAMERA, calibration, stored
 
+from labctl.cli import main
 from labctl.cli.table import print_result
 from labctl.config import BenchConfig, RoleName, load_bench, parse_bench
 from labctl.config.calibrated import NamedCalibration
@@ -303,6 +304,8 @@ def test_a_run_carries_calibrations_and_budget_and_says_the_total(
     (document,) = json.loads(dump_json([again]))["runs"]
     assert document["threshold"]["budget"] == budget
     assert document["threshold"]["total_ci95"] == pytest.approx(threshold["total_ci95"], rel=1e-9)
+    assert main(["budget", str(report.h5), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"file": str(report.h5.resolve()), **budget}
     print_result([report], as_json=False)
     said = capsys.readouterr().out
     for words in (
