@@ -14,6 +14,7 @@ from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError
 from procedures.calibration import filters
 from procedures.calibration.context import CalContext, CalStep, Place, Steps
+from procedures.calibration.foresight import power_text
 from procedures.calibration.options import AttenuatorOptions
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
@@ -46,7 +47,7 @@ def calibrate_attenuator(context: CalContext) -> Steps:
         sided = yield from coarse(beam, (0.05, 0.3))
         brightest = max((look for look, _ in sided), key=lambda look: look.power_w)
         beam.refuse_wrong_place(brightest)
-        branch = _branch(_fit(sided, context), context, beam)
+        branch = _branch(_first_fit(sided, context, beam), context, beam)
         fine = yield from through(beam, _fine(branch, options.points), "scan", (0.3, 0.7))
         steep = yield from through(beam, _steep(branch, options.pairs), "backlash", (0.7, 0.95))
         sided = [*sided, *fine, *steep]
@@ -90,6 +91,20 @@ def _fit(sided: Sequence[Sided], context: CalContext) -> MalusFit:
         time_s=[look.at_s for look in looks],
         readings=context.options.readings,
     )
+
+
+def _first_fit(sided: Sequence[Sided], context: CalContext, beam: MeteredBeam) -> MalusFit:
+    """Fit the coarse scan; where limits have cut it short, say so."""
+    try:
+        return _fit(sided, context)
+    except CalibrationRefused as exc:
+        if exc.hint or beam.ceiling_w >= beam.full_w:
+            raise
+        hint = (
+            f"no more than {power_text(beam.ceiling_w)} are allowed at the {beam.place}: put a neutral "
+            "filter before the attenuator, or raise max_average_power while the sample is out"
+        )
+        raise CalibrationRefused(exc.message, hint) from exc
 
 
 def _branch(fit: MalusFit, context: CalContext, beam: MeteredBeam) -> Branch:

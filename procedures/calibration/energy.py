@@ -167,9 +167,12 @@ def _energy(found: Findings, context: CalContext, looks: Sequence[Look], rate: f
     )
     scale = math.hypot(context.settings.meter_sigma_rel, found.quantities["repetition_rate"].total_rel)
     full_j = mean / rate / part
-    found.quantity("pulse_energy", full_j, "J", math.hypot(own, extrapolated) * full_j, scale * full_j)
     found.facts["transmission"] = part
     slope, _ = np.polyfit(at, power, 1)
+    wander = abs(float(slope)) * float(np.ptp(at)) / mean / 2
+    found.quantity(
+        "pulse_energy", full_j, "J", math.hypot(own, extrapolated, wander) * full_j, scale * full_j
+    )
     residual = power - np.polyval(np.polyfit(at, power, 1), at)
     error = float(np.sqrt(np.sum(residual**2) / (at.size - 2) / np.sum((at - at.mean()) ** 2)))
     found.quantity("drift", float(slope) * float(np.ptp(at)) / mean, "1", error * float(np.ptp(at)) / mean)

@@ -18,6 +18,7 @@ from procedures.calibration.context import CalContext, CalStep, Place, Steps
 from procedures.calibration.foresight import Look
 from procedures.calibration.law import Law, nearest_top_deg
 from procedures.calibration.options import PickoffOptions
+from procedures.calibration.pickoff_first import calibrate_before_attenuator
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
 from procedures.calibration.scanning import Sided, survey, through
@@ -62,10 +63,7 @@ def calibrate_pickoff(context: CalContext) -> Steps:
         raise ConfigError(f"5 to 40 points are possible, not {options.points}", key="points")
     order = context.settings.order
     if order.index("attenuator") > order.index("pick-off"):
-        raise CalibrationRefused(
-            "the pick-off stands before the attenuator: one sensor cannot compare the places over a range",
-            "state pickoff_ratio from the energy on the sample at full transmission",
-        )
+        return (yield from calibrate_before_attenuator(context, options))
     visits: list[Visit] = []
     levels: list[Level] = []
     first: MeteredBeam | None = None

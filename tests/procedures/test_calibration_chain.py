@@ -110,11 +110,25 @@ def test_a_ratio_far_from_the_stated_one_is_refused() -> None:
         bench.run("pickoff", points=5, readings=2)
 
 
-def test_a_pickoff_before_the_attenuator_says_that_it_cannot_be_compared() -> None:
+def test_a_pickoff_before_the_attenuator_is_compared_at_full_transmission() -> None:
     bench = CalibrationBench(2, order=("pick-off", "attenuator", "shutter", "sample"))
-    with pytest.raises(CalibrationRefused, match="before the attenuator"):
-        bench.run("pickoff")
-    assert bench.hands.asked == []
+    bench.know_the_curve()
+    found = bench.run("pickoff", readings=2)
+    within(found, "ratio", bench.truth.pickoff_ratio, rel=0.012)
+    assert "one power alone" in found.flags[-1]
+    bench.assert_safe()
+    bench.assert_as_found()
+    bench.settings = replace(bench.settings, pickoff_ratio=3 * bench.truth.pickoff_ratio)
+    with pytest.raises(CalibrationRefused, match="instead of about"):
+        bench.run("pickoff", readings=2)
+
+
+def test_an_attenuator_that_limits_hide_says_what_would_help() -> None:
+    bench = CalibrationBench(2, order=("pick-off", "attenuator", "shutter", "sample"))
+    bench.know_the_curve()
+    with pytest.raises(CalibrationRefused, match="neutral filter before the attenuator"):
+        bench.run("attenuator", readings=2)
+    bench.assert_safe()
 
 
 def test_pulse_energy_and_variation_are_found_behind_the_limit() -> None:
