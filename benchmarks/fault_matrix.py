@@ -1,7 +1,9 @@
 """The fault matrix: every kind of fault, every instrument it can befall, every procedure there is.
 
 In every cell either the run recovers with the right data, or it ends in the safe state with a typed error
-and a readable file. What the light really was is read from the scene.
+and a readable file. What the light really was is read from the scene. Beside single faults at chosen messages
+there are cells in which chance chooses, in which several come together, and ("process") in which simulators,
+sweep and watchdog are processes of their own. A worker that dies or hangs is a cell that fails.
 
     python benchmarks/fault_matrix.py [--procedure sweep] [--kind drop] [--instrument shutter] [--markdown]
 """
@@ -9,21 +11,21 @@ and a readable file. What the light really was is read from the scene.
 from __future__ import annotations
 
 import argparse
-import faulthandler
-import logging
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import fault_cells
-from fault_cells import Cell, Outcome, ProcedureName, Reference
+import fault_processes
+import fault_random
+import fault_workers
+from fault_cells import Cell, Outcome, ProcedureName
 
 from simulators.faults.kinds import KINDS
 
+PROCEDURES: tuple[ProcedureName, ...] = ("sweep", "adaptive", "check", "process")
 MESSAGES: dict[str, tuple[tuple[str, str, int], ...]] = {
     "attenuator": (("first", "0in", 1), ("homing", "0ho", 1), ("move", "0ma", 4), ("position", "0gp", 6)),
     "power_meter": (
@@ -168,13 +170,13 @@ def summary(outcomes: Iterable[Outcome]) -> str:
     groups: dict[tuple[str, str], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault((outcome.cell.kind, outcome.cell.instrument), []).append(outcome)
-    procedures = ("sweep", "adaptive", "check")
     lines = [
-        "| fault | instrument | planned sweep | adaptive sweep | check | dark after, s | longest, s | fail |",
-        "|---|---|---|---|---|---|---|---|",
+        "| fault | instrument | planned sweep | adaptive sweep | check | processes "
+        "| dark after, s | longest, s | fail |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for (kind, instrument), found in groups.items():
-        columns = [kind, instrument or "any", *(_ends(found, name) for name in procedures)]
+        columns = [kind, instrument or "any", *(_ends(found, name) for name in PROCEDURES)]
         dark = [o.safe_s for o in found if o.safe_s is not None]
         columns += [f"{max(dark):.2f}" if dark else "", f"{max(o.wall_s for o in found):.0f}"]
         lines.append(f"| {' | '.join(columns)} | {sum(bool(o.problems) for o in found) or ''} |")
@@ -189,30 +191,19 @@ def _ends(outcomes: Sequence[Outcome], procedure: str) -> str:
     return ", ".join(part for part in parts if part)
 
 
-_REFERENCE: Reference | None = None
-_SPEED: float | None = None
-
-
-def _begin(reference: Reference, speed: float | None) -> None:
-    """Make a worker process ready."""
-    global _REFERENCE, _SPEED
-    _REFERENCE, _SPEED = reference, speed
-    logging.disable(logging.CRITICAL)
-
-
-def _one(cell: Cell) -> Outcome:
-    assert _REFERENCE is not None
-    faulthandler.dump_traceback_later(3 * fault_cells.LIMIT_S, exit=True)
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = fault_cells.run(cell, _REFERENCE, Path(folder), _SPEED)
-    faulthandler.cancel_dump_traceback_later()
-    return outcome
+def _all(procedure: ProcedureName) -> Iterator[Cell]:
+    if procedure == "process":
+        yield from fault_processes.cells()
+        return
+    yield Cell("none", "", "", (), procedure)
+    yield from cells(procedure)
+    yield from fault_random.cells(procedure)
 
 
 def chosen(args: argparse.Namespace) -> list[Cell]:
     """Return the cells that were asked for."""
-    procedures: tuple[ProcedureName, ...] = args.procedure or ("sweep", "adaptive", "check")
-    every = [c for p in procedures for c in (Cell("none", "", "", (), p), *cells(p))]
+    procedures: tuple[ProcedureName, ...] = args.procedure or PROCEDURES
+    every = [c for p in procedures for c in _all(p)]
     return [
         c
         for c in every
@@ -225,7 +216,7 @@ def chosen(args: argparse.Namespace) -> list[Cell]:
 def main() -> int:
     """Print the table; the number of failed cells is the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--procedure", action="append", choices=("sweep", "adaptive", "check"))
+    parser.add_argument("--procedure", action="append", choices=PROCEDURES)
     parser.add_argument("--kind", action="append")
     parser.add_argument("--instrument", action="append")
     parser.add_argument("--where", default="")
@@ -239,19 +230,17 @@ def main() -> int:
     asked, began = chosen(args), time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         reference = fault_cells.undisturbed(Path(folder))
-    with ProcessPoolExecutor(args.jobs, get_context("spawn"), _begin, (reference, args.speed)) as pool:
-        for outcome in pool.map(_one, asked):
-            done.append(outcome)
-            print(row(outcome, markdown=args.markdown), flush=True)
-            if args.verbose and outcome.error:
-                print(f"      {outcome.error}", flush=True)
+    for outcome in fault_workers.outcomes(asked, args.jobs, reference, args.speed):
+        done.append(outcome)
+        print(row(outcome, markdown=args.markdown), flush=True)
+        if args.verbose and outcome.error:
+            print(f"      {outcome.error}", flush=True)
     failed = sum(bool(outcome.problems) for outcome in done)
     if args.summary:
         print(summary(done))
-    print(
-        f"{len(asked) - failed} of {len(asked)} cells hold; {time.monotonic() - began:.0f} s", file=sys.stderr
-    )
-    return failed
+    text = f"{len(done) - failed} of {len(asked)} cells hold; {time.monotonic() - began:.0f} s"
+    print(text, file=sys.stderr)
+    return failed + len(asked) - len(done)
 
 
 if __name__ == "__main__":

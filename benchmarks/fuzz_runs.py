@@ -20,7 +20,7 @@ from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
-ANSWER_S = 20.0
+ANSWER_S = 60.0
 CHILD_BYTES = 3 << 30
 
 
