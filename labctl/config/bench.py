@@ -115,10 +115,12 @@ class BenchConfig(Table):
         """
         plain = cast("dict[str, dict[str, object]]", self.model_dump(mode="json"))
         del plain["bench"]["hand"]
+        if self.calibrations is not None:
+            plain["calibrations"] = self.calibrations.stored()
         for table, keys in _OPTIONAL.items():
             values, model = (plain, self) if table == "" else (plain[table], getattr(self, table))
             for key in keys:
-                if getattr(model, key) == type(model).model_fields[key].default:
+                if getattr(model, key) == type(model).model_fields[key].default or values[key] == {}:
                     del values[key]
         return dict(plain)
 

@@ -64,6 +64,12 @@ class CalibrationsTable(Table):
         """Return those that there are, by kind."""
         return {kind: found for kind in KINDS if (found := getattr(self, kind)) is not None}
 
+    def stored(self) -> dict[str, object]:
+        """Return what a run holds of it; nothing of a table that says nothing."""
+        if self == CalibrationsTable():
+            return {}
+        return {key: value for key, value in self.model_dump(mode="json").items() if value is not None}
+
     def sources(self, pump: Mapping[str, object]) -> dict[str, str]:
         """Return where each number of the pump comes from that a calibration supplies.
 

@@ -151,6 +151,14 @@ def test_a_run_s_copy_is_the_same_bench(tmp_path: Path) -> None:
     assert again.calibrations.named()["spot"].calibration == calibration("spot")
 
 
+def test_a_table_that_says_nothing_leaves_nothing_in_a_run(tmp_path: Path) -> None:
+    assert "calibrations" not in loaded(tmp_path).resolved()
+    assert loaded(tmp_path, rules='expired = "refuse"').resolved()["calibrations"] == {
+        "expired": "refuse",
+        "required": [],
+    }
+
+
 def test_a_bench_without_calibrations_resolves_as_it_always_did() -> None:
     resolved = parse_bench(BENCH).resolved()
     assert "calibrations" not in resolved
