@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import SafetyStop
@@ -22,32 +21,18 @@ from procedures.aiming import Aim
 from procedures.beam import make_beam
 from procedures.curve import make_curve
 from procedures.light import Blade, LightAccount
-from procedures.metering import Bracket, EnergyLost, Monitor
+from procedures.metering import Bracket, Monitor
 from procedures.plate import Plate
 from procedures.safe import make_safe
+from procedures.verifying import Place, PumpState, Verifier
+
+__all__ = ["Pump", "PumpState"]
 
 log = logging.getLogger(__name__)
 
-_ROUNDING = 1 + 1e-9
 _ON_BRANCH_DEG = 0.05
 VERIFYING_S = 60.0
 """Light in which a meter behind the shutter verifies a setting: moves, settling and readings, at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class PumpState:
-    """What the pump is set to, as the meter confirms it.
-
-    :param reading: the verifying reading, at the meter.
-    :param trimmed: whether a corrective move was made.
-    """
-
-    fluence_set_uj_cm2: float
-    fluence_uj_cm2: float
-    pulse_energy_j: float
-    angle_deg: float
-    reading: PowerReading
-    trimmed: bool
 
 
 class Pump:
@@ -71,18 +56,31 @@ class Pump:
     ) -> None:
         self.settings, self.limits = settings, limits
         self.beam = make_beam(settings, limits)
-        self._clock, self._patience_s = roles.clock, patience_s
         self.curve = make_curve(settings.curve, _allowed_angles(roles, limits))
         self.beam.refuse_contradiction(self.curve.reach[0])
         self._plate = Plate(roles.attenuator, roles.clock, self.curve, angle_sigma_deg)
         self.light = LightAccount(roles.clock, settings.repetition_rate_hz)
         self._blade = Blade(roles.shutter, roles.clock, self.light)
-        order = settings.order
-        self.meter_in_front = order.index("pick-off") < order.index("shutter")
-        self._unattenuated = order.index("pick-off") < order.index("attenuator")
-        self._monitor = Monitor(roles, self.beam, readings, self._behind_meter)
+        self._place = Place.of(settings.order)
+        monitor = Monitor(roles, self.beam, readings, self._behind_meter)
         self.aim = Aim(self.beam, self.curve, self._plate, meter_in_front=self.meter_in_front)
+        self._verifier = Verifier(
+            monitor,
+            self.aim,
+            self._plate,
+            self.light,
+            beam=self.beam,
+            place=self._place,
+            clock=roles.clock,
+            changed_at_s=lambda: self.changed_at_s,
+            patience_s=patience_s,
+        )
         self._verified = False
+
+    @property
+    def meter_in_front(self) -> bool:
+        """Whether the meter can speak before the shutter opens."""
+        return self._place.in_front
 
     @property
     def scale_rel(self) -> float:
@@ -116,14 +114,11 @@ class Pump:
         :raises SafetyStop: it does not confirm, or the meter sees light: from then on it counts as open.
         """
         with self._guard():
-            was_lit, angle = self.light.lit, self._plate.reached_deg
+            was_lit = self.light.lit
             self.close()
-            if self.meter_in_front or not was_lit:
-                return
-            energy = self.aim.energy_j(angle)
-            if seen := self._monitor.light_left(energy, angle, self.changed_at_s, stop):
+            if was_lit and (seen := self._verifier.light_left(stop)):
                 reason = f"the shutter says that it is closed, but {seen}"
-                self._blade.distrust(reason, self.beam.fluence_uj_cm2(energy))
+                self._blade.distrust(reason, self.aim.fluence_uj_cm2(self._plate.reached_deg))
                 raise SafetyStop(reason, "block the beam by hand, then look at the blade and its sensor")
 
     def open(self, seconds: float = 0.0) -> None:
@@ -170,9 +165,7 @@ class Pump:
         """Make a start: shutter closed, mount referenced, least light, meter set."""
         with self._guard():
             self.minimum(stop)
-            self._monitor.prepare()
-            if not self.meter_in_front:
-                self._monitor.learn_background(self.changed_at_s, stop)
+            self._verifier.prepare(stop)
 
     def minimum(self, stop: Stop | None = None) -> None:
         """Close the shutter, reference the mount if need be, and go to the least transmission."""
@@ -251,8 +244,8 @@ class Pump:
             self._reference(stop)
             self._darken(stop)
             self._move(angle_deg, stop)
-            state = self._verify(expected, stop)
-            self._within_limits(state.pulse_energy_j)
+            state = self._verifier.verify(expected, stop)
+            self._verifier.within_limits(state.pulse_energy_j)
             self.light.change(state.fluence_uj_cm2)
             self._verified = True
             return state
@@ -267,7 +260,7 @@ class Pump:
 
     def energy_j(self, power_w: float, angle_deg: float) -> float:
         """Pulse energy on the sample that a power at the meter stands for, with the plate at an angle."""
-        return self._monitor.energy_j(power_w, angle_deg)
+        return self._verifier.energy_j(power_w, angle_deg)
 
     def _refuse(self, fluence_uj_cm2: float) -> None:
         if reason := self.beam.forbidden(fluence_uj_cm2):
@@ -290,46 +283,20 @@ class Pump:
 
     def _approach(self, fluence_uj_cm2: float, stop: Stop | None) -> PumpState:
         self._move(self.aim.angle_deg(fluence_uj_cm2), stop)
-        state = self._verify(fluence_uj_cm2, stop)
+        state = self._verifier.verify(fluence_uj_cm2, stop)
         again_deg = self.aim.angle_deg(fluence_uj_cm2)
-        sigma = self._monitor.sigma_rel(state.reading)
+        sigma = self._verifier.sigma_rel(state.reading)
         better = self.aim.worth_a_trim(state.angle_deg, again_deg, sigma)
         too_much = state.pulse_energy_j > self.beam.highest_energy_j
         if (better or too_much) and (not self.light.lit or self.aim.harmless(again_deg)):
             self._move(again_deg, stop)
-            state = self._verify(fluence_uj_cm2, stop, trimmed=True)
-        self._within_limits(state.pulse_energy_j)
+            state = self._verifier.verify(fluence_uj_cm2, stop, trimmed=True)
+        self._verifier.within_limits(state.pulse_energy_j)
         self.light.change(state.fluence_uj_cm2)
         self._verified = True
         return state
 
     # --- what the meter says -----------------------------------------------------------------------
-
-    def _verify(self, fluence_uj_cm2: float, stop: Stop | None, *, trimmed: bool = False) -> PumpState:
-        """Settle, read, compare with what the angle should give, and learn from it."""
-        angle = self._plate.reached_deg
-        reading = self._patient_reading(stop)
-        if not self._unattenuated:
-            self._monitor.refuse_frozen(reading, angle)
-        measured = self._monitor.energy_j(reading.power_w, angle)
-        self._compare(reading, measured, self.aim.energy_j(self._plate.reached_deg))
-        self.aim.learn(angle, measured, self._monitor.sigma_rel(reading))
-        return PumpState(
-            fluence_uj_cm2, self.beam.fluence_uj_cm2(measured), measured, angle, reading, trimmed
-        )
-
-    def _patient_reading(self, stop: Stop | None) -> PowerReading:
-        """Read after settling; in the dark, give a laser that seems off some time to come back."""
-        deadline = self._clock.now_s() + self._patience_s
-        while True:
-            self._monitor.settle(stop, swing=1.0 if self._unattenuated else self._plate.swing())
-            reading = self._monitor.read(self.changed_at_s, stop)
-            measured = self._monitor.energy_j(reading.power_w, self._plate.reached_deg)
-            expected = self.aim.energy_j(self._plate.reached_deg)
-            off = measured / expected - 1
-            enough = off >= -self._monitor.tolerance(reading, expected, self._plate.reached_deg)
-            if enough or self.light.lit or self._clock.now_s() >= deadline:
-                return reading
 
     def confirm(self, state: PumpState, stop: Stop | None = None) -> PowerReading:
         """Read the meter again at an unchanged setting.
@@ -337,45 +304,14 @@ class Pump:
         :raises SafetyStop: the pulse energy jumped or passed a limit; the shutter is closed.
         """
         with self._guard():
-            reading = self._monitor.read(state.reading.stop_s, stop)
-            energy = self._monitor.energy_j(reading.power_w, state.angle_deg)
-            self._compare(reading, energy, state.pulse_energy_j)
-            self._within_limits(energy)
-            return reading
+            return self._verifier.confirm(state, stop)
 
     def bracket(self, state: PumpState, after: PowerReading, pulses: float) -> Bracket:
         """Return the light of an exposure of ``pulses`` pulses between the state's reading and ``after``."""
-        unseen = self._plate.sigma_rel(state.angle_deg) if self._unattenuated else 0.0
-        return self._monitor.bracket(state.reading, after, state.angle_deg, pulses, unseen)
-
-    def _compare(self, reading: PowerReading, measured_j: float, expected_j: float) -> None:
-        tolerance = self._monitor.tolerance(reading, expected_j, self._plate.reached_deg)
-        off = measured_j / expected_j - 1
-        if abs(off) <= tolerance:
-            return
-        raise (SafetyStop if off > 0 else EnergyLost)(
-            f"expected {expected_j * 1e9:.4g} nJ on the sample, the meter says {measured_j * 1e9:.4g} nJ "
-            f"(allowed {tolerance:.0%})",
-            "check the laser, the plate's zero, the pick-off ratio and max_pulse_energy"
-            + (
-                ", and whether light passes the shutter, which says that it is open" if self._at_blade else ""
-            ),
-        )
-
-    @property
-    def _at_blade(self) -> bool:
-        """Whether what the meter sees has to pass the shutter, which is open."""
-        return self.light.lit and not self.meter_in_front
-
-    def _within_limits(self, energy_j: float) -> None:
-        highest = self.beam.highest_energy_j
-        if energy_j > highest * _ROUNDING:
-            raise SafetyStop(
-                f"{energy_j * 1e9:.4g} nJ on the sample are above the {highest * 1e9:.4g} nJ allowed"
-            )
+        return self._verifier.bracket(state, after, pulses)
 
     def _behind_meter(self, angle_deg: float) -> float:
-        return self.curve.transmission(angle_deg) if self._unattenuated else 1.0
+        return self.curve.transmission(angle_deg) if self._place.unattenuated else 1.0
 
     @contextmanager
     def _guard(self) -> Iterator[None]:

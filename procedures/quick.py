@@ -24,8 +24,9 @@ from procedures.fluence_sweep import NoSink
 from procedures.fresh import FreshSpectrometer
 from procedures.metering import EnergyLost
 from procedures.plan import Step, SweepPlan
-from procedures.pump import Pump, PumpState
+from procedures.pump import Pump
 from procedures.reduction import Reducer, Shots
+from procedures.verifying import PumpState
 
 READINGS = 1
 DARKS = 20

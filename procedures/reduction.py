@@ -15,7 +15,7 @@ from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, FloatArray, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
 from procedures.metering import Bracket
 from procedures.plan import Step, SweepPlan
-from procedures.pump import PumpState
+from procedures.verifying import PumpState
 
 _SEEN = 3.0
 """A signal below so many of its standard errors is none: no light, or a shutter that only says it is open."""

@@ -10,8 +10,9 @@ from procedures.darks import Darks
 from procedures.exposure import SATURATED, TOO_BRIGHT, AutoExposure, Judge, pulses_in
 from procedures.fresh import FreshSpectrometer
 from procedures.plan import Step, SweepPlan
-from procedures.pump import Pump, PumpState
+from procedures.pump import Pump
 from procedures.reduction import Shots
+from procedures.verifying import PumpState
 
 _MOST_CHANGES = 5
 """How often the exposure time may be changed at one point."""
