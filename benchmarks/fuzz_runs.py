@@ -99,8 +99,7 @@ def _serve(path: str, line: Connection) -> None:
     import logging
     import sys
 
-    from labctl.data import read_run
-    from labctl.data.verify import verify
+    from labctl.data.verify import findings
     from labctl.runner.resume_plan import stored_plan
 
     logging.disable(logging.CRITICAL)
@@ -115,9 +114,7 @@ def _serve(path: str, line: Connection) -> None:
             return
         said = ""
         try:
-            run = read_run(path)
-            verify(path)
-            stored_plan(run)
+            stored_plan(findings(path).run)
         except (DataError, ConfigError):
             pass
         except BaseException as exc:  # noqa: BLE001  it is the finding

@@ -229,6 +229,8 @@ def main() -> None:
             trial(tally, work / str(number), options, first, Moment(int(again), float(late[1])))
             if (number + 1) % 10 == 0:
                 print(f"{number + 1} kills, {tally.points_missing} points missing", flush=True)
+            if (number + 1) % 50 == 0:  # what is known so far, should it be ended
+                report(tally)
         report(tally)
 
 
@@ -264,7 +266,7 @@ def report(tally: Tally) -> None:
         "resumed over undisturbed": f"{np.nanmean(values):.4f} +- {np.nanstd(values):.4f}",
     }
     for name, value in rows.items():
-        print(f"{name:34} {value}")
+        print(f"{name:34} {value}", flush=True)
 
 
 if __name__ == "__main__":
