@@ -181,7 +181,8 @@ def _found(
     scale = context.settings.meter_sigma_rel
     mount = _mount(fit, steep)
     found.quantity("zero_deg", fit.zero_deg, "deg", fit.zero_sigma_deg)
-    found.quantity("leakage", fit.leakage, "1", fit.leakage_sigma)
+    of_zero = beam.zero_sigma_w / fit.max_power_w
+    found.quantity("leakage", fit.leakage, "1", math.hypot(fit.leakage_sigma, of_zero))
     found.quantity("max_power", fit.max_power_w, "W", fit.max_power_sigma_w, scale * fit.max_power_w)
     found.quantity("repeatability", mount.repeatability_deg, "deg", mount.repeatability_sigma_deg)
     found.quantity("backlash", *_backlash(fit, mount))

@@ -165,7 +165,8 @@ class BareBeam(Foresight):
             reading = self.gauge.read(since_s, reached, pulses=bare, readings=readings, level_w=level_w)
             power_w = (reading.power_w - self.zero_w) / self.filter_transmission
             floor_w = self.noise_w / math.sqrt(max(reading.n, 1))
-            sigma_w = math.hypot(max(reading.sigma_w, floor_w), self.zero_sigma_w) / self.filter_transmission
+            # The error of the zero is common to all looks: it counts where it matters, in the leakage.
+            sigma_w = max(reading.sigma_w, floor_w) / self.filter_transmission
             at_s = 0.5 * (reading.start_s + reading.stop_s)
             look = Look(reached, power_w, sigma_w, at_s, reading, self.filter_transmission)
             if power_w > self.ceiling_w:

@@ -80,9 +80,3 @@ def first_law(looks: Sequence[Look]) -> Law:
     sigma = math.sqrt(float(gradient @ covariance @ gradient))
     lowest = max(middle - size, 0.0)
     return Law(math.degrees(math.atan2(s, c)) / 4, lowest, middle + size, sigma / (middle + size))
-
-
-def nearest_top_deg(law: Law, low_deg: float, high_deg: float, near_deg: float) -> float | None:
-    """Return the maximum inside a range that lies nearest to an angle; None without one."""
-    tops = [law.zero_deg + 90.0 * k for k in range(-6, 7)]
-    return min((t for t in tops if low_deg <= t <= high_deg), key=lambda t: abs(t - near_deg), default=None)

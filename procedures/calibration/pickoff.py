@@ -16,7 +16,7 @@ from labctl.model.errors import CalibrationRefused, ConfigError
 from procedures.calibration import filters
 from procedures.calibration.context import CalContext, CalStep, Place, Steps
 from procedures.calibration.foresight import Look
-from procedures.calibration.law import Law, nearest_top_deg
+from procedures.calibration.law import Law
 from procedures.calibration.options import PickoffOptions
 from procedures.calibration.pickoff_first import calibrate_before_attenuator
 from procedures.calibration.placing import MeteredBeam
@@ -98,15 +98,20 @@ def _levels(beam: MeteredBeam, points: int) -> Generator[CalStep, None, tuple[li
     """Scan coarsely, and choose settings evenly in log power."""
     _, law = yield from survey(beam, (0.02, 0.18))
     top = top_part(beam.context, law)
-    near = nearest_top_deg(law, beam.low_deg - 45.0, beam.high_deg + 45.0, beam.guessed_dark_deg)
-    parts = np.geomspace(top, LEAST * top, points)
-    sides = [[(near or law.zero_deg) + side * law.away_deg(part) for part in parts] for side in (1.0, -1.0)]
-    usable = max(([a for a in angles if beam.allowed(a)] for angles in sides), key=len)
+    usable = _allowed_branch(beam, law, np.geomspace(top, LEAST * top, points).tolist())
     if len(usable) < 5:
         raise CalibrationRefused(f"only {len(usable)} of {points} settings are allowed by limits and mount")
     mount_deg = beam.context.settings.angle_sigma_deg
     levels = [Level(i, angle, law.slope_rel(angle) * mount_deg + 1e-4) for i, angle in enumerate(usable)]
     return levels, law
+
+
+def _allowed_branch(beam: MeteredBeam, law: Law, parts: Sequence[float]) -> list[float]:
+    """Return the angles of some transmissions on the branch that allows most, the nearest of equals."""
+    tops = [law.zero_deg + 90.0 * k for k in range(-6, 7)]
+    branches = [[end + side * law.away_deg(p) for p in parts] for end in tops for side in (1.0, -1.0)]
+    allowed = [[angle for angle in angles if beam.allowed(angle)] for angles in branches]
+    return max(allowed, key=lambda a: (len(a), -abs(a[-1] - beam.guessed_dark_deg) if a else 0.0))
 
 
 def foreseen(beam: MeteredBeam, law: Law, darkest: Level) -> CalStep:

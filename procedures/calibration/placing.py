@@ -11,7 +11,7 @@ from procedures.calibration.foresight import UNKNOWN, Look, power_text
 
 SHUT_PART = 0.02
 """Part of the open beam's power that a sensor behind a closed shutter may show at most."""
-ZERO_READINGS = 12
+ZERO_READINGS = 24
 
 
 class MeteredBeam(BareBeam):

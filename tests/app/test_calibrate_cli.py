@@ -16,29 +16,32 @@ from labctl.cli import calibrating, main
 from labctl.cli.terminal_hands import TerminalHands
 from labctl.config import load_bench
 from labctl.config.benchfile import bench_line, use_calibration
-from labctl.model.clock import ScaledClock
+from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError
 from labctl.model.hands import Request
 from labctl.session.hands import ScriptHands, SocketHands, read_answers
 from simulators import presets
 from simulators.bench import SimulatedBench
 
-SPEED = 1000.0
+SPEED = 400.0
 METER = Request("meter", "Put the sensor at the sample.", {"place": "sample"})
 NUMBER = Request("knife", "Where is the blade?", {"axis": "x"}, number="um")
 
 
 @pytest.fixture
-def simulated() -> Iterator[SimulatedBench]:
+def simulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimulatedBench]:
+    """A bench whose time is stepped, here and in labctl."""
+    clock = SteppedClock()
+    monkeypatch.setattr("labctl.session.bench.bench_clock", lambda _config: clock)
     settings = presets.uncalibrated(presets.scene("ola", "typical", 3), 3)
-    with SimulatedBench(settings, ScaledClock(SPEED)) as bench:
+    with SimulatedBench(settings, clock) as bench:
         yield bench
 
 
 @pytest.fixture
 def bench(simulated: SimulatedBench, tmp_path: Path) -> Path:
     file = tmp_path / "bench.toml"
-    file.write_text(simulated.bench_toml(SPEED, nominal=True), encoding="utf-8")
+    file.write_text(simulated.bench_toml(1.0, nominal=True), encoding="utf-8")
     return file
 
 
@@ -115,9 +118,17 @@ def test_a_refusal_is_one_line_and_nothing_is_stored(
     assert simulated.scene.shutter.closed_switch()
 
 
-def test_ctrl_c_ends_it_with_130_and_a_dark_bench(
-    simulated: SimulatedBench, bench: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_ends_it_with_130_and_a_dark_bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = presets.uncalibrated(presets.scene("ola", "typical", 3), 3)
+    bench = tmp_path / "bench.toml"
+    with SimulatedBench(settings, ScaledClock(SPEED)) as simulated:  # in real time, so with a watchdog
+        bench.write_text(simulated.bench_toml(SPEED, nominal=True), encoding="utf-8")
+        _stopped(bench, monkeypatch)
+        assert stored(bench) == []
+        assert simulated.scene.shutter.closed_switch()
+
+
+def _stopped(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = threading.Event()
 
     @contextmanager
@@ -134,8 +145,6 @@ def test_ctrl_c_ends_it_with_130_and_a_dark_bench(
     monkeypatch.setattr(calibrating, "stop_on_signals", signals)
     monkeypatch.setattr(calibrating, "_show", show)
     assert main(["calibrate", "attenuator", "--bench", str(bench)]) == 130
-    assert stored(bench) == []
-    assert simulated.scene.shutter.closed_switch()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from labctl.model.calibration import Calibration
 from labctl.model.clock import Stop
 from labctl.model.errors import CalibrationRefused, ConfigError
 from labctl.model.hands import Request
+from labctl.model.pump import MalusCurve
 from labctl.model.records import Identity, PowerReading
 from procedures.calibration.absorbing import read_table
 from procedures.calibration.report import report
@@ -101,6 +102,14 @@ def test_the_pickoff_ratio_is_found_with_the_meters_scale_divided_out() -> None:
     assert abs(found.quantities["nonlinearity"].value) < 0.04
     assert found.facts["filters"] == "window: 0.92"
     assert len(found.tables["raw_sample_w"]) * 2 == len(found.tables["raw_pickoff_w"])
+
+
+def test_a_maximum_below_the_mounts_range_is_not_chosen() -> None:
+    """The darkest angle lies at 1.1 deg: the maximum nearest to it is out of reach."""
+    bench = CalibrationBench(17)
+    bench.settings = replace(bench.settings, curve=MalusCurve(bench.truth.zero_deg, 0.0, 1.0, "-"))
+    found = bench.run("pickoff", points=5, readings=2)
+    within(found, "ratio", bench.truth.pickoff_ratio, rel=0.03)
 
 
 def test_a_ratio_far_from_the_stated_one_is_refused() -> None:
