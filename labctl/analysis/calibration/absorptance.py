@@ -67,8 +67,8 @@ def absorptance(
     x, y = checks.column(found[0]), checks.column(found[1])
     order = np.argsort(x, kind="stable")
     x, y = x[order], y[order]
-    _check_values(y, kind)
     weight = _pump(x, pump_nm, pump_fwhm_nm)
+    _check_values(y[weight > 0], kind)
     if kind == "transmittance":
         passed, slope = y, np.ones_like(y)
     elif kind == "optical_density":

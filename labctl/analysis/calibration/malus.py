@@ -27,7 +27,7 @@ MOST_SCATTER = 0.05
 """Residuals, rms over the highest power, beyond which nothing is believed."""
 MOST_WOBBLE = 0.01
 """Amplitude at other frequencies, over the highest power, that may still be called Malus' law."""
-_SURE = 3.3  # one in a thousand by luck
+_SURE = 3.9  # of an amplitude made of two numbers: one in two thousand by luck
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,10 +272,11 @@ def _wobble(scan: Scan, posterior: Posterior, top: float, noise: Noise) -> tuple
         wider = fit(model_of(scan, extra), start, scan.power / top, noise, what="a wobble")
     except CalibrationRefused:
         return None, None
-    found = wider.params[-extra.shape[1] :]
-    sigma = wider.sigma(np.eye(start.size)[-extra.shape[1] :])
-    worst = int(np.argmax(np.abs(found) / sigma))
-    return float(abs(found[worst])) / float(wider.params[0]), float(sigma[worst]) / float(wider.params[0])
+    found = wider.params[-extra.shape[1] :].reshape(-1, 2)
+    sigma = wider.sigma(np.eye(start.size)[-extra.shape[1] :]).reshape(-1, 2).max(axis=1)
+    size = np.hypot(found[:, 0], found[:, 1])
+    worst = int(np.argmax(size / sigma))
+    return float(size[worst]) / float(wider.params[0]), float(sigma[worst]) / float(wider.params[0])
 
 
 def _refuse_misfit(scatter: float, wobble: float | None, wobble_sigma: float | None) -> None:

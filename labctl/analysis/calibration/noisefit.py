@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -28,6 +28,7 @@ Model: TypeAlias = Callable[[FloatArray], tuple[FloatArray, FloatArray, FloatArr
 
 _MEMBERS = 64
 _ROUNDS = 4
+_RUNAWAY = 2.0  # residuals over those of plain least squares
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,14 @@ def fit(
         raise CalibrationRefused(f"{y.size} points cannot fix the {start.size} numbers of {what}")
     try:
         with np.errstate(all="ignore"):
-            return _fit(model, np.asarray(start, dtype=np.float64), y, noise, freedom, members)
+            plain = least_squares(model, np.asarray(start, dtype=np.float64), y, np.eye(y.size))
+            usual = max(float(np.std(y - model(plain)[0])), 1e-12)
+            found = _fit(model, plain, y, noise, freedom, members)
+            if np.std(found.residuals) > _RUNAWAY * usual:
+                # A curve that does not fit was excused by an absurd laser, and another curve put beside it.
+                even = replace(noise, sigma=None, floor_guess=usual, relative_guess=0.0, wander_guess=0.0)
+                found = _fit(model, plain, y, even, freedom, members)
+            return found
     except (np.linalg.LinAlgError, FloatingPointError, OverflowError) as error:
         raise CalibrationRefused(f"the fit of {what} does not settle: the points do not fix it") from error
 

@@ -92,7 +92,7 @@ def fit_pickoff(
     units = float(np.max(x)), float(np.max(y))
     noise = Noise(
         None if y_sigma is None else y_sigma / units[1],
-        wander_guess=0.001,
+        wander_guess=0.001 if drift_sigma_rel else 0.0,
         x_sigma=0.0 if x_sigma is None else x_sigma / units[0],
     )
     u, v = x / units[0], y / units[1]

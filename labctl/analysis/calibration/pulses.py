@@ -146,7 +146,7 @@ def repetition_rate(
         )
     expected = middle * lengths
     bad = np.abs(number - expected) > np.maximum(1.5, _MISSING * expected)
-    _refuse_doubtful(number, expected, bad)
+    _refuse_doubtful(number, expected if stated_hz is None else stated_hz * lengths, bad)
     good = ~bad
     n = int(np.count_nonzero(good))
     total = float(np.sum(lengths[good]))
@@ -162,8 +162,9 @@ def repetition_rate(
 def _refuse_doubtful(number: FloatArray, expected: FloatArray, bad: np.ndarray) -> None:
     if np.count_nonzero(bad) <= MOST_DOUBTFUL * bad.size:
         return
-    few = int(np.count_nonzero(number[bad] < expected[bad]))
-    cause = "the trigger loses pulses" if few * 2 > np.count_nonzero(bad) else "the trigger catches noise"
+    few = int(np.count_nonzero(number < expected * (1 - _MISSING)))
+    many = int(np.count_nonzero(number > expected * (1 + _MISSING)))
+    cause = "the trigger loses pulses" if few > many else "the trigger catches noise"
     raise CalibrationRefused(
         f"{np.count_nonzero(bad)} of {bad.size} counts differ from the others by more than 2 %: "
         f"{cause}; set its level"
