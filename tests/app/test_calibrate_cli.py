@@ -97,7 +97,6 @@ def test_json_alone_stands_on_stdout(bench: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("answers", "code", "words"),
     [
-        ("refuse", 5, "refused by hand"),
         ("meter: done", 5, "is for 'meter'"),
         ("sample: done", 5, "answers have ended"),
         ("done\n\n# and now\nrefuse", 5, "refused by hand"),
