@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from labctl.model.records import SweepPoint
 from procedures.plan import MOST_POINTS, Step, SweepPlan
 from procedures.sources import Ending, PlannedSource
 
+Decay = Literal["best", "single", "double", "stretched"]
 LEAST_POINTS = 8
 """Fewer tell nothing of the shape of a decay."""
 _RECENT = 5
@@ -26,19 +28,30 @@ class StabilityPlan(SweepPlan):
 
     :param every_s: from the beginning of one point to that of the next, on the bench's clock. A point that
         takes longer is followed by the next at once.
+    :param model: shape of the decay to fit; "best" lets the data choose.
+    :param constant: fit a part that stays, too.
     """
 
     every_s: float = 10.0
+    model: Decay = "best"
+    constant: bool = False
 
 
 def stability_plan(
-    fluence_uj_cm2: float, duration_s: float, every_s: float, *, average: int = 5
+    fluence_uj_cm2: float,
+    duration_s: float,
+    every_s: float,
+    *,
+    average: int = 5,
+    model: Decay = "best",
+    constant: bool = False,
 ) -> StabilityPlan:
     """Return the plan of a stability run.
 
     :param fluence_uj_cm2: on the sample, in the bench's convention.
     :param duration_s: from the first point to the last.
     :param average: exposures at each point; each of them is light on the sample.
+    :param model: of the decay, and ``constant``, as :class:`StabilityPlan` has them.
     :raises ConfigError: too few points or too many, or a number that makes no sense.
 
     >>> plan = stability_plan(60.0, 600.0, 30.0)
@@ -64,6 +77,8 @@ def stability_plan(
         stop_uj_cm2=fluence_uj_cm2,
         average=average,
         every_s=every_s,
+        model=model,
+        constant=constant,
     )
 
 

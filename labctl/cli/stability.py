@@ -59,14 +59,14 @@ def stability(
         from labctl.runner.stability import run_stability
         from procedures.stability import stability_plan
 
-        plan = stability_plan(fluence, 60.0 * minutes, every, average=average)
+        plan = stability_plan(
+            fluence, 60.0 * minutes, every, average=average, model=model.value, constant=constant
+        )
         config = load_bench(bench)
         labels = RunRequest(output=output, sample=sample, operator=operator, spot=spot, note=note)
         try:
             with make_progress() as progress:
-                report = run_stability(
-                    config, plan, labels, stop=stop, on_event=progress, model=model.value, constant=constant
-                )
+                report = run_stability(config, plan, labels, stop=stop, on_event=progress)
         except RunFailed as failed:
             if as_json or failed.report.points:
                 _print(failed.report, config.pump.convention, as_json=as_json)

@@ -33,6 +33,7 @@ from labctl.session import Bench
 from procedures.control import Done, Pause
 from procedures.fluence_sweep import Insert
 from procedures.plan import SweepPlan
+from procedures.stability import StabilityPlan
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +64,10 @@ def resume_run(
     """
     h5 = path.with_suffix(".h5") if path.suffix.lower() == ".csv" else path
     run = continuable(h5)
-    kind = {PROCEDURE_ID: SWEEP, STABILITY_ID: stability_kind()}.get(run.start.procedure)
-    if kind is None:
+    if run.start.procedure not in (PROCEDURE_ID, STABILITY_ID):
         raise DataError(f"{h5} is a run of {run.start.procedure}, which this command does not continue")
     plan = stored_plan(run)
+    kind = stability_kind(plan) if isinstance(plan, StabilityPlan) else SWEEP
     if bench is None:
         config = stored_bench(run.sessions[-1].config, h5)
     else:

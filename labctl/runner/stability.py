@@ -99,17 +99,11 @@ def run_stability(
     clock: Clock | None = None,
     pause: Pause | None = None,
     bench: Bench | None = None,
-    model: Choice = "best",
-    constant: bool = False,
 ) -> RunReport:
     """Measure a stability run; what it says is in the report's ``more["stability"]``.
 
     Parameters and errors are those of :func:`labctl.runner.run.run_sweep`.
-
-    :param model: shape of the decay that is fitted; "best" lets the data choose.
-    :param constant: fit a part that stays, too.
     """
-    kind = stability_kind(model, constant=constant)
     return run_sweep(
         config,
         plan,
@@ -119,11 +113,11 @@ def run_stability(
         clock=clock,
         pause=pause,
         bench=bench,
-        kind=kind,
+        kind=stability_kind(plan),
     )
 
 
-def stability_kind(model: Choice = "best", *, constant: bool = False) -> RunKind:
+def stability_kind(plan: StabilityPlan) -> RunKind:
     """Return the kind of one run: it remembers that run's temperatures."""
     temperatures: dict[int, float] = {}
 
@@ -143,7 +137,7 @@ def stability_kind(model: Choice = "best", *, constant: bool = False) -> RunKind
     def more(keeper: Keeper, facts: BenchFacts) -> dict[str, object]:
         try:
             measured = Stability.of(keeper.points, facts.photon_order)
-            result = mapping(measured, measured.fit(model, constant=constant))
+            result = mapping(measured, measured.fit(plan.model, constant=plan.constant))
         except CalibrationRefused as exc:
             result = {"status": "refused", "reason": exc.message}
         except Exception as exc:  # the points are worth more than what is said of them

@@ -145,7 +145,7 @@ def _temperature(axes: Axes, run: Run, time: FloatArray) -> None:
         axes.spines["right"].set_visible(False)
         return
     beside = axes.twinx()
-    beside.plot(time, known, color=_WARM, lw=1.0)
+    beside.plot(time, known, color=_WARM, lw=1.0, alpha=0.6)
     middle, half = float(np.nanmean(known)), max(2.0, 1.5 * float(np.nanmax(known) - np.nanmin(known)))
     beside.set_ylim(middle - half, middle + half)
     beside.set_ylabel("Sample temperature (°C)", color=_WARM)

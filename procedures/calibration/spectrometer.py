@@ -6,6 +6,7 @@ The shutter stays closed throughout: the pump has no part in it.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
@@ -153,7 +154,8 @@ def _evaluated(context: CalContext, raw: _Raw) -> Steps:
     found = Findings()
     dark = fit_darks(list(raw.darks), [series.frames for series in raw.darks.values()])
     for seconds, counts in zip(dark.at_s, dark.mean_counts, strict=True):
-        yield CalStep("dark", "dark", seconds, counts, "counts", "s", progress=0.85)
+        text = f"dark: {counts:.1f} counts in {seconds:.4g} s"
+        yield CalStep("dark", text, seconds, counts, "counts", "s", progress=0.85)
     linearity = _linearity(raw, dark)
     coefficients = _chosen_nonlinearity(found, raw.info, linearity)
     spectra = _lines(raw, dark, coefficients)
@@ -163,10 +165,12 @@ def _evaluated(context: CalContext, raw: _Raw) -> Steps:
     seen = measured_resolution_nm([x for s in spectra for x in s.found], raw.info.wavelength_nm)
     resolution = fit_resolution(spectra, axis, seen or guess)
     for nm, residual, sigma in zip(axis.line_nm, axis.line_residual_nm, axis.line_sigma_nm, strict=True):
-        yield CalStep("line", f"{nm:.3f} nm", nm, residual, "nm", "nm", sigma, progress=0.95)
+        text = f"{nm:.3f} nm: {residual:+.4f} nm off the axis"
+        yield CalStep("line", text, nm, residual, "nm", "nm", sigma, progress=0.95)
     yield _resolution_step(resolution)
     _note_dark(found, dark)
     _note_axis(found, axis, resolution, _middle_nm(context, axis))
+    yield CalStep("note", _axis_text(found), progress=0.99)
     found.facts["lamp"] = ", ".join(dict.fromkeys(series.lamp for series in raw.taken.lamps))
     return found.calibration("spectrometer", context)
 
@@ -238,6 +242,13 @@ def _resolution_step(fit: ResolutionFit) -> CalStep:
     return CalStep("fit", text, unit="nm", x_unit="nm", progress=0.98, series="resolution", curve=curve)
 
 
+def _axis_text(found: Findings) -> str:
+    keys = ("shift_nm", "axis_at_nm", "axis_sigma_nm", "axis_scale_nm")
+    shift, at, sigma, scale = (float(found.facts[key]) for key in keys)
+    known = f"{at:.1f} nm is now known to {sigma:.2g} nm (lamp's table: {scale:.2g} nm)"
+    return f"the device's own axis is off by {-shift:+.4f} nm at the lines; {known}"
+
+
 def _middle_nm(context: CalContext, axis: WavelengthFit) -> float:
     if context.bands is not None:
         return 0.5 * sum(context.bands.lasing_nm)
@@ -260,7 +271,7 @@ def _note_axis(found: Findings, axis: WavelengthFit, resolution: ResolutionFit, 
     """Results for the lasing band's middle, tables for the whole range."""
     value, sigma = resolution.at(middle_nm)
     found.quantity("resolution", value, "nm", sigma)
-    found.quantity("wavelength_rms", axis.rms_nm, "nm")
+    found.quantity("wavelength_rms", axis.rms_nm, "nm", axis.rms_nm / math.sqrt(2.0 * max(axis.freedom, 1)))
     found.table("wavelength_coefficients", axis.coefficients)
     grid = np.linspace(resolution.line_nm[0], resolution.line_nm[-1], GRID)
     at_nm = [float(nm) for nm in grid] if len(resolution.line_nm) > 1 else [resolution.line_nm[0]]
@@ -284,6 +295,4 @@ def _note_axis(found: Findings, axis: WavelengthFit, resolution: ResolutionFit, 
     if axis.order == 0:
         found.flags.append(f"{len(axis.line_nm)} lamp lines: the device's axis was shifted, nothing more")
     if not axis.line_nm[0] <= middle_nm <= axis.line_nm[-1]:
-        found.flags.append(
-            "the lasing band lies outside of the lamp's lines: its wavelengths are extrapolated"
-        )
+        found.flags.append(f"{middle_nm:.0f} nm lies outside of the lamp's lines: add another lamp, ne best")

@@ -139,7 +139,7 @@ class Film:
     clock: SteppedClock
     simulated: SimulatedBench
 
-    def run(self, plan: StabilityPlan, output: Path, stop_after: int = 0, model: str = "best") -> RunReport:
+    def run(self, plan: StabilityPlan, output: Path, stop_after: int = 0) -> RunReport:
         stop = threading.Event()
 
         def on_event(event: Event) -> None:
@@ -154,7 +154,6 @@ class Film:
             stop=stop,
             on_event=on_event,
             clock=self.clock,
-            model=model,  # type: ignore[arg-type]
         )
 
 
@@ -207,7 +206,8 @@ def test_a_whole_run_says_what_is_left_and_any_reader_opens_it(tmp_path: Path) -
 
 
 def test_a_run_that_was_stopped_goes_on_and_fits_all_of_it(tmp_path: Path) -> None:
-    plan = replace(stability_plan(60.0, 450.0, 50.0, average=4), integration_s=(0.2,), max_light_s=10.0)
+    plan = stability_plan(60.0, 450.0, 50.0, average=4, model="single", constant=True)
+    plan = replace(plan, integration_s=(0.2,), max_light_s=10.0)
     with film(1.2e4) as bench:
         first = bench.run(plan, tmp_path, stop_after=3)
         assert first.h5 is not None
@@ -227,6 +227,7 @@ def test_a_run_that_was_stopped_goes_on_and_fits_all_of_it(tmp_path: Path) -> No
     said = whole.more["stability"]
     assert isinstance(said, dict)
     assert said["points_used"] == 10
+    assert said["constant"] is True
     assert 0.2 < said["retained"]["value"] < 0.9
     assert read_run(first.h5).start.procedure == "stability/1"
 
