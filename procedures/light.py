@@ -128,7 +128,7 @@ class Blade:
 
     def lasts(self, seconds: float) -> bool:
         """Return whether it stays open for ``seconds`` more, as far as its own clock goes."""
-        return self._clock.now_s() + seconds < self._closes_at_s
+        return self._clock.now_s() + seconds <= self._closes_at_s
 
     def open(self, fluence_uj_cm2: float, seconds: float = 0.0) -> None:
         """Open onto a fluence, for about ``seconds``; 0 for nobody knows how long.

@@ -80,11 +80,11 @@ class ManualBench:
 
         :raises SafetyStop: there is none: set a fluence first.
         """
-        self.pump.open(LIGHT_AHEAD_S)
+        self.pump.open(LIGHT_AHEAD_S, timed=False)
 
     def close(self) -> None:
-        """Close the shutter."""
-        self.pump.close()
+        """Close the shutter; a meter behind it must see that the light is gone."""
+        self.pump.shut()
 
     def expose(self, integration_s: float, stop: Stop | None = None) -> Spectrum:
         """Take one exposure that began after the last change.
@@ -96,7 +96,7 @@ class ManualBench:
 
     def dark(self, integration_s: float, count: int, stop: Stop | None = None) -> FloatArray:
         """Close the shutter and return the median of ``count`` exposures, shape ``(pixel,)``."""
-        self.pump.close()
+        self.pump.shut(stop)
         frames = [self.expose(integration_s, stop).counts for _ in range(count)]
         return np.asarray(np.median(np.stack(frames), axis=0))
 
@@ -135,6 +135,6 @@ class ManualBench:
 
     def _restore(self, lit: bool) -> None:
         if lit:
-            self.pump.open(LIGHT_AHEAD_S)
+            self.pump.open(LIGHT_AHEAD_S, timed=False)
         elif not self.pump.meter_in_front:  # it was opened for the meter only
             self.pump.close()

@@ -9,6 +9,7 @@ closes it.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -121,9 +122,10 @@ class Pump:
                 self._blade.distrust(reason, self.aim.fluence_uj_cm2(self._plate.reached_deg))
                 raise SafetyStop(reason, "block the beam by hand, then look at the blade and its sensor")
 
-    def open(self, seconds: float = 0.0) -> None:
+    def open(self, seconds: float = 0.0, *, timed: bool = True) -> None:
         """Open the shutter onto a verified setting, for about ``seconds`` of light.
 
+        :param timed: False if it may well last longer, as by hand: a shutter that can close itself does not.
         :raises SafetyStop: the setting is not verified, or the dose would pass its limit.
         """
         with self._guard():
@@ -132,10 +134,11 @@ class Pump:
                     "the shutter stays closed: the energy was not verified since the last change"
                 )
             self._allow(seconds + self._blade.travel_s)
-            if self._blade.lit and not self._blade.lasts(seconds + self._blade.travel_s):
+            lasting_s = seconds + self._blade.travel_s if timed else math.inf
+            if self._blade.lit and not self._blade.lasts(lasting_s):
                 self._blade.close()  # it would close itself in the middle: opened anew, it waits longer
             if not self._blade.lit:
-                self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg), seconds)
+                self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg), seconds if timed else 0.0)
 
     def require_open(self) -> None:
         """Make sure that the light was not interrupted behind our back.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,6 +16,7 @@ from labctl.model.errors import SafetyStop
 from labctl.model.pump import Element
 from labctl.session import open_bench, sweep
 from procedures.light import SELF_CLOSING_MARGIN_S
+from procedures.manual import ManualBench
 from procedures.plan import SweepPlan
 from procedures.pump import VERIFYING_S, Pump
 from simulators.bench import SimulatedBench
@@ -67,6 +69,21 @@ def test_light_of_unknown_length_is_not_cut() -> None:
     pump.set_fluence(100.0)
     pump.open()
     assert shutter.opened_for == [None]
+
+
+@pytest.mark.parametrize("order", [FRONT, BEHIND])
+def test_light_by_hand_is_not_cut_either(order: Order) -> None:
+    bench, _, shutter = made(order)
+    roles = dataclasses.replace(bench.roles, shutter=shutter)
+    manual = ManualBench(roles, Pump(roles, pump_settings(order=order), limits()))
+    manual.home()
+    manual.set_fluence(100.0)
+    manual.open()
+    bench.clock.sleep(600.0)
+    assert shutter.opened_for[-1] is None
+    assert manual.reading().shutter_open
+    manual.close()
+    assert not bench.table.is_open
 
 
 def test_more_light_than_it_was_told_opens_it_anew_before_it_closes() -> None:
