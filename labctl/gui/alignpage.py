@@ -122,8 +122,8 @@ class AlignPage(QWidget):
 
     def _controls(self) -> QWidget:
         box = QWidget()
-        row = QHBoxLayout(box)
-        row.setContentsMargins(0, 0, 0, 0)
+        grid = QGridLayout(box)
+        grid.setContentsMargins(0, 0, 0, 0)
         limit = self._limits.max_fluence_uj_cm2
         self.start = NumberField(
             "Reference from", 25.0, UNIT, "Lowest fluence of the reference sweep", self._forbidden
@@ -134,15 +134,15 @@ class AlignPage(QWidget):
             "Most dose", None, "J/cm²", "Fluence times pulses at which it ends; empty: no limit of its own",
             between(1e-6, 1e9, "J/cm²"), optional=True,
         )  # fmt: skip
-        for field in (self.start, self.end, self.points, self.dose):
+        for number, field in enumerate((self.start, self.end, self.points, self.dose)):
             field.changed.connect(self.judge)
-            row.addWidget(field)
+            grid.addWidget(field, number // 2, number % 2)
         self.go = QPushButton("Start alignment")
         self.go.setObjectName("go")
         self.go.setToolTip("Measure the reference, then follow the threshold; again: stop (F9)")
         self.go.setShortcut("F9")
         self.go.clicked.connect(self._clicked)
-        row.addWidget(self.go)
+        grid.addWidget(self.go, 0, 2, 2, 1)
         return box
 
     # --- judging and starting ----------------------------------------------------------------------

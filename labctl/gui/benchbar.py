@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
-from labctl.config import ROLES, BenchConfig
+from labctl.config import BenchConfig
 from labctl.gui import theme
 from labctl.gui.service.messages import Link
 from labctl.gui.service.observed import Seen
@@ -16,6 +16,8 @@ _NAMES = {
     "power_meter": "Meter",
     "spectrometer": "Spectrometer",
     "shutter": "Shutter",
+    "stage": "Stage",
+    "thermometer": "Thermometer",
 }
 
 
@@ -118,7 +120,7 @@ class BenchBar(QFrame):
         grid.setContentsMargins(0, 0, 6, 0)
         grid.setHorizontalSpacing(14)
         grid.setVerticalSpacing(1)
-        for place, role in enumerate(ROLES):
+        for place, role in enumerate(config.roles):
             label = QLabel()
             label.setToolTip(f"{config.driver(role).driver} at {config.driver(role).resource}")
             self._lights[role] = label

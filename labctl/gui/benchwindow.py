@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
-from PySide6.QtWidgets import QDockWidget, QScrollArea, QTabWidget, QWidget
+from PySide6.QtWidgets import QDockWidget, QScrollArea, QTabWidget, QToolBar, QWidget
 
 from labctl.config import BenchConfig
 from labctl.gui.agreepanel import AgreePanel
@@ -91,9 +91,13 @@ class BenchWindow(MainWindow):
             self.post(Connect())
 
     def _place(self) -> None:
-        self.column.insertWidget(0, self.bar)
-        self.column.insertWidget(1, self.connection)
-        self.column.insertWidget(2, self.agree)
+        top = QToolBar("Bench bar")  # over the whole width: SAFE is never pushed off a narrow screen
+        top.setObjectName("bench bar")
+        top.setMovable(False)
+        top.addWidget(self.bar)
+        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, top)
+        self.column.insertWidget(0, self.connection)
+        self.column.insertWidget(1, self.agree)
         self.tabs.insertTab(0, self.live, "Live")
         self.tabs.insertTab(1, self.align, "Alignment")
         self.tabs.insertTab(2, self.calibrate, "Calibration")
@@ -114,6 +118,7 @@ class BenchWindow(MainWindow):
         self.dock.setMinimumWidth(390)
         self.dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
         self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, self.dock)
+        self.resizeDocks([self.dock], [400], Qt.Orientation.Horizontal)
         self.resize(1720, 1000)
 
     def _wire(self) -> None:

@@ -53,6 +53,11 @@ class BudgetView(QWidget):
     def __init__(self, config: BenchConfig) -> None:
         super().__init__()
         self.files, self.links = _table(_FILES), _table(_LINKS)
+        header = self.files.horizontalHeader()
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(_FILES.index("Result"), QHeaderView.ResizeMode.Stretch)
+        self.files.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.files.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.sum, self.notes = QLabel(), QLabel()
         self.sum.setStyleSheet(f"font-size: 19pt; font-weight: 700; color: {theme.THRESHOLD};")
         self.notes.setProperty("role", "dim")
@@ -107,7 +112,7 @@ def _dates(found: NamedCalibration | None) -> list[str]:
         return ["–", "–", "–", "as the bench file states", "–"]
     calibration = found.calibration
     bound = [calibration.instruments[role] for role in calibration.bound_to]
-    serials = ", ".join(f"{who.model} {who.serial}".strip() for who in bound)
+    serials = ", ".join(who.serial or who.model for who in bound)
     days = (calibration.measured_utc[:10], calibration.valid_until_utc[:10])
     return [*days, serials or "any instrument", _results(calibration), found.file]
 

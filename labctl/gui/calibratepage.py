@@ -27,6 +27,7 @@ from PySide6.QtWidgets import (
 from labctl.config import BenchConfig
 from labctl.gui import theme
 from labctl.gui.budgetview import BudgetView, state_of
+from labctl.gui.calibrateforms import OptionForm
 from labctl.gui.calibratekinds import ABOUT, make_form
 from labctl.gui.calibrateplot import CalPlot
 from labctl.gui.memory import remember
@@ -185,14 +186,16 @@ class CalibratePage(QWidget):
             self.kinds.button(number).setText(f"{ABOUT[kind].name}   ·   {word}")
         self.budget.show_config(config)
 
-    def form(self, kind: CalibrationKind) -> CalOptions | None:
-        """Return the options of a kind as they stand, None where a field is refused."""
-        return self._forms[kind].options()
+    def form_of(self, kind: CalibrationKind) -> OptionForm:
+        """Return the fields of a kind."""
+        return self._forms[kind]
 
     def judge(self) -> None:
         """Allow the start only with options that can be."""
         self.go.setText("Stop" if self.running else f"Start: {ABOUT[self.kind].name.lower()}")
-        self.go.setEnabled(self.running is not None or (self._enabled and self.form(self.kind) is not None))
+        self.go.setEnabled(
+            self.running is not None or (self._enabled and self.form_of(self.kind).options() is not None)
+        )
 
     def set_enabled(self, enabled: bool) -> None:
         """Allow the start while the bench is connected and idle."""
@@ -204,7 +207,7 @@ class CalibratePage(QWidget):
         if self.running is not None:
             self._stop()
             return
-        options = self.form(self.kind)
+        options = self.form_of(self.kind).options()
         if options is not None and self._enabled:
             remember("sweep/operator", options.operator)
             self.begin(options)

@@ -38,7 +38,7 @@ class Field(QWidget):
     changed = Signal()
 
     def __init__(
-        self, label: str, text: str = "", unit: str = "", tip: str = "", label_width: int = 132
+        self, label: str, text: str = "", unit: str = "", tip: str = "", label_width: int = 140
     ) -> None:
         super().__init__()
         self.edit, self.reason = QLineEdit(text), QLabel()
@@ -104,7 +104,7 @@ class NumberField(Field):
         check: Check = lambda _value: "",
         *,
         optional: bool = False,
-        label_width: int = 132,
+        label_width: int = 140,
     ) -> None:
         super().__init__(label, "" if value is None else f"{value:g}", unit, tip, label_width)
         self._check, self._optional = check, optional

@@ -46,8 +46,11 @@ class ManualPanel(QWidget):
             f"On the sample, {convention}; not above the bench's limits",
             self._forbidden,
             optional=True,
+            label_width=70,
         )
-        self.angle = NumberField("Angle", None, "°", "Of the mount", between(low, high, "°"), optional=True)
+        self.angle = NumberField(
+            "Angle", None, "°", "Of the mount", between(low, high, "°"), optional=True, label_width=70
+        )
         self.exposure = NumberField(
             "Exposure", 0.1, "s", "Exposure time of manual spectra", between(1e-5, 60.0, "s")
         )

@@ -82,6 +82,7 @@ QMenuBar {{ background: {PANEL}; }}
 QMenuBar::item:selected, QMenu::item:selected {{ background: #1c4656; }}
 QMenu {{ background: {RAISED}; border: 1px solid {LINE}; }}
 QStatusBar {{ background: {PANEL}; color: {DIM}; }}
+QToolBar {{ border: 0; padding: 0; spacing: 0; background: {PANEL}; }}
 QDockWidget {{ color: {DIM}; }}
 QDockWidget::title {{ background: {PANEL}; padding: 6px; }}
 QScrollArea {{ border: 0; }}

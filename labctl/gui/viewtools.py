@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from PySide6.QtWidgets import QComboBox, QHBoxLayout, QToolButton, QWidget
+from PySide6.QtWidgets import QComboBox, QToolButton, QWidget
+
+from labctl.gui.flow import FlowLayout
 
 if TYPE_CHECKING:
     from labctl.gui.runview import RunView
@@ -17,9 +19,8 @@ class ViewTools(QWidget):
     def __init__(self, view: RunView) -> None:
         super().__init__()
         self._view = view
-        self._layout = QHBoxLayout(self)
+        self._layout = FlowLayout(self)
         self._layout.setContentsMargins(0, 2, 0, 2)
-        self._layout.setSpacing(4)
         self.by_time = False
         self.signal = QComboBox()
         self.signal.addItem("Whole emission", "emission")
@@ -47,7 +48,6 @@ class ViewTools(QWidget):
             "X",
             view.toggle_selected,
         )
-        self._layout.addStretch(1)
         self.dark = self._switch(
             "Dark off", "Counts with the dark subtracted, or raw", "D", spectrum.set_subtract, on=True
         )
@@ -67,7 +67,7 @@ class ViewTools(QWidget):
 
     def insert(self, button: QToolButton) -> None:
         """Put another switch before those of the spectrum."""
-        self._layout.insertWidget(self._layout.indexOf(self.dark), button)
+        self._layout.put_before(button, self.dark)
 
     def _switch(
         self, text: str, tip: str, key: str, act: Callable[[bool], None], *, on: bool = False

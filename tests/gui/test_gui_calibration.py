@@ -23,7 +23,7 @@ from procedures.calibration import OPTIONS, CalStep
 
 def quick(window: BenchWindow, place: int = 2) -> None:
     """Few readings: what the numbers are worth is tested elsewhere."""
-    form = window.calibrate._forms["attenuator"]
+    form = window.calibrate.form_of("attenuator")
     for key, text in (("points", "16"), ("pairs", "4"), ("readings", "3")):
         form.fields[key].set_text(text)  # type: ignore[union-attr]
     form.fields["place"].box.setCurrentIndex(place)  # type: ignore[union-attr]  # 1 pick-off, 2 sample
