@@ -153,3 +153,12 @@ def test_what_is_not_malus_law_is_refused_for_its_wobble_or_its_scatter() -> Non
     refused("wobble by [23]", angle, wobble, sigma, angle_sigma_deg=REPEAT_DEG)
     rng = np.random.default_rng(5)
     refused("scatter", angle, power * (1 + 0.2 * rng.standard_normal(61)))
+
+
+def test_a_meter_without_noise_is_no_reason_to_refuse() -> None:
+    angle = np.linspace(0, 90, 19)
+    power = TOP * transmission(angle)
+    for sigma in (np.zeros(19), np.where(angle > 50, 1e-10, 0.0)):
+        found = fit_malus(angle, power, sigma)
+        assert found.zero_deg == pytest.approx(ZERO, abs=1e-3)
+        assert found.leakage == pytest.approx(LEAK, abs=1e-5)

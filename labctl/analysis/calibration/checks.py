@@ -48,18 +48,21 @@ def _listed(sizes: dict[str, int]) -> str:
 def column(array: FloatArray | None) -> FloatArray:
     """Say that a column is there."""
     if array is None:
-        raise ValueError("a column is missing")
+        raise CalibrationRefused("a column is missing")
     return array
 
 
 def errors(name: str, sigma: FloatArray | None) -> FloatArray | None:
-    """Check standard errors.
+    """Check standard errors; zeros, as of an ideal meter, are taken as the least of the others.
 
-    :raises CalibrationRefused: one is not positive.
+    :returns: None, for unknown, where all are zero.
+    :raises CalibrationRefused: one is negative.
     """
-    if sigma is not None and not (sigma > 0).all():
-        raise CalibrationRefused(f"{name}: every standard error must be positive")
-    return sigma
+    if sigma is None or not np.any(sigma):
+        return None
+    if (sigma < 0).any():
+        raise CalibrationRefused(f"{name}: a standard error must be positive")
+    return np.where(sigma > 0, sigma, np.min(sigma[sigma > 0]))
 
 
 def in_range(power_w: FloatArray, range_w: float | None) -> None:
