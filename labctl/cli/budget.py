@@ -160,7 +160,7 @@ def _row(term: Mapping[str, object]) -> tuple[str, ...]:
         str(term.get("name")),
         _with_unit(float(value), unit) if isinstance(value, (int, float)) else "",
         _percent(sigma) if relative or not unit else _with_unit(sigma, unit),
-        f"{sensitivity:+.3g}" if relative or not unit else f"{sensitivity:+.3g} / {unit}",
+        f"{sensitivity:+.3g}" if relative or unit in ("", "1") else f"{sensitivity:+.3g} / {unit}",
         _percent(_number(term, "contribution_rel")) if sensitivity else "-",
         f"{term.get('source')}{note}",
     )
