@@ -64,6 +64,13 @@ def test_the_fitted_curve_passes_through_the_points() -> None:
     assert np.abs(fitted().power_at(x) - power).max() < 0.05 * TOP
 
 
+def test_position_errors_do_not_widen_the_spot() -> None:
+    x = np.linspace(CENTRE - 180, CENTRE + 180, 41)
+    blurred = TOP * edge(x, w=math.hypot(W, 2 * 10.0))  # the mean over position errors of 10 um
+    assert fit_knife_edge(x, blurred, position_sigma_um=10).w_um == pytest.approx(W, rel=2e-3)
+    assert fit_knife_edge(x, blurred).w_um == pytest.approx(math.hypot(W, 20.0), rel=2e-3)
+
+
 def test_two_axes_make_an_ellipticity() -> None:
     shape = ellipticity(fitted(w=100.0), fitted(w=130.0, seed=2))
     assert shape.value == pytest.approx(100 / 130, abs=3 * shape.sigma)
@@ -98,6 +105,7 @@ def test_scans_that_miss_something_say_what() -> None:
     refused("range", x, power, range_w=TOP)
     refused("finite", x, np.where(x > CENTRE, np.inf, power))
     refused("position error", x, power, position_sigma_um=-1.0)
+    refused("cannot measure a radius", x, power, position_sigma_um=60.0)
     refused("length scale", x, power, position_scale_rel=0.9)
     rng = np.random.default_rng(1)
     refused("scatter|falls by", x, power * (1 + 0.2 * rng.standard_normal(41)))

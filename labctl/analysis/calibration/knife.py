@@ -14,13 +14,13 @@ from numpy.typing import ArrayLike
 from scipy.special import erf, ndtri
 
 from labctl.analysis.calibration import checks
+from labctl.analysis.calibration.knife_scan import LEAST_POINTS, Guess, guess_edge, model_of
 from labctl.analysis.calibration.noise import Noise
-from labctl.analysis.calibration.noisefit import NORMAL_95, Model, Posterior, fit
+from labctl.analysis.calibration.noisefit import NORMAL_95, Posterior, fit
 from labctl.analysis.spectra.shots import pooled_sigma
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
 
-LEAST_POINTS = 8
 LEAST_ON_SLOPE = 4
 """Points between 5 and 95 % of the power: fewer do not tell a radius from a step."""
 PLATEAU = 0.02
@@ -124,14 +124,14 @@ def fit_knife_edge(
     x, y = checks.column(found[0]), checks.column(found[1])
     sigma = checks.errors("power_sigma_w", found[2])
     checks.in_range(y, range_w)
-    _check_errors(position_sigma_um, position_scale_rel)
+    blur_um = _check_errors(position_sigma_um, position_scale_rel)
     if sigma is not None and readings is not None:
         sigma = pooled_sigma(y, sigma, max(int(readings), 2), prior_weight=18.0)
-    guess = _guess(x, y)
+    guess = guess_edge(x, y)
     top = guess.power
     noise = Noise(
         None if sigma is None else sigma / top,
-        position_sigma_um,
+        blur_um,
         0.02 * guess.w,
         0.003,
         0.005,
@@ -139,92 +139,25 @@ def fit_knife_edge(
         found[3],
     )
     start = np.array([0.0, 0.0, guess.offset / top, 1.0])
-    posterior = fit(_model(x, guess), start, y / top, noise, what="a knife edge")
+    posterior = fit(model_of(x, guess), start, y / top, noise, what="a knife edge")
     return _result(x, posterior, guess, noise, y / top, position_scale_rel)
 
 
-def _check_errors(position_sigma_um: float | None, position_scale_rel: float) -> None:
+def _check_errors(position_sigma_um: float | None, position_scale_rel: float) -> float | None:
+    """Return the positions' standard error."""
     if position_sigma_um is not None and not 0 <= position_sigma_um <= 1e6:
         raise CalibrationRefused(f"a position error of {position_sigma_um} um makes no sense")
     if not 0 <= position_scale_rel <= 0.5:
         raise CalibrationRefused(f"a length scale known to {position_scale_rel:.0%} measures nothing")
-
-
-@dataclass(frozen=True, slots=True)
-class _Guess:
-    """A first look: what the fit begins with, and the units it is made in."""
-
-    centre: float
-    w: float
-    offset: float
-    power: float
-    sign: float
-
-
-def _guess(x: FloatArray, y: FloatArray) -> _Guess:
-    """Find the edge in a scan sorted by position.
-
-    :raises CalibrationRefused: there is no single edge between two plateaus.
-    """
-    order = np.argsort(x, kind="stable")
-    xs, ys = x[order], y[order]
-    if not np.ptp(xs) > 0 or np.unique(xs).size < LEAST_POINTS - 1:
-        raise CalibrationRefused(
-            f"{np.unique(xs).size} different positions are too few: at least {LEAST_POINTS}"
-        )
-    low, high = float(np.min(ys)), float(np.max(ys))
-    if not high > 0 or not high - low > 0.2 * high:
-        raise CalibrationRefused(
-            "the power hardly changes along the scan: it lacks the edge, or the blade does not cut the beam"
-        )
-    sign = 1.0 if np.mean(ys[-2:]) > np.mean(ys[:2]) else -1.0
-    part = (ys - low) / (high - low)
-    part = part if sign > 0 else 1 - part
-    _refuse_two_sided(part)
-    rising = np.maximum.accumulate((part + np.minimum.accumulate(part[::-1])[::-1]) / 2)
-    quarter, half, upper = (float(np.interp(q, rising, xs)) for q in (0.1587, 0.5, 0.8413))
-    w = max(upper - quarter, 0.25 * float(np.min(np.diff(np.unique(xs)))))
-    return _Guess(half, w, low, high - low, sign)
-
-
-def _refuse_two_sided(part: FloatArray) -> None:
-    """A blade's two edges, or a slit, go up AND down by much of the power."""
-    climbed, fell = np.max(part - np.minimum.accumulate(part)), np.max(np.maximum.accumulate(part) - part)
-    if fell > 0.25 and climbed > 0.25:
-        raise CalibrationRefused(
-            f"the power falls by {fell:.0%} after it has risen: two edges, a slit, or an unsteady laser; "
-            "scan one edge in one direction"
-        )
-
-
-def _model(x: FloatArray, guess: _Guess, extra: bool = False) -> Model:
-    """Error function with parameters (x0 in w, ln w, offset, power), all relative to the guess.
-
-    With ``extra`` two more: the third and fourth derivative of a Gaussian's edge, as of a skewed or a
-    flat-topped profile.
-    """
-
-    def model(params: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        w = guess.w * math.exp(float(np.clip(params[1], -6, 6)))
-        u = 2 * (x - guess.centre - guess.w * params[0]) / w  # in standard deviations of the intensity
-        edge = 0.5 * (1 + guess.sign * erf(u / _SQRT2))
-        density = guess.sign * params[3] * np.exp(-0.5 * np.minimum(u * u, 200.0)) / math.sqrt(2 * math.pi)
-        slope = density * 2 / w
-        columns = [-slope * guess.w, -density * u, np.ones_like(x), edge]
-        mean = params[2] + params[3] * edge
-        if extra:
-            columns += [density * (u**2 - 1), density * (u**3 - 3 * u)]
-            mean = mean + columns[4] * params[4] + columns[5] * params[5]
-        return mean, np.column_stack(columns), slope
-
-    return model
+    return None if position_sigma_um is None else float(position_sigma_um)
 
 
 def _result(
-    x: FloatArray, posterior: Posterior, guess: _Guess, noise: Noise, y: FloatArray, scale_rel: float
+    x: FloatArray, posterior: Posterior, guess: Guess, noise: Noise, y: FloatArray, scale_rel: float
 ) -> KnifeFit:
     params = posterior.params
-    w, centre = guess.w * math.exp(float(params[1])), guess.centre + guess.w * float(params[0])
+    seen, centre = guess.w * math.exp(float(params[1])), guess.centre + guess.w * float(params[0])
+    w = _without_blur(seen, noise)
     scatter = float(np.sqrt(np.mean(posterior.residuals**2))) / max(abs(float(params[3])), 1e-9)
     _refuse_incomplete(x, centre, w, guess.sign, scatter, float(params[3]))
     misfit, misfit_sigma = _misfit(x, posterior, guess, noise, y)
@@ -232,7 +165,7 @@ def _result(
     odd = misfit is not None and misfit_sigma is not None and misfit > max(MISFIT, _SURE * misfit_sigma)
     return KnifeFit(
         w_um=w,
-        w_sigma_um=w * float(sigmas[1]),
+        w_sigma_um=seen**2 / w * float(sigmas[1]),
         w_scale_um=w * scale_rel,
         centre_um=centre,
         centre_sigma_um=guess.w * float(sigmas[0]),
@@ -250,6 +183,16 @@ def _result(
         flags=("not_gaussian",) if odd else (),
         posterior=posterior,
     )
+
+
+def _without_blur(w_um: float, noise: Noise) -> float:
+    """Take out what errors of the positions add: an edge seen through their spread s has w^2 + (2 s)^2."""
+    blur = 2 * noise.x_sigma if isinstance(noise.x_sigma, float) else 0.0
+    if blur > 0.7 * w_um:
+        raise CalibrationRefused(
+            f"positions known to {blur / 2:g} um cannot measure a radius of about {w_um:.3g} um"
+        )
+    return math.sqrt(w_um**2 - blur**2)
 
 
 def _on_slope(x: FloatArray, centre: float, w: float) -> int:
@@ -284,14 +227,14 @@ def _refuse_incomplete(
 
 
 def _misfit(
-    x: FloatArray, posterior: Posterior, guess: _Guess, noise: Noise, y: FloatArray
+    x: FloatArray, posterior: Posterior, guess: Guess, noise: Noise, y: FloatArray
 ) -> tuple[float | None, float | None]:
     """Amplitude of what a skewed or flat-topped profile adds, over the power, and its standard error."""
     if x.size < 10 or _on_slope(x, guess.centre, guess.w) < 5:
         return None, None
     start = np.concatenate([posterior.params, [0.0, 0.0]])
     try:
-        wider = fit(_model(x, guess, extra=True), start, y, noise, what="another profile")
+        wider = fit(model_of(x, guess, extra=True), start, y, noise, what="another profile")
     except CalibrationRefused:
         return None, None
     size = np.array([0.4, 0.55])  # largest value of each added term for an amplitude of 1
