@@ -218,6 +218,8 @@ class _Acquisition:
         ):
             log.warning("%s", warning)
             self._tell(Message(f"warning: {warning}"))
+        for remark in bench.warnings:
+            self._tell(Message(f"warning: {remark}"))
         self._tell(Started(self._request.sample, files, self._total))
         fit = LiveFit(bench.pump.settings.photon_order, self._tell) if self.kind.live else nullcontext()
         with fit as live:

@@ -6,6 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +23,11 @@ from labctl.config.calibrated import NamedCalibration
 from labctl.data import read_run
 from labctl.model.calibration import Calibration, CalibrationKind, Quantity
 from labctl.model.clock import SteppedClock
-from labctl.model.errors import ConfigError
+from labctl.model.errors import Aborted, ConfigError
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SpectrometerInfo
 from labctl.model.roles import Spectrometer
+from labctl.runner.events import Message, Started
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport, dump_json, with_scale
 from labctl.runner.resume import resume_run
@@ -185,6 +187,31 @@ def test_what_expired_warns_or_is_refused_by_rule(
     assert "calibrations.spot: spot-20200101-000000.json expired on 2020-02-01. Try: measure it again" in said
     assert remarks_on_time(config, datetime(2020, 1, 31, tzinfo=UTC)) == ()
     assert [r.refuses for r in remarks_on_time(loaded(simulated, tmp_path, made))] == [False]
+
+
+def test_an_expired_calibration_is_told_as_a_run_begins(
+    simulated: SimulatedBench, identities: dict[RoleName, Identity], tmp_path: Path
+) -> None:
+    config = loaded(simulated, tmp_path, measured(simulated, identities, "spot", **OLD))
+    stop, told = threading.Event(), []
+
+    def on_event(event: object) -> None:
+        told.append(event)
+        if isinstance(event, Started):
+            stop.set()
+
+    with suppress(Aborted):
+        run_sweep(
+            config,
+            PLAN,
+            RunRequest(tmp_path, "OLA"),
+            stop=stop,
+            on_event=on_event,
+            clock=simulated.scene.clock,
+        )
+    warnings = [event.text for event in told if isinstance(event, Message) and "expired" in event.text]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("warning: calibrations.spot: spot-20200101-000000.json expired")
 
 
 def test_what_is_required_must_be_named(simulated: SimulatedBench, tmp_path: Path) -> None:

@@ -282,7 +282,8 @@ def test_what_the_sample_may_still_get_is_what_the_sessions_left(
         )
     after = read_run(h5)
     assert after.status == "failed"
-    assert after.sessions[-1].differences == (f"limits.max_dose_uj_cm2: was 10000000000.0, is {1.05 * dose!r}",)
+    (difference,) = after.sessions[-1].differences
+    assert difference == f"limits.max_dose_uj_cm2: was 10000000000.0, is {1.05 * dose!r}"
     assert after.points[: len(run)].tobytes() == run.points.tobytes()
 
 
