@@ -217,6 +217,17 @@ def test_lines_that_fit_in_two_ways_are_refused() -> None:
         match_lines(found, device, comb, 0.15)
 
 
+@pytest.mark.parametrize(
+    ("kind", "lamp", "asked"),
+    [("coarse", "ne", "hg-ar"), ("coarse", "kr", "hg-ar"), ("fine", "ne", "kr"), ("fine", "hg-ar", "ne")],
+)
+def test_another_lamp_than_was_asked_for_is_refused(kind: str, lamp: str, asked: str) -> None:
+    for seed in range(3):
+        bench = Lamp(kind, lamp, seed)
+        with pytest.raises(CalibrationRefused, match=r"not those of the lamp|more than one way"):
+            match_lines(bench.found(1.0), bench.device_nm, lamp_lines(asked), bench.resolution_nm)
+
+
 def test_a_wrong_line_among_many_is_left_out() -> None:
     bench = Lamp("coarse", "ne", 4)
     found = list(bench.found(1.0, 20.0))

@@ -106,7 +106,7 @@ def find_lines(
     """
     clipped = np.zeros(counts.size, np.bool_) if saturated is None else saturated
     use = ~clipped if bad is None else ~(clipped | bad)
-    if counts.size < 16 or not use.any():
+    if counts.size < 16:
         return ()
     filled = np.where(use | clipped, counts, ndimage.median_filter(counts, 5, mode="nearest"))
     above = filled - ndimage.percentile_filter(filled, 30, size=_wide(counts.size), mode="nearest")

@@ -24,6 +24,7 @@ _SHIFT_NM, _SHIFT_PIXELS, _STRETCH = 1.5, 8.0, 4e-3  # what is searched
 _RIVAL = 0.8  # a second solution with this share of the best one's score makes the match ambiguous
 _DECADES = 1.5  # how far a lamp's strengths may be from the table's, in decades, one sigma
 _MISSING = 0.5  # what a strong line of the table that was not found costs, in bright lines
+_EXPLAINED = 0.75  # of the lines' light: the right lamp has 0.8 or more, a wrong one 0.7 or less
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,20 @@ def match_lines(
             "a longer exposure shows more lines; or add another lamp",
         )
     pairs = search.pairs(shift, stretch)
+    if (explained := _explained(found, [i for i, _ in pairs])) < _EXPLAINED:
+        raise CalibrationRefused(
+            f"the lines seen are not those of the lamp: {explained:.0%} of their light falls on its lines",
+            "check which lamp it is, and that no other light comes in with it",
+        )
     return Match(tuple(i for i, _ in pairs), tuple(near[j] for _, j in pairs), shift, stretch, best, rival)
+
+
+def _explained(found: Sequence[FoundLine], matched: Sequence[int]) -> float:
+    """Part of the lines' light that is in matched ones; a saturated line counts as the brightest other."""
+    area = np.array([line.area_counts for line in found])
+    finite = area[np.isfinite(area)]
+    area = np.where(np.isfinite(area), area, finite.max() if finite.size else 1.0)
+    return float(area[list(matched)].sum() / area.sum())
 
 
 class _Search:
