@@ -20,6 +20,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
+import fuzz_more
 from fuzz_runs import run_files, small_run
 from fuzz_targets import Target, targets
 
@@ -81,7 +82,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         folder = Path(name)
         made = small_run(folder / "seed")
-        every = [*targets(folder, made), run_files(folder, made, stack)]
+        more = fuzz_more.targets(folder, made)
+        every = [*targets(folder, made), *more, run_files(folder, made, stack)]
         if args.only:
             every = [target for target in every if target.name in args.only]
         _bounded()
