@@ -162,8 +162,6 @@ def calibration_pictures(folder: Path, images: Path) -> None:
                 page.hand.setChecked(False)
                 page.prompt.done.click()
             wait(lambda: page.running is None, 120)
-            if kind == "spot":
-                save(window, images / "calibration-result.png")
             page.use.click()
         wait(page.go.isEnabled)
         page.tabs.setCurrentIndex(1)

@@ -21,6 +21,10 @@ _NAMES = {
 }
 
 
+NARROW_PX = 116
+"""Room for the dot and the longest role."""
+
+
 def _short(identity: str) -> str:
     """Return the model: the first word of an identity that holds a digit, else its last word but one."""
     words = identity.split()
@@ -123,6 +127,7 @@ class BenchBar(QFrame):
         for place, role in enumerate(config.roles):
             label = QLabel()
             label.setToolTip(f"{config.driver(role).driver} at {config.driver(role).resource}")
+            label.setMinimumWidth(NARROW_PX)  # on a narrow screen the model is cut, never the role
             self._lights[role] = label
             grid.addWidget(label, place % 2, place // 2)
             self._light(role, theme.EXCLUDED, "")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
+from labctl.analysis.budget import fluence_budget
 from labctl.config import BenchConfig
 from labctl.gui.analysis_child import packed
 from labctl.gui.analyst import Analyst, Answer
@@ -129,6 +130,7 @@ class LivePage(QWidget):
             photon_order=self._config.pump.photon_order,
             resolution_nm=self.info.resolution_nm,
             max_counts=self.info.max_counts,
+            scale_rel=self._scale_rel(),
             path=started.files.h5,
             is_run=True,
         )
@@ -139,6 +141,12 @@ class LivePage(QWidget):
             self.run.take_points(before)
         self.view.add_run(self.run)
         self.live.setChecked(True)
+
+    def _scale_rel(self) -> float | None:
+        try:
+            return fluence_budget(self._config.pump_settings()).combined_rel
+        except ValueError:
+            return None
 
     def add(self, point: SweepPoint) -> None:
         """A point is on disk."""

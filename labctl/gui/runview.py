@@ -16,12 +16,12 @@ from labctl.gui.edits import BandsCommand, ExcludeCommand
 from labctl.gui.lightlight import LightLightPlot
 from labctl.gui.rundata import RunData
 from labctl.gui.rundata import Signal as Which
+from labctl.gui.runnotes import notes_of, signal_label, title_of, waterfall_rows
 from labctl.gui.series import FitShown
 from labctl.gui.spectrum import SpectrumPlot
 from labctl.gui.verdict import VerdictStrip
 from labctl.gui.viewtools import ViewTools
 from labctl.gui.waterfall import Waterfall
-from labctl.gui.wording import digits, duration
 from labctl.model.pump import Bands
 
 
@@ -83,10 +83,7 @@ class RunView(QWidget):
         """Take in a run, or show again what has changed in it, and make it the current one."""
         key = run.facts.key
         if key not in self._colours:
-            taken = set(self._colours.values())
-            self._colours[key] = next(
-                (c for c in theme.RUNS if c not in taken), theme.RUNS[len(taken) % len(theme.RUNS)]
-            )
+            self._colours[key] = theme.free_colour(set(self._colours.values()))
         self.runs[key] = run
         self._hidden.discard(key)
         self.set_current(key)
@@ -126,7 +123,7 @@ class RunView(QWidget):
             self.spectrum.set_axis(run.facts.wavelength_nm, run.facts.max_counts)
             self.index = -1
         self.spectrum.set_bands(run.bands)
-        self.lightlight.set_labels(run.axis_label, self._signal_label())
+        self.lightlight.set_labels(run.axis_label, signal_label(self.which))
         self._draw_waterfall()
         self._show_verdict(run)
         if self.index < 0 and len(run):
@@ -258,11 +255,7 @@ class RunView(QWidget):
             self._draw_series(run)
             self.refit(run)
         if self.current is not None:
-            self.lightlight.set_labels(self.current.axis_label, self._signal_label())
-
-    def _signal_label(self) -> str:
-        what = "Whole emission" if self.which == "emission" else "Light in lasing peaks"
-        return f"{what} (counts per pulse)"
+            self.lightlight.set_labels(self.current.axis_label, signal_label(self.which))
 
     def _draw_series(self, run: RunData) -> None:
         key = run.facts.key
@@ -286,27 +279,16 @@ class RunView(QWidget):
             self._rows = []
             self.waterfall.set_rows(np.empty(0), np.empty((0, 0)), (0.0, 1.0), (), "")
             return
-        by_time = self.tools.by_time
-        fluence, elapsed = run.column("fluence_uj_cm2"), run.column("elapsed_s")
-        order = np.arange(len(run)) if by_time else np.argsort(fluence, kind="stable")
+        order, ticks, label = waterfall_rows(run, by_time=self.tools.by_time)
         self._rows = [int(i) for i in order]
-        ticks = [duration(elapsed[i]) if by_time else digits(fluence[i], 3) for i in order]
-        low, high = run.bands.emission_nm
-        label = "Time since the start" if by_time else f"Fluence, {run.facts.convention} (µJ/cm²)"
-        self.waterfall.set_rows(run.facts.wavelength_nm, spectra[order], (low, high), ticks, label)
+        self.waterfall.set_rows(run.facts.wavelength_nm, spectra[order], run.bands.emission_nm, ticks, label)
         self.waterfall.mark(self._rows.index(self.index) if self.index in self._rows else None)
 
     def _show_verdict(self, run: RunData) -> None:
         if run is not self.current:
             return
-        title = run.facts.title if run.status == "finished" else f"{run.facts.title}  –  {run.status}"
-        notes = [run.reason, f"{len(run)} points"]
-        if run.excluded:
-            notes.append(f"{len(run.excluded)} left out by you")
-        if run.moved:
-            notes.append("bands moved")
-        note = "  ·  ".join(part for part in notes if part)
         found = self.found.get(run.facts.key)
+        title, note = title_of(run), notes_of(run, found)
         if found is None:
             self.strip.clear(title, note)
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,20 +23,15 @@ from PySide6.QtWidgets import (
 from labctl.config import BenchConfig
 from labctl.gui.fields import Field, NumberField, between, whole
 from labctl.gui.memory import remember, remembered
+from labctl.gui.sweeppresets import keep_preset, known_presets, listed_fluences, refined
 from labctl.gui.wording import UNIT
 from labctl.model.errors import ConfigError
 from labctl.runner.facts import RunRequest
 from procedures.beam import make_beam
 from procedures.plan import AdaptivePlan, SweepPlan, fluences, validate
 
-PRESETS: dict[str, dict[str, object]] = {
-    "Standard: 24 points": {"points": 24, "average": 10, "mode": "log", "direction": "up"},
-    "Quick look: 12 points": {"points": 12, "average": 3, "mode": "log", "direction": "up"},
-    "Fine: 40 points": {"points": 40, "average": 10, "mode": "log", "direction": "up"},
-    "Adaptive to 3 %": {"points": 10, "average": 6, "mode": "adaptive", "direction": "up"},
-    "Up and down (bleaching)": {"points": 16, "average": 6, "mode": "log", "direction": "up-down"},
-}
-_OWN = "sweep/presets"
+MODES = (("logarithmic", "log"), ("linear", "linear"), ("listed", "list"), ("adaptive", "adaptive"))
+"""How the fluences are spaced, in words, and as a plan says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +58,7 @@ class SweepPanel(QWidget):
         self._make_fields(config)
         self._lay_out()
         self._load_presets()
+        self.presets.activated.connect(lambda _i: self.apply_preset(self.presets.currentText()))
         for field in (*self._numbers.values(), self.sample, self.listed, self.spot, self.operator, self.note):
             field.changed.connect(self.judge)
         for box in (self.mode, self.direction):
@@ -107,12 +102,7 @@ class SweepPanel(QWidget):
             "budget_points": self.most,
         }  # fmt: skip
         self.mode, self.direction = QComboBox(), QComboBox()
-        for text, data in (
-            ("logarithmic", "log"),
-            ("linear", "linear"),
-            ("listed", "list"),
-            ("adaptive", "adaptive"),
-        ):
+        for text, data in MODES:
             self.mode.addItem(text, data)
         for word in ("up", "down", "up-down", "shuffled"):
             self.direction.addItem(word, word)
@@ -135,20 +125,9 @@ class SweepPanel(QWidget):
         keep.clicked.connect(self._ask_preset)
         row.addWidget(keep)
         column.addLayout(row)
+        fluence = (self.mode, self.start, self.stop, self.listed, self.points)
         for title, widgets in (
-            (
-                "Fluence",
-                (
-                    self.mode,
-                    self.start,
-                    self.stop,
-                    self.listed,
-                    self.points,
-                    self.target,
-                    self.most,
-                    self.direction,
-                ),
-            ),
+            ("Fluence", (*fluence, self.target, self.most, self.direction)),
             ("Measurement", (self.average, self.longest, self.reference, self.keep_open)),
             ("Run", (self.sample, self.spot, self.operator, self.note)),
         ):
@@ -234,7 +213,7 @@ class SweepPanel(QWidget):
         }
         if mode == "list":
             self.listed.refuse("")
-            return SweepPlan(spacing="list", fluences_uj_cm2=self._listed(), **given)
+            return SweepPlan(spacing="list", fluences_uj_cm2=listed_fluences(self.listed.text), **given)
         given.update(
             start_uj_cm2=float(self.start.value or 0.0),
             stop_uj_cm2=float(self.stop.value or 0.0),
@@ -244,13 +223,6 @@ class SweepPanel(QWidget):
             target, most = float(self.target.value or 0.0) / 100, int(self.most.value or 0)
             return AdaptivePlan(target_rel=target, budget_points=most, **given)
         return SweepPlan(spacing="linear" if mode == "linear" else "log", **given)
-
-    def _listed(self) -> tuple[float, ...]:
-        words = self.listed.text.replace(";", " ").replace(",", " ").split()
-        try:
-            return tuple(float(word) for word in words)
-        except ValueError as exc:
-            raise ConfigError("not a list of numbers: 20, 30, 45", key="fluences") from exc
 
     def wish(self, plan: SweepPlan) -> Wish:
         """Return a plan with what is said of the run."""
@@ -268,40 +240,24 @@ class SweepPanel(QWidget):
 
     def refine(self, threshold_uj_cm2: float) -> Wish | None:
         """Return a sweep that is dense round a threshold and spans it; None where the bench forbids it."""
-        ratios = (0.5, 0.62, 0.75, *(0.84 + 0.04 * n for n in range(10)), 1.3, 1.5, 1.75, 2.1)
-        low, high = self._limits.max_fluence_uj_cm2, 0.0
-        wanted = tuple(round(r * threshold_uj_cm2, 3) for r in ratios)
-        allowed = tuple(f for f in wanted if not self._beam.forbidden(f))
-        low, high = min(allowed, default=low), max(allowed, default=high)
-        base = self.plan() or SweepPlan()
-        plan = SweepPlan(
-            spacing="list",
-            fluences_uj_cm2=allowed,
-            average=base.average,
-            max_integration_s=base.max_integration_s,
-            keep_open=base.keep_open,
-        )
+        plan = refined(threshold_uj_cm2, self._beam, self.plan() or SweepPlan())
         try:
             validate(plan, self._settings, self._limits)
         except ConfigError as exc:
             self.reason.setText(str(exc))
             return None
         wish = self.wish(plan)
+        low, high = min(plan.fluences_uj_cm2), max(plan.fluences_uj_cm2)
         note = f"refined round {threshold_uj_cm2:.4g} uJ/cm2, {low:.4g} to {high:.4g}"
         return replace(wish, request=replace(wish.request, note=" ".join((wish.request.note, note)).strip()))
 
     # --- presets -----------------------------------------------------------------------------------
 
     def _load_presets(self) -> None:
-        try:
-            own = json.loads(remembered(_OWN, "{}"))
-        except ValueError:
-            own = {}
-        self._known = {**PRESETS, **(own if isinstance(own, dict) else {})}
+        self._known = known_presets()
         self.presets.clear()
         self.presets.addItem("Preset…")
         self.presets.addItems(list(self._known))
-        self.presets.activated.connect(lambda _i: self.apply_preset(self.presets.currentText()))
 
     def apply_preset(self, name: str) -> None:
         """Fill in the parameters of a preset."""
@@ -322,9 +278,7 @@ class SweepPanel(QWidget):
         """Keep the present parameters under a name."""
         numbers = {key: field.value for key, field in self._numbers.items() if field.value is not None}
         words = {"mode": self.mode.currentData(), "direction": self.direction.currentData()}
-        own = {key: value for key, value in self._known.items() if key not in PRESETS}
-        remember(_OWN, json.dumps({**own, name: {**numbers, **words}}))
-        self.presets.activated.disconnect()
+        keep_preset(name, {**numbers, **words})
         self._load_presets()
 
     def _ask_preset(self) -> None:

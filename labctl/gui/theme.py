@@ -120,6 +120,11 @@ def apply_theme(application: QApplication) -> None:
     )
 
 
+def free_colour(taken: set[str]) -> str:
+    """Return a run's colour that is not taken, if there is one left."""
+    return next((colour for colour in RUNS if colour not in taken), RUNS[len(taken) % len(RUNS)])
+
+
 def pen(colour: str, *, dashed: bool = False, alpha: int = 255, width: int = 1) -> Any:
     """Return a pen of one pixel: a wider one costs two and a half times as much (measured)."""
     made = QColor(colour)

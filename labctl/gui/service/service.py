@@ -172,6 +172,8 @@ class BenchService:
                 identities = {str(role): str(who) for role, who in plain.identities.items()}
                 self._tell(Link("connected", identities, info=bench.roles.spectrometer.info))
                 connected = True
+                if plain.warnings:
+                    self._tell(Said("; ".join(plain.warnings), wrong=True))
                 quitting = self._serve(bench, job)
         except NotConnected as exc:
             self._tell(Link("failed", failures=exc.failures, message=str(exc)))

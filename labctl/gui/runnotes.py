@@ -1,0 +1,57 @@
+"""What is said of a run beside its plots, and in which order its rows are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.gui.rundata import RunData, Signal
+from labctl.gui.wording import UNIT, digits, duration
+from labctl.runner.report import with_scale
+
+
+def signal_label(which: Signal) -> str:
+    """Return the label of the axis of signals."""
+    return f"{'Whole emission' if which == 'emission' else 'Light in lasing peaks'} (counts per pulse)"
+
+
+def title_of(run: RunData) -> str:
+    """Return the name of a run, with its status where it did not simply finish."""
+    return run.facts.title if run.status == "finished" else f"{run.facts.title}  –  {run.status}"
+
+
+def notes_of(run: RunData, found: Mapping[str, Any] | None) -> str:
+    """Return one line: why it ended, how many points, what was changed by hand, and the error of the scale.
+
+    :param found: the fitted threshold, None before there is one.
+    """
+    notes = [run.reason, f"{len(run)} points"]
+    if run.excluded:
+        notes.append(f"{len(run.excluded)} left out by you")
+    if run.moved:
+        notes.append("bands moved")
+    return "  ·  ".join(part for part in (*notes, _scale(run, found or {})) if part)
+
+
+def _scale(run: RunData, found: Mapping[str, Any]) -> str:
+    """Say how well the fluences themselves are known; the interval in large digits does not hold that."""
+    if run.facts.scale_rel is None:
+        return ""
+    text = f"fluence scale ± {100 * run.facts.scale_rel:.2g} % (k = 1)"
+    total = with_scale({**found, "scale_rel": run.facts.scale_rel})["total_ci95"]
+    if isinstance(total, list):
+        text += f", 95 % with it {digits(total[0])} – {digits(total[1])} {UNIT}"
+    return text
+
+
+def waterfall_rows(run: RunData, *, by_time: bool) -> tuple[NDArray[np.intp], list[str], str]:
+    """Return the order of the points as rows, a label for each, and that of the axis."""
+    fluence, elapsed = run.column("fluence_uj_cm2"), run.column("elapsed_s")
+    if by_time:
+        order = np.arange(len(run))
+        return order, [duration(elapsed[i]) for i in order], "Time since the start"
+    order = np.argsort(fluence, kind="stable")
+    return order, [digits(fluence[i], 3) for i in order], f"Fluence, {run.facts.convention} ({UNIT})"
