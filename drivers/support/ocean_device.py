@@ -29,6 +29,7 @@ from labctl.model.records import Identity, SpectrometerInfo, Spectrum
 Trigger = Literal["free", "edge", "level", "sync"]
 Nonlinearity = Literal["device", "off"]
 
+SHORTEST_NM, LONGEST_NM = 100.0, 10_000.0
 OBP_TRIGGERS: dict[Trigger, int] = {"free": 0, "edge": 1, "level": 3}
 OOI_TRIGGERS: dict[Trigger, int] = {"free": 0, "level": 1, "sync": 2, "edge": 3}
 OBP_MODELS = ("FX", "FLAMEX", "HDX", "QEPRO", "STS", "SPARK", "VENTANA", "ST", "SR", "HR2", "HR4", "HR6")
@@ -123,6 +124,9 @@ class OceanSpectrometer:
         wavelength_nm = np.asarray(feature.get_wavelengths(), dtype=np.float64)
         if wavelength_nm.ndim != 1 or not np.all(np.diff(wavelength_nm) > 0):
             raise ProtocolError(self.name, "its wavelengths do not rise")
+        if not SHORTEST_NM <= wavelength_nm[0] <= wavelength_nm[-1] <= LONGEST_NM:
+            found = f"{wavelength_nm[0]:g} to {wavelength_nm[-1]:g} nm"
+            raise ProtocolError(self.name, f"its wavelengths, {found}, are none of a spectrometer")
         low_us, high_us = self.camera.limits_us()
         return SpectrometerInfo(
             identity=self.identity(),

@@ -51,9 +51,15 @@ class Refused(SeaBreezeError):  # noqa: N818
 
 
 class StrictOBP(OBPProtocol):
-    """OBP that reads whole messages, skips late ones, checks their sums and raises on every NACK."""
+    """OBP that reads whole messages, skips late ones, checks their sums and raises on every NACK.
+
+    Every request carries a number of its own in the header's field "regarding", which a device repeats in its
+    answer: one that came twice, or late, is not taken for the next answer of the same kind (coefficients are
+    asked for one by one). A device that leaves the field at 0 is believed.
+    """
 
     _awaited = 0
+    _number = 0
 
     def send(
         self,
@@ -69,8 +75,10 @@ class StrictOBP(OBPProtocol):
         """
         values = payload if isinstance(payload, tuple | list) else (payload,)
         data = self.msgs[msg_type](*values)
-        message = self._construct_outgoing_message(msg_type, data, request_ack=request_ack)
-        self._awaited = msg_type
+        self._awaited, self._number = msg_type, self._number % 0xFFFF_FFFF + 1
+        message = self._construct_outgoing_message(
+            msg_type, data, request_ack=request_ack, regarding=self._number
+        )
         written = int(self.transport.write(message, **kwargs))
         if request_ack:
             self.receive(timeout_ms=timeout_ms)
@@ -87,12 +95,13 @@ class StrictOBP(OBPProtocol):
         end = time.monotonic() + (timeout_ms or ANSWER_TIMEOUT_MS) / 1000
         while True:
             header = self._read(HEADER_SIZE, end)
-            start, _, flags, error, msg_type, *_, remaining = struct.unpack(self.OBP.HEADER_FMT, header)
+            fields = struct.unpack(self.OBP.HEADER_FMT, header)
+            start, _, flags, error, msg_type, regarding, *_, remaining = fields
             if start != self.OBP.HEADER_START_BYTES or not FOOTER_SIZE <= remaining <= LONGEST_ANSWER:
                 raise SeaBreezeError(f"no OBP message: {header!r}")
             message = header + self._read(remaining, end)
             self._check_sum(message)
-            if msg_type != self._awaited:
+            if msg_type != self._awaited or regarding not in (0, self._number):
                 continue
             if flags & (self.OBP.FLAG_NACK | self.OBP.FLAG_HW_EXCEPTION):
                 raise Refused(self.OBP.ERROR_CODES.get(error, f"error {error}"))

@@ -1,0 +1,58 @@
+"""An answer that comes twice is not taken for the next one, whatever the two were about."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from drivers.support.ocean_device import OceanSpectrometer
+from labctl.model.clock import SteppedClock
+from labctl.model.errors import NotConnected
+from labctl.model.records import SpectrometerInfo
+from simulators import presets
+from simulators.bench import SimulatedBench
+from simulators.faults import FaultPlan
+
+
+def opened(plan: str = "") -> tuple[SpectrometerInfo, list[str]]:
+    """Return what a spectrometer says of itself, and the requests whose answers were tampered with."""
+    faults = FaultPlan.parse(plan) if plan else None
+    clock = SteppedClock()
+    with SimulatedBench(presets.scene("ola", "typical", 5), clock, faults=faults) as bench:
+        device = OceanSpectrometer(bench.resources["spectrometer"], clock=clock)
+        try:
+            return device.info, [str(firing.request) for firing in bench.fault_log]
+        finally:
+            device.close()
+
+
+@pytest.fixture(scope="module")
+def sound() -> SpectrometerInfo:
+    return opened()[0]
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+def test_no_answer_that_comes_twice_shifts_the_ones_after_it(copies: int, sound: SpectrometerInfo) -> None:
+    hit = []
+    for nth in range(1, 23):
+        info, requests = opened(
+            f'[[fault]]\nkind = "duplicate"\ninstrument = "spectrometer"\nnth = {nth}\ncopies = {copies}\n'
+        )
+        hit += requests
+        np.testing.assert_array_equal(info.wavelength_nm, sound.wavelength_nm)
+        assert info.nonlinearity == sound.nonlinearity
+        assert (info.max_counts, info.integration_min_s, info.integration_max_s) == (
+            sound.max_counts, sound.integration_min_s, sound.integration_max_s,
+        )  # fmt: skip
+        assert info.identity == sound.identity
+    # Wavelengths and nonlinearity, each asked for coefficient by coefficient, were among them.
+    assert {"00180101", "00181101"} <= set(hit)
+
+
+def test_an_axis_that_no_spectrometer_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rising and finite is not enough: a coefficient in another's place gave 500 to 137,286 nm."""
+    monkeypatch.setattr("drivers.support.ocean_device.LONGEST_NM", 520.0)
+    with pytest.raises(
+        NotConnected, match=r"its wavelengths, 500 to 564\.\d+ nm, are none of a spectrometer"
+    ):
+        opened()
