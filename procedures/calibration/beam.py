@@ -21,13 +21,15 @@ from labctl.model.hands import Request
 from procedures.calibration.context import CalContext, Place
 from procedures.calibration.foresight import Foresight, Look, power_text
 from procedures.calibration.gauge import Gauge
-from procedures.curve import make_curve
+from procedures.curve import QUARTER_DEG, make_curve
 from procedures.light import Blade, LightAccount
 from procedures.plate import ARRIVAL_DEG
 from procedures.safe import make_safe, retried
 
 log = logging.getLogger(__name__)
 
+ENOUGH_DEG = 50.0
+"""Room on one side of a minimum beyond which more does not help."""
 THERE_DEG = 0.004
 """A step of the encoder or so: no move is made for less."""
 
@@ -117,13 +119,25 @@ class BareBeam(Foresight):
 
     @property
     def guessed_dark_deg(self) -> float:
-        """Where the bench file's curve has its least transmission; the lowest angle where it has none."""
-        if self._known_dark_deg is not None:
-            return self._known_dark_deg
-        try:
-            return make_curve(self.context.settings.curve, (self.low_deg, self.high_deg)).floor_deg
-        except ConfigError:
-            return self.low_deg
+        """Where the least transmission was found before, or stands in the bench file's curve.
+
+        Of the repetitions of a half-wave plate's curve that one with most room to both sides.
+        """
+        dark = self._known_dark_deg
+        if dark is None:
+            try:
+                dark = make_curve(self.context.settings.curve, (self.low_deg, self.high_deg)).floor_deg
+            except ConfigError:
+                dark = self.low_deg
+        if not self._smooth:
+            return dark
+        near = dark
+        repeated = [near + QUARTER_DEG * k for k in range(-4, 5)]
+        inside = [angle for angle in repeated if self.low_deg <= angle <= self.high_deg] or [near]
+        return max(inside, key=lambda angle: (round(self._room_deg(angle), 6), -abs(angle - near)))
+
+    def _room_deg(self, angle_deg: float) -> float:
+        return min(angle_deg - self.low_deg, self.high_deg - angle_deg, ENOUGH_DEG)
 
     def ask(self, request: Request) -> float | None:
         """Have something done by hand, in the dark."""

@@ -62,7 +62,11 @@ def calibrate_energy(context: CalContext) -> Steps:
         filters.leave(beam)
         beam.restore()
     _energy(found, context, looks, rate, law)
-    _variation(found, looks, energies, rate, beam.noise_w)
+    if context.roles.power_meter.sensor == "thermal":
+        found.facts["pulse_cv_source"] = "unknown"
+        found.flags.append("pulse variation unknown: a thermal head averages over its time constant")
+    else:
+        _variation(found, looks, energies, rate, beam.noise_w)
     return _finished(found, context, beam)
 
 
@@ -73,6 +77,7 @@ def _zero(beam: MeteredBeam) -> float:
         return 0.0
     with beam.guard():
         beam.blade.close()
+        beam.gauge.settle(2.0)  # a slow head remembers where it stood before
         return meter.zero(beam.context.stop)
 
 
@@ -187,7 +192,7 @@ def _variation(
 ) -> None:
     """Pulse-to-pulse variation: from single pulses, else from averages, if pulses are independent."""
     if energies:
-        pulses = pulse_statistics(energies, noise_j=noise_w / rate)
+        pulses = pulse_statistics(energies)  # in the dark such a head shows nothing: its noise is unknown
         found.table("raw_pulse_j", energies)
         found.facts["pulse_cv_source"] = "single pulses"
         found.flags += [f"pulses: {flag}" for flag in pulses.flags]

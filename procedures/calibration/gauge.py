@@ -7,8 +7,8 @@ import statistics
 from dataclasses import dataclass
 
 from labctl.model.clock import Stop, check_stop
-from labctl.model.errors import CalibrationRefused, InstrumentError, InstrumentFault
-from labctl.model.meters import counting, pulsed, ranged
+from labctl.model.errors import CalibrationRefused, InstrumentError, InstrumentFault, InstrumentTimeout
+from labctl.model.meters import RangedMeter, counting, pulsed, ranged
 from labctl.model.records import PowerReading
 from labctl.model.roles import Roles
 from procedures.safe import retried
@@ -25,6 +25,8 @@ MOST_SCATTER_REL = 0.05
 FULL, WEAK = 0.95, 0.03
 """A reading above or below this part of the range is taken again in another one."""
 HEADROOM = 1.6
+GATE_S = 1.1
+"""A head that multiplies pulse energy by rate counts pulses for about so long."""
 RATE_REL = 0.1
 """A pulse counter that is off by more has lost its trigger or counts noise."""
 
@@ -99,7 +101,7 @@ class Gauge:
         :raises TooMuchLight: over the highest range.
         """
         self._count, self._judged_w = max(readings, self._readings), level_w
-        self._settle()
+        self.settle()
         for attempt in range(TRIES + 1):
             check_stop(self._stop)
             reading = self._in_range()
@@ -115,13 +117,15 @@ class Gauge:
         self._last, self._level_w = (reading.power_w, setting), abs(reading.power_w)
         return reading
 
-    def _settle(self, longer: float = 1.0) -> None:
-        self._clock.sleep(self.meter.settling_s * longer, self._stop)
+    def settle(self, longer: float = 1.0) -> None:
+        """Wait until the head has followed a change of the light, and a counter's gate holds no older."""
+        gate_s = GATE_S if self.meter.sensor == "pyro" else 0.0
+        self._clock.sleep(max(self.meter.settling_s * longer, gate_s), self._stop)
 
     def _after_the_tail(self, reading: PowerReading) -> PowerReading:
         """Wait until a head that has seen much more light before has forgotten it."""
         ratio = self._level_w / max(abs(reading.power_w), self.meter.noise_w, 1e-30)
-        self._settle(math.log(ratio) / math.log(SETTLED))
+        self.settle(math.log(ratio) / math.log(SETTLED))
         return self._in_range()
 
     def _in_range(self) -> PowerReading:
@@ -137,9 +141,16 @@ class Gauge:
             self._upper_w = meter.set_range(None)
             level_w = abs(self._raw().power_w)
             lowest_w = 20.0 * self.meter.noise_w
-            self._upper_w = meter.set_range(max(HEADROOM * level_w, lowest_w))
-            self._settle()
+            self._upper_w = self._fixed(meter, level_w, lowest_w)
+            self.settle()
         return reading if reading is not None else self._raw()
+
+    def _fixed(self, meter: RangedMeter, level_w: float, lowest_w: float) -> float:
+        """Fix the range that leaves room above a level, or the highest that just holds it."""
+        try:
+            return meter.set_range(max(HEADROOM * level_w, lowest_w))
+        except InstrumentFault:
+            return meter.set_range(max(level_w / FULL, lowest_w))
 
     def _suits(self, power_w: float) -> bool:
         if self._upper_w is None:
@@ -148,9 +159,12 @@ class Gauge:
         return abs(power_w) <= FULL * self._upper_w and not too_low
 
     def _raw(self) -> PowerReading:
+        start_s = self._clock.now_s()
         try:
             reading = retried(lambda: self.meter.read(self._count, self._stop))
-        except InstrumentFault as exc:
+        except (InstrumentFault, InstrumentTimeout) as exc:
+            if self.meter.sensor == "pyro":  # no pulse above its trigger level: as good as dark
+                return PowerReading(0.0, self.meter.noise_w, 1, start_s, self._clock.now_s())
             if "range" not in exc.message:
                 raise
             raise TooMuchLight(f"{exc.message}", "put a filter before the sensor") from exc
@@ -175,7 +189,7 @@ class Gauge:
         if self._scattered(reading):
             self.doubts.scatter += 1
             return f"readings scatter by {reading.sigma_w / max(abs(reading.power_w), 1e-30):.1%}"
-        return self._pulses_doubt() if pulses else ""
+        return self._pulses_doubt(dark=reading.power_w == 0.0) if pulses else ""
 
     def _scattered(self, reading: PowerReading) -> bool:
         """Compare the scatter with the meter's noise and with that of the readings so far."""
@@ -186,9 +200,9 @@ class Gauge:
         self._scatters.append(scatter)
         return scatter > min(max(SCATTER_REL, USUAL * usual), MOST_SCATTER_REL)
 
-    def _pulses_doubt(self) -> str:
+    def _pulses_doubt(self, *, dark: bool) -> str:
         """Compare the pulses counted with those the laser makes, where the head sees single ones."""
-        if pulsed(self.meter) is None or (counter := counting(self.meter)) is None:
+        if pulsed(self.meter) is None or (counter := counting(self.meter)) is None or dark:
             return ""
         found_hz = retried(lambda: counter.frequency_hz(self._stop))
         if abs(found_hz / self._rate_hz - 1) <= RATE_REL:

@@ -109,6 +109,8 @@ def test_a_maximum_below_the_mounts_range_is_not_chosen() -> None:
     bench.settings = replace(bench.settings, curve=MalusCurve(bench.truth.zero_deg, 0.0, 1.0, "-"))
     found = bench.run("pickoff", points=5, readings=2)
     within(found, "ratio", bench.truth.pickoff_ratio, rel=0.03)
+    energy = bench.run("energy", drift_s=2.0, readings=2).quantities["pulse_energy"]
+    assert energy.value == pytest.approx(bench.truth.max_pulse_energy_j * bench.truth.meter_scale, rel=0.015)
 
 
 def test_a_ratio_far_from_the_stated_one_is_refused() -> None:
@@ -178,6 +180,18 @@ def test_a_head_that_sees_pulses_counts_and_weighs_them() -> None:
     assert found.facts["pulse_cv_source"] == "single pulses"
     assert found.quantities["pulse_cv"].value == pytest.approx(0.0155, rel=0.25)
     assert len(found.tables["raw_pulse_j"]) == 300
+
+
+def test_a_thermal_head_does_not_pretend_to_see_pulses() -> None:
+    bench = CalibrationBench(2)
+    bench.know_the_curve()
+    meter = bench.roles.power_meter
+    bench.roles = replace(
+        bench.roles, power_meter=type("Thermal", (type(meter),), {"sensor": "thermal"})("t", bench.scene)
+    )
+    found = bench.run("energy", drift_s=2.0, readings=2)
+    assert "pulse_cv" not in found.quantities
+    assert found.facts["pulse_cv_source"] == "unknown"
 
 
 def test_the_pulse_width_at_the_sample_is_computed_from_the_glass_before_it() -> None:
