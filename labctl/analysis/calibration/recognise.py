@@ -69,8 +69,8 @@ def match_lines(
             f"{len(found)} lines fit the lamp's table in more than one way",
             "a longer exposure shows more lines; or add another lamp",
         )
-    pairs = search.pairs(shift, stretch)
-    if (explained := _explained(found, [i for i, _ in pairs])) < _EXPLAINED:
+    pairs, near_some = search.pairs(shift, stretch)
+    if (explained := _explained(found, near_some)) < _EXPLAINED:
         raise CalibrationRefused(
             f"the lines seen are not those of the lamp: {explained:.0%} of their light falls on its lines",
             "check which lamp it is, and that no other light comes in with it",
@@ -79,7 +79,7 @@ def match_lines(
 
 
 def _explained(found: Sequence[FoundLine], matched: Sequence[int]) -> float:
-    """Part of the lines' light that is in matched ones; a saturated line counts as the brightest other."""
+    """Part of the lines' light that is in some of them; a saturated line counts as the brightest other."""
     area = np.array([line.area_counts for line in found])
     finite = area[np.isfinite(area)]
     area = np.where(np.isfinite(area), area, finite.max() if finite.size else 1.0)
@@ -139,9 +139,10 @@ class _Search:
         missing = float((1.0 - hits.max(axis=0))[self._strong & inside].sum())
         return float(self._weight @ (hits * self._likely).max(axis=1)) - _MISSING * missing
 
-    def pairs(self, shift: float, stretch: float) -> list[tuple[int, int]]:
-        """Pairs of found and table lines near each other once the axis is moved, each table line with its
-        likeliest."""
+    def pairs(self, shift: float, stretch: float) -> tuple[list[tuple[int, int]], list[int]]:
+        """Pairs of found and table lines near each other once the axis is moved; and which of the found ones,
+        blends as well, lie within a resolution of any line of the table.
+        """
         at, wide = self._moved(shift, stretch), 2.5
         for _ in range(3):
             off = (at[:, None] - self._known) / self._tol
@@ -155,7 +156,8 @@ class _Search:
             weight = np.array([self._weight[i] for i, _ in chosen])
             at = at + _line_through(x, rest, weight, self._tol)(at)
             wide = max(0.6 * wide, 1.0)
-        return chosen
+        apart = np.abs(at[:, None] - self._known).min(axis=1)
+        return chosen, [int(i) for i in np.flatnonzero(apart < 2.0 * self._tol)]
 
 
 def _line_through(x: Floats, y: Floats, weight: Floats, scale: float) -> Polynomial:
