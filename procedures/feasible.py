@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from labctl.model.errors import ConfigError
-from labctl.model.pump import Limits, PumpSettings
+from labctl.model.pump import Bands, Limits, PumpSettings
 from labctl.model.records import SpectrometerInfo
 from procedures.beam import make_beam
 from procedures.curve import make_curve
 
+LEAST_PIXELS = 3
 _ROUNDING = 1 + 1e-9
 
 
@@ -90,6 +91,23 @@ def check_dose(
             key="average",
             hint="fewer points or exposures, lower fluences, or another limits.max_dose_uj_cm2",
         )
+
+
+def check_bands(bands: Bands, spectrometer: SpectrometerInfo) -> None:
+    """Refuse bands of which the spectrometer sees too little.
+
+    :raises ConfigError: fewer than ``LEAST_PIXELS`` of its pixels lie in one of them.
+    """
+    axis = spectrometer.wavelength_nm
+    for key, (low, high) in (("emission_nm", bands.emission_nm), ("lasing_nm", bands.lasing_nm)):
+        pixels = int(((axis >= low) & (axis <= high)).sum())
+        if pixels < LEAST_PIXELS:
+            raise ConfigError(
+                f"{low:g} to {high:g} nm hold {pixels} pixels of the spectrometer, which sees "
+                f"{axis[0]:.1f} to {axis[-1]:.1f} nm",
+                key=f"bands.{key}",
+                hint="where the emission is looked for must be where the spectrometer looks",
+            )
 
 
 def check_exposure(plan: Exposures, rate_hz: float, spectrometer: SpectrometerInfo) -> None:

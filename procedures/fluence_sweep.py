@@ -19,6 +19,7 @@ from procedures.adaptive import make_source
 from procedures.control import NOTHING_DONE, Done, Pause
 from procedures.darks import Darks
 from procedures.exposure import AutoExposure, Judge, ladder
+from procedures.feasible import check_bands
 from procedures.fresh import FreshSpectrometer
 from procedures.metering import EnergyLost
 from procedures.plan import Step, SweepPlan, all_fluences, validate
@@ -121,6 +122,7 @@ def sweep(
         spectrometer=roles.spectrometer.info,
         angle_range_deg=roles.attenuator.angle_range_deg,
     )
+    check_bands(bands, roles.spectrometer.info)
     if plan.background == "blank" and insert is None:
         raise ConfigError("a blank needs somebody to put it into the beam", key="background")
     source = source or make_source(plan, pump.settings, pump.limits)

@@ -20,6 +20,7 @@ from labctl.model.records import Spectrum, SweepPoint
 from labctl.model.roles import Attenuator, Roles
 from procedures.darks import Darks
 from procedures.exposure import Judge, ladder, pulses_in
+from procedures.feasible import check_bands
 from procedures.fluence_sweep import NoSink
 from procedures.fresh import FreshSpectrometer
 from procedures.metering import EnergyLost
@@ -43,6 +44,7 @@ class QuickPoints:
     def __init__(self, plan: SweepPlan, roles: Roles, pump: Pump, bands: Bands) -> None:
         self._clock, self._average = roles.clock, 1
         info = roles.spectrometer.info
+        check_bands(bands, info)
         rate = pump.settings.repetition_rate_hz
         # A dark of few exposures would carry its noise into every point.
         own = replace(plan, average=DARKS // 4, dark_factor=4, keep_open=True, background="dark")

@@ -30,7 +30,7 @@ from labctl.model.errors import (
     LabctlError,
     SafetyStop,
 )
-from labctl.model.pump import Element, Limits
+from labctl.model.pump import Bands, Element, Limits
 from labctl.model.records import SweepPoint
 from procedures.fluence_sweep import sweep
 from procedures.plan import SweepPlan
@@ -273,6 +273,23 @@ def test_a_bad_plan_is_refused_before_anything_moves() -> None:
     run = Run(stop_uj_cm2=2000.0)
     with pytest.raises(ConfigError):
         run.points()
+    assert run.bench.table.events == []
+
+
+@pytest.mark.parametrize(
+    ("bands", "key"),
+    [
+        (Bands((900.0, 950.0), (900.0, 950.0)), "bands.emission_nm"),
+        (Bands((505.0, 560.0), (530.1, 530.2)), "bands.lasing_nm"),
+    ],
+)
+def test_bands_that_the_spectrometer_does_not_see_are_refused_before_anything_moves(
+    bands: Bands, key: str
+) -> None:
+    run = Run()
+    with pytest.raises(ConfigError, match=r"spectrometer, which sees 390\.0 to 820\.0 nm") as told:
+        sweep(run.plan, run.bench.roles, run.pump, bands)
+    assert told.value.key == key
     assert run.bench.table.events == []
 
 
