@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,8 +18,18 @@ from labctl.gui.benchwindow import BenchWindow
 from labctl.gui.calibrateforms import named_numbers
 from labctl.gui.calibratekinds import make_form
 from labctl.gui.calibrateplot import CalPlot, scaled
+from labctl.gui.queuepanel import QueuePanel
+from labctl.gui.service.asking import Asking, Withdrawn
+from labctl.gui.service.calibrating import WindowHands
+from labctl.gui.service.calmessages import HandTold
+from labctl.gui.sweeppanel import Wish
 from labctl.model.calibration import KINDS
+from labctl.model.clock import Stop
+from labctl.model.errors import Aborted
+from labctl.model.hands import Request
+from labctl.runner.facts import RunRequest
 from procedures.calibration import OPTIONS, CalStep
+from procedures.plan import SweepPlan
 
 
 def quick(window: BenchWindow, place: int = 2) -> None:
@@ -34,6 +45,7 @@ def test_a_calibration_is_guided_stored_and_used(qtbot: QtBot, tmp_path: Path) -
     with bench_window(qtbot, tmp_path, unknown=True) as (window, simulated):
         page = window.calibrate
         quick(window, place=1)
+        assert window.minimumSizeHint().width() <= 1366  # SAFE is on a small screen too
         page.hand.setChecked(True)
         qtbot.waitUntil(lambda: page.go.isEnabled(), timeout=LONG_MS)
         assert not page.result.isVisible()
@@ -119,6 +131,8 @@ def test_refusing_safe_and_putting_back(
         assert [page.go.isEnabled(), window.manual.set_fluence.isEnabled()] == [False, False]
         page.prompt.done.click()
         qtbot.waitUntil(lambda: window.manual.set_fluence.isEnabled(), timeout=LONG_MS)
+        assert simulated.scene.hand.now.plain
+        assert simulated.scene.hand.now.meter == "pick-off"
         assert calibrations_in(tmp_path / "calibrations") == []
         # The window is closed while somebody is asked: it ends, and everything is safe.
         page.go.click()
@@ -199,3 +213,42 @@ def test_the_plot_pairs_places_and_scales_units(qtbot: QtBot) -> None:
     assert scaled("um", 5.0) == (1.0, "µm")
     plot.clear()
     assert not plot.pages
+
+
+def test_no_sweep_begins_while_something_else_has_the_bench(qtbot: QtBot, tmp_path: Path) -> None:
+    posted: list[object] = []
+    queue = QueuePanel(posted.append, lambda: None)
+    qtbot.addWidget(queue)
+    queue.hold_back(True)
+    job = queue.add(Wish(SweepPlan(), RunRequest(tmp_path, "film")))
+    assert (queue.status(job.number), posted) == ("waiting", [])
+    queue.hold_back(True)
+    assert posted == []
+    queue.hold_back(False)
+    assert posted == [job]
+
+
+def test_what_is_asked_back_is_what_was_moved() -> None:
+    done: list[Request] = []
+
+    class Simulated:
+        def do(self, request: Request, stop: Stop | None = None) -> float | None:
+            done.append(request)
+            return 4321.0
+
+    by_hand, told = threading.Event(), list[object]()
+    hands = WindowHands(Asking(told.append), told.append, Simulated(), by_hand)
+    hands.do(Request("meter", "", {"place": "sample"}))
+    hands.do(Request("sample", "", {"in": False}))
+    hands.do(Request("knife", "", {"axis": "x", "position_um": 10.0}))
+    assert hands.do(Request("knife", "", {"position_um": None}, number="um")) == 4321.0
+    assert hands.put_back() == ()
+    assert [request.action for request in done[-2:]] == ["meter", "sample"]
+    by_hand.set()  # a person is told instead
+    assert hands.put_back() == ("put the sensor back to the pick-off", "put the sample back")
+    assert sum(isinstance(thing, HandTold) for thing in told) == 8
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Aborted):
+        hands.do(Request("confirm", "agree?"), stop)
+    assert isinstance(told[-1], Withdrawn)

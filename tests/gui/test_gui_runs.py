@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from labctl.data import read_run
 from labctl.data.edits import edits_path, left_out
 from labctl.gui.app import make_application
 from labctl.gui.exporting import EXPORTS
+from labctl.gui.files import open_file
+from labctl.gui.runnotes import notes_of
 from labctl.gui.window import MainWindow
 from labctl.model.pump import Bands
 from labctl.runner.refit import refit
@@ -209,3 +212,14 @@ def test_points_left_out_are_there_when_the_run_is_opened_again(
     assert view.current is not None
     assert view.current.excluded == frozenset()
     assert "edits.jsonl, line 1" in window.message.text()
+
+
+def test_the_error_of_the_scale_is_said_beside_the_threshold() -> None:
+    run = open_file(EXAMPLE)
+    run.facts = replace(run.facts, scale_rel=0.03)
+    found = {"threshold_uj_cm2": 80.0, "ci95": [79.0, 81.0]}
+    note = notes_of(run, found)
+    assert "fluence scale ± 3 % (k = 1), 95 % with it 75.3" in note
+    assert "with it" not in notes_of(run, None)
+    run.facts = replace(run.facts, scale_rel=None)
+    assert "scale" not in notes_of(run, found)

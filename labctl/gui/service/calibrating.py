@@ -75,15 +75,17 @@ class WindowHands:
     def put_back(self) -> tuple[str, ...]:
         """Have the simulated bench put everything back; return what a person has to, in words."""
         left = [home for home in HOME if _is_away(self._moved.get(home.action), home)]
-        if self._simulated is None or self._by_hand.is_set():
-            return tuple(home.text for home in left)
-        failed = []
-        for home in left:
-            try:
-                self._simulated.do(home)
-            except LabctlError:
-                failed.append(home.text)
-        return tuple(failed)
+        return tuple(home.text for home in left if not self._put_back(home))
+
+    def _put_back(self, home: Request) -> bool:
+        """Have one thing put back; return whether nobody has to be told."""
+        if self._simulated is None:
+            return False
+        try:
+            self._simulated.do(home)  # whoever practises on a simulated bench cannot do it
+        except LabctlError:
+            return False
+        return not self._by_hand.is_set()
 
 
 def _is_away(last: Request | None, home: Request) -> bool:
