@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QBrush, QColor
 from PySide6.QtWidgets import (
     QAbstractItemView,
+    QHBoxLayout,
     QHeaderView,
     QLabel,
+    QPushButton,
     QTableWidget,
     QTableWidgetItem,
     QVBoxLayout,
@@ -48,7 +50,12 @@ def state_of(named: NamedCalibration | None) -> tuple[str, str]:
 
 
 class BudgetView(QWidget):
-    """Two tables: files, and links of the chain."""
+    """Two tables: files, and links of the chain.
+
+    :ivar recheck_wanted: look whether the attenuator still is what its calibration says.
+    """
+
+    recheck_wanted = Signal()
 
     def __init__(self, config: BenchConfig) -> None:
         super().__init__()
@@ -64,7 +71,16 @@ class BudgetView(QWidget):
         self.notes.setWordWrap(True)
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 10, 12, 10)
-        column.addWidget(_heading("Calibrations in use"))
+        self.recheck = QPushButton("Re-check the attenuator")
+        self.recheck.setToolTip(
+            "A few angles, in seconds, behind the closed shutter; says when it has drifted"
+        )
+        self.recheck.clicked.connect(self.recheck_wanted)
+        row = QHBoxLayout()
+        row.addWidget(_heading("Calibrations in use"))
+        row.addStretch(1)
+        row.addWidget(self.recheck)
+        column.addLayout(row)
         column.addWidget(self.files)
         column.addWidget(_heading("Fluence budget"))
         column.addWidget(self.sum)
@@ -72,9 +88,15 @@ class BudgetView(QWidget):
         column.addWidget(self.notes)
         self.show_config(config)
 
+    def set_enabled(self, enabled: bool) -> None:
+        """Allow what needs an idle bench."""
+        self.recheck.setEnabled(enabled and self._has_attenuator)
+
     def show_config(self, config: BenchConfig) -> None:
         """Show another bench file."""
         named = config.calibrations.named() if config.calibrations else {}
+        self._has_attenuator = "attenuator" in named
+        self.set_enabled(False)
         rows = []
         for kind in KINDS:
             found = named.get(kind)

@@ -32,7 +32,7 @@ from labctl.gui.calibratekinds import ABOUT, make_form
 from labctl.gui.calibrateplot import CalPlot
 from labctl.gui.memory import remember
 from labctl.gui.promptpanel import PromptPanel
-from labctl.gui.service.calmessages import CalEnded, Calibrate, CalTold
+from labctl.gui.service.calmessages import CalEnded, Calibrate, CalTold, Recheck
 from labctl.gui.wording import pretty
 from labctl.model.calibration import KINDS, Calibration, CalibrationKind
 from procedures.calibration import CalOptions, CalStep
@@ -56,7 +56,7 @@ class CalibratePage(QWidget):
     def __init__(
         self,
         config: BenchConfig,
-        post: Callable[[Calibrate], None],
+        post: Callable[[Calibrate | Recheck], None],
         stop: Callable[[], None],
         answer: Callable[[int, object], None],
         output: Path,
@@ -69,6 +69,7 @@ class CalibratePage(QWidget):
         self._enabled = False
         self.by_hand = threading.Event()
         self.prompt, self.plot, self.budget = PromptPanel(answer), CalPlot(), BudgetView(config)
+        self.budget.recheck_wanted.connect(lambda: post(Recheck()))
         self._make_result()
         guided = QSplitter(Qt.Orientation.Horizontal)
         guided.addWidget(self._side(config))
@@ -200,6 +201,7 @@ class CalibratePage(QWidget):
     def set_enabled(self, enabled: bool) -> None:
         """Allow the start while the bench is connected and idle."""
         self._enabled = enabled
+        self.budget.set_enabled(enabled)
         self.judge()
 
     def toggle(self) -> None:

@@ -30,6 +30,7 @@ from labctl.model.hands import Request
 from labctl.runner.facts import RunRequest
 from procedures.calibration import OPTIONS, CalStep
 from procedures.plan import SweepPlan
+from simulators.scene.spells import Spell
 
 
 def quick(window: BenchWindow, place: int = 2) -> None:
@@ -87,6 +88,14 @@ def test_a_calibration_is_guided_stored_and_used(qtbot: QtBot, tmp_path: Path) -
         states = [page.budget.files.item(row, 1) for row in (0, 3)]
         assert [item.text() for item in states if item is not None] == ["valid", "not measured"]
         assert "k = 1" in page.budget.sum.text()
+        # Some time later the mount has slipped: a quick look says so.
+        page.budget.recheck.click()
+        qtbot.waitUntil(lambda: "zero moved by" in window.message.text(), timeout=LONG_MS)
+        assert "calibrate it again" not in window.message.text()
+        simulated.scene.mount.slips.add(Spell(simulated.scene.clock.now_s(), value=3.0))
+        page.budget.recheck.click()
+        qtbot.waitUntil(lambda: "calibrate it again" in window.message.text(), timeout=LONG_MS)
+        assert simulated.scene.shutter.closed_switch()
 
 
 def test_refusing_safe_and_putting_back(

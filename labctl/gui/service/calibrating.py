@@ -12,12 +12,21 @@ from typing import Literal
 
 from labctl.gui.service.asking import Asking
 from labctl.gui.service.calmessages import CalEnded, Calibrate, CalTold, HandTold
+from labctl.gui.service.messages import Busy, Said
 from labctl.gui.service.runs import Room
 from labctl.model.clock import Stop
-from labctl.model.errors import Aborted, CalibrationRefused, InstrumentError, LabctlError, SafetyStop
+from labctl.model.errors import (
+    Aborted,
+    CalibrationRefused,
+    ConfigError,
+    InstrumentError,
+    LabctlError,
+    SafetyStop,
+)
 from labctl.model.hands import Hands, Request
 from labctl.runner.calibrate import run_calibration
 from labctl.session.hands import SocketHands
+from procedures.calibration.recheck import recheck_attenuator
 
 HOME: tuple[Request, ...] = (
     Request("knife", "take the blade out of the beam", {"position_um": None}),
@@ -128,6 +137,26 @@ def run_calibrating(room: Room, command: Calibrate) -> None:
     room.tell(CalEnded(command.kind, status, message, left=hands.put_back()))
     if isinstance(failure, InstrumentError) and status == "failed":
         raise failure
+
+
+def recheck(room: Room) -> None:
+    """Compare the attenuator with its calibration, and say what was found.
+
+    :raises LabctlError: an instrument failed, or the bench file names no calibration of it.
+    """
+    bench = room.bench
+    named = bench.config.calibrations.attenuator if bench.config.calibrations else None
+    if named is None:
+        raise ConfigError("the bench file names no calibration of the attenuator", hint="measure one first")
+    room.tell(Busy("re-checking the attenuator"))
+    try:
+        found = recheck_attenuator(
+            named.calibration, bench.roles, bench.pump.settings, bench.pump.limits, stop=room.stop
+        )
+    finally:
+        with suppress(LabctlError):
+            bench.pump.safe()
+    room.tell(Said("; ".join((found.text, *found.warnings)), wrong=bool(found.warnings)))
 
 
 def _ended(

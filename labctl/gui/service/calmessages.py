@@ -27,6 +27,11 @@ class Calibrate:
 
 
 @dataclass(frozen=True, slots=True)
+class Recheck:
+    """Look whether the attenuator still is what its calibration says, behind the closed shutter."""
+
+
+@dataclass(frozen=True, slots=True)
 class CalTold:
     """Something new of the calibration."""
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from labctl.config import BenchConfig
 from labctl.gui.rundata import RunData
-from labctl.gui.service.calmessages import Calibrate
+from labctl.gui.service.calmessages import Calibrate, Recheck
 from labctl.model.errors import ConnectionFailure
 from labctl.model.records import SpectrometerInfo
 from labctl.runner.events import Event
@@ -124,7 +124,7 @@ class Quit:
 
 Command = (
     Connect | Disconnect | SetFluence | SetAngle | Jog | Home | MoveShutter | Stream | SetExposure | TakeDark
-    | Job | Align | Calibrate | MakeSafe | Quit
+    | Job | Align | Calibrate | Recheck | MakeSafe | Quit
 )  # fmt: skip
 
 # --- told ----------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from labctl.gui.service.calibrating import run_calibrating
-from labctl.gui.service.calmessages import Calibrate
+from labctl.gui.service.calibrating import recheck, run_calibrating
+from labctl.gui.service.calmessages import Calibrate, Recheck
 from labctl.gui.service.messages import (
     Align,
     Busy,
@@ -53,15 +53,17 @@ class Work:
         :raises Aborted: it was stopped.
         :raises LostInstrument: the bench must be opened anew.
         """
-        if isinstance(command, (Job, Align, Calibrate)):
+        if isinstance(command, (Job, Align, Calibrate, Recheck)):
             self.streaming = False
             self._hand.forget_meter()
             if isinstance(command, Job):
                 run_job(self._room, command)
             elif isinstance(command, Align):
                 run_alignment(self._room, command)
-            else:
+            elif isinstance(command, Calibrate):
                 self._calibrate(command)
+            else:
+                recheck(self._room)
         elif isinstance(command, Stream):
             self.streaming = command.on
         elif isinstance(command, SetExposure):
