@@ -139,7 +139,7 @@ def fit_knife_edge(
         found[3],
     )
     start = np.array([0.0, 0.0, guess.offset / top, 1.0])
-    posterior = fit(model_of(x, guess), start, y / top, noise, what="a knife edge")
+    posterior = fit(model_of(x, guess), start, y / top, noise, what="a knife edge", wary=True)
     return _result(x, posterior, guess, noise, y / top, position_scale_rel)
 
 
@@ -234,7 +234,7 @@ def _misfit(
         return None, None
     start = np.concatenate([posterior.params, [0.0, 0.0]])
     try:
-        wider = fit(model_of(x, guess, extra=True), start, y, noise, what="another profile")
+        wider = fit(model_of(x, guess, extra=True), start, y, noise, what="another profile", wary=True)
     except CalibrationRefused:
         return None, None
     size = np.array([0.4, 0.55])  # largest value of each added term for an amplitude of 1

@@ -199,7 +199,12 @@ def fit_malus(
     refuse_unmodulated(float(start[0]), float(start[1]))
     scan.refuse_short(float(start[2]))
     posterior = fit(
-        model_of(scan), _scaled(start, top, scan.both_ways), scan.power / top, noise, what="Malus' law"
+        model_of(scan),
+        _scaled(start, top, scan.both_ways),
+        scan.power / top,
+        noise,
+        what="Malus' law",
+        wary=True,
     )
     return _result(scan, posterior, top, noise)
 
@@ -269,7 +274,7 @@ def _wobble(scan: Scan, posterior: Posterior, top: float, noise: Noise) -> tuple
         return None, None
     start = np.concatenate([posterior.params, np.zeros(extra.shape[1])])
     try:
-        wider = fit(model_of(scan, extra), start, scan.power / top, noise, what="a wobble")
+        wider = fit(model_of(scan, extra), start, scan.power / top, noise, what="a wobble", wary=True)
     except CalibrationRefused:
         return None, None
     found = wider.params[-extra.shape[1] :].reshape(-1, 2)

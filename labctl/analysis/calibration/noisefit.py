@@ -97,11 +97,20 @@ def _quantile(centre: FloatArray, spread: FloatArray, weights: FloatArray, q: fl
 
 
 def fit(
-    model: Model, start: FloatArray, y: FloatArray, noise: Noise, *, what: str, members: int = _MEMBERS
+    model: Model,
+    start: FloatArray,
+    y: FloatArray,
+    noise: Noise,
+    *,
+    what: str,
+    members: int = _MEMBERS,
+    wary: bool = False,
 ) -> Posterior:
     """Fit a model and its noise.
 
     :param start: parameters to begin with, near the truth, shape ``(p,)``.
+    :param wary: where a curve does not fit, do not excuse it by an absurd laser and put another one beside
+        it, but take all errors as equal; for powers of one size.
     :param members: half the number of the mixture's; 0 for the mode of the noise alone, which is quick.
     :raises CalibrationRefused: there are no more points than parameters, or the fit does not settle.
     """
@@ -110,14 +119,16 @@ def fit(
         raise CalibrationRefused(f"{y.size} points cannot fix the {start.size} numbers of {what}")
     try:
         with np.errstate(all="ignore"):
-            plain = least_squares(model, np.asarray(start, dtype=np.float64), y, np.eye(y.size))
+            first = np.asarray(start, dtype=np.float64)
+            found = _fit(model, first, y, noise, freedom, members)
+            if not wary:
+                return found
+            plain = least_squares(model, first, y, np.eye(y.size))
             usual = max(float(np.std(y - model(plain)[0])), 1e-12)
-            found = _fit(model, plain, y, noise, freedom, members)
-            if np.std(found.residuals) > _RUNAWAY * usual:
-                # A curve that does not fit was excused by an absurd laser, and another curve put beside it.
-                even = replace(noise, sigma=None, floor_guess=usual, relative_guess=0.0, wander_guess=0.0)
-                found = _fit(model, plain, y, even, freedom, members)
-            return found
+            if np.std(found.residuals) <= _RUNAWAY * usual:
+                return found
+            even = replace(noise, sigma=None, floor_guess=usual, relative_guess=0.0, wander_guess=0.0)
+            return _fit(model, plain, y, even, freedom, members)
     except (np.linalg.LinAlgError, FloatingPointError, OverflowError) as error:
         raise CalibrationRefused(f"the fit of {what} does not settle: the points do not fix it") from error
 
