@@ -15,7 +15,7 @@ from pymeasure.instruments import Instrument
 from drivers.support.elliptec import ANSWER, BUSY, FRAME, STATUS_TEXT, Module, parse_module, parse_position
 from drivers.support.failures import not_connected
 from drivers.support.ports import Port
-from drivers.support.visa import LONGEST_ANSWER, SLICE_S, VisaInstrument
+from drivers.support.visa import LONGEST_ANSWER, SHOWN, SLICE_S, VisaInstrument
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected
 from labctl.model.records import Identity
@@ -272,7 +272,7 @@ class ElliptecMotor(VisaInstrument):
             check_stop(stop)
             self._partial += self.listen(b"\n", SLICE_S)
             if len(self._partial) > LONGEST_ANSWER:  # whoever talks there never ends a line
-                raise self.garbled(self._sent, self._partial)
+                raise self.garbled(self._sent, self._partial[:SHOWN])
             if not self._partial.endswith(b"\n") and time.monotonic() > end:
                 self._answer_owed = True
                 raise InstrumentTimeout(self.name, f"no answer to {self._sent!r}")
