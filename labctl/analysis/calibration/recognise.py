@@ -24,7 +24,8 @@ _SHIFT_NM, _SHIFT_PIXELS, _STRETCH = 1.5, 8.0, 4e-3  # what is searched
 _RIVAL = 0.8  # a second solution with this share of the best one's score makes the match ambiguous
 _DECADES = 1.5  # how far a lamp's strengths may be from the table's, in decades, one sigma
 _MISSING = 0.5  # what a strong line of the table that was not found costs, in bright lines
-_EXPLAINED = 0.75  # of the lines' light: the right lamp has 0.8 or more, a wrong one 0.7 or less
+_EXPLAINED = 0.85  # of the lines' light: all of it for the right lamp, 0.8 at most for a wrong one
+_THINKABLE = 0.1  # how likely a line is as strong as it is seen, of 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +142,7 @@ class _Search:
 
     def pairs(self, shift: float, stretch: float) -> tuple[list[tuple[int, int]], list[int]]:
         """Pairs of found and table lines near each other once the axis is moved; and which of the found ones,
-        blends as well, lie within a resolution of any line of the table.
+        blends as well, lie within a resolution of a line of the table that may be so strong.
         """
         at, wide = self._moved(shift, stretch), 2.5
         for _ in range(3):
@@ -156,8 +157,8 @@ class _Search:
             weight = np.array([self._weight[i] for i, _ in chosen])
             at = at + _line_through(x, rest, weight, self._tol)(at)
             wide = max(0.6 * wide, 1.0)
-        apart = np.abs(at[:, None] - self._known).min(axis=1)
-        return chosen, [int(i) for i in np.flatnonzero(apart < 2.0 * self._tol)]
+        near = (np.abs(at[:, None] - self._known) < 2.0 * self._tol) & (self._likely > _THINKABLE)
+        return chosen, [int(i) for i in np.flatnonzero(near.any(axis=1))]
 
 
 def _line_through(x: Floats, y: Floats, weight: Floats, scale: float) -> Polynomial:
