@@ -17,7 +17,13 @@ from drivers.support.failures import not_connected
 from drivers.support.ports import Port
 from drivers.support.visa import LONGEST_ANSWER, SHOWN, SLICE_S, VisaInstrument
 from labctl.model.clock import Clock, Stop, check_stop
-from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected
+from labctl.model.errors import (
+    Aborted,
+    InstrumentFault,
+    InstrumentTimeout,
+    NotConnected,
+    ProtocolError,
+)
 from labctl.model.records import Identity
 
 PAUSE_BETWEEN_MOVES_S = 0.1
@@ -93,6 +99,10 @@ class ElliptecMotor(VisaInstrument):
             module = self.module
         except InstrumentTimeout as exc:
             raise self._nobody(exc) from exc
+        except ProtocolError as exc:
+            if len(exc.received) < SHOWN:
+                raise
+            raise self.stranger(exc.received, "an Elliptec module") from exc  # who never ends a line is none
         if module.type != self.type:
             wanted = f"{self.model} ({self.type:02X})"
             answer = f"an Elliptec module of type {module.type:02X} answered, not an {wanted}"
