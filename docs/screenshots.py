@@ -155,7 +155,7 @@ def calibration_pictures(folder: Path, images: Path) -> None:
             page.form_of("spot").fields["method"].box.setCurrentIndex(2)  # a micrometer, by hand
             page.toggle()
             if kind == "spot":
-                wait(lambda: len(readings(page, "y")) >= 14, 120)
+                wait(lambda: len(readings(page, "y")) >= 20, 120)
                 page.hand.setChecked(True)
                 wait(lambda: page.prompt.waiting is not None, 60)
                 save(window, images / "calibration.png")

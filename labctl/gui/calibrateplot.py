@@ -32,8 +32,7 @@ _NAMES = {
 }
 _UNITS = {"um": "µm", "deg": "°", "1": "", "": ""}
 _SEARCHED = ("x", "y")
-"""Scans that begin with a search over a long way: the last readings are what matters."""
-_LAST = 20
+"""Scans that begin with a search over a long way: what matters lies round the edge."""
 
 
 @dataclass
@@ -183,7 +182,7 @@ class CalPlot(QWidget):
             inside = (x >= ends[0]) & (x <= ends[1])
             x, y = np.append(x[inside], ends), np.concatenate([y[inside], page.curve[1]])
         elif page.key in _SEARCHED:
-            x = x[-_LAST:]
+            x = _near_edge(x, y)
         self._item.vb.setRange(
             xRange=span(factors[0] * x, pad=0.06), yRange=span(factors[1] * y, pad=0.08), padding=0
         )
@@ -191,6 +190,17 @@ class CalPlot(QWidget):
 
 def _label(name: str, unit: str) -> str:
     return f"{name} ({unit})" if unit else name
+
+
+def _near_edge(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Return the places round an edge, as far as it is known; all of them before."""
+    low, high = float(y.min()), float(y.max())
+    rising = x[(y > low + 0.02 * (high - low)) & (y < high - 0.02 * (high - low))]
+    if rising.size < 3:
+        return x
+    middle, reach = float(np.median(rising)), 1.2 * float(np.ptp(rising))
+    near = x[np.abs(x - middle) <= reach]
+    return np.asarray(near)
 
 
 def _paired(power: Page) -> list[tuple[float, float, float]]:
