@@ -26,7 +26,8 @@ from procedures.calibration.scanning import Sided, survey, through
 LEAST = 0.03
 """Lowest transmission at which the places are compared: further down the mount's error is all one sees."""
 CYCLES = 2
-UNSURE = 1.4
+LEAST_LEVELS = 5
+UNSURE = 1.5
 """The bench file's ratio may be this much too low when powers at the sample are foreseen."""
 _VISITS: tuple[tuple[Place, tuple[float, float]], ...] = (
     ("pick-off", (0.2, 0.4)),
@@ -59,8 +60,8 @@ def calibrate_pickoff(context: CalContext) -> Steps:
     :raises CalibrationRefused: the sensor stood elsewhere, or the readings do not belong together.
     """
     options = cast("PickoffOptions", context.options)
-    if not 5 <= options.points <= 40:
-        raise ConfigError(f"5 to 40 points are possible, not {options.points}", key="points")
+    if not LEAST_LEVELS <= options.points <= 40:
+        raise ConfigError(f"{LEAST_LEVELS} to 40 points are possible, not {options.points}", key="points")
     order = context.settings.order
     if order.index("attenuator") > order.index("pick-off"):
         return (yield from calibrate_before_attenuator(context, options))
@@ -69,7 +70,7 @@ def calibrate_pickoff(context: CalContext) -> Steps:
     first: MeteredBeam | None = None
     law: Law | None = None
     found = Findings()
-    for place, progress in _VISITS:
+    for number, (place, progress) in enumerate(_VISITS, start=1):
         with MeteredBeam(context, place, dark_deg=first.dark_deg if first else None) as beam:
             beam.place_meter()
             if first is not None and place == first.place:
@@ -80,11 +81,12 @@ def calibrate_pickoff(context: CalContext) -> Steps:
                 levels, law = yield from _levels(beam, options.points)
             else:
                 yield foreseen(beam, law, levels[-1])
+                levels = _kept(beam, levels)
             visits += yield from _visit(beam, levels, progress)
             if (brightest := beam.brightest()) is not None:
                 beam.refuse_wrong_place(brightest)
             filters.leave(beam)
-            if len(visits) == len(_VISITS) * CYCLES * len(levels):
+            if number == len(_VISITS):
                 beam.restore_sample()
             found.filters(beam.filters)
             found.doubts(beam.gauge.doubts)
@@ -99,7 +101,7 @@ def _levels(beam: MeteredBeam, points: int) -> Generator[CalStep, None, tuple[li
     _, law = yield from survey(beam, (0.02, 0.18))
     top = top_part(beam.context, law)
     usable = _allowed_branch(beam, law, np.geomspace(top, LEAST * top, points).tolist())
-    if len(usable) < 5:
+    if len(usable) < LEAST_LEVELS:
         raise CalibrationRefused(f"only {len(usable)} of {points} settings are allowed by limits and mount")
     mount_deg = beam.context.settings.angle_sigma_deg
     levels = [Level(i, angle, law.slope_rel(angle) * mount_deg + 1e-4) for i, angle in enumerate(usable)]
@@ -122,6 +124,20 @@ def foreseen(beam: MeteredBeam, law: Law, darkest: Level) -> CalStep:
     ratio = look.power_w / law.power_w(look.angle_deg)
     beam.expect = lambda angle_deg: ratio * law.power_w(angle_deg)
     return CalStep("note", f"at the {beam.place}: {ratio:.4g} times the power at the pick-off")
+
+
+def _kept(beam: MeteredBeam, levels: Sequence[Level]) -> list[Level]:
+    """Leave out what has turned out to be too bright here.
+
+    :raises CalibrationRefused: too few are left.
+    """
+    kept = [level for level in levels if beam.allowed(level.angle_deg)]
+    if len(kept) < LEAST_LEVELS:
+        raise CalibrationRefused(
+            f"only {len(kept)} of {len(levels)} settings are dark enough for the sensor at the {beam.place}",
+            "correct pickoff_ratio in the bench file, or raise the limit",
+        )
+    return kept
 
 
 def top_part(context: CalContext, law: Law) -> float:
