@@ -115,6 +115,7 @@ def energy(
         Optional[float],  # noqa: UP045
         typer.Option(help="Measured AT THE SAMPLE, fs.", show_default="unknown"),
     ] = None,
+    pulse_width_sigma: Annotated[float, typer.Option(min=0.0, help="Standard uncertainty of it, fs.")] = 0.0,
     pulse_fs: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option("--pulse-fs", help="Pulse width before the glasses, fs.", show_default=False),
@@ -139,7 +140,8 @@ def energy(
     options = EnergyOptions(
         operator=operator, note=note, valid_days=valid_days, sensor_limit_w=limit_w(sensor_limit),
         readings=readings, rate_hz=rate_hz(rate), rate_sigma_hz=rate_sigma, drift_s=drift, pulses=pulses,
-        pulse_width_fs=pulse_width, pulse_fs=pulse_fs, glasses=named_lengths(glass),
+        pulse_width_fs=pulse_width, pulse_width_sigma_fs=pulse_width_sigma, pulse_fs=pulse_fs,
+        glasses=named_lengths(glass),
     )  # fmt: skip
     return run_calibrate(Request("energy", options, bench, output, use, answers), as_json=as_json)
 
@@ -176,6 +178,13 @@ def spot(
         Optional[Path],  # noqa: UP045
         typer.Option(help="CSV of wavelength (nm) and transmission of the sample, one-photon pumping only."),
     ] = None,
+    optical_density: Annotated[
+        bool, typer.Option("--optical-density", help="That CSV holds optical densities, base 10.")
+    ] = False,
+    reflectance: Annotated[
+        float,
+        typer.Option(min=0.0, max=1.0, help="Of the sample at the pump, with a CSV of transmission."),
+    ] = 0.0,
     output: Output = None,
     valid_days: Days = 30.0,
     operator: Operator = "",
@@ -196,6 +205,7 @@ def spot(
         size_sigma_um=size_sigma_um, incidence_deg=incidence,
         range_um=two_numbers(blade_range, "--blade-range"),
         absorption_csv="" if absorption is None else small_text(absorption),
+        optical_density=optical_density, reflectance=reflectance,
     )  # fmt: skip
     return run_calibrate(Request("spot", options, bench, output, use, answers), as_json=as_json)
 
