@@ -22,8 +22,8 @@ SURE = 3.0
 """Drift beyond this many standard errors is told."""
 STEEP_DEG = 22.5
 APPROACH_DEG = 4.0
-LASER_REL = 0.003
-"""A sound laser's drift from one reading to the next."""
+LASER_REL = 0.001
+"""A sound laser changes by this within the seconds that it takes."""
 TABLE_REL = 0.03
 DIM = 0.5
 """Less than this part of the power at calibration is told."""
