@@ -10,6 +10,7 @@ from typing import cast
 import numpy as np
 
 from labctl.analysis.light_light import REFERENCE_FLAG, BandName, LightLight, middle_dose
+from labctl.analysis.threshold import ThresholdResult
 from labctl.data import read_run, read_table
 from labctl.data.edits import left_out
 from labctl.data.run import Run
@@ -51,6 +52,9 @@ def run_curve(run: Run, band: BandName = "emission") -> LightLight:
 
 def judge_run(run: Run) -> Verdict:
     """Fit a stored run again, as its plan wants it."""
+    if "every_s" in run.start.plan:  # a stability run
+        refused = ThresholdResult("refused", "a stability run has one fluence and shows no threshold", 0)
+        return Verdict(refused, refused, run_curve(run))
     return judge(run_curve(run), run_curve(run, "lasing"), _design(run))
 
 

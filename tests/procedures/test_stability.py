@@ -20,6 +20,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError, DataError
 from labctl.model.records import SweepPoint
 from labctl.runner.events import Event, Measured
+from labctl.runner.refit import refit
 from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunRequest
@@ -198,6 +199,9 @@ def test_a_whole_run_says_what_is_left_and_any_reader_opens_it(tmp_path: Path) -
     assert "single exponential, amplitude-weighted mean lifetime" in line
     assert json.loads(json.dumps(report.to_json()))["stability"]["model"] == "single"
     assert report.threshold["status"] == "refused"
+    again = refit(report.h5)
+    assert again.threshold["status"] == "refused"
+    assert again.more["stability"] == said
     rows = write_table(report.h5).read_text().splitlines()
     assert len(rows) == 13
     assert float(rows[1].split(",")[5]) == pytest.approx(temperatures[0], abs=0.001)
