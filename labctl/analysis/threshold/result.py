@@ -88,7 +88,8 @@ class ThresholdResult:
     :ivar detection: sup-F statistic of a kink against a pure power law; ``p_value`` from simulated null
         tables.
     :ivar bound: (lower, upper) one-sided bound in uJ/cm2, one of them None; None when two-sided or unknown.
-    :ivar flags: short words, e.g. outlier, few_points, misfit, drift, hysteresis, edge, plateau, tracking.
+    :ivar flags: short words, e.g. outlier, few_points, misfit, bend, drift, hysteresis, edge, plateau,
+        tracking.
     :ivar outliers: indices into the input of points that failed the leave-one-out test: repeat these.
     :ivar skipped: number of input points left out, by reason.
     :ivar kept: number of questionable points kept, by reason.
