@@ -102,6 +102,15 @@ def test_a_long_series_is_grouped_and_needs_no_errors() -> None:
     assert found.retained_free.value == pytest.approx(math.exp(-2), rel=0.05)
 
 
+def test_what_is_left_counts_from_the_first_point_however_points_are_grouped() -> None:
+    t = np.linspace(60.0, END_S, 1500)
+    light = np.exp(-((4 * t / END_S) ** 0.5))
+    found = fit_decay(t, 5e4 * light, np.full(1500, 50.0), model="stretched")
+    assert found.start_s == pytest.approx(60.0)
+    assert found.retained.value == pytest.approx(light[-1] / light[0], rel=2e-3)
+    assert found.retained_free.value == pytest.approx(light[-1] / light[0], rel=0.02)
+
+
 @pytest.mark.parametrize(
     ("time", "signal", "more", "match"),
     [

@@ -137,7 +137,7 @@ def _result(series: Series, found: Candidates, constant: bool) -> DecayFit:
         delta_aicc={c.shape: c.aicc - min(d.aicc for d in found.tried) for c in found.tried},
         statement=_statement(found.tried),
         scatter_rel=chosen.scatter_rel,
-        start_s=float(series.t[0]) * span,
+        start_s=float(series.full_t[0]) * span,
         end_s=span,
         params=tuple(float(x) for x in chosen.posterior.params),
         unit=series.unit,
@@ -157,7 +157,7 @@ def _averaged(tried: tuple[Candidate, ...], ln_value: Callable[[Candidate], tupl
 
 
 def _ln_retained(series: Series, candidate: Candidate, constant: bool) -> tuple[float, float]:
-    ends = np.array([series.t[0], 1.0])
+    ends = np.array([series.full_t[0], 1.0])
     mean, rows, _ = model_of(candidate.shape, ends, constant=constant)(candidate.posterior.params)
     mean = np.maximum(mean, 1e-6)
     gradient = rows[1] / mean[1] - rows[0] / mean[0]
@@ -180,8 +180,8 @@ def _free(series: Series, covariance: FloatArray) -> Estimate:
     """
     n = series.t.size
     first, last = np.zeros(n), np.zeros(n)
-    first[:_FIRST] = _value_at(series.t[:_FIRST], float(series.t[0]), 2)
-    last[-_LAST:] = _value_at(series.t[-_LAST:], float(series.t[-1]), 1)
+    first[:_FIRST] = _value_at(series.t[:_FIRST], float(series.full_t[0]), 2)
+    last[-_LAST:] = _value_at(series.t[-_LAST:], 1.0, 1)
     start, end = float(first @ series.y), float(last @ series.y)
     if not start > 0:
         return Estimate(math.nan, math.inf, -math.inf, math.inf)

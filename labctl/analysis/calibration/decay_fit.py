@@ -16,6 +16,7 @@ from labctl.model.records import FloatArray
 
 MOST_POINTS = 72
 """More are averaged in groups that grow with time, so that fits stay quick."""
+_SINGLE = 8  # of the first points stay alone
 MOST_SCATTER = 0.25
 _MEMORIES = (0.01, 0.05, 0.25)  # of the laser's wander, over the whole time
 _LEAST_SHARE = 0.02
@@ -87,10 +88,12 @@ def _groups(n: int) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
     """First index of each group: single points first, then ever larger groups."""
     if n <= MOST_POINTS:
         return np.arange(n, dtype=np.intp)
-    edges = np.geomspace(1, n + 1, 2 * MOST_POINTS)
-    linear = np.linspace(1, n + 1, MOST_POINTS)
-    mixed = np.sqrt(np.interp(np.linspace(0, 1, MOST_POINTS), np.linspace(0, 1, edges.size), edges) * linear)
-    return np.unique(np.floor(mixed[:-1]).astype(np.intp) - 1)
+    rest = MOST_POINTS - _SINGLE
+    share = np.linspace(0, 1, rest + 1)[:-1]
+    growing = np.exp(share * math.log(n / _SINGLE)) * _SINGLE
+    even = _SINGLE + share * (n - _SINGLE)
+    later = np.floor(np.sqrt(growing * even)).astype(np.intp)
+    return np.unique(np.concatenate([np.arange(_SINGLE, dtype=np.intp), later]))
 
 
 def fit_candidates(series: Series, only: Shape | None, *, constant: bool) -> Candidates:
