@@ -28,7 +28,7 @@ QUICK: dict[CalibrationKind, dict[str, object]] = {
     "pickoff": {"points": 6, "readings": 2},
     "energy": {"drift_s": 5.0, "readings": 2},
     "spot": {"points": 16, "readings": 2},
-    "spectrometer": {"lamps": ("ne",), "frames": 6},
+    "spectrometer": {"frames": 6},
 }
 
 
