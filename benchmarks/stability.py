@@ -91,7 +91,8 @@ def left(scene: Scene, run: Run) -> float:
     scene.sample.age(scene.clock.now_s())
     dose = run.column("dose_uj_cm2")
     squared = np.diff(dose, prepend=0.0) * run.fluence_uj_cm2
-    middle = (np.cumsum(squared) - 0.5 * squared) / squared.sum()
+    # The exposures that count come last at a point: trials before the first ones are dose of an earlier time.
+    middle = (np.cumsum(squared) - 0.5 * float(np.median(squared))) / squared.sum()
     total = scene.sample.bleaching._lasting
     first, last = (surviving(scene.settings.sample, total * float(share)) for share in middle[[0, -1]])
     return last / first

@@ -46,6 +46,7 @@ class Stability:
     :param light: emission over the fluence's power, in units of the first points' median; ``sigma`` likewise.
     :param dose_uj_cm2: of the sample up to and with each point.
     :param usable: False where a point was saturated or the laser dropped out.
+    :param lit_before_s: how long before the first point the decay began, by the dose it had had by then.
     """
 
     time_s: FloatArray
@@ -54,6 +55,7 @@ class Stability:
     dose_uj_cm2: FloatArray
     fluence_uj_cm2: FloatArray
     usable: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
+    lit_before_s: float = 0.0
 
     @classmethod
     def of(cls, points: Sequence[SweepPoint], photon_order: int) -> Stability:
@@ -78,7 +80,7 @@ class Stability:
         light = signal * factor / unit
         error = np.hypot(sigma * factor / unit, photon_order * fluence_sigma * light)
         dose = np.array([p.dose_uj_cm2 for p in points])
-        return cls(elapsed - elapsed[0], light, error, dose, fluence, usable)
+        return cls(elapsed - elapsed[0], light, error, dose, fluence, usable, _lit_before_s(elapsed, dose))
 
     def fit(self, model: Choice = "best", *, constant: bool = False) -> DecayFit:
         """Fit the decay.
@@ -86,7 +88,20 @@ class Stability:
         :raises CalibrationRefused: too few points, or no light.
         """
         u = self.usable
-        return fit_decay(self.time_s[u], self.light[u], self.sigma[u], model=model, constant=constant)
+        time_s = self.time_s[u] + self.lit_before_s
+        return fit_decay(time_s, self.light[u], self.sigma[u], model=model, constant=constant)
+
+    def fitted_at(self, fit: DecayFit, time_s: FloatArray) -> FloatArray:
+        """Return the fitted curve at times from the first point, shape of ``time_s``."""
+        return fit.signal_at(time_s + self.lit_before_s)
+
+
+def _lit_before_s(elapsed_s: FloatArray, dose: FloatArray) -> float:
+    """Time that a dose like that of the first point, up to the middle of its exposures, takes later on."""
+    if elapsed_s.size < 2 or not dose[-1] > dose[0]:
+        return 0.0
+    rate = float((dose[-1] - dose[0]) / (elapsed_s[-1] - elapsed_s[0]))
+    return max(float(dose[0]) - 0.5 * float(np.median(np.diff(dose))), 0.0) / rate
 
 
 def run_stability(
@@ -206,10 +221,7 @@ def refit_stability(run: Run) -> tuple[Stability, DecayFit]:
 
 
 def verdict(stability: Mapping[str, object], convention: str = "") -> str:
-    """Say in one line what is left and how it went.
-
-    :param convention: of the fluence.
-    """
+    """Say in one line what is left and how it went; ``convention`` of the fluence."""
     retained, bound = stability.get("retained"), stability.get("lifetime_above_s")
     if not isinstance(retained, Mapping):
         return f"no verdict: {stability.get('reason', 'nothing was fitted')}"
@@ -232,7 +244,7 @@ def verdict(stability: Mapping[str, object], convention: str = "") -> str:
 
 
 def duration(seconds: float, sigma: float | None = None) -> str:
-    """Return a time as people say it, with its standard error in the same unit.
+    """Return a time as people say it, with its standard error.
 
     >>> duration(95.0), duration(5400.0), duration(720000.0, 3600.0)
     ('95 s', '90 min', '200 +- 1 h')

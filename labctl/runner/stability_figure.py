@@ -104,7 +104,7 @@ def _light(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
     if (~used).any():
         axes.plot(measured.time_s[~used] / size, measured.light[~used], "x", color="0.6", label="left out")
     fine = np.linspace(0.0, float(measured.time_s[-1]), 400)
-    axes.plot(fine / size, fit.signal_at(fine), color=_FIT, lw=1.6, zorder=3, label=_label(fit))
+    axes.plot(fine / size, measured.fitted_at(fit, fine), color=_FIT, lw=1.6, zorder=3, label=_label(fit))
     axes.set_ylim(0.0, 1.08 * max(float(measured.light[used].max()), 1.0))
     axes.set_ylabel("Emission / that of the first points")
     axes.legend(loc="lower left")
@@ -127,7 +127,7 @@ def _label(fit: DecayFit) -> str:
 def _rest(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
     used = measured.usable
     time = measured.time_s[used]
-    off = (measured.light[used] - fit.signal_at(time)) / measured.sigma[used]
+    off = (measured.light[used] - measured.fitted_at(fit, time)) / measured.sigma[used]
     axes.axhspan(-1.96, 1.96, color="0.93", lw=0)
     axes.axhline(0.0, color=_FIT, lw=1.0)
     axes.plot(time / size, off, "o", ms=2.6, color=_DATA)
