@@ -109,6 +109,16 @@ def test_a_spectrometer_is_measured_with_a_lamp() -> None:
     assert all(a.progress <= b.progress for a, b in zip(bench.steps, bench.steps[1:], strict=False))
 
 
+def test_the_many_lines_of_a_neon_lamp_are_its_own_on_the_fine_grating() -> None:
+    bench = Bench(settings=presets.scene("ola", "typical", 3), lamps=("ne",))
+    found = bench.calibrate()
+    pixel = np.arange(bench.scene.camera.pixels, dtype=float)
+    true = polynomial.polyval(pixel, bench.scene.truth.wavelength_coefficients)
+    ours = polynomial.polyval(pixel, found.tables["wavelength_coefficients"])
+    assert np.abs((ours - true) / np.gradient(true))[300:2000].max() < 0.1
+    assert len(found.tables["line_nm"]) >= 20
+
+
 def test_a_device_with_right_coefficients_keeps_them_and_two_lamps_are_taken_in_turn() -> None:
     bench = Bench(lamps=("hg-ar", "ne"), linearity=True)
     droop = bench.settings.camera.nonlinearity / 65535.0**2

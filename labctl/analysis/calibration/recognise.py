@@ -26,6 +26,7 @@ _DECADES = 1.5  # how far a lamp's strengths may be from the table's, in decades
 _MISSING = 0.5  # what a strong line of the table that was not found costs, in bright lines
 _EXPLAINED = 0.85  # of the lines' light: all of it for the right lamp, 0.8 at most for a wrong one
 _THINKABLE = 0.1  # how likely a line is as strong as it is seen, of 1
+_CLIPPED = 2.0  # decades below the lamp's strongest that a line may be and yet saturate in a long exposure
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +81,13 @@ def match_lines(
 
 
 def _explained(found: Sequence[FoundLine], matched: Sequence[int]) -> float:
-    """Part of the lines' light that is in some of them; a saturated line counts as the brightest other."""
+    """Part of the lines' light that is in some of them.
+
+    Of a saturated line nobody knows it: it counts only, as one of equals, where all are saturated.
+    """
     area = np.array([line.area_counts for line in found])
-    finite = area[np.isfinite(area)]
-    area = np.where(np.isfinite(area), area, finite.max() if finite.size else 1.0)
+    finite = np.isfinite(area)
+    area = np.where(finite, area, 0.0) if finite.any() else np.ones(area.size)
     return float(area[list(matched)].sum() / area.sum())
 
 
@@ -111,7 +115,11 @@ class _Search:
         finite = area[np.isfinite(area)]
         top = float(finite.max()) if finite.size else 1.0
         decade = np.log10(np.where(np.isfinite(area), area, 10 * top) / top) + strength.max()
-        self._likely = np.exp(-0.5 * ((decade[:, None] - strength) / _DECADES) ** 2)
+        off = decade[:, None] - strength
+        # A clipped line is as strong as it likes to be, but for the faintest ones.
+        clipped = np.maximum(strength.max() - _CLIPPED - strength, 0.0)
+        off = np.where(np.isfinite(area)[:, None], off, clipped)
+        self._likely = np.exp(-0.5 * (off / _DECADES) ** 2)
         self._weight = np.clip(1.0 + (decade - decade.max()) / 4.0, 0.1, 1.0)
 
     def best(self) -> tuple[float, float, float, float]:
