@@ -119,6 +119,13 @@ def test_the_many_lines_of_a_neon_lamp_are_its_own_on_the_fine_grating() -> None
     assert len(found.tables["line_nm"]) >= 20
 
 
+def test_a_mercury_lamp_is_not_taken_for_the_neon_lamp_that_was_asked_for() -> None:
+    bench = Bench(settings=presets.scene("ola", "typical", 1), seed=1, lamps=("ne",))
+    bench.hands.instead = lambda name: "hg-ar" if name else name
+    with pytest.raises(CalibrationRefused, match="not those of the lamp"):
+        bench.calibrate()
+
+
 def test_a_device_with_right_coefficients_keeps_them_and_two_lamps_are_taken_in_turn() -> None:
     bench = Bench(lamps=("hg-ar", "ne"), linearity=True)
     droop = bench.settings.camera.nonlinearity / 65535.0**2

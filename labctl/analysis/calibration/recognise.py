@@ -26,6 +26,7 @@ _DECADES = 1.5  # how far a lamp's strengths may be from the table's, in decades
 _MISSING = 0.5  # what a strong line of the table that was not found costs, in bright lines
 _EXPLAINED = 0.85  # of the lines' light: all of it for the right lamp, 0.8 at most for a wrong one
 _THINKABLE = 0.1  # how likely a line is as strong as it is seen, of 1
+_ABSENT = 0.5  # share of a lamp's strongest lines that may be missing: fibres and detectors swallow some
 _CLIPPED = 2.0  # decades below the lamp's strongest that a line may be and yet saturate in a long exposure
 
 
@@ -71,6 +72,11 @@ def match_lines(
             f"{len(found)} lines fit the lamp's table in more than one way",
             "a longer exposure shows more lines; or add another lamp",
         )
+    if (absent := search.absent(shift, stretch)) > _ABSENT:
+        raise CalibrationRefused(
+            f"the lines seen are not those of the lamp: {absent:.0%} of its strongest are not among them",
+            "check which lamp it is",
+        )
     pairs, near_some = search.pairs(shift, stretch)
     if (explained := _explained(found, near_some)) < _EXPLAINED:
         raise CalibrationRefused(
@@ -109,6 +115,7 @@ class _Search:
         self._half = 0.5 * float(device_nm[-1] - device_nm[0])
         self._ends = float(device_nm[0]), float(device_nm[-1])
         self._known = np.array([line.wavelength_nm for line in lines])
+        self._inside = (self._known > self._ends[0] + span) & (self._known < self._ends[1] - span)
         strength = np.array([float(line.strength) for line in lines])
         self._strong = strength >= strength.max()
         area = np.array([line.area_counts for line in found])
@@ -144,9 +151,16 @@ class _Search:
         at = self._moved(shift, stretch)
         off = (at[:, None] - self._known) / self._tol
         hits = np.exp(-0.5 * off * off)
-        inside = (self._known > self._ends[0] + self._span) & (self._known < self._ends[1] - self._span)
-        missing = float((1.0 - hits.max(axis=0))[self._strong & inside].sum())
+        missing = float((1.0 - hits.max(axis=0))[self._strong & self._inside].sum())
         return float(self._weight @ (hits * self._likely).max(axis=1)) - _MISSING * missing
+
+    def absent(self, shift: float, stretch: float) -> float:
+        """Share of the lamp's strongest lines, of those that must be in the spectrum, near which none is."""
+        due = self._known[self._strong & self._inside]
+        if not due.size:
+            return 0.0
+        near = np.abs(due[:, None] - self._moved(shift, stretch)).min(axis=1)
+        return float((near > 3.0 * self._tol).mean())
 
     def pairs(self, shift: float, stretch: float) -> tuple[list[tuple[int, int]], list[int]]:
         """Pairs of found and table lines near each other once the axis is moved; and which of the found ones,
