@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.data.heaps import endless_heap
 from labctl.model.errors import DataError
 
 _LONGEST_TEXT = 16 << 20
@@ -36,6 +37,9 @@ def opened(path: Path) -> Iterator[GuardedFile]:
         with path.open("rb") as raw:
             if raw.read(8) != b"\x89HDF\r\n\x1a\n":
                 raise DataError(f"{path} is not an HDF5 file", "give a run's .h5, or a CSV to labctl fit")
+        if (at := endless_heap(path)) is not None:
+            why = f"{path} is damaged: its texts at byte {at} have no end"
+            raise DataError(why, "look for a copy of the run")
         with h5py.File(path, "r", locking=False, rdcc_nbytes=0) as file:
             yield GuardedFile(file, path, size)
     except DataError:

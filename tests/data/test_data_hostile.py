@@ -141,6 +141,17 @@ def test_a_cut_file_is_refused(finished: Path) -> None:
             read_run(finished)
 
 
+def test_a_heap_of_texts_without_an_end_is_refused(finished: Path) -> None:
+    """The HDF5 library itself would read it for ever."""
+    whole = bytearray(finished.read_bytes())
+    second = whole.index(b"GCOL\x01\0\0\0") + 16
+    second += 16 + (int.from_bytes(whole[second + 8 : second + 16], "little") + 7) // 8 * 8
+    whole[second : second + 16] = bytes(16)
+    finished.write_bytes(whole)
+    with pytest.raises(DataError, match=r"its texts at byte \d+ have no end"):
+        read_run(finished)
+
+
 def test_verify_names_the_damaged_point(finished: Path) -> None:
     with h5py.File(finished, "r+") as file:
         file["entry/spectra/spectrum"][3, 5] += 1.0
