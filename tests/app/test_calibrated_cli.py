@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 import pytest
-from calibrated_bench import calibration, stored
+from calibration_files import calibration, stored
 
 from labctl.cli import main
 from labctl.cli.budget import budget_lines

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calibrated_bench import calibration, stored
+from calibration_files import calibration, stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from calibrated_bench import calibration, stored
+from calibration_files import calibration, stored
 
 from labctl.config import BenchConfig, load_bench
 from labctl.data.calibrations import read_calibration

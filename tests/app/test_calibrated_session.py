@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from calibrated_bench import CAMERA, calibration, stored
+from calibration_files import CAMERA, calibration, stored
 
 from labctl.cli import main
 from labctl.cli.table import print_result
