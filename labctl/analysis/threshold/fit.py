@@ -36,10 +36,10 @@ from labctl.analysis.threshold.sweep_data import SweepData, prepare
 DEFINITIONS = ("onset",)
 MIN_POINTS = 7
 MIN_DISTINCT = 6
-# Chance of "found" without a kink, below 12 points and from there on. The tables pool several kinds of
+# Chance of "found" without a kink, below 16 points and from there on. The tables pool several kinds of
 # kink-free data; the worst kind exceeds them up to four times, and is to stay below 2 % and 1 %.
 SIGNIFICANCE_FEW, SIGNIFICANCE = 0.005, 0.0025
-FEW_POINTS = 12
+FEW_POINTS = 16
 # Neighbouring points of a real sweep err together (drift of laser, pick-off, dark), which the tables' noise
 # does not: wander of 1 % bends a straight line by a few per cent. A laser adds far more: with a slope of only
 # twice the luminescence's, 14 % at 1.1 onsets.
