@@ -31,12 +31,16 @@ def endless_heap(path: Path) -> int | None:
 
 
 def _is_endless(raw: mmap.mmap, place: int, end: int) -> bool:
-    """Go from object to object as the library does."""
+    """Go from object to object as the library does.
+
+    Zeros up to the end are no damage: a run cut off while a heap was being written has them, and nobody reads
+    it.
+    """
     while place + _OBJECT <= end:
         index = int.from_bytes(raw[place : place + 2], "little")
         size = int.from_bytes(raw[place + 8 : place + 16], "little")
         step = size if index == 0 else _OBJECT + (size + 7) // 8 * 8
         if step == 0:
-            return True
+            return any(raw[place:end])
         place += step
     return False
