@@ -11,13 +11,13 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.data.heaps import endless_heap
+from labctl.data.heaps import heap_of, is_endless
 from labctl.model.errors import DataError
 
 _LONGEST_TEXT = 16 << 20
@@ -37,11 +37,8 @@ def opened(path: Path) -> Iterator[GuardedFile]:
         with path.open("rb") as raw:
             if raw.read(8) != b"\x89HDF\r\n\x1a\n":
                 raise DataError(f"{path} is not an HDF5 file", "give a run's .h5, or a CSV to labctl fit")
-        if (at := endless_heap(path)) is not None:
-            why = f"{path} is damaged: its texts at byte {at} have no end"
-            raise DataError(why, "look for a copy of the run")
-        with h5py.File(path, "r", locking=False, rdcc_nbytes=0) as file:
-            yield GuardedFile(file, path, size)
+            with h5py.File(path, "r", locking=False, rdcc_nbytes=0) as file:
+                yield GuardedFile(file, path, size, raw)
     except DataError:
         raise
     except FileNotFoundError as exc:
@@ -54,8 +51,8 @@ def opened(path: Path) -> Iterator[GuardedFile]:
 class GuardedFile:
     """A run file whose every access is checked; see the module."""
 
-    def __init__(self, file: h5py.File, path: Path, size: int) -> None:
-        self.path, self._size = path, size
+    def __init__(self, file: h5py.File, path: Path, size: int, raw: BinaryIO) -> None:
+        self.path, self._size, self._raw = path, size, raw
         self._groups: dict[str, h5py.Group] = {"": file}
 
     def has(self, name: str) -> bool:
@@ -97,10 +94,22 @@ class GuardedFile:
         info = h5py.check_string_dtype(found.dtype)
         if info is None or found.shape != ():
             raise self.refusal(f"{name} is not a text")
+        if info.length is None:
+            self._refuse_endless(found)
         value = found[()]
         if len(value) > min(self._size, _LONGEST_TEXT):
             raise self.refusal(f"{name} is longer than the file")
         return bytes(value).decode("utf-8", "replace").rstrip("\0")
+
+    def _refuse_endless(self, text: h5py.Dataset) -> None:
+        """Refuse a text at whose place the library would never come to an end."""
+        offset = text.id.get_offset()
+        if offset is None or offset >= self._size:
+            return
+        at = heap_of(self._raw, offset)
+        if at < self._size and is_endless(self._raw, at):
+            why = f"{self.path} is damaged: its texts at byte {at} have no end"
+            raise DataError(why, "look for a copy of the run")
 
     def mapping(self, name: str) -> dict[str, object]:
         """Read one text as a JSON object."""

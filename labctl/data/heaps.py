@@ -1,46 +1,41 @@
 """Find damage in a run file on which the HDF5 library would turn in a circle for ever.
 
-Texts lie in global heaps: a header ("GCOL", version, size) and objects one behind the other, each with index
-and size (HDF5 File Format Specification 3.0, section III.E). Index 0 is free space, whose size counts its own
-header; where that size is zero the library (1.14) stays at the same place for ever.
+A text of any length lies in a global heap: a header ("GCOL", version, size) and objects one behind the other,
+each with index and size; its dataset holds length, address of the heap and index (HDF5 File Format
+Specification 3.0, III.E and VIII.C). Index 0 is free space, whose size counts its own header; where that size
+is zero the library (1.14) stays at the same place for ever.
 """
 
 from __future__ import annotations
 
-import mmap
-from pathlib import Path
+import os
+from typing import BinaryIO
 
-_HEAP = b"GCOL\x01\0\0\0"
-_HEADER, _OBJECT = 16, 16
-_LEAST, _LARGEST = 4096, 1 << 30
-
-
-def endless_heap(path: Path) -> int | None:
-    """Return where in a file a heap begins that has no end, None if there is none.
-
-    :raises OSError: the file cannot be read; ``ValueError``: it is empty.
-    """
-    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as raw:
-        at = raw.find(_HEAP)
-        while at >= 0:
-            size = int.from_bytes(raw[at + 8 : at + 16], "little")
-            if _LEAST <= size <= min(_LARGEST, len(raw) - at) and _is_endless(raw, at + _HEADER, at + size):
-                return at
-            at = raw.find(_HEAP, at + len(_HEAP))
-    return None
+_SIGNATURE = b"GCOL"
+_HEADER = _OBJECT = 16
 
 
-def _is_endless(raw: mmap.mmap, place: int, end: int) -> bool:
-    """Go from object to object as the library does.
+def heap_of(raw: BinaryIO, offset: int) -> int:
+    """Return where the heap begins that holds the text whose reference stands at ``offset``."""
+    raw.seek(offset)
+    return int.from_bytes(raw.read(12)[4:], "little")
 
-    Zeros up to the end are no damage: a run cut off while a heap was being written has them, and nobody reads
-    it.
-    """
-    while place + _OBJECT <= end:
-        index = int.from_bytes(raw[place : place + 2], "little")
-        size = int.from_bytes(raw[place + 8 : place + 16], "little")
-        step = size if index == 0 else _OBJECT + (size + 7) // 8 * 8
+
+def is_endless(raw: BinaryIO, address: int) -> bool:
+    """Go from object to object of a heap as the library does. What is no heap is the library's to refuse."""
+    left = raw.seek(0, os.SEEK_END) - address - _HEADER
+    raw.seek(address)
+    header = raw.read(_HEADER)
+    size = int.from_bytes(header[8:], "little")
+    if not header.startswith(_SIGNATURE) or not 0 <= size - _HEADER <= left:
+        return False
+    objects = raw.read(size - _HEADER)
+    place = 0
+    while place + _OBJECT <= len(objects):
+        index = int.from_bytes(objects[place : place + 2], "little")
+        own = int.from_bytes(objects[place + 8 : place + 16], "little")
+        step = own if index == 0 else _OBJECT + (own + 7) // 8 * 8
         if step == 0:
-            return any(raw[place:end])
+            return True
         place += step
     return False
