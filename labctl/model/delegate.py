@@ -25,6 +25,7 @@ from labctl.model.roles import (
 )
 
 D = TypeVar("D", bound=Device)
+M = TypeVar("M", Attenuator, Stage)
 
 
 class Delegate(Generic[D]):
@@ -59,13 +60,8 @@ class Delegate(Generic[D]):
         self._device.close()
 
 
-class DelegateAttenuator(Delegate[Attenuator]):
-    """A mount."""
-
-    @property
-    def angle_range_deg(self) -> tuple[float, float]:
-        """Lowest and highest angle that may be asked for."""
-        return self._device.angle_range_deg
+class DelegateMotor(Delegate[M]):
+    """What a mount and a stage have in common."""
 
     def is_referenced(self) -> bool:
         """Return whether the position can be trusted."""
@@ -76,6 +72,15 @@ class DelegateAttenuator(Delegate[Attenuator]):
         """Find the reference."""
         with self.around():
             self._device.home(self.flag(stop))
+
+
+class DelegateAttenuator(DelegateMotor[Attenuator]):
+    """A mount."""
+
+    @property
+    def angle_range_deg(self) -> tuple[float, float]:
+        """Lowest and highest angle that may be asked for."""
+        return self._device.angle_range_deg
 
     def angle_deg(self) -> float:
         """Read the present angle."""
@@ -188,23 +193,13 @@ class DelegateShutter(Delegate[Shutter]):
             self._device.close_beam()
 
 
-class DelegateStage(Delegate[Stage]):
+class DelegateStage(DelegateMotor[Stage]):
     """A linear stage."""
 
     @property
     def range_um(self) -> tuple[float, float]:
         """Lowest and highest position that may be asked for."""
         return self._device.range_um
-
-    def is_referenced(self) -> bool:
-        """Return whether the position can be trusted."""
-        with self.around():
-            return self._device.is_referenced()
-
-    def home(self, stop: Stop | None = None) -> None:
-        """Find the reference."""
-        with self.around():
-            self._device.home(self.flag(stop))
 
     def position_um(self) -> float:
         """Read the present position."""

@@ -12,10 +12,10 @@ from labctl.config import BenchConfig, RoleName
 from labctl.config.calibrated import NamedCalibration
 from labctl.data.calibrations import is_expired
 from labctl.model.calibration import KINDS, Calibration, CalibrationKind
-from labctl.model.clock import Stop
+from labctl.model.delegate import DelegateSpectrometer
 from labctl.model.errors import ConfigError
 from labctl.model.pump import Bands
-from labctl.model.records import Identity, SpectrometerInfo, Spectrum
+from labctl.model.records import Identity, SpectrometerInfo
 from labctl.model.roles import Roles, Spectrometer
 
 _HINT = "measure it again with labctl calibrate, or name another file in [calibrations]"
@@ -90,41 +90,17 @@ def calibrated(roles: Roles, config: BenchConfig) -> Roles:
     return replace(roles, spectrometer=CalibratedSpectrometer(roles.spectrometer, info))
 
 
-class CalibratedSpectrometer:
+class CalibratedSpectrometer(DelegateSpectrometer):
     """A spectrometer whose wavelengths, resolution and nonlinearity are those that were measured of it."""
 
     def __init__(self, device: Spectrometer, info: SpectrometerInfo) -> None:
-        self._device, self._info = device, info
-
-    @property
-    def name(self) -> str:
-        """Role and address."""
-        return self._device.name
+        super().__init__(device)
+        self._info = info
 
     @property
     def info(self) -> SpectrometerInfo:
         """Pixels, wavelengths and limits."""
         return self._info
-
-    def identity(self) -> Identity:
-        """Ask the device who it is."""
-        return self._device.identity()
-
-    def set_integration(self, seconds: float) -> float:
-        """Set the integration time; return the one the device confirms."""
-        return self._device.set_integration(seconds)
-
-    def acquire(self, stop: Stop | None = None) -> Spectrum:
-        """Return the next exposure."""
-        return self._device.acquire(stop)
-
-    def temperature_c(self) -> float | None:
-        """Detector temperature, None where the device cannot tell."""
-        return self._device.temperature_c()
-
-    def close(self) -> None:
-        """Release the connection."""
-        self._device.close()
 
 
 def calibrated_info(info: SpectrometerInfo, named: NamedCalibration, bands: Bands) -> SpectrometerInfo:
