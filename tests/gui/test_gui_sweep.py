@@ -73,6 +73,7 @@ def test_pause_resume_abort_and_the_next_begins(qtbot: QtBot, tmp_path: Path) ->
         assert simulated.scene.shutter.closed_switch()
         run = window.live.run
         assert run is not None
+        qtbot.wait(200)  # the point measured last may still be on its way to the window
         held = len(run)
         qtbot.wait(200)
         assert len(run) == held
