@@ -95,7 +95,7 @@ def cells(procedure: ProcedureName) -> Iterator[Cell]:
 
 def _of_messages(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
     for instrument in KINDS[kind].roles:
-        for name, match, nth in MESSAGES[instrument]:
+        for name, match, nth in MESSAGES.get(instrument, ()):
             if (procedure == "check" and name not in CHECKED) or (
                 kind == "short-frame" and name != "spectrum"
             ):
@@ -122,7 +122,7 @@ def _ways(kind: str, *, every: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _of_devices(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
     for instrument in KINDS[kind].roles:
-        for name, match, nth in MESSAGES[instrument]:
+        for name, match, nth in MESSAGES.get(instrument, ()):
             if procedure == "check" and name not in CHECKED:
                 continue
             number = 1 if procedure == "check" else nth
@@ -133,7 +133,9 @@ def _of_devices(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
 
 
 def _of_the_table(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
-    match, instrument = ON_THE_TABLE[kind]
+    match, instrument = ON_THE_TABLE.get(kind, ("", ""))
+    if not match:
+        return
     for variant in VARIANTS.get(kind, ((),)):
         moments = (
             ("at_s = 0.0",)

@@ -31,6 +31,7 @@ class SimulatedBench:
     :param transport: "tcp" on any platform, or "pty" for serial instruments on POSIX; a spectrometer is
         always on TCP.
     :param faults: what shall go wrong, see :func:`simulators.faults.load_faults`.
+    :raises ConfigError: a fault is meant for an instrument that this scene does not have.
     :raises NotImplementedError: pseudo-terminals were asked for on Windows.
     """
 
@@ -111,7 +112,7 @@ class SimulatedBench:
 
     def _inject(self, faults: FaultPlan) -> Injection:
         makers: dict[str, tuple[str, Callable[[Scene], Wire]]] = {}
-        for simulator in map(find, INSTRUMENTS):
+        for simulator in map(find, self._keys()):
             makers[simulator.role] = (simulator.key, simulator.make)
         return Injection(faults, self.scene, self._servers, makers, self._log)
 

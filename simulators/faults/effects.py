@@ -40,6 +40,18 @@ def _slipped_plate(scene: Scene, fault: Fault, start_s: float) -> None:
     scene.mount.slips.add(_spell(fault, start_s, fault.angle_deg))
 
 
+def _stuck_stage(scene: Scene, fault: Fault, start_s: float) -> None:
+    if scene.stage is not None and fault.readback == "commanded":
+        scene.stage.loose.add(_spell(fault, start_s, 0.0))
+    elif scene.stage is not None:
+        scene.stage.seize(_spell(fault, start_s, 0.0))
+
+
+def _slipped_stage(scene: Scene, fault: Fault, start_s: float) -> None:
+    if scene.stage is not None:
+        scene.stage.slips.add(_spell(fault, start_s, fault.shift_um))
+
+
 def _failed_shutter(scene: Scene, fault: Fault, start_s: float) -> None:
     scene.shutter.stuck.add(_spell(fault, start_s, float(fault.readback == "commanded")))
 
@@ -63,6 +75,8 @@ def _saturated(scene: Scene, fault: Fault, start_s: float) -> None:
 SCENE: dict[str, Callable[[Scene, Fault, float], None]] = {
     "stuck-plate": _stuck_plate,
     "slipped-plate": _slipped_plate,
+    "stuck-stage": _stuck_stage,
+    "slipped-stage": _slipped_stage,
     "failed-shutter": _failed_shutter,
     "slow-shutter": _slow_shutter,
     "dead-laser": _laser,
@@ -88,6 +102,8 @@ def lose_power(scene: Scene, fault: Fault) -> None:
     """Let the scene's part of an instrument suffer a loss of power: a shutter without power is closed."""
     if fault.instrument == "attenuator":
         scene.mount.lose_power()
+    elif fault.instrument == "stage" and scene.stage is not None:
+        scene.stage.lose_power()
     elif fault.instrument == "shutter":
         scene.shutter.command(False)
 

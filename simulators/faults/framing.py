@@ -115,9 +115,11 @@ class ObpFrames(_Cutter):
 
 FRAMERS: dict[str, Callable[[], Framer]] = {
     "thorlabs-ell14": EllxRequests,
+    "thorlabs-ell20": EllxRequests,
     "thorlabs-pm100": lambda: Lines(b"\n"),
     "thorlabs-sc10": lambda: Lines(b"\r"),
     "ocean": ObpFrames,
+    "scpi-thermometer": lambda: Lines(b"\n"),
 }
 
 

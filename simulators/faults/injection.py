@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from labctl.model.errors import ConfigError
 from simulators.faults.armed import Armed
 from simulators.faults.effects import at_the_panel, befall, lose_power, woken_up
 from simulators.faults.framing import framer
@@ -24,6 +25,7 @@ class Injection:
     :param lines: server of each role. :param makers: driver key of the instrument there, and how a new one
         is made, for a restart.
     :param log: where firings are entered.
+    :raises ConfigError: a fault is meant for an instrument that this bench does not have.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Injection:
         makers: Mapping[str, tuple[str, Callable[[Scene], Wire]]],
         log: FaultLog,
     ) -> None:
+        _refuse_absent(plan, lines)
         self._scene, self._makers, self._log = scene, makers, log
         self._timed = sorted((f for f in plan.faults if _by_the_clock(f)), key=_time)
         for fault in self._timed:
@@ -77,6 +80,16 @@ class Injection:
                 trip(True)
         else:
             line.link.wire.receive(at_the_panel(fault))
+
+
+def _refuse_absent(plan: FaultPlan, lines: Mapping[str, Line]) -> None:
+    for fault in plan.faults:
+        if fault.instrument is not None and fault.instrument not in lines:
+            raise ConfigError(
+                f"this bench has no {fault.instrument}",
+                key=f"fault[{fault.number}].instrument",
+                hint="a bench with stage and thermometer: labctl simulate --uncalibrated",
+            )
 
 
 def _by_the_clock(fault: Fault) -> bool:

@@ -13,7 +13,7 @@ Layer = Literal["bytes", "device", "scene"]
 Direction = Literal["request", "reply"]
 Value = float | int | str | None
 
-ROLES = ("attenuator", "power_meter", "shutter", "spectrometer")
+ROLES = ("attenuator", "power_meter", "shutter", "spectrometer", "stage", "thermometer")
 LONGEST_WALL_S = 3600.0
 MOST_COPIES = 100
 
@@ -55,6 +55,7 @@ HOW: Mapping[str, Rule] = MappingProxyType(
         "range_w": Rule("number", 1e-12, 1e3),
         "readback": Rule("word", words=("true", "commanded")),
         "angle_deg": Rule("number", -360.0, 360.0),
+        "shift_um": Rule("number", -60_000.0, 60_000.0),
         "travel_s": Rule("number", 0.0, 1e4),
         "factor": Rule("number", 0.0, 1e3),
         "ramp_s": Rule("number", 0.0, 1e9),
@@ -103,6 +104,8 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "tripped-interlock": Kind("device", ("shutter",)),
         "stuck-plate": Kind("scene", ("attenuator",), parameters={"readback": "true"}),
         "slipped-plate": Kind("scene", ("attenuator",), parameters={"angle_deg": 10.0}),
+        "stuck-stage": Kind("scene", ("stage",), parameters={"readback": "true"}),
+        "slipped-stage": Kind("scene", ("stage",), parameters={"shift_um": 20.0}),
         "failed-shutter": Kind("scene", ("shutter",), parameters={"readback": "true"}),
         "slow-shutter": Kind("scene", ("shutter",), parameters={"travel_s": 1.0}),
         "dead-laser": Kind("scene", parameters={"factor": 0.0}),
@@ -114,8 +117,11 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 )
 
 LASTING = frozenset(
-    {"slipped-plate", "restart", "wrong-unit", "wrong-wavelength", "wrong-range", "tripped-interlock"}
-)
+    {
+        "slipped-plate", "slipped-stage", "restart", "wrong-unit", "wrong-wavelength", "wrong-range",
+        "tripped-interlock",
+    }
+)  # fmt: skip
 """These happen at one moment; what they leave behind stays."""
 EVERYBODY = frozenset({"dead-laser", "jumping-laser", "drifting-laser"})
 """These befall the laser; the instrument named is the one whose messages are counted."""

@@ -48,6 +48,7 @@ class Fault:
     range_w: float = 0.0
     readback: str = "true"
     angle_deg: float = 0.0
+    shift_um: float = 0.0
     travel_s: float = 0.0
     factor: float = 1.0
     ramp_s: float = 0.0

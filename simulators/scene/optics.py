@@ -121,7 +121,7 @@ class Beam:
     def _edges(self, start_s: float, stop_s: float) -> FloatArray:
         """Return the times between which nothing changes much."""
         moving = (self.mount.track, self.mount.lag, self.mount.slips, self.blade.track, self.laser.spells)
-        more = (self.to_meter, self.hand, *((self.stage.track,) if self.stage else ()))
+        more = (self.to_meter, self.hand, *((self.stage,) if self.stage else ()))
         moves = [move for part in (*moving, *more) for move in part.moves(start_s, stop_s)]
         sides = np.array([start_s, stop_s])
         if not moves:

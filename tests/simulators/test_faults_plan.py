@@ -71,9 +71,10 @@ def test_every_kind_can_be_planned_and_only_its_instruments_are_tampered_with() 
     ]
     plan = FaultPlan.parse("".join(tables))
     assert [fault.kind for fault in plan.faults] == [k for k in KINDS if KINDS[k].roles[-1] != "shutter"]
-    with SimulatedBench(presets.scene("ola", "ideal"), SteppedClock(), faults=plan) as bench:
+    everything = presets.uncalibrated(presets.scene("ola", "ideal"), 1)
+    with SimulatedBench(everything, SteppedClock(), faults=plan) as bench:
         tampered = {role for role in ROLES if bench.server(role).link.tamper is not None}
-        assert tampered == {"attenuator", "power_meter", "spectrometer"}
+        assert tampered == {"attenuator", "power_meter", "spectrometer", "stage", "thermometer"}
         assert len(bench.fault_log) == 0
 
 
