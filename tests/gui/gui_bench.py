@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import atexit
 import subprocess
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
 
+import pytest
+from patience import PATIENCE_S
 from PySide6.QtCore import QEvent, QSettings
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from labctl.config import BenchConfig, load_bench
+from labctl.data.writer import RunWriter
 from labctl.gui.analyst import Analyst
 from labctl.gui.app import make_application
 from labctl.gui.benchwindow import BenchWindow
 from labctl.model.clock import Clock, SteppedClock
+from labctl.model.records import SweepPoint
 from simulators.bench import SimulatedBench
+from simulators.faults import FaultPlan
 from simulators.presets import scene, uncalibrated
 
 LONG_MS = 25_000
@@ -27,6 +33,27 @@ LONG_MS = 25_000
 
 def keep_settings_in(folder: Path) -> None:
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(folder / "settings"))
+
+
+class Gate:
+    """Holds a sweep up before it stores a point, until the test has done what is to happen in mid-sweep.
+
+    Without it a sweep on a stepped clock may be over before the window has seen two points of it.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, before_point: int) -> None:
+        self._opened = threading.Event()
+        store = RunWriter.append
+
+        def held(writer: RunWriter, point: SweepPoint, *, flush: bool = True) -> None:
+            if point.index >= before_point:
+                assert self._opened.wait(PATIENCE_S)
+            store(writer, point, flush=flush)
+
+        monkeypatch.setattr(RunWriter, "append", held)
+
+    def open(self) -> None:
+        self._opened.set()
 
 
 @contextmanager
@@ -38,17 +65,20 @@ def bench_window(
     edit: Callable[[BenchConfig], BenchConfig] = lambda config: config,
     connected: bool = True,
     unknown: bool = False,
+    faults: str = "",
 ) -> Iterator[tuple[BenchWindow, SimulatedBench]]:
     """Show a window on a bench; afterwards it is closed as a user closes it, and must end.
 
     :param unknown: the bench is one that nobody has calibrated, and its file states nominal values.
+    :param faults: what goes wrong on it, as TOML.
     """
     make_application()
     keep_settings_in(folder)
     own = SteppedClock() if clock is None else clock
     settings = scene("ola", "typical", 3)
     file = folder / "bench.toml"
-    with SimulatedBench(uncalibrated(settings, 3) if unknown else settings, own) as simulated:
+    settings = uncalibrated(settings, 3) if unknown else settings
+    with SimulatedBench(settings, own, faults=FaultPlan.parse(faults)) as simulated:
         file.write_text(simulated.bench_toml(1.0, nominal=unknown))
         with shared_fits():
             window = BenchWindow(edit(load_bench(file)), folder, clock=own, file=file)
@@ -120,7 +150,7 @@ def forget(window: QWidget) -> None:
 
 
 def _joined(window: BenchWindow) -> bool:
-    window.service._thread.join(5.0)
+    window.service._thread.join(PATIENCE_S)
     return not window.service.alive
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gui_bench import LONG_MS, bench_window, is_safe
+from gui_bench import LONG_MS, Gate, bench_window, is_safe
 from pytestqt.qtbot import QtBot
 from test_gui_sweep import queue_sweep
 
@@ -16,6 +16,7 @@ from labctl.data.edits import left_out
 def test_an_aborted_run_goes_on_once_differences_are_agreed_to(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gate = Gate(monkeypatch, before_point=3)
     with bench_window(qtbot, tmp_path) as (window, simulated):
         first = queue_sweep(window, 8, average=2)
         live = window.live
@@ -25,6 +26,7 @@ def test_an_aborted_run_goes_on_once_differences_are_agreed_to(
         assert path is not None
         live.view.toggle_excluded(live.run.facts.key, 1)  # while it is being measured
         window.queue.abort_button.click()
+        gate.open()
         qtbot.waitUntil(lambda: window.queue.status(first) == "aborted", timeout=LONG_MS)
         qtbot.waitUntil(lambda: window.runs.resume.isEnabled(), timeout=LONG_MS)
         assert not simulated.scene.shutter.is_open()

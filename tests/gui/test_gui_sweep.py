@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gui_bench import LONG_MS, bench_window, is_safe
+from gui_bench import LONG_MS, Gate, bench_window, is_safe
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
@@ -60,26 +60,29 @@ def test_a_whole_sweep(qtbot: QtBot, tmp_path: Path) -> None:
         qtbot.waitUntil(lambda: window.queue.status(again) == "aborted", timeout=LONG_MS)
 
 
-def test_pause_resume_abort_and_the_next_begins(qtbot: QtBot, tmp_path: Path) -> None:
+def test_pause_resume_abort_and_the_next_begins(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch, before_point=2)
     with bench_window(qtbot, tmp_path) as (window, simulated):
         first = queue_sweep(window, 40, "first")
         second = queue_sweep(window, 2, "second")
         assert window.queue.status(second) == "waiting"
-        qtbot.waitUntil(lambda: window.live.run is not None and len(window.live.run) >= 2, timeout=LONG_MS)
+        qtbot.waitUntil(lambda: window.live.run is not None and len(window.live.run) == 2, timeout=LONG_MS)
         window.queue.pause.click()
         job = window.queue.running
         assert job is not None
+        gate.open()
         qtbot.waitUntil(lambda: job.pause.standing, timeout=LONG_MS)
         assert simulated.scene.shutter.closed_switch()
         run = window.live.run
         assert run is not None
-        qtbot.wait(200)  # the point measured last may still be on its way to the window
-        held = len(run)
+        qtbot.waitUntil(lambda: len(run) == 3, timeout=LONG_MS)  # the point that was under way
         qtbot.wait(200)
-        assert len(run) == held
+        assert len(run) == 3
         assert window.queue.pause.text() == "Resume"
         window.queue.pause.click()
-        qtbot.waitUntil(lambda: len(run) > held, timeout=LONG_MS)
+        qtbot.waitUntil(lambda: len(run) > 3, timeout=LONG_MS)
         window.queue.abort_button.click()
         qtbot.waitUntil(lambda: window.queue.status(first) == "aborted", timeout=LONG_MS)
         qtbot.waitUntil(lambda: window.queue.status(second) == "finished", timeout=LONG_MS)
@@ -88,12 +91,16 @@ def test_pause_resume_abort_and_the_next_begins(qtbot: QtBot, tmp_path: Path) ->
         assert is_safe(simulated)
 
 
-def test_a_failing_instrument_is_told_and_stalls_nothing(qtbot: QtBot, tmp_path: Path) -> None:
+def test_a_failing_instrument_is_told_and_stalls_nothing(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch, before_point=2)
     with bench_window(qtbot, tmp_path) as (window, simulated):
         first = queue_sweep(window, 40, "first")
         second = queue_sweep(window, 2, "second")
         qtbot.waitUntil(lambda: window.live.run is not None and len(window.live.run) >= 2, timeout=LONG_MS)
         simulated.server("power_meter").stop()
+        gate.open()
         qtbot.waitUntil(lambda: window.queue.status(first) == "failed", timeout=LONG_MS)
         assert "power_meter" in window.queue.reason(first)
         qtbot.waitUntil(lambda: window.queue.status(second) == "failed", timeout=LONG_MS)
@@ -119,7 +126,10 @@ def test_all_that_do_not_answer_are_listed(qtbot: QtBot, tmp_path: Path) -> None
         assert not window.manual.set_fluence.isEnabled()
 
 
-def test_closing_in_a_run_ends_it_and_leaves_a_safe_bench(qtbot: QtBot, tmp_path: Path) -> None:
+def test_closing_in_a_run_ends_it_and_leaves_a_safe_bench(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch, before_point=1)
     with bench_window(qtbot, tmp_path) as (window, simulated):
         queue_sweep(window, 40)
         qtbot.waitUntil(lambda: window.live.run is not None and len(window.live.run) >= 1, timeout=LONG_MS)
@@ -127,6 +137,7 @@ def test_closing_in_a_run_ends_it_and_leaves_a_safe_bench(qtbot: QtBot, tmp_path
         ended: list[bool] = []
         window.ended.connect(lambda: ended.append(True))
         window.close()
+        gate.open()
         assert not window.isVisible()
         qtbot.waitUntil(lambda: bool(ended), timeout=LONG_MS)
         assert is_safe(simulated)
