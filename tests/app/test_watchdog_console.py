@@ -7,6 +7,7 @@ import sys
 import threading
 
 import pytest
+from patience import PATIENCE_S
 
 from labctl.cli.console import CLOSE, LOGOFF, SHUTDOWN, on_event
 from labctl.cli.signals import stop_on_signals
@@ -17,15 +18,15 @@ def test_a_closed_console_waits_for_the_end_of_the_run(event: int) -> None:
     asked, over, returned = threading.Event(), threading.Event(), threading.Event()
 
     def handler() -> None:
-        assert on_event(event, asked.set, over, 10.0)
+        assert on_event(event, asked.set, over, PATIENCE_S)
         returned.set()
 
     thread = threading.Thread(target=handler)
     thread.start()
-    assert asked.wait(5)
+    assert asked.wait(PATIENCE_S)
     assert not returned.is_set()
     over.set()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert returned.is_set()
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 
 from drivers.thorlabs_sc10 import ThorlabsSC10
 from labctl.config import parse_bench
@@ -254,7 +255,7 @@ def lighten(bench: SimulatedBench) -> None:
     opened = threading.Event()
     server.call(lambda: server.wire.receive(b"ens\r"))
     server.call(opened.set)
-    assert opened.wait(5)
+    assert opened.wait(PATIENCE_S)
     mount, clock = bench.scene.mount, bench.scene.clock
     clock.sleep(mount.home() - clock.now_s())
     clock.sleep(mount.move_to(bench.scene.settings.optics.zero_deg) - clock.now_s())
@@ -354,7 +355,7 @@ def test_a_silent_script_loses_its_light_and_nothing_else() -> None:
     with closed_when_silent(lambda: silence[0], close, poll_s=0.01):
         assert not closed.wait(0.05)
         silence[0] = 10.0
-        assert closed.wait(5)
+        assert closed.wait(PATIENCE_S)
 
 
 def test_a_shutter_that_does_not_close_is_left_to_the_watchdog() -> None:
@@ -365,5 +366,5 @@ def test_a_shutter_that_does_not_close_is_left_to_the_watchdog() -> None:
         raise InstrumentFault("shutter", "stuck")
 
     with closed_when_silent(lambda: 10.0, close, poll_s=0.01):
-        assert tried.acquire(timeout=5)
+        assert tried.acquire(timeout=PATIENCE_S)
         assert not tried.acquire(timeout=0.1)
