@@ -20,6 +20,7 @@ from labctl.model.roles import Roles
 from procedures.plan import Step, SweepPlan, steps, validate
 from procedures.pump import Pump
 from procedures.quick import QuickPoints
+from procedures.safe import made_safe
 
 LOST_READOUTS = 4
 """Readouts in a row that do not hold the threshold before a new reference is measured."""
@@ -126,11 +127,8 @@ def align(
 
 
 def _safely(alignment: _Alignment, pump: Pump, stop: Stop | None) -> Iterator[AlignmentEvent]:
-    try:
+    with made_safe(lambda: [*alignment.end(), *pump.safe()]):
         yield from alignment.events(stop)
-    finally:
-        alignment.end()
-        pump.safe()
 
 
 class _Alignment:
@@ -159,9 +157,9 @@ class _Alignment:
                 yield Finished(ended)
                 return
 
-    def end(self) -> None:
-        """Close the shutter and take the least light."""
-        self._quick.safe()
+    def end(self) -> list[Exception]:
+        """Close the shutter and take the least light; return what failed."""
+        return self._quick.safe()
 
     def _fitted(self, points: Sequence[SweepPoint]) -> ThresholdResult:
         result = fit_threshold(

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from labctl.model.clock import Stop, check_stop
-from labctl.model.errors import ConfigError, InstrumentError, SafetyStop
+from labctl.model.errors import ConfigError, InstrumentError
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
 from labctl.model.roles import Roles
@@ -25,6 +25,7 @@ from procedures.metering import EnergyLost
 from procedures.plan import Step, SweepPlan, all_fluences, validate
 from procedures.pump import Pump
 from procedures.reduction import Blank, Reducer, Shots
+from procedures.safe import made_safe
 from procedures.shooting import Shooter
 from procedures.sources import Ending, StepSource
 
@@ -132,18 +133,8 @@ def sweep(
 
 def _safely(run: _Run, pump: Pump, points: Iterator[SweepPoint]) -> Iterator[SweepPoint]:
     """Pass the points on, and make the bench safe whatever ends them."""
-    try:
+    with made_safe(pump.safe, run.tell):
         yield from points
-    except BaseException as exc:
-        for failure in pump.safe():
-            exc.add_note(f"not made safe: {failure}")
-            run.tell(f"NOT MADE SAFE: {failure}")
-        raise
-    if failures := pump.safe():
-        run.tell(f"NOT MADE SAFE: {failures[0]}")
-        raise SafetyStop(
-            f"the bench could not be made safe: {failures[0]}", "close the beam by hand"
-        ) from failures[0]
 
 
 class _Run:

@@ -74,9 +74,9 @@ class QuickPoints:
         self._pump.prepare(stop)
         self._darks.get(self._integration_s, None, stop)
 
-    def safe(self) -> None:
-        """Close the shutter and take the least light."""
-        self._pump.safe()
+    def safe(self) -> list[Exception]:
+        """Close the shutter and take the least light; return what failed."""
+        return self._pump.safe()
 
     def point(self, step: Step, stop: Stop | None, average: int = 1) -> SweepPoint:
         """Measure one fluence with ``average`` exposures; the shutter is open afterwards.

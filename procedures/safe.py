@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import TypeVar
 
-from labctl.model.errors import InstrumentTimeout
+from labctl.model.errors import Aborted, InstrumentTimeout, NotMadeSafe
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -27,6 +30,70 @@ def make_safe(*actions: Callable[[], object], deadline_s: float = 10.0) -> list[
             log.error("while making the bench safe: %s", failure, exc_info=failure)
             failures.append(failure)
     return failures
+
+
+@contextmanager
+def made_safe(
+    make: Callable[[], list[Exception]], tell: Callable[[str], object] = log.critical
+) -> Iterator[None]:
+    """Make the bench safe whatever ends the block; what could not be made safe cannot be overlooked.
+
+    :param make: returns what failed.
+    :param tell: told each failure, as one line.
+    :raises NotMadeSafe: something failed, and the block ended well or by a stop. Any other error goes on and
+        carries it as a note.
+    """
+    try:
+        yield
+    except BaseException as exc:
+        with held_back():
+            failures = _told(make(), tell)
+        raise_unsafe(exc, failures)
+        raise
+    with held_back() as asked:
+        failures = _told(make(), tell)
+    if failures:
+        raise NotMadeSafe(failures) from failures[0]
+    if asked:
+        raise KeyboardInterrupt
+
+
+def raise_unsafe(error: BaseException, failures: Sequence[Exception]) -> None:
+    """Say beside ``error`` what could not be made safe after it.
+
+    :raises NotMadeSafe: ``error`` is only the wish to end, which nobody would look at.
+    """
+    if failures and isinstance(error, Aborted | GeneratorExit):
+        raise NotMadeSafe(failures) from error
+    known = str(error) if isinstance(error, NotMadeSafe) else "".join(getattr(error, "__notes__", ()))
+    for failure in failures:
+        if str(failure) not in known:
+            error.add_note(f"NOT MADE SAFE: {failure}")
+
+
+def _told(failures: list[Exception], tell: Callable[[str], object]) -> list[Exception]:
+    for failure in failures:
+        tell(f"NOT MADE SAFE: {failure}")
+    return failures
+
+
+@contextmanager
+def held_back() -> Iterator[list[int]]:
+    """Hold back a Ctrl-C that would raise in the middle of making safe; yields those that came."""
+    asked: list[int] = []
+
+    def later(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield asked
+        return
+    signal.signal(signal.SIGINT, later)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _attempt(action: Callable[[], object], deadline_s: float) -> Exception | None:

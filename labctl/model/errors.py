@@ -5,6 +5,7 @@ Saturation, "no threshold in range" and a failed fit are values, not errors; an 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +94,18 @@ class SafetyStop(LabctlError):  # noqa: N818
     """A limit or a consistency check was hit; the shutter is closed and the reason is in the file."""
 
     exit_code = 4
+
+
+class NotMadeSafe(SafetyStop):
+    """Shutter or attenuator could not be brought to where they harm nothing: light may pass.
+
+    :param failures: what failed, in the order in which it was tried.
+    """
+
+    def __init__(self, failures: Sequence[Exception]) -> None:
+        reasons = "; ".join(str(failure) for failure in failures)
+        super().__init__(f"NOT MADE SAFE: {reasons}", "block the beam by hand")
+        self.failures = tuple(failures)
 
 
 class CalibrationRefused(LabctlError):  # noqa: N818

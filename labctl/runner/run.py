@@ -16,7 +16,7 @@ from typing import Literal
 
 from labctl.config import BenchConfig
 from labctl.model.clock import Clock
-from labctl.model.errors import Aborted, ConfigError, DataError, SafetyStop
+from labctl.model.errors import Aborted, ConfigError, DataError, NotMadeSafe, SafetyStop
 from labctl.model.records import RunStop
 from labctl.runner.conclude import conclude
 from labctl.runner.events import Connected, Event, Measured, Message, OnEvent, RunFiles, Started
@@ -197,8 +197,10 @@ class _Acquisition:
 
         What is not safe afterwards stays a failure.
         """
-        noticed = isinstance(exc, SafetyStop) and self._stop.is_set()
-        return noticed and not any("not made safe" in note for note in getattr(exc, "__notes__", ()))
+        unsafe = isinstance(exc, NotMadeSafe) or any(
+            "NOT MADE SAFE" in note for note in getattr(exc, "__notes__", ())
+        )
+        return isinstance(exc, SafetyStop) and self._stop.is_set() and not unsafe
 
     def _open(self, files: RunFiles) -> AbstractContextManager[Bench]:
         if self.bench is not None:

@@ -26,6 +26,7 @@ from procedures.fluence_sweep import Sweep
 from procedures.fluence_sweep import sweep as measured
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
+from procedures.safe import made_safe
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,8 @@ def open_bench(
     :raises NotConnected: instruments could not be reached: all of them, each with what to try.
     :raises SafetyStop: the watchdog cannot be started, that of a killed program does not end, or the shutter
         does not confirm that it is closed.
+    :raises NotMadeSafe: on the way out, after a good end or a stop: shutter or attenuator cannot be brought
+        to where they harm nothing. The watchdog tries once more, over connections of its own.
     """
     config = bench if isinstance(bench, BenchConfig) else load_bench(bench)
     refuse_limits(config)
@@ -116,13 +119,20 @@ def _safe_bench(
     roles = watched(roles, dog or Nobody(), way)
     settings = config.pump_settings()
     pump = Pump(roles, settings, config.limit_settings(), angle_sigma_deg=settings.angle_sigma_deg)
-    try:
+    with made_safe(lambda: _all_safe(pump, dog)):
         way.arm(pump.safe, None if dog is None else dog.done)
         pump.close()  # a shutter that does not confirm is no shutter: refused before anything else
         yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog, warnings, own_info)
-    finally:
-        for failure in pump.safe():
-            log.error("while making the bench safe: %s", failure)
+
+
+def _all_safe(pump: Pump, dog: Watchdog | None) -> list[Exception]:
+    """Make safe; until that is done the watchdog knows that it is not."""
+    if dog is not None:
+        dog.bench_safe = False
+    failures = pump.safe()
+    if dog is not None:
+        dog.bench_safe = not failures
+    return failures
 
 
 def _judged(config: BenchConfig, opened: Opened, roles: Roles) -> tuple[Roles, tuple[str, ...]]:

@@ -30,6 +30,8 @@ BEAT_S = 0.25
 ARMED_S = 20.0
 CONSENT_S = 3.0
 FAREWELL_S = 3.0
+RESCUE_S = 60.0
+"""Longer than all deadlines of a rescue together."""
 MODULE = "labctl.session.watchdog_child"
 _HINT = "run it again; the watchdog's own words stand in the log"
 
@@ -37,6 +39,7 @@ _HINT = "run it again; the watchdog's own words stand in the log"
 class Watchdog:
     """A process that makes the bench safe when this one is killed or frozen. Safe to use from any thread.
 
+    :ivar bench_safe: whether the bench was left safe; if not, the process is not simply dismissed.
     :raises SafetyStop: it cannot be started.
     """
 
@@ -50,6 +53,7 @@ class Watchdog:
         self._reader = threading.Thread(target=self._listen, name="watchdog", daemon=True)
         self._reader.start()
         self._armed = self._lit = self._lost = False
+        self.bench_safe = True
         self._asked = 0
         self._sent_s = self._announced_s = self._quiet_until_s = 0.0
         self._referenced: bool | None = None
@@ -109,6 +113,18 @@ class Watchdog:
         if known is not self._referenced:
             self._referenced = known
             self._say({"say": "referenced", "value": known})
+
+    def leave(self) -> None:
+        """Take leave; of a bench that is not safe only once the process has tried to make it safe, too.
+
+        By then every connection of this process must be closed. It tells on stderr and in the log what
+        becomes of it.
+        """
+        if not self.bench_safe and not self._lost:
+            self._say({"say": "rescue"})
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(RESCUE_S)
+        self.done()
 
     def done(self) -> None:
         """Take leave: the process ends at once and touches nothing. Never raises, may be called twice."""

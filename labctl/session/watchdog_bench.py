@@ -24,7 +24,7 @@ def watching(
     tell: Tell,
     stop: Stop | None = None,
 ) -> Iterator[Watchdog | None]:
-    """Have a watchdog while inside; it goes at once, and touches nothing, however the block is left.
+    """Have a watchdog while inside; it goes at once and touches nothing if the bench was left safe.
 
     One that still makes this bench safe, after another program was killed, is waited for first.
 
@@ -43,7 +43,10 @@ def watching(
     dog = Watchdog(assignment(config, log))
     try:
         with recorded(config, dog.pid):
-            yield dog
+            try:
+                yield dog
+            finally:
+                dog.leave()
     finally:
         dog.done()
 

@@ -73,6 +73,8 @@ def watch(
         else:
             if message is None:
                 return _closed_pipe(main)
+            if message["say"] == "rescue":  # all connections of the main process are closed
+                return "the main process could not make the bench safe and has let go of it"
             _hear(message, vigil, answer, now_s())
             continue
         if not main.is_alive():

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from labctl.model.clock import check_stop
-from labctl.model.errors import ConfigError, SafetyStop
+from labctl.model.errors import ConfigError, NotMadeSafe, SafetyStop
 from labctl.model.hands import Request
 from procedures.calibration.context import CalContext, Place
 from procedures.calibration.foresight import Foresight, Look, power_text
@@ -24,7 +24,7 @@ from procedures.calibration.gauge import Gauge
 from procedures.curve import QUARTER_DEG, make_curve
 from procedures.light import Blade, LightAccount
 from procedures.plate import ARRIVAL_DEG
-from procedures.safe import make_safe, retried
+from procedures.safe import held_back, make_safe, raise_unsafe, retried
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +79,12 @@ class BareBeam(Foresight):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        failures = self.safe()
-        if error is None and failures:
-            raise failures[0]
+        with held_back():
+            failures = self.safe()
+        if error is not None:
+            raise_unsafe(error, failures)
+        elif failures:
+            raise NotMadeSafe(failures) from failures[0]
 
     def safe(self) -> list[Exception]:
         """Close the shutter, then turn to the darkest angle known; tries all, never raises.
@@ -99,7 +102,7 @@ class BareBeam(Foresight):
 
     def _drop(self) -> None:
         if retried(self._mount.is_referenced):
-            self._mount.move_to(self.dark_deg)
+            self._mount.move_to(self._nearest_dark_deg() if self.blade.lit else self.dark_deg)
         elif self.blade.lit:
             raise SafetyStop("the attenuator is not referenced and stays where it is")
 
@@ -116,6 +119,17 @@ class BareBeam(Foresight):
         if self.looks:
             return min(self.looks, key=lambda look: look.power_w).angle_deg
         return self.guessed_dark_deg
+
+    def _nearest_dark_deg(self) -> float:
+        """Darkest angle with no maximum of a half-wave plate on the way: the shutter may be open.
+
+        Where the curve is not that of a plate nobody can tell the way; then it is the darkest known.
+        """
+        dark, here = self.dark_deg, retried(self._mount.angle_deg)
+        if not self._smooth:
+            return dark
+        near = dark + QUARTER_DEG * round((here - dark) / QUARTER_DEG)
+        return min(max(near, self.low_deg), self.high_deg)
 
     @property
     def guessed_dark_deg(self) -> float:

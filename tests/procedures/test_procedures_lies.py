@@ -104,7 +104,7 @@ def test_a_sweep_ends_at_the_first_closing_that_is_a_lie() -> None:
     bench.shutter.open = lambda: bench.table.set_shutter(open_=True)  # type: ignore[method-assign]
     with pytest.raises(SafetyStop, match="says that it is closed, but") as told:
         list(points)
-    assert any("not made safe" in note for note in told.value.__notes__)
+    assert any("NOT MADE SAFE" in note for note in told.value.__notes__)
     assert bench.table.fluence() < 3.0
 
 

@@ -347,7 +347,7 @@ def test_an_instrument_that_dies_ends_the_sweep_as_dark_as_can_be(device: str) -
         next(points)
     assert not run.bench.table.is_open
     if device in ("mount", "shutter"):
-        assert any("not made safe" in note for note in caught.value.__notes__)
+        assert any("NOT MADE SAFE" in note for note in caught.value.__notes__)
         assert any("NOT MADE SAFE" in event for event in run.sink.events)
     else:
         run.bench.assert_safe()
@@ -370,7 +370,7 @@ def test_a_bench_that_cannot_be_made_safe_at_the_end_is_an_error() -> None:
     next(points)
     next(points)
     run.bench.mount.fault = InstrumentFault("mount", "gone")
-    with pytest.raises(LabctlError, match="could not be made safe"):
+    with pytest.raises(LabctlError, match="NOT MADE SAFE"):
         next(points)
     assert not run.bench.table.is_open
 

@@ -1,0 +1,126 @@
+"""What could not be made safe cannot be overlooked, however a block ends."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+from calibration_scene import CalibrationBench
+from procedures_fakes import BANDS, FRONT, FakeBench, limits, pump_settings
+
+from labctl.model.errors import Aborted, InstrumentFault, NotMadeSafe
+from procedures.alignment import AlignmentPlan, align
+from procedures.calibration.beam import BareBeam
+from procedures.plan import SweepPlan
+from procedures.pump import Pump
+from procedures.safe import held_back, made_safe
+
+STUCK = InstrumentFault("shutter", "the blade does not close")
+
+
+def stuck() -> list[Exception]:
+    return [STUCK]
+
+
+def ended_by(end: BaseException | None, said: list[str]) -> None:
+    with made_safe(stuck, said.append):
+        if end is not None:
+            raise end
+
+
+@pytest.mark.parametrize("end", [None, Aborted(), GeneratorExit()])
+def test_an_end_that_nobody_looks_at_becomes_an_error(end: BaseException | None) -> None:
+    said: list[str] = []
+    with pytest.raises(NotMadeSafe, match="NOT MADE SAFE: shutter: the blade does not close") as told:
+        ended_by(end, said)
+    assert said == ["NOT MADE SAFE: shutter: the blade does not close"]
+    assert "block the beam by hand" in told.value.hint
+    assert told.value.exit_code == 4
+
+
+def test_another_error_goes_on_and_says_it_once() -> None:
+    with pytest.raises(ValueError, match="mine") as told, made_safe(stuck), made_safe(stuck):
+        raise ValueError("mine")
+    assert told.value.__notes__ == ["NOT MADE SAFE: shutter: the blade does not close"]
+
+
+def test_a_safe_end_is_quiet() -> None:
+    with made_safe(list):
+        pass
+    with pytest.raises(Aborted), made_safe(list):
+        raise Aborted
+
+
+@pytest.fixture
+def raising() -> Iterator[None]:
+    """Ctrl-C raises, as in a script."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("raising")
+def test_ctrl_c_does_not_interrupt_making_safe_and_is_not_lost() -> None:
+    done: list[str] = []
+
+    def make() -> list[Exception]:
+        signal.raise_signal(signal.SIGINT)
+        done.append("closed")
+        return []
+
+    with pytest.raises(KeyboardInterrupt), made_safe(make):
+        pass
+    assert done == ["closed"]
+    with pytest.raises(ValueError, match="first"), made_safe(make):
+        raise ValueError("first")
+    assert done == ["closed", "closed"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.usefixtures("raising")
+def test_ctrl_c_raises_again_afterwards() -> None:
+    with held_back() as asked, held_back():
+        signal.raise_signal(signal.SIGINT)
+    assert asked == [signal.SIGINT]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_alignment_that_ends_in_the_light_says_so() -> None:
+    bench = FakeBench(FRONT)
+    pump = Pump(bench.roles, pump_settings(), limits())
+    plan = AlignmentPlan(reference=SweepPlan(start_uj_cm2=40, stop_uj_cm2=160, points=4, average=2))
+    events = align(plan, bench.roles, pump, BANDS)
+    next(events)
+    assert bench.table.is_open
+    bench.shutter.jammed = True
+    with pytest.raises(NotMadeSafe, match="does not confirm that it is closed"):
+        events.close()  # type: ignore[attr-defined]  # a generator
+
+
+def stuck_open(bench: CalibrationBench) -> None:
+    """The blade opens by itself and then does not close."""
+    bench.clock.sleep(bench.scene.shutter.command(True) - bench.clock.now_s())
+
+    def fail() -> None:
+        raise STUCK
+
+    bench.shutter.close_beam = fail  # type: ignore[method-assign]
+
+
+def stopped_in_the_light(bench: CalibrationBench, dark_deg: float, at_deg: float) -> None:
+    with BareBeam(bench.context("attenuator", None), "pick-off", dark_deg=dark_deg) as beam:
+        assert beam.dark_deg == pytest.approx(dark_deg)
+        beam.turn(at_deg)
+        stuck_open(bench)
+        beam.blade.account.begin(1.0)
+        raise Aborted
+
+
+def test_a_calibration_stopped_in_the_light_says_so_and_drops_the_plate_over_no_maximum() -> None:
+    bench = CalibrationBench(3)
+    peak = bench.truth.zero_deg
+    with pytest.raises(NotMadeSafe):
+        stopped_in_the_light(bench, peak + 45.0, peak + 120.0)
+    assert bench.scene.mount.encoder_deg() == pytest.approx(peak + 135.0, abs=0.3)
