@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fault_cells import SAFE_S, Cell, Outcome
+from fault_records import SAFE_S, Cell, Outcome
 from safe_state import Truth
 
 from labctl.data import read_run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fault_cells import Cell, ProcedureName
+from fault_records import Cell, ProcedureName
 
 from simulators.faults.kinds import KINDS
 

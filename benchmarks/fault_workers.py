@@ -15,7 +15,8 @@ from typing import Any
 
 import fault_cells
 import fault_processes
-from fault_cells import Cell, Outcome, Reference
+from fault_records import Cell, Outcome
+from fault_truth import Reference
 
 HANGS_S = 240.0
 """Wall time after which a cell's process is ended: every deadline in a run together is far below."""
@@ -31,7 +32,7 @@ def run_one(cell: Cell, reference: Reference, speed: float | None) -> Outcome:
 
 
 def _serve(line: Connection, reference: Reference, speed: float | None) -> None:
-    logging.disable(logging.CRITICAL)
+    logging.getLogger().addHandler(logging.NullHandler())  # as the command line does: nothing is printed
     while (cell := line.recv()) is not None:
         faulthandler.dump_traceback_later(TRACE_S)  # says where it hangs before it is ended
         try:

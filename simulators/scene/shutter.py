@@ -16,7 +16,7 @@ class Blade:
     """One blade, closed at power-up. ``track`` is the part of the beam that passes, 0 to 1.
 
     In ``stuck`` spells no command moves it; the switch still tells the truth unless the spell's value is 1,
-    when it tells what was commanded. ``slow`` spells add their value to the delay.
+    when it tells what was commanded. ``slow`` spells add their value to the delay, and the switch knows.
     """
 
     def __init__(self, settings: ShutterSettings, clock: Clock, lock: threading.RLock) -> None:
@@ -24,7 +24,7 @@ class Blade:
         self.track = Track(0.0)
         self.stuck, self.slow = Spells(), Spells()
         self._open = False
-        self._arrival_s = -float("inf")
+        self._arrival_s = self._leaves_s = -float("inf")
         self.before_motion: Callable[[], None] = lambda: None
 
     def command(self, open_: bool) -> float:
@@ -38,7 +38,7 @@ class Blade:
             begin = self._begin_s(now + s.delay_s, now)
             if math.isfinite(begin):
                 self.track.go(begin, begin + s.crossing_s, 1.0 if open_ else 0.0)
-            self._arrival_s = begin + s.crossing_s + s.settle_s
+            self._arrival_s, self._leaves_s = begin + s.crossing_s + s.settle_s, begin - s.delay_s
             return now + s.delay_s + s.crossing_s + s.settle_s
 
     def is_open(self) -> bool:
@@ -52,7 +52,7 @@ class Blade:
             now = self._clock.now_s()
             if (stuck := self.stuck.at(now)) is not None:
                 return not self._open if stuck.value else self.track.at(now) == 0.0
-            return not self._open and now >= self._arrival_s
+            return now < self._leaves_s if self._open else now >= self._arrival_s
 
     def _begin_s(self, healthy_s: float, now_s: float) -> float:
         """Return when the blade really starts to cross: later if slow, once released if stuck."""

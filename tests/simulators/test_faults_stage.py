@@ -140,3 +140,15 @@ def test_a_fault_of_an_instrument_that_is_not_there_is_refused() -> None:
         SimulatedBench(presets.scene("ola", "ideal"), SteppedClock(), faults=plan)
     assert caught.value.key == "fault[1].instrument"
     assert "has no stage" in str(caught.value)
+
+
+def test_the_switch_of_a_slow_shutter_tells_closed_until_the_blade_leaves() -> None:
+    with Faulty(planned("slow-shutter", "shutter", "nth = 1", 'match = "^ens$"')) as bench:
+        client = bench.client("shutter")
+        client.ask(b"ens\r")
+        assert client.ask(b"closed?\r") == b"closed?\r1\r> "
+        bench.clock.sleep(0.9)
+        assert client.ask(b"closed?\r") == b"closed?\r1\r> "
+        bench.clock.sleep(0.3)
+        assert client.ask(b"closed?\r") == b"closed?\r0\r> "
+        assert bench.scene.shutter.track.at(bench.clock.now_s()) == 1.0

@@ -34,6 +34,8 @@ class _Fit:
 
     @property
     def chance(self) -> Array:
+        if not np.isfinite(self.chi2.min()):  # no candidate fits: none is more likely than another
+            return np.full(self.chi2.shape, 1.0 / self.chi2.size)
         p = np.exp(-0.5 * (self.chi2 - self.chi2.min()))
         return np.asarray(p / p.sum())
 
@@ -106,12 +108,15 @@ class ThresholdTracker:
             (self._noise * model) ** 2 + (self._fluence_noise * slope) ** 2 + (self._noise * floor) ** 2
         )
         brightness = (y * model / variance).sum(axis=1) / (model**2 / variance).sum(axis=1)
-        brightness = np.maximum(brightness, 1e-300)[:, None]
+        # The curve may fall below zero where the reference saw no light; no sample emits less than nothing.
+        possible = (brightness > 0) & (model.sum(axis=1) > 0) & bool((y > 0).any())
+        brightness = np.where(possible, brightness, 1.0)[:, None]
         residual = (y - brightness * model) ** 2 / (brightness**2 * variance)
         # The variance follows the candidate, so its size is part of the likelihood.
         size = np.log(brightness**2 * variance).sum(axis=1)
         sigma = 1.0 / np.sqrt((model**2 / (brightness**2 * variance)).sum(axis=1))
-        return _Fit(ln_ratio, residual.sum(axis=1) + size, brightness[:, 0], sigma)
+        chi2 = np.where(possible, residual.sum(axis=1) + size, np.inf)
+        return _Fit(ln_ratio, chi2, brightness[:, 0], sigma)
 
     def _curve(self, fluence: Array) -> Array:
         model = self._reference.model

@@ -228,7 +228,10 @@ class BenchService:
             else:
                 if not self.safety.is_latched():
                     self.stop.clear()  # it was meant for what has ended meanwhile
-                work.idle()
+                try:
+                    work.idle()
+                except SafetyStop as exc:  # light by hand that is not what it was: it is dark now
+                    self._tell(Said(str(exc), wrong=True))
             command = self._take(0.0 if work.streaming else IDLE_S)
 
     def _done(self, work: Work, command: Command) -> None:

@@ -1,0 +1,234 @@
+"""Which messages of which instrument are hit in which procedure, and how: the cells of the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from fault_records import Cell, ProcedureName
+
+from simulators.faults.kinds import EVERYBODY, KINDS
+
+Message = tuple[str, str, int]
+"""A name, what the request contains, and which of them it is."""
+MESSAGES: Mapping[str, tuple[Message, ...]] = {
+    "attenuator": (("first", "0in", 1), ("homing", "0ho", 1), ("move", "0ma", 4), ("position", "0gp", 6)),
+    "power_meter": (
+        ("first", "*IDN?", 1),
+        ("setting", "SENS:CORR:WAV ", 1),
+        ("read-back", "SENS:CORR:WAV?", 3),
+        ("reading", "MEAS:POW?", 40),
+    ),
+    "shutter": (
+        ("first", "id?", 1),
+        ("toggle", "^ens$", 5),
+        ("asked", "ens?", 9),
+        ("switch", "closed?", 15),
+        ("interlock", "interlock?", 3),
+    ),
+    "spectrometer": (
+        ("first", "00000100", 1),
+        ("setting", "00110010", 2),
+        ("read-back", "00110000", 3),
+        ("spectrum", "00101000", 30),
+    ),
+}
+"""Of a planned and of an adaptive sweep."""
+CHECKED: Mapping[str, tuple[Message, ...]] = {
+    role: tuple(
+        (name, match, 1)
+        for name, match, _ in messages
+        if name in ("first", "read-back", "position", "reading", "switch", "setting", "spectrum")
+    )
+    for role, messages in {
+        **MESSAGES,
+        "stage": (("first", "0in", 1), ("position", "0gp", 1)),
+        "thermometer": (("first", "*IDN?", 1), ("reading", "MEAS:TEMP?", 2)),
+    }.items()
+}
+"""Of a check."""
+MAIN = {"move", "reading", "toggle", "spectrum"}
+"""Messages on which the light rests: hit in every way in a planned sweep, and alone in an adaptive one."""
+MEASURING: Mapping[ProcedureName, Mapping[str, Message]] = {
+    "stability": {
+        "attenuator": ("move", "0ma", 6),
+        "power_meter": ("reading", "MEAS:POW?", 50),
+        "shutter": ("toggle", "^ens$", 9),
+        "spectrometer": ("spectrum", "00101000", 30),
+        "thermometer": ("reading", "MEAS:TEMP?", 4),
+    },
+    "resume": {
+        "attenuator": ("move", "0ma", 3),
+        "power_meter": ("reading", "MEAS:POW?", 20),
+        "shutter": ("toggle", "^ens$", 3),
+        "spectrometer": ("spectrum", "00101000", 52),
+    },
+    "align": {
+        "attenuator": ("move", "0ma", 16),
+        "power_meter": ("reading", "MEAS:POW?", 14),
+        "shutter": ("toggle", "^ens$", 1),
+        "spectrometer": ("spectrum", "00101000", 64),
+    },
+    "set fluence": {
+        "attenuator": ("move", "0ma", 2),
+        "power_meter": ("reading", "MEAS:POW?", 8),
+        "shutter": ("toggle", "^ens$", 1),
+    },
+    "set angle": {
+        "attenuator": ("move", "0ma", 2),
+        "power_meter": ("reading", "MEAS:POW?", 8),
+        "shutter": ("toggle", "^ens$", 1),
+    },
+    "cal attenuator": {
+        "attenuator": ("move", "0ma", 40),
+        "power_meter": ("reading", "MEAS:POW?", 100),
+        "shutter": ("switch", "closed?", 50),
+    },
+    "cal pickoff": {
+        "attenuator": ("move", "0ma", 60),
+        "power_meter": ("reading", "MEAS:POW?", 150),
+        "shutter": ("toggle", "^ens$", 14),
+    },
+    "cal energy": {
+        "attenuator": ("move", "0ma", 12),
+        "power_meter": ("reading", "MEAS:POW?", 90),
+        "shutter": ("toggle", "^ens$", 15),
+    },
+    "cal spot": {
+        "attenuator": ("move", "0ma", 24),
+        "power_meter": ("reading", "MEAS:POW?", 250),
+        "shutter": ("toggle", "^ens$", 23),
+        "stage": ("move", "0ma", 90),
+    },
+    "cal spectrometer": {
+        "shutter": ("switch", "closed?", 9),
+        "spectrometer": ("spectrum", "00101000", 120),
+    },
+    "cal check": {
+        "attenuator": ("move", "0ma", 4),
+        "power_meter": ("reading", "MEAS:POW?", 8),
+        "shutter": ("switch", "closed?", 8),
+    },
+}
+"""One message of each instrument in the measuring part; a fault that never fires is a cell that fails."""
+BESIDE: Mapping[ProcedureName, Mapping[str, tuple[Message, ...]]] = {
+    "cal energy": {"power_meter": (("count", "FETC?", 4),)},
+    "cal attenuator": {"power_meter": (("range", "SENS:POW:RANG?", 8),)},
+    "cal spot": {"stage": (("position", "0gp", 90),)},
+    "align": {"shutter": (("toggle to close", "^ens$", 2),)},
+    "set fluence": {"shutter": (("toggle to close", "^ens$", 2),)},
+    "set angle": {"shutter": (("toggle to close", "^ens$", 2),)},
+    "cal spectrometer": {"spectrometer": (("setting", "00110010", 16),)},
+}
+"""Further ones."""
+VARIANTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "drop": ((), ("count = 1000000",)),
+    "delay": (("wall_s = 0.5",), ("wall_s = 5.0",)),
+    "late-answer": ((), ("wall_s = 2.5",)),
+    "disconnect": ((), ("wall_s = 30.0",)),
+    "stall": (("wall_s = 3.0",), ()),
+    "garble": ((), ("bytes = 1",)),
+    "truncate": ((), ("bytes = 0",)),
+    "stale-answer": ((), ("count = 1000000",)),
+    "stuck-plate": ((), ('readback = "commanded"',)),
+    "stuck-stage": ((), ('readback = "commanded"',)),
+    "failed-shutter": ((), ('readback = "commanded"',)),
+    "dead-laser": ((), ("duration_s = 2.0",)),
+    "slow-shutter": ((), ("travel_s = 0.1",)),
+}
+ON_THE_TABLE = {
+    "stuck-plate": ("0ma", "attenuator"),
+    "slipped-plate": ("0ma", "attenuator"),
+    "failed-shutter": ("^ens$", "shutter"),
+    "slow-shutter": ("^ens$", "shutter"),
+    "dead-laser": ("00101000", "spectrometer"),
+    "jumping-laser": ("00101000", "spectrometer"),
+    "drifting-laser": ("00101000", "spectrometer"),
+    "blocked-meter": ("MEAS:POW?", "power_meter"),
+    "saturated-spectrometer": ("00101000", "spectrometer"),
+}
+WHEN = {"0ma": 4, "^ens$": 5, "MEAS:POW?": 40, "00101000": 30}
+UNANSWERED = {("power_meter", "setting")}
+
+
+def cells(procedure: ProcedureName) -> Iterator[Cell]:
+    """Yield every cell of one procedure but those of chance."""
+    if procedure in MEASURING:
+        yield from _in_the_measuring_part(procedure)
+        return
+    for kind in KINDS:
+        if KINDS[kind].layer == "bytes":
+            yield from _of_messages(kind, procedure)
+        elif KINDS[kind].layer == "device":
+            yield from _of_devices(kind, procedure)
+        elif kind in ON_THE_TABLE:
+            yield from _of_the_table(kind, procedure)
+
+
+def _in_the_measuring_part(procedure: ProcedureName) -> Iterator[Cell]:
+    """Yield every kind for every instrument that the procedure uses."""
+    used, beside = MEASURING[procedure], BESIDE.get(procedure, {})
+    for kind, rule in KINDS.items():
+        for instrument in rule.roles:
+            if instrument not in used or (kind in EVERYBODY and instrument != _light_of(used)):
+                continue
+            further = beside.get(instrument, ()) if rule.layer == "bytes" and kind != "short-frame" else ()
+            variants = VARIANTS.get(kind, ((),)) if rule.layer == "scene" else VARIANTS.get(kind, ((),))[:1]
+            for name, match, nth in (used[instrument], *further):
+                lines = (f'match = "{match}"', f"nth = {nth}")
+                for variant in variants:
+                    where = " ".join((name, *variant))
+                    yield Cell(kind, instrument, where, (*lines, *variant), procedure)
+
+
+def _light_of(used: Mapping[str, Message]) -> str:
+    """Return the instrument whose messages say when the laser fails."""
+    return "power_meter" if "power_meter" in used else "spectrometer"
+
+
+def _of_messages(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
+    for instrument, name, match, nth in _messages(kind, procedure):
+        if (kind == "short-frame" and name != "spectrum") or (procedure == "adaptive" and name not in MAIN):
+            continue
+        for direction, variant in _ways(kind, every=procedure == "sweep" and name in MAIN):
+            if direction == "request" or (instrument, name) not in UNANSWERED:
+                lines = (f'match = "{match}"', f"nth = {nth}", f'direction = "{direction}"', *variant)
+                where = " ".join((name, direction, *variant))
+                yield Cell(kind, instrument, where, lines, procedure)
+
+
+def _messages(kind: str, procedure: ProcedureName) -> Iterator[tuple[str, str, str, int]]:
+    known = CHECKED if procedure == "check" else MESSAGES
+    for instrument in KINDS[kind].roles:
+        for name, match, nth in known.get(instrument, ()):
+            yield instrument, name, match, nth
+
+
+def _ways(kind: str, *, every: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield directions and variants, every one or the first of each."""
+    directions, variants = KINDS[kind].directions, VARIANTS.get(kind, ((),))
+    if not every:
+        directions, variants = directions[:1], variants[:1]
+    for direction in directions:
+        for variant in variants:
+            yield direction, variant
+
+
+def _of_devices(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
+    for instrument, name, match, nth in _messages(kind, procedure):
+        lines = (f'match = "{match}"', f"nth = {nth}")
+        yield Cell(kind, instrument, name, lines, procedure)
+        if kind == "restart" and instrument == "spectrometer":
+            yield Cell(kind, instrument, f"{name} 0.35 s", (*lines, "integration_s = 0.35"), procedure)
+
+
+def _of_the_table(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
+    match, instrument = ON_THE_TABLE[kind]
+    for variant in VARIANTS.get(kind, ((),)):
+        moments = (
+            ("at_s = 0.0",)
+            if procedure == "check"
+            else ("at_s = 0.0", f'match = "{match}"\nnth = {WHEN[match]}')
+        )
+        for moment in moments:
+            where = " ".join(("from the start" if "at_s" in moment else "in the sweep", *variant))
+            yield Cell(kind, instrument, where, (moment, *variant), procedure)

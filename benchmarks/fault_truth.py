@@ -1,0 +1,131 @@
+"""What really happened on the simulated table in a cell of the fault matrix, and when errors were made."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.model.errors import LabctlError
+from labctl.model.records import SweepPoint
+from simulators.scene import Scene
+
+
+class Truth:
+    """What happened on the optical table, beside what labctl says of it."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.turns: list[tuple[float, bool]] = []
+        self.dimmings: list[float] = []
+        self.exposures: list[tuple[float, float, bool]] = []
+        self._command, self._expose = scene.shutter.command, scene.camera.expose
+        self._move_to = scene.mount.move_to
+        scene.mount.move_to = self._moved  # type: ignore[method-assign]
+        scene.shutter.command = self._commanded  # type: ignore[method-assign]
+        scene.camera.expose = self._exposed  # type: ignore[method-assign]
+
+    def _commanded(self, open_: bool) -> float:
+        if open_ != self.scene.shutter.is_open():
+            self.turns.append((time.monotonic(), open_))
+        return self._command(open_)
+
+    def _moved(self, angle_deg: float) -> float:
+        if float(self.scene.beam.malus(angle_deg)) < 1.5 * self.scene.settings.optics.t_min:
+            self.dimmings.append(time.monotonic())
+        return self._move_to(angle_deg)
+
+    def _exposed(self, start_s: float, integration_s: float) -> NDArray[np.uint16]:
+        """Note the mean fluence of every exposure that saw light all the time."""
+        beam = self.scene.beam
+        rate = self.scene.settings.laser.repetition_rate_hz
+        with self.scene.lock:
+            energy = beam.at_sample(beam.laser.between(start_s, integration_s * rate))
+            lit = energy.size > 0 and bool(
+                np.all(np.asarray(beam.blade.track.over(np.array([start_s, start_s + integration_s]))) == 1.0)
+            )
+        self.exposures.append((integration_s, float(np.mean(energy) * beam.peak_uj_cm2_per_j), lit))
+        return self._expose(start_s, integration_s)
+
+    def fluence_of(self, point: SweepPoint) -> float:
+        """Return the true mean fluence of the latest lit exposures of the point's time, and forget them."""
+        mine = [f for seconds, f, lit in self.exposures if lit and abs(seconds - point.integration_s) < 1e-9]
+        self.exposures.clear()
+        return float(np.mean(mine[-point.exposures :])) if mine else math.nan
+
+    def dark_after_s(self, known_s: float, *, dimmed_is_dark: bool) -> float | None:
+        """Return how long after a wall time light could still pass; None if it was dark then."""
+        before = [open_ for at_s, open_ in self.turns if at_s <= known_s]
+        if not before or not before[-1]:
+            return None
+        dark = [at_s for at_s, open_ in self.turns if not open_ and at_s > known_s]
+        dark += [at_s for at_s in self.dimmings if dimmed_is_dark and at_s > known_s]
+        return min(dark, default=math.inf) - known_s
+
+    def sample_uj_cm2(self, seconds: float, before_s: float = 0.0) -> float:
+        """Return the mean fluence on the sample, were the shutter open, in ``seconds`` up to a moment ago."""
+        beam, scene = self.scene.beam, self.scene
+        with scene.lock:
+            end_s = scene.clock.now_s() - before_s
+            pulses = beam.laser.between(end_s - seconds, seconds * scene.settings.laser.repetition_rate_hz)
+            plate = np.asarray(scene.mount.plate_over(pulses.times_s))
+            energy = pulses.energy * scene.settings.laser.max_pulse_energy_j * beam.malus(plate)
+        return float(np.mean(energy) * beam.peak_uj_cm2_per_j)
+
+    def blade(self) -> float:
+        """Return the part of the beam that passes now."""
+        return float(self.scene.shutter.track.at(self.scene.clock.now_s()))
+
+    def transmission(self) -> float:
+        """Return the attenuator's true transmission over its least one."""
+        angle = self.scene.mount.angle_deg()
+        return float(self.scene.beam.malus(angle)) / self.scene.settings.optics.t_min
+
+
+@contextmanager
+def dated_errors() -> Iterator[dict[int, float]]:
+    """Note when each error was made, by its id; the errors are kept alive meanwhile."""
+    made: dict[int, float] = {}
+    kept: list[BaseException] = []
+    original: Callable[..., None] = LabctlError.__init__
+
+    def dated(self: LabctlError, *args: Any, **kwargs: Any) -> None:
+        made[id(self)] = time.monotonic()
+        kept.append(self)
+        original(self, *args, **kwargs)
+
+    LabctlError.__init__ = dated  # type: ignore[method-assign]
+    try:
+        yield made
+    finally:
+        LabctlError.__init__ = original  # type: ignore[method-assign]
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and those it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+class Reference:
+    """Undisturbed runs of the same seed: what signal belongs to a true fluence.
+
+    :param files: what undisturbed procedures left, by name; others begin with them.
+    """
+
+    def __init__(self, points: list[tuple[float, float]], files: Mapping[str, bytes] | None = None) -> None:
+        self.files = dict(files or {})
+        fluence, signal = np.array(sorted(points)).T
+        self._x, self._y = np.log(fluence), np.log(signal)
+
+    def signal(self, fluence: float) -> tuple[float, float]:
+        """Return signal and local exponent at a fluence."""
+        x = math.log(fluence)
+        y = [float(np.interp(x + d, self._x, self._y)) for d in (-0.05, 0.0, 0.05)]
+        return math.exp(y[1]), (y[2] - y[0]) / 0.1
