@@ -60,6 +60,15 @@ def test_truths_outside_the_library_are_covered_too(accuracy: Any, name: str) ->
     assert cell.coverage >= 82
 
 
+def test_a_spot_seen_through_a_pinhole_is_covered_where_its_rounding_can_be_seen(accuracy: Any) -> None:
+    truth = next(t for t in accuracy.OUTSIDE if t.name == "spot collected to 0.8 of peak")
+    cell = accuracy.run(accuracy.Setting(truth, 32), trials=40, seed=12, compare=False)
+    assert cell.coverage >= 80
+    # The price is paid by the spots, not by every kink.
+    hinge = accuracy.run(accuracy.Setting(accuracy.INSIDE[0], 32), trials=20, seed=12, compare=False)
+    assert hinge.half_width <= 2.5
+
+
 def test_a_quiet_bench_is_answered_to_a_per_cent(accuracy: Any) -> None:
     noise = accuracy.Noise(multiplicative=0.01, gain=0.05, read_counts=1.0, fluence_rel=0.01)
     truth = next(t for t in accuracy.OUTSIDE if t.name.startswith("impulsive, pulses"))

@@ -15,7 +15,7 @@ from labctl.analysis.threshold.sweep_data import SweepData
 
 Array = NDArray[np.float64]
 
-FEW_POINTS = 12
+FLAGGED_BELOW_POINTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ def low_end(data: SweepData, weight: Array) -> LowEnd:
 
 def few_flag(data: SweepData) -> tuple[str, ...]:
     """Flag a sweep of fewer than 12 points, and one whose brightest points stand on one clipped value."""
-    flags = ("few_points",) if data.n < FEW_POINTS else ()
+    flags = ("few_points",) if data.n < FLAGGED_BELOW_POINTS else ()
     top = np.sort(data.y)[-3:]
     return (*flags, "plateau") if top.size == 3 and np.ptp(top) <= 1e-9 * abs(top[-1]) else flags
 

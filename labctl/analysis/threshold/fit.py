@@ -30,7 +30,7 @@ from labctl.analysis.threshold.outliers import suspect
 from labctl.analysis.threshold.profile import Profile, fit_profile
 from labctl.analysis.threshold.result import ThresholdResult
 from labctl.analysis.threshold.shapes import library
-from labctl.analysis.threshold.summary import Estimate, curve_model, summarise
+from labctl.analysis.threshold.summary import Estimate, curve_model, selection_of, summarise
 from labctl.analysis.threshold.sweep_data import SweepData, prepare
 
 DEFINITIONS = ("onset",)
@@ -38,8 +38,8 @@ MIN_POINTS = 7
 MIN_DISTINCT = 6
 # Chance of "found" without a kink, below 16 points and from there on. The tables pool several kinds of
 # kink-free data; the worst kind exceeds them up to four times, and is to stay below 2 % and 1 %.
-SIGNIFICANCE_FEW, SIGNIFICANCE = 0.005, 0.0025
-FEW_POINTS = 16
+SIGNIFICANCE_FEW, SIGNIFICANCE = 0.005, 0.0018
+STRICTER_FROM_POINTS = 16
 # Neighbouring points of a real sweep err together (drift of laser, pick-off, dark), which the tables' noise
 # does not: wander of 1 % bends a straight line by a few per cent. A laser adds far more: with a slope of only
 # twice the luminescence's, 14 % at 1.1 onsets.
@@ -141,13 +141,14 @@ def _fit(data: SweepData, options: Options, blank: ThresholdResult) -> Threshold
         # The point that stood against a kink, or for it, was chosen out of n.
         chance = min(1.0, data.n * chance)
     blank = replace(blank, detection=value, p_value=chance)
-    if chance >= (SIGNIFICANCE_FEW if data.n < FEW_POINTS else SIGNIFICANCE):
+    significance = SIGNIFICANCE_FEW if data.n < STRICTER_FROM_POINTS else SIGNIFICANCE
+    if chance >= significance:
         return _nothing(blank, profile.data, profile)
     if (share := excess_share(profile)) < LEAST_EXCESS:
         said = _nothing(blank, profile.data, profile)
         bend = f"a bend of {100 * share:.1f} % is no more than drift or an imperfect linearity makes"
         return replace(said, reason=f"{said.reason} ({bend})", flags=(*said.flags, "bend"))
-    return _found(blank, profile, whole)
+    return _found(blank, profile, whole, selection_of(chance, significance))
 
 
 def credible(data: SweepData, options: Options) -> tuple[Profile, Profile, int | None]:
@@ -198,9 +199,9 @@ def _nothing(blank: ThresholdResult, data: SweepData, profile: Profile) -> Thres
     return replace(blank, status="not_found", reason=reason, bound=(high, None))
 
 
-def _found(blank: ThresholdResult, profile: Profile, whole: Profile) -> ThresholdResult:
+def _found(blank: ThresholdResult, profile: Profile, whole: Profile, selection: float) -> ThresholdResult:
     """A kink: report it with its interval, or one bound where the interval leaves the scan."""
-    estimate = summarise(profile)
+    estimate = summarise(profile, selection)
     if profile is not whole:
         # What one point can move is not known better than by how far it moved it.
         estimate = estimate.widened(abs(estimate.ln_t - summarise(whole).ln_t), profile.span)

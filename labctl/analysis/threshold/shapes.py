@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 LN_U_MAX = 7.0
 STEP = 1.0 / 256
-HINGE = "hinge"
+HINGE, IN_PART = "hinge", "spot-in-part"
 PHOTONS = ("one", "two", "three", "four")
 
 
@@ -147,26 +147,33 @@ def _single(u: Array, order: int) -> list[_Entry]:
     r = u**order
     hinge, square = np.maximum(u - 1.0, 0.0), np.maximum(r - 1.0, 0.0)
     extracted = impulsive(r)
-    found = [_Entry(HINGE, HINGE, r, hinge, log_prior=0.7)]
+    found = [_Entry(HINGE, HINGE, r, hinge, log_prior=0.9)]
     name = "hinge-rounded"
-    found += [_Entry(f"{name}-{cv:g}", name, r, rounded_kink(u, cv)) for cv in (0.02, 0.04, 0.07, 0.1)]
+    # Pulses that scatter by more than 5 % are rarer than a pinhole, which rounds a kink as much (see _spots).
     found += [
-        _Entry(f"roll-over-{c:g}", "roll-over", r, hinge / (1.0 + c * hinge), log_prior=0.4)
+        _Entry(f"{name}-{cv:g}", name, r, rounded_kink(u, cv), log_prior=w)
+        for cv, w in ((0.02, 0.0), (0.04, 0.0), (0.07, -0.7), (0.1, -0.7))
+    ]
+    found += [
+        _Entry(f"roll-over-{c:g}", "roll-over", r, hinge / (1.0 + c * hinge), log_prior=0.8)
         for c in (0.2, 0.45, 1.0)
     ]
-    found += [_Entry(f"power-{q:g}", "power", r, hinge**q, log_prior=-0.5) for q in (0.85, 1.15, 1.3, 1.45)]
+    found += [
+        _Entry(f"power-{q:g}", "power", r, hinge**q, log_prior=w)
+        for q, w in ((0.85, -0.5), (1.15, -0.5), (1.3, 0.2), (1.45, 0.2))
+    ]
     name = "impulsive"
     found.append(_Entry(name, name, r, extracted, log_prior=0.7))
     found += [
-        _Entry(f"{name}-rounded-{cv:g}", name, r, rounded(extracted, u, cv), log_prior=0.7)
-        for cv in (0.02, 0.05)
+        _Entry(f"{name}-rounded-{cv:g}", name, r, rounded(extracted, u, cv), log_prior=w)
+        for cv, w in ((0.02, 0.7), (0.05, 0.0))
     ]
     if order > 1:
         found.append(_Entry("superlinear", "superlinear", r, square, kind=1, log_prior=-0.7))
     # Beta is a number anywhere between these: each node counts about as much as a shape of its own.
     found += [
         _Entry(f"s-curve-{b:g}", "s-curve", *s_curve(r, b), kind=1, log_prior=w)
-        for b, w in ((1e-3, 1.4), (3e-3, 1.4), (1e-2, 1.4), (3e-2, -0.1))
+        for b, w in ((1e-3, 1.5), (3e-3, 1.5), (1e-2, 1.5), (3e-2, 0.7))
     ]
     return found + _spots(u, order, extracted)
 
@@ -180,13 +187,13 @@ def _spots(u: Array, order: int, extracted: Array) -> list[_Entry]:
     """
     r = u**order
     own, linear = spot_of_order(u, order), spot_of_order(u, 1)
-    found = [_Entry(own_spot(order), "spot", r, own, kind=2, log_prior=1.0)]
+    found = [_Entry(own_spot(order), "spot", r, own, kind=2, log_prior=1.4)]
     found.append(_Entry("spot-impulsive", "spot-impulsive", r, spot(extracted, u), kind=2, log_prior=-2.3))
     if order > 1:
-        found.append(_Entry(own_spot(1), "spot-linear", r, linear, kind=2, log_prior=-2.8))
-    name = "spot-in-part"
+        found.append(_Entry(own_spot(1), "spot-linear", r, linear, kind=2, log_prior=-1.8))
     found += [
-        _Entry(f"{name}-{c:g}", name, r, spot_in_part(u, c), kind=2, log_prior=-2.0) for c in (0.6, 0.8)
+        _Entry(f"{IN_PART}-{c:g}", IN_PART, r, spot_in_part(u, c), kind=2, log_prior=-0.6)
+        for c in (0.6, 0.7, 0.8)
     ]
     return found
 

@@ -20,9 +20,12 @@ GAP_SHARE = 0.06
 # How probable a whole spot is before the data, nobody knows to better than this factor exp(w) either way; the
 # interval holds for all of that range, the number for its middle.
 SPOT_DOUBT = 0.7
+# A spot is found in one small sweep of five where a sharp kink is found in all: among kinks that only just
+# show, spots are that much more frequent than before the test. The factor fades over MARGIN in the p-value.
+SELECTION, MARGIN = float(np.log(5.0)), float(np.log(30.0))
 # Power of a class's probability in the number: 1 has the least scatter but leans to the middle, much more has
-# the least bias but jumps. 2 lies between on every truth tried.
-CLASS_SHARPNESS = 2.0
+# the least bias but jumps.
+CLASS_SHARPNESS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +68,22 @@ def _gap(profile: Profile, ln_t: float) -> float:
     return float(min(levels[upper] - levels[upper - 1], 1.0))
 
 
-def summarise(profile: Profile) -> Estimate:
+def selection_of(chance: float, significance: float) -> float:
+    """Return by how much, in log weight, the test favoured sharp kinks: most where it only just passed."""
+    ratio = np.log(significance / max(chance, 1e-300)) / MARGIN
+    return float(SELECTION * np.clip(1.0 - ratio, 0.0, 1.0))
+
+
+def summarise(profile: Profile, selection: float = 0.0) -> Estimate:
     """Turn the posterior into an estimate.
 
     The number is the median over the classes of shapes (sharp kink, rate equation, whole spot), the likely
     ones counted more than their due: a plain median between two classes is right for neither, and the median
     of the likeliest jumps. The statistical interval is that of the likeliest class, the total one is over all
     classes, and the systematic part is what it adds in quadrature.
+
+    :param selection: added to the log weight of spots that the interval must hold for, see
+        :func:`selection_of`.
     """
     chance, ln_t = profile.chance(), profile.grid.ln_t
     by_class = np.stack([chance[profile.shapes.classes == c].sum(axis=0) for c in range(3)])
@@ -80,7 +92,7 @@ def summarise(profile: Profile) -> Estimate:
     low, high = quantiles(ln_t, by_class[shape_class], [0.025, 0.975])
     middle = quantiles(ln_t, weight ** (CLASS_SHARPNESS - 1.0) @ by_class, [0.5])[0]
     low, high = min(low, middle), max(high, middle)
-    doubts = [profile.chance(w).sum(axis=0) for w in (SPOT_DOUBT, -SPOT_DOUBT)]
+    doubts = [profile.chance(w).sum(axis=0) for w in (SPOT_DOUBT + selection, -SPOT_DOUBT)]
     ends = np.array([quantiles(ln_t, p, [0.025, 0.975]) for p in doubts])
     wide_low, wide_high = ends[:, 0].min(), ends[:, 1].max()
     floor = float(np.hypot(SYSTEMATIC_FLOOR, GAP_SHARE * _gap(profile, float(middle))))
