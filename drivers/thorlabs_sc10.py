@@ -176,17 +176,22 @@ class ThorlabsSC10(VisaInstrument):
 
     def _drive(self, *, want_open: bool) -> None:
         end = time.monotonic() + COMMAND_LIMIT_S + self._travel_s
+        # Whether it is late is known before each question: a program that stood still asks once more.
+        tried = late = False
         while self.enabled != want_open:
-            if time.monotonic() > end:
+            if tried and late:
                 raise InstrumentFault(self.name, f"does not take the command to {_word(want_open)}")
+            tried, late = True, time.monotonic() > end
             # A lost echo, or a line that was cut: what counts is the next ens?
             with suppress(InstrumentTimeout, ProtocolError, ConnectionLost):
                 self.ask("ens")
+        late = False
         while self.blade_closed == want_open:
-            if time.monotonic() > end:
+            if late:
                 hint = "look at the blade, the head's cable and the controller's panel"
                 raise InstrumentFault(self.name, f"the blade does not {_word(want_open)}", hint)
             self.clock.sleep(BLADE_POLL_S)
+            late = time.monotonic() > end
 
     def check_set_errors(self) -> list[str]:
         """Read the echo that follows a set command; there is nothing else to tell.

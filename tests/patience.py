@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 PATIENCE_S = 30.0
 """What is due at once may take this long on a loaded computer; a hang takes longer than any patience."""
-LOOK_S = 0.005
+LOOK_S = 0.002
 
 
 def until(condition: Callable[[], object], patience_s: float = PATIENCE_S) -> None:

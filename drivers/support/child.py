@@ -83,12 +83,12 @@ class Child:
         self._busy_until = end
         while True:
             left = end - time.monotonic()
-            if left <= 0:
-                self.kill()
-                raise ChildHangs
             try:
-                frame = self._answers.get(timeout=min(SLICE_S, left))
+                frame = self._answers.get(timeout=min(SLICE_S, max(left, 0.0)))
             except queue.Empty:
+                if left <= 0:
+                    self.kill()
+                    raise ChildHangs from None
                 check_stop(stop)
                 continue
             if frame is None:

@@ -280,10 +280,11 @@ class ElliptecMotor(VisaInstrument):
     def _line(self, end: float, stop: Stop | None) -> bytes:
         while not self._partial.endswith(b"\n"):
             check_stop(stop)
+            late = time.monotonic() > end  # before listening: a program that stood still listens once more
             self._partial += self.listen(b"\n", SLICE_S)
             if len(self._partial) > LONGEST_ANSWER:  # whoever talks there never ends a line
                 raise self.garbled(self._sent, self._partial[:SHOWN])
-            if not self._partial.endswith(b"\n") and time.monotonic() > end:
+            if late and not self._partial.endswith(b"\n"):
                 self._answer_owed = True
                 raise InstrumentTimeout(self.name, f"no answer to {self._sent!r}")
         line, self._partial = self._partial, b""

@@ -204,8 +204,9 @@ class VisaInstrument(Instrument):  # type: ignore[misc,unused-ignore]
         self._answer_owed = True
         while not heard.endswith(until):
             check_stop(stop)
+            late = time.monotonic() > end  # before listening: a program that stood still listens once more
             heard += self.listen(until, SLICE_S)
-            if not heard.endswith(until) and time.monotonic() > end:
+            if late and not heard.endswith(until):
                 raise InstrumentTimeout(self.name, f"no answer to {self._sent!r} (received {heard!r})")
         self._answer_owed = False
         return heard.decode("ascii", "replace").removesuffix(self.port.read_termination)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from labctl import __version__
 from labctl.cli import main
@@ -72,7 +75,7 @@ def simulated(path: Path, *more: str) -> Iterator[Path]:
         yield path
         assert process.stdin is not None
         process.stdin.close()
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
         assert path.exists()
 
 
@@ -264,7 +267,7 @@ def test_signals_end_a_sweep_safely_with_130(
         for _ in range(times):
             process.send_signal(number)
             time.sleep(0.02)  # noqa: TID251  a hand on the keyboard
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 130, err
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "labctl: aborted"
@@ -275,10 +278,16 @@ def test_signals_end_a_sweep_safely_with_130(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_signal_while_connecting_is_130(bench_file: Path, tmp_path: Path) -> None:
-    with started("sweep", "--bench", str(bench_file), *SWEEP, "--output", str(tmp_path)) as process:
-        time.sleep(0.6)  # noqa: TID251  imports, or the first connection
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE_S)
+        address = f"TCPIP::127.0.0.1::{silent.getsockname()[1]}::SOCKET"
+        bench = tmp_path / "silent.toml"
+        resource = tomllib.loads(bench_file.read_text(encoding="utf-8"))["shutter"]["resource"]
+        bench.write_text(bench_file.read_text(encoding="utf-8").replace(resource, address), encoding="utf-8")
+        with started("sweep", "--bench", str(bench), *SWEEP, "--output", str(tmp_path)) as process:
+            with silent.accept()[0]:  # now it is connecting, and nobody answers
+                process.send_signal(signal.SIGINT)
+                _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     assert "Traceback" not in err
 
@@ -331,6 +340,6 @@ def test_a_reader_that_had_enough_is_no_error() -> None:
     with started("init") as process:
         assert process.stdout is not None
         process.stdout.close()
-        assert process.wait(timeout=30) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from patience import PATIENCE_S
 
 from drivers import registry
 from labctl.model.clock import SteppedClock
@@ -56,11 +57,11 @@ def cut(bench: SimulatedBench, role: str, meanwhile: bytes = b"") -> None:
         done.set()
 
     server.call(hang_up)
-    assert done.wait(5)
+    assert done.wait(PATIENCE_S)
     if not meanwhile:
         return
     host, port = bench.resources[role].split("::")[1:3]
-    with socket.create_connection((host, int(port)), 5) as other:
+    with socket.create_connection((host, int(port)), PATIENCE_S) as other:
         other.sendall(meanwhile)
         other.settimeout(0.3)
         with suppress(TimeoutError):  # until there is nothing more to say

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from drivers_stub import NoSleep, stub
+from patience import PATIENCE_S
 from pymeasure.test import expected_protocol
 
 from drivers.thorlabs_ell14 import ThorlabsELL14
@@ -18,10 +19,11 @@ INFO = "0E1140042120231701016800023000"
 HELLO = ("0in", f"0IN{INFO}\r\n")
 
 
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make waits short for tests in which no answer comes; an answer to other questions has all the time."""
     monkeypatch.setattr(ThorlabsELL14, "port", dataclasses.replace(ThorlabsELL14.port, timeout_s=0.3))
-    monkeypatch.setattr("drivers.support.visa.OTHER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("drivers.support.visa.OTHER_TIMEOUT_S", PATIENCE_S)
 
 
 def move(degrees: float) -> str:
@@ -144,6 +146,7 @@ def test_a_garbled_position_is_asked_again_and_then_an_error(reply: str) -> None
         mount.angle_deg()
 
 
+@pytest.mark.usefixtures("silence")
 def test_another_device_at_the_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "drivers.support.elliptec_motor.SLICE_S", 0.01
@@ -155,9 +158,18 @@ def test_another_device_at_the_address_is_named(monkeypatch: pytest.MonkeyPatch)
         ThorlabsELL14(server.resource)
 
 
-def test_a_wrong_bus_address_names_the_one_that_answers() -> None:
+@pytest.mark.usefixtures("silence")
+def test_a_wrong_bus_address_names_the_one_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.support.elliptec_motor.SLICE_S", 0.03)  # for each of the silent ones
+
     def bus(data: bytes) -> bytes:
-        return f"2IN{INFO}\r\n".encode() if data == b"2in" else b""
+        if data == b"2in":
+            monkeypatch.setattr("drivers.support.elliptec_motor.SLICE_S", 0.03)
+            return f"2IN{INFO}\r\n".encode()
+        if data == b"1in":  # the next one answers, however long it takes
+            monkeypatch.setattr("drivers.support.elliptec_motor.SLICE_S", PATIENCE_S)
+            return b"\n"
+        return b""
 
     with stub(bus) as server, pytest.raises(NotConnected, match='address = "2"'):
         ThorlabsELL14(server.resource, "7")

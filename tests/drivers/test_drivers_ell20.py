@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections.abc import Iterator
 
@@ -23,13 +22,6 @@ from simulators.bench import SimulatedBench
 PULSES_PER_MM = 1024
 INFO = "141200006020231701003C00000400"
 HELLO = ("0in", f"0IN{INFO}\r\n")
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for driver in (ThorlabsELL14, ThorlabsELL20):
-        monkeypatch.setattr(driver, "port", dataclasses.replace(driver.port, timeout_s=0.3))
-    monkeypatch.setattr("drivers.support.visa.OTHER_TIMEOUT_S", 0.3)
 
 
 @pytest.fixture

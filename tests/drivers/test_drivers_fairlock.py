@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
+from patience import PATIENCE_S, until
 
 from drivers.support.fairlock import FairLock
 
@@ -16,20 +16,13 @@ def started(target: object) -> threading.Thread:
     return thread
 
 
-def until(condition: object) -> None:
-    end = time.monotonic() + 10.0
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < end
-        threading.Event().wait(0.001)
-
-
 def test_it_may_be_taken_again_by_its_holder() -> None:
     lock = FairLock()
     with lock, lock:
         assert lock.acquire(timeout=0)
         lock.release()
         refused: list[bool] = []
-        started(lambda: refused.append(lock.acquire(timeout=0))).join(5)
+        started(lambda: refused.append(lock.acquire(timeout=0))).join(PATIENCE_S)
         assert refused == [False]
     with pytest.raises(RuntimeError, match="another thread"):
         lock.release()
@@ -46,11 +39,11 @@ def test_who_waits_longest_is_next_even_against_one_that_takes_it_again_at_once(
         threads = []
         for number in range(5):
             threads.append(started(lambda number=number: take(number)))
-            until(lambda number=number: len(lock._waiting) == number + 1)
+            until(lambda: len(lock._waiting) == len(threads))
     with lock:  # asked for last, so served last
         go = len(order)
     for thread in threads:
-        thread.join(5)
+        thread.join(PATIENCE_S)
     assert go == 5
     assert order == [0, 1, 2, 3, 4]
 
@@ -70,7 +63,7 @@ def test_a_thread_that_hammers_does_not_starve_another() -> None:
             turns[1] += 1
             until(lambda: len(lock._waiting) == 1)
     done.set()
-    thread.join(5)
+    thread.join(PATIENCE_S)
     assert turns[1] == 200
     assert turns[0] >= 200  # and each time it had its turn in between
 
@@ -79,7 +72,7 @@ def test_it_gives_up_in_time_and_leaves_the_queue() -> None:
     lock, got = FairLock(), list[bool]()
     with lock:
         thread = started(lambda: got.append(lock.acquire(timeout=0.05)))
-        thread.join(5)
+        thread.join(PATIENCE_S)
         assert got == [False]
         assert len(lock._waiting) == 0
     assert lock.acquire(timeout=0)

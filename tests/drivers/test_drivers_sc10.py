@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 from drivers_stub import NoSleep, Stub, stub
+from patience import PATIENCE_S
 from pymeasure.test import expected_protocol
 
-from drivers.thorlabs_sc10 import ThorlabsSC10
+from drivers.thorlabs_sc10 import COMMAND_LIMIT_S, ThorlabsSC10
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, NotConnected
 
 HELLO = [("id?", "id?\rTHORLABS SC10 VERSION 1.07\r> "), ("mode?", "mode?\r1\r> ")]
@@ -139,7 +139,8 @@ def test_a_change_at_the_panel_is_noticed() -> None:
         shutter.close()
 
 
-def test_two_threads_never_leave_it_open() -> None:
+def test_two_threads_never_leave_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("drivers.thorlabs_sc10.COMMAND_LIMIT_S", PATIENCE_S)
     controller = Controller(lag=2)
     with stub(controller) as server:
         shutter = opened(server)
@@ -161,7 +162,7 @@ def test_two_threads_never_leave_it_open() -> None:
                 shutter.close_beam()
                 states.append(controller.enabled)
         safe.set()
-        worker.join(5)
+        worker.join(PATIENCE_S)
         shutter.close_beam()
         assert failures == []
         assert states == [0] * 100
@@ -170,16 +171,39 @@ def test_two_threads_never_leave_it_open() -> None:
         shutter.close()
 
 
-def test_a_blade_that_sticks_is_reported_within_the_bound() -> None:
+class SteppingTime:
+    """What the driver calls ``time``: so many seconds pass between two looks at it."""
+
+    def __init__(self, step_s: float) -> None:
+        self._now_s, self._step_s = 0.0, step_s
+
+    def monotonic(self) -> float:
+        self._now_s += self._step_s
+        return self._now_s
+
+
+def test_a_blade_that_sticks_is_reported_within_the_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     controller = Controller()
     with stub(controller) as server:
         shutter = opened(server)
         shutter.open()
         controller.stuck = True
-        begin = time.monotonic()
+        monkeypatch.setattr("drivers.thorlabs_sc10.time", SteppingTime(0.1))
+        asked = server.received.count(b"ens\r")
         with pytest.raises(InstrumentFault, match="does not take the command to close"):
             shutter.close_beam()
-        assert time.monotonic() - begin < 2.0
+        assert 1 < server.received.count(b"ens\r") - asked <= (COMMAND_LIMIT_S + shutter.travel_s) / 0.1 + 2
+        shutter.close()
+
+
+def test_a_program_that_stood_still_closes_the_shutter_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    controller = Controller(lag=1)
+    with stub(controller) as server:
+        shutter = opened(server)
+        shutter.open()
+        monkeypatch.setattr("drivers.thorlabs_sc10.time", SteppingTime(100.0))
+        shutter.close_beam()
+        assert controller.enabled == 0
         shutter.close()
 
 
@@ -189,10 +213,10 @@ def test_a_dead_controller_is_reported_within_the_bound() -> None:
     with stub(lambda data: controller(data) if alive else b"") as server:
         shutter = opened(server)
         alive = False
-        begin = time.monotonic()
+        asked = len(server.received)
         with pytest.raises(InstrumentTimeout, match="no answer to 'ens\\?'"):
             shutter.close_beam()
-        assert time.monotonic() - begin < 2.0
+        assert server.received[asked:].count(b"ens?\r") == 2  # each with a time-out, and no more
         shutter.close()
 
 
@@ -218,17 +242,16 @@ def test_a_busy_connection_does_not_block_for_ever() -> None:
         def hold() -> None:
             with shutter.lock:
                 held.set()
-                release.wait(5)
+                release.wait(PATIENCE_S)
 
         holder = threading.Thread(target=hold)
         holder.start()
-        held.wait(5)
-        begin = time.monotonic()
+        held.wait(PATIENCE_S)
         with pytest.raises(InstrumentTimeout, match="another thread"):
             shutter.close_beam()
-        assert time.monotonic() - begin < 2.0
+        assert not release.is_set()
         release.set()
-        holder.join(5)
+        holder.join(PATIENCE_S)
         shutter.close()
 
 

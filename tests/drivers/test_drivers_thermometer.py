@@ -22,8 +22,9 @@ WHO = ("*IDN?", "ACME,T1,42,1.0")
 HELLO = [WHO, ("MEAS:TEMP?", "+2.2015E+01")]
 
 
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make waits short for a test in which no answer comes."""
     monkeypatch.setattr(ScpiThermometer, "port", dataclasses.replace(ScpiThermometer.port, timeout_s=0.3))
     monkeypatch.setattr("drivers.support.visa.OTHER_TIMEOUT_S", 0.1)
 
@@ -78,6 +79,7 @@ def test_the_wrong_name_is_refused() -> None:
         pass
 
 
+@pytest.mark.usefixtures("silence")
 def test_other_instruments_are_not_taken_for_a_thermometer(bench: SimulatedBench) -> None:
     for role in ("shutter", "stage"):
         with pytest.raises(NotConnected):

@@ -9,6 +9,7 @@ import threading
 
 import pytest
 from drivers_stub import closed_port, stub
+from patience import PATIENCE_S
 
 from drivers.support.hints import opening_hint, silence_hint
 from drivers.thorlabs_pm100 import ThorlabsPM100
@@ -17,12 +18,6 @@ from labctl.model.errors import InstrumentError, InstrumentTimeout, NotConnected
 
 IDN = b"THORLABS,PM100D,P0012345,2.4.0\n"
 SENSOR = b'"S130C","1","2-JUN-2021",1,18,33\n'
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ThorlabsPM100, "port", dataclasses.replace(ThorlabsPM100.port, timeout_s=0.3))
-    monkeypatch.setattr("drivers.support.visa.OTHER_TIMEOUT_S", 0.2)
 
 
 def console(data: bytes) -> bytes:
@@ -49,7 +44,8 @@ def test_a_senseless_resource_is_not_connected() -> None:
         ThorlabsSC10("not a resource")
 
 
-def test_silence_is_not_connected() -> None:
+def test_silence_is_not_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ThorlabsPM100, "port", dataclasses.replace(ThorlabsPM100.port, timeout_s=0.3))
     with stub(lambda data: b"") as server, pytest.raises(NotConnected, match="no answer to"):
         ThorlabsPM100(server.resource)
 
@@ -81,6 +77,7 @@ def test_a_peer_that_closes_is_an_error() -> None:
     with stub(lambda data: None if gone else console(data)) as server:
         meter = ThorlabsPM100(server.resource)
         gone = True
+        meter._set_timeout(0.3)  # it is not noticed before
         with pytest.raises(InstrumentError, match="power_meter TCPIP"):
             meter.averages  # noqa: B018  reading it is the test
         meter.close()
@@ -109,7 +106,7 @@ def test_answers_of_two_threads_do_not_mix() -> None:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(10)
+            thread.join(PATIENCE_S)
         assert wrong == []
         meter.close()
 
@@ -147,7 +144,7 @@ def test_a_serial_line_that_is_unplugged_is_an_error() -> None:
     thread = threading.Thread(target=answer)
     thread.start()
     shutter = ThorlabsSC10(f"ASRL{os.ttyname(terminal)}::INSTR")
-    thread.join(5)
+    thread.join(PATIENCE_S)
     os.close(terminal)
     os.close(controller)
     for action in (shutter.is_open, shutter.close_beam, shutter.identity):
