@@ -284,10 +284,12 @@ def test_a_signal_while_connecting_is_130(bench_file: Path, tmp_path: Path) -> N
         bench = tmp_path / "silent.toml"
         resource = tomllib.loads(bench_file.read_text(encoding="utf-8"))["shutter"]["resource"]
         bench.write_text(bench_file.read_text(encoding="utf-8").replace(resource, address), encoding="utf-8")
-        with started("sweep", "--bench", str(bench), *SWEEP, "--output", str(tmp_path)) as process:
-            with silent.accept()[0]:  # now it is connecting, and nobody answers
-                process.send_signal(signal.SIGINT)
-                _, err = process.communicate(timeout=PATIENCE_S)
+        with (
+            started("sweep", "--bench", str(bench), *SWEEP, "--output", str(tmp_path)) as process,
+            silent.accept()[0],  # now it is connecting, and nobody answers
+        ):
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130, err
     assert "Traceback" not in err
 
