@@ -17,6 +17,8 @@ from labctl.model.errors import DataError
 from labctl.model.records import FloatArray
 
 _HINT = "a table needs a fluence and a signal column"
+MOST_ROWS = 20_000
+"""A light-light curve has tens of points; a fit of far more would take the machine's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,10 @@ def read_table(path: Path | str) -> Table:
     """Read a run (``.h5``), a run's ``.csv``, or a table of numbers.
 
     Tables: delimiter "," ";" tab or blanks; decimal comma unless "," delimits; "#" or "%" comments; a header
-    or none. Columns are found by name, else the first two numeric ones are taken.
+    or none, with lines of text before it and a line of units below it. Columns are found by name, else the
+    first two numeric ones are taken.
 
-    :raises DataError: empty, binary, damaged, or without two numeric columns.
+    :raises DataError: empty, binary, damaged, longer than ``MOST_ROWS``, or without two numeric columns.
     """
     path = Path(path)
     try:
@@ -70,17 +73,29 @@ def _of_text(path: Path, text: str) -> Table:
     lines = [line for line in text.split("\n") if line.strip() and line.lstrip()[0] not in "#%"]
     if not lines:
         raise DataError(f"{path} has no rows", _HINT)
-    split = _splitter(lines)
-    first = split(lines[0])
-    has_header = not any(np.isfinite(_number(cell)) for cell in first)
-    rows = [split(line) for line in lines[has_header:]]
+    if len(lines) > MOST_ROWS:
+        raise DataError(f"{path} has {len(lines)} rows, more than {MOST_ROWS}", "average or thin them first")
+    try:
+        cells = list(map(_splitter(lines), lines))
+    except csv.Error as exc:
+        raise DataError(f"{path} is no table: {exc}", _HINT) from exc
+    start = next((at for at, row in enumerate(cells) if any(map(_reads, row))), 1)
+    header, rows = cells[:start], cells[start:]
     width = max((len(row) for row in rows), default=0)
     numbers = np.full((len(rows), width), np.nan)
     for at, row in enumerate(rows):
         numbers[at, : len(row)] = [_number(cell) for cell in row]
     numeric = [at for at in range(width) if np.isfinite(numbers[:, at]).sum() * 2 >= max(len(rows), 1)]
-    names = [first[at] if has_header and at < len(first) else f"column {at + 1}" for at in range(width)]
-    return _chosen(path, names, numbers, numeric)
+    return _chosen(path, _names(header, width), numbers, numeric)
+
+
+def _names(header: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Name the columns by the last line above the numbers, and by the one above it where that holds units."""
+    last = list(header[-1]) if header else []
+    if len(header) > 1 and last and all(_UNIT_CELL.fullmatch(cell) for cell in last):
+        above = [*header[-2], *[""] * len(last)]
+        last = [f"{name} {unit}".strip() for name, unit in zip(above, last, strict=False)]
+    return [last[at] if at < len(last) and last[at] else f"column {at + 1}" for at in range(width)]
 
 
 def _chosen(path: Path, names: Sequence[str], numbers: FloatArray, numeric: Sequence[int]) -> Table:
@@ -165,13 +180,29 @@ class _splitter:  # noqa: N801  used like a function, made once per file
         cells = next(csv.reader([line], delimiter=self._mark), []) if self._mark else line.split()
         comma = self._mark != ","
         clean = [cell.strip().strip("\"'").strip() for cell in cells]
-        return [cell.replace(",", ".") if comma and _COMMA_NUMBER.fullmatch(cell) else cell for cell in clean]
+        return [_pointed(cell) for cell in clean] if comma else clean
 
 
+def _pointed(cell: str) -> str:
+    """Write a number with a point: a comma before decimals, or commas between thousands."""
+    if _THOUSANDS.fullmatch(cell):
+        return cell.replace(",", "")
+    return cell.replace(",", ".") if _COMMA_NUMBER.fullmatch(cell) else cell
+
+
+_UNIT_CELL = re.compile(
+    r"(?i)[\[(]?\s*(?:[munµμk]?j\s*(?:/|\s|per)?\s*(?:cm|mm|m)?\S*|counts.*|cts|a\.?\s?u\.?|%|[munµμ]?[wsv]|nm)?\s*[\])]?"
+)
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:,\d{3})+\.\d*")
 _COMMA_NUMBER = re.compile(r"[+-]?\d*,\d*(?:[eE][+-]?\d+)?")
 _DECIMAL_COMMAS = re.compile(
     r"(?:[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?)(?:\s+[+-]?\d+(?:,\d+)?(?:[eE][+-]?\d+)?)+"
 )
+
+
+def _reads(cell: str) -> bool:
+    """Tell whether a cell is a number, or says that it is none."""
+    return np.isfinite(_number(cell)) or cell.lower().lstrip("+-") in ("nan", "inf", "infinity")
 
 
 def _number(cell: str) -> float:

@@ -14,6 +14,7 @@ from labctl.analysis.threshold import ThresholdResult
 from labctl.data import read_run, read_table
 from labctl.data.edits import left_out
 from labctl.data.run import Run
+from labctl.data.table import Table
 from labctl.model.errors import DataError
 from labctl.runner.conclude import shown_by_design
 from labctl.runner.fitting import Curve, fit_curve, threshold_mapping, typical_sigma
@@ -151,8 +152,13 @@ def _refit_table(path: Path) -> RunReport:
             fit_curve(curve), convention=table.convention, band="emission", scale_rel=None
         ),
         q={},
-        notes=(f"columns {', '.join(table.taken)}",),
+        notes=(f"columns {', '.join(table.taken)}", *_not_numbers(table)),
     )
+
+
+def _not_numbers(table: Table) -> tuple[str, ...]:
+    lost = int((~np.isfinite(table.fluence_uj_cm2) | ~np.isfinite(table.signal)).sum())
+    return (f"{lost} of {table.signal.size} rows left out: not two numbers",) if lost else ()
 
 
 def _photon_order(run: Run) -> int:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from labctl.data import columns
 from labctl.data.csvrun import read_csv_run
-from labctl.data.table import Table, read_table
+from labctl.data.table import MOST_ROWS, Table, read_table
 from labctl.model.errors import DataError
 
 
@@ -37,6 +37,9 @@ TABLES: dict[str, tuple[str, list[float], list[float]]] = {
     "quotes": ('"fluence, peak","signal"\n"1","10"\n"2","20"\n', [1, 2], [10, 20]),
     "text column": ("name,fluence,signal\na,1,10\nb,2,20\n", [1, 2], [10, 20]),
     "unnamed": ("a,b\n1,10\n2,20\n", [1, 2], [10, 20]),
+    "preamble": ("Spectrometer: FX\nDate: 2024-03-01\n\nsignal,fluence\n10,1\n20,2\n", [1, 2], [10, 20]),
+    "units below": ("fluence,signal\nmJ/cm2,counts\n1,10\n2,20\n", [1000, 2000], [10, 20]),
+    "thousands": ("fluence;signal\n1;1,010.50\n2;20.25\n", [1, 2], [1010.5, 20.25]),
     "no end of line": ("1,10\n2,20", [1, 2], [10, 20]),
 }
 
@@ -69,6 +72,14 @@ def test_cells_that_are_no_numbers_stay_in_their_row(tmp_path: Path) -> None:
     assert table.fluence_uj_cm2.tolist() == [1, 2, 3, 4, 5, 6]
 
 
+def test_columns_are_named_by_the_line_above_the_numbers(tmp_path: Path) -> None:
+    table = table_of(tmp_path, "by hand, in May\nfluence;signal\nuJ/cm2;\n1;10\n2;20\n")
+    assert table.taken == ("fluence uJ/cm2", "signal")
+    absent = table_of(tmp_path, "fluence,signal\nNaN,NaN\n1,10\n2,20\n")
+    assert absent.taken == ("fluence", "signal")
+    assert absent.signal.size == 3
+
+
 def test_utf16_from_a_spreadsheet(tmp_path: Path) -> None:
     assert table_of(tmp_path, "fluence\tsignal\n1\t10\n2\t20\n".encode("utf-16")).signal.tolist() == [10, 20]
 
@@ -83,6 +94,8 @@ def test_utf16_from_a_spreadsheet(tmp_path: Path) -> None:
         (b"fluence,signal\n", r"0 numeric column"),
         (b"fluence\n1\n2\n", r"1 numeric column"),
         (b"name,signal\na,1\nb,2\n", r"1 numeric column"),
+        (b"fluence,signal\n" + b"1" * 200_000 + b",2\n", "is no table: field larger"),
+        (b"fluence,signal\n" + b"1,2\n" * MOST_ROWS, "has 20001 rows, more than 20000"),
         (b"some prose, of a letter\nand more of it\n", r"0 numeric column"),
     ],
 )
