@@ -7,6 +7,7 @@ import math
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentError, SafetyStop
 from labctl.model.roles import SelfClosing, Shutter
+from procedures.locked import unlocked
 from procedures.safe import retried
 
 SELF_CLOSING_MARGIN_S = 10.0
@@ -63,12 +64,13 @@ class LightAccount:
         self._settle()
         self._since_s = None
 
-    def after_s(self, seconds: float) -> float:
-        """Return the dose after ``seconds`` more of the present light."""
-        return self.dose_uj_cm2 + self._light(seconds)
+    def after_s(self, seconds: float, fluence_uj_cm2: float | None = None) -> float:
+        """Return the dose after ``seconds`` more of a fluence, by default the present one."""
+        return self.dose_uj_cm2 + self._light(seconds, fluence_uj_cm2)
 
-    def _light(self, seconds: float) -> float:
-        return self._fluence * self._rate * seconds if self.on_sample else 0.0
+    def _light(self, seconds: float, fluence_uj_cm2: float | None = None) -> float:
+        fluence = self._fluence if fluence_uj_cm2 is None else fluence_uj_cm2
+        return fluence * self._rate * seconds if self.on_sample else 0.0
 
     def _running(self) -> float:
         return 0.0 if self._since_s is None else self._light(self._clock.now_s() - self._since_s)
@@ -114,6 +116,7 @@ class Blade:
 
         :raises SafetyStop: the shutter does not confirm it.
         """
+        was_lit, self._known = self.lit, False  # until it confirms, it may be open
         self._shutter.close_beam()
         if self._lie:
             raise SafetyStop(self._lie, "block the beam by hand")
@@ -121,7 +124,7 @@ class Blade:
             raise SafetyStop(
                 f"{self._shutter.name} does not confirm that it is closed", "block the beam by hand"
             )
-        if self.lit:
+        if was_lit:
             self.changed_at_s = self._clock.now_s()
         self._known = True
         self.account.end()
@@ -143,9 +146,11 @@ class Blade:
         if seconds > 0 and isinstance(shutter, SelfClosing) and shutter.self_closing:
             within_s = 2 * seconds + SELF_CLOSING_MARGIN_S
             self._closes_at_s = self._clock.now_s() + within_s
-            shutter.open(within_s)
+            with unlocked():
+                shutter.open(within_s)
         else:
-            shutter.open()
+            with unlocked():
+                shutter.open()
         self.require_open()
         self.changed_at_s = self._clock.now_s()
 

@@ -103,7 +103,8 @@ class ManualBench:
     def reading(self, stop: Stop | None = None, *, meter: bool = True) -> BenchReading:
         """Read mount, shutter and, if wanted, the meter; ask for the light of the next moments.
 
-        :raises SafetyStop: the dose would pass its limit; the shutter is closed.
+        :raises SafetyStop: the dose would pass its limit, or in the light the pulse energy jumped, was lost
+            or passed a limit; the shutter is closed.
         """
         self.pump.allow(LIGHT_AHEAD_S)
         angle = self.roles.attenuator.angle_deg()
@@ -111,7 +112,7 @@ class ManualBench:
         power = energy = None
         if meter:
             self._prepare_meter()
-            power = self.roles.power_meter.read(1, stop).power_w
+            power = self.pump.look(stop).power_w
             if self.pump.meter_in_front or is_open:
                 energy = self.pump.energy_j(power, angle)
         return BenchReading(

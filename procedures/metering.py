@@ -60,6 +60,8 @@ class Monitor:
         self._meter, self._clock = roles.power_meter, roles.clock
         self._beam, self._count, self._relative = beam, count, relative
         self.background_w = 0.0
+        self.took_s = 1.0
+        """What the last reading took, a second before the first."""
         self._seen: tuple[float, float] | None = None
 
     def refuse_frozen(self, reading: PowerReading, angle_deg: float) -> None:
@@ -85,15 +87,26 @@ class Monitor:
         """
         for _ in range(2):
             reading = retried(lambda: self._meter.read(count or self._count, stop))
-            if not math.isfinite(reading.power_w):
-                raise SafetyStop(
-                    f"{self._meter.name} reads {reading.power_w}", "check the head and its range"
-                )
+            self.refuse_no_number(reading)
+            self.took_s = reading.stop_s - reading.start_s
             if reading.start_s >= not_before_s - _TICK_S:
                 return reading
         raise SafetyStop(
             f"{self._meter.name} delivers readings from before the last change", "restart the meter"
         )
+
+    def refuse_no_number(self, reading: PowerReading) -> None:
+        """Refuse a reading that is none.
+
+        :raises SafetyStop: it is not finite.
+        """
+        if not math.isfinite(reading.power_w):
+            raise SafetyStop(f"{self._meter.name} reads {reading.power_w}", "check the head and its range")
+
+    @property
+    def settling_s(self) -> float:
+        """Time in which the head follows a change of power to 0.1 %."""
+        return self._meter.settling_s
 
     def settle(self, stop: Stop | None = None, *, swing: float = 1.0) -> None:
         """Wait until the head has followed a change of power to 0.1 % of the new one.
@@ -102,6 +115,10 @@ class Monitor:
         """
         longer = 1 + math.log(max(swing, 1.0)) / math.log(_SETTLED)
         self._clock.sleep(self._meter.settling_s * longer, stop)
+
+    def has_settled(self, reading: PowerReading, changed_at_s: float) -> bool:
+        """Return whether a reading began when the head had followed a change of the light at a time."""
+        return reading.start_s >= changed_at_s + self._meter.settling_s
 
     def prepare(self) -> None:
         """Set the meter to the pump's wavelength, and make sure it can say how long it lags."""

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import SafetyStop
+from labctl.model.pump import Limits
 from labctl.model.roles import Attenuator
 from procedures.curve import Curve
+from procedures.locked import unlocked
 from procedures.safe import retried
 
 ARRIVAL_DEG = 0.2
 """A plate farther off than this has not arrived: four times a mount's usual repeatability."""
+
+
+_DARK = 1e-12
+"""A curve may say that nothing passes."""
 
 
 class Plate:
@@ -40,7 +46,7 @@ class Plate:
         :raises SafetyStop: the mount does not confirm it.
         """
         self._brightest = 1.0
-        self._mount.home(stop)
+        self._mount.home(stop)  # a session's mount refuses it in the light
         self.changed_at_s = self._clock.now_s()
         if not self.is_referenced():
             raise SafetyStop(f"{self._mount.name} is not referenced after homing")
@@ -51,9 +57,10 @@ class Plate:
         :raises SafetyStop: the plate did not arrive.
         """
         self._brightest = max(self._brightest, self._curve.highest_between(self.reached_deg, angle_deg))
-        found_deg = self._mount.move_to(angle_deg, stop)
+        with unlocked():
+            found_deg = self._mount.move_to(angle_deg, stop)
         self.changed_at_s = self._clock.now_s()
-        off_deg = (found_deg - angle_deg + 180.0) % 360.0 - 180.0  # a mount may say 359.99 for -0.01
+        off_deg = _off(found_deg, angle_deg)
         self.reached_deg = angle_deg + off_deg
         if not abs(off_deg) <= ARRIVAL_DEG:
             raise SafetyStop(
@@ -62,12 +69,38 @@ class Plate:
             )
         return self.reached_deg
 
+    def require_at(self, angle_deg: float) -> None:
+        """Make sure that nobody has turned it since.
+
+        :raises SafetyStop: it stands elsewhere than at ``angle_deg``.
+        """
+        off_deg = _off(retried(self._mount.angle_deg), angle_deg)
+        if not abs(off_deg) <= ARRIVAL_DEG:
+            raise SafetyStop(
+                f"{self._mount.name} is at {angle_deg + off_deg:.3f} deg, and the energy was verified at "
+                f"{angle_deg:.3f} deg",
+                "set the fluence anew",
+            )
+
     def swing(self) -> float:
         """Highest transmission met since this was last asked, over the present one, >= 1."""
-        now = self._curve.transmission(self.reached_deg)
+        now = max(self._curve.transmission(self.reached_deg), _DARK)
         swing, self._brightest = max(self._brightest / now, 1.0), now
         return swing
 
     def sigma_rel(self, angle_deg: float) -> float:
         """Relative error of the transmission from the mount's repeatability."""
         return self._curve.sigma_rel(angle_deg, self._sigma_deg)
+
+
+def allowed_angles(mount: Attenuator, limits: Limits) -> tuple[float, float]:
+    """Return the lowest and highest angle that mount and limits allow."""
+    low, high = mount.angle_range_deg
+    if limits.angle_range_deg is not None:
+        low, high = max(low, limits.angle_range_deg[0]), min(high, limits.angle_range_deg[1])
+    return low, high
+
+
+def _off(found_deg: float, wanted_deg: float) -> float:
+    """Return how far off a mount is; it may say 359.99 for -0.01."""
+    return (found_deg - wanted_deg + 180.0) % 360.0 - 180.0

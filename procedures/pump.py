@@ -3,18 +3,15 @@
 Three rules hold on every path. The shutter opens only onto a setting whose energy is known: measured, where
 the meter can look in front of the shutter, else bounded by what was learned before. No maximum of
 transmission is crossed, and no reference searched, unless the shutter is confirmed closed. What is unexpected
-closes it.
+closes it (:mod:`procedures.retreat`).
 """
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from labctl.model.clock import Stop, check_stop
-from labctl.model.errors import SafetyStop
+from labctl.model.errors import Aborted, SafetyStop
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import PowerReading
 from labctl.model.roles import Roles
@@ -23,13 +20,13 @@ from procedures.beam import make_beam
 from procedures.curve import make_curve
 from procedures.light import Blade, LightAccount
 from procedures.metering import Bracket, Monitor
-from procedures.plate import Plate
-from procedures.safe import make_safe
+from procedures.plate import Plate, allowed_angles
+from procedures.retreat import Retreat
+from procedures.safe import retried
+from procedures.setting import Setting
 from procedures.verifying import Place, PumpState, Verifier
 
 __all__ = ["Pump", "PumpState"]
-
-log = logging.getLogger(__name__)
 
 _ON_BRANCH_DEG = 0.05
 VERIFYING_S = 60.0
@@ -40,7 +37,6 @@ class Pump:
     """Attenuator, power meter and shutter, as one source of fluence.
 
     :param readings: averaged meter readings that verify a setting.
-    :param angle_sigma_deg: repeatability of the mount.
     :param patience_s: how long to wait, in the dark, for a laser that shows too little energy.
     :raises ConfigError: settings or limits make no sense for these instruments.
     """
@@ -52,14 +48,14 @@ class Pump:
         limits: Limits,
         *,
         readings: int = 6,
-        angle_sigma_deg: float = 0.05,
         patience_s: float = 5.0,
     ) -> None:
         self.settings, self.limits = settings, limits
+        self._meter = roles.power_meter
         self.beam = make_beam(settings, limits)
-        self.curve = make_curve(settings.curve, _allowed_angles(roles, limits))
+        self.curve = make_curve(settings.curve, allowed_angles(roles.attenuator, limits))
         self.beam.refuse_contradiction(self.curve.reach[0])
-        self._plate = Plate(roles.attenuator, roles.clock, self.curve, angle_sigma_deg)
+        self._plate = Plate(roles.attenuator, roles.clock, self.curve, settings.angle_sigma_deg)
         self.light = LightAccount(roles.clock, settings.repetition_rate_hz)
         self._blade = Blade(roles.shutter, roles.clock, self.light)
         self._place = Place.of(settings.order)
@@ -76,7 +72,10 @@ class Pump:
             changed_at_s=lambda: self.changed_at_s,
             patience_s=patience_s,
         )
-        self._verified = False
+        self._setting = Setting(self._plate, self.aim, self._verifier, self.light, roles.clock, self._allow)
+        self._retreat = Retreat(
+            self._blade, self._plate, self.curve, self._setting.move, self._setting.forget
+        )
 
     @property
     def meter_in_front(self) -> bool:
@@ -114,22 +113,25 @@ class Pump:
 
         :raises SafetyStop: it does not confirm, or the meter sees light: from then on it counts as open.
         """
-        with self._guard():
+        with self._retreat.guarded():
             was_lit = self.light.lit
             self.close()
             if was_lit and (seen := self._verifier.light_left(stop)):
                 reason = f"the shutter says that it is closed, but {seen}"
-                self._blade.distrust(reason, self.aim.fluence_uj_cm2(self._plate.reached_deg))
+                self._blade.distrust(reason, self._setting.fluence_uj_cm2)
                 raise SafetyStop(reason, "block the beam by hand, then look at the blade and its sensor")
 
-    def open(self, seconds: float = 0.0, *, timed: bool = True) -> None:
+    def open(self, seconds: float = 0.0, *, timed: bool = True, stop: Stop | None = None) -> None:
         """Open the shutter onto a verified setting, for about ``seconds`` of light.
 
+        The plate must still be where it was then; what was verified long ago is verified again.
+
         :param timed: False if it may well last longer, as by hand: a shutter that can close itself does not.
-        :raises SafetyStop: the setting is not verified, or the dose would pass its limit.
+        :raises SafetyStop: the setting is not verified, or not any more, or the dose would pass its limit.
         """
-        with self._guard():
-            if not self._verified:
+        with self._retreat.guarded():
+            state = self._setting.verified
+            if state is None:
                 raise SafetyStop(
                     "the shutter stays closed: the energy was not verified since the last change"
                 )
@@ -137,15 +139,25 @@ class Pump:
             lasting_s = seconds + self._blade.travel_s if timed else math.inf
             if self._blade.lit and not self._blade.lasts(lasting_s):
                 self._blade.close()  # it would close itself in the middle: opened anew, it waits longer
+            if not self._blade.lit and not self._setting.holds(state):
+                self._renew(state, seconds + VERIFYING_S if timed else 0.0, stop)
             if not self._blade.lit:
-                self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg), seconds if timed else 0.0)
+                self._blade.open(self._setting.fluence_uj_cm2, seconds if timed else 0.0)
+
+    def _renew(self, state: PumpState, light_s: float, stop: Stop | None) -> None:
+        """Verify an old setting again; where the meter is behind the shutter, that is open afterwards."""
+        if self.meter_in_front:
+            self._setting.read_again(state, stop)
+        else:
+            self._darken(stop, light_s)
+            self._setting.at(state.angle_deg, stop)
 
     def require_open(self) -> None:
         """Make sure that the light was not interrupted behind our back.
 
         :raises SafetyStop: the shutter is closed.
         """
-        with self._guard():
+        with self._retreat.guarded():
             self._blade.require_open()
 
     def allow(self, seconds: float) -> None:
@@ -153,64 +165,38 @@ class Pump:
 
         :raises SafetyStop: they do not; the shutter is closed.
         """
-        with self._guard():
+        with self._retreat.guarded():
             if self.light.lit:
                 self._allow(seconds)
 
-    def _allow(self, seconds: float) -> None:
+    def _allow(self, seconds: float, fluence_uj_cm2: float | None = None) -> None:
         limit = self.limits.max_dose_uj_cm2
-        if limit is not None and self.light.after_s(seconds) > limit:
+        if limit is not None and self.light.after_s(seconds, fluence_uj_cm2) > limit:
             raise SafetyStop(f"the dose would pass its limit of {limit:g} uJ/cm2", "use another spot")
 
     # --- start and end -----------------------------------------------------------------------------
 
     def prepare(self, stop: Stop | None = None) -> None:
         """Make a start: shutter closed, mount referenced, least light, meter set."""
-        with self._guard():
+        with self._retreat.guarded():
             self.minimum(stop)
             self._verifier.prepare(stop)
 
     def minimum(self, stop: Stop | None = None) -> None:
         """Close the shutter, reference the mount if need be, and go to the least transmission."""
-        with self._guard():
+        with self._retreat.guarded():
             self.close()
             self._reference(stop)
-            self._move(self.curve.floor_deg, stop)
+            self._setting.move(self.curve.floor_deg, stop)
 
     def safe(self) -> list[Exception]:
-        """Close the shutter, then drop the attenuator; tries both, never raises, returns what failed.
-
-        A shutter that did not close is tried once more when there is least light.
-        """
-        self._verified = False
-        if not (failures := make_safe(self.close)):
-            return make_safe(self._drop)
-        dropped = make_safe(self._drop)
-        return [*(failures if make_safe(self.close) else []), *dropped]
-
-    def _drop(self) -> None:
-        """Least light; should the shutter be stuck open, by a way that crosses no maximum."""
-        if not self._plate.is_referenced():
-            if self._blade.lit:
-                raise SafetyStop("the attenuator is not referenced and stays where it is")
-            log.info("the attenuator is not referenced and stays where it is, behind the closed shutter")
-            return
-        here = self._plate.angle_deg()
-        self._move(self.curve.dark_end_deg(here) if self._blade.lit else self.curve.floor_deg, None)
+        """Close the shutter, then drop the attenuator; tries both, never raises, returns what failed."""
+        return self._retreat.safe()
 
     def _reference(self, stop: Stop | None) -> None:
         if not self._plate.is_referenced():
             self.close()
-            self._verified = False
-            self._plate.home(stop)
-
-    def _move(self, angle_deg: float, stop: Stop | None) -> None:
-        """Move the plate and have it confirmed; light on the way counts."""
-        self._verified = False
-        if self.light.lit:
-            self.light.change(self.aim.mean_fluence_uj_cm2(self._plate.angle_deg(), angle_deg))
-        self._plate.move(angle_deg, stop)
-        self.light.change(self.aim.fluence_uj_cm2(self._plate.reached_deg))
+            self._setting.home(stop)
 
     # --- fluence -----------------------------------------------------------------------------------
 
@@ -225,41 +211,36 @@ class Pump:
         :raises SafetyStop: a limit, or a setting that the meter or the mount contradicts.
         :raises InstrumentError: an instrument failed. The shutter is closed in either case.
         """
-        with self._guard():
+        with self._retreat.guarded():
             check_stop(stop)
             self._refuse(fluence_uj_cm2)
             self._reference(stop)
             if not (keep_open and self.light.lit and self.aim.harmless(self.aim.angle_deg(fluence_uj_cm2))):
                 self._darken(stop)
-            return self._approach(fluence_uj_cm2, stop)
+            return self._setting.approach(fluence_uj_cm2, stop)
 
     def set_angle(self, angle_deg: float, stop: Stop | None = None) -> PumpState:
         """Turn the plate to an angle and have the meter confirm the fluence; see :meth:`set_fluence`.
 
         :raises SafetyStop: a limit, or an angle outside the branch of the curve that is used.
         """
-        with self._guard():
+        with self._retreat.guarded():
             check_stop(stop)
+            if not math.isfinite(angle_deg):
+                raise SafetyStop(f"{angle_deg:g} deg is no angle")
             if abs(self.curve.angle_deg(self.curve.transmission(angle_deg)) - angle_deg) > _ON_BRANCH_DEG:
                 raise SafetyStop(f"{angle_deg:g} deg lies outside the part of the curve that is used")
-            expected = self.aim.fluence_uj_cm2(angle_deg)
-            self._refuse(expected)
+            self._refuse(self.aim.fluence_uj_cm2(angle_deg))
             self._reference(stop)
             self._darken(stop)
-            self._move(angle_deg, stop)
-            state = self._verifier.verify(expected, stop)
-            self._verifier.within_limits(state.pulse_energy_j)
-            self.light.change(state.fluence_uj_cm2)
-            self._verified = True
-            return state
+            return self._setting.at(angle_deg, stop)
 
     def home(self, stop: Stop | None = None) -> None:
         """Close the shutter, search the mount's reference and go to the least transmission."""
-        with self._guard():
+        with self._retreat.guarded():
             self.close()
-            self._verified = False
-            self._plate.home(stop)
-            self._move(self.curve.floor_deg, stop)
+            self._setting.home(stop)
+            self._setting.move(self.curve.floor_deg, stop)
 
     def energy_j(self, power_w: float, angle_deg: float) -> float:
         """Pulse energy on the sample that a power at the meter stands for, with the plate at an angle."""
@@ -273,31 +254,17 @@ class Pump:
         if not low / slack <= fluence_uj_cm2 <= high * slack:
             raise SafetyStop(f"{fluence_uj_cm2:.4g} uJ/cm2 is out of reach ({low:.4g} to {high:.4g} uJ/cm2)")
 
-    def _darken(self, stop: Stop | None) -> None:
+    def _darken(self, stop: Stop | None, light_s: float = VERIFYING_S) -> None:
         """Close; where the meter needs the shutter open, open it again at the least transmission."""
         self.shut(stop)
         if self.meter_in_front:
             return
-        self._move(self.curve.floor_deg, stop)
+        self._setting.move(self.curve.floor_deg, stop)
         if not self.aim.harmless(self.curve.floor_deg):
             raise SafetyStop("even the least transmission of the attenuator may pass a limit")
         self._plate.swing()  # the meter saw nothing of what was before
-        self._blade.open(self.aim.fluence_uj_cm2(self._plate.reached_deg), VERIFYING_S)
-
-    def _approach(self, fluence_uj_cm2: float, stop: Stop | None) -> PumpState:
-        self._move(self.aim.angle_deg(fluence_uj_cm2), stop)
-        state = self._verifier.verify(fluence_uj_cm2, stop)
-        again_deg = self.aim.angle_deg(fluence_uj_cm2)
-        sigma = self._verifier.sigma_rel(state.reading)
-        better = self.aim.worth_a_trim(state.angle_deg, again_deg, sigma)
-        too_much = state.pulse_energy_j > self.beam.highest_energy_j
-        if (better or too_much) and (not self.light.lit or self.aim.harmless(again_deg)):
-            self._move(again_deg, stop)
-            state = self._verifier.verify(fluence_uj_cm2, stop, trimmed=True)
-        self._verifier.within_limits(state.pulse_energy_j)
-        self.light.change(state.fluence_uj_cm2)
-        self._verified = True
-        return state
+        self._allow(self._verifier.takes_s, self._setting.fluence_uj_cm2)
+        self._blade.open(self._setting.fluence_uj_cm2, light_s)
 
     # --- what the meter says -----------------------------------------------------------------------
 
@@ -306,8 +273,34 @@ class Pump:
 
         :raises SafetyStop: the pulse energy jumped or passed a limit; the shutter is closed.
         """
-        with self._guard():
+        with self._retreat.guarded():
+            if self.light.lit:
+                self._allow(self._verifier.takes_s)
             return self._verifier.confirm(state, stop)
+
+    def look(self, stop: Stop | None = None) -> PowerReading:
+        """Read the meter once, between whiles; in the light by :meth:`watch`, too.
+
+        :raises SafetyStop: as :meth:`watch` does.
+        :raises InstrumentError: there is no reading; the shutter is closed, if not by a stop.
+        """
+        with self._retreat.guarded(Aborted):
+            reading = retried(lambda: self._meter.read(1, stop))
+        self.watch(reading)
+        return reading
+
+    def watch(self, reading: PowerReading) -> None:
+        """Compare a reading taken in light that lasts, as by hand, with the one that verified the setting.
+
+        One that the head has not followed yet says nothing. From now on the dose counts with this reading.
+
+        :raises SafetyStop: the pulse energy jumped, was lost or passed a limit; the shutter is closed.
+        """
+        with self._retreat.guarded():
+            if self.light.lit and self._setting.verified is not None:
+                fluence = self._verifier.watch(self._setting.verified, reading)
+                if fluence is not None:
+                    self.light.change(fluence)
 
     def bracket(self, state: PumpState, after: PowerReading, pulses: float) -> Bracket:
         """Return the light of an exposure of ``pulses`` pulses between the state's reading and ``after``."""
@@ -315,24 +308,3 @@ class Pump:
 
     def _behind_meter(self, angle_deg: float) -> float:
         return self.curve.transmission(angle_deg) if self._place.unattenuated else 1.0
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Close the shutter whatever went wrong, an abort included, before anybody hears of it.
-
-        Where it is the shutter that failed, the attenuator goes to its minimum first.
-        """
-        try:
-            yield
-        except BaseException as exc:
-            self._verified = False
-            if self._blade.is_meant(exc) or make_safe(self.close):
-                make_safe(self._drop, self.close)
-            raise
-
-
-def _allowed_angles(roles: Roles, limits: Limits) -> tuple[float, float]:
-    low, high = roles.attenuator.angle_range_deg
-    if limits.angle_range_deg is not None:
-        low, high = max(low, limits.angle_range_deg[0]), min(high, limits.angle_range_deg[1])
-    return low, high

@@ -125,21 +125,45 @@ class Verifier:
             if enough or self._light.lit or self._clock.now_s() >= deadline:
                 return reading
 
+    @property
+    def takes_s(self) -> float:
+        """Seconds that a verification takes, about: settling, and a reading like the last."""
+        return 2 * self._monitor.settling_s + self._monitor.took_s
+
     def confirm(self, state: PumpState, stop: Stop | None) -> PowerReading:
         """Read again at an unchanged setting.
 
         :raises SafetyStop: the pulse energy jumped or passed a limit.
         """
         reading = self._monitor.read(state.reading.stop_s, stop)
+        self._judge(state, reading)
+        return reading
+
+    def watch(self, state: PumpState, reading: PowerReading) -> float | None:
+        """Judge somebody's reading at an unchanged setting, if the head had settled when it began.
+
+        :returns: the fluence it stands for; None where nothing was judged.
+        :raises SafetyStop: no number, or the pulse energy jumped or passed a limit.
+        """
+        self._monitor.refuse_no_number(reading)
+        if not self._monitor.has_settled(reading, self._changed_at_s()):
+            return None
+        return self._beam.fluence_uj_cm2(self._judge(state, reading))
+
+    def _judge(self, state: PumpState, reading: PowerReading) -> float:
         energy = self.energy_j(reading.power_w, state.angle_deg)
         self._compare(reading, energy, state.pulse_energy_j)
         self.within_limits(energy)
-        return reading
+        return energy
 
     def bracket(self, state: PumpState, after: PowerReading, pulses: float) -> Bracket:
         """Return the light of an exposure of ``pulses`` pulses between the state's reading and ``after``."""
         unseen = self._plate.sigma_rel(state.angle_deg) if self._place.unattenuated else 0.0
         return self._monitor.bracket(state.reading, after, state.angle_deg, pulses, unseen)
+
+    def is_too_much(self, energy_j: float) -> bool:
+        """Return whether an energy lies above the highest allowed, however little."""
+        return energy_j > self._beam.highest_energy_j
 
     def within_limits(self, energy_j: float) -> None:
         """Compare an energy with the highest allowed.

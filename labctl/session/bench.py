@@ -24,6 +24,7 @@ from labctl.session.watchdog_record import Tell
 from labctl.session.watchdog_roles import Nobody, watched
 from procedures.fluence_sweep import Sweep
 from procedures.fluence_sweep import sweep as measured
+from procedures.locked import locked
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
 from procedures.safe import made_safe
@@ -38,6 +39,7 @@ Calibrations = Literal["use", "ignore"]
 class Bench:
     """An open bench. All of it belongs to the thread that opened it.
 
+    :param roles: the instruments, to look at; shutter and mount let light through for the pump alone.
     :param pump: the only way to set a fluence; it enforces the limits of the configuration.
     :param watchdog: while the shutter is open it wants a sign of life every few seconds. Waiting on
         ``roles.clock`` and using the instruments is one; before a longer pause call its ``beat(busy_s)``.
@@ -116,9 +118,8 @@ def _safe_bench(
     own = opened.roles(clock)
     roles, warnings = _judged(config, opened, own) if calibrations == "use" else (own, ())
     own_info = None if roles is own else own.spectrometer.info
-    roles = watched(roles, dog or Nobody(), way)
-    settings = config.pump_settings()
-    pump = Pump(roles, settings, config.limit_settings(), angle_sigma_deg=settings.angle_sigma_deg)
+    roles = locked(watched(roles, dog or Nobody(), way))
+    pump = Pump(roles, config.pump_settings(), config.limit_settings())
     with made_safe(lambda: _all_safe(pump, dog)):
         way.arm(pump.safe, None if dog is None else dog.done)
         pump.close()  # a shutter that does not confirm is no shutter: refused before anything else

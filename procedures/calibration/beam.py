@@ -23,6 +23,7 @@ from procedures.calibration.foresight import Foresight, Look, power_text
 from procedures.calibration.gauge import Gauge
 from procedures.curve import QUARTER_DEG, make_curve
 from procedures.light import Blade, LightAccount
+from procedures.locked import unlocked
 from procedures.plate import ARRIVAL_DEG
 from procedures.safe import held_back, make_safe, raise_unsafe, retried
 
@@ -102,7 +103,8 @@ class BareBeam(Foresight):
 
     def _drop(self) -> None:
         if retried(self._mount.is_referenced):
-            self._mount.move_to(self._nearest_dark_deg() if self.blade.lit else self.dark_deg)
+            with unlocked():
+                self._mount.move_to(self._nearest_dark_deg() if self.blade.lit else self.dark_deg)
         elif self.blade.lit:
             raise SafetyStop("the attenuator is not referenced and stays where it is")
 

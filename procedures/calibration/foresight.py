@@ -10,7 +10,7 @@ from labctl.model.errors import ConfigError
 from labctl.model.records import PowerReading
 from procedures.calibration.context import CalContext, Place
 from procedures.curve import make_curve
-from procedures.plate import ARRIVAL_DEG
+from procedures.plate import ARRIVAL_DEG, allowed_angles
 
 MOVED_DEG = 3.0
 """A calibrated curve may have moved by this since."""
@@ -49,7 +49,7 @@ class Foresight:
 
     def __init__(self, context: CalContext, place: Place, *, smooth: bool) -> None:
         self.context, self.place, self._smooth = context, place, smooth
-        self.low_deg, self.high_deg = allowed_angles(context)
+        self.low_deg, self.high_deg = allowed_angles(context.roles.attenuator, context.limits)
         self.looks: list[Look] = []
         self.expect: Callable[[float], float] | None = None
         self.filter_transmission = 1.0
@@ -121,14 +121,6 @@ class Foresight:
     def allowed(self, angle_deg: float) -> bool:
         """Return whether an angle stays below what sensor and limits allow, as far as can be known."""
         return self.low_deg <= angle_deg <= self.high_deg and self.bound_w(angle_deg) <= self.ceiling_w
-
-
-def allowed_angles(context: CalContext) -> tuple[float, float]:
-    """Return the lowest and highest angle that mount and limits allow."""
-    low, high = context.roles.attenuator.angle_range_deg
-    if context.limits.angle_range_deg is not None:
-        low, high = max(low, context.limits.angle_range_deg[0]), min(high, context.limits.angle_range_deg[1])
-    return low, high
 
 
 def power_text(watts: float) -> str:

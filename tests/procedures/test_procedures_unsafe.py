@@ -114,7 +114,6 @@ def stopped_in_the_light(bench: CalibrationBench, dark_deg: float, at_deg: float
         assert beam.dark_deg == pytest.approx(dark_deg)
         beam.turn(at_deg)
         stuck_open(bench)
-        beam.blade.account.begin(1.0)
         raise Aborted
 
 
