@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from yardstick import cost_s, slowness
 
 from labctl.analysis.next_fluence import (
     STOP_FACTOR,
@@ -67,14 +66,12 @@ def test_a_live_update_is_quick() -> None:
     live = LiveThreshold()
     for f, y in zip(*sweep(63, seed=4), strict=True):
         live.add(f, y)
-    spent = []
-    for _ in range(7):
+
+    def update() -> None:
         live.add(100.0, 2000.0)
-        start = time.thread_time()
         live.result()
-        spent.append(time.thread_time() - start)
-    # 13 ms on the machine this was written on; processor time, so that a busy machine changes nothing.
-    assert np.median(spent) < 0.060
+
+    assert cost_s(update, 7) < 0.060 * slowness()  # 13 ms on the computer this was written on
 
 
 def test_tracking_follows_a_step_and_says_that_it_tracks(reference: ThresholdResult) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from procedures_fakes import BANDS as FAKE_BANDS
 from procedures_fakes import FakeBench, FakeSink, limits, pump_settings
 from procedures_scene import BANDS, LIMITS, scene_pump, scene_roles
+from yardstick import cost_s, slowness
 
 import procedures.adaptive
 from labctl.analysis.bleaching import corrected, measure_bleaching
@@ -176,12 +176,7 @@ def test_asked_twice_it_answers_the_same() -> None:
 def test_a_choice_among_many_points_is_short() -> None:
     points = noisy_points(list(np.geomspace(30, 170, 40)), noise=0.1)
     source = AdaptiveSource(replace(PLAN, target_rel=0.0051, budget_points=64), 2, None)
-    took = []
-    for _ in range(5):
-        began = time.thread_time()  # what it takes from the acquisition thread, on a busy machine too
-        source.next(points)
-        took.append(time.thread_time() - began)
-    assert np.median(took) < 0.05
+    assert cost_s(lambda: source.next(points), 5) < 0.05 * slowness()  # of the acquisition thread
 
 
 def test_without_a_kink_it_fills_gaps_until_the_points_are_spent() -> None:
