@@ -52,6 +52,8 @@ PROCEDURES: dict[ProcedureName, Procedure] = {
     "cal check": fault_calibrations.recheck,
 }
 """Every procedure but those that are processes of their own."""
+LEAST, DARKEST_KNOWN = 1.5, 3.0
+"""Transmission, over the least one, that counts as dark; a calibration goes to the darkest it has seen."""
 FULL = ("check", "stability")
 """Procedures whose bench has a stage and a thermometer as well; benches to be calibrated have them anyway."""
 
@@ -65,7 +67,7 @@ def run(cell: Cell, reference: Reference, folder: Path, speed: float | None = No
     outcome, heard = Outcome(cell), _Heard()
     faults = FaultPlan.parse(cell.toml()) if cell.kind != "none" else None
     with dated_errors() as made, heard, _bench(cell.procedure, clock, faults) as bench:
-        truth = Truth(bench.scene)
+        truth = Truth(bench.scene, DARKEST_KNOWN if cell.procedure.startswith("cal ") else LEAST)
         began = time.monotonic()
         error = PROCEDURES[cell.procedure](bench, outcome, truth, reference, folder)
         outcome.wall_s = time.monotonic() - began

@@ -24,7 +24,7 @@ import fault_random
 import fault_workers
 from fault_records import Cell, Outcome, ProcedureName
 
-from simulators.faults.kinds import EVERYBODY
+from simulators.faults.kinds import EVERYBODY, KINDS, ROLES
 
 PROCEDURES: tuple[ProcedureName, ...] = (
     *fault_cells.PROCEDURES,
@@ -34,6 +34,7 @@ RUNS: tuple[ProcedureName, ...] = (
     "sweep", "adaptive", "stability", "resume", "align", "set fluence", "set angle", "check", "process",
 )  # fmt: skip
 CALIBRATIONS = tuple(name for name in PROCEDURES if name not in RUNS)
+AT_RANDOM = ", at random"
 BY_CHANCE = ("sweep", "adaptive", "check")
 """Procedures in which chance chooses, too."""
 
@@ -89,7 +90,7 @@ def _table(outcomes: Sequence[Outcome], names: Sequence[ProcedureName]) -> str:
         "fail",
     ]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
-    for (kind, whom), found in groups.items():
+    for (kind, whom), found in sorted(groups.items(), key=_place):
         columns = [kind, whom, *(_ends(found, name) for name in names)]
         dark = [o.safe_s for o in found if o.safe_s is not None]
         columns += [f"{max(dark):.2f}" if dark else "", f"{max(o.wall_s for o in found):.0f}"]
@@ -97,8 +98,15 @@ def _table(outcomes: Sequence[Outcome], names: Sequence[ProcedureName]) -> str:
     return "\n".join(lines)
 
 
+def _place(group: tuple[tuple[str, str], object]) -> tuple[bool, int, int]:
+    """Say where a row belongs: single faults first, in the order of their kinds and roles."""
+    kind, whom = group[0]
+    single = kind.removesuffix(AT_RANDOM)
+    return kind != single, [*KINDS, single].index(single), [*ROLES, whom].index(whom)
+
+
 def _kind(cell: Cell) -> str:
-    return f"{cell.kind}, at random" if cell.where.startswith("at random") else cell.kind
+    return f"{cell.kind}{AT_RANDOM}" if cell.where.startswith("at random") else cell.kind
 
 
 def _whom(cell: Cell) -> str:

@@ -21,6 +21,7 @@ MESSAGES: Mapping[str, tuple[Message, ...]] = {
     "shutter": (
         ("first", "id?", 1),
         ("toggle", "^ens$", 5),
+        ("toggle to close", "^ens$", 6),
         ("asked", "ens?", 9),
         ("switch", "closed?", 15),
         ("interlock", "interlock?", 3),
@@ -46,7 +47,7 @@ CHECKED: Mapping[str, tuple[Message, ...]] = {
     }.items()
 }
 """Of a check."""
-MAIN = {"move", "reading", "toggle", "spectrum"}
+MAIN = {"move", "reading", "toggle", "toggle to close", "spectrum"}
 """Messages on which the light rests: hit in every way in a planned sweep, and alone in an adaptive one."""
 MEASURING: Mapping[ProcedureName, Mapping[str, Message]] = {
     "stability": {
@@ -86,7 +87,7 @@ MEASURING: Mapping[ProcedureName, Mapping[str, Message]] = {
     "cal pickoff": {
         "attenuator": ("move", "0ma", 60),
         "power_meter": ("reading", "MEAS:POW?", 150),
-        "shutter": ("toggle", "^ens$", 14),
+        "shutter": ("toggle", "^ens$", 15),
     },
     "cal energy": {
         "attenuator": ("move", "0ma", 12),
@@ -111,9 +112,18 @@ MEASURING: Mapping[ProcedureName, Mapping[str, Message]] = {
 }
 """One message of each instrument in the measuring part; a fault that never fires is a cell that fails."""
 BESIDE: Mapping[ProcedureName, Mapping[str, tuple[Message, ...]]] = {
-    "cal energy": {"power_meter": (("count", "FETC?", 4),)},
+    "stability": {"shutter": (("toggle to close", "^ens$", 10),)},
+    "resume": {"shutter": (("toggle to close", "^ens$", 4),)},
+    "cal pickoff": {"shutter": (("toggle to close", "^ens$", 14),)},
+    "cal energy": {
+        "power_meter": (("count", "FETC?", 4),),
+        "shutter": (("toggle to close", "^ens$", 16),),
+    },
     "cal attenuator": {"power_meter": (("range", "SENS:POW:RANG?", 8),)},
-    "cal spot": {"stage": (("position", "0gp", 90),)},
+    "cal spot": {
+        "stage": (("position", "0gp", 90),),
+        "shutter": (("toggle to close", "^ens$", 24),),
+    },
     "align": {"shutter": (("toggle to close", "^ens$", 2),)},
     "set fluence": {"shutter": (("toggle to close", "^ens$", 2),)},
     "set angle": {"shutter": (("toggle to close", "^ens$", 2),)},
@@ -171,13 +181,21 @@ def _in_the_measuring_part(procedure: ProcedureName) -> Iterator[Cell]:
         for instrument in rule.roles:
             if instrument not in used or (kind in EVERYBODY and instrument != _light_of(used)):
                 continue
-            further = beside.get(instrument, ()) if rule.layer == "bytes" and kind != "short-frame" else ()
+            wanted = (rule.layer == "bytes" and kind != "short-frame") or kind == "failed-shutter"
+            further = beside.get(instrument, ()) if wanted else ()
             variants = VARIANTS.get(kind, ((),)) if rule.layer == "scene" else VARIANTS.get(kind, ((),))[:1]
             for name, match, nth in (used[instrument], *further):
                 lines = (f'match = "{match}"', f"nth = {nth}")
                 for variant in variants:
+                    if _cannot_be_told(kind, name, variant):
+                        continue
                     where = " ".join((name, *variant))
                     yield Cell(kind, instrument, where, (*lines, *variant), procedure)
+
+
+def _cannot_be_told(kind: str, name: str, variant: tuple[str, ...]) -> bool:
+    """Return whether a blade stays open and its sensor says closed, with the pick-off before the shutter."""
+    return kind == "failed-shutter" and name.endswith("to close") and variant != ()
 
 
 def _light_of(used: Mapping[str, Message]) -> str:
@@ -224,11 +242,16 @@ def _of_devices(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
 def _of_the_table(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
     match, instrument = ON_THE_TABLE[kind]
     for variant in VARIANTS.get(kind, ((),)):
-        moments = (
-            ("at_s = 0.0",)
-            if procedure == "check"
-            else ("at_s = 0.0", f'match = "{match}"\nnth = {WHEN[match]}')
-        )
-        for moment in moments:
-            where = " ".join(("from the start" if "at_s" in moment else "in the sweep", *variant))
-            yield Cell(kind, instrument, where, (moment, *variant), procedure)
+        for name, moment in _moments(kind, match, procedure).items():
+            if _cannot_be_told(kind, name, variant):
+                continue
+            yield Cell(kind, instrument, " ".join((name, *variant)), (moment, *variant), procedure)
+
+
+def _moments(kind: str, match: str, procedure: ProcedureName) -> dict[str, str]:
+    moments = {"from the start": "at_s = 0.0"}
+    if procedure != "check":
+        moments["in the sweep"] = f'match = "{match}"\nnth = {WHEN[match]}'
+        if kind == "failed-shutter":
+            moments["to close"] = f'match = "{match}"\nnth = {WHEN[match] + 1}'
+    return moments

@@ -17,10 +17,13 @@ from simulators.scene import Scene
 
 
 class Truth:
-    """What happened on the optical table, beside what labctl says of it."""
+    """What happened on the optical table, beside what labctl says of it.
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
+    :param least: transmission, over the least one, below which the attenuator counts as dark.
+    """
+
+    def __init__(self, scene: Scene, least: float = 1.5) -> None:
+        self.scene, self._least = scene, least
         self.turns: list[tuple[float, bool]] = []
         self.dimmings: list[float] = []
         self.exposures: list[tuple[float, float, bool]] = []
@@ -36,7 +39,7 @@ class Truth:
         return self._command(open_)
 
     def _moved(self, angle_deg: float) -> float:
-        if float(self.scene.beam.malus(angle_deg)) < 1.5 * self.scene.settings.optics.t_min:
+        if float(self.scene.beam.malus(angle_deg)) < self._least * self.scene.settings.optics.t_min:
             self.dimmings.append(time.monotonic())
         return self._move_to(angle_deg)
 

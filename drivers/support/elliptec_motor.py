@@ -49,7 +49,7 @@ class ElliptecMotor(VisaInstrument):
     tolerance: ClassVar[float]
     blocked: ClassVar[str]
 
-    port = Port(baud_rate=9600, read_termination="\n", write_termination="", timeout_s=1.0)
+    port = Port(baud_rate=9600, read_termination="\n", write_termination="", timeout_s=0.7)
 
     module = Instrument.measurement(
         "in", """Get what the module says of itself (Module).""", cast=parse_module

@@ -32,6 +32,8 @@ FACTOR = 1.5
 """A counted rate off the stated one by more than this is no rate of this laser."""
 LEAST_PULSES = 50
 NEARLY_ALL = 0.995
+DRIFT_REL = 0.03
+"""A change of the mean power within the watch that is worth a word."""
 
 
 def calibrate_energy(context: CalContext) -> Steps:
@@ -180,7 +182,10 @@ def _energy(found: Findings, context: CalContext, looks: Sequence[Look], rate: f
     )
     residual = power - np.polyval(np.polyfit(at, power, 1), at)
     error = float(np.sqrt(np.sum(residual**2) / (at.size - 2) / np.sum((at - at.mean()) ** 2)))
-    found.quantity("drift", float(slope) * float(np.ptp(at)) / mean, "1", error * float(np.ptp(at)) / mean)
+    drift, sigma = (float(k) * float(np.ptp(at)) / mean for k in (slope, error))
+    found.quantity("drift", drift, "1", sigma)
+    if abs(drift) > max(DRIFT_REL, 5 * sigma):
+        found.flags.append(f"the laser drifts: {drift:+.1%} in {float(np.ptp(at)):.0f} s")
     found.table("raw_time_s", at.tolist())
     found.table("raw_power_w", power.tolist())
     found.table("raw_power_sigma_w", [look.sigma_w for look in looks])
