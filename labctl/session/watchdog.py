@@ -79,6 +79,14 @@ class Watchdog:
         self._sent_s, self._announced_s = now_s, busy_s
         self._say({"say": "beat", "for_s": busy_s})
 
+    def require(self) -> None:
+        """Make sure that light which may pass is watched.
+
+        :raises SafetyStop: the watchdog has ended meanwhile.
+        """
+        if self._lit and self._lost:
+            raise SafetyStop("the watchdog has ended while light could pass", _HINT)
+
     def silence_s(self) -> float:
         """Return for how long a sign of life has been owed, in wall seconds; 0 in the dark."""
         return max(time.monotonic() - self._quiet_until_s, 0.0) if self._lit else 0.0
@@ -177,9 +185,11 @@ class Watchdog:
         stream = self._process.stdin
         if self._lost or stream is None or stream.closed:
             return
+        line = encode(message)
         try:
             with self._writing:
-                stream.write(encode(message))
+                if stream.write(line) != len(line):  # a pipe that is full: nobody has read for minutes
+                    raise OSError("it does not read what it is told")
         except (OSError, ValueError) as exc:
             self._lost = True
             log.error("the watchdog is lost: %s", exc)  # noqa: TRY400  the reason is all there is to say
@@ -190,6 +200,7 @@ class Watchdog:
             while stream is not None and (data := os.read(stream.fileno(), 4096)):
                 for message in filter(None, map(decode, lines.feed(data))):
                     self._heard.put(message)
+        self._lost = True
         self._heard.put(None)
 
 

@@ -23,6 +23,9 @@ class Life(Protocol):
     def beat(self, busy_s: float = 0.0) -> None:
         """Give a sign of life."""
 
+    def require(self) -> None:
+        """Make sure that light which may pass is watched; raises SafetyStop if not."""
+
     def consent(self, busy_s: float = 0.0) -> None:
         """Ask whether the shutter may open."""
 

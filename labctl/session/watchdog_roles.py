@@ -10,6 +10,7 @@ from labctl.model.delegate import (
     DelegateSpectrometer,
 )
 from labctl.model.errors import Aborted
+from labctl.model.records import PowerReading, Spectrum
 from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrometer
 from labctl.session.watchdog_calls import CALL_S, End, Life, Polled, Watched
 from labctl.session.watchdog_optional import WatchedStage, WatchedThermometer
@@ -20,6 +21,9 @@ class Nobody:
 
     def beat(self, busy_s: float = 0.0) -> None:
         """Ignore."""
+
+    def require(self) -> None:
+        """Require nothing."""
 
     def consent(self, busy_s: float = 0.0) -> None:
         """Consent."""
@@ -61,7 +65,11 @@ class WatchedClock:
         return self._clock.now_s()
 
     def sleep(self, seconds: float, stop: Stop | None = None) -> None:
-        """Wait; raises :class:`Aborted` when ``stop`` is set."""
+        """Wait; raises :class:`Aborted` when ``stop`` is set.
+
+        :raises SafetyStop: light may pass, and nobody watches any more.
+        """
+        self._life.require()
         self._clock.sleep(seconds, Polled(stop, self._life, self._end))
 
 
@@ -81,11 +89,27 @@ class WatchedAttenuator(Watched[Attenuator], DelegateAttenuator):
 
 
 class WatchedPowerMeter(Watched[PowerMeter], DelegatePowerMeter):
-    """A power meter."""
+    """A power meter; it reads light only while that is watched."""
+
+    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
+        """Take readings.
+
+        :raises SafetyStop: light may pass, and nobody watches any more.
+        """
+        self._life.require()
+        return super().read(count, stop)
 
 
 class WatchedSpectrometer(Watched[Spectrometer], DelegateSpectrometer):
-    """A spectrometer."""
+    """A spectrometer; it exposes light only while that is watched."""
+
+    def acquire(self, stop: Stop | None = None) -> Spectrum:
+        """Return the next exposure.
+
+        :raises SafetyStop: light may pass, and nobody watches any more.
+        """
+        self._life.require()
+        return super().acquire(stop)
 
 
 class WatchedShutter(Watched[Shutter], DelegateShutter):

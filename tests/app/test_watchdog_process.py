@@ -324,6 +324,22 @@ def test_no_light_once_the_watchdog_is_gone(listener: Listener, victim: subproce
     dog.done()
 
 
+def test_light_whose_watchdog_was_killed_is_not_to_go_on(
+    listener: Listener, victim: subprocess.Popen[bytes]
+) -> None:
+    dog = Watchdog(assignment(listener, victim.pid))
+    dog.consent()
+    dog.require()
+    dog._process.kill()
+    dog._process.wait()
+    dog._reader.join(PATIENCE_S)
+    with pytest.raises(SafetyStop, match="while light could pass"):
+        dog.require()
+    dog.dark()
+    dog.require()
+    dog.done()
+
+
 @POSIX
 def test_no_light_while_the_watchdog_stands_still(
     listener: Listener, victim: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
@@ -338,6 +354,8 @@ def test_no_light_while_the_watchdog_stands_still(
     for _ in range(5000):  # more than a pipe holds: it must not hold up the loop
         dog.beat(1.0)
     dog.done()
+    with pytest.raises(SafetyStop, match="while light could pass"):  # what it was told is lost
+        dog.require()
     assert is_gone(dog.pid)
 
 

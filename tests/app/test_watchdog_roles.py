@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -26,7 +26,11 @@ class Diary:
     def __init__(self, *, refuses: bool = False) -> None:
         self.words: list[str] = []
         self.announced: list[float] = []
-        self._refuses = refuses
+        self._refuses, self.gone = refuses, False
+
+    def require(self) -> None:
+        if self.gone:
+            raise SafetyStop("the watchdog has ended")
 
     def beat(self, busy_s: float = 0.0) -> None:
         self.announced.append(busy_s)
@@ -87,6 +91,24 @@ def test_without_consent_the_shutter_stays_closed(plain: Roles, simulated: Simul
     with pytest.raises(SafetyStop, match="nobody watches"):
         shutter.open()
     assert simulated.scene.shutter.closed_switch()
+
+
+def test_light_that_nobody_watches_any_more_is_ended_and_can_be(plain: Roles) -> None:
+    diary = Diary()
+    roles = watched(plain, diary, WayOut())
+    roles.shutter.open()
+    diary.gone = True
+    work: list[Callable[[], object]] = [
+        lambda: roles.clock.sleep(1.0),
+        roles.power_meter.read,
+        roles.spectrometer.acquire,
+    ]
+    for what in work:
+        with pytest.raises(SafetyStop, match="has ended"):
+            what()
+    roles.shutter.close_beam()
+    roles.attenuator.move_to(10.0)
+    assert not plain.shutter.is_open()
 
 
 def test_darkness_is_told_only_when_it_is_confirmed(plain: Roles, monkeypatch: pytest.MonkeyPatch) -> None:
