@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from labctl.analysis.attenuation import malus_error_rel, malus_transmission, table_error_rel
 from labctl.model.errors import ConfigError
 from labctl.model.pump import MalusCurve, TableCurve
 from labctl.model.records import FloatArray
@@ -107,7 +108,7 @@ class Malus:
 
     def transmission(self, angle_deg: float) -> float:
         """Malus' law; known at every angle."""
-        return self.leak + (1 - self.leak) * math.cos(math.radians(2 * (angle_deg - self.peak_deg))) ** 2
+        return float(malus_transmission(angle_deg - self.peak_deg, self.leak))
 
     def angle_deg(self, transmission: float) -> float:
         """Invert Malus' law on the branch."""
@@ -135,11 +136,8 @@ class Malus:
         return max(self.transmission(low), self.transmission(high))
 
     def sigma_rel(self, angle_deg: float, angle_sigma_deg: float) -> float:
-        """First and second order of Malus' law: at a maximum or minimum the slope alone would say nothing."""
-        turn = math.radians(2 * (angle_deg - self.peak_deg))
-        step = 2 * math.radians(angle_sigma_deg)
-        change = abs(math.sin(2 * turn)) * step + abs(math.cos(2 * turn)) * step**2
-        return (1 - self.leak) * change / max(self.transmission(angle_deg), 1e-12)
+        """First and second order of Malus' law."""
+        return float(malus_error_rel(angle_deg - self.peak_deg, self.leak, angle_sigma_deg))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +205,4 @@ class Table:
 
     def sigma_rel(self, angle_deg: float, angle_sigma_deg: float) -> float:
         """Slope of log T, from the table's own neighbours."""
-        i = int(np.clip(np.searchsorted(self.angle, angle_deg) - 1, 0, self.angle.size - 2))
-        slope = (self.log_t[i + 1] - self.log_t[i]) / (self.angle[i + 1] - self.angle[i])
-        return abs(float(slope)) * angle_sigma_deg
+        return float(table_error_rel(angle_deg, self.angle, self.log_t, angle_sigma_deg))

@@ -14,12 +14,7 @@ multiplied by cos theta, with the spot measured across the beam.
 
 import math
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from labctl.model.pump import Convention, SpotSize
-
-Floats = NDArray[np.float64]
 
 UJ_PER_J = 1e6
 CM2_PER_UM2 = 1e-8
@@ -81,44 +76,6 @@ def _cos(incidence_deg: float) -> float:
     return math.cos(math.radians(incidence_deg))
 
 
-def mean_pulse_energy_j(average_power_w: float, repetition_rate_hz: float) -> float:
-    """Mean energy of the pulses, J: average power over repetition rate.
-
-    :raises ValueError: a repetition rate that is not positive.
-
-    >>> round(mean_pulse_energy_j(12.5e-6, 1000.0) * 1e9, 6)
-    12.5
-    """
-    if not repetition_rate_hz > 0:
-        raise ValueError(f"repetition rate {repetition_rate_hz} Hz must be positive")
-    return average_power_w / repetition_rate_hz
-
-
-def fluence_sigma_rel(
-    *,
-    energy_rel: float = 0.0,
-    x_rel: float = 0.0,
-    y_rel: float = 0.0,
-    sizes_are_common: bool = False,
-    incidence_deg: float = 0.0,
-    incidence_sigma_deg: float = 0.0,
-) -> float:
-    """Relative standard uncertainty of a fluence from those of energy, spot sizes and angle (to first order).
-
-    :param x_rel: relative uncertainty of the spot's size along x; ``y_rel`` along y.
-    :param sizes_are_common: True when both sizes have ONE error, as in a circular spot measured once: it then
-        counts twice, not in quadrature.
-    """
-    size = x_rel + y_rel if sizes_are_common else math.hypot(x_rel, y_rel)
-    tilt = math.tan(math.radians(incidence_deg)) * math.radians(incidence_sigma_deg)
-    return math.sqrt(energy_rel**2 + size**2 + tilt**2)
-
-
-def dose_uj_cm2(fluence_uj_cm2: ArrayLike, pulses: ArrayLike) -> float:
-    """Sum of fluence times pulses, uJ/cm2; the two broadcast. Trials and shutter travel belong in it too."""
-    return float(np.sum(np.asarray(fluence_uj_cm2, dtype=np.float64) * np.asarray(pulses, dtype=np.float64)))
-
-
 def mean_square_factor(pulse_cv: float) -> float:
     """<F^2> / <F>^2 = 1 + CV^2 for pulses of coefficient of variation CV: what a two-photon signal gains by
     noise.
@@ -142,10 +99,3 @@ def stretched_pulse_fs(transform_limited_fs: float, gdd_fs2: float) -> float:
     if not transform_limited_fs > 0:
         raise ValueError(f"pulse width {transform_limited_fs} fs must be positive")
     return transform_limited_fs * math.hypot(1.0, 4.0 * math.log(2.0) * gdd_fs2 / transform_limited_fs**2)
-
-
-def two_photon_threshold_factor(pulse_fs: float, reference_fs: float) -> float:
-    """How much higher a two-photon threshold fluence lies with the longer pulse: sqrt(pulse / reference)."""
-    if not (pulse_fs > 0 and reference_fs > 0):
-        raise ValueError("pulse widths must be positive")
-    return math.sqrt(pulse_fs / reference_fs)

@@ -77,30 +77,12 @@ def test_a_tilted_sample_gets_less() -> None:
         lambda: fluence.effective_area_cm2(CIRCLE, "mean"),  # type: ignore[arg-type]
         lambda: fluence.effective_area_cm2(SpotSize("disc", 1.0, 1.0), "peak"),  # type: ignore[arg-type]
         lambda: fluence.fluence_uj_cm2(1e-8, CIRCLE, "peak", incidence_deg=90.0),
-        lambda: fluence.mean_pulse_energy_j(1e-6, 0.0),
         lambda: fluence.stretched_pulse_fs(0.0, 600.0),
-        lambda: fluence.two_photon_threshold_factor(35.0, 0.0),
     ],
 )
 def test_misuse_is_refused(call: object) -> None:
     with pytest.raises(ValueError, match=r"must|unknown|not between"):
         call()  # type: ignore[operator]
-
-
-def test_uncertainties_agree_with_a_simulation() -> None:
-    rng, n = np.random.default_rng(0), 200_000
-    energy, x, y, angle = (rng.normal(c, s, n) for c, s in ((1, 0.02), (100, 1.5), (100, 1.0), (30, 0.5)))
-    for sizes, common in (((x, y), False), ((x, x), True)):
-        values = energy / (sizes[0] * sizes[1]) * np.cos(np.radians(angle))
-        claimed = fluence.fluence_sigma_rel(
-            energy_rel=0.02,
-            x_rel=0.015,
-            y_rel=0.015 if common else 0.01,
-            sizes_are_common=common,
-            incidence_deg=30.0,
-            incidence_sigma_deg=0.5,
-        )
-        assert claimed == pytest.approx(np.std(values) / np.mean(values), rel=0.01)
 
 
 def test_the_two_photon_gain_of_noisy_pulses() -> None:
@@ -109,15 +91,8 @@ def test_the_two_photon_gain_of_noisy_pulses() -> None:
     assert fluence.mean_square_factor(0.05) == pytest.approx(factor, rel=1e-4)
 
 
-def test_glass_stretches_a_pulse_and_raises_the_threshold() -> None:
-    """600 fs^2 turn 35 fs into 59 fs and cost 30 %."""
+def test_glass_stretches_a_pulse() -> None:
+    """600 fs^2 turn 35 fs into 59 fs."""
     behind = fluence.stretched_pulse_fs(35.0, 600.0)
     assert behind == pytest.approx(59.1, abs=0.1)
     assert fluence.stretched_pulse_fs(35.0, -600.0) == behind
-    assert fluence.two_photon_threshold_factor(behind, 35.0) == pytest.approx(1.30, abs=0.005)
-
-
-def test_dose_sums_over_everything() -> None:
-    assert fluence.dose_uj_cm2([10.0, 20.0], [100, 200]) == 5000.0
-    assert fluence.dose_uj_cm2(5.0, [10, 10]) == 100.0
-    assert fluence.mean_pulse_energy_j(12.5e-6, 1000.0) == pytest.approx(12.5e-9)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
 
+from labctl.analysis.attenuation import malus_error_rel, malus_transmission
 from labctl.analysis.calibration import checks
 from labctl.analysis.calibration.malus_scan import PERIOD_DEG, Scan, curve, model_of, refuse_unmodulated
 from labctl.analysis.calibration.noise import Noise
@@ -79,8 +80,7 @@ class MalusFit:
 
     def transmission(self, angle_deg: ArrayLike) -> FloatArray:
         """Return the transmission relative to the highest one, shape of ``angle_deg``."""
-        turn = np.radians(2 * (np.asarray(angle_deg, dtype=np.float64) - self.zero_deg))
-        return np.asarray(self.leakage + (1 - self.leakage) * np.cos(turn) ** 2)
+        return malus_transmission(np.asarray(angle_deg, dtype=np.float64) - self.zero_deg, self.leakage)
 
     def transmission_sigma(self, angle_deg: ArrayLike) -> FloatArray:
         """Return the statistical standard error of :meth:`transmission` as a curve, shape ``(m,)``."""
@@ -92,14 +92,9 @@ class MalusFit:
         return self.posterior.sigma(gradient)
 
     def relative_error(self, angle_deg: ArrayLike, angle_sigma_deg: float) -> FloatArray:
-        """Return the relative error of the transmission that an error of the angle makes.
-
-        First and second order: at a maximum or a minimum the slope alone would say nothing.
-        """
-        turn = np.radians(2 * (np.asarray(angle_deg, dtype=np.float64) - self.zero_deg))
-        step = 2 * math.radians(angle_sigma_deg)
-        change = np.abs(np.sin(2 * turn)) * step + np.abs(np.cos(2 * turn)) * step**2
-        return np.asarray((1 - self.leakage) * change / np.maximum(self.transmission(angle_deg), 1e-12))
+        """Return the relative error of the transmission that an error of the angle makes."""
+        from_peak = np.asarray(angle_deg, dtype=np.float64) - self.zero_deg
+        return malus_error_rel(from_peak, self.leakage, angle_sigma_deg)
 
     def settings(self, sign: Literal["+", "-"] = "+") -> MalusCurve:
         """Return it as the settings of a pump."""

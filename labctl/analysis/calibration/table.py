@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from labctl.analysis.attenuation import table_error_rel
 from labctl.analysis.calibration import checks
 from labctl.analysis.calibration.noise import Noise
 from labctl.analysis.calibration.noisefit import Model, Posterior, fit
@@ -61,9 +62,7 @@ class TableFit:
 
     def relative_error(self, angle_deg: ArrayLike, angle_sigma_deg: float) -> FloatArray:
         """Return the relative error of the transmission that an error of the angle makes."""
-        slopes = np.diff(np.log(self.transmission)) / np.diff(self.angle_deg)
-        place = np.searchsorted(self.angle_deg, np.asarray(angle_deg, dtype=np.float64)) - 1
-        return np.abs(slopes[np.clip(place, 0, slopes.size - 1)]) * angle_sigma_deg
+        return table_error_rel(angle_deg, self.angle_deg, np.log(self.transmission), angle_sigma_deg)
 
 
 def fit_table(
