@@ -1,4 +1,4 @@
-"""What an attenuator's angle is worth: the transmission, and how far an error of the angle reaches into it."""
+"""What an attenuator transmits at an angle, and how far an error of the angle reaches into it."""
 
 from __future__ import annotations
 
