@@ -1,18 +1,18 @@
 """Thorlabs Elliptec ELL14 rotation mount on its serial bus (ELLx protocol manual).
 
-What travels on the bus is described in ``support/elliptec_motor.py``. Tried on a simulator only.
+What travels on the bus is described in ``support/elliptec_bus.py``. Tried on a simulator only.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 from pydantic import Field, model_validator
 from pymeasure.adapters import Adapter
 
 from drivers.support.elliptec import ELL14_TYPE, Module
-from drivers.support.elliptec_motor import ElliptecMotor
-from drivers.support.spec import DriverSpec, VisaConfig
+from drivers.support.elliptec_motor import ElliptecConfig, ElliptecMotor, MotorOptions
+from drivers.support.spec import DriverSpec
 from labctl.model.clock import Clock, Stop
 
 
@@ -22,7 +22,7 @@ class ThorlabsELL14(ElliptecMotor):
     :param adapter: VISA resource, e.g. ``"ASRL3::INSTR"``.
     :param address: bus address, one hex digit.
     :param angle_range_deg: lowest and highest angle that may be asked for.
-    :param move_timeout_s: wall time within which any motion must have ended.
+    :param options: see ``MotorOptions``.
     :raises NotConnected: no ELL14 answers at this address.
     """
 
@@ -35,15 +35,11 @@ class ThorlabsELL14(ElliptecMotor):
         address: str = "0",
         *,
         angle_range_deg: tuple[float, float] = (0.0, 360.0),
-        move_timeout_s: float = 30.0,
-        clock: Clock | None = None,
-        visa_library: str = "@py",
         role: str = "attenuator",
+        **options: Unpack[MotorOptions],
     ) -> None:
         self._range_deg = angle_range_deg
-        super().__init__(
-            adapter, address, move_timeout_s=move_timeout_s, clock=clock, visa_library=visa_library, role=role
-        )
+        super().__init__(adapter, address, role, **options)
 
     def _scale(self, module: Module) -> float:
         return module.pulses / 360.0
@@ -63,13 +59,6 @@ class ThorlabsELL14(ElliptecMotor):
         """Read the present angle, in degrees."""
         return self._where()
 
-    def home(self, stop: Stop | None = None) -> None:
-        """Find the reference, turning clockwise through any angle: the shutter must be closed.
-
-        :raises InstrumentFault: a fault of the module, or the search ended elsewhere.
-        """
-        self._find_reference(stop)
-
     def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
         """Move, wait for the end of the motion and return the angle read back, in degrees.
 
@@ -78,11 +67,10 @@ class ThorlabsELL14(ElliptecMotor):
         return self._go_to(angle_deg, stop)
 
 
-class ThorlabsELL14Config(VisaConfig):
+class ThorlabsELL14Config(ElliptecConfig):
     """``[attenuator]`` with ``driver = "thorlabs-ell14"``."""
 
     driver: Literal["thorlabs-ell14"]
-    address: Annotated[str, Field(pattern="^[0-9A-Fa-f]$")] = "0"
     home_at_connect: bool = False
     min_angle_deg: Annotated[float, Field(ge=-360, le=360)] = 0.0
     max_angle_deg: Annotated[float, Field(ge=-360, le=360)] = 360.0

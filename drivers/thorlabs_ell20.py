@@ -1,19 +1,19 @@
 """Thorlabs Elliptec ELL20 linear stage, 60 mm, on its serial bus (ELLx protocol manual).
 
-What travels on the bus is described in ``support/elliptec_motor.py``; travel and pulses per millimetre are
+What travels on the bus is described in ``support/elliptec_bus.py``; travel and pulses per millimetre are
 read from the module. Tried on a simulator only.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Unpack
 
 from pydantic import Field, model_validator
 from pymeasure.adapters import Adapter
 
 from drivers.support.elliptec import ELL20_TYPE, Module
-from drivers.support.elliptec_motor import ElliptecMotor
-from drivers.support.spec import DriverSpec, VisaConfig
+from drivers.support.elliptec_motor import ElliptecConfig, ElliptecMotor, MotorOptions
+from drivers.support.spec import DriverSpec
 from labctl.model.clock import Clock, Stop
 
 
@@ -23,7 +23,7 @@ class ThorlabsELL20(ElliptecMotor):
     :param adapter: VISA resource, e.g. ``"ASRL5::INSTR"``.
     :param address: bus address, one hex digit.
     :param position_range_um: lowest and highest position that may be asked for; the whole travel if left out.
-    :param move_timeout_s: wall time within which any motion must have ended.
+    :param options: see ``MotorOptions``.
     :raises NotConnected: no ELL20 answers at this address.
     """
 
@@ -36,16 +36,12 @@ class ThorlabsELL20(ElliptecMotor):
         address: str = "0",
         *,
         position_range_um: tuple[float, float] | None = None,
-        move_timeout_s: float = 30.0,
-        clock: Clock | None = None,
-        visa_library: str = "@py",
         role: str = "stage",
+        **options: Unpack[MotorOptions],
     ) -> None:
         self._asked_um = position_range_um
         self._travel_um = 0.0
-        super().__init__(
-            adapter, address, move_timeout_s=move_timeout_s, clock=clock, visa_library=visa_library, role=role
-        )
+        super().__init__(adapter, address, role, **options)
 
     def _scale(self, module: Module) -> float:
         self._travel_um = module.travel * 1e3
@@ -65,13 +61,6 @@ class ThorlabsELL20(ElliptecMotor):
         """Read the present position, in um."""
         return self._where()
 
-    def home(self, stop: Stop | None = None) -> None:
-        """Find the reference at the end of the rail, passing anything on the way.
-
-        :raises InstrumentFault: a fault of the module, or the search ended elsewhere.
-        """
-        self._find_reference(stop)
-
     def move_to(self, position_um: float, stop: Stop | None = None) -> float:
         """Move, wait for the end of the motion and return the position read back, in um.
 
@@ -80,11 +69,10 @@ class ThorlabsELL20(ElliptecMotor):
         return self._go_to(position_um, stop)
 
 
-class ThorlabsELL20Config(VisaConfig):
+class ThorlabsELL20Config(ElliptecConfig):
     """``[stage]`` with ``driver = "thorlabs-ell20"``."""
 
     driver: Literal["thorlabs-ell20"]
-    address: Annotated[str, Field(pattern="^[0-9A-Fa-f]$")] = "0"
     min_position_um: Annotated[float, Field(ge=0, le=1e6)] = 0.0
     max_position_um: Annotated[float, Field(ge=0, le=1e6)] = 60_000.0
 

@@ -1,30 +1,19 @@
-"""What a driver of any Elliptec motor does on the bus: ask, move, wait, notice what went wrong.
-
-9600 baud 8N1. A request is address, two lower-case letters and upper-case hex data without any end; an answer
-is address, two upper-case letters and data up to CR LF. Button messages (BS, BO) come unasked: skipped.
-"""
+"""What a driver of any Elliptec motor does: move, wait for the end, notice what went wrong."""
 
 from __future__ import annotations
 
 import time
-from typing import ClassVar
+from typing import Annotated, ClassVar, TypedDict, Unpack
 
+from pydantic import Field
 from pymeasure.adapters import Adapter
-from pymeasure.instruments import Instrument
 
-from drivers.support.elliptec import ANSWER, BUSY, FRAME, STATUS_TEXT, Module, parse_module, parse_position
-from drivers.support.failures import not_connected
-from drivers.support.ports import Port
-from drivers.support.visa import LONGEST_ANSWER, SHOWN, SLICE_S, VisaInstrument
-from labctl.model.clock import Clock, Stop, check_stop
-from labctl.model.errors import (
-    Aborted,
-    InstrumentFault,
-    InstrumentTimeout,
-    NotConnected,
-    ProtocolError,
-)
-from labctl.model.records import Identity
+from drivers.support.elliptec import Module, parse_position
+from drivers.support.elliptec_bus import ElliptecModule
+from drivers.support.spec import VisaConfig
+from drivers.support.visa import SLICE_S
+from labctl.model.clock import Clock, Stop
+from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout
 
 PAUSE_BETWEEN_MOVES_S = 0.1
 """A move sent sooner after the last one may end at 0 instead (seen by the authors of pylablib)."""
@@ -32,55 +21,52 @@ ASK_AFTER_S = 3.0
 """Wall time without a word from a motion after which the module is asked."""
 
 
-class ElliptecMotor(VisaInstrument):
+class ElliptecConfig(VisaConfig):
+    """What a bench file says of any of them."""
+
+    address: Annotated[str, Field(pattern="^[0-9A-Fa-f]$")] = "0"
+
+
+class MotorOptions(TypedDict, total=False):
+    """What any of them may be told when it is made.
+
+    ``move_timeout_s`` is 30 s unless told otherwise, ``clock`` real time.
+    """
+
+    move_timeout_s: float
+    clock: Clock | None
+    visa_library: str
+
+
+class ElliptecMotor(ElliptecModule):
     """One module with an encoder; a subclass says which, and in which unit it counts.
 
-    ``type`` is what ``in`` announces, ``unit`` the word for the unit, ``tolerance`` (in it) how far from its
-    goal a motion may end, ``blocked`` what may keep it from there.
+    ``unit`` is the word for the unit, ``tolerance`` (in it) how far from its goal a motion may end,
+    ``blocked`` what may keep it from there.
 
-    :param address: bus address, one hex digit.
     :param move_timeout_s: wall time within which any motion must have ended.
     :raises NotConnected: no such module answers here.
     """
 
-    model: ClassVar[str]
-    type: ClassVar[int]
     unit: ClassVar[str]
     tolerance: ClassVar[float]
     blocked: ClassVar[str]
 
-    port = Port(baud_rate=9600, read_termination="\n", write_termination="", timeout_s=0.7)
-
-    module = Instrument.measurement(
-        "in", """Get what the module says of itself (Module).""", cast=parse_module
-    )
-    position_pulses = Instrument.measurement("gp", """Get the position (int, pulses).""", cast=parse_position)
-    status = Instrument.measurement(
-        "gs",
-        """Get the status (int, 0 ok to 13, 9 busy); reading it clears a fault.""",
-        cast=lambda payload: int(payload, 16),
-    )
-
     def __init__(
-        self,
-        adapter: str | Adapter,
-        address: str,
-        *,
-        move_timeout_s: float,
-        clock: Clock | None,
-        visa_library: str,
-        role: str,
+        self, adapter: str | Adapter, address: str, role: str, **options: Unpack[MotorOptions]
     ) -> None:
-        self.address = address.upper()
-        super().__init__(adapter, role, clock, visa_library)
-        self._move_timeout_s = move_timeout_s
-        self._partial = b""
+        clock, library = options.get("clock"), options.get("visa_library", "@py")
+        super().__init__(adapter, address, clock=clock, visa_library=library, role=role)
+        self._move_timeout_s = options.get("move_timeout_s", 30.0)
         self._referenced = False
         self._left: float | None = None
         self._stopped_short = False
         self._last_motion_s = self.clock.now_s() - PAUSE_BETWEEN_MOVES_S
         self._pulses_per_unit = 0.0
-        self.greet(self._check_device)
+        self.greet(self._measure)
+
+    def _measure(self) -> None:
+        self._pulses_per_unit = self._scale(self.find())
 
     def _scale(self, module: Module) -> float:
         """Return the pulses of one unit."""
@@ -94,42 +80,7 @@ class ElliptecMotor(VisaInstrument):
         """Return the lowest and the highest position that may be asked for."""
         raise NotImplementedError
 
-    def _check_device(self) -> None:
-        try:
-            module = self.module
-        except InstrumentTimeout as exc:
-            raise self._nobody(exc) from exc
-        except ProtocolError as exc:
-            if len(exc.received) < SHOWN:
-                raise
-            raise self.stranger(exc.received, "an Elliptec module") from exc  # who never ends a line is none
-        if module.type != self.type:
-            wanted = f"{self.model} ({self.type:02X})"
-            answer = f"an Elliptec module of type {module.type:02X} answered, not an {wanted}"
-            raise not_connected(self.role, self.resource, answer, "check the bus address")
-        self._pulses_per_unit = self._scale(module)
-
-    def _nobody(self, exc: InstrumentTimeout) -> NotConnected | InstrumentTimeout:
-        """Say what else answers: other bytes at this address, or modules at other addresses."""
-        if self._partial:
-            return self.stranger(self._partial, "an Elliptec module")
-        others = [address for address in "0123456789ABCDEF" if self._visa and self._answers(address)]
-        if not others:
-            return exc
-        hint = f'set address = "{others[0]}" (answers: {", ".join(others)})'
-        return not_connected(self.role, self.resource, f"no answer from {self.address}", hint)
-
-    def _answers(self, address: str) -> bool:
-        with self.translated("in"):
-            self.adapter.write(f"{address}in")
-        return self.listen(b"\n", SLICE_S).startswith(f"{address}IN".encode())
-
     # -- what the roles have in common -------------------------------------------------------------
-
-    def identity(self) -> Identity:
-        """Ask the module who it is."""
-        module = self.module
-        return self.remember(Identity("Thorlabs", self.model, module.serial, module.firmware))
 
     def is_referenced(self) -> bool:
         """Return whether this driver has homed the module since it was opened, and finds it where it left it.
@@ -146,10 +97,13 @@ class ElliptecMotor(VisaInstrument):
             )
         return self._referenced
 
-    def _where(self) -> float:
-        return int(self.position_pulses) / self._pulses_per_unit
+    def home(self, stop: Stop | None = None) -> None:
+        """Find the reference, through any position on the way: the shutter must be closed.
 
-    def _find_reference(self, stop: Stop | None) -> None:
+        A mount turns clockwise, a stage goes to the end of its rail.
+
+        :raises InstrumentFault: a fault of the module, or the search ended elsewhere.
+        """
         self._referenced = False
         reached = self._travel("ho0", stop) / self._pulses_per_unit
         if self._apart(reached, 0.0) > self.tolerance:
@@ -157,6 +111,9 @@ class ElliptecMotor(VisaInstrument):
             where = f"the search for the reference ended at {reached:.3f} {self.unit}"
             raise InstrumentFault(self.name, where, hint)
         self._referenced, self._left = True, reached
+
+    def _where(self) -> float:
+        return int(self.position_pulses) / self._pulses_per_unit
 
     def _go_to(self, goal: float, stop: Stop | None) -> float:
         low, high = self._range()
@@ -170,7 +127,13 @@ class ElliptecMotor(VisaInstrument):
             raise InstrumentFault(self.name, f"sent to {goal:.3f} {self.unit}, reached {reached:.3f}", hint)
         return reached
 
-    # -- the bus -----------------------------------------------------------------------------------
+    def restore(self) -> None:
+        """Trust the position after a new connection only if no motion was cut short."""
+        self._partial = b""
+        if self._left is None:
+            self._referenced = False
+
+    # -- motions -----------------------------------------------------------------------------------
 
     def _travel(self, command: str, stop: Stop | None, bound_for: float | None = None) -> int:
         """Start a motion, wait for its end and return where it ended, in pulses.
@@ -211,12 +174,12 @@ class ElliptecMotor(VisaInstrument):
     def _ended(self, end: float, stop: Stop | None) -> int | None:
         """Return where the motion ended, None if the module is busy with an older one."""
         try:
-            code, payload = self._frame(("PO", "GS"), min(end, time.monotonic() + ASK_AFTER_S), stop)
+            code, payload = self.frame(("PO", "GS"), min(end, time.monotonic() + ASK_AFTER_S), stop)
         except InstrumentTimeout:
             return self._ended_unheard(end, stop)
         if code == "PO":
             return self._position(payload)
-        self._refuse_fault(payload)
+        self.refuse_fault(payload)
         return None
 
     def _ended_unheard(self, end: float, stop: Stop | None) -> int:
@@ -226,13 +189,13 @@ class ElliptecMotor(VisaInstrument):
             self._answer_owed = False  # what comes late is skipped or serves as well
             self.write("gs")
             try:
-                code, payload = self._frame(("GS", "PO"), time.monotonic() + self._timeout_s, stop)
+                code, payload = self.frame(("GS", "PO"), time.monotonic() + self._timeout_s, stop)
             except InstrumentTimeout as exc:
                 raise InstrumentTimeout(self.name, f"no answer to {motion!r}, nor to {self._sent!r}") from exc
             if code == "PO":
                 self.resynchronise()  # the status is still on its way
                 return self._position(payload)
-            self._refuse_fault(payload)
+            self.refuse_fault(payload)
             if payload == "00":
                 return int(self.position_pulses)
             if time.monotonic() > end:
@@ -249,71 +212,6 @@ class ElliptecMotor(VisaInstrument):
         while True:
             self.clock.sleep(SLICE_S, stop)
             self.write("gs")
-            if self._frame(("GS",), end, stop)[1] == "00":
+            if self.frame(("GS",), end, stop)[1] == "00":
                 return
             self._refuse_busy(end)
-
-    def _refuse_fault(self, payload: str) -> None:
-        number = int(payload or "0", 16)
-        if number not in (0, BUSY):
-            text = STATUS_TEXT[number] if number < len(STATUS_TEXT) else "reserved"
-            raise InstrumentFault(self.name, f"status {number}: {text}", "home the mount, then try again")
-
-    def _frame(self, codes: tuple[str, ...], end: float, stop: Stop | None = None) -> tuple[str, str]:
-        """Return code and data of the next frame of this address with one of ``codes``.
-
-        Everything else on the bus is skipped: button messages, other modules, the end of an older motion.
-        """
-        while True:
-            line = self._line(end, stop)
-            text = line.decode("ascii", "replace").strip()
-            if not text and time.monotonic() <= end:
-                continue
-            if not FRAME.fullmatch(text):
-                raise self.garbled(self._sent, line)
-            if text[0] == self.address and text[1:3] in codes:
-                return text[1:3], text[3:]
-            if time.monotonic() > end:  # a bus that is never quiet must not hold us
-                self._answer_owed = True
-                raise InstrumentTimeout(self.name, f"no answer to {self._sent!r} among other messages")
-
-    def _line(self, end: float, stop: Stop | None) -> bytes:
-        while not self._partial.endswith(b"\n"):
-            check_stop(stop)
-            late = time.monotonic() > end  # before listening: a program that stood still listens once more
-            self._partial += self.listen(b"\n", SLICE_S)
-            if len(self._partial) > LONGEST_ANSWER:  # whoever talks there never ends a line
-                raise self.garbled(self._sent, self._partial[:SHOWN])
-            if late and not self._partial.endswith(b"\n"):
-                self._answer_owed = True
-                raise InstrumentTimeout(self.name, f"no answer to {self._sent!r}")
-        line, self._partial = self._partial, b""
-        return line
-
-    def write(self, command: str, **kwargs: object) -> None:
-        """Send a command to this address of the bus."""
-        super().write(self.address + command, **kwargs)
-
-    def reply(self) -> str:
-        """Return the data of the answer that belongs to the last command."""
-        code = ANSWER.get(self._sent[1:3], "GS")
-        got, payload = self._frame((code, "GS"), time.monotonic() + self._timeout_s)
-        if got != code:
-            self._refuse_fault(payload)
-            raise self.garbled(self._sent, f"{got}{payload}")
-        return payload
-
-    def restore(self) -> None:
-        """Trust the position after a new connection only if no motion was cut short."""
-        self._partial = b""
-        if self._left is None:
-            self._referenced = False
-
-    def resynchronise(self) -> None:
-        """Forget half a line and what is still arriving."""
-        self._partial = b""
-        self.drain()
-
-    def is_idempotent(self, command: str) -> bool:
-        """Reading position and identity may be repeated; reading the status clears a fault."""
-        return command in ("in", "gp")

@@ -149,7 +149,7 @@ def test_a_garbled_position_is_asked_again_and_then_an_error(reply: str) -> None
 @pytest.mark.usefixtures("silence")
 def test_another_device_at_the_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "drivers.support.elliptec_motor.SLICE_S", 0.01
+        "drivers.support.elliptec_bus.SLICE_S", 0.01
     )  # the scan of the bus finds nothing here
     with (
         stub(lambda data: b"THORLABS,PM100D,P0012345,2.4.0\n" if b"IDN" in data else b"") as server,
@@ -160,14 +160,14 @@ def test_another_device_at_the_address_is_named(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.usefixtures("silence")
 def test_a_wrong_bus_address_names_the_one_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drivers.support.elliptec_motor.SLICE_S", 0.03)  # for each of the silent ones
+    monkeypatch.setattr("drivers.support.elliptec_bus.SLICE_S", 0.03)  # for each of the silent ones
 
     def bus(data: bytes) -> bytes:
         if data == b"2in":
-            monkeypatch.setattr("drivers.support.elliptec_motor.SLICE_S", 0.03)
+            monkeypatch.setattr("drivers.support.elliptec_bus.SLICE_S", 0.03)
             return f"2IN{INFO}\r\n".encode()
         if data == b"1in":  # the next one answers, however long it takes
-            monkeypatch.setattr("drivers.support.elliptec_motor.SLICE_S", PATIENCE_S)
+            monkeypatch.setattr("drivers.support.elliptec_bus.SLICE_S", PATIENCE_S)
             return b"\n"
         return b""
 
