@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,14 @@ DRIFTED_DEG = 0.3
 def kind_of(procedure: ProcedureName) -> CalibrationKind:
     """Return the kind of calibration that a procedure measures."""
     return next(kind for kind in QUICK if procedure == f"cal {kind}")
+
+
+def needed_by(procedures: Iterable[ProcedureName]) -> Sequence[CalibrationKind]:
+    """Return the kinds that have to be measured first: those before, and its own for its usual flags."""
+    kinds = list(QUICK)
+    wanted = [1 + kinds.index(kind_of(name)) for name in procedures if name[4:] in QUICK]
+    wanted += [1 for name in procedures if name == "cal check"]
+    return kinds[: max(wanted, default=0)]
 
 
 def run(

@@ -91,10 +91,9 @@ def undisturbed(folder: Path, points: int = 40, procedures: Iterable[ProcedureNa
     if "resume" in wanted:
         with _bench("resume", SteppedClock()) as bench:
             files |= fault_runs.interrupted(bench, folder)
-    if any(name.startswith("cal ") for name in wanted):
-        for kind in fault_calibrations.QUICK:
-            with tempfile.TemporaryDirectory(dir=folder) as own, _bench("cal spot", SteppedClock()) as bench:
-                fault_calibrations.measured(bench, Path(own), files, kind)
+    for kind in fault_calibrations.needed_by(wanted):
+        with tempfile.TemporaryDirectory(dir=folder) as own, _bench("cal spot", SteppedClock()) as bench:
+            fault_calibrations.measured(bench, Path(own), files, kind)
     return Reference(found, files)
 
 

@@ -100,11 +100,12 @@ class Pump:
     # --- shutter -----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Close the shutter and have it confirmed.
+        """Close the shutter and have it confirmed; where it fails, the attenuator takes the light away.
 
         :raises SafetyStop: it does not confirm.
         """
-        self._blade.close()
+        with self._retreat.guarded():
+            self._blade.close()
 
     def shut(self, stop: Stop | None = None) -> None:
         """Close the shutter; a meter behind it must see that the light is gone, whatever the sensor says.
@@ -115,7 +116,7 @@ class Pump:
         """
         with self._retreat.guarded():
             was_lit = self.light.lit
-            self.close()
+            self._blade.close()
             if was_lit and (seen := self._verifier.light_left(stop)):
                 reason = f"the shutter says that it is closed, but {seen}"
                 self._blade.distrust(reason, self._setting.fluence_uj_cm2)
@@ -185,7 +186,7 @@ class Pump:
     def minimum(self, stop: Stop | None = None) -> None:
         """Close the shutter, reference the mount if need be, and go to the least transmission."""
         with self._retreat.guarded():
-            self.close()
+            self._blade.close()
             self._reference(stop)
             self._setting.move(self.curve.floor_deg, stop)
 
@@ -195,7 +196,7 @@ class Pump:
 
     def _reference(self, stop: Stop | None) -> None:
         if not self._plate.is_referenced():
-            self.close()
+            self._blade.close()
             self._setting.home(stop)
 
     # --- fluence -----------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ class Pump:
     def home(self, stop: Stop | None = None) -> None:
         """Close the shutter, search the mount's reference and go to the least transmission."""
         with self._retreat.guarded():
-            self.close()
+            self._blade.close()
             self._setting.home(stop)
             self._setting.move(self.curve.floor_deg, stop)
 

@@ -1,0 +1,57 @@
+"""A shutter that does not close: the attenuator takes the light away before anything is tried again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+from procedures_scene import LIMITS, SceneMount, SceneShutter, scene_pump, scene_roles
+
+from labctl.model.clock import SteppedClock, Stop
+from labctl.model.errors import InstrumentFault
+from procedures.pump import Pump
+from simulators import presets
+from simulators.scene import Scene
+
+
+class Deaf(SceneShutter):
+    """Opens, and then hears nothing more."""
+
+    events: list[str]
+
+    def close_beam(self) -> None:
+        if self.is_open():
+            self.events.append("close")
+            raise InstrumentFault(self.name, "does not take the command to close")
+        super().close_beam()
+
+
+class Noted(SceneMount):
+    """Notes where it turns."""
+
+    events: list[str]
+
+    def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
+        self.events.append("turn")
+        return super().move_to(angle_deg, stop)
+
+
+@pytest.mark.parametrize("way", [Pump.close, Pump.shut, Pump.minimum, Pump.home])
+def test_the_attenuator_comes_before_another_try(way: Callable[[Pump], None]) -> None:
+    settings = presets.scene("ola", "typical", 4)
+    scene = Scene(settings, SteppedClock())
+    shutter, mount = Deaf("shutter", scene), Noted("attenuator", scene)
+    events: list[str] = []
+    shutter.events = mount.events = events
+    roles = dataclasses.replace(scene_roles(scene, scene.clock), shutter=shutter, attenuator=mount)
+    pump = Pump(roles, scene_pump(settings), LIMITS)
+    pump.prepare()
+    pump.set_fluence(100.0)
+    pump.open()
+    events.clear()
+    with pytest.raises(InstrumentFault, match="does not take the command"):
+        way(pump)
+    assert events[:2] == ["close", "turn"]
+    assert scene.beam.malus(scene.mount.angle_deg()) < 1.5 * settings.optics.t_min
+    assert pump.light.lit
