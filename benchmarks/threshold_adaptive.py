@@ -11,6 +11,7 @@ half-width.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,24 +120,30 @@ def row(name: str, outcomes: list[Outcome], dose: float) -> str:
     return f"| {name} | {middle:.0f} | {late:.0f} | {cost:.2f} | {numbers} | {len(outcomes)} |"
 
 
+def table(trials: int, truths: Sequence[int] = (0, 1, 2)) -> Iterator[str]:
+    """Write the table of adaptive sweeps, one line at a time; ``truths`` are places in ``INSIDE``."""
+    yield "| sweep | points | p90 | dose / uniform | met % | covers % | corrected covers % | trials |"
+    yield "|" + " --- |" * 8
+    for truth in (INSIDE[i] for i in truths):
+        for target in (0.03, 0.01):
+            base = [uniform(truth, target, np.random.default_rng([1, i])) for i in range(trials)]
+            dose = float(np.median([o.dose for o in base]))
+            label = f"{truth.name}, {100 * target:g} %"
+            yield row(f"{label}, uniform", base, dose)
+            for how in (free, trusted):
+                for per in ("point", "dose"):
+                    rngs = (np.random.default_rng([2, i]) for i in range(trials))
+                    done = [how(truth, target, per, 40, rng) for rng in rngs]
+                    yield row(f"{label}, {how.__name__}, per {per}", done, dose)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--truths", type=int, nargs="*", default=[0, 1, 2])
     args = parser.parse_args()
-    print("| sweep | points | p90 | dose / uniform | met % | covers % | corrected covers % | trials |")
-    print("|" + " --- |" * 8)
-    for truth in (INSIDE[i] for i in args.truths):
-        for target in (0.03, 0.01):
-            base = [uniform(truth, target, np.random.default_rng([1, i])) for i in range(args.trials)]
-            dose = float(np.median([o.dose for o in base]))
-            label = f"{truth.name}, {100 * target:g} %"
-            print(row(f"{label}, uniform", base, dose), flush=True)
-            for how in (free, trusted):
-                for per in ("point", "dose"):
-                    rngs = (np.random.default_rng([2, i]) for i in range(args.trials))
-                    done = [how(truth, target, per, 40, rng) for rng in rngs]
-                    print(row(f"{label}, {how.__name__}, per {per}", done, dose), flush=True)
+    for line in table(args.trials, args.truths):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import argparse
 from dataclasses import replace
 
 import numpy as np
-from threshold_accuracy import Setting
+from threshold_cells import Setting
 from threshold_truths import INSIDE
 
 from labctl.analysis.threshold.profile import fit_profile
