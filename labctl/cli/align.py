@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+from labctl.cli.common import BenchFile
 
 if TYPE_CHECKING:
     from procedures.alignment import AlignmentEvent
 
 
 def align(
-    bench: Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)],
+    bench: BenchFile,
     start: Annotated[
         float, typer.Option(help="Lowest fluence of the reference sweep, uJ/cm2.", show_default=False)
     ],

@@ -12,24 +12,12 @@ from labctl.cli.align import align as align_command
 from labctl.cli.budget import budget as budget_command
 from labctl.cli.calibrate import calibrate as calibrate_commands
 from labctl.cli.calibrations import calibrations as calibrations_command
-from labctl.cli.choices import (
-    Background,
-    Bleaching,
-    BleachingModel,
-    Collection,
-    DemoSample,
-    Direction,
-    Level,
-    Meter,
-    Per,
-    Sample,
-    Spacing,
-    Spectrometer,
-    Transport,
-)
+from labctl.cli.common import BenchFile, Json
 from labctl.cli.gui import gui as gui_command
 from labctl.cli.manual import set_bench
+from labctl.cli.simulate_options import demo, simulate
 from labctl.cli.stability import stability as stability_command
+from labctl.cli.sweep_options import sweep
 
 app = typer.Typer(
     name="labctl",
@@ -41,12 +29,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-
-
-BenchFile = Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -65,24 +47,7 @@ def _common(
     """Take the options that every command shares; ``--debug`` was read before they were parsed."""
 
 
-@app.command()
-def demo(
-    output: Annotated[Path, typer.Option(help="Where files and figures go.")] = Path("labctl-demo"),
-    sample: Annotated[DemoSample, typer.Option(help="Which sample of the paper to sweep.")] = DemoSample.BOTH,
-    seed: Annotated[int, typer.Option(min=0, help="Makes another bench with the same truth.")] = 1,
-    speed: Annotated[
-        float, typer.Option(min=0.1, max=1000, help="Bench seconds per second on the simulators' clock.")
-    ] = 60.0,
-    as_json: Json = False,
-) -> int:
-    """Sweep the paper's two samples on a simulated bench.
-
-    Ends with a table and the figures, as PNG, that stand beside the paper's Fig. 5b-e and 6.
-    """
-    from labctl.cli.demo import run_demo
-
-    samples = ("oam", "ola") if sample is DemoSample.BOTH else (sample.value,)
-    return run_demo(output, samples, seed=seed, speed=speed, as_json=as_json)
+app.command()(demo)
 
 
 @app.command()
@@ -119,121 +84,7 @@ def check(
     return run_check(bench, start, recheck=recheck, as_json=as_json)
 
 
-@app.command()
-def sweep(
-    bench: BenchFile,
-    sample: Annotated[str, typer.Option(help="Name of the sample.", show_default=False)],
-    start: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="Lowest fluence, uJ/cm2 in the bench's convention.", show_default=False),
-    ] = None,
-    stop: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="Highest fluence, uJ/cm2.", show_default=False),
-    ] = None,
-    points: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Number of fluences.", show_default="24"),
-    ] = None,
-    spacing: Annotated[Spacing, typer.Option(help="Spacing of the fluences.")] = Spacing.LOG,
-    fluences: Annotated[
-        str, typer.Option(help="The fluences themselves, with --spacing list: 20,30,45.", show_default=False)
-    ] = "",
-    direction: Annotated[Direction, typer.Option(help="Order of the fluences.")] = Direction.UP,
-    average: Annotated[int, typer.Option(help="Exposures at each fluence.")] = 10,
-    output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
-    operator: Annotated[str, typer.Option(help="Who measures.")] = "",
-    spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
-    note: Annotated[str, typer.Option(help="Anything worth keeping.")] = "",
-    background: Annotated[
-        Background, typer.Option(help="Subtract a dark, or a blank measured at each fluence.")
-    ] = Background.DARK,
-    keep_open: Annotated[
-        bool, typer.Option("--keep-open", help="Leave the shutter open between points.")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the shuffled order.")] = 0,
-    adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="Choose each fluence from the points so far.")
-    ] = False,
-    target: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Adaptive: half-width of the 95 % interval to reach.", show_default="3%"),
-    ] = None,
-    per: Annotated[
-        Optional[Per],  # noqa: UP045
-        typer.Option(help="Adaptive: narrow the interval fastest per this.", show_default="point"),
-    ] = None,
-    start_points: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Adaptive: space-filling points to begin with.", show_default="10"),
-    ] = None,
-    budget_points: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Adaptive: most points.", show_default="40"),
-    ] = None,
-    budget_dose: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help='Adaptive: most dose, uJ/cm2 or "2 J/cm2".', show_default="the bench's limit"),
-    ] = None,
-    budget_time: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help='Adaptive: most time, seconds or "10min".', show_default="none"),
-    ] = None,
-    reference_every: Annotated[
-        int, typer.Option(min=0, help="Measure a reference after every so many points; 0 never.")
-    ] = 0,
-    reference: Annotated[
-        Optional[float],  # noqa: UP045
-        typer.Option(help="The reference fluence, below threshold.", show_default="low in the range"),
-    ] = None,
-    correct_bleaching: Annotated[
-        bool, typer.Option("--correct-bleaching", help="Correct the fit by what the reference shows.")
-    ] = False,
-    bleaching_model: Annotated[
-        BleachingModel, typer.Option(help="Bleached: what excites less, or only what is seen.")
-    ] = BleachingModel.EXCITATION,
-    figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
-    as_json: Json = False,
-) -> int:
-    """Sweep the pump fluence; state the lasing threshold.
-
-    Each point is on disk before it is shown. Ctrl-C closes the shutter and keeps every point.
-    """
-    from labctl.cli.adaptive import AdaptiveWords
-    from labctl.cli.sweep import SweepRequest, run_sweep_command
-
-    request = SweepRequest(
-        bench=bench,
-        output=output,
-        sample=sample,
-        operator=operator,
-        spot=spot,
-        note=note,
-        start_uj_cm2=start,
-        stop_uj_cm2=stop,
-        points=points,
-        spacing=Spacing.LIST.value if fluences else spacing.value,
-        fluences=fluences,
-        direction=direction.value,
-        average=average,
-        background=background.value,
-        keep_open=keep_open,
-        seed=seed,
-        figures=figures,
-        reference_every=reference_every,
-        reference_uj_cm2=reference,
-        correct_bleaching=bleaching_model.value if correct_bleaching else "off",
-        adaptive=AdaptiveWords(
-            adaptive,
-            target,
-            per.value if per else None,
-            start_points,
-            budget_points,
-            budget_dose,
-            budget_time,
-        ),
-    )
-    return run_sweep_command(request, as_json=as_json)
+app.command()(sweep)
 
 
 @app.command()
@@ -272,57 +123,7 @@ def verify(
     return run_verify(files, as_json=as_json)
 
 
-@app.command()
-def simulate(
-    sample: Annotated[Sample, typer.Option(help="Which sample of the paper.")] = Sample.OLA,
-    seed: Annotated[int, typer.Option(min=0, help="Makes another bench with the same truth.")] = 1,
-    speed: Annotated[float, typer.Option(min=0.01, max=1000, help="Bench seconds per second.")] = 1.0,
-    bench_file: Annotated[Path, typer.Option(help="The bench file to write.")] = Path("sim.toml"),
-    transport: Annotated[Transport, typer.Option(help="Sockets, or pseudo-terminals.")] = Transport.TCP,
-    scene: Annotated[Level, typer.Option(help="How far from an ideal bench.")] = Level.TYPICAL,
-    spectrometer: Annotated[
-        Spectrometer, typer.Option(help="0.15 nm or 1.3 nm resolution.")
-    ] = Spectrometer.FINE,
-    meter: Annotated[Meter, typer.Option(help="Kind of the power meter's head.")] = Meter.PHOTODIODE,
-    collection: Annotated[
-        Collection, typer.Option(help="Light from the spot's centre, or from all of it.")
-    ] = Collection.CENTRE,
-    bleaching: Annotated[Bleaching, typer.Option(help="How fast the sample fades.")] = Bleaching.OFF,
-    chaotic: Annotated[bool, typer.Option("--chaotic", help="Redraw peak positions at every shot.")] = False,
-    spot: Annotated[int, typer.Option(min=0, help="Number of the place on the film.")] = 0,
-    uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="A bench nobody has measured; the file says it nominally.")
-    ] = False,
-    faults: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option(help="What shall go wrong, and when: a plan in TOML.", show_default=False),
-    ] = None,
-    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
-) -> int:
-    """Serve a simulated bench until Ctrl-C.
-
-    The bench file is written once everything listens: labctl check and labctl sweep work on it.
-    """
-    from labctl.cli.simulate import SimulateRequest, run_simulate
-
-    request = SimulateRequest(
-        sample=sample.value,
-        seed=seed,
-        speed=speed,
-        bench_file=bench_file,
-        transport=transport.value,
-        scene=scene.value,
-        spectrometer=spectrometer.value,
-        meter=meter.value,
-        collection=collection.value,
-        bleaching=bleaching.value,
-        chaotic=chaotic,
-        spot=spot,
-        uncalibrated=uncalibrated,
-        faults=faults,
-        until_eof=until_eof,
-    )
-    return run_simulate(request)
+app.command()(simulate)
 
 
 @app.command()

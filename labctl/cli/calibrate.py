@@ -7,13 +7,14 @@ from typing import Annotated, Optional
 
 import typer
 
+from labctl.cli.common import BenchFile, Json
+
 calibrate = typer.Typer(
     help="Measure the chain from the plate's angle to the fluence, and the spectrometer.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 
-Bench = Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)]
 Output = Annotated[
     Optional[Path],  # noqa: UP045  typer 0.12 cannot read the newer spelling
     typer.Option(
@@ -28,9 +29,6 @@ Answers = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option(help="Answers to what is asked, one a line, instead of a person.", show_default=False),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")
-]
 SensorLimit = Annotated[
     str, typer.Option("--sensor-limit", help='Power the sensor survives: "50 mW".', show_default="not stated")
 ]
@@ -39,7 +37,7 @@ Readings = Annotated[int, typer.Option(min=2, max=100, help="Readings averaged a
 
 @calibrate.command()
 def attenuator(
-    bench: Bench,
+    bench: BenchFile,
     form: Annotated[
         str, typer.Option(help="malus (plate and polariser) or table (gradient wheel).")
     ] = "malus",
@@ -70,7 +68,7 @@ def attenuator(
 
 @calibrate.command()
 def pickoff(
-    bench: Bench,
+    bench: BenchFile,
     points: Annotated[int, typer.Option(help="Powers at which the places are compared.")] = 8,
     filters: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -101,7 +99,7 @@ def pickoff(
 
 @calibrate.command()
 def energy(
-    bench: Bench,
+    bench: BenchFile,
     rate: Annotated[
         str,
         typer.Option(
@@ -148,7 +146,7 @@ def energy(
 
 @calibrate.command()
 def spot(
-    bench: Bench,
+    bench: BenchFile,
     method: Annotated[
         str, typer.Option(help="stage, hand or stated.", show_default="stage where there is one")
     ] = "",
@@ -212,7 +210,7 @@ def spot(
 
 @calibrate.command()
 def spectrometer(
-    bench: Bench,
+    bench: BenchFile,
     lamps: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option("--lamp", help="hg-ar, ne or kr; may be given again.", show_default="hg-ar"),
@@ -241,7 +239,7 @@ def spectrometer(
 
 
 @calibrate.command()
-def check(bench: Bench, as_json: Json = False) -> int:
+def check(bench: BenchFile, as_json: Json = False) -> int:
     """Compare the attenuator with its calibration at a few angles, behind the closed shutter.
 
     Exit code 0: as calibrated, or it cannot be told without opening the shutter; 4: it has drifted.

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+from labctl.cli.common import BenchFile
 
 if TYPE_CHECKING:
     from labctl.model.clock import Stop
@@ -17,7 +18,7 @@ LOOK_S = 1.0
 
 
 def set_bench(
-    bench: Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)],
+    bench: BenchFile,
     fluence: Annotated[
         Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
         typer.Option(help="Fluence on the sample, uJ/cm2 in the bench's convention.", show_default=False),

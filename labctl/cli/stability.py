@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from labctl.cli.common import BenchFile, Json
 from labctl.cli.signals import stop_on_signals
 from labctl.model.errors import Aborted
 
@@ -28,7 +29,7 @@ class Decay(str, Enum):  # noqa: UP042  older releases of typer show a StrEnum w
 
 
 def stability(
-    bench: Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)],
+    bench: BenchFile,
     sample: Annotated[str, typer.Option(help="Name of the sample.", show_default=False)],
     fluence: Annotated[
         float, typer.Option(help="Fluence, uJ/cm2 in the bench's convention.", show_default=False)
@@ -43,9 +44,7 @@ def stability(
     spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
     note: Annotated[str, typer.Option(help="Anything worth keeping.")] = "",
     figures: Annotated[bool, typer.Option("--figures", help="Draw the figure as PNG at the end.")] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")
-    ] = False,
+    as_json: Json = False,
 ) -> int:
     """Follow the emission at one fluence for minutes to hours; say what is left.
 

@@ -1,0 +1,127 @@
+"""``labctl sweep``: its options, and what they ask for in one record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from labctl.cli.choices import Background, BleachingModel, Direction, Per, Spacing
+from labctl.cli.common import BenchFile, Json
+
+
+def sweep(
+    bench: BenchFile,
+    sample: Annotated[str, typer.Option(help="Name of the sample.", show_default=False)],
+    start: Annotated[
+        Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+        typer.Option(help="Lowest fluence, uJ/cm2 in the bench's convention.", show_default=False),
+    ] = None,
+    stop: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Highest fluence, uJ/cm2.", show_default=False),
+    ] = None,
+    points: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Number of fluences.", show_default="24"),
+    ] = None,
+    spacing: Annotated[Spacing, typer.Option(help="Spacing of the fluences.")] = Spacing.LOG,
+    fluences: Annotated[
+        str, typer.Option(help="The fluences themselves, with --spacing list: 20,30,45.", show_default=False)
+    ] = "",
+    direction: Annotated[Direction, typer.Option(help="Order of the fluences.")] = Direction.UP,
+    average: Annotated[int, typer.Option(help="Exposures at each fluence.")] = 10,
+    output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
+    operator: Annotated[str, typer.Option(help="Who measures.")] = "",
+    spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
+    note: Annotated[str, typer.Option(help="Anything worth keeping.")] = "",
+    background: Annotated[
+        Background, typer.Option(help="Subtract a dark, or a blank measured at each fluence.")
+    ] = Background.DARK,
+    keep_open: Annotated[
+        bool, typer.Option("--keep-open", help="Leave the shutter open between points.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the shuffled order.")] = 0,
+    adaptive: Annotated[
+        bool, typer.Option("--adaptive", help="Choose each fluence from the points so far.")
+    ] = False,
+    target: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Adaptive: half-width of the 95 % interval to reach.", show_default="3%"),
+    ] = None,
+    per: Annotated[
+        Optional[Per],  # noqa: UP045
+        typer.Option(help="Adaptive: narrow the interval fastest per this.", show_default="point"),
+    ] = None,
+    start_points: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Adaptive: space-filling points to begin with.", show_default="10"),
+    ] = None,
+    budget_points: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Adaptive: most points.", show_default="40"),
+    ] = None,
+    budget_dose: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help='Adaptive: most dose, uJ/cm2 or "2 J/cm2".', show_default="the bench's limit"),
+    ] = None,
+    budget_time: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help='Adaptive: most time, seconds or "10min".', show_default="none"),
+    ] = None,
+    reference_every: Annotated[
+        int, typer.Option(min=0, help="Measure a reference after every so many points; 0 never.")
+    ] = 0,
+    reference: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="The reference fluence, below threshold.", show_default="low in the range"),
+    ] = None,
+    correct_bleaching: Annotated[
+        bool, typer.Option("--correct-bleaching", help="Correct the fit by what the reference shows.")
+    ] = False,
+    bleaching_model: Annotated[
+        BleachingModel, typer.Option(help="Bleached: what excites less, or only what is seen.")
+    ] = BleachingModel.EXCITATION,
+    figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Sweep the pump fluence; state the lasing threshold.
+
+    Each point is on disk before it is shown. Ctrl-C closes the shutter and keeps every point.
+    """
+    from labctl.cli.adaptive import AdaptiveWords
+    from labctl.cli.sweep import SweepRequest, run_sweep_command
+
+    request = SweepRequest(
+        bench=bench,
+        output=output,
+        sample=sample,
+        operator=operator,
+        spot=spot,
+        note=note,
+        start_uj_cm2=start,
+        stop_uj_cm2=stop,
+        points=points,
+        spacing=Spacing.LIST.value if fluences else spacing.value,
+        fluences=fluences,
+        direction=direction.value,
+        average=average,
+        background=background.value,
+        keep_open=keep_open,
+        seed=seed,
+        figures=figures,
+        reference_every=reference_every,
+        reference_uj_cm2=reference,
+        correct_bleaching=bleaching_model.value if correct_bleaching else "off",
+        adaptive=AdaptiveWords(
+            adaptive,
+            target,
+            per.value if per else None,
+            start_points,
+            budget_points,
+            budget_dose,
+            budget_time,
+        ),
+    )
+    return run_sweep_command(request, as_json=as_json)
