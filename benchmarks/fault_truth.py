@@ -34,7 +34,8 @@ class Truth:
         scene.camera.expose = self._exposed  # type: ignore[method-assign]
 
     def _commanded(self, open_: bool) -> float:
-        if open_ != self.scene.shutter.is_open():
+        moves = self.scene.shutter.stuck.at(self.scene.clock.now_s()) is None
+        if moves and open_ != self.scene.shutter.is_open():
             self.turns.append((time.monotonic(), open_))
         return self._command(open_)
 

@@ -31,7 +31,8 @@ class ElliptecModule(VisaInstrument):
     model: ClassVar[str]
     type: ClassVar[int]
 
-    port = Port(baud_rate=9600, read_termination="\n", write_termination="", timeout_s=1.0)
+    # Asked again after this; light that stands on a silent module is then off within 1 s.
+    port = Port(baud_rate=9600, read_termination="\n", write_termination="", timeout_s=0.7)
 
     module = Instrument.measurement(
         "in", """Get what the module says of itself (Module).""", cast=parse_module
