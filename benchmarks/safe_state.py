@@ -1,9 +1,11 @@
 """How long a bench stays unsafe after its program ends, by the way it ends. Prints a table.
 
 The simulated bench runs in a process of its own, at real time. The program sweeps with the shutter open from
-point to point and is ended at a random moment after its first. The truth is asked of the simulated shutter
-and mount over connections of our own, which queue behind whoever is connected: times are upper bounds
-(medians and longest), and "seen open" counts those whose shutter was still open at the first look.
+point to point and is ended at a random moment after its first. Other programs (an alignment, a stability run,
+calibrations behind the shutter and before it) are killed once they measure. The truth is asked of the
+simulated shutter and mount over connections of our own, which queue behind whoever is connected: times are
+upper bounds (medians and longest), and "seen open" counts those whose shutter was still open at the first
+look.
 
     python benchmarks/safe_state.py --trials 10 > table.md
 """
@@ -76,13 +78,36 @@ say("end")
 
 @dataclass(frozen=True)
 class Way:
-    """A way to end: a signal from outside, or the end of a script of its own."""
+    """A way to end: a signal from outside, or the end of a script of its own.
+
+    :param command: what is run instead of a sweep; ``word`` is in the line that says that it measures.
+    :param uncalibrated: on a bench that nobody has measured.
+    """
 
     name: str
     signal: str = ""
     script: str = ""
+    command: tuple[str, ...] = ()
+    word: str = "1/400"
+    uncalibrated: bool = False
 
 
+ALIGN = ("align", "--start", "30", "--stop", "160")
+STABILITY = (
+    "stability",
+    "--sample",
+    "x",
+    "--fluence",
+    "60",
+    "--minutes",
+    "5",
+    "--every",
+    "2",
+    "--output",
+    "{runs}",
+)
+SPOT = ("calibrate", "spot", "--method", "stage", "--output", "{runs}")
+PLATE = ("calibrate", "attenuator", "--output", "{runs}")
 WAYS = (
     Way("kill -9", "SIGKILL"),
     Way("frozen (SIGSTOP), shutter open", script="freeze"),
@@ -94,6 +119,10 @@ WAYS = (
     Way("abort() in a library", script="abort"),
     Way("os._exit in a script", script="leave"),
     Way("interpreter exit below a sweep", script="thread"),
+    Way("kill -9 of an alignment", "SIGKILL", command=ALIGN, word="reference 1/"),
+    Way("kill -9 of a stability run", "SIGKILL", command=STABILITY, word="1/151"),
+    Way("kill -9 of a spot calibration", "SIGKILL", command=SPOT, word="um ", uncalibrated=True),
+    Way("kill -9 of an attenuator calibration", "SIGKILL", command=PLATE, word="deg ", uncalibrated=True),
 )
 
 
@@ -146,9 +175,10 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def simulated(folder: Path, speed: float) -> Iterator[Path]:
-    file = folder / "sim.toml"
+def simulated(folder: Path, speed: float, *, uncalibrated: bool = False) -> Iterator[Path]:
+    file = folder / ("uncalibrated.toml" if uncalibrated else "sim.toml")
     command = [sys.executable, "-m", "labctl", "simulate", "--speed", f"{speed:g}", "--bench-file", str(file)]
+    command += ["--uncalibrated"] if uncalibrated else []
     with subprocess.Popen(
         [*command, "--until-eof"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:
@@ -164,6 +194,9 @@ def command_of(way: Way, bench: Path, folder: Path, after_s: float) -> list[str]
         start = IN_THREAD if way.script == "thread" else IN_MAIN.format(act=way.script)
         start = start.replace("at_end = pass", "at_end = enough.is_set")
         return [sys.executable, "-c", SCRIPT + start, str(bench), str(folder / "run.log"), f"{after_s:.3f}"]
+    if way.command:
+        words = [word.format(runs=folder / "runs") for word in way.command]
+        return [sys.executable, "-m", "labctl", *words, "--bench", str(bench)]
     plan = ["--start", "30", "--stop", "160", "--points", "400", "--average", "2", "--keep-open"]
     output = ["--sample", "x", "--output", str(folder / "runs")]
     return [sys.executable, "-m", "labctl", "sweep", "--bench", str(bench), *plan, *output]
@@ -180,9 +213,9 @@ def until_word(stream: IO[str], word: str) -> str:
 
 def ended_at(way: Way, process: subprocess.Popen[str], after_s: float) -> float:
     """End the program in this way after its first point; return the time of day it ended."""
-    stream = process.stdout if way.script else process.stderr
+    stream = process.stdout if way.script or way.command else process.stderr
     assert stream is not None
-    until_word(stream, "point" if way.script else "1/400")
+    until_word(stream, "point" if way.script else way.word)
     if not way.signal:
         return float(until_word(stream, "end").split()[1])
     WALL.sleep(after_s)
@@ -195,9 +228,10 @@ def trial(way: Way, bench: Path, folder: Path, after_s: float) -> Trial:
     pipe = subprocess.PIPE
     command = command_of(way, bench, folder, after_s)
     truth = Truth(bench)
+    both = subprocess.STDOUT if way.command else pipe
     with (folder / "said.txt").open("a") as said, subprocess.Popen(
-        command, stdout=pipe if way.script else said, stderr=said if way.script else pipe, text=True,
-        env=environment(),
+        command, stdout=pipe if way.script or way.command else said, stderr=said if way.script else both,
+        text=True, env=environment(), stdin=subprocess.DEVNULL,
     ) as process:  # fmt: skip
         try:
             at = ended_at(way, process, after_s)
@@ -237,9 +271,14 @@ def main() -> None:
     rng = np.random.default_rng(options.seed)
     print("| way | trials | seen open | safe | shutter closed (s) | longest | attenuator (s) | longest |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
-    with tempfile.TemporaryDirectory() as name, simulated(Path(name), options.speed) as bench:
+    with (
+        tempfile.TemporaryDirectory() as name,
+        simulated(Path(name), options.speed) as known,
+        simulated(Path(name), options.speed, uncalibrated=True) as unknown,
+    ):
         for way in WAYS:
             if options.only in way.name:
+                bench = unknown if way.uncalibrated else known
                 after = rng.uniform(0.0, 3.0, options.trials)
                 print(row(way, [trial(way, bench, Path(name), float(s)) for s in after]), flush=True)
 
