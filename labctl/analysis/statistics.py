@@ -136,3 +136,49 @@ def power_law(x: ArrayLike, y: ArrayLike, sigma_y: ArrayLike | None = None) -> P
     slope_sigma = math.sqrt(float(np.sum(weight * residual**2)) / (n - 2) / spread)
     half = float(special.stdtrit(n - 2, 0.975)) * slope_sigma
     return PowerLaw(slope, slope_sigma, (slope - half, slope + half), math.exp(v_mean - slope * u_mean), n)
+
+
+_EXPONENTS = np.linspace(0.3, 6.0, 229)
+
+
+def power_law_over_baseline(x: ArrayLike, y: ArrayLike, sigma_y: ArrayLike | None = None) -> PowerLaw | None:
+    """Fit y = baseline + amplitude * x ** exponent; None with fewer than five usable points or no signal.
+
+    Points with x <= 0 or without a finite value are left out. Baseline and amplitude are solved for every
+    exponent from 0.3 to 6; the interval holds those whose residuals a t-test cannot tell from the best's.
+
+    :param sigma_y: only their ratios matter; without them errors are a part of the fitted curve.
+    """
+    x_, y_ = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    sigma = None if sigma_y is None else np.asarray(sigma_y, dtype=np.float64)
+    good = np.isfinite(x_) & np.isfinite(y_) & (x_ > 0)
+    if sigma is not None:
+        good &= np.isfinite(sigma) & (sigma > 0)
+    n = int(good.sum())
+    if n < 5 or np.ptp(x_[good]) == 0 or not np.any(y_[good]):
+        return None
+    scale = float(np.exp(np.mean(np.log(x_[good]))))
+    u, v = x_[good] / scale, y_[good]
+    error = np.maximum(np.abs(v), 1e-3 * float(np.max(np.abs(v)))) if sigma is None else sigma[good]
+    columns = u ** _EXPONENTS[:, None]
+    for _ in range(1 if sigma is not None else 3):
+        baselines, amplitudes, squares = _lines_in(columns, v, error)
+        best = int(np.argmin(squares))
+        if sigma is None:
+            curve = np.abs(baselines[best] + amplitudes[best] * columns[best])
+            error = np.maximum(curve, 1e-3 * float(curve.max()))
+    cut = float(special.stdtrit(n - 3, 0.975))
+    within = _EXPONENTS[squares <= squares[best] * (1 + cut**2 / (n - 3)) + 1e-300]
+    exponent, low, high = float(_EXPONENTS[best]), float(within[0]), float(within[-1])
+    amplitude = float(amplitudes[best]) / scale**exponent
+    return PowerLaw(exponent, (high - low) / (2 * cut), (low, high), amplitude, n)
+
+
+def _lines_in(columns: Floats, y: Floats, error: Floats) -> tuple[Floats, Floats, Floats]:
+    """Baseline, amplitude and weighted sum of squares of a straight line in each row of ``columns``."""
+    weight = 1 / error**2
+    weight /= weight.sum()
+    c_mean, y_mean = columns @ weight, float(y @ weight)
+    dc, dy = columns - c_mean[:, None], y - y_mean
+    amplitude = (dc * dy) @ weight / (dc**2 @ weight)
+    return y_mean - amplitude * c_mean, amplitude, (dy - amplitude[:, None] * dc) ** 2 @ weight

@@ -70,6 +70,22 @@ def test_tracks_follow_peaks_that_shift_and_come_and_go() -> None:
         track_peaks([1.0], [])
 
 
+def test_modes_that_cross_keep_their_own_track() -> None:
+    def peak(nm: float, height: float) -> Peak:
+        return Peak(0, nm, height, 50.0, 0.3, height * 10)
+
+    rng = np.random.default_rng(3)
+    rising, falling = 531 + 0.08 * np.arange(-10, 11), 531 - 0.06 * np.arange(-10, 11)
+    seen = []
+    for a, b in zip(rising, falling, strict=True):
+        a, b = a + 0.003 * rng.standard_normal(), b + 0.003 * rng.standard_normal()
+        # Nearer than the slit can part, the stronger alone is seen.
+        seen.append([peak(b, 4000.0)] if abs(a - b) < 0.25 else [peak(a, 2000.0), peak(b, 4000.0)])
+    tracks = track_peaks([float(f) for f in range(21)], seen)
+    ends = [(round(t.wavelength_nm[0], 1), round(t.wavelength_nm[-1], 1)) for t in tracks]
+    assert sorted(ends) == [(530.2, 531.8), (531.6, 530.4)]
+
+
 def test_one_peak_joins_one_track_only() -> None:
     tracks = track_peaks([1.0, 2.0], [[_peak(540.0), _peak(540.2)], [_peak(540.1)]])
     assert sorted(len(t.wavelength_nm) for t in tracks) == [1, 2]
@@ -99,3 +115,14 @@ def test_evidence_names_its_verdict() -> None:
     still = track_peaks(fluences, [[_peak(p) for p in places] for _ in fluences])
     assert random_laser_evidence(spacing_statistics(places.tolist()), still).moving is False
     assert random_laser_evidence(spacing_statistics([540.0]), ()).verdict == "undecided"
+
+
+def test_few_random_positions_are_not_called_a_cavity() -> None:
+    rng = np.random.default_rng(11)
+    for count in (5, 6, 8, 10):
+        said = [spacing_statistics(rng.uniform(525, 545, count).tolist()).irregular for _ in range(100)]
+        assert said.count(False) <= 5
+        gaps = [np.sort(rng.choice(count + 3, count, replace=False)) for _ in range(50)]
+        combs = [1e7 / (18800 + 40 * g + 0.4 * rng.standard_normal(count)) for g in gaps]
+        assert [spacing_statistics(c.tolist()).irregular for c in combs].count(True) == 0
+        assert sum(spacing_statistics(c.tolist()).irregular is False for c in combs) >= 45

@@ -87,6 +87,23 @@ def test_the_exponent_and_its_interval() -> None:
     assert 0.91 < inside / 300 < 0.985
 
 
+@pytest.mark.parametrize("baseline", [-20.0, 0.0, 100.0])
+def test_the_exponent_beside_a_baseline(baseline: float) -> None:
+    rng = np.random.default_rng(4)
+    fluence = np.geomspace(20, 75, 10)
+    inside = 0
+    for _ in range(100):
+        signal = (baseline + 300 * (fluence / 80) ** 2) * (1 + 0.03 * rng.standard_normal(10))
+        found = two_photon_exponent(fluence, signal, 90.0, baseline=True)
+        assert found is not None
+        inside += found.exponent_ci95[0] <= 2 <= found.exponent_ci95[1]
+        again = two_photon_exponent(1e3 * fluence, 7 * signal, 9e4, signal_sigma=0.03 * signal, baseline=True)
+        assert again is not None
+        assert again.exponent == pytest.approx(found.exponent, abs=0.2)
+    assert inside >= 90
+    assert two_photon_exponent(fluence[:4], signal[:4], 90.0, baseline=True) is None
+
+
 def test_a_power_law_needs_three_usable_points() -> None:
     assert power_law([1, 2, 3, -4], [1, math.nan, 9, 16]) is None
     assert power_law([2, 2, 2], [1, 2, 3]) is None

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
         remove_spikes,
         subtract_dark,
     )
-    from labctl.analysis.spectra.lineshape import LineFit, QResult, deconvolve_width, fit_line, q_factor
+    from labctl.analysis.spectra.lineshape import QResult, deconvolve_width, q_factor
+    from labctl.analysis.spectra.oneline import LineFit, fit_line
     from labctl.analysis.spectra.peaks import (
         Peak,
         PeakTrack,
@@ -43,7 +44,8 @@ _HOMES = {
     "bands": "Band Bands band_mask integrate_band lasing_band_signal saturated_in saturated_pixels",
     "correct": "SpikeRecord correct_nonlinearity estimate_baseline hot_pixels mend_pixels remove_spikes "
     "subtract_dark",
-    "lineshape": "LineFit QResult deconvolve_width fit_line q_factor",
+    "lineshape": "QResult deconvolve_width q_factor",
+    "oneline": "LineFit fit_line",
     "peaks": "Peak PeakTrack find_peaks random_laser_evidence spacing_statistics track_peaks",
     "reduce": "ReducedPoint reduce_exposures",
     "shots": "cv_curve pooled_sigma shot_statistics two_photon_exponent",

@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labctl.analysis.spectra.bands import Band, band_slice
 from labctl.analysis.spectra.decompose import Decomposition
+from labctl.analysis.spectra.oneline import LineFit, fit_line
 from labctl.analysis.spectra.profiles import LineShape, deconvolve_width
 from labctl.analysis.spectra.search import LineSearch
 from labctl.analysis.spectra.width import widths
@@ -29,20 +29,6 @@ _MOVING = "peaks move between exposures, so their sums over many pulses are smea
 _WORST_CHI2 = 10.0  # reduced: above it the lines found do not describe the spectrum
 _BUMP = 12.0  # resolutions: an emission broader than this is luminescence, of which Q says nothing
 _CROWDED = 3.0  # peaks nearer to each other than this many resolutions may each be several modes
-
-
-@dataclass(frozen=True, slots=True)
-class LineFit:
-    """Fit of one peak on a straight background; the FWHM is as measured, resolution included. Errors are 1
-    sigma."""
-
-    shape: LineShape
-    centre_nm: float
-    centre_sigma_nm: float
-    fwhm_nm: float
-    fwhm_sigma_nm: float
-    area_counts_nm: float
-    reduced_chi2: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,59 +66,6 @@ class QResult:
     lorentzian_share: float | None = None
     reason: str = ""
     figure: LineFigure | None = field(default=None, compare=False, repr=False)
-
-
-def fit_line(
-    wavelength_nm: Floats,
-    counts: Floats,
-    shape: LineShape = "gaussian",
-    *,
-    noise: Floats | float | None = None,
-) -> LineFit | None:
-    """Fit one peak that stands alone in the given pixels; None when the fit fails.
-
-    :param wavelength_nm: nm, shape ``(pixel,)``, cut to the peak and some background on both sides, at least
-        8 pixels.
-    :param noise: one sigma of a pixel, counts; the scatter about the fit by default.
-    :raises ValueError: an unknown shape or fewer than 8 pixels.
-    """
-    if counts.size < 8:
-        raise ValueError(f"{counts.size} pixels are too few to fit a line, need 8")
-    from lmfit import models  # heavy, and only needed here
-
-    kinds = {
-        "gaussian": models.GaussianModel,
-        "lorentzian": models.LorentzianModel,
-        "voigt": models.VoigtModel,
-    }
-    if shape not in kinds:
-        raise ValueError(f"unknown line shape {shape!r}; gaussian, lorentzian or voigt")
-    x = wavelength_nm - wavelength_nm.mean()
-    line = kinds[shape]()
-    model = line + models.LinearModel(prefix="under_")
-    start = line.guess(counts - counts.min(), x=x)
-    start.add("under_slope", 0.0)
-    start.add("under_intercept", float(counts.min()))
-    if shape == "voigt":
-        start["gamma"].set(expr="", value=start["sigma"].value, min=0.0, vary=True)
-    weights = None if noise is None else 1.0 / np.broadcast_to(noise, counts.shape)
-    found = model.fit(counts, start, x=x, weights=weights, scale_covar=noise is None)
-    return _line_fit(found, shape, float(wavelength_nm.mean()))
-
-
-def _line_fit(found: Any, shape: LineShape, offset_nm: float) -> LineFit | None:
-    p = found.params
-    if not found.success or not found.errorbars or not float(p["fwhm"].value) > 0:
-        return None
-    return LineFit(
-        shape=shape,
-        centre_nm=float(p["center"].value) + offset_nm,
-        centre_sigma_nm=float(p["center"].stderr),
-        fwhm_nm=float(p["fwhm"].value),
-        fwhm_sigma_nm=float(p["fwhm"].stderr),
-        area_counts_nm=float(p["amplitude"].value),
-        reduced_chi2=float(found.redchi),
-    )
 
 
 def q_factor(

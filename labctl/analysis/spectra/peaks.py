@@ -13,6 +13,8 @@ from labctl.analysis.spectra.noise import spectrum_noise
 
 Floats = NDArray[np.float64]
 
+_TREND_POINTS, _TREND_SIGMA = 6, 5.0  # of a track's drift with fluence
+
 
 @dataclass(frozen=True, slots=True)
 class Peak:
@@ -130,12 +132,14 @@ def track_peaks(
     peaks: Sequence[Sequence[Peak]],
     *,
     tolerance_nm: float = 0.25,
-    max_gap: int = 2,
+    max_gap: int = 4,
 ) -> tuple[PeakTrack, ...]:
     """Follow peaks from one fluence to the next.
 
-    Points are taken in order of fluence. Pairs of a track's last position and a new peak are joined nearest
-    first, within ``tolerance_nm``; a track may miss ``max_gap`` points. Longest track first.
+    Points are taken in order of fluence. Pairs of where a track should be and a new peak are joined nearest
+    first, within ``tolerance_nm``; a track may miss ``max_gap`` points, such as those at which it runs
+    through another. It should be where it was last, or on the line of its last points where that clearly
+    rises or falls. Longest track first.
 
     :param peaks: what ``find_peaks`` gave at each fluence, same length as ``fluence_uj_cm2``.
     :raises ValueError: the lengths differ.
@@ -146,7 +150,7 @@ def track_peaks(
     order = sorted(range(len(peaks)), key=lambda i: fluence_uj_cm2[i])
     for step, which in enumerate(order):
         open_tracks = [t for t in tracks if step - t[-1][0] <= max_gap + 1]
-        joined = _join(open_tracks, peaks[which], tolerance_nm)
+        joined = _join([_expected_nm(t, step) for t in open_tracks], peaks[which], tolerance_nm)
         for place, peak in enumerate(peaks[which]):
             if place in joined:
                 open_tracks[joined[place]].append((step, peak))
@@ -163,13 +167,26 @@ def track_peaks(
     )
 
 
-def _join(
-    tracks: Sequence[list[tuple[int, Peak]]], peaks: Sequence[Peak], tolerance_nm: float
-) -> dict[int, int]:
+def _expected_nm(track: Sequence[tuple[int, Peak]], step: int) -> float:
+    """Where a track should be: on the line of its last points if its slope is beyond doubt, else as last."""
+    last = track[-_TREND_POINTS:]
+    if len(last) < 4:
+        return last[-1][1].wavelength_nm
+    x, y = np.array([float(at) for at, _ in last]), np.array([peak.wavelength_nm for _, peak in last])
+    dx = x - x.mean()
+    size = float(dx @ dx)
+    slope = float(dx @ y) / size
+    left = float(np.sum((y - y.mean() - slope * dx) ** 2)) / (x.size - 2)
+    if abs(slope) < _TREND_SIGMA * np.sqrt(left / size):
+        return last[-1][1].wavelength_nm
+    return float(y.mean() + slope * (step - x.mean()))
+
+
+def _join(expected_nm: Sequence[float], peaks: Sequence[Peak], tolerance_nm: float) -> dict[int, int]:
     """Peak index to track index, nearest pairs first, each used once."""
     pairs = sorted(
-        (abs(track[-1][1].wavelength_nm - peak.wavelength_nm), p, t)
-        for t, track in enumerate(tracks)
+        (abs(nm - peak.wavelength_nm), p, t)
+        for t, nm in enumerate(expected_nm)
         for p, peak in enumerate(peaks)
     )
     joined: dict[int, int] = {}
@@ -186,7 +203,8 @@ class SpacingStatistics:
     ``cv`` is their sample standard deviation over their mean: about 0 for the comb of one cavity, 0.52 for
     levels that repel each other, 1 for independent positions. ``comb_misfit`` is the rms distance of the
     peaks from the best regular comb in units of its period (peaks may be missing): up to 0.29, where nothing
-    is regular. ``irregular`` is None when there are too few peaks (under 5) to tell.
+    is regular. ``irregular`` is None where neither can be said: under 5 peaks, or a comb that fits no better
+    than it fits one set of random positions in a hundred.
     """
 
     count: int
@@ -210,8 +228,19 @@ def spacing_statistics(wavelengths_nm: Sequence[float]) -> SpacingStatistics:
         return SpacingStatistics(int(at_nm.size), mean_nm, None, None, None)
     cv = float(np.std(gaps, ddof=1) / np.mean(gaps))
     misfit = _comb_misfit(wavenumber)
-    irregular = bool(cv > 0.15 and misfit > 0.1) if at_nm.size >= 5 else None
-    return SpacingStatistics(int(at_nm.size), mean_nm, cv, misfit, irregular)
+    return SpacingStatistics(int(at_nm.size), mean_nm, cv, misfit, _irregular(at_nm.size, cv, misfit))
+
+
+# Misfit of the best comb that one in a hundred sets of independent random positions stays below, by count.
+_CHANCE_COUNT, _CHANCE_MISFIT = (5.0, 6.0, 7.0, 8.0), (0.02, 0.034, 0.048, 0.05)
+
+
+def _irregular(count: int, cv: float, misfit: float) -> bool | None:
+    if count < 5:
+        return None
+    if cv <= 0.15 or misfit <= float(np.interp(count, _CHANCE_COUNT, _CHANCE_MISFIT)):
+        return False
+    return True if misfit > 0.1 else None
 
 
 def _comb_misfit(positions: Floats) -> float:

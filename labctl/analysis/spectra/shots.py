@@ -102,19 +102,23 @@ def two_photon_exponent(
     *,
     signal_sigma: ArrayLike | None = None,
     below: float = 0.85,
+    baseline: bool = False,
 ) -> PowerLaw | None:
-    """Slope of log signal against log fluence over the points below ``below`` x threshold; None with under
-    three.
+    """Exponent of the signal in the fluence over the points below ``below`` x threshold.
 
     About 2 for two-photon pumping. Outside 1.7-2.3 with a narrow interval it means saturation, a one-photon
-    background or bleaching.
+    background, bleaching, or counts that are no luminescence: a baseline of a tenth of the lowest signal
+    already lowers the exponent, so where one may be left it must be fitted as well.
 
     :param signal_sigma: standard errors of the signal; its own scatter sets the interval in any case.
+    :param baseline: fit a constant beside the power law.
+    :returns: None with fewer than three points, five with a baseline.
     """
     fluence = np.asarray(fluence_uj_cm2, dtype=np.float64)
     use = fluence < below * threshold_uj_cm2
     sigma = None if signal_sigma is None else np.asarray(signal_sigma, dtype=np.float64)[use]
-    return statistics.power_law(fluence[use], np.asarray(signal, dtype=np.float64)[use], sigma)
+    fit = statistics.power_law_over_baseline if baseline else statistics.power_law
+    return fit(fluence[use], np.asarray(signal, dtype=np.float64)[use], sigma)
 
 
 def pooled_sigma(
