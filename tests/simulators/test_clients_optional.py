@@ -19,6 +19,7 @@ from labctl.model.errors import NotConnected
 from labctl.runner.children import child_environment
 from labctl.session import open_bench
 from labctl.session.check import check_bench
+from procedures.locked import unlocked
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
@@ -95,7 +96,8 @@ def test_light_at_the_sample_through_the_instruments(bench: SimulatedBench) -> N
             roles.attenuator.home()
             roles.attenuator.move_to(truth.zero_deg + 10.0)
             roles.power_meter.prepare(800.0)
-            roles.shutter.open()
+            with unlocked():
+                roles.shutter.open()
             watts = {}
             for place in ("pick-off", "sample"):
                 hand.do("meter", {"place": place})
