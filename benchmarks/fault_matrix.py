@@ -111,7 +111,9 @@ def _kind(cell: Cell) -> str:
 
 def _whom(cell: Cell) -> str:
     """Return whom it befell; the laser is no instrument, and its plan names whose messages were counted."""
-    return "laser" if cell.kind in EVERYBODY else cell.instrument or "any"
+    if cell.kind in EVERYBODY:
+        return "laser"
+    return "any" if cell.where.startswith("at random") else cell.instrument or "any"
 
 
 def _ends(outcomes: Sequence[Outcome], procedure: str) -> str:
