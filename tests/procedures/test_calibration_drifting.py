@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from calibration_scene import CalibrationBench
 
@@ -9,7 +11,7 @@ from labctl.model.calibration import Calibration
 from labctl.model.hands import Request
 from simulators.scene.spells import Spell
 
-WATCH: dict[str, float] = {"drift_s": 5.0, "readings": 2}
+WATCH: dict[str, Any] = {"drift_s": 5.0, "readings": 2}
 
 
 def measured(factor: float) -> Calibration:
