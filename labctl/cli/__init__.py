@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from labctl.model.errors import Aborted, LabctlError
 
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     # Records go to a run's log file; without a handler Python would print them beside the one clear line.
     logging.getLogger().addHandler(logging.NullHandler())
+    _make_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a console that cannot show a character must not end a run
             stream.reconfigure(errors="replace")
@@ -37,6 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseException as exc:  # noqa: BLE001  the one place that turns exceptions into exit codes
         code = _explain(exc, debug)
     return code
+
+
+def _make_streams() -> None:
+    """Give a process without standard streams, as pythonw or a closed descriptor leaves it, silent ones."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 def _run(arguments: list[str]) -> int:
@@ -49,7 +58,9 @@ def _run(arguments: list[str]) -> int:
 def _explain(exc: BaseException, debug: bool) -> int:
     """Print one line for ``exc`` on stderr and return the exit code."""
     # The reader had enough, e.g. ``labctl init | head``; click turns the error into an exit of its own.
-    if isinstance(exc, BrokenPipeError) or isinstance(exc.__context__, BrokenPipeError):
+    # An instrument whose line broke is another matter.
+    left = isinstance(exc, BrokenPipeError) or isinstance(exc.__context__, BrokenPipeError)
+    if left and not isinstance(exc, LabctlError):
         _silence_stdout()
         return 0
     if isinstance(exc, SystemExit):

@@ -20,12 +20,15 @@ from labctl.data.holder import this_process
 from labctl.data.lock import RunLock
 from labctl.data.names import RunPaths, reserve
 from labctl.data.room import Room
-from labctl.data.space import check_space, run_bytes
+from labctl.data.space import check_space, run_bytes, try_room
 from labctl.data.store import Growing, guarded, open_h5
 from labctl.model.errors import DataError
 from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
 
 log = logging.getLogger(__name__)
+
+_AT_FIRST = 4 << 20
+"""What a file needs beside its points: tables, configuration, and the room kept ahead of them."""
 
 
 class RunWriter:
@@ -64,6 +67,7 @@ class RunWriter:
         self._lock = RunLock(self.paths.h5, holder)
         try:
             with guarded(self.paths.h5):
+                try_room(part, run_bytes(expected, start.wavelength_nm.size) + _AT_FIRST)
                 with open_h5(part, "w") as file:
                     nexus.build(file, start, holder, expected)
                 sync(part)

@@ -20,6 +20,7 @@ from labctl import __version__
 from labctl.cli import main
 from labctl.config import EXAMPLE
 from labctl.data import read_run
+from labctl.model.errors import InstrumentError
 from labctl.runner.children import child_environment
 from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS
 
@@ -345,3 +346,25 @@ def test_a_reader_that_had_enough_is_no_error() -> None:
         assert process.wait(timeout=PATIENCE_S) == 0
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+def test_a_broken_line_to_an_instrument_is_no_reader_that_had_enough(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lost(_arguments: list[str]) -> int:
+        try:
+            raise BrokenPipeError(32, "Broken pipe")
+        except OSError:
+            raise InstrumentError("shutter", "the connection is lost")  # noqa: B904  as some code may
+
+    monkeypatch.setattr("labctl.cli._run", lost)
+    assert main(["set"]) == 3
+    assert "the connection is lost" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_process_without_a_stream_says_nothing_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, name, None)
+    assert main(["init"]) == 0
+    assert main(["check", "--bench", "nowhere.toml"]) == 2
+    getattr(sys, name).close()

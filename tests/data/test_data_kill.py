@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -16,6 +17,7 @@ from data_runs import DARK, START, finished_run, make_point
 
 from labctl.data import holder, store, writer
 from labctl.data.reader import read_run
+from labctl.data.space import try_room
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
 from labctl.model.records import RunStop
@@ -227,6 +229,31 @@ def test_a_full_disk_is_a_data_error_and_keeps_what_was_shown(tmp_path: Path) ->
     run = read_run(tmp_path / "run.h5")
     assert (run.status, run.reason) == ("failed", "the disk is full")
     assert len(run) == int(stored) > 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a limit on the size of files exists on POSIX only")
+@pytest.mark.parametrize("limit", [0, 1 << 10, 20 << 10, 200 << 10])
+def test_files_that_may_not_grow_refuse_a_run_at_its_beginning(tmp_path: Path, limit: int) -> None:
+    here, root = Path(__file__).parent, Path(__file__).parents[2]
+    script = FULL.replace(
+        "writer.begin(", f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\nwriter.begin("
+    )
+    command = [sys.executable, "-c", script, str(here), str(root), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert done.returncode == 1, done.stderr  # the library itself would take the process with it
+    assert "DataError" in done.stderr.splitlines()[-1]
+    assert "the disk is full" in done.stderr.splitlines()[-1]
+
+
+def test_where_nothing_can_be_allocated_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, "not here")
+
+    monkeypatch.setattr("labctl.data.space.os.posix_fallocate", unknown, raising=False)
+    try_room(tmp_path / "probe", 3 << 20)
+    assert (tmp_path / "probe").stat().st_size == 3 << 20
 
 
 def test_too_small_a_disk_is_refused_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
