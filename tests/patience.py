@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-PATIENCE_S = 30.0
+PATIENCE_S = 100.0
 """What is due at once may take this long on a loaded computer; a hang takes longer than any patience."""
 LOOK_S = 0.002
 

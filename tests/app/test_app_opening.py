@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from patience import PATIENCE_S
 
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
@@ -28,7 +29,7 @@ def left_open(simulated: SimulatedBench) -> None:
     import socket
 
     port = int(simulated.resources["shutter"].split("::")[2])
-    with socket.create_connection(("127.0.0.1", port), timeout=5.0) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
         client.sendall(b"ens\r")
         assert client.recv(100).startswith(b"ens")
     simulated.scene.clock.sleep(0.1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 
 from labctl.cli.progress import LineProgress, LiveProgress, left_text, point_texts, threshold_text
 from labctl.cli.table import print_result, q_cell, threshold_cells
@@ -187,7 +188,7 @@ def test_the_running_fit_answers_for_the_latest_points() -> None:
     with LiveFit(2, take) as live:
         for n in range(1, len(points) + 1):
             live.offer(tuple(points[:n]))
-        assert last.wait(30.0)
+        assert last.wait(PATIENCE_S)
     assert answers[-1].status == "found"
     assert answers[-1].value == pytest.approx(80.0, rel=0.02)
     assert len(answers) < len(points)

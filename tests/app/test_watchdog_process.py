@@ -284,7 +284,7 @@ def test_a_bench_that_was_left_unsafe_is_handed_over_and_the_main_process_lives(
     dog.bench_safe = False
     monkeypatch.setattr("labctl.session.watchdog.RESCUE_S", 0.0)
     dog._say({"say": "rescue"})
-    assert listener.knocked.wait(10)  # it opens the instruments, which this process has let go of
+    assert listener.knocked.wait(PATIENCE_S)  # it opens the instruments, which this process has let go of
     assert victim.poll() is None
     dog._process.kill()
     dog.leave()

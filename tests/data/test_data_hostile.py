@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 from data_runs import finished_run
+from patience import PATIENCE_S
 
 from labctl.data.reader import read_run
 from labctl.data.verify import verify
@@ -194,5 +195,5 @@ def test_random_damage_never_crashes_or_hangs_the_reader(finished: Path) -> None
     """In a process of its own: a fault in the C library would end the test run."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", FUZZ, str(root), str(finished)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.stdout, done.stderr) == ("survived\n", "")

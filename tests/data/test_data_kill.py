@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 import pytest
 from data_runs import DARK, START, finished_run, make_point
+from patience import PATIENCE_S
 
 from labctl.data import holder, store, writer
 from labctl.data.reader import read_run
@@ -220,7 +221,7 @@ writer.close()
 def test_a_full_disk_is_a_data_error_and_keeps_what_was_shown(tmp_path: Path) -> None:
     here, root = Path(__file__).parent, Path(__file__).parents[2]
     command = [sys.executable, "-c", FULL, str(here), str(root), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.stderr == ""
     assert done.returncode == 0
     stored, code, message = done.stdout.splitlines()[0].split(" ", 2)
@@ -239,7 +240,7 @@ def test_files_that_may_not_grow_refuse_a_run_at_its_beginning(tmp_path: Path, l
         "writer.begin(", f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\nwriter.begin("
     )
     command = [sys.executable, "-c", script, str(here), str(root), str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 1, done.stderr  # the library itself would take the process with it
     assert "DataError" in done.stderr.splitlines()[-1]
     assert "the disk is full" in done.stderr.splitlines()[-1]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from data_runs import PIXELS, START, finished_run, make_point
 from nexusformat.nexus import nxload
+from patience import PATIENCE_S
 
 from labctl.data.columns import COLUMNS
 from labctl.data.reader import read_run
@@ -83,5 +84,5 @@ def test_a_running_file_shows_its_curve_too(tmp_path: Path) -> None:
         writer.begin(START)
         writer.append(make_point(0))
         command = [sys.executable, "-c", STRANGER, str(writer.paths.h5)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     assert done.stdout == "[0.1] b'running'\n"

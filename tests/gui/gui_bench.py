@@ -28,7 +28,7 @@ from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
 from simulators.presets import scene, uncalibrated
 
-LONG_MS = 25_000
+LONG_MS = round(1000 * PATIENCE_S)
 
 
 def keep_settings_in(folder: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
@@ -34,7 +35,7 @@ def test_no_display_is_one_clear_line() -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 2
@@ -112,7 +113,7 @@ def test_a_fitting_process_that_dies_is_replaced() -> None:
     try:
         for attempt in range(2):
             number = analyst.ask(("x",), lambda: {"task": "nothing"})
-            first = told.get(timeout=50)
+            first = told.get(timeout=PATIENCE_S)
             assert first.number == number
             assert "nothing" in first.found["error"]
             child = analyst._child
@@ -123,7 +124,7 @@ def test_a_fitting_process_that_dies_is_replaced() -> None:
                 child.wait()
     finally:
         analyst.close()
-        analyst._thread.join(10)
+        analyst._thread.join(PATIENCE_S)
     assert not analyst._thread.is_alive()
     assert children[0] is not children[1]
     assert children[1].poll() is not None

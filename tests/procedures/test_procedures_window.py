@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import ClassVar
 
+from patience import until
 from procedures_fakes import BANDS, FakeBench, limits, pump_settings
 from pymeasure.experiment.procedure import Procedure
 
@@ -41,12 +41,12 @@ def test_a_stock_managed_window_runs_a_sweep(tmp_path: Path) -> None:
     window.inputs.points.setValue(4)
     window.queue()
     (experiment,) = window.manager.experiments.queue
-    breath = threading.Event()
-    for _ in range(1500):
+
+    def ended() -> bool:
         application.processEvents()
-        if not window.manager.is_running():
-            break
-        breath.wait(0.01)
+        return not window.manager.is_running()
+
+    until(ended)
     assert experiment.procedure.status == Procedure.FINISHED
     assert experiment.procedure.points == 4
     assert len(experiment.results.data) == 4

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import pyvisa
+from patience import PATIENCE_S
 from pyvisa.resources import MessageBasedResource
 
 from labctl.model.clock import ScaledClock, SteppedClock
@@ -101,7 +102,7 @@ def test_several_benches_at_once_keep_apart() -> None:
     ):
         assert set(one.resources.values()).isdisjoint(two.resources.values())
         port = int(one.resources["shutter"].split("::")[2])
-        with socket.create_connection(("127.0.0.1", port), timeout=5.0) as client:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S) as client:
             client.sendall(b"ens\r")
             assert client.recv(100).startswith(b"ens")
         assert one.scene.shutter.is_open()
@@ -246,7 +247,7 @@ def test_cseabreeze_reads_single_and_buffered_spectra(bench: SimulatedBench) -> 
         [sys.executable, "-W", "error", "-c", CSEABREEZE, str(fx_port(bench)), bench.scene.camera.serial],
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.stderr == ""

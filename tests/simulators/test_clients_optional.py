@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
@@ -117,13 +118,13 @@ def test_the_command_serves_a_bench_nobody_has_measured(tmp_path: Path) -> None:
             assert "serving" in process.stderr.readline()
             said = tomllib.loads(file.read_text(encoding="utf-8"))
             host, port = said["bench"]["hand"].split(":")
-            with socket.create_connection((host, int(port)), timeout=5.0) as client:
+            with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as client:
                 client.sendall(
                     json.dumps({"action": "meter", "values": {"place": "sample"}}).encode() + b"\n"
                 )
                 assert client.recv(100) == b"ok\n"
             process.stdin.close()
-            assert process.wait(20) == 0
+            assert process.wait(PATIENCE_S) == 0
         finally:
             process.kill()
     assert said["pump"]["pickoff_ratio"] == 24.0

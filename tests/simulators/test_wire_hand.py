@@ -10,6 +10,7 @@ from functools import cache
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import PATIENCE_S
 from wire_talk import Talk
 
 from labctl.model.clock import SteppedClock
@@ -113,7 +114,7 @@ def test_the_bench_has_hands_at_an_address_of_its_own() -> None:
     with SimulatedBench(presets.scene("ola", "ideal"), SteppedClock()) as bench:
         host, _, port = bench.hand.partition(":")
         assert tomllib.loads(bench.bench_toml(1))["bench"]["hand"] == bench.hand
-        with socket.create_connection((host, int(port)), timeout=5.0) as client:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as client:
             client.sendall(line("lamp", name="ne"))
             assert client.recv(100) == b"ok\n"
         assert bench.scene.hand.now.lamp == "ne"
