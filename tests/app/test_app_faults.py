@@ -28,6 +28,18 @@ def test_a_mistake_in_the_plan_is_told_and_no_bench_file_is_written(
     assert not bench.exists()
 
 
+def test_an_instrument_that_the_bench_does_not_have_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan, bench = tmp_path / "plan.toml", tmp_path / "sim.toml"
+    plan.write_text(PLAN.replace("shutter", "stage"), encoding="utf-8")
+    assert main(["simulate", "--faults", str(plan), "--bench-file", str(bench)]) == 2
+    shown = capsys.readouterr().err
+    assert "fault[1].instrument: this bench has no stage" in shown
+    assert "--uncalibrated" in shown
+    assert not bench.exists()
+
+
 def test_the_second_answer_of_the_shutter_is_lost(tmp_path: Path) -> None:
     import socket
 
