@@ -58,9 +58,10 @@ def memory_mib() -> float:
     """Return the highest memory so far, in MiB; 0 where the system does not tell."""
     if sys.platform == "win32":
         return 0.0
-    import resource
+    else:  # noqa: RET505  mypy checks only the branch of its platform
+        import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _bounded() -> None:

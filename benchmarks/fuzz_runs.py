@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import threading
 from contextlib import ExitStack
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._context = multiprocessing.get_context("spawn")
-        self._line: Connection | None = None
+        self._line: Any = None  # a connection, of another class on each system
         self._process: Any = None
 
     def read(self, data: Data) -> None:
@@ -76,7 +75,7 @@ class _Reader:
             self.end()
             raise Finding(said)
 
-    def _start(self) -> Connection:
+    def _start(self) -> Any:
         here, there = self._context.Pipe()
         self._process = self._context.Process(target=_serve, args=(str(self._path), there), daemon=True)
         self._process.start()
@@ -94,7 +93,7 @@ class _Reader:
         self._line = self._process = None
 
 
-def _serve(path: str, line: Connection) -> None:
+def _serve(path: str, line: Any) -> None:
     """Read the file whenever told to; say what should not happen."""
     import logging
     import sys

@@ -30,13 +30,8 @@ class PtyServer(Server):
     """
 
     def __init__(self, wire: Wire, clock: Clock) -> None:
-        if sys.platform == "win32":
-            raise NotImplementedError("pseudo-terminals exist on POSIX only; use transport tcp")
+        self._master, self._slave, self._path = _open_raw()
         super().__init__(wire, clock)
-        self._master, self._slave = os.openpty()
-        os.set_blocking(self._master, False)
-        self._path = os.ttyname(self._slave)
-        _make_raw(self._slave)
         self.link.filters.append(WrongSpeed(self._slave, wire))
 
     @property
@@ -90,21 +85,34 @@ class WrongSpeed:
         return data if self._agrees() else _noise(data)
 
     def _agrees(self) -> bool:
-        import termios
-
-        speed = termios.tcgetattr(self._slave)[4]
-        return bool(speed == getattr(termios, f"B{self._wire.baud_rate}"))
+        return _has_speed(self._slave, self._wire.baud_rate)
 
 
-def _make_raw(slave: int) -> None:
-    """Switch off everything a terminal does to bytes, and start at 9600 baud as Linux does."""
+if sys.platform == "win32":
+
+    def _open_raw() -> tuple[int, int, str]:
+        raise NotImplementedError("pseudo-terminals exist on POSIX only; use transport tcp")
+
+    def _has_speed(slave: int, baud_rate: int) -> bool:
+        raise NotImplementedError
+
+else:
     import termios
     import tty
 
-    tty.setraw(slave)
-    settings = termios.tcgetattr(slave)
-    settings[4] = settings[5] = termios.B9600
-    termios.tcsetattr(slave, termios.TCSANOW, settings)
+    def _open_raw() -> tuple[int, int, str]:
+        """Open a pair of ends, and name the second; what a terminal does to bytes is off, 9600 baud set."""
+        master, slave = os.openpty()
+        os.set_blocking(master, False)
+        tty.setraw(slave)
+        settings = termios.tcgetattr(slave)
+        settings[4] = settings[5] = termios.B9600  # as Linux does
+        termios.tcsetattr(slave, termios.TCSANOW, settings)
+        return master, slave, os.ttyname(slave)
+
+    def _has_speed(slave: int, baud_rate: int) -> bool:
+        """Return whether the line is set to this speed."""
+        return bool(termios.tcgetattr(slave)[4] == getattr(termios, f"B{baud_rate}"))
 
 
 def _noise(data: bytes) -> bytes:

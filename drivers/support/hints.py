@@ -42,7 +42,8 @@ def silence_hint(resource: str, baud_rate: int) -> str:
 
 
 def _no_rights(upper: str) -> str:
-    if sys.platform == "win32":
+    windows = sys.platform == "win32"
+    if windows:
         return CLOSE_THE_OTHER
     if upper.startswith("USB"):
         return "a udev rule is missing for this USB device: see docs, 'First bench'"
@@ -50,8 +51,9 @@ def _no_rights(upper: str) -> str:
 
 
 def _usb_hint(upper: str) -> str:
+    windows = sys.platform == "win32"
     if any(vendor in upper for vendor in THORLABS_USB):
-        if sys.platform == "win32":
+        if windows:
             return (
                 "Thorlabs' own TLPM driver may hold the meter: switch it to the NI-VISA (USBTMC) driver "
                 "with the Power Meter Driver Switcher, or close the vendor's software"

@@ -20,7 +20,8 @@ def check_display() -> None:
 
     :raises ConfigError: there is no display.
     """
-    if sys.platform in ("win32", "darwin"):
+    windows_or_mac = sys.platform in ("win32", "darwin")
+    if windows_or_mac:
         return
     if os.environ.get("QT_QPA_PLATFORM", "") not in ("", "xcb", "wayland"):
         return

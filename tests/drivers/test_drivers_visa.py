@@ -111,46 +111,42 @@ def test_answers_of_two_threads_do_not_mix() -> None:
         meter.close()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
-def test_a_serial_port_held_by_another_is_refused() -> None:
+if sys.platform != "win32":  # pseudo-terminals are POSIX
     import tty
 
-    import serial
+    def test_a_serial_port_held_by_another_is_refused() -> None:
+        import serial
 
-    controller, terminal = os.openpty()
-    tty.setraw(terminal)
-    path = os.ttyname(terminal)
-    with (
-        serial.Serial(path, exclusive=True),
-        pytest.raises(NotConnected, match="close the vendor's software"),
-    ):
-        ThorlabsSC10(f"ASRL{path}::INSTR")
-    os.close(controller)
-    os.close(terminal)
+        controller, terminal = os.openpty()
+        tty.setraw(terminal)
+        path = os.ttyname(terminal)
+        with (
+            serial.Serial(path, exclusive=True),
+            pytest.raises(NotConnected, match="close the vendor's software"),
+        ):
+            ThorlabsSC10(f"ASRL{path}::INSTR")
+        os.close(controller)
+        os.close(terminal)
 
+    def test_a_serial_line_that_is_unplugged_is_an_error() -> None:
+        controller, terminal = os.openpty()
+        tty.setraw(terminal)
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
-def test_a_serial_line_that_is_unplugged_is_an_error() -> None:
-    import tty
+        def answer() -> None:
+            for reply in (b"id?\rTHORLABS SC10 VERSION 1.07\r> ", b"mode?\r1\r> "):
+                os.read(controller, 100)
+                os.write(controller, reply)
 
-    controller, terminal = os.openpty()
-    tty.setraw(terminal)
-
-    def answer() -> None:
-        for reply in (b"id?\rTHORLABS SC10 VERSION 1.07\r> ", b"mode?\r1\r> "):
-            os.read(controller, 100)
-            os.write(controller, reply)
-
-    thread = threading.Thread(target=answer)
-    thread.start()
-    shutter = ThorlabsSC10(f"ASRL{os.ttyname(terminal)}::INSTR")
-    thread.join(PATIENCE_S)
-    os.close(terminal)
-    os.close(controller)
-    for action in (shutter.is_open, shutter.close_beam, shutter.identity):
-        with pytest.raises(InstrumentError, match=r"shutter (at )?ASRL"):
-            action()
-    shutter.close()
+        thread = threading.Thread(target=answer)
+        thread.start()
+        shutter = ThorlabsSC10(f"ASRL{os.ttyname(terminal)}::INSTR")
+        thread.join(PATIENCE_S)
+        os.close(terminal)
+        os.close(controller)
+        for action in (shutter.is_open, shutter.close_beam, shutter.identity):
+            with pytest.raises(InstrumentError, match=r"shutter (at )?ASRL"):
+                action()
+        shutter.close()
 
 
 @pytest.mark.parametrize(
