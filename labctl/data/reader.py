@@ -131,11 +131,22 @@ def whole_points(file: GuardedFile, pixels: int) -> NDArray[Any]:
 
 def is_sound(file: GuardedFile, row: np.void, at: int, pixels: int) -> bool:
     """Return whether the checksums of the ``at``-th row and of its frames and spectrum are right."""
-    if row["crc32_row"] != zlib.crc32(row.tobytes()[:-4]):
+    if not is_sound_row(row):
         return False
     frames = stored_frames(file, row, pixels)
     spectrum = stored_rows(file, f"{layout.SPECTRA}/spectrum", at, 1, pixels)
     return bool(row["crc32_data"] == zlib.crc32(spectrum.tobytes(), zlib.crc32(frames.tobytes())))
+
+
+def is_sound_row(row: np.void) -> bool:
+    """Return whether the checksum of a row's own numbers is right."""
+    return bool(row["crc32_row"] == zlib.crc32(row.tobytes()[:-4]))
+
+
+def damaged_points(path: Path, points: NDArray[Any], pixels: int) -> list[int]:
+    """Return the places of those points whose checksums, of row or of arrays, are not right."""
+    with opened(path) as file:
+        return [at for at, row in enumerate(points) if not is_sound(file, row, at, pixels)]
 
 
 def _darks(file: GuardedFile, pixels: int) -> tuple[DarkRecord, ...]:

@@ -18,7 +18,7 @@ from labctl.data.holder import Holder, this_process
 from labctl.data.lock import RunLock
 from labctl.data.names import RunPaths
 from labctl.data.nexus import Expected, as_json
-from labctl.data.reader import read_run
+from labctl.data.reader import damaged_points, read_run
 from labctl.data.run import Run
 from labctl.data.sessions import SESSIONS, Session
 from labctl.data.space import check_space, run_bytes
@@ -83,7 +83,7 @@ class ResumedWriter(RunWriter):
 def continuable(h5: Path) -> Run:
     """Read a run that can be continued.
 
-    :raises DataError: it has finished, is being written, or is of another procedure.
+    :raises DataError: it has finished, is being written, is of another procedure, or a point is damaged.
     """
     run = read_run(h5)
     if run.status == "finished":
@@ -96,6 +96,12 @@ def continuable(h5: Path) -> Run:
             f"{h5} is {run.reason}",
             "wait until that has ended; a file from another host can be resumed there at once, here an hour "
             "after it was last written",
+        )
+    if damaged := damaged_points(run.path, run.points, run.wavelength_nm.size):
+        raise DataError(
+            f"{h5} is damaged: {len(damaged)} of its {len(run)} points do not match their checksums, the "
+            f"first is point {damaged[0]}",
+            "labctl verify tells all; the points that are sound can be fitted, not continued",
         )
     return run
 

@@ -13,6 +13,7 @@ from labctl.analysis.light_light import REFERENCE_FLAG, BandName, LightLight, mi
 from labctl.analysis.threshold import ThresholdResult
 from labctl.data import read_run, read_table
 from labctl.data.edits import left_out
+from labctl.data.reader import is_sound_row
 from labctl.data.run import Run
 from labctl.data.table import Table
 from labctl.model.errors import DataError
@@ -33,12 +34,12 @@ def refit(path: Path) -> RunReport:
 
 
 def run_curve(run: Run, band: BandName = "emission") -> LightLight:
-    """Return one band of a stored run; the points that were left out by hand are nan.
+    """Return one band of a stored run; points that were left out by hand, or are damaged, are nan.
 
     :raises DataError: what was left out cannot be read.
     """
     usable = run.column("saturated_exposures") < run.column("exposures")
-    usable[list(left_out(run))] = False
+    usable[[*left_out(run), *_damaged(run)]] = False
     whole = band == "emission"
     return LightLight(
         fluence_uj_cm2=run.fluence_uj_cm2,
@@ -114,9 +115,24 @@ def _refit_run(run: Run) -> RunReport:
         ),
         q=q if isinstance(q, Mapping) else {},
         spot=run.start.spot,
-        notes=(*((f"{run.status}: {run.reason}",) if run.reason else ()), *_by_hand(run)),
+        notes=(
+            *((f"{run.status}: {run.reason}",) if run.reason else ()),
+            *_by_hand(run),
+            *_said_of_damage(run),
+        ),
         more=_more(run, verdict),
     )
+
+
+def _damaged(run: Run) -> list[int]:
+    """Return the places of points whose numbers do not match their checksum."""
+    return [at for at, row in enumerate(run.points) if not is_sound_row(row)]
+
+
+def _said_of_damage(run: Run) -> tuple[str, ...]:
+    bad = _damaged(run)
+    told = f"damaged, and left out: point{'s' if len(bad) > 1 else ''} {', '.join(str(i + 1) for i in bad)}"
+    return (f"{told} (labctl verify)",) if bad else ()
 
 
 def _by_hand(run: Run) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import h5py
 import pytest
 
 from drivers import registry
@@ -102,6 +103,22 @@ def test_a_sweep_is_told_stored_and_fitted(
     assert all(f.read_bytes().startswith(b"\x89PNG") for f in figures)
     document = json.loads(dump_json([again]))
     assert document["runs"][0]["files"]["h5"] == str(report.h5)
+
+
+def test_a_damaged_point_takes_no_part_in_a_fit(tmp_path: Path) -> None:
+    stored = Path(__file__).parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"
+    path = tmp_path / stored.name
+    path.write_bytes(stored.read_bytes())
+    sound = refit(path)
+    with h5py.File(path, "r+") as file:
+        row = file["entry/record/points"][3]
+        row["signal"] *= 30
+        file["entry/record/points"][3] = row
+    again = refit(path)
+    assert "damaged, and left out: point 4 (labctl verify)" in again.notes
+    before, after = (r.threshold["threshold_uj_cm2"] for r in (sound, again))
+    assert after == pytest.approx(before, rel=0.02)
+    assert after != before
 
 
 def test_a_stop_ends_the_file_as_aborted(

@@ -131,6 +131,22 @@ def test_a_finished_run_is_refused(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run.h5"]
 
 
+@pytest.mark.parametrize("name", ["entry/record/points", "entry/instrument/detector/raw"])
+def test_a_damaged_point_is_not_continued_from(tmp_path: Path, name: str) -> None:
+    path = interrupted(tmp_path, status="killed")
+    with h5py.File(path, "r+") as file:
+        row = file[name][1]
+        if name.endswith("points"):
+            row["signal"] *= 3
+        else:
+            row[:3] += 1
+        file[name][1] = row
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"1 of its 5 points do not match .* labctl verify"):
+        ResumedWriter(path)
+    assert path.read_bytes() == before
+
+
 def test_what_is_no_run_gets_no_lock_beside_it(tmp_path: Path) -> None:
     strange = tmp_path / "strange.h5"
     strange.write_bytes(b"nothing of the kind")
