@@ -108,6 +108,17 @@ class NotMadeSafe(SafetyStop):
         self.failures = tuple(failures)
 
 
+def is_noticed_stop(error: BaseException, stopped: bool) -> bool:
+    """Return whether a safety stop is only how a stop was noticed: SAFE closes the shutter under a reading.
+
+    What is not safe afterwards is never one.
+    """
+    unsafe = isinstance(error, NotMadeSafe) or any(
+        "NOT MADE SAFE" in n for n in getattr(error, "__notes__", ())
+    )
+    return stopped and isinstance(error, SafetyStop) and not unsafe
+
+
 class CalibrationRefused(LabctlError):  # noqa: N818
     """A measurement cannot make a calibration; it says what is missing, and nothing is stored."""
 

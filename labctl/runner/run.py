@@ -16,7 +16,7 @@ from typing import Literal
 
 from labctl.config import BenchConfig
 from labctl.model.clock import Clock
-from labctl.model.errors import Aborted, ConfigError, DataError, NotMadeSafe, SafetyStop
+from labctl.model.errors import Aborted, ConfigError, DataError, is_noticed_stop
 from labctl.model.records import RunStop
 from labctl.runner.conclude import conclude
 from labctl.runner.events import Connected, Event, Measured, Message, OnEvent, RunFiles, Started
@@ -184,23 +184,13 @@ class _Acquisition:
                 finally:
                     self._dose_uj_cm2 = bench.pump.dose_uj_cm2
         except BaseException as exc:
-            self._failure = exc = Aborted() if self._is_stop(exc) else exc
+            self._failure = exc = Aborted() if is_noticed_stop(exc, self._stop.is_set()) else exc
             if isinstance(exc, Aborted):
                 log.info("stopped by the user")
             else:
                 log.exception("the sweep failed")
         if keeper.began and facts is not None:
             self._end(keeper, files, facts)
-
-    def _is_stop(self, exc: BaseException) -> bool:
-        """Whether the user's stop ended it: SAFE closes the shutter, which a point may notice first.
-
-        What is not safe afterwards stays a failure.
-        """
-        unsafe = isinstance(exc, NotMadeSafe) or any(
-            "NOT MADE SAFE" in note for note in getattr(exc, "__notes__", ())
-        )
-        return isinstance(exc, SafetyStop) and self._stop.is_set() and not unsafe
 
     def _open(self, files: RunFiles) -> AbstractContextManager[Bench]:
         if self.bench is not None:

@@ -9,7 +9,7 @@ import pytest
 from calibration_scene import CalibrationBench
 from procedures_fakes import BANDS, FRONT, FakeBench, limits, pump_settings
 
-from labctl.model.errors import Aborted, InstrumentFault, NotMadeSafe
+from labctl.model.errors import Aborted, InstrumentFault, NotMadeSafe, SafetyStop, is_noticed_stop
 from procedures.alignment import AlignmentPlan, align
 from procedures.calibration.beam import BareBeam
 from procedures.plan import SweepPlan
@@ -21,6 +21,17 @@ STUCK = InstrumentFault("shutter", "the blade does not close")
 
 def stuck() -> list[Exception]:
     return [STUCK]
+
+
+def test_a_stop_excuses_a_safety_stop_but_never_an_unsafe_end() -> None:
+    """A shutter that SAFE closes may be noticed before the stop is; one that stays open is not that."""
+    noted = SafetyStop("closed when it should be open")
+    assert is_noticed_stop(noted, stopped=True)
+    assert not is_noticed_stop(noted, stopped=False)
+    assert not is_noticed_stop(NotMadeSafe([STUCK]), stopped=True)
+    noted.add_note("NOT MADE SAFE: the blade does not close")
+    assert not is_noticed_stop(noted, stopped=True)
+    assert not is_noticed_stop(STUCK, stopped=True)
 
 
 def ended_by(end: BaseException | None, said: list[str]) -> None:

@@ -21,7 +21,7 @@ from labctl.model.errors import (
     ConfigError,
     InstrumentError,
     LabctlError,
-    SafetyStop,
+    is_noticed_stop,
 )
 from labctl.model.hands import Hands, Request
 from labctl.runner.calibrate import run_calibration
@@ -163,8 +163,7 @@ def _ended(
     failure: BaseException, stop: threading.Event
 ) -> tuple[Literal["refused", "aborted", "failed"], str]:
     """Say how it ended; SAFE closes the shutter, which a reading may notice before the stop."""
-    noticed = isinstance(failure, SafetyStop) and stop.is_set() and not getattr(failure, "__notes__", ())
-    if isinstance(failure, Aborted) or noticed:
+    if isinstance(failure, Aborted) or is_noticed_stop(failure, stop.is_set()):
         return "aborted", "stopped: nothing was stored"
     notes = [note for note in getattr(failure, "__notes__", ()) if not note.startswith("log: ")]
     message = "; ".join([str(failure) or type(failure).__name__, *notes])

@@ -19,7 +19,7 @@ from labctl.gui.service.messages import (
     JobGoesOn,
     JobTold,
 )
-from labctl.model.errors import Aborted, InstrumentError, LabctlError, SafetyStop
+from labctl.model.errors import Aborted, InstrumentError, LabctlError, is_noticed_stop
 from labctl.runner.events import Event
 from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
@@ -128,8 +128,7 @@ def run_alignment(room: Room, command: Align) -> None:
         raise
     except LabctlError as exc:
         # SAFE closes the shutter under a readout, which may notice that before it notices the stop.
-        stopped = isinstance(exc, SafetyStop) and room.stop.is_set() and not getattr(exc, "__notes__", ())
-        if not stopped:
+        if not is_noticed_stop(exc, room.stop.is_set()):
             message, wrong = _said(exc), True
     room.tell(AlignEnded(message, wrong))
 
