@@ -18,7 +18,8 @@ from pydantic import Field
 from pymeasure.adapters import Adapter
 
 from drivers.support.failures import ConnectionLost, not_connected
-from drivers.support.pm100_commands import POLL_S, PM100Commands, Sensor, parse_sensor
+from drivers.support.pm100_commands import POLL_S, Sensor, parse_sensor
+from drivers.support.pm100_settings import PM100Settings
 from drivers.support.spec import DriverSpec, VisaConfig
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout
@@ -40,10 +41,9 @@ SECONDS_PER_SAMPLE = 0.003
 PULSE_TIMEOUT_S = 5.0
 ZERO_TIMEOUT_S = 60.0
 NOISE_READINGS = 10
-READ_BACK_REL = 1e-3
 
 
-class ThorlabsPM100(PM100Commands):
+class ThorlabsPM100(PM100Settings):
     """Console of the PM100 family with one head, read in watts.
 
     :param adapter: VISA resource, e.g. ``"USB0::0x1313::0x8078::P0000001::INSTR"``.
@@ -66,13 +66,16 @@ class ThorlabsPM100(PM100Commands):
         visa_library: str = "@py",
         role: str = "power_meter",
     ) -> None:
-        super().__init__(adapter, role, clock, visa_library)
-        self._average_count = average_count
-        self._upper_range_w = upper_range_w
+        super().__init__(
+            adapter,
+            average_count=average_count,
+            upper_range_w=upper_range_w,
+            clock=clock,
+            visa_library=visa_library,
+            role=role,
+        )
         self._noise_w = noise_w
         self._noise_given = noise_w is not None
-        self._wavelength_nm: float | None = None
-        self._range_found_w: float | None = None
         self._last_text = ""
         self.greet(self._check_device)
         self._settling_s = self._default_settling_s() if settling_s is None else settling_s
@@ -137,80 +140,6 @@ class ThorlabsPM100(PM100Commands):
             return parse_sensor(text)
         except ValueError as exc:
             raise self.garbled("SYST:SENS:IDN?", text) from exc
-
-    def prepare(self, wavelength_nm: float) -> None:
-        """Set unit, attenuation, wavelength, averaging and range, and verify each by reading it back.
-
-        :raises InstrumentFault: outside the head's limits, refused, or read back differently.
-        """
-        shortest, longest = self.wavelength_min_nm, self.wavelength_max_nm
-        if not shortest <= wavelength_nm <= longest:
-            text = f"{wavelength_nm:g} nm is outside the head's {shortest:g} to {longest:g} nm"
-            raise InstrumentFault(self.name, text, "use a head made for this wavelength")
-        if self._kind != "pyro":
-            self.unit = "W"
-            if str(self.unit).strip().upper() != "W":
-                raise InstrumentFault(self.name, "does not change its unit to W")
-            self.set_range(self._upper_range_w)
-            self.averages = self._average_count
-            self._verify("averages", self.averages, self._average_count)
-        self.attenuation_db = 0.0
-        self._verify("attenuation", self.attenuation_db + 1.0, 1.0)
-        self.wavelength_nm = wavelength_nm
-        self._verify("wavelength", self.wavelength_nm, wavelength_nm)
-        self._wavelength_nm = wavelength_nm
-
-    def restore(self) -> None:
-        """Set everything again after a new connection."""
-        if self._wavelength_nm is not None:
-            self.prepare(self._wavelength_nm)
-
-    def altered(self) -> str:
-        """Ask, in one message, what readings depend on, and name what is not as :meth:`prepare` left it."""
-        if self._wavelength_nm is None or self._kind == "pyro":
-            return ""
-        fixed = self._range_found_w
-        wanted: dict[str, str | float] = {
-            "SENS:POW:UNIT?": "W",
-            "SENS:CORR:WAV?": self._wavelength_nm,
-            "SENS:AVER?": self._average_count,
-            "SENS:CORR?": 0.0,
-            "SENS:POW:RANG:AUTO?": 1.0 if fixed is None else 0.0,
-        }
-        if fixed is not None:
-            wanted["SENS:POW:RANG?"] = fixed
-        found = self.ask(";:".join(wanted)).strip().split(";")
-        if len(found) != len(wanted):  # a console that does not join answers
-            found = [self.ask(question) for question in wanted]
-        for command, text, value in zip(wanted, found, wanted.values(), strict=True):
-            if not _same(text.strip(), value):
-                return f"{command} answers {text.strip()} instead of {value}"
-        return ""
-
-    def set_range(self, upper_w: float | None) -> float:
-        """Fix the range that holds ``upper_w``, or leave it to the meter (None), until :meth:`prepare`.
-
-        Returns the range's upper end in W, infinity where the meter chooses it.
-
-        :raises InstrumentFault: the console has no such range, or this head has none at all.
-        """
-        if self._kind == "pyro":
-            raise InstrumentFault(self.name, "a pyroelectric head has ranges of energy, not of power")
-        if upper_w is None:
-            self.auto_range = 1
-            self._verify("auto-range", self.auto_range, 1)
-            self._range_found_w = None
-            return math.inf
-        self.range_w = upper_w
-        found = float(self.range_w)
-        if not found >= upper_w * (1 - READ_BACK_REL):  # the console takes the next step up
-            raise InstrumentFault(self.name, f"its range stays at {found:g} W")
-        self._range_found_w = found
-        return found
-
-    def _verify(self, what: str, found: float, wanted: float) -> None:
-        if not math.isclose(found, wanted, rel_tol=READ_BACK_REL):
-            raise InstrumentFault(self.name, f"{what} set to {wanted:g}, read back as {found:g}")
 
     def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         """Take ``count`` averaged readings; the error of a single one is the head's noise.
@@ -304,15 +233,6 @@ class ThorlabsPM100(PM100Commands):
         if not self._noise_given:
             self._noise_w = statistics.stdev(self._averaged_w() for _ in range(NOISE_READINGS))
         return float(self.zero_magnitude_w)
-
-
-def _same(text: str, value: str | float) -> bool:
-    if isinstance(value, str):
-        return text.upper() == value
-    try:
-        return math.isclose(float(text), value, rel_tol=READ_BACK_REL, abs_tol=1e-6)
-    except ValueError:
-        return False
 
 
 class ThorlabsPM100Config(VisaConfig):
