@@ -6,7 +6,7 @@ The result holds plain numbers in the units of the names; nothing below this fil
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
@@ -27,6 +27,7 @@ MAX_BYTES = 1_000_000
 RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer"]
 ROLES: tuple[RoleName, ...] = ("attenuator", "power_meter", "spectrometer", "shutter")
 OPTIONAL_ROLES: tuple[RoleName, ...] = ("stage", "thermometer")
+_LIBRARIES = ("", "@py", "@ivi", "@sim")
 _OPTIONAL = {
     "": (*OPTIONAL_ROLES, "calibrations"),
     "pump": (
@@ -167,7 +168,7 @@ def bench_of(
         copies of calibrations in their place.
     :raises ConfigError: all mistakes in one line.
     """
-    mistakes: list[Mistake] = []
+    mistakes = list(_libraries(data))
     checked = with_calibrations(data, beside, mistakes)
     for role in (*ROLES, *OPTIONAL_ROLES):
         if isinstance(data.get(role), dict):
@@ -183,6 +184,16 @@ def bench_of(
     if mistakes:
         raise one_error(mistakes, file)
     return bench
+
+
+def _libraries(data: Mapping[str, object]) -> Iterator[Mistake]:
+    """A bench file may come from a stranger, and a library named by its path would run in this process."""
+    for name in ("bench", *ROLES, *OPTIONAL_ROLES):
+        table = data.get(name)
+        library = table.get("visa_library", "") if isinstance(table, dict) else ""
+        if isinstance(library, str) and library not in _LIBRARIES:
+            hint = 'visa_library = "", and its path in the environment variable PYVISA_LIBRARY'
+            yield Mistake(f"{name}.visa_library", "no program is loaded by a path in a bench file", hint)
 
 
 def _driver_table(role: RoleName, data: Mapping[str, object], mistakes: list[Mistake]) -> DriverConfig | None:

@@ -12,7 +12,7 @@ EXAMPLE = """\
 
 [bench]
 name = "upconversion bench"
-# visa_library = "@py"        # pyvisa-py; "" takes the vendor's VISA, or give the path of a library
+# visa_library = "@py"        # pyvisa-py; "" takes the vendor's VISA, or the one that PYVISA_LIBRARY names
 # time_scale = 1.0            # bench seconds per second; other than 1 only on a simulated bench
 
 # A half-wave plate in a rotation mount before a polariser, or a gradient filter wheel in one.

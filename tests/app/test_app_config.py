@@ -109,6 +109,15 @@ def test_the_visa_library_of_the_bench_reaches_its_drivers() -> None:
     assert "visa_library" not in config.spectrometer.model_dump()
 
 
+@pytest.mark.parametrize(
+    "library", ["/tmp/evil.so", "@evil", "evil.dll", "/tmp/evil.so@ivi", "..\\\\visa64.dll"]
+)
+def test_no_program_is_loaded_by_a_path_in_a_bench_file(library: str) -> None:
+    text = changed(('# visa_library = "@py"', f'visa_library = "{library}"'))
+    with pytest.raises(ConfigError, match=r"bench\.visa_library: no program is loaded .* PYVISA_LIBRARY"):
+        parse_bench(text)
+
+
 def test_the_resolved_configuration_is_plain() -> None:
     resolved = parse_bench(EXAMPLE).resolved()
     attenuator, pump = resolved["attenuator"], resolved["pump"]
