@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from patience import PATIENCE_S
 
 from drivers.ocean import IsolatedSpectrometer
 from drivers.support.ocean_device import OceanSpectrometer
@@ -45,6 +46,7 @@ def pulses_held(bench: SimulatedBench, monkeypatch: pytest.MonkeyPatch) -> list[
 def test_a_triggered_exposure_holds_the_pulses_it_was_made_for(
     bench: SimulatedBench, monkeypatch: pytest.MonkeyPatch, trigger: str, backend: str
 ) -> None:
+    monkeypatch.setattr("drivers.ocean.OPEN_TIMEOUT_S", PATIENCE_S)
     held = pulses_held(bench, monkeypatch)
     spectrometer = IsolatedSpectrometer(
         bench.resources["spectrometer"], clock=bench.scene.clock, trigger=trigger, backend=backend

@@ -6,7 +6,8 @@ import atexit
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import patch
@@ -17,6 +18,9 @@ from PySide6.QtCore import QEvent, QSettings
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
+from drivers.thorlabs_ell14 import ThorlabsELL14
+from drivers.thorlabs_pm100 import ThorlabsPM100
+from drivers.thorlabs_sc10 import ThorlabsSC10
 from labctl.config import BenchConfig, load_bench
 from labctl.data.writer import RunWriter
 from labctl.gui.analyst import Analyst
@@ -57,6 +61,25 @@ class Gate:
 
 
 @contextmanager
+def patient_drivers() -> Iterator[None]:
+    """Let drivers made inside wait long for a simulator that a loaded computer does not let run.
+
+    Where an instrument goes silent in a test, what it is worth is the driver's own time.
+    """
+    changes: dict[str, object] = {
+        f"drivers.ocean.{name}": PATIENCE_S for name in ("OPEN_TIMEOUT_S", "ANSWER_TIMEOUT_S")
+    }
+    changes["drivers.thorlabs_sc10.COMMAND_LIMIT_S"] = PATIENCE_S
+    for driver in (ThorlabsELL14, ThorlabsPM100, ThorlabsSC10):
+        port = replace(driver.port, timeout_s=PATIENCE_S)
+        changes[f"{driver.__module__}.{driver.__name__}.port"] = port
+    with ExitStack() as patches:
+        for name, value in changes.items():
+            patches.enter_context(patch(name, value))
+        yield
+
+
+@contextmanager
 def bench_window(
     qtbot: QtBot,
     folder: Path,
@@ -66,11 +89,13 @@ def bench_window(
     connected: bool = True,
     unknown: bool = False,
     faults: str = "",
+    silence: bool = False,
 ) -> Iterator[tuple[BenchWindow, SimulatedBench]]:
     """Show a window on a bench; afterwards it is closed as a user closes it, and must end.
 
     :param unknown: the bench is one that nobody has calibrated, and its file states nominal values.
     :param faults: what goes wrong on it, as TOML.
+    :param silence: an instrument will say nothing, and the drivers wait no longer for it than they do.
     """
     make_application()
     keep_settings_in(folder)
@@ -78,7 +103,10 @@ def bench_window(
     settings = scene("ola", "typical", 3)
     file = folder / "bench.toml"
     settings = uncalibrated(settings, 3) if unknown else settings
-    with SimulatedBench(settings, own, faults=FaultPlan.parse(faults)) as simulated:
+    with (
+        nullcontext() if silence else patient_drivers(),
+        SimulatedBench(settings, own, faults=FaultPlan.parse(faults)) as simulated,
+    ):
         file.write_text(simulated.bench_toml(1.0, nominal=unknown))
         with shared_fits():
             window = BenchWindow(edit(load_bench(file)), folder, clock=own, file=file)

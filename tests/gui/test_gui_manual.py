@@ -74,7 +74,7 @@ def test_safe_does_not_wait_for_an_exposure(qtbot: QtBot, tmp_path: Path) -> Non
     """The exposure never ends, and its deadline is further away than the test's: nothing here is a race."""
 
     def patient(config: BenchConfig) -> BenchConfig:
-        spectrometer = config.spectrometer.model_copy(update={"timeout_margin_s": 100.0})
+        spectrometer = config.spectrometer.model_copy(update={"timeout_margin_s": 600.0})
         return config.model_copy(update={"spectrometer": spectrometer})
 
     with bench_window(qtbot, tmp_path, edit=patient, faults=ENDLESS_EXPOSURE) as (window, simulated):
@@ -131,7 +131,7 @@ def test_alignment_follows_and_ends(qtbot: QtBot, tmp_path: Path) -> None:
 
 
 def test_an_instrument_lost_in_the_hand_is_told(qtbot: QtBot, tmp_path: Path) -> None:
-    with bench_window(qtbot, tmp_path) as (window, simulated):
+    with bench_window(qtbot, tmp_path, silence=True) as (window, simulated):
         simulated.server("attenuator").stop()
         qtbot.waitUntil(lambda: not window.connected, timeout=LONG_MS)
         assert "attenuator" in window.message.text()

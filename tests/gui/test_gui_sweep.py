@@ -95,7 +95,7 @@ def test_a_failing_instrument_is_told_and_stalls_nothing(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate(monkeypatch, before_point=2)
-    with bench_window(qtbot, tmp_path) as (window, simulated):
+    with bench_window(qtbot, tmp_path, silence=True) as (window, simulated):
         first = queue_sweep(window, 40, "first")
         second = queue_sweep(window, 2, "second")
         qtbot.waitUntil(lambda: window.live.run is not None and len(window.live.run) >= 2, timeout=LONG_MS)
