@@ -91,7 +91,7 @@ def _code_and_line(exc: BaseException) -> tuple[int, str]:
 
 
 def _usage_line(exc: BaseException) -> str:
-    message = str(getattr(exc, "format_message", lambda: str(exc))())
+    message = str(getattr(exc, "format_message", lambda: str(exc))()).replace(": Value error, ", ": ")
     context = getattr(exc, "ctx", None)
     command = str(getattr(context, "command_path", "labctl"))
     stop = "" if message.endswith(("?", "!")) else "."

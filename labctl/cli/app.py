@@ -51,11 +51,25 @@ app.command()(demo)
 
 
 @app.command()
-def init() -> int:
-    """Print an annotated bench file."""
+def init(
+    file: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Argument(help="Where to write it; an existing file stays as it is.", show_default="print it"),
+    ] = None,
+) -> int:
+    """Print an annotated bench file, or write it."""
     from labctl.config.example import EXAMPLE
 
-    typer.echo(EXAMPLE, nl=False)
+    if file is None:
+        typer.echo(EXAMPLE, nl=False)
+        return 0
+    try:
+        with file.open("x", encoding="utf-8", newline="\n") as stream:
+            stream.write(EXAMPLE)
+    except FileExistsError as exc:
+        from labctl.model.errors import ConfigError
+
+        raise ConfigError("is there already", file=file, hint="another name") from exc
     return 0
 
 

@@ -22,7 +22,7 @@ def run_check(bench: Path, lowest_uj_cm2: float | None, *, recheck: bool = False
     """
     with stop_on_signals() as stop:
         from labctl.config import load_bench
-        from labctl.model.errors import NotConnected
+        from labctl.model.errors import InstrumentError, NotConnected
         from labctl.session.check import check_bench, recheck_bench
 
         config = load_bench(bench)
@@ -33,8 +33,11 @@ def run_check(bench: Path, lowest_uj_cm2: float | None, *, recheck: bool = False
         sys.stdout.write(json.dumps(_document(report), indent=2) + "\n")
     else:
         _print(report)
-    if report.failures:
+    if report.failures and as_json:
         raise NotConnected(report.failures)
+    if report.failures:
+        roles = ", ".join(failure.role for failure in report.failures)
+        raise InstrumentError(roles, "not connected", "what stands beside each of them above")
     return 0
 
 

@@ -42,7 +42,8 @@ class SimulateRequest:
 def run_simulate(request: SimulateRequest) -> int:
     """Serve until Ctrl-C or SIGTERM, then leave the bench file in place.
 
-    :raises ConfigError: pseudo-terminals were asked for where there are none, or the plan of faults is wrong.
+    :raises ConfigError: pseudo-terminals were asked for where there are none, the plan of faults is wrong, or
+        the bench file to write is somebody's own.
     :raises DataError: the bench file cannot be written.
     """
     with stop_on_signals() as stop:
@@ -51,6 +52,7 @@ def run_simulate(request: SimulateRequest) -> int:
         from simulators.faults import FaultPlan, load_faults
 
         _check_transport(request.transport)
+        _check_bench_file(request.bench_file)
         transport: Any = request.transport
         plan = FaultPlan() if request.faults is None else load_faults(request.faults)
         with SimulatedBench(_scene(request), ScaledClock(request.speed), transport, plan) as bench:
@@ -99,6 +101,17 @@ def _check_transport(transport: str) -> None:
         from labctl.model.errors import ConfigError
 
         raise ConfigError("Windows has no pseudo-terminals", key="--transport", hint="--transport tcp")
+
+
+def _check_bench_file(path: Path) -> None:
+    """Refuse to write over anything but the bench file of an earlier simulation."""
+    from labctl.model.errors import ConfigError
+
+    if path.is_dir():
+        raise ConfigError(f"{path} is a directory", key="--bench-file", hint="name a file, e.g. sim.toml")
+    if path.exists() and b'name = "simulated ' not in path.read_bytes()[:1000]:
+        reason = f"{path} is there already, and no simulation wrote it"
+        raise ConfigError(reason, key="--bench-file", hint="another name; this one would be lost")
 
 
 def _announce(request: SimulateRequest, faults: int) -> None:

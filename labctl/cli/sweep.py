@@ -98,10 +98,14 @@ def plan_of(request: SweepRequest) -> SweepPlan:
     from procedures.plan import SweepPlan
 
     wanted: dict[str, Any] = {}
+    ends = (("start", request.start_uj_cm2), ("stop", request.stop_uj_cm2))
     if request.spacing == "list":
         wanted["fluences_uj_cm2"] = _numbers(request.fluences)
+        for name, value in (*ends, ("points", request.points)):
+            if value is not None:
+                raise ConfigError("the list says it all", key=f"--{name}", hint="leave it or --fluences out")
     else:
-        for name, value in (("start", request.start_uj_cm2), ("stop", request.stop_uj_cm2)):
+        for name, value in ends:
             if value is None:
                 raise ConfigError("missing", key=f"--{name}", hint="a fluence in uJ/cm2")
             wanted[f"{name}_uj_cm2"] = value
@@ -128,8 +132,11 @@ def with_figures(report: RunReport) -> RunReport:
 
     from labctl.runner.picture import draw_run
 
-    if report.h5 is None or report.points == 0:
+    if report.points == 0:
         return report
+    if report.h5 is None:
+        note = "no figures: they are drawn from the spectra of a run file (.h5)"
+        return dataclasses.replace(report, notes=(*report.notes, note))
     try:
         return dataclasses.replace(report, figures=tuple(draw_run(report.h5)))
     except Exception as exc:

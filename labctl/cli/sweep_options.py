@@ -28,7 +28,7 @@ def sweep(
     ] = None,
     spacing: Annotated[Spacing, typer.Option(help="Spacing of the fluences.")] = Spacing.LOG,
     fluences: Annotated[
-        str, typer.Option(help="The fluences themselves, with --spacing list: 20,30,45.", show_default=False)
+        str, typer.Option(help="The fluences themselves instead: 20,30,45.", show_default=False)
     ] = "",
     direction: Annotated[Direction, typer.Option(help="Order of the fluences.")] = Direction.UP,
     average: Annotated[int, typer.Option(help="Exposures at each fluence.")] = 10,

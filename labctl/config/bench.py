@@ -27,6 +27,7 @@ MAX_BYTES = 1_000_000
 RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer"]
 ROLES: tuple[RoleName, ...] = ("attenuator", "power_meter", "spectrometer", "shutter")
 OPTIONAL_ROLES: tuple[RoleName, ...] = ("stage", "thermometer")
+_NO_UTF8 = "save it as UTF-8; labctl init FILE writes it so, while > in Windows PowerShell writes UTF-16"
 _LIBRARIES = ("", "@py", "@ivi", "@sim")
 _OPTIONAL = {
     "": (*OPTIONAL_ROLES, "calibrations"),
@@ -232,4 +233,4 @@ def _read(file: Path) -> str:
     try:
         return raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as exc:
-        raise ConfigError("is not UTF-8 text", file=file, hint="save it as UTF-8") from exc
+        raise ConfigError("is not UTF-8 text", file=file, hint=_NO_UTF8) from exc

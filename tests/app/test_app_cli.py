@@ -104,6 +104,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["check"], "--bench"),
         (["fit"], "Try: labctl fit --help"),
         (["simulate", "--sample", "xyz"], "xyz"),
+        (["simulate", "--bench-file", "."], "is a directory"),
     ],
 )
 def test_wrong_usage_is_one_line_and_2(
@@ -128,6 +129,8 @@ def test_wrong_usage_is_one_line_and_2(
         (["--start", "20"], "--stop: missing"),
         (["--fluences", "20,x"], "no list of numbers"),
         (["--fluences", "20"], "2 or more"),
+        (["--fluences", "20,30", "--start", "5"], "--start: the list says it all"),
+        (["--fluences", "20,30", "--points", "5"], "--points: the list says it all"),
     ],
 )
 def test_an_impossible_sweep_is_2_and_leaves_no_file(
@@ -183,6 +186,42 @@ def test_version_init_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(word in shown for word in ("demo", "check", "sweep", "simulate", "fit"))
 
 
+def test_init_writes_a_file_once_and_as_utf_8(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    bench = tmp_path / "bench.toml"
+    assert main(["init", str(bench)]) == 0
+    assert bench.read_bytes() == EXAMPLE.encode()
+    bench.write_text("mine", encoding="utf-8")
+    assert main(["init", str(bench)]) == 2
+    assert "is there already" in one_line(capsys)
+    assert bench.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_bench_file_that_powershell_wrote_is_told_from_a_broken_one(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bench = tmp_path / "bench.toml"
+    bench.write_text(EXAMPLE, encoding="utf-16")
+    assert main(["check", "--bench", str(bench)]) == 2
+    assert "PowerShell writes UTF-16" in one_line(capsys)
+
+
+def test_simulate_writes_over_no_bench_file_of_somebodys_own(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    own = tmp_path / "bench.toml"
+    own.write_text(EXAMPLE, encoding="utf-8")
+    assert main(["simulate", "--bench-file", str(own)]) == 2
+    assert "no simulation wrote it" in one_line(capsys)
+    assert own.read_text(encoding="utf-8") == EXAMPLE
+
+
+def test_figures_of_a_table_are_refused_in_words(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("fluence,signal\n" + "".join(f"{f},{f * f}\n" for f in range(20, 30)), encoding="utf-8")
+    assert main(["fit", "--figures", str(table)]) == 0
+    assert "no figures: they are drawn from the spectra" in capsys.readouterr().out
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from labctl.cli import main; main(['sweep', '--help']);"
@@ -236,6 +275,8 @@ def test_check_tells_every_failure_and_what_to_try(bench_file: Path, tmp_path: P
     assert done.stdout.count("try: ") == 3
     assert done.stdout.count("ok ") == 1
     assert done.stderr.count("\n") == 1
+    assert "not connected" in done.stderr
+    assert "SOKET" not in done.stderr  # told above, beside its instrument
 
 
 def test_a_sweep_prints_json_and_nothing_else(
