@@ -22,7 +22,8 @@ from pathlib import Path
 
 import fuzz_more
 from fuzz_runs import run_files, small_run
-from fuzz_targets import Target, targets
+from fuzz_target import Target
+from fuzz_targets import targets
 
 LEAST = 20_000
 """Inputs that every parser gets in a full run, at least."""

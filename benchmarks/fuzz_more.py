@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fuzz_answers import Scripted
 from fuzz_damage import Data
-from fuzz_targets import Scripted, Target
+from fuzz_target import Target
 
 from drivers.scpi_thermometer import ScpiThermometer
 from labctl.data import calibrations, read_run

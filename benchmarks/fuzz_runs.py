@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz_damage import Data, scattered
-from fuzz_targets import Target
+from fuzz_target import Target
 
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock

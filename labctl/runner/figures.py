@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from labctl.model.records import FloatArray
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 10.0,
     "axes.titlesize": 10.5,
     "axes.spines.top": False,
@@ -31,6 +31,7 @@ _STYLE: Any = {
     "legend.fontsize": 8.5,
     "savefig.dpi": 160,
 }
+"""How every figure looks."""
 _DATA, _FIT, _MARK, _WIDTH = "#1b1e23", "#c8553d", "#2a6f97", "#3f7d4a"
 
 
@@ -100,7 +101,7 @@ def draw_all(picture: RunPicture, stem: Path) -> list[Path]:
     written = []
     for name, draw in drawings:
         path = stem.with_name(f"{stem.name}_{name}.png")
-        with mpl.rc_context(_STYLE):
+        with mpl.rc_context(STYLE):
             figure = draw(picture)
             FigureCanvasAgg(figure)
             figure.savefig(path, format="png")

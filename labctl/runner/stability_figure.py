@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,19 +15,9 @@ from labctl.analysis.calibration.decay import DecayFit
 from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.model.records import FloatArray
+from labctl.runner.figures import STYLE
 from labctl.runner.stability import Stability, duration, refit_stability
 
-_STYLE: Any = {
-    "font.size": 10.0,
-    "axes.titlesize": 10.5,
-    "axes.spines.top": False,
-    "axes.linewidth": 0.8,
-    "xtick.direction": "in",
-    "ytick.direction": "in",
-    "legend.edgecolor": "none",
-    "legend.fontsize": 8.5,
-    "savefig.dpi": 160,
-}
 _DATA, _FIT, _WARM, _LATE = "#1b1e23", "#c8553d", "#b8860b", "#2a6f97"
 _AT_ENDS = 0.05  # of the points, averaged into the first and the last spectrum
 
@@ -43,7 +32,7 @@ def draw_stability(path: Path) -> Path:
     run = read_run(path)
     measured, fit = refit_stability(run)
     out = path.with_name(f"{path.stem}_stability.png")
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = stability_figure(run, measured, fit)
         FigureCanvasAgg(figure)
         figure.savefig(out, format="png")
