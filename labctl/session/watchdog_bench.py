@@ -10,7 +10,7 @@ from pathlib import Path
 from labctl.config import BenchConfig
 from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.session.watchdog import LIMIT_S, Watchdog
-from labctl.session.watchdog_record import Tell, recorded, wait_for_others
+from labctl.session.watchdog_record import Tell, recorded, refuse_second, wait_for_others
 from labctl.session.watchdog_wire import Assignment
 
 
@@ -31,12 +31,14 @@ def watching(
     :param wanted: None for yes, unless time is stepped: then the instruments are part of this process.
     :param log: the run's log file, where the watchdog writes what it did.
     :param tell: told what is waited for.
-    :raises SafetyStop: it cannot be started, or the other one does not come to an end.
+    :raises SafetyStop: it cannot be started, the other one does not come to an end, or another program that
+        lives has the bench open.
     :raises Aborted: ``stop`` was set while waiting.
     """
     stepped = isinstance(clock, SteppedClock)
     if not stepped:
         wait_for_others(config, tell, stop)
+        refuse_second(config)
     if not (not stepped if wanted is None else wanted):
         yield None
         return

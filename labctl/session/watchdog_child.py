@@ -74,7 +74,7 @@ def watch(
             if message is None:
                 return _closed_pipe(main)
             if message["say"] == "rescue":  # all connections of the main process are closed
-                return "the main process could not make the bench safe and has let go of it"
+                return "NOT MADE SAFE yet, block the beam: the main process could not and has let go"
             _hear(message, vigil, answer, now_s())
             continue
         if not main.is_alive():

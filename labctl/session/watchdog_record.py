@@ -41,6 +41,11 @@ class Minder:
     watchdog: Holder
     main: Holder
 
+    def is_used_by_another(self, path: Path) -> bool:
+        """Whether another program, which lives, has the bench open."""
+        mine = self.main.pid == os.getpid()
+        return not mine and is_alive(self.main, path) and is_alive(self.watchdog, path)
+
     def is_making_safe(self, path: Path) -> bool:
         """Whether the program has ended and its watchdog has not."""
         return not is_alive(self.main, path) and is_alive(self.watchdog, path)
@@ -82,6 +87,20 @@ def wait_for_others(
             tell(f"waiting: {who}")
             told = True
         wall.sleep(POLL_S, stop)
+
+
+def refuse_second(config: BenchConfig) -> None:
+    """Refuse a bench that another program has open: two that toggle one shutter undo each other.
+
+    :raises SafetyStop: it has; names the process.
+    """
+    for path in _paths(config):
+        minder = _read(path)
+        if minder is not None and minder.is_used_by_another(path):
+            raise SafetyStop(
+                f"process {minder.main.pid} has this bench open since {minder.main.since}",
+                "end it first: two programs must not command one shutter",
+            )
 
 
 def _busy(config: BenchConfig) -> Minder | None:
@@ -147,4 +166,5 @@ def _holder(stored: Mapping[str, object]) -> Holder:
     pid = stored["pid"]
     if isinstance(pid, bool) or not isinstance(pid, int):
         raise TypeError("no process")
-    return Holder(pid, str(stored["host"]), str(stored["boot"]), str(stored["started"]))
+    words = (str(stored[key]) for key in ("host", "boot", "started", "since"))
+    return Holder(pid, *words)

@@ -17,7 +17,7 @@ from labctl.data.holder import process
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, SafetyStop
 from labctl.session import watchdog_record
-from labctl.session.watchdog_record import WAIT_S, recorded, wait_for_others
+from labctl.session.watchdog_record import WAIT_S, recorded, refuse_second, wait_for_others
 
 CONFIG = parse_bench(EXAMPLE)
 
@@ -62,6 +62,23 @@ def test_one_file_for_each_of_the_two_instruments_and_gone_afterwards(folder: Pa
         assert len(list(folder.iterdir())) == 2
         wait_for_others(CONFIG, nobody)  # the program it minds, this one, lives
     assert list(folder.iterdir()) == []
+
+
+def test_a_bench_that_another_program_has_open_is_refused(
+    folder: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    alive = process(sleeper.pid).to_mapping()
+    path = say(folder, os.getpid(), 0, main=alive)
+    with pytest.raises(SafetyStop, match=f"process {sleeper.pid} has this bench open since 20"):
+        refuse_second(CONFIG)
+    say(folder, os.getpid(), ended_pid())
+    refuse_second(CONFIG)  # it has ended: its watchdog is waited for, elsewhere
+    say(folder, ended_pid(), 0, main=alive, watchdog={**alive, "started": "1"})
+    refuse_second(CONFIG)  # nobody watches it: no light comes from there
+    path.write_text("[" * 1000)
+    refuse_second(CONFIG)
+    with recorded(CONFIG, sleeper.pid):
+        refuse_second(CONFIG)  # it is this program's own
 
 
 def test_a_watchdog_whose_program_has_ended_is_waited_for_and_named(
