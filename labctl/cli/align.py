@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from labctl.cli.common import BenchFile
+from labctl.cli.manual import DARK
 
 if TYPE_CHECKING:
     from procedures.alignment import AlignmentEvent
@@ -51,10 +52,13 @@ def align(
 
         reference = SweepPlan(start_uj_cm2=start, stop_uj_cm2=stop, points=points, average=average)
         plan = AlignmentPlan(reference=reference, max_dose_uj_cm2=max_dose, max_readouts=readouts)
-        config = load_bench(bench)
+        config, safe = load_bench(bench), False
         with contextlib.suppress(Aborted), open_bench(config, stop=asked) as opened:
+            safe = True  # once it is left without an error
             for event in following(plan, opened.roles, opened.pump, opened.bands, stop=asked):
                 _say(line(event, config.pump.convention))
+    if safe:
+        _say(DARK)
     return 0
 
 

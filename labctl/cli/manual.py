@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from procedures.manual import BenchReading, ManualBench
 
 LOOK_S = 1.0
+DARK = "over: the shutter is closed, the attenuator at its minimum"
+"""Said when a bench was left, which raises what it could not make safe."""
 
 
 def set_bench(
@@ -47,12 +50,16 @@ def set_bench(
         raise ConfigError("nothing to open the shutter onto", key="--open", hint="--fluence or --angle")
     if fluence is None and angle is None and not home:
         raise ConfigError("nothing to set", hint="--fluence, --angle or --home")
+    if fluence is not None and not 0.0 < fluence < math.inf:
+        raise ConfigError(f"{fluence:g} uJ/cm2 is no fluence above zero", key="--fluence")
     with stop_on_signals() as asked:
         from labctl.config import load_bench
         from labctl.session import open_bench
         from procedures.manual import ManualBench
 
-        with contextlib.suppress(Aborted), open_bench(load_bench(bench), stop=asked) as opened:
+        config, safe = load_bench(bench), False
+        with contextlib.suppress(Aborted), open_bench(config, stop=asked) as opened:
+            safe = True  # once it is left without an error
             hand = ManualBench(opened.roles, opened.pump)
             if home:
                 hand.home(asked)
@@ -63,6 +70,8 @@ def set_bench(
             if open_shutter:
                 hand.open()
             _hold(hand, hold, asked)
+    if safe:
+        _say(DARK)
     return 0
 
 

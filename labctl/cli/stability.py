@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from labctl.cli.common import BenchFile, Json
+from labctl.cli.common import BenchFile, Json, SampleName
 from labctl.cli.signals import stop_on_signals
 from labctl.model.errors import Aborted
 
@@ -30,7 +30,7 @@ class Decay(str, Enum):  # noqa: UP042  older releases of typer show a StrEnum w
 
 def stability(
     bench: BenchFile,
-    sample: Annotated[str, typer.Option(help="Name of the sample.", show_default=False)],
+    sample: SampleName,
     fluence: Annotated[
         float, typer.Option(help="Fluence, uJ/cm2 in the bench's convention.", show_default=False)
     ],

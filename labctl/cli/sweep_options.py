@@ -8,12 +8,12 @@ from typing import Annotated, Optional
 import typer
 
 from labctl.cli.choices import Background, BleachingModel, Direction, Per, Spacing
-from labctl.cli.common import BenchFile, Json
+from labctl.cli.common import BenchFile, Json, SampleName
 
 
 def sweep(
     bench: BenchFile,
-    sample: Annotated[str, typer.Option(help="Name of the sample.", show_default=False)],
+    sample: SampleName,
     start: Annotated[
         Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
         typer.Option(help="Lowest fluence, uJ/cm2 in the bench's convention.", show_default=False),

@@ -98,6 +98,8 @@ def run_window(
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: window.close())
     window.restore()
+    # Larger than the screen, SAFE would lie beside it.
+    window.resize(window.size().boundedTo(window.screen().availableSize()))
     window.show()
     if files:
         window.open_files(list(files))

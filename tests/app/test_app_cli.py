@@ -100,6 +100,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["sweep", "--bench", "no.toml", *SWEEP], "no.toml: cannot be read"),
         (["sweep", "--start", "ten"], "Try: labctl sweep --help"),
         (["sweep", "--bench", "no.toml"], "--sample"),
+        (["sweep", "--bench", "no.toml", "--sample", " "], "'--sample': a name is needed"),
         (["swep"], "No such command 'swep'. Did you mean 'sweep'? Try: labctl --help"),
         (["check"], "--bench"),
         (["fit"], "Try: labctl fit --help"),

@@ -55,17 +55,25 @@ def test_a_wrong_bench_file_is_one_clear_line(
     assert main(["gui", "--bench", str(file), "--sim"]) == 2
 
 
-def test_the_command_shows_a_run_and_ends(tmp_path: Path, qtbot: QtBot) -> None:
+def test_the_command_shows_a_run_on_the_screen_and_ends(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, qtbot: QtBot
+) -> None:
     make_application()
     closed: list[bool] = []
+    on_screen: list[bool] = []
+    monkeypatch.setattr("labctl.gui.window.MainWindow.restore", lambda window: window.resize(9000, 9000))
 
     def close() -> None:
         shown = [w for w in QApplication.topLevelWidgets() if w.isVisible() and w.windowTitle() == "labctl"]
+        for w in shown:
+            room = w.screen().availableSize().expandedTo(w.minimumSizeHint())
+            on_screen.append(w.size() == w.size().boundedTo(room))
         closed.extend(widget.close() for widget in shown)
 
     QTimer.singleShot(300, close)
     assert main(["gui", str(EXAMPLE)]) == 0
     assert closed == [True]
+    assert on_screen == [True]
 
 
 def test_set_by_hand_in_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -74,6 +82,7 @@ def test_set_by_hand_in_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixtur
         file.write_text(simulated.bench_toml(30.0))
         assert main(["set", "--bench", str(file), "--fluence", "60", "--open", "--for", "1"]) == 0
         said = capfd.readouterr().out
+        assert said.splitlines()[-1] == "over: the shutter is closed, the attenuator at its minimum"
         assert "shutter open" in said
         assert "uJ/cm2" in said
         assert simulated.scene.shutter.closed_switch()
@@ -81,6 +90,8 @@ def test_set_by_hand_in_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixtur
         assert "above the limit" in capfd.readouterr().err
     assert main(["set", "--bench", str(file)]) == 2
     assert main(["set", "--bench", str(file), "--open", "--home"]) == 2
+    assert main(["set", "--bench", str(file), "--fluence", "-5"]) == 2
+    assert "no fluence above zero" in capfd.readouterr().err
 
 
 def test_align_in_the_terminal(
@@ -97,6 +108,7 @@ def test_align_in_the_terminal(
         assert "reference: onset at" in said
         assert "2: " in said
         assert "best" in said
+        assert "over: the shutter is closed" in said
         assert simulated.scene.shutter.closed_switch()
     assert align_line(Finished("over"), "peak") == "over"
 
