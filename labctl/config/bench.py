@@ -226,7 +226,7 @@ def _read(file: Path) -> str:
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)
         raise ConfigError(
-            f"cannot be read: {reason}", file=file, hint="labctl init > bench.toml writes an example"
+            f"cannot be read: {reason}", file=file, hint="labctl init bench.toml writes an example"
         ) from exc
     if len(raw) > MAX_BYTES:
         raise ConfigError(f"is larger than {MAX_BYTES} bytes, so it is no bench file", file=file)

@@ -68,6 +68,8 @@ def _translate(error: Mapping[str, Any], model: type[BaseModel], prefix: str) ->
     if kind == "literal_error":
         allowed = str(context.get("expected", ""))
         return Mistake(key, f"{_shown(error['input'])} is not one of {allowed}")
+    if kind == "string_pattern_mismatch":
+        return Mistake(key, f"{_shown(error['input'])} is not of the form {context.get('pattern')}")
     message = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     return Mistake(key, f"{_shown(error['input'])} should be {message}")
 

@@ -138,6 +138,7 @@ def test_the_resolved_configuration_is_plain() -> None:
         ("zero_deg = 12.0", "zero = 12.0", "pump.attenuator_curve.zero: unknown key, did you mean zero_deg?"),
         ("averages = 100", "averags = 100", "power_meter.averags: unknown key, did you mean averages?"),
         ("[shutter]", "[shuter]", "shuter: unknown key, did you mean shutter?"),
+        ('address = "0"', 'address = "Z"', "attenuator.address: 'Z' is not of the form ^[0-9A-Fa-f]$"),
         ("wavelength_nm = 800.0", "", "pump.wavelength_nm: missing"),
         ('kind = "malus"', 'kind = "mallus"', "pump.attenuator_curve.kind: must be one of 'malus', 'table'"),
         ('"thorlabs-sc10"', '"thorlabs-sc1"', "shutter.driver: no shutter driver is called 'thorlabs-sc1'"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import threading
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -60,6 +62,21 @@ def test_the_script_describes_a_run(script: ModuleType, tmp_path: Path) -> None:
 
 def test_the_bench_file_of_the_examples_is_the_one_that_init_prints() -> None:
     assert (EXAMPLES / "bench.toml").read_text(encoding="utf-8") == EXAMPLE
+
+
+def test_the_reading_without_labctl_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (EXAMPLES.parent / "run-file.md").read_text(encoding="utf-8")
+    code = next(block for block in page.split("```python\n")[1:] if "import h5py" in block).split("```")[0]
+    for suffix in (".h5", ".csv"):
+        shutil.copy(EXAMPLES / "run" / f"OLA-spot-1{suffix}", tmp_path / f"run{suffix}")
+    monkeypatch.chdir(tmp_path)
+    found: dict[str, Any] = {}
+    exec(code, found)  # a page of this project
+    assert list(found["table"]["Fluence (uJ/cm^2)"]) == pytest.approx(list(found["fluence"]))
+    assert found["spectra"].shape == (len(found["signal"]), len(found["wavelength"]))
+    assert found["threshold"]["threshold_uj_cm2"] == pytest.approx(79.8, rel=0.05)
 
 
 def test_the_package_offers_its_small_interface() -> None:
