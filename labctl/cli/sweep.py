@@ -65,7 +65,10 @@ def run_sweep_command(request: SweepRequest, *, as_json: bool) -> int:
             raise failed.error from None
         print_result([report], as_json=as_json)
     if report.status == "aborted":
-        raise Aborted
+        aborted = Aborted()
+        if report.points:
+            aborted.add_note(f'labctl resume "{report.h5}" measures the rest')
+        raise aborted
     return 0
 
 
