@@ -20,7 +20,7 @@ from labctl.model.roles import Roles
 from procedures.plan import Step, SweepPlan, steps, validate
 from procedures.pump import Pump
 from procedures.quick import QuickPoints
-from procedures.safe import made_safe
+from procedures.safe import cause_said, made_safe
 
 LOST_READOUTS = 4
 """Readouts in a row that do not hold the threshold before a new reference is measured."""
@@ -127,7 +127,7 @@ def align(
 
 
 def _safely(alignment: _Alignment, pump: Pump, stop: Stop | None) -> Iterator[AlignmentEvent]:
-    with made_safe(lambda: [*alignment.end(), *pump.safe()]):
+    with made_safe(lambda: [*alignment.end(), *pump.safe()]), cause_said(pump.tell):
         yield from alignment.events(stop)
 
 

@@ -25,7 +25,7 @@ from procedures.metering import EnergyLost
 from procedures.plan import Step, SweepPlan, all_fluences, validate
 from procedures.pump import Pump
 from procedures.reduction import Blank, Reducer, Shots
-from procedures.safe import made_safe
+from procedures.safe import cause_said, made_safe
 from procedures.shooting import Shooter
 from procedures.sources import Ending, StepSource
 
@@ -133,7 +133,7 @@ def sweep(
 
 def _safely(run: _Run, pump: Pump, points: Iterator[SweepPoint]) -> Iterator[SweepPoint]:
     """Pass the points on, and make the bench safe whatever ends them."""
-    with made_safe(pump.safe, run.tell):
+    with made_safe(pump.safe, run.tell), cause_said(pump.tell):
         yield from points
 
 
@@ -175,9 +175,9 @@ class _Run:
         log.info(text)
         self._sink.event(self._roles.clock.now_s(), text)
 
-    def tell(self, text: str) -> None:
-        """Write into the log and, if it can still take it, into the run's file."""
-        log.warning(text)
+    def tell(self, text: str, *, aloud: bool = False) -> None:
+        """Write into the log and, if it can still take it, into the run's file; aloud, tell the user too."""
+        (self._pump.tell if aloud else log.warning)(text)
         try:
             self._sink.event(self._roles.clock.now_s(), text)
         except Exception:
@@ -241,7 +241,7 @@ class _Run:
                 return measure()
             except (EnergyLost, InstrumentError) as exc:
                 self._pump.close()
-                self.tell(f"{what} is repeated: {exc.message}")
+                self.tell(f"{what} is repeated: {exc.message}", aloud=True)
                 self._roles.clock.sleep(_PAUSE_S * 2**attempt, stop)
         return measure()
 

@@ -8,7 +8,9 @@ closes it (:mod:`procedures.retreat`).
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
 
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import Aborted, SafetyStop
@@ -25,6 +27,8 @@ from procedures.retreat import Retreat
 from procedures.safe import retried
 from procedures.setting import Setting
 from procedures.verifying import Place, PumpState, Verifier
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Pump", "PumpState"]
 
@@ -76,6 +80,8 @@ class Pump:
         self._retreat = Retreat(
             self._blade, self._plate, self.curve, self._setting.move, self._setting.forget
         )
+        self.tell: Callable[[str], object] = log.warning
+        """Told, in one line, what whoever works with the light should know at once."""
 
     @property
     def meter_in_front(self) -> bool:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TypeVar
 
-from labctl.model.errors import Aborted, InstrumentTimeout, NotMadeSafe
+from labctl.model.errors import Aborted, InstrumentError, InstrumentTimeout, LabctlError, NotMadeSafe
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -30,6 +30,23 @@ def make_safe(*actions: Callable[[], object], deadline_s: float = 10.0) -> list[
             log.error("while making the bench safe: %s", failure, exc_info=failure)
             failures.append(failure)
     return failures
+
+
+@contextmanager
+def cause_said(tell: Callable[[str], object]) -> Iterator[None]:
+    """Say what ends the block before the bench is made safe, which may take a while; each cause once.
+
+    Stand inside of :func:`made_safe`.
+
+    :param tell: told one line.
+    """
+    try:
+        yield
+    except LabctlError as exc:
+        if not exc.announced:
+            exc.announced = True
+            tell(f"{exc.message}: closing the shutter, then the attenuator goes to its least transmission")
+        raise
 
 
 @contextmanager
@@ -65,10 +82,21 @@ def raise_unsafe(error: BaseException, failures: Sequence[Exception]) -> None:
     """
     if failures and isinstance(error, Aborted | GeneratorExit):
         raise NotMadeSafe(failures) from error
-    known = str(error) if isinstance(error, NotMadeSafe) else "".join(getattr(error, "__notes__", ()))
+    known = [str(error)] if isinstance(error, NotMadeSafe) else getattr(error, "__notes__", [])
     for failure in failures:
-        if str(failure) not in known:
-            error.add_note(f"NOT MADE SAFE: {failure}")
+        line = f"NOT MADE SAFE: {_beside(error, failure)}"
+        if not any(line in text or str(failure) in text for text in known):
+            error.add_note(line)
+
+
+def _beside(error: BaseException, failure: Exception) -> str:
+    """Return a failure in words, without what ``error`` says already."""
+    said = str(error)
+    if not isinstance(failure, LabctlError) or isinstance(error, NotMadeSafe):
+        return str(failure)
+    if failure.message in said and isinstance(failure, InstrumentError):
+        return f"{failure.instrument}, for this reason"
+    return failure.message if failure.hint in said else str(failure)
 
 
 def _told(failures: list[Exception], tell: Callable[[str], object]) -> list[Exception]:

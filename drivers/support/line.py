@@ -148,10 +148,16 @@ class Line(Instrument):  # type: ignore[misc,unused-ignore]
     def _lost(self, exc: Exception) -> ConnectionLost:
         self._cut = True
         hint = "check cable and power, then connect again"
-        return ConnectionLost(self.name, f"the connection is lost ({type(exc).__name__}: {exc})", hint)
+        return ConnectionLost(self.name, f"the connection is lost ({_in_words(exc)})", hint)
 
     def garbled(self, sent: str, received: object) -> ProtocolError:
         """Return the error for an answer that does not parse; the next command resynchronises first."""
         self._answer_owed = True
         raw = received if isinstance(received, bytes) else str(received).encode()
         return ProtocolError(self.name, "the answer does not parse", sent=sent.encode(), received=raw)
+
+
+def _in_words(exc: Exception) -> str:
+    """Return what the system says of an error; a class's name only where there is nothing else."""
+    words = exc.strerror if isinstance(exc, OSError) else str(exc)
+    return words or str(exc) or type(exc).__name__

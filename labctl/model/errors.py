@@ -15,7 +15,10 @@ class Aborted(Exception):  # noqa: N818  an abort is not an error
 
 
 class LabctlError(Exception):
-    """Anything labctl tells its user in one line; ``hint`` says what to try."""
+    """Anything labctl tells its user in one line; ``hint`` says what to try.
+
+    :ivar announced: whether the user was told in the moment it happened, before the bench was made safe.
+    """
 
     exit_code = 1
 
@@ -23,6 +26,7 @@ class LabctlError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.announced = False
 
     def __str__(self) -> str:
         return _with_hint(self.message, self.hint)

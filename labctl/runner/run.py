@@ -16,7 +16,7 @@ from typing import Literal
 
 from labctl.config import BenchConfig
 from labctl.model.clock import Clock
-from labctl.model.errors import Aborted, ConfigError, DataError, is_noticed_stop
+from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, is_noticed_stop
 from labctl.model.records import RunStop
 from labctl.runner.conclude import conclude
 from labctl.runner.events import Connected, Event, Measured, Message, OnEvent, RunFiles, Started
@@ -286,4 +286,6 @@ def _status_of(failure: BaseException | None) -> tuple[Literal["finished", "abor
         return "finished", ""
     if isinstance(failure, Aborted):
         return "aborted", "stopped by the user"
+    if isinstance(failure, LabctlError):
+        return "failed", failure.message
     return "failed", f"{type(failure).__name__}: {failure}"

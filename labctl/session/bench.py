@@ -27,7 +27,7 @@ from procedures.fluence_sweep import sweep as measured
 from procedures.locked import locked
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
-from procedures.safe import made_safe
+from procedures.safe import cause_said, made_safe
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,8 @@ def open_bench(
     :param log_file: of the run, where the watchdog writes what it did; it always says it on stderr.
     :param calibrations: "ignore" to measure them: none is judged, and the spectrometer keeps its own axis.
         The pump's numbers, which they supply, stay as first guesses.
-    :param tell: told, in one line, what is waited for before anything is opened.
+    :param tell: told, in one line each, what is waited for before anything is opened, and what went wrong
+        before the bench is made safe after it.
     :raises ConfigError: the file is wrong, a limit is missing or contradicts another, the pump's numbers make
         no sense, or a calibration is not for these instruments, or expired or missing where that is refused.
     :raises NotConnected: instruments could not be reached: all of them, each with what to try.
@@ -98,7 +99,7 @@ def open_bench(
         opened = open_all(config, clock, stop)
         try:
             with (
-                _safe_bench(config, opened, clock, dog, way, calibrations) as ready,
+                _safe_bench(config, opened, clock, dog, way, calibrations, tell) as ready,
                 _gentle(ready, dog, log_file),
             ):
                 yield ready
@@ -114,13 +115,15 @@ def _safe_bench(
     dog: Watchdog | None,
     way: WayOut,
     calibrations: Calibrations,
+    tell: Tell,
 ) -> Iterator[Bench]:
     own = opened.roles(clock)
     roles, warnings = _judged(config, opened, own) if calibrations == "use" else (own, ())
     own_info = None if roles is own else own.spectrometer.info
     roles = locked(watched(roles, dog or Nobody(), way))
     pump = Pump(roles, config.pump_settings(), config.limit_settings())
-    with made_safe(lambda: _all_safe(pump, dog)):
+    pump.tell = tell
+    with made_safe(lambda: _all_safe(pump, dog)), cause_said(tell):
         way.arm(pump.safe, None if dog is None else dog.done)
         pump.close()  # a shutter that does not confirm is no shutter: refused before anything else
         yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog, warnings, own_info)

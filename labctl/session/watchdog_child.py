@@ -74,7 +74,7 @@ def watch(
             if message is None:
                 return _closed_pipe(main)
             if message["say"] == "rescue":  # all connections of the main process are closed
-                return "NOT MADE SAFE yet, block the beam: the main process could not and has let go"
+                return "NOT MADE SAFE yet, block the beam: the program could not and has let go"
             _hear(message, vigil, answer, now_s())
             continue
         if not main.is_alive():

@@ -102,6 +102,7 @@ def _to_stderr() -> logging.Handler:
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_OneLine())
+    handler.addFilter(lambda record: record.name != "procedures.safe")  # what failed is said at the end
     return handler
 
 

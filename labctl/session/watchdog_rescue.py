@@ -18,7 +18,7 @@ from pyvisa.highlevel import open_visa_library
 from drivers import registry
 from drivers.registry import DriverConfig, DriverSpec, RoleName, VisaConfig
 from labctl.model.clock import Clock, ScaledClock
-from labctl.model.errors import InstrumentError, InstrumentFault
+from labctl.model.errors import InstrumentError, InstrumentFault, NotConnected
 from labctl.model.pump import MalusCurve, TableCurve
 from labctl.model.roles import Attenuator, Shutter
 from labctl.session.watchdog_wire import Assignment
@@ -108,7 +108,12 @@ class Rescue:
             raise InstrumentFault(mount.name, f"is at {found:.3f} instead of {wanted:.3f} deg")
 
     def _until(self, end_s: float, instrument: Instrument, act: Callable[[Any], None]) -> None:
-        """Open, act, close; again until it works or the time is over."""
+        """Open, act, close; again until it works or the time is over.
+
+        The first failure is said aloud, with how long it is tried; the same one again only when it changes.
+        """
+        said = ""
+        for_s = end_s - self._wall.now_s()
         while True:
             try:
                 device = instrument.spec.open(instrument.config, self._bench_clock)
@@ -119,8 +124,19 @@ class Rescue:
             except InstrumentError as exc:
                 if self._wall.now_s() + PAUSE_S > end_s:
                     raise
-                log.info("tried again: %s", exc)
+                if not said:
+                    log.warning("%s; it is tried again for up to %.0f s", _short(exc), for_s)
+                elif said != exc.message:
+                    log.info("tried again: %s", exc.message)
+                said = exc.message
                 self._wall.sleep(PAUSE_S)
+
+
+def _short(error: InstrumentError) -> str:
+    """Return an error without what to try: nobody has the time for it yet."""
+    if isinstance(error, NotConnected):
+        return "; ".join(f"{f.role} at {f.resource}: {f.reason}" for f in error.failures)
+    return error.message
 
 
 def _instrument(role: RoleName, table: Mapping[str, object]) -> Instrument:

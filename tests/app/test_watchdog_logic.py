@@ -283,13 +283,16 @@ def test_a_mount_of_unknown_angle_stays_behind_the_closed_shutter(bench: Simulat
 
 
 def test_a_shutter_that_is_gone_does_not_keep_the_attenuator(
-    bench: SimulatedBench, monkeypatch: pytest.MonkeyPatch
+    bench: SimulatedBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(watchdog_rescue, "SHUTTER_S", 0.2)
     monkeypatch.setattr(watchdog_rescue, "SHUTTER_AGAIN_S", 0.2)
     lighten(bench)
     failures = rescue_of(bench, resource="TCPIP::127.0.0.1::9::SOCKET").make_safe(referenced=True)
     assert [type(f).__name__ for f in failures] == ["NotConnected"]
+    tried = [r.getMessage() for r in caplog.records if "it is tried again for up to" in r.getMessage()]
+    assert len(tried) == 2  # the shutter, before and after the attenuator
+    assert all(line.startswith("shutter at TCPIP::127.0.0.1::9::SOCKET") for line in tried)
     assert leaks_least(bench)
     failures = rescue_of(bench, resource="TCPIP::127.0.0.1::9::SOCKET").make_safe(referenced=False)
     assert [type(f).__name__ for f in failures] == ["NotConnected", "InstrumentFault"]

@@ -14,7 +14,7 @@ from procedures.alignment import AlignmentPlan, align
 from procedures.calibration.beam import BareBeam
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
-from procedures.safe import held_back, made_safe
+from procedures.safe import cause_said, held_back, made_safe
 
 STUCK = InstrumentFault("shutter", "the blade does not close")
 
@@ -54,6 +54,34 @@ def test_another_error_goes_on_and_says_it_once() -> None:
     with pytest.raises(ValueError, match="mine") as told, made_safe(stuck), made_safe(stuck):
         raise ValueError("mine")
     assert told.value.__notes__ == ["NOT MADE SAFE: shutter: the blade does not close"]
+
+
+def test_the_cause_is_said_before_making_safe_and_once() -> None:
+    order: list[str] = []
+
+    def make() -> list[Exception]:
+        order.append("made safe")
+        return []
+
+    def ended() -> None:
+        with made_safe(make), cause_said(order.append), made_safe(make), cause_said(order.append):
+            raise InstrumentFault("shutter", "gone")
+
+    with pytest.raises(InstrumentFault, match="gone"):
+        ended()
+    assert order[0].startswith("shutter: gone: closing the shutter")
+    assert order[1:] == ["made safe", "made safe"]
+
+
+def test_what_could_not_be_made_safe_does_not_repeat_the_cause() -> None:
+    gone = InstrumentFault("shutter", "the line is cut", "check the cable")
+    other = InstrumentFault("attenuator", "the line is cut", "check the cable")
+    with pytest.raises(InstrumentFault) as told, made_safe(lambda: [gone, other]):
+        raise InstrumentFault("shutter", "the line is cut", "check the cable")
+    assert told.value.__notes__ == [
+        "NOT MADE SAFE: shutter, for this reason",
+        "NOT MADE SAFE: attenuator: the line is cut",
+    ]
 
 
 def test_a_safe_end_is_quiet() -> None:
