@@ -21,6 +21,7 @@ from labctl.model.records import RunStop
 from labctl.runner.conclude import conclude
 from labctl.runner.events import Connected, Event, Measured, Message, OnEvent, RunFiles, Started
 from labctl.runner.facts import BenchFacts, RunRequest, now_utc, plan_mapping, run_start
+from labctl.runner.foresight import too_few
 from labctl.runner.keeper import Keeper
 from labctl.runner.kinds import SWEEP, RunKind
 from labctl.runner.live import LiveFit
@@ -210,6 +211,8 @@ class _Acquisition:
         ):
             log.warning("%s", warning)
             self._tell(Message(f"warning: {warning}"))
+        if self.kind.live and (few := too_few(self._plan)):
+            self._tell(Message(f"warning: {few}"))
         for remark in bench.warnings:
             self._tell(Message(f"warning: {remark}"))
         self._tell(Started(self._request.sample, files, self._total))

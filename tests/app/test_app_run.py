@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import pytest
@@ -16,12 +17,13 @@ from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import ConfigError, InstrumentError, NotConnected
-from labctl.runner.events import Connected, Event, Measured, Started
+from labctl.runner.events import Connected, Event, Measured, Message, Started
+from labctl.runner.foresight import too_few
 from labctl.runner.picture import draw_run
 from labctl.runner.refit import refit
 from labctl.runner.report import dump_json
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
-from procedures.plan import SweepPlan
+from procedures.plan import AdaptivePlan, SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
@@ -234,3 +236,33 @@ def test_a_bench_that_is_not_whole_is_left_dark(
             clock=simulated.scene.clock,
         )
     assert simulated.scene.shutter.closed_switch()
+
+
+def test_too_few_points_are_said_before_there_is_light(
+    config: BenchConfig, tmp_path: Path, simulated: SimulatedBench
+) -> None:
+    few = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=60.0, points=3, average=2)
+    heard = Listener()
+    report = run_sweep(
+        config,
+        few,
+        RunRequest(tmp_path, "few"),
+        stop=threading.Event(),
+        on_event=heard,
+        clock=simulated.scene.clock,
+    )
+    told = [i for i, e in enumerate(heard.events) if isinstance(e, Message) and "3 points: too few" in e.text]
+    first = next(i for i, e in enumerate(heard.events) if isinstance(e, Measured))
+    assert len(told) == 1
+    assert told[0] < first
+    assert (report.status, report.points, report.threshold["status"]) == ("finished", 3, "refused")
+
+
+def test_how_many_points_a_threshold_needs_is_what_the_fit_refuses_below() -> None:
+    span: dict[str, Any] = {"start_uj_cm2": 30.0, "stop_uj_cm2": 60.0}
+    assert too_few(SweepPlan(**span, points=6))
+    assert not too_few(SweepPlan(**span, points=7))
+    assert not too_few(SweepPlan(**span, points=6, direction="up-down"))
+    assert "5 fluences" in too_few(SweepPlan(**span, points=5, direction="up-down"))
+    assert too_few(AdaptivePlan(**span, budget_points=6))
+    assert not too_few(AdaptivePlan(**span))
