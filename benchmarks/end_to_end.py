@@ -21,8 +21,10 @@ import numpy as np
 
 from labctl.analysis.spectra.lineshape import QResult
 from labctl.analysis.threshold import ThresholdResult
+from labctl.analysis.threshold.fit import MIN_POINTS
 from labctl.config import load_bench
 from labctl.model.clock import SteppedClock
+from labctl.model.records import SweepPoint
 from labctl.runner.fitting import curve_of, fit_curve
 from labctl.runner.keeper import Keeper
 from labctl.runner.quality import quality
@@ -53,7 +55,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it, beside the truth; both bands where they were found."""
+    """What came of it, beside the truth; both bands where they were found.
+
+    :ivar running: of each fit while the sweep ran that found a threshold: provisional, covers the truth.
+    """
 
     case: Case
     truth: float
@@ -69,6 +74,7 @@ class Outcome:
     q: float
     q_truth: float
     q_is_bound: bool
+    running: tuple[tuple[bool, bool], ...]
     scene_s: float
     wall_s: float
 
@@ -98,12 +104,21 @@ def run(case: Case) -> Outcome:
         whole, peaks = fit_curve(curve), fit_curve(curve, "lasing")
         found = quality(keeper.brightest, keeper.darks, info, band_nm, whole)
         seconds = (clock.now_s(), time.perf_counter() - began)
-        return _outcome(case, simulated.scene.truth, whole, peaks, found, seconds)
+        truth = simulated.scene.truth
+        running = running_fits(keeper.points, order, truth.threshold_uj_cm2)
+        return _outcome(case, truth, running, whole, peaks, found, seconds)
+
+
+def running_fits(points: Sequence[SweepPoint], order: int, truth: float) -> tuple[tuple[bool, bool], ...]:
+    """Fit the first points, and one more each time, as a running sweep does."""
+    fits = (fit_curve(curve_of(points[:k], order)) for k in range(MIN_POINTS, len(points) + 1))
+    return tuple((f.provisional, f.ci95[0] <= truth <= f.ci95[1]) for f in fits if f.ci95 is not None)
 
 
 def _outcome(
     case: Case,
     truth: Truth,
+    running: tuple[tuple[bool, bool], ...],
     whole: ThresholdResult,
     peaks: ThresholdResult,
     found: QResult | None,
@@ -128,6 +143,7 @@ def _outcome(
         q=found.value if found else float("nan"),
         q_truth=truth.q,
         q_is_bound=bool(found and found.lower_bound),
+        running=running,
         scene_s=seconds[0],
         wall_s=seconds[1],
     )
@@ -157,9 +173,15 @@ def summary(outcomes: Sequence[Outcome]) -> str:
         f"| peaks band: covered {peaks_covered}/{n}, median |error| {np.nanmedian(np.abs(peaks_error)):.2%}, "
         f"half-width {np.nanmedian((peaks_high - peaks_low) / 2 / truth):.2%} "
         f"| Q error: median {of_q}; lower bounds {bounds}/{n} "
+        f"| while it ran, missed: {_missed(outcomes, True)} provisional, {_missed(outcomes, False)} others "
         f"| {np.mean([o.scene_s for o in outcomes]):.0f} s of bench, "
         f"{np.mean([o.wall_s for o in outcomes]):.1f} s of wall a sweep"
     )
+
+
+def _missed(outcomes: Sequence[Outcome], provisional: bool) -> str:
+    covers = [covered for o in outcomes for kind, covered in o.running if kind is provisional]
+    return f"{covers.count(False)} of {len(covers)}"
 
 
 def main() -> None:

@@ -58,7 +58,8 @@ class VerdictStrip(QFrame):
         value = found.get("threshold_uj_cm2")
         if isinstance(value, (int, float)):
             self.value.setText(f"{digits(float(value))} {UNIT}")
-            self.interval.setText(interval(pair(found.get("ci95"))))
+            shown = interval(pair(found.get("ci95")))
+            self.interval.setText(f"{shown}  ·  provisional" if found.get("provisional") else shown)
         else:
             self.value.setText(_without_number(found))
             self.interval.setText("")

@@ -46,12 +46,16 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class LiveThreshold:
-    """A running fit over the first ``points`` points; fluences in uJ/cm2, absent numbers None."""
+    """A running fit over the first ``points`` points; fluences in uJ/cm2, absent numbers None.
+
+    What is ``provisional`` may well be overturned by the next points (see :class:`ThresholdResult`).
+    """
 
     points: int
     status: str
     value: float | None
     ci95: tuple[float, float] | None
+    provisional: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def answer(line: str) -> str:
         result = fit_curve(curve).to_mapping()
     except Exception as exc:  # noqa: BLE001  the sweep goes on without a running threshold
         result = {"status": "refused", "reason": f"{type(exc).__name__}: {exc}"}
-    wanted = {key: result.get(key) for key in ("status", "reason", "threshold_uj_cm2", "ci95")}
+    wanted = {key: result.get(key) for key in ("status", "reason", "threshold_uj_cm2", "ci95", "provisional")}
     return json.dumps(plain({**wanted, "points": int(signal.size)}), allow_nan=False)
 
 

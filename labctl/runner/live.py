@@ -103,4 +103,5 @@ class LiveFit:
             status=answer["status"],
             value=answer["threshold_uj_cm2"],
             ci95=None if interval is None else (interval[0], interval[1]),
+            provisional=bool(answer["provisional"]),
         )

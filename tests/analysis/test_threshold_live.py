@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -48,6 +50,32 @@ def test_the_live_form_agrees_with_the_full_fit_at_the_end() -> None:
         assert full.ci95 is not None
         assert quick.threshold_uj_cm2 == pytest.approx(full.threshold_uj_cm2, rel=0.002)
         assert np.ptp(quick.ci95) == pytest.approx(np.ptp(full.ci95), rel=0.2)
+
+
+def test_a_number_with_two_fluences_above_it_is_provisional() -> None:
+    live = LiveThreshold()
+    seen: dict[int, bool] = {}
+    for f, y in zip(*sweep(24, seed=11, noise=0.01), strict=True):
+        live.add(f, y)
+        found = live.result()
+        if found.ci95 is not None:
+            above = sum(f > found.ci95[1] for f in live._fluence)
+            assert ("few_above" in found.flags) is (above < 3)
+            seen[above] = found.provisional
+            assert ("provisional" in found.reason) is (above < 3)
+    assert seen[2]
+    assert not any(provisional for above, provisional in seen.items() if above > 2)
+    assert live.final().to_mapping()["provisional"] is False
+
+
+def test_a_kink_that_chance_makes_now_and_then_is_provisional_while_the_sweep_runs() -> None:
+    sure = LiveThreshold()
+    for f, y in zip(*sweep(16, seed=3), strict=True):
+        sure.add(f, y)
+    found = sure.result()
+    assert not found.provisional
+    assert replace(found, p_value=1e-3).provisional
+    assert not replace(found, status="not_found", p_value=1e-3).provisional
 
 
 def test_the_live_form_starts_refused_and_forgets() -> None:

@@ -172,6 +172,8 @@ def test_time_left(seconds: float, text: str) -> None:
 def test_a_threshold_that_is_not_there_yet_is_said_so() -> None:
     assert threshold_text(LiveThreshold(3, "refused", None, None)) == "not yet (3 points)"
     assert threshold_text(LiveThreshold(9, "above_range", None, None)) == "above range (9 points)"
+    early = LiveThreshold(17, "found", 79.81, (79.0, 80.5), provisional=True)
+    assert threshold_text(early) == "79.81 uJ/cm2 (95 %: 79 to 80.5), provisional"
     assert ("FWHM", "none") in point_texts(point(0, 1.0, 1.0, fwhm_nm=None))
 
 

@@ -18,6 +18,7 @@ from labctl.analysis.threshold.detection import (
     statistic,
 )
 from labctl.analysis.threshold.diagnostics import (
+    above_flag,
     drift_of,
     exponent_flags,
     exponent_of,
@@ -233,10 +234,13 @@ def _found(blank: ThresholdResult, profile: Profile, whole: Profile, selection: 
         float(np.exp(estimate.statistical[0])) * scale,
         float(np.exp(estimate.statistical[1])) * scale,
     )
+    few = above_flag(data, estimate)
     reason = f"onset at {threshold:.4g} uJ/cm2, 95 % interval {low:.4g} to {high:.4g}"
+    if few:
+        reason += "; provisional: measure three fluences or more above it"
     return replace(
         result, status="found", reason=reason, threshold_uj_cm2=threshold, ci95=(low, high),
-        statistical_ci95=statistical, systematic_rel=estimate.systematic_rel,
+        statistical_ci95=statistical, systematic_rel=estimate.systematic_rel, flags=(*result.flags, *few),
     )  # fmt: skip
 
 

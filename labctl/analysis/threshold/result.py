@@ -71,6 +71,9 @@ class CurveModel:
         return Curve(fluence, best, low, high)
 
 
+_SURE_WHILE_RUNNING = 5e-4
+
+
 @dataclass(frozen=True, slots=True)
 class ThresholdResult:
     """The answer of a threshold fit. Absent numbers are None; nothing here is nan.
@@ -88,8 +91,8 @@ class ThresholdResult:
     :ivar detection: sup-F statistic of a kink against a pure power law; ``p_value`` from simulated null
         tables.
     :ivar bound: (lower, upper) one-sided bound in uJ/cm2, one of them None; None when two-sided or unknown.
-    :ivar flags: short words, e.g. outlier, few_points, misfit, bend, drift, hysteresis, edge, plateau,
-        tracking.
+    :ivar flags: short words, e.g. outlier, few_points, few_above, misfit, bend, drift, hysteresis, edge,
+        plateau, tracking.
     :ivar outliers: indices into the input of points that failed the leave-one-out test: repeat these.
     :ivar skipped: number of input points left out, by reason.
     :ivar kept: number of questionable points kept, by reason.
@@ -126,10 +129,20 @@ class ThresholdResult:
         """Return the fitted curve and its 95 % band at these fluences, uJ/cm2; None if nothing was fitted."""
         return None if self.model is None else self.model.at(fluence_uj_cm2)
 
+    @property
+    def provisional(self) -> bool:
+        """Whether a number that was found may well be overturned by the next points of a running sweep.
+
+        So it is with fewer than three fluences above it, and with a kink that chance makes in more than one
+        fit of 2,000: a running sweep is fitted again at every point, and a true kink is soon far beyond that.
+        """
+        unsure = self.p_value is not None and self.p_value > _SURE_WHILE_RUNNING
+        return self.status == "found" and (unsure or "few_above" in self.flags)
+
     def to_mapping(self) -> dict[str, object]:
         """Return a plain mapping of strings, numbers, lists and None, ready for JSON."""
         plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "model"}
-        return {name: _plain(value) for name, value in plain.items()}
+        return {**{name: _plain(value) for name, value in plain.items()}, "provisional": self.provisional}
 
 
 def _plain(value: object) -> object:

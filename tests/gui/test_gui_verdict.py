@@ -1,0 +1,18 @@
+"""The strip with the threshold: what may still change is not shown like what is certain."""
+
+from __future__ import annotations
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from labctl.gui.verdict import VerdictStrip
+
+
+@pytest.mark.parametrize("provisional", [True, False])
+def test_a_number_that_may_be_overturned_says_so(qtbot: QtBot, provisional: bool) -> None:
+    strip = VerdictStrip()
+    qtbot.addWidget(strip)
+    found = {"threshold_uj_cm2": 79.81, "ci95": [79.0, 80.5], "flags": [], "provisional": provisional}
+    strip.show_threshold("OLA", "peak", found)
+    assert "79.8" in strip.value.text()
+    assert ("provisional" in strip.interval.text()) is provisional
