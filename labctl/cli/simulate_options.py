@@ -22,7 +22,9 @@ from labctl.cli.common import Json
 
 def demo(
     output: Annotated[Path, typer.Option(help="Where files and figures go.")] = Path("labctl-demo"),
-    sample: Annotated[DemoSample, typer.Option(help="Which sample of the paper to sweep.")] = DemoSample.BOTH,
+    sample: Annotated[
+        DemoSample, typer.Option(case_sensitive=False, help="Which sample of the paper to sweep.")
+    ] = DemoSample.BOTH,
     seed: Annotated[int, typer.Option(min=0, help="Makes another bench with the same truth.")] = 1,
     speed: Annotated[
         float, typer.Option(min=0.1, max=1000, help="Bench seconds per second on the simulators' clock.")
@@ -40,20 +42,31 @@ def demo(
 
 
 def simulate(
-    sample: Annotated[Sample, typer.Option(help="Which sample of the paper.")] = Sample.OLA,
+    sample: Annotated[
+        Sample, typer.Option(case_sensitive=False, help="Which sample of the paper.")
+    ] = Sample.OLA,
     seed: Annotated[int, typer.Option(min=0, help="Makes another bench with the same truth.")] = 1,
     speed: Annotated[float, typer.Option(min=0.01, max=1000, help="Bench seconds per second.")] = 1.0,
     bench_file: Annotated[Path, typer.Option(help="The bench file to write.")] = Path("sim.toml"),
-    transport: Annotated[Transport, typer.Option(help="Sockets, or pseudo-terminals.")] = Transport.TCP,
-    scene: Annotated[Level, typer.Option(help="How far from an ideal bench.")] = Level.TYPICAL,
+    transport: Annotated[
+        Transport, typer.Option(case_sensitive=False, help="Sockets, or pseudo-terminals.")
+    ] = Transport.TCP,
+    scene: Annotated[
+        Level, typer.Option(case_sensitive=False, help="How far from an ideal bench.")
+    ] = Level.TYPICAL,
     spectrometer: Annotated[
-        Spectrometer, typer.Option(help="0.15 nm or 1.3 nm resolution.")
+        Spectrometer, typer.Option(case_sensitive=False, help="0.15 nm or 1.3 nm resolution.")
     ] = Spectrometer.FINE,
-    meter: Annotated[Meter, typer.Option(help="Kind of the power meter's head.")] = Meter.PHOTODIODE,
+    meter: Annotated[
+        Meter, typer.Option(case_sensitive=False, help="Kind of the power meter's head.")
+    ] = Meter.PHOTODIODE,
     collection: Annotated[
-        Collection, typer.Option(help="Light from the spot's centre, or from all of it.")
+        Collection,
+        typer.Option(case_sensitive=False, help="Light from the spot's centre, or from all of it."),
     ] = Collection.CENTRE,
-    bleaching: Annotated[Bleaching, typer.Option(help="How fast the sample fades.")] = Bleaching.OFF,
+    bleaching: Annotated[
+        Bleaching, typer.Option(case_sensitive=False, help="How fast the sample fades.")
+    ] = Bleaching.OFF,
     chaotic: Annotated[bool, typer.Option("--chaotic", help="Redraw peak positions at every shot.")] = False,
     spot: Annotated[int, typer.Option(min=0, help="Number of the place on the film.")] = 0,
     uncalibrated: Annotated[

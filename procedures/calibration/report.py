@@ -38,7 +38,7 @@ _SMALL = {
 def report(calibration: Calibration) -> list[str]:
     """Return the lines; the first names what was measured with what."""
     with_what = ", ".join(
-        f"{role.replace('_', ' ')} {identity.model} {identity.serial}"
+        " ".join(filter(None, (role.replace("_", " "), identity.model, identity.serial)))
         for role, identity in calibration.instruments.items()
     )
     lines = [

@@ -120,6 +120,16 @@ def test_wrong_usage_is_one_line_and_2(
     assert said in one_line(capsys)
 
 
+@pytest.mark.parametrize("option", ["--sample", "--scene", "--spectrometer", "--meter"])
+def test_the_names_of_simulated_things_may_be_written_in_capitals(
+    option: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = {"--sample": "OLA", "--scene": "Ideal", "--spectrometer": "COARSE", "--meter": "Thermal"}
+    monkeypatch.chdir(tmp_path)
+    assert main(["simulate", option, words[option], "--bench-file", "."]) == 2
+    assert "is a directory" in one_line(capsys)  # the name is understood, the file is refused
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -43,6 +43,8 @@ def test_the_plate_is_found_wherever_its_zero_is() -> None:
     assert found.facts["outliers_repeated"] == 0
     assert found.bound_to == ("attenuator",)
     assert any("error that the mount makes" in line for line in report(found))
+    silent = replace(found, instruments={"shutter": Identity("Thorlabs", "SC10", "")})
+    assert report(silent)[0].endswith(" with shutter SC10")
 
 
 def test_a_range_that_holds_no_minimum_is_refused() -> None:
