@@ -17,8 +17,8 @@ from labctl.runner.picture import draw_run
 
 TARGET = Path(__file__).parent / "images" / "demo.png"
 PANELS = {
-    "spectra": (0.491, 0.055, 1.0, 1.0),
-    "threshold": (0.0, 0.075, 0.341, 1.0),
+    "spectra": (0.491, 0.045, 1.0, 1.0),
+    "threshold": (0.0, 0.06, 0.341, 1.0),
     "peak": (0.0, 0.0, 1.0, 1.0),
 }
 """Figures of a run, and which part of each is shown: left, top, right, bottom, as shares of the figure."""
