@@ -18,6 +18,7 @@ from labctl.model.records import FloatArray
 
 QUARTER_DEG = 90.0
 """Period of Malus' law of a half-wave plate in front of a polariser."""
+_ON_BRANCH_DEG = 0.05
 
 
 class Curve(Protocol):
@@ -56,6 +57,20 @@ def make_curve(settings: MalusCurve | TableCurve, angle_range_deg: tuple[float, 
     if isinstance(settings, MalusCurve):
         return Malus.inside(settings, angle_range_deg)
     return Table.inside(settings, angle_range_deg)
+
+
+def branch_deg(curve: Curve) -> tuple[float, float]:
+    """Return the lowest and the highest angle of the branch that is used."""
+    ends = [curve.angle_deg(transmission) for transmission in curve.reach]
+    return min(ends), max(ends)
+
+
+def off_branch(curve: Curve, angle_deg: float) -> str:
+    """Say that an angle is none of the branch that is used; an empty string for one that is."""
+    low, high = branch_deg(curve)
+    if low - _ON_BRANCH_DEG <= angle_deg <= high + _ON_BRANCH_DEG:
+        return ""
+    return f"{angle_deg:g} deg lies outside the part of the curve that is used, {low:.4g} to {high:.4g} deg"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from labctl.model.records import PowerReading
 from labctl.model.roles import Roles
 from procedures.aiming import Aim
 from procedures.beam import make_beam
-from procedures.curve import make_curve
+from procedures.curve import make_curve, off_branch
 from procedures.light import Blade, LightAccount
 from procedures.metering import Bracket, Monitor
 from procedures.plate import Plate, allowed_angles
@@ -32,7 +32,6 @@ log = logging.getLogger(__name__)
 
 __all__ = ["Pump", "PumpState"]
 
-_ON_BRANCH_DEG = 0.05
 VERIFYING_S = 60.0
 """Light in which a meter behind the shutter verifies a setting: moves, settling and readings, at most."""
 
@@ -235,8 +234,8 @@ class Pump:
             check_stop(stop)
             if not math.isfinite(angle_deg):
                 raise SafetyStop(f"{angle_deg:g} deg is no angle")
-            if abs(self.curve.angle_deg(self.curve.transmission(angle_deg)) - angle_deg) > _ON_BRANCH_DEG:
-                raise SafetyStop(f"{angle_deg:g} deg lies outside the part of the curve that is used")
+            if reason := off_branch(self.curve, angle_deg):
+                raise SafetyStop(reason)
             self._refuse(self.aim.fluence_uj_cm2(angle_deg))
             self._reference(stop)
             self._darken(stop)

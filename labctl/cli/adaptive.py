@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from procedures.plan import SweepPlan
 
 _SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
-_UJ_CM2 = {"": 1.0, "uj/cm2": 1.0, "mj/cm2": 1e3, "j/cm2": 1e6}
+UJ_CM2 = {"": 1.0, "uj/cm2": 1.0, "mj/cm2": 1e3, "j/cm2": 1e6}
 _AMOUNT = re.compile(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([a-z/%]*[0-9]?)\s*", re.IGNORECASE)
 
 
@@ -67,7 +67,7 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
         "per": ("per", str),
         "start_points": ("points", int),
         "budget_points": ("budget_points", int),
-        "budget_dose": ("budget_dose_uj_cm2", lambda text: amount(text, _UJ_CM2, "--budget-dose", "2 J/cm2")),
+        "budget_dose": ("budget_dose_uj_cm2", lambda text: amount(text, UJ_CM2, "--budget-dose", "2 J/cm2")),
         "budget_time": ("budget_time_s", lambda text: amount(text, _SECONDS, "--budget-time", "10min")),
     }
     return {readers[name][0]: readers[name][1](value) for name, value in given.items()}

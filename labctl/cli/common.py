@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,26 @@ def _named(name: str) -> str:
     if not name.strip():
         raise typer.BadParameter("a name is needed, and this one is empty")
     return name
+
+
+def fluence_uj_cm2(text: str | float) -> float:
+    """Read a fluence, in uJ/cm2 where no unit is given.
+
+    :raises BadParameter: it is none; the value is in the message.
+
+    >>> fluence_uj_cm2("20"), fluence_uj_cm2("0.02 mJ/cm2")
+    (20.0, 20.0)
+    """
+    from labctl.cli.adaptive import UJ_CM2, amount
+    from labctl.model.errors import ConfigError
+
+    with contextlib.suppress(ValueError):
+        return float(text)
+    try:
+        return amount(str(text), UJ_CM2, "", "")
+    except ConfigError:
+        known = "20, 20uJ/cm2, 0.02mJ/cm2"
+        raise typer.BadParameter(f"{text!r} is no fluence; write it as {known}") from None
 
 
 SampleName = Annotated[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from labctl.cli.common import BenchFile
+from labctl.cli.common import BenchFile, fluence_uj_cm2
 
 if TYPE_CHECKING:
     from labctl.model.clock import Stop
@@ -24,7 +24,12 @@ def set_bench(
     bench: BenchFile,
     fluence: Annotated[
         Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
-        typer.Option(help="Fluence on the sample, uJ/cm2 in the bench's convention.", show_default=False),
+        typer.Option(
+            parser=fluence_uj_cm2,
+            metavar="FLUENCE",
+            help="Fluence on the sample, uJ/cm2 in the bench's convention.",
+            show_default=False,
+        ),
     ] = None,
     angle: Annotated[
         Optional[float],  # noqa: UP045
@@ -42,22 +47,18 @@ def set_bench(
     Afterwards the shutter is closed and the attenuator at its minimum, however it ends.
     """
     from labctl.cli.signals import stop_on_signals
-    from labctl.model.errors import Aborted, ConfigError
+    from labctl.model.errors import Aborted
 
-    if fluence is not None and angle is not None:
-        raise ConfigError("a fluence and an angle together", key="--angle", hint="leave one of them out")
-    if open_shutter and fluence is None and angle is None:
-        raise ConfigError("nothing to open the shutter onto", key="--open", hint="--fluence or --angle")
-    if fluence is None and angle is None and not home:
-        raise ConfigError("nothing to set", hint="--fluence, --angle or --home")
-    if fluence is not None and not 0.0 < fluence < math.inf:
-        raise ConfigError(f"{fluence:g} uJ/cm2 is no fluence above zero", key="--fluence")
+    _refuse(fluence, angle, home=home, open_shutter=open_shutter)
     with stop_on_signals() as asked:
         from labctl.config import load_bench
         from labctl.session import open_bench
+        from labctl.session.limits import refuse_angle
         from procedures.manual import ManualBench
 
         config, safe = load_bench(bench), False
+        if angle is not None:
+            refuse_angle(config, angle)
         with contextlib.suppress(Aborted), open_bench(config, stop=asked) as opened:
             safe = True  # once it is left without an error
             hand = ManualBench(opened.roles, opened.pump)
@@ -73,6 +74,23 @@ def set_bench(
     if safe:
         _say(DARK)
     return 0
+
+
+def _refuse(fluence: float | None, angle: float | None, *, home: bool, open_shutter: bool) -> None:
+    """Refuse options that contradict each other.
+
+    :raises ConfigError: names the option.
+    """
+    from labctl.model.errors import ConfigError
+
+    if fluence is not None and angle is not None:
+        raise ConfigError("a fluence and an angle together", key="--angle", hint="leave one of them out")
+    if open_shutter and fluence is None and angle is None:
+        raise ConfigError("nothing to open the shutter onto", key="--open", hint="--fluence or --angle")
+    if fluence is None and angle is None and not home:
+        raise ConfigError("nothing to set", hint="--fluence, --angle or --home")
+    if fluence is not None and not 0.0 < fluence < math.inf:
+        raise ConfigError(f"{fluence:g} uJ/cm2 is no fluence above zero", key="--fluence")
 
 
 def _hold(hand: ManualBench, seconds: float | None, asked: Stop) -> None:

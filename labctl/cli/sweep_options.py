@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from labctl.cli.choices import Background, BleachingModel, Direction, Per, Spacing
-from labctl.cli.common import BenchFile, Json, SampleName
+from labctl.cli.common import BenchFile, Json, SampleName, fluence_uj_cm2
 
 
 def sweep(
@@ -16,11 +16,18 @@ def sweep(
     sample: SampleName,
     start: Annotated[
         Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
-        typer.Option(help="Lowest fluence, uJ/cm2 in the bench's convention.", show_default=False),
+        typer.Option(
+            parser=fluence_uj_cm2,
+            metavar="FLUENCE",
+            help='Lowest fluence, uJ/cm2 in the bench\'s convention, or "0.02 mJ/cm2".',
+            show_default=False,
+        ),
     ] = None,
     stop: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="Highest fluence, uJ/cm2.", show_default=False),
+        typer.Option(
+            parser=fluence_uj_cm2, metavar="FLUENCE", help="Highest fluence, uJ/cm2.", show_default=False
+        ),
     ] = None,
     points: Annotated[
         Optional[int],  # noqa: UP045
@@ -75,7 +82,12 @@ def sweep(
     ] = 0,
     reference: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(help="The reference fluence, below threshold.", show_default="low in the range"),
+        typer.Option(
+            parser=fluence_uj_cm2,
+            metavar="FLUENCE",
+            help="The reference fluence, below threshold.",
+            show_default="low in the range",
+        ),
     ] = None,
     correct_bleaching: Annotated[
         bool, typer.Option("--correct-bleaching", help="Correct the fit by what the reference shows.")

@@ -60,6 +60,8 @@ def _translate(error: Mapping[str, Any], model: type[BaseModel], prefix: str) ->
     if kind == "extra_forbidden":
         return Mistake(key, "unknown key", nearest(location[-1], _keys_at(model, error["loc"][:-1])))
     if kind == "missing":
+        if location[-1].isdecimal():  # an element of a list, counted from 0
+            return Mistake(_table(key)[:-1], f"element {int(location[-1]) + 1} of the list is missing")
         return Mistake(key, "missing")
     if kind.startswith("union_tag"):
         return Mistake(f"{key}.kind", f"must be one of {_tags(model, error['loc'])}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from labctl.config.units import Degree, Femtosecond, Fluence, Hertz, Joule, Micrometre, Nanometre, Watt
 from labctl.model.pump import Element, Limits, MalusCurve, PumpSettings, SpotSize, TableCurve
@@ -107,6 +107,15 @@ class PumpTable(Table):
     laser_drift_rel: Positive | None = None
     spot: SpotTable
     attenuator_curve: Annotated[MalusTable | TableTable, Field(discriminator="kind")]
+
+    @field_validator("order", mode="before")
+    @classmethod
+    def _order_is_complete(cls, value: object) -> object:
+        if isinstance(value, list | tuple):
+            missing = [name for name in get_args(Element) if name not in value]
+            if missing and all(name in get_args(Element) for name in value):
+                raise ValueError(f"lacks {' and '.join(missing)}; each element of the beam stands in it once")
+        return value
 
     @model_validator(mode="after")
     def _order_is_a_beam(self) -> PumpTable:

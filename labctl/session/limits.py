@@ -7,7 +7,7 @@ import math
 from labctl.config import BenchConfig
 from labctl.model.errors import ConfigError
 from procedures.beam import make_beam
-from procedures.curve import make_curve
+from procedures.curve import make_curve, off_branch
 
 REQUIRED = ("max_pulse_energy", "max_average_power", "max_dose_uj_cm2")
 """Limits that a bench file must state beside ``max_fluence_uj_cm2``, which it cannot be read without.
@@ -35,6 +35,16 @@ def refuse_limits(config: BenchConfig) -> None:
     settings, limits = config.pump_settings(), config.limit_settings()
     curve = make_curve(settings.curve, _angles(config))
     make_beam(settings, limits).refuse_contradiction(curve.reach[0])
+
+
+def refuse_angle(config: BenchConfig, angle_deg: float) -> None:
+    """Refuse an angle that the bench file alone shows to be out of bounds.
+
+    :raises ConfigError: names the angles allowed; nothing has been connected to.
+    """
+    curve = make_curve(config.pump_settings().curve, _angles(config))
+    if reason := off_branch(curve, angle_deg):
+        raise ConfigError(reason, key="--angle")
 
 
 def _angles(config: BenchConfig) -> tuple[float, float]:

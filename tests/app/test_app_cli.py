@@ -134,6 +134,9 @@ def test_the_names_of_simulated_things_may_be_written_in_capitals(
     ("options", "said"),
     [
         (["--start", "200", "--stop", "20"], "start"),
+        (["--start", "0.2 mJ/cm2", "--stop", "20 uJ/cm2"], "start"),
+        (["--start", "0.02 mJ/cm2", "--stop", "0.0008 J/cm2"], "limit"),
+        (["--start", "20 mW"], "'20 mW' is no fluence"),
         (["--start", "0", "--stop", "20"], "above zero"),
         (["--start", "20", "--stop", "800"], "limit"),
         (["--start", "20", "--stop", "200", "--points", "1"], "points"),
@@ -153,6 +156,16 @@ def test_an_impossible_sweep_is_2_and_leaves_no_file(
     assert main(command) == 2
     assert said in one_line(capsys)
     assert not output.exists()
+
+
+@pytest.mark.parametrize("angle", ["999", "nan", "-1"])
+def test_an_angle_that_the_bench_file_refuses_is_2_before_anything_is_connected(
+    angle: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bench = tmp_path / "bench.toml"
+    bench.write_text(EXAMPLE, encoding="utf-8")
+    assert main(["set", "--bench", str(bench), "--angle", angle]) == 2
+    assert "lies outside the part of the curve that is used, 12 to 57 deg" in one_line(capsys)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\x01\x02\xff", b"a,b\nx,y\n", b"fluence\n1\n2\n", None])

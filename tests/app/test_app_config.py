@@ -50,6 +50,25 @@ def test_the_example_is_a_valid_bench() -> None:
     assert config.band_settings() == Bands((505.0, 560.0), (530.0, 556.0))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('["attenuator", "pick-off", "sample"]', "pump.order: lacks shutter"),
+        ('["attenuator", "sample"]', "pump.order: lacks pick-off and shutter"),
+        ('["attenuator", "shutter", "pick-off", "sample", "sample"]', "pump.order: "),
+    ],
+)
+def test_an_order_that_is_short_of_something_says_what(text: str, said: str) -> None:
+    order = next(line for line in EXAMPLE.splitlines() if line.startswith("order = "))
+    assert said in refusal(changed((order, f"order = {text}")))
+
+
+def test_a_list_that_is_too_short_says_which_element_is_missing() -> None:
+    assert "bands.emission_nm: element 2 of the list is missing" in refusal(
+        changed(("emission_nm = [505.0, 560.0]", "emission_nm = [505.0]"))
+    )
+
+
 def test_every_optional_line_of_the_example_is_valid_too() -> None:
     lines = [line for line in EXAMPLE.splitlines() if line.startswith("# ") and " = " in line]
     optional = [line for line in lines if line[2:].split(" = ")[0].isidentifier()]
