@@ -91,6 +91,7 @@ class ThorlabsPM100(PM100Settings):
             raise InstrumentTimeout(self.name, "no answer to '*IDN?'")
         if "THORLABS" not in words[0].upper() or len(words) < 4 or not words[1].upper().startswith("PM"):
             raise self.stranger(heard, "a power meter of the PM100 family")
+        self.drain()  # an answer that came twice would stand for the head's
         self._identification = ",".join(words)
         self.write("*CLS")
         head = self.head()

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 from pymeasure.adapters import Adapter
 
 from drivers.support.pm100_commands import PM100Commands
 from labctl.model.clock import Clock
-from labctl.model.errors import InstrumentFault
+from labctl.model.errors import InstrumentFault, ProtocolError
 from labctl.model.roles import SensorKind
+
+log = logging.getLogger(__name__)
 
 READ_BACK_REL = 1e-3
 
@@ -42,8 +45,22 @@ class PM100Settings(PM100Commands):
     def prepare(self, wavelength_nm: float) -> None:
         """Set unit, attenuation, wavelength, averaging and range, and verify each by reading it back.
 
+        An answer that came twice stands where the next one is expected, and shifts all that follow. It is
+        thrown away before; where one comes meanwhile, what is left on the line gives it away, and everything
+        is set once more.
+
         :raises InstrumentFault: outside the head's limits, refused, or read back differently.
         """
+        self.drain()
+        try:
+            self._make(wavelength_nm)
+        except (InstrumentFault, ProtocolError) as exc:
+            if not (left := self.drain()):
+                raise
+            log.warning("%s: set again, for %r was left over after: %s", self.name, left[:80], exc.message)
+            self._make(wavelength_nm)
+
+    def _make(self, wavelength_nm: float) -> None:
         shortest, longest = self.wavelength_min_nm, self.wavelength_max_nm
         if not shortest <= wavelength_nm <= longest:
             text = f"{wavelength_nm:g} nm is outside the head's {shortest:g} to {longest:g} nm"

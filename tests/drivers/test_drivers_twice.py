@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from drivers.support.ocean_device import OceanSpectrometer
+from drivers.thorlabs_pm100 import ThorlabsPM100
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import NotConnected
 from labctl.model.records import SpectrometerInfo
@@ -56,3 +57,22 @@ def test_an_axis_that_no_spectrometer_has_is_refused(monkeypatch: pytest.MonkeyP
         NotConnected, match=r"its wavelengths, 500 to 564\.\d+ nm, are none of a spectrometer"
     ):
         opened()
+
+
+@pytest.mark.parametrize(
+    "asked", ["*IDN?", "SYST:SENS:IDN?", "SENS:CORR:WAV? MIN", "SYST:ERR?", "SENS:CORR:WAV?", "MEAS:POW?"]
+)
+def test_a_meter_whose_answer_comes_twice_is_set_and_read_all_the_same(asked: str) -> None:
+    plan = f'[[fault]]\nkind = "duplicate"\ninstrument = "power_meter"\nmatch = "^{asked}$"\nnth = 1\n'
+    clock = SteppedClock()
+    with SimulatedBench(presets.scene("ola", "typical", 5), clock, faults=FaultPlan.parse(plan)) as bench:
+        meter = ThorlabsPM100(bench.resources["power_meter"], clock=clock)
+        try:
+            meter.prepare(800.0)
+            reading = meter.read(3)
+            assert meter.altered() == ""
+            assert (meter.wavelength_nm, meter.identity().model) == (800.0, "PM100D + S130C")
+            assert abs(reading.power_w) < 1e-3
+        finally:
+            meter.close()
+        assert [str(firing.request) for firing in bench.fault_log] == [asked]
