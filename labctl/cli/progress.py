@@ -55,7 +55,8 @@ class LineProgress:
 
     def _line(self, event: Event) -> str:
         if isinstance(event, LiveThreshold):
-            self._threshold = threshold_text(event)
+            # It was fitted while the next point was measured: a number of points beside that one would lag.
+            self._threshold = "not yet" if event.status == "refused" else threshold_text(event)
             return ""
         if isinstance(event, Measured):
             shown = "; ".join(f"{name} {text}" for name, text in point_texts(event.point))
@@ -157,10 +158,11 @@ def point_texts(point: SweepPoint) -> tuple[tuple[str, str], ...]:
 
 def threshold_text(live: LiveThreshold) -> str:
     """Return the running threshold with its interval, or why there is none yet."""
+    points = "1 point" if live.points == 1 else f"{live.points} points"
     if live.status == "refused":
-        return f"not yet ({live.points} points)"
+        return f"not yet ({points})"
     if live.value is None:
-        return f"{live.status.replace('_', ' ')} ({live.points} points)"
+        return f"{live.status.replace('_', ' ')} ({points})"
     interval = f" (95 %: {live.ci95[0]:.4g} to {live.ci95[1]:.4g})" if live.ci95 else ""
     return f"{live.value:.4g} uJ/cm2{interval}{', provisional' if live.provisional else ''}"
 

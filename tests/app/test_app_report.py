@@ -134,6 +134,15 @@ def test_progress_lines_hold_all_that_is_asked_for(capsys: pytest.CaptureFixture
     assert second == "hello"
 
 
+def test_a_threshold_that_is_not_there_yet_names_no_number_of_points_that_lags(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with LineProgress() as show:
+        show(LiveThreshold(1, "refused", None, None))
+        show(Measured(2, 24, point(1, 21.0, 50.0), 30.0))
+    assert "; threshold not yet; 30 s left" in capsys.readouterr().err
+
+
 def test_the_threshold_of_one_run_is_not_shown_in_the_next(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -171,6 +180,7 @@ def test_time_left(seconds: float, text: str) -> None:
 
 def test_a_threshold_that_is_not_there_yet_is_said_so() -> None:
     assert threshold_text(LiveThreshold(3, "refused", None, None)) == "not yet (3 points)"
+    assert threshold_text(LiveThreshold(1, "refused", None, None)) == "not yet (1 point)"
     assert threshold_text(LiveThreshold(9, "above_range", None, None)) == "above range (9 points)"
     early = LiveThreshold(17, "found", 79.81, (79.0, 80.5), provisional=True)
     assert threshold_text(early) == "79.81 uJ/cm2 (95 %: 79 to 80.5), provisional"
