@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Literal
 
 from labctl.config import BenchConfig
@@ -100,7 +100,11 @@ def run_sweep(
 
 
 def _hand_on(events: queue.SimpleQueue[Event | None], on_event: OnEvent, stop: threading.Event) -> None:
+    told = False
     while True:
+        if stop.is_set() and not told:
+            told = True
+            on_event(Message("stopping: the shutter closes, and the bench is made safe"))
         try:
             event = events.get(timeout=_POLL_S)
         except queue.Empty:
@@ -168,8 +172,12 @@ class _Acquisition:
             with self.origin.writer() as writer:
                 paths = writer.paths
                 self._files = RunFiles(paths.csv, paths.h5, paths.h5.with_suffix(".log"))
+                keeper, is_new = Keeper(writer), not self._files.log.exists()
                 with run_log(self._files.log):
-                    self._measure_and_end(Keeper(writer), self._files)
+                    self._measure_and_end(keeper, self._files)
+                if is_new and not keeper.began and isinstance(self._failure, Aborted):
+                    with suppress(OSError):  # there is no run for it to be the log of
+                        self._files.log.unlink()
         except BaseException as exc:  # noqa: BLE001  raised again in the caller's thread
             self._failure = self._failure or exc
         finally:
@@ -211,9 +219,8 @@ class _Acquisition:
         ):
             log.warning("%s", warning)
             self._tell(Message(f"warning: {warning}"))
-        if self.kind.live and (few := too_few(self._plan)):
-            self._tell(Message(f"warning: {few}"))
-        for remark in bench.warnings:
+        few = too_few(self._plan) if self.kind.live else ""
+        for remark in filter(None, (few, *bench.warnings)):
             self._tell(Message(f"warning: {remark}"))
         self._tell(Started(self._request.sample, files, self._total))
         fit = LiveFit(bench.pump.settings.photon_order, self._tell) if self.kind.live else nullcontext()
@@ -289,6 +296,5 @@ def _status_of(failure: BaseException | None) -> tuple[Literal["finished", "abor
         return "finished", ""
     if isinstance(failure, Aborted):
         return "aborted", "stopped by the user"
-    if isinstance(failure, LabctlError):
-        return "failed", failure.message
-    return "failed", f"{type(failure).__name__}: {failure}"
+    reason = failure.message if isinstance(failure, LabctlError) else f"{type(failure).__name__}: {failure}"
+    return "failed", reason

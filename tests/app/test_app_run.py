@@ -16,7 +16,7 @@ from drivers import registry
 from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
 from labctl.model.clock import SteppedClock
-from labctl.model.errors import ConfigError, InstrumentError, NotConnected
+from labctl.model.errors import Aborted, ConfigError, InstrumentError, NotConnected
 from labctl.runner.events import Connected, Event, Measured, Message, Started
 from labctl.runner.foresight import too_few
 from labctl.runner.picture import draw_run
@@ -266,3 +266,21 @@ def test_how_many_points_a_threshold_needs_is_what_the_fit_refuses_below() -> No
     assert "5 fluences" in too_few(SweepPlan(**span, points=5, direction="up-down"))
     assert too_few(AdaptivePlan(**span, budget_points=6))
     assert not too_few(AdaptivePlan(**span))
+
+
+def test_a_stop_while_connecting_says_so_and_leaves_no_log_without_a_run(
+    config: BenchConfig, tmp_path: Path, simulated: SimulatedBench
+) -> None:
+    stop, heard = threading.Event(), Listener()
+    stop.set()
+    with pytest.raises(Aborted):
+        run_sweep(
+            config,
+            PLAN,
+            RunRequest(tmp_path, "gone"),
+            stop=stop,
+            on_event=heard,
+            clock=simulated.scene.clock,
+        )
+    assert [e.text.split(":")[0] for e in heard.events if isinstance(e, Message)] == ["stopping"]
+    assert list(tmp_path.iterdir()) == []
