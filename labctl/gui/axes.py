@@ -16,6 +16,8 @@ from PySide6.QtGui import QFont
 from labctl.gui import theme
 from labctl.model.records import FloatArray
 
+TOP_PX = 10
+"""Half of the topmost tick label stands above its axis."""
 LABEL = {"color": theme.TEXT, "font-size": "12pt"}
 
 
@@ -26,6 +28,7 @@ def make_plot(bottom: str, left: str) -> Any:
     item.hideButtons()
     item.setMenuEnabled(False)
     item.disableAutoRange()
+    item.layout.setContentsMargins(1, TOP_PX, 1, 1)
     for name, text in (("bottom", bottom), ("left", left)):
         style_axis(item.getAxis(name))
         item.setLabel(name, text, **LABEL)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -138,9 +138,8 @@ class SweepPanel(QWidget):
                 inner.addWidget(widget)
             column.addWidget(box)
         self.folder = QPushButton()
-        self.folder.setToolTip("Directory of the run's files")
         self.folder.clicked.connect(self._ask_folder)
-        self.folder.setText(f"into {self.output}")
+        self._show_folder()
         column.addWidget(self.folder)
         self.reason = QLabel()
         self.reason.setProperty("role", "wrong")
@@ -290,4 +289,10 @@ class SweepPanel(QWidget):
         chosen = QFileDialog.getExistingDirectory(self, "Directory of the runs", str(self.output))
         if chosen:
             self.output = Path(chosen)
-            self.folder.setText(f"into {self.output}")
+            self._show_folder()
+
+    def _show_folder(self) -> None:
+        """Say where files go in full, with the middle left out where that is too long for the panel."""
+        whole = f"into {self.output.resolve()}"
+        self.folder.setText(self.folder.fontMetrics().elidedText(whole, Qt.TextElideMode.ElideMiddle, 300))
+        self.folder.setToolTip(f"Directory of the run's files: {self.output.resolve()}")

@@ -53,6 +53,7 @@ class Waterfall(QWidget):
         self._plot.layout.addItem(self._bar, 2, 5)
         self._rows = 0
         self._ends = (0.0, 1.0)
+        self._show_scales(False)
         self.log = True
         self.widget.scene().sigMouseClicked.connect(self._clicked)
         self.setToolTip(
@@ -87,6 +88,7 @@ class Waterfall(QWidget):
         """Show rows that :meth:`resampled` made."""
         self._rows, self._ends = len(rows), ends_nm
         self._plot.setLabel("left", label, **LABEL)
+        self._show_scales(bool(self._rows))
         if not self._rows:
             self._image.clear()
             return
@@ -99,6 +101,12 @@ class Waterfall(QWidget):
         named = [(at + 0.5, ticks[at]) for at in range(0, self._rows, step)]
         self._plot.getAxis("left").setTicks([named])
         self._plot.vb.setRange(xRange=ends_nm, yRange=(0, self._rows), padding=0)
+
+    def _show_scales(self, shown: bool) -> None:
+        """Show numbers and colours, or none of them while there is nothing that they could be of."""
+        for name in ("bottom", "left"):
+            self._plot.getAxis(name).setStyle(showValues=shown)
+        self._bar.setVisible(shown)
 
     def mark(self, row: int | None) -> None:
         """Frame a row."""

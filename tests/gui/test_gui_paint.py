@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from gui_bench import keep_settings_in
 from PySide6.QtCore import QObject, Signal
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from labctl.gui.app import make_application
+from labctl.gui.axes import make_plot
 from labctl.gui.ghosts import COLUMNS, ROWS, Ghosts, columns_of, traced
 from labctl.gui.rundata import Exposure
 from labctl.gui.spectrum import SpectrumPlot
@@ -78,10 +80,35 @@ def test_a_waterfall_scales_itself(qtbot: QtBot) -> None:
     make_application()
     view = Waterfall()
     qtbot.addWidget(view)
+    assert not shows_scales(view)
     axis = np.linspace(500, 560, 300)
     rows = np.outer(np.array([1.0, 10.0, 1000.0]), np.exp(-0.5 * ((axis - 530) / 3) ** 2))
     view.set_rows(axis, rows, (505.0, 555.0), ["1", "2", "3"], "Fluence")
     assert view._image.image.dtype == np.uint8
     assert view._image.image[2].max() == 255
     assert view._image.image[0].max() < view._image.image[1].max() < 255
+    assert shows_scales(view)
     view.set_rows(axis, rows[:0], (505.0, 555.0), [], "Fluence")
+    assert not shows_scales(view)
+
+
+def shows_scales(view: Waterfall) -> bool:
+    """Whether it shows wavelengths, rows and colours; half of them would be an error."""
+    axes = [view._plot.getAxis(name).style["showValues"] for name in ("bottom", "left")]
+    shown = {*axes, view._bar.isVisible()}
+    assert len(shown) == 1
+    return bool(shown.pop())
+
+
+def test_the_topmost_number_of_an_axis_is_not_cut(qtbot: QtBot) -> None:
+    make_application()
+    plot = make_plot("x", "y")
+    qtbot.addWidget(plot)
+    plot.resize(300, 200)
+    plot.getPlotItem().setRange(yRange=(0.0, 1.0), padding=0)
+    with qtbot.waitExposed(plot):
+        plot.show()
+    QApplication.processEvents()
+    font = plot.getPlotItem().getAxis("left").style["tickFont"]
+    top = plot.getPlotItem().vb.sceneBoundingRect().top()
+    assert top >= QFontMetrics(font).ascent() / 2

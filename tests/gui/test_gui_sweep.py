@@ -182,6 +182,10 @@ def test_fields_refuse_while_typing_and_say_why(qtbot: QtBot, tmp_path: Path) ->
         assert plan.fluences_uj_cm2 == (20.0, 30.0, 40.0)
         panel.keep_preset("mine")
         assert panel.presets.findText("mine") > 0
+        panel.output = Path()
+        panel._show_folder()
+        assert panel.folder.text() not in ("into .", "into ")
+        assert panel.folder.toolTip().endswith(str(Path.cwd()))
 
 
 def test_safe_between_the_light_and_its_check_aborts_and_does_not_fail(
