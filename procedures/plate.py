@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from labctl.analysis.attenuation import LEAST_TRANSMISSION
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import SafetyStop
 from labctl.model.pump import Limits
@@ -12,10 +13,6 @@ from procedures.safe import retried
 
 ARRIVAL_DEG = 0.2
 """A plate farther off than this has not arrived: four times a mount's usual repeatability."""
-
-
-_DARK = 1e-12
-"""A curve may say that nothing passes."""
 
 
 class Plate:
@@ -84,7 +81,7 @@ class Plate:
 
     def swing(self) -> float:
         """Highest transmission met since this was last asked, over the present one, >= 1."""
-        now = max(self._curve.transmission(self.reached_deg), _DARK)
+        now = max(self._curve.transmission(self.reached_deg), LEAST_TRANSMISSION)
         swing, self._brightest = max(self._brightest / now, 1.0), now
         return swing
 
