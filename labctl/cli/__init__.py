@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from labctl.cli.output import printable_streams, write_lines
 from labctl.model.errors import Aborted, LabctlError
 
 EXIT_ABORTED = 130
@@ -33,11 +34,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a console that cannot show a character must not end a run
             stream.reconfigure(errors="replace")
-    try:
-        code = _run([a for a in arguments if a != "--debug"])
-        sys.stdout.flush()
-    except BaseException as exc:  # noqa: BLE001  the one place that turns exceptions into exit codes
-        code = _explain(exc, debug)
+    with printable_streams():
+        try:
+            code = _run([a for a in arguments if a != "--debug"])
+            sys.stdout.flush()
+        except BaseException as exc:  # noqa: BLE001  the one place that turns exceptions into exit codes
+            code = _explain(exc, debug)
     return code
 
 
@@ -100,7 +102,7 @@ def _usage_line(exc: BaseException) -> str:
 
 def _say(line: str) -> None:
     with contextlib.suppress(OSError, ValueError):
-        print(f"labctl: {' '.join(line.split())}", file=sys.stderr, flush=True)  # noqa: T201
+        write_lines([f"labctl: {' '.join(line.split())}"], sys.stderr)
 
 
 def _silence_stdout() -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from labctl.cli.common import BenchFile
 from labctl.cli.manual import DARK
+from labctl.cli.output import write_lines
 
 if TYPE_CHECKING:
     from procedures.alignment import AlignmentEvent
@@ -91,5 +91,4 @@ def line(event: AlignmentEvent, convention: str) -> str:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        write_lines([text])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+from labctl.cli.output import write_json, write_lines
 
 if TYPE_CHECKING:
     from labctl.config import BenchConfig
@@ -64,11 +64,9 @@ def budget(
         source, found = run, of_run(read_run(run), fluence)
     if as_json:
         document = plain({"file": str(source.resolve()), **found})
-        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+        write_json(document)
     else:
-        lines = [f"Fluence budget of {source}", *budget_lines(found)]
-        # A run may come from anybody: nothing in it may steer a terminal.
-        sys.stdout.write("\n".join("".join(c for c in line if c.isprintable()) for line in lines) + "\n")
+        write_lines([f"Fluence budget of {source}", *budget_lines(found)])
     return 0
 
 

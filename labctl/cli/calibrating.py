@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from labctl.cli.output import write_json, write_lines
 from labctl.cli.signals import stop_on_signals
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.errors import ConfigError
@@ -77,8 +77,7 @@ def _show(event: object, out: TextIO) -> None:
         return
     part = f"{progress:4.0%}  " if isinstance(progress, float) else ""
     with contextlib.suppress(OSError, ValueError):
-        out.write(f"{part}{text}\n")
-        out.flush()
+        write_lines([f"{part}{text}"], out)
 
 
 def _finish(request: Request, calibration: Calibration, path: Path, *, as_json: bool) -> None:
@@ -93,10 +92,10 @@ def _finish(request: Request, calibration: Calibration, path: Path, *, as_json: 
         from labctl.data.calibrations import to_mapping
 
         document = {"file": str(path), "line": line, "used": request.use, **to_mapping(calibration)}
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        write_json(document)
         return
     named = f"named in {request.bench}" if request.use else f"to use it, write under [calibrations]: {line}"
-    sys.stdout.write("\n".join([*report(calibration), f"stored in {path}", named]) + "\n")
+    write_lines([*report(calibration), f"stored in {path}", named])
 
 
 def run_recheck(bench: Path, *, as_json: bool) -> int:
@@ -121,9 +120,9 @@ def run_recheck(bench: Path, *, as_json: bool) -> int:
                 named.calibration, opened.roles, opened.pump.settings, opened.pump.limits, stop=stop
             )
     if as_json:
-        sys.stdout.write(json.dumps(found.to_mapping(), indent=2) + "\n")
+        write_json(found.to_mapping())
     else:
-        sys.stdout.write("\n".join([found.text, *(f"warning {w}" for w in found.warnings)]) + "\n")
+        write_lines([found.text, *(f"warning {w}" for w in found.warnings)])
     return 4 if found.warnings else 0
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
+
+from labctl.cli.output import write_json, write_lines
 
 if TYPE_CHECKING:
     from labctl.model.calibration import Calibration
@@ -51,10 +51,10 @@ def calibrations(
         raise ConfigError("give a directory or --bench, not both")
     entries = [_entry(path, found, expected) for path, found, expected in _found(directory, bench)]
     if as_json:
-        sys.stdout.write(json.dumps({"calibrations": entries}, indent=2, allow_nan=False) + "\n")
+        write_json({"calibrations": entries})
     else:
         lines = [line for entry in entries for line in _lines(entry)]
-        sys.stdout.write("\n".join(lines or ["no calibrations"]) + "\n")
+        write_lines(lines or ["no calibrations"])
     return 0 if all(entry["state"] == "valid" for entry in entries) else 5
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from labctl.cli.output import write_json, write_lines
 from labctl.cli.signals import stop_on_signals
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def run_check(bench: Path, lowest_uj_cm2: float | None, *, recheck: bool = False
         if recheck and not report.failures:
             report = recheck_bench(config, report, stop=stop)
     if as_json:
-        sys.stdout.write(json.dumps(_document(report), indent=2) + "\n")
+        write_json(_document(report))
     else:
         _print(report)
     if report.failures and as_json:
@@ -61,18 +60,13 @@ def _document(report: CheckReport) -> dict[str, object]:
 
 
 def _print(report: CheckReport) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
+    lines = []
     for c in report.instruments:
+        who = f"{c.role} ({c.driver}, {c.resource})"
         if c.failure is None:
-            console.print(
-                f"ok      {c.role} ({c.driver}, {c.resource}): {c.identity}; {c.reading}", markup=False
-            )
+            lines.append(f"ok      {who}: {c.identity}; {c.reading}")
         else:
-            console.print(f"FAILED  {c.role} ({c.driver}, {c.resource}): {c.failure.reason}", markup=False)
-            console.print(f"        try: {c.failure.hint}", markup=False)
+            lines += [f"FAILED  {who}: {c.failure.reason}", f"        try: {c.failure.hint}"]
     if report.recheck:
-        console.print(f"attenuator's calibration: {report.recheck}", markup=False)
-    for warning in report.warnings:
-        console.print(f"warning {warning}", markup=False)
+        lines.append(f"attenuator's calibration: {report.recheck}")
+    write_lines([*lines, *(f"warning {warning}" for warning in report.warnings)])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
-import sys
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from labctl.cli.common import BenchFile, fluence_uj_cm2
+from labctl.cli.output import write_lines
 
 if TYPE_CHECKING:
     from labctl.model.clock import Stop
@@ -115,5 +115,4 @@ def line(reading: BenchReading) -> str:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        write_lines([text])

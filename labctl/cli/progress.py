@@ -7,6 +7,8 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from labctl.cli.output import make_console, write_lines
+from labctl.model.printable import printable
 from labctl.model.records import SweepPoint
 from labctl.runner.events import Connected, Event, LiveThreshold, Measured, Message, Started
 
@@ -51,7 +53,7 @@ class LineProgress:
         line = self._line(event)
         if line:
             with contextlib.suppress(OSError, ValueError):
-                print(line, file=sys.stderr, flush=True)  # noqa: T201
+                write_lines([line], sys.stderr)
 
     def _line(self, event: Event) -> str:
         if isinstance(event, LiveThreshold):
@@ -71,7 +73,6 @@ class LiveProgress:
     """Bar, time left and the current values, redrawn in place."""
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as Bar
@@ -80,12 +81,12 @@ class LiveProgress:
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[left]}", markup=False),
         )
         self._task = self._bar.add_task("connecting", total=None, left="")
         self._point: SweepPoint | None = None
         self._threshold = "waiting for points"
-        self._console = Console(stderr=True)
+        self._console = make_console(stderr=True)
         quiet: Any = {"redirect_stdout": False, "redirect_stderr": False}
         self._live = Live(console=self._console, refresh_per_second=8, transient=True, **quiet)
 
@@ -115,8 +116,8 @@ class LiveProgress:
         else:
             if isinstance(event, Started):
                 self._point, self._threshold = None, "waiting for points"
-                self._bar.reset(self._task, description=event.sample, total=event.total, left="")
-            self._console.print(headline(event), style="dim", markup=False, highlight=False)
+                self._bar.reset(self._task, description=printable(event.sample), total=event.total, left="")
+            self._console.print(headline(event), style="dim")
 
     def _picture(self) -> Group:
         from rich.console import Group

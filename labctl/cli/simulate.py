@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from labctl.cli.output import write_lines
 from labctl.cli.signals import stop_on_signals
 
 
@@ -117,12 +118,8 @@ def _check_bench_file(path: Path) -> None:
 def _announce(request: SimulateRequest, faults: int) -> None:
     wrong = f", with {faults} fault{'s' * (faults > 1)} planned" if faults else ""
     with contextlib.suppress(OSError, ValueError):
-        print(  # noqa: T201
-            f"serving {request.sample}, seed {request.seed}, at {request.speed:g} times real time{wrong}; "
-            f"bench file {request.bench_file.resolve()}; Ctrl-C ends it",
-            file=sys.stderr,
-            flush=True,
-        )
+        line = f"serving {request.sample}, seed {request.seed}, at {request.speed:g} times real time{wrong}"
+        write_lines([f"{line}; bench file {request.bench_file.resolve()}; Ctrl-C ends it"], sys.stderr)
 
 
 def _wait_for_eof(stop: threading.Event) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from labctl.cli.common import BenchFile, Json, SampleName
+from labctl.cli.output import write_json, write_lines
 from labctl.cli.signals import stop_on_signals
 from labctl.model.errors import Aborted
 
@@ -103,7 +103,7 @@ def _print(report: RunReport, convention: str, *, as_json: bool) -> None:
     from labctl.runner.stability import verdict
 
     if as_json:
-        sys.stdout.write(dump_json([report]) + "\n")
+        write_json(dump_json([report]))
         return
     said = report.more.get("stability")
     lines = [
@@ -112,4 +112,4 @@ def _print(report: RunReport, convention: str, *, as_json: bool) -> None:
     lines += [f"{report.sample}: {note}" for note in report.notes]
     table = said.get("table") if isinstance(said, dict) else None
     lines += [f"    {path}" for path in (report.csv, report.h5, table, *report.figures) if path is not None]
-    sys.stdout.write("\n".join(lines) + "\n")
+    write_lines(lines)

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH
+from labctl.cli.output import make_console, write_json, write_styled
 from labctl.runner.report import RunReport, dump_json, with_scale
 
 if TYPE_CHECKING:
@@ -24,19 +25,17 @@ def print_result(
     :param spread: of several spots of one sample, as :func:`labctl.runner.refit.spot_spread` returns it.
     """
     if as_json:
-        sys.stdout.write(dump_json(runs, {"spread": list(spread)} if spread else None) + "\n")
+        write_json(dump_json(runs, {"spread": list(spread)} if spread else None))
         return
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = make_console(width=None if sys.stdout.isatty() else 120)
     with console.capture() as captured:
         console.print(_table(runs, {str(s["sample"]): s for s in spread}))
         for run in runs:
             for line in _below(run):
-                console.print(line, markup=False, soft_wrap=True)
+                console.print(line, soft_wrap=True)
         for sample in spread:
-            console.print(spread_line(sample), markup=False, soft_wrap=True)
-    sys.stdout.write(captured.get())
+            console.print(spread_line(sample), soft_wrap=True)
+    write_styled(captured.get())
 
 
 def _table(runs: Sequence[RunReport], spread: Mapping[str, Mapping[str, object]]) -> Table:

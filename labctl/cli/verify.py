@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from labctl.cli.output import write_json, write_lines
 from labctl.data.verify import findings
 from labctl.model.errors import DataError
 from labctl.runner.report import plain
@@ -54,9 +53,9 @@ def run_verify(files: Sequence[Path], *, as_json: bool) -> int:
     verdicts = [judge(path) for path in files]
     if as_json:
         document = plain({"files": [verdict.to_json() for verdict in verdicts]})
-        sys.stdout.write(json.dumps(document, indent=2, allow_nan=False) + "\n")
+        write_json(document)
     else:
-        sys.stdout.write("".join(f"{line}\n" for verdict in verdicts for line in verdict.lines()))
+        write_lines(line for verdict in verdicts for line in verdict.lines())
     return EXIT_BAD if any(verdict.problems for verdict in verdicts) else 0
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from labctl.model.errors import DataError
+from labctl.model.printable import PrintableFormatter
 
 _FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(threadName)s %(name)s: %(message)s"
 
@@ -29,7 +30,7 @@ def run_log(path: Path) -> Iterator[Path]:
         handler = _QuietHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as exc:
         raise DataError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
-    handler.setFormatter(logging.Formatter(_FORMAT, "%Y-%m-%dT%H:%M:%S"))
+    handler.setFormatter(PrintableFormatter(_FORMAT, "%Y-%m-%dT%H:%M:%S"))
     root = logging.getLogger()
     level = root.level
     root.addHandler(handler)

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from labctl.model.printable import PrintableFormatter, printable
 from labctl.session.watchdog_wire import Assignment
 
 log = logging.getLogger("labctl.watchdog")
@@ -88,7 +89,7 @@ class _Scribe(logging.Handler):
         for path in self._paths:
             with suppress(OSError, ValueError):
                 outputs.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
-                outputs[-1].setFormatter(logging.Formatter(_FORMAT, _DATE))
+                outputs[-1].setFormatter(PrintableFormatter(_FORMAT, _DATE))
         while (record := self._records.get()) is not None:
             for output in outputs:
                 if record.levelno >= output.level:
@@ -111,4 +112,4 @@ class _OneLine(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
-        return f"labctl watchdog: {record.getMessage()}"
+        return f"labctl watchdog: {printable(record.getMessage())}"
