@@ -18,6 +18,7 @@ from typing import Any
 import fault_calibrations
 import fault_loose
 import fault_runs
+import lies_wire
 from fault_judge import judge_end
 from fault_records import Cell, Outcome, ProcedureName
 from fault_truth import Reference, Truth, dated_errors
@@ -54,6 +55,11 @@ PROCEDURES: dict[ProcedureName, Procedure] = {
 """Every procedure but those that are processes of their own."""
 LEAST, DARKEST_KNOWN = 1.5, 3.0
 """Transmission, over the least one, that counts as dark; a calibration goes to the darkest it has seen."""
+BEHIND = ("attenuator", "shutter", "pick-off", "sample")
+KEYS = {
+    "attenuator": "thorlabs-ell14", "power_meter": "thorlabs-pm100", "shutter": "thorlabs-sc10",
+    "spectrometer": "ocean",
+}  # fmt: skip
 FULL = ("check", "stability")
 """Procedures whose bench has a stage and a thermometer as well; benches to be calibrated have them anyway."""
 
@@ -65,14 +71,17 @@ def run(cell: Cell, reference: Reference, folder: Path, speed: float | None = No
     """
     clock = SteppedClock(BEGIN_S) if speed is None else ScaledClock(speed)
     outcome, heard = Outcome(cell), _Heard()
-    faults = FaultPlan.parse(cell.toml()) if cell.kind != "none" else None
-    with dated_errors() as made, heard, _bench(cell.procedure, clock, faults) as bench:
+    faults = FaultPlan.parse(cell.toml()) if cell.kind != "none" and not cell.lies_from else None
+    with dated_errors() as made, heard, _bench(cell.procedure, clock, faults, behind=cell.behind) as bench:
         truth = Truth(bench.scene, DARKEST_KNOWN if cell.procedure.startswith("cal ") else LEAST)
+        liar = _liar(bench, cell) if cell.lies_from else None
         began = time.monotonic()
         error = PROCEDURES[cell.procedure](bench, outcome, truth, reference, folder)
         outcome.wall_s = time.monotonic() - began
         outcome.told += heard.text()
-        outcome.fired = len(list(bench.fault_log))
+        outcome.fired = len(list(bench.fault_log)) if liar is None else liar.lies
+        if liar is not None and liar.began_s is not None:
+            outcome.lit_s = truth.lit_s(liar.began_s)
         judge_end(outcome, truth, error, made, 0.0 if speed is None else 60.0 / speed)
     return outcome
 
@@ -97,11 +106,23 @@ def undisturbed(folder: Path, points: int = 40, procedures: Iterable[ProcedureNa
     return Reference(found, files)
 
 
-def _bench(name: ProcedureName, clock: Any, faults: FaultPlan | None = None) -> SimulatedBench:
+def _liar(bench: SimulatedBench, cell: Cell) -> lies_wire.Liar:
+    """Put a liar between the cable and an instrument, which keeps what it is."""
+    link = bench.server(cell.instrument).link
+    liar = lies_wire.LIES[cell.instrument][cell.kind](link.wire, KEYS[cell.instrument], cell.lies_from)
+    link.plug(liar)
+    return liar
+
+
+def _bench(
+    name: ProcedureName, clock: Any, faults: FaultPlan | None = None, *, behind: bool = False
+) -> SimulatedBench:
     if name.startswith("cal "):
         made = presets.scene(SAMPLE, "typical", CALIBRATED_SEED)
         return SimulatedBench(presets.uncalibrated(made, CALIBRATED_SEED), clock, faults=faults)
     settings = presets.scene(SAMPLE, "typical", SEED)
+    if behind:
+        settings = dataclasses.replace(settings, optics=dataclasses.replace(settings.optics, order=BEHIND))
     if name in FULL:
         settings = dataclasses.replace(settings, stage=StageSettings(), thermometer=ThermometerSettings())
     return SimulatedBench(settings, clock, faults=faults)

@@ -121,7 +121,9 @@ def _dark_deg(opened: Bench) -> float:
 def _judge_reading(outcome: Outcome, reading: BenchReading, truth: Truth) -> None:
     outcome.points += 1
     is_open = truth.blade() > 0
-    sensor_lies = outcome.cell.kind == "failed-shutter" and "readback" in outcome.cell.where
+    cell = outcome.cell
+    sensor_lies = cell.kind == "failed-shutter" and "readback" in cell.where
+    sensor_lies = sensor_lies or (cell.lies_from > 0 and cell.instrument == "shutter")
     if reading.shutter_open != is_open and not sensor_lies:  # nothing before the sample tells a lie
         outcome.problems.append(f"look {outcome.points}: the shutter is said to be {reading.shutter_open}")
     if reading.fluence_uj_cm2 is not None:

@@ -22,6 +22,8 @@ class Cell:
     :param seed: of what is left to chance.
     :param plan: a whole plan, where it is more than one fault.
     :param may_miss: whether it is no mistake of the cell if nothing was hit.
+    :param lies_from: the instrument answers in form and lies, as ``kind`` says, from this message on.
+    :param behind: the pick-off stands behind the shutter.
     """
 
     kind: str
@@ -32,6 +34,8 @@ class Cell:
     seed: int = 3
     plan: str = ""
     may_miss: bool = False
+    lies_from: int = 0
+    behind: bool = False
 
     def toml(self) -> str:
         """Return the plan of faults."""
@@ -52,6 +56,7 @@ class Outcome:
 
     :param ended: "finished", "error", or "told": it went to its end and said that something is wrong.
     :param told: everything that its user reads, or finds in the file.
+    :param lit_s: bench seconds of light above the attenuator's least after a lie began.
     """
 
     cell: Cell
@@ -62,6 +67,7 @@ class Outcome:
     fired: int = 0
     wall_s: float = 0.0
     safe_s: float | None = None
+    lit_s: float | None = None
     worst: float = 0.0
     told: str = ""
     problems: list[str] = field(default_factory=list)

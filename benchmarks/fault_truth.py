@@ -81,6 +81,16 @@ class Truth:
             energy = pulses.energy * scene.settings.laser.max_pulse_energy_j * beam.malus(plate)
         return float(np.mean(energy) * beam.peak_uj_cm2_per_j)
 
+    def lit_s(self, since_s: float, step_s: float = 0.005) -> float:
+        """Return the bench seconds since a time in which more than the attenuator's least light passed."""
+        scene = self.scene
+        with scene.lock:
+            times = np.arange(since_s, scene.clock.now_s(), step_s)
+            blade = np.broadcast_to(np.asarray(scene.shutter.track.over(times)), times.shape)
+            plate = np.broadcast_to(np.asarray(scene.mount.plate_over(times)), times.shape)
+            bright = scene.beam.malus(plate) > self._least * scene.settings.optics.t_min
+        return float(np.sum((blade > 0.0) & bright) * step_s)
+
     def blade(self) -> float:
         """Return the part of the beam that passes now."""
         return float(self.scene.shutter.track.at(self.scene.clock.now_s()))
