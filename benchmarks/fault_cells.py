@@ -27,7 +27,7 @@ from labctl.model.clock import ScaledClock, SteppedClock
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
-from simulators.scene.settings import StageSettings, ThermometerSettings
+from simulators.scene.settings import Element, StageSettings, ThermometerSettings
 
 __all__ = ["Cell", "FaultPlan", "Outcome", "Reference", "run", "undisturbed"]
 
@@ -55,7 +55,7 @@ PROCEDURES: dict[ProcedureName, Procedure] = {
 """Every procedure but those that are processes of their own."""
 LEAST, DARKEST_KNOWN = 1.5, 3.0
 """Transmission, over the least one, that counts as dark; a calibration goes to the darkest it has seen."""
-BEHIND = ("attenuator", "shutter", "pick-off", "sample")
+BEHIND: tuple[Element, Element, Element, Element] = ("attenuator", "shutter", "pick-off", "sample")
 KEYS = {
     "attenuator": "thorlabs-ell14", "power_meter": "thorlabs-pm100", "shutter": "thorlabs-sc10",
     "spectrometer": "ocean",

@@ -116,9 +116,8 @@ def main() -> int:
     failed = sum(bool(o.problems) for o in done)
     print(table(done))
     fired = sum(bool(o.fired) for o in done)
-    print(
-        f"{len(done) - failed} of {len(done)} cells hold, in {fired} a lie was told; {time.monotonic() - began:.0f} s"
-    )
+    took_s = time.monotonic() - began
+    print(f"{len(done) - failed} of {len(done)} cells hold, in {fired} a lie was told; {took_s:.0f} s")
     return failed
 
 
