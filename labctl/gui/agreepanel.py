@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout
 
 from labctl.gui import theme
+from labctl.gui.plain import rich
 from labctl.gui.service.asking import Asked, Differences, Withdrawn
 
 MOST_PX = 220
@@ -50,7 +50,7 @@ class AgreePanel(QFrame):
         """Show a question."""
         assert isinstance(asked.what, Differences)
         self._number = asked.number
-        lines = "".join(f"<li>{html.escape(line)}</li>" for line in asked.what.lines)
+        lines = "".join(f"<li>{rich(line)}</li>" for line in asked.what.lines)
         self.text.setText(
             "<b>The bench differs from the run's.</b> The shutter is closed; nothing is measured until you "
             f"agree.<ul>{lines}</ul>"

@@ -23,6 +23,7 @@ from labctl.config import BenchConfig
 from labctl.gui import theme
 from labctl.gui.axes import make_plot, span
 from labctl.gui.fields import NumberField, between, whole
+from labctl.gui.plain import PlainLabel
 from labctl.gui.service.messages import Align, AlignEnded, AlignTold, Command
 from labctl.gui.wording import UNIT, digits, dose, duration
 from labctl.model.errors import ConfigError
@@ -70,7 +71,7 @@ class AlignPage(QWidget):
     def _make_digits(self) -> None:
         self._face = QFrame()
         self._face.setStyleSheet("QFrame { background: #08090b; border-radius: 12px; }")
-        self.digits, self.interval, self.state = QLabel("–"), QLabel(""), QLabel("not running")
+        self.digits, self.interval, self.state = PlainLabel("–"), PlainLabel(""), PlainLabel("not running")
         self.digits.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.digits.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         self.interval.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -98,7 +99,7 @@ class AlignPage(QWidget):
                 ("dose", "Dose", "Sum of fluence and pulses on the sample since the alignment began"),
             )
         ):
-            label, value = QLabel(text), QLabel("–")
+            label, value = PlainLabel(text), PlainLabel("–")
             label.setStyleSheet(f"font-size: 15pt; color: {theme.DIM};")
             value.setStyleSheet("font-size: 26pt; font-weight: 700;")
             value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

@@ -7,6 +7,7 @@ from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushBut
 
 from labctl.config import BenchConfig
 from labctl.gui import theme
+from labctl.gui.plain import PlainLabel, rich, tool_tip
 from labctl.gui.service.messages import Link
 from labctl.gui.service.observed import Seen
 from labctl.gui.wording import UNIT, digits, energy
@@ -40,7 +41,7 @@ class Readout(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(8, 0, 8, 0)
         column.setSpacing(0)
-        self.name, self.value = QLabel(name), QLabel("–")
+        self.name, self.value = PlainLabel(name), PlainLabel("–")
         self.name.setProperty("role", "dim")
         self.value.setStyleSheet(f"font-size: {24 if large else 16}pt; font-weight: 700;")
         self.value.setText(widest)  # a bar whose parts move is hard to read, and a narrow one clips
@@ -100,7 +101,7 @@ class BenchBar(QFrame):
         for readout in (self.fluence, self.energy, self.angle, self.rate, self.shutter):
             row.addWidget(readout)
         row.addStretch(1)
-        self.activity = QLabel()
+        self.activity = PlainLabel()
         self.activity.setProperty("role", "dim")
         self.activity.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         row.addWidget(self.activity)
@@ -126,7 +127,7 @@ class BenchBar(QFrame):
         grid.setVerticalSpacing(1)
         for place, role in enumerate(config.roles):
             label = QLabel()
-            label.setToolTip(f"{config.driver(role).driver} at {config.driver(role).resource}")
+            label.setToolTip(tool_tip(f"{config.driver(role).driver} at {config.driver(role).resource}"))
             label.setMinimumWidth(NARROW_PX)  # on a narrow screen the model is cut, never the role
             self._lights[role] = label
             grid.addWidget(label, place % 2, place // 2)
@@ -136,7 +137,7 @@ class BenchBar(QFrame):
     def _light(self, role: str, colour: str, who: str) -> None:
         text = f"<span style='color:{colour}; font-size:14pt'>●</span> {_NAMES[role]}"
         if who:
-            text += f" <span style='color:{theme.DIM}; font-size:9pt'>{who}</span>"
+            text += f" <span style='color:{theme.DIM}; font-size:9pt'>{rich(who)}</span>"
         self._lights[role].setText(text)
 
     def show_link(self, link: Link) -> None:
@@ -147,10 +148,11 @@ class BenchBar(QFrame):
             if self._connected:
                 who = _short(str(link.identities.get(role, "")))
                 self._light(role, theme.GOOD, who)
-                label.setToolTip(str(link.identities.get(role, "")))
+                label.setToolTip(tool_tip(link.identities.get(role, "")))
             elif role in failed:
                 self._light(role, theme.DANGER, "no answer")
-                label.setToolTip(f"{failed[role].resource}: {failed[role].reason}. Try: {failed[role].hint}")
+                why = f"{failed[role].resource}: {failed[role].reason}. Try: {failed[role].hint}"
+                label.setToolTip(tool_tip(why))
             else:
                 self._light(role, theme.WARN if link.state == "connecting" else theme.EXCLUDED, "")
         self.connect_button.setText(

@@ -43,6 +43,7 @@ from labctl.gui.service.service import BenchService
 from labctl.gui.sweeppanel import SweepPanel, Wish
 from labctl.gui.window import MainWindow
 from labctl.model.clock import Clock
+from labctl.model.printable import printable
 from labctl.runner.events import Measured, Started
 
 log = logging.getLogger(__name__)
@@ -70,7 +71,7 @@ class BenchWindow(MainWindow):
         file: Path | None = None,
     ) -> None:
         super().__init__()
-        self.setWindowTitle(f"labctl: {config.bench.name or 'bench'}")
+        self.setWindowTitle(printable(f"labctl: {config.bench.name or 'bench'}"))
         self._failed, self._asked_s = failed, time.monotonic()
         self.service = BenchService(config, self.mailbox.post, clock)
         self.bar, self.connection = BenchBar(config), ConnectionPanel()

@@ -25,6 +25,7 @@ from labctl.config.calibrated import NamedCalibration
 from labctl.data.calibrations import is_expired
 from labctl.gui import theme
 from labctl.gui.calibratekinds import ABOUT
+from labctl.gui.plain import PlainLabel, plain, tool_tip
 from labctl.gui.wording import UNIT, digits, energy, power, pretty
 from labctl.model.calibration import KINDS, Calibration
 from procedures.calibration.report import shown
@@ -65,7 +66,7 @@ class BudgetView(QWidget):
         header.setSectionResizeMode(_FILES.index("Result"), QHeaderView.ResizeMode.Stretch)
         self.files.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.files.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.sum, self.notes = QLabel(), QLabel()
+        self.sum, self.notes = PlainLabel(), PlainLabel()
         self.sum.setStyleSheet(f"font-size: 19pt; font-weight: 700; color: {theme.THRESHOLD};")
         self.notes.setProperty("role", "dim")
         self.notes.setWordWrap(True)
@@ -177,7 +178,7 @@ def _notes(budget: Budget) -> list[str]:
 
 
 def _heading(text: str) -> QLabel:
-    label = QLabel(text)
+    label = PlainLabel(text)
     label.setStyleSheet("font-size: 14pt; font-weight: 600;")
     return label
 
@@ -201,8 +202,8 @@ def _fill(table: QTableWidget, rows: list[tuple[list[str], dict[int, str]]]) -> 
     table.setRowCount(len(rows))
     for at, (cells, colours) in enumerate(rows):
         for column, text in enumerate(cells):
-            item = QTableWidgetItem(text)
-            item.setToolTip(text)
+            item = QTableWidgetItem(plain(text))
+            item.setToolTip(tool_tip(text))
             if column in colours:
                 item.setForeground(QBrush(QColor(colours[column])))
             table.setItem(at, column, item)

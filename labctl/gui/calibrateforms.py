@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from labctl.gui.fields import Field, NumberField, between, whole
 from labctl.gui.memory import remembered
+from labctl.gui.plain import PlainLabel
 from labctl.model.calibration import CalibrationKind
 from procedures.calibration import CalOptions
 
@@ -26,7 +27,7 @@ class Choice(QWidget):
 
     def __init__(self, label: str, entries: tuple[tuple[str, str], ...], tip: str) -> None:
         super().__init__()
-        name, self.box = QLabel(label), QComboBox()
+        name, self.box = PlainLabel(label), QComboBox()
         name.setMinimumWidth(LABEL_PX)
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.box.setMinimumContentsLength(12)

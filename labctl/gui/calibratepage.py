@@ -31,6 +31,7 @@ from labctl.gui.calibrateforms import OptionForm
 from labctl.gui.calibratekinds import ABOUT, make_form
 from labctl.gui.calibrateplot import CalPlot
 from labctl.gui.memory import remember
+from labctl.gui.plain import PlainLabel, rich
 from labctl.gui.promptpanel import PromptPanel
 from labctl.gui.service.calmessages import CalEnded, Calibrate, CalTold, Recheck
 from labctl.gui.wording import pretty
@@ -128,7 +129,7 @@ class CalibratePage(QWidget):
         return side
 
     def _middle(self) -> QWidget:
-        self.bar, self.line = QProgressBar(), QLabel()
+        self.bar, self.line = QProgressBar(), PlainLabel()
         self.bar.setRange(0, 1000)
         self.bar.setFormat("%p %")
         self.line.setProperty("role", "dim")
@@ -266,9 +267,9 @@ class CalibratePage(QWidget):
     def _stored(self, calibration: Calibration, path: Path) -> None:
         self.stored = (calibration, path)
         first, *lines = (pretty(line).strip() for line in report(calibration))
-        body = "<br>".join(_escaped(line) for line in lines)
-        where = f"<span style='color:{theme.DIM}'>{_escaped(str(path))}</span>"
-        self.found.setText(f"<b>{_escaped(first)}</b><br>{body}<br>{where}")
+        body = "<br>".join(rich(line) for line in lines)
+        where = f"<span style='color:{theme.DIM}'>{rich(path)}</span>"
+        self.found.setText(f"<b>{rich(first)}</b><br>{body}<br>{where}")
         self.use.setEnabled(True)
         self.use.setText("Use in this bench file")
         self.result.setVisible(True)
@@ -281,7 +282,3 @@ class CalibratePage(QWidget):
         """The bench file names it now."""
         self.use.setEnabled(False)
         self.use.setText("In use")
-
-
-def _escaped(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

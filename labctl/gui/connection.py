@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import html
-
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QVBoxLayout
 
 from labctl.gui import theme
+from labctl.gui.plain import rich
 from labctl.gui.service.messages import Link
 
 
@@ -40,13 +39,13 @@ class ConnectionPanel(QFrame):
             self.setVisible(False)
             return
         rows = "".join(
-            f"<tr><td style='padding-right:14px'><b>{html.escape(f.role)}</b></td>"
-            f"<td style='padding-right:14px'>{html.escape(f.resource)}</td>"
-            f"<td style='padding-right:14px'>{html.escape(f.reason)}</td>"
+            f"<tr><td style='padding-right:14px'><b>{rich(f.role)}</b></td>"
+            f"<td style='padding-right:14px'>{rich(f.resource)}</td>"
+            f"<td style='padding-right:14px'>{rich(f.reason)}</td>"
             f"<td style='color:{theme.THRESHOLD}'>try: "
-            f"{html.escape(f.hint or 'labctl check says more')}</td></tr>"
+            f"{rich(f.hint or 'labctl check says more')}</td></tr>"
             for f in link.failures
         )
-        body = f"<table>{rows}</table>" if rows else html.escape(link.message)
+        body = f"<table>{rows}</table>" if rows else rich(link.message)
         self.text.setText(f"<b>The bench is not connected.</b>{body}")
         self.setVisible(True)

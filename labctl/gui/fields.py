@@ -6,7 +6,9 @@ import math
 from collections.abc import Callable
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+
+from labctl.gui.plain import PlainLabel
 
 Check = Callable[[float], str]
 
@@ -41,11 +43,11 @@ class Field(QWidget):
         self, label: str, text: str = "", unit: str = "", tip: str = "", label_width: int = 140
     ) -> None:
         super().__init__()
-        self.edit, self.reason = QLineEdit(text), QLabel()
+        self.edit, self.reason = QLineEdit(text), PlainLabel()
         self.edit.setAccessibleName(label)
-        name = QLabel(label)
+        name = PlainLabel(label)
         name.setMinimumWidth(label_width)
-        self._suffix = suffix = QLabel(unit)
+        self._suffix = suffix = PlainLabel(unit)
         suffix.setProperty("role", "dim")
         suffix.setMinimumWidth(58)
         self.reason.setProperty("role", "wrong")

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QVBoxLayout, QWidget
 
 from labctl.gui import theme
 from labctl.gui.axes import LABEL, Scale, make_plot, span, style_axis
+from labctl.gui.plain import rich
 from labctl.gui.series import SELECTED_SIZE, Series, SeriesItems
 from labctl.gui.wording import UNIT, digits
 
@@ -202,7 +203,7 @@ class LightLightPlot(QWidget):
             sample = pg.PlotDataItem(
                 pen=theme.pen(series.colour, width=2), symbol="o", symbolBrush=series.colour
             )
-            self._legend.addItem(sample, f"{series.label}{value}")
+            self._legend.addItem(sample, f"{rich(series.label)}{value}")
 
     # --- the mouse ---------------------------------------------------------------------------------
 

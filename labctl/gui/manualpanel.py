@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from PySide6.QtWidgets import QGroupBox, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QGroupBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from labctl.config import BenchConfig
 from labctl.gui.fields import NumberField, between, whole
+from labctl.gui.plain import PlainLabel
 from labctl.gui.service.messages import (
     Command,
     Home,
@@ -80,7 +81,7 @@ class ManualPanel(QWidget):
             row.addWidget(button)
             column.addLayout(row)
         jogs = QHBoxLayout()
-        jogs.addWidget(QLabel("Jog"))
+        jogs.addWidget(PlainLabel("Jog"))
         for step in JOGS_DEG:
             jogs.addWidget(_button(f"{step:+g}°", f"Turn by {step:+g}°", partial(self._jog, step)))
         jogs.addWidget(

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout
 
 from labctl.gui import theme
 from labctl.gui.fields import NumberField
+from labctl.gui.plain import PlainLabel
 from labctl.gui.service.asking import Asked, Withdrawn
 from labctl.gui.service.calibrating import Refusal
 from labctl.gui.service.calmessages import HandTold
@@ -30,7 +31,7 @@ class PromptPanel(QFrame):
         self.waiting: int | None = None
         self._needs_number = False
         self._after: Callable[[], None] | None = None
-        self.text = QLabel()
+        self.text = PlainLabel()
         self.text.setWordWrap(True)
         self.text.setMinimumHeight(96)
         self.text.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)

@@ -10,7 +10,6 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import (
     QHBoxLayout,
-    QLabel,
     QProgressBar,
     QPushButton,
     QTreeWidget,
@@ -20,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from labctl.gui import theme
+from labctl.gui.plain import PlainLabel, plain, tool_tip
 from labctl.gui.service.messages import Command, Job, JobEnded, JobTold
 from labctl.gui.sweeppanel import Wish
 from labctl.gui.wording import UNIT, digits, duration
@@ -59,7 +59,7 @@ class QueuePanel(QWidget):
         self.bar = QProgressBar()
         self.bar.setFormat("nothing runs")
         self.bar.setValue(0)
-        self.text = QLabel()
+        self.text = PlainLabel()
         self.text.setWordWrap(True)
         self.text.setProperty("role", "dim")
         self.pause = self._button(
@@ -110,7 +110,7 @@ class QueuePanel(QWidget):
     def _append(self, job: Job) -> Job:
         rest = "" if job.resume is None else "the rest of "
         name = f"{job.number}  {rest}{job.request.sample} {job.request.spot}".strip()
-        item = QTreeWidgetItem([name, "waiting"])
+        item = QTreeWidgetItem([plain(name), "waiting"])
         item.setData(0, Qt.ItemDataRole.UserRole, job.number)
         self.tree.addTopLevelItem(item)
         self._entries[job.number] = _Entry(job, item)
@@ -222,8 +222,8 @@ class QueuePanel(QWidget):
 
     def _set(self, entry: _Entry, status: str, text: str) -> None:
         entry.status = status
-        entry.item.setText(1, text)
-        entry.item.setToolTip(1, text)
+        entry.item.setText(1, plain(text))
+        entry.item.setToolTip(1, tool_tip(text))
         entry.item.setForeground(1, QColor(_COLOURS.get(status, theme.TEXT)))
 
     def _refresh(self) -> None:

@@ -12,7 +12,6 @@ from PySide6.QtGui import QColor, QUndoStack
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
-    QLabel,
     QListWidget,
     QListWidgetItem,
     QPushButton,
@@ -24,6 +23,7 @@ from PySide6.QtWidgets import (
 from labctl.gui.analyst import Analyst
 from labctl.gui.exporting import EXPORTS, export
 from labctl.gui.files import open_file
+from labctl.gui.plain import PlainLabel, plain, tool_tip
 from labctl.gui.rundata import RunData
 from labctl.gui.runview import RunView
 from labctl.gui.wording import UNIT, digits
@@ -70,7 +70,7 @@ class RunsPage(QWidget):
         side = QWidget()
         column = QVBoxLayout(side)
         column.setContentsMargins(8, 8, 0, 8)
-        column.addWidget(QLabel("Runs"))
+        column.addWidget(PlainLabel("Runs"))
         column.addWidget(self.list, 1)
         for text, tip, act in (
             ("Open…", "Open run files or tables (Ctrl+O)", self.ask_for_files),
@@ -154,9 +154,9 @@ class RunsPage(QWidget):
         if isinstance(value, (int, float)):
             text += f"\n{digits(float(value))} {UNIT}"
         blocked = self.list.blockSignals(True)
-        item.setText(text)
+        item.setText(plain(text))
         item.setForeground(QColor(self.view.colour(run.facts.key)))
-        item.setToolTip(str(run.facts.path or ""))
+        item.setToolTip(tool_tip(run.facts.path or ""))
         self.list.blockSignals(blocked)
 
     def refresh(self) -> None:

@@ -8,12 +8,13 @@ from typing import Any, cast
 import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QUndoStack
-from PySide6.QtWidgets import QLabel, QSplitter, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
 from labctl.gui import fits, theme
 from labctl.gui.analyst import Analyst, Answer
 from labctl.gui.edits import BandsCommand, ExcludeCommand
 from labctl.gui.lightlight import LightLightPlot
+from labctl.gui.plain import PlainLabel
 from labctl.gui.rundata import RunData
 from labctl.gui.rundata import Signal as Which
 from labctl.gui.runnotes import notes_of, signal_label, title_of, waterfall_rows
@@ -50,7 +51,7 @@ class RunView(QWidget):
         self._dragged_from: Bands | None = None
         self._asked: dict[str, tuple[int, Bands]] = {}
         self.lightlight, self.spectrum, self.waterfall = LightLightPlot(), SpectrumPlot(), Waterfall()
-        self.strip, self.point_label = VerdictStrip(), QLabel()
+        self.strip, self.point_label = VerdictStrip(), PlainLabel()
         self.tools = ViewTools(self)
         self._lay_out()
         self.lightlight.point_clicked.connect(self.select)

@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QGroupBox,
     QHBoxLayout,
     QInputDialog,
-    QLabel,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -23,6 +22,7 @@ from PySide6.QtWidgets import (
 from labctl.config import BenchConfig
 from labctl.gui.fields import Field, NumberField, between, whole
 from labctl.gui.memory import remember, remembered
+from labctl.gui.plain import PlainLabel, tool_tip
 from labctl.gui.sweeppresets import keep_preset, known_presets, listed_fluences, refined
 from labctl.gui.wording import UNIT
 from labctl.model.errors import ConfigError
@@ -141,7 +141,7 @@ class SweepPanel(QWidget):
         self.folder.clicked.connect(self._ask_folder)
         self._show_folder()
         column.addWidget(self.folder)
-        self.reason = QLabel()
+        self.reason = PlainLabel()
         self.reason.setProperty("role", "wrong")
         self.reason.setWordWrap(True)
         column.addWidget(self.reason)
@@ -295,4 +295,4 @@ class SweepPanel(QWidget):
         """Say where files go in full, with the middle left out where that is too long for the panel."""
         whole = f"into {self.output.resolve()}"
         self.folder.setText(self.folder.fontMetrics().elidedText(whole, Qt.TextElideMode.ElideMiddle, 300))
-        self.folder.setToolTip(f"Directory of the run's files: {self.output.resolve()}")
+        self.folder.setToolTip(tool_tip(f"Directory of the run's files: {self.output.resolve()}"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from labctl.gui import theme
 from labctl.gui.fits import pair
+from labctl.gui.plain import PlainLabel
 from labctl.gui.wording import UNIT, digits, interval, verdict
 
 
@@ -18,7 +19,12 @@ class VerdictStrip(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setStyleSheet(f"VerdictStrip {{ background: {theme.PANEL}; border-radius: 8px; }}")
-        self.value, self.interval, self.title, self.details = QLabel(), QLabel(), QLabel(), QLabel()
+        self.value, self.interval, self.title, self.details = (
+            PlainLabel(),
+            PlainLabel(),
+            PlainLabel(),
+            PlainLabel(),
+        )
         self.value.setStyleSheet(f"font-size: 34pt; font-weight: 800; color: {theme.THRESHOLD};")
         self.interval.setStyleSheet(f"font-size: 17pt; color: {theme.THRESHOLD};")
         self.title.setStyleSheet("font-size: 14pt; font-weight: 600;")

@@ -13,7 +13,7 @@ from PySide6.QtGui import (
     QKeySequence,
     QUndoStack,
 )
-from PySide6.QtWidgets import QLabel, QMainWindow, QSplitter, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMainWindow, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 from labctl.gui import theme
 from labctl.gui.analyst import Analyst, Answer
@@ -21,6 +21,7 @@ from labctl.gui.helping import show_help, show_keys
 from labctl.gui.keeping import EditKeeper, Kept
 from labctl.gui.mailbox import Mailbox
 from labctl.gui.memory import settings
+from labctl.gui.plain import PlainLabel
 from labctl.gui.rundata import RunData
 from labctl.gui.runspage import Opened, RunsPage
 from labctl.gui.runview import RunView
@@ -50,7 +51,7 @@ class MainWindow(QMainWindow):
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(self.runs, "Runs")
-        self.message = QLabel()
+        self.message = PlainLabel()
         self.message.setWordWrap(True)
         self.message.setVisible(False)
         self._hush = QTimer(self)

@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from labctl.model.printable import printable
 from labctl.model.records import FloatArray
 
 STYLE: Any = {
@@ -136,6 +137,11 @@ def spectra_figure(picture: RunPicture) -> Figure:
     stacked.set_title(f"{picture.convention} fluence beside each; red: above threshold")
     figure.suptitle(f"{picture.sample}: emission at rising pump fluence")
     return figure
+
+
+def in_figure(text: str) -> str:
+    """Return a text that others wrote as matplotlib takes it literally: printable, and no formula."""
+    return printable(text).replace("$", r"\$")
 
 
 def threshold_figure(picture: RunPicture) -> Figure:

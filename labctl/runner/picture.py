@@ -12,7 +12,7 @@ from labctl.analysis.threshold import ThresholdResult
 from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.model.records import FloatArray
-from labctl.runner.figures import PeakFit, RunPicture, draw_all
+from labctl.runner.figures import PeakFit, RunPicture, draw_all, in_figure
 from labctl.runner.refit import judge_run
 
 _CURVE_POINTS = 400
@@ -33,7 +33,7 @@ def picture_of(run: Run) -> RunPicture:
     threshold, fluence = verdict.emission, verdict.shown.fluence_uj_cm2
     result = run.result.get("q")
     return RunPicture(
-        sample=run.start.sample,
+        sample=in_figure(run.start.sample),
         convention=run.start.convention,
         band_nm=_emission_band(run),
         wavelength_nm=run.wavelength_nm,

@@ -15,7 +15,7 @@ from labctl.analysis.calibration.decay import DecayFit
 from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.model.records import FloatArray
-from labctl.runner.figures import STYLE
+from labctl.runner.figures import STYLE, in_figure
 from labctl.runner.stability import Stability, duration, refit_stability
 
 _DATA, _FIT, _WARM, _LATE = "#1b1e23", "#c8553d", "#b8860b", "#2a6f97"
@@ -56,7 +56,7 @@ def stability_figure(run: Run, measured: Stability, fit: DecayFit) -> Figure:
     value, sigma = _retained(run, fit)
     fluence = float(np.median(measured.fluence_uj_cm2[measured.usable]))
     figure.suptitle(
-        f"{run.start.sample}: {100 * value:.1f} ± {100 * sigma:.1f} % left after "
+        f"{in_figure(run.start.sample)}: {100 * value:.1f} ± {100 * sigma:.1f} % left after "
         f"{duration(float(measured.time_s[-1]))} at {fluence:.4g} µJ/cm² ({run.start.convention})"
     )
     return figure
