@@ -17,6 +17,7 @@ from labctl.model.errors import ConfigError, SafetyStop
 from labctl.model.pump import Bands
 from labctl.model.records import SweepPoint
 from labctl.model.roles import Roles
+from labctl.model.safety import SafeReport
 from procedures.plan import Step, SweepPlan, steps, validate
 from procedures.pump import Pump
 from procedures.quick import QuickPoints
@@ -127,7 +128,7 @@ def align(
 
 
 def _safely(alignment: _Alignment, pump: Pump, stop: Stop | None) -> Iterator[AlignmentEvent]:
-    with made_safe(lambda: [*alignment.end(), *pump.safe()]), cause_said(pump.tell):
+    with made_safe(lambda: (*alignment.end().failures, *pump.safe().failures)), cause_said(pump.tell):
         yield from alignment.events(stop)
 
 
@@ -157,8 +158,8 @@ class _Alignment:
                 yield Finished(ended)
                 return
 
-    def end(self) -> list[Exception]:
-        """Close the shutter and take the least light; return what failed."""
+    def end(self) -> SafeReport:
+        """Close the shutter and take the least light; return what was done and what failed."""
         return self._quick.safe()
 
     def _fitted(self, points: Sequence[SweepPoint]) -> ThresholdResult:

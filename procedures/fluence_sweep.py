@@ -133,7 +133,7 @@ def sweep(
 
 def _safely(run: _Run, pump: Pump, points: Iterator[SweepPoint]) -> Iterator[SweepPoint]:
     """Pass the points on, and make the bench safe whatever ends them."""
-    with made_safe(pump.safe, run.tell), cause_said(pump.tell):
+    with made_safe(lambda: pump.safe().failures, run.tell), cause_said(pump.tell):
         yield from points
 
 

@@ -8,8 +8,10 @@ from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentError, SafetyStop
 from labctl.model.roles import SelfClosing, Shutter
 from procedures.locked import unlocked
-from procedures.safe import retried
+from procedures.safe import Action, retried
 
+UNOPENED = "its sensor; nobody has opened it"
+"""What confirms a closing before the first opening."""
 SELF_CLOSING_MARGIN_S = 10.0
 """Beyond twice the light that was announced: retries, renewed settings, a slow computer."""
 
@@ -82,12 +84,17 @@ class LightAccount:
 
 
 class Blade:
-    """A shutter whose every change is confirmed and timed."""
+    """A shutter whose every change is confirmed and timed.
+
+    :ivar proof: what confirms, besides its own word, that it has closed since it was last opened; empty until
+        somebody has looked.
+    """
 
     def __init__(self, shutter: Shutter, clock: Clock, account: LightAccount) -> None:
         self._shutter, self._clock, self.account = shutter, clock, account
         self._known = False
         self._lie = ""
+        self.proof = UNOPENED
         self._closes_at_s = math.inf
         self.changed_at_s = clock.now_s()
 
@@ -95,6 +102,21 @@ class Blade:
     def lit(self) -> bool:
         """Whether light may pass: true until the shutter has confirmed that it is closed."""
         return self.account.lit or not self._known
+
+    @property
+    def name(self) -> str:
+        """Role and address of the shutter."""
+        return self._shutter.name
+
+    @property
+    def closing(self) -> Action:
+        """Closing it, as a step of making safe."""
+        return Action(self.name, "closing", self.close)
+
+    @property
+    def lied(self) -> bool:
+        """Whether its sensor has said "closed" while there was light behind it."""
+        return bool(self._lie)
 
     @property
     def travel_s(self) -> float:
@@ -142,6 +164,7 @@ class Blade:
         :raises SafetyStop: the shutter does not confirm it.
         """
         self.account.begin(fluence_uj_cm2)
+        self.proof = ""
         shutter, self._closes_at_s = self._shutter, math.inf
         if seconds > 0 and isinstance(shutter, SelfClosing) and shutter.self_closing:
             within_s = 2 * seconds + SELF_CLOSING_MARGIN_S

@@ -28,6 +28,11 @@ class Plate:
         self.changed_at_s = clock.now_s()
         self._brightest = 1.0
 
+    @property
+    def name(self) -> str:
+        """Role and address of the mount."""
+        return self._mount.name
+
     def is_referenced(self) -> bool:
         """Ask whether the angle can be trusted."""
         return retried(self._mount.is_referenced)

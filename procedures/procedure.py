@@ -234,6 +234,5 @@ class _WorkerStop:
 
 
 def _all_safe(pump: Pump) -> None:
-    failures = pump.safe()
-    if failures:
+    if failures := pump.safe().failures:
         raise failures[0]

@@ -17,13 +17,14 @@ from labctl.model.errors import Aborted, SafetyStop
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import PowerReading
 from labctl.model.roles import Roles
+from labctl.model.safety import SafeReport
 from procedures.aiming import Aim
 from procedures.beam import make_beam
 from procedures.curve import make_curve, off_branch
 from procedures.light import Blade, LightAccount
 from procedures.metering import Bracket, Monitor
 from procedures.plate import Plate, allowed_angles
-from procedures.retreat import Retreat
+from procedures.retreat import Retreat, Witness
 from procedures.safe import retried
 from procedures.setting import Setting
 from procedures.verifying import Place, PumpState, Verifier
@@ -41,6 +42,8 @@ class Pump:
 
     :param readings: averaged meter readings that verify a setting.
     :param patience_s: how long to wait, in the dark, for a laser that shows too little energy.
+    :param beside: another pump of the same bench: its shutter and dose account are used, so that both know of
+        the light that either makes.
     :raises ConfigError: settings or limits make no sense for these instruments.
     """
 
@@ -52,6 +55,7 @@ class Pump:
         *,
         readings: int = 6,
         patience_s: float = 5.0,
+        beside: Pump | None = None,
     ) -> None:
         self.settings, self.limits = settings, limits
         self._meter = roles.power_meter
@@ -59,8 +63,9 @@ class Pump:
         self.curve = make_curve(settings.curve, allowed_angles(roles.attenuator, limits))
         self.beam.refuse_contradiction(self.curve.reach[0])
         self._plate = Plate(roles.attenuator, roles.clock, self.curve, settings.angle_sigma_deg)
-        self.light = LightAccount(roles.clock, settings.repetition_rate_hz)
-        self._blade = Blade(roles.shutter, roles.clock, self.light)
+        own = Blade(roles.shutter, roles.clock, LightAccount(roles.clock, settings.repetition_rate_hz))
+        self._blade: Blade = own if beside is None else beside._blade
+        self.light = self._blade.account
         self._place = Place.of(settings.order)
         monitor = Monitor(roles, self.beam, readings, self._behind_meter)
         self.aim = Aim(self.beam, self.curve, self._plate, meter_in_front=self.meter_in_front)
@@ -76,9 +81,17 @@ class Pump:
             patience_s=patience_s,
         )
         self._setting = Setting(self._plate, self.aim, self._verifier, self.light, roles.clock, self._allow)
-        self._retreat = Retreat(
-            self._blade, self._plate, self.curve, self._setting.move, self._setting.forget
+        self._witness = Witness(
+            self._blade,
+            roles.power_meter,
+            None if self.meter_in_front else self._verifier.light_left,
+            lambda: self._setting.fluence_uj_cm2,
         )
+        self._retreat = Retreat(
+            self._blade, self._plate, self.curve, self._witness, self._setting.move, self._setting.forget
+        )
+        self.left: SafeReport | None = None
+        """How it was made safe last."""
         self.tell: Callable[[str], object] = log.warning
         """Told, in one line, what whoever works with the light should know at once."""
 
@@ -120,12 +133,11 @@ class Pump:
         :raises SafetyStop: it does not confirm, or the meter sees light: from then on it counts as open.
         """
         with self._retreat.guarded():
-            was_lit = self.light.lit
-            self._blade.close()
-            if was_lit and (seen := self._verifier.light_left(stop)):
-                reason = f"the shutter says that it is closed, but {seen}"
-                self._blade.distrust(reason, self._setting.fluence_uj_cm2)
-                raise SafetyStop(reason, "block the beam by hand, then look at the blade and its sensor")
+            self._shut(stop)
+
+    def _shut(self, stop: Stop | None) -> None:
+        self._blade.close()
+        self._witness.prove(stop)
 
     def open(self, seconds: float = 0.0, *, timed: bool = True, stop: Stop | None = None) -> None:
         """Open the shutter onto a verified setting, for about ``seconds`` of light.
@@ -191,17 +203,21 @@ class Pump:
     def minimum(self, stop: Stop | None = None) -> None:
         """Close the shutter, reference the mount if need be, and go to the least transmission."""
         with self._retreat.guarded():
-            self._blade.close()
+            self._shut(stop)
             self._reference(stop)
             self._setting.move(self.curve.floor_deg, stop)
 
-    def safe(self) -> list[Exception]:
-        """Close the shutter, then drop the attenuator; tries both, never raises, returns what failed."""
-        return self._retreat.safe()
+    def safe(self) -> SafeReport:
+        """Close the shutter, ask a meter behind it, drop the attenuator; tries all, never raises.
+
+        :returns: what was done, by what it was confirmed, and what failed.
+        """
+        self.left = self._retreat.safe()
+        return self.left
 
     def _reference(self, stop: Stop | None) -> None:
         if not self._plate.is_referenced():
-            self._blade.close()
+            self._shut(stop)
             self._setting.home(stop)
 
     # --- fluence -----------------------------------------------------------------------------------
@@ -244,7 +260,7 @@ class Pump:
     def home(self, stop: Stop | None = None) -> None:
         """Close the shutter, search the mount's reference and go to the least transmission."""
         with self._retreat.guarded():
-            self._blade.close()
+            self._shut(stop)
             self._setting.home(stop)
             self._setting.move(self.curve.floor_deg, stop)
 

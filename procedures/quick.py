@@ -18,6 +18,7 @@ from labctl.model.errors import InstrumentTimeout
 from labctl.model.pump import Bands
 from labctl.model.records import Spectrum, SweepPoint
 from labctl.model.roles import Attenuator, Roles
+from labctl.model.safety import SafeReport
 from procedures.darks import Darks
 from procedures.exposure import Judge, ladder, pulses_in
 from procedures.feasible import check_bands
@@ -53,7 +54,9 @@ class QuickPoints:
         self._arrived_s = roles.clock.now_s()
         self._exposing: _Exposures | None = None
         mount = NotifyingMount(roles.attenuator, self._arrived)
-        self._pump = Pump(replace(roles, attenuator=mount), pump.settings, pump.limits, readings=READINGS)
+        self._pump = Pump(
+            replace(roles, attenuator=mount), pump.settings, pump.limits, readings=READINGS, beside=pump
+        )
         self._fresh = FreshSpectrometer(
             roles.spectrometer, roles.clock, lambda: max(self._arrived_s, self._pump.changed_at_s)
         )
@@ -71,11 +74,12 @@ class QuickPoints:
 
     def prepare(self, stop: Stop | None) -> None:
         """Reference the mount, set the meter, take the dark; ends in the dark."""
+        self._pump.light.restart()
         self._pump.prepare(stop)
         self._darks.get(self._integration_s, None, stop)
 
-    def safe(self) -> list[Exception]:
-        """Close the shutter and take the least light; return what failed."""
+    def safe(self) -> SafeReport:
+        """Close the shutter and take the least light; return what was done and what failed."""
         return self._pump.safe()
 
     def point(self, step: Step, stop: Stop | None, average: int = 1) -> SweepPoint:

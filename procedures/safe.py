@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import TypeVar
 
@@ -16,8 +17,27 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A step of making safe, with the words for it.
+
+    :param instrument: role and address of the instrument it works on, as its ``name`` says.
+    :param doing: what is done, such as "closing".
+    """
+
+    instrument: str
+    doing: str
+    act: Callable[[], object]
+
+    def __call__(self) -> object:
+        """Do it."""
+        return self.act()
+
+
 def make_safe(*actions: Callable[[], object], deadline_s: float = 10.0) -> list[Exception]:
-    """Try every action in the order given (shutter first) and return what failed.
+    """Try every action, an :class:`Action` by preference, in the order given (shutter first).
+
+    Returns what failed.
 
     Each runs in a thread of its own, so that one that hangs costs its deadline and no more.
 
@@ -51,7 +71,7 @@ def cause_said(tell: Callable[[str], object]) -> Iterator[None]:
 
 @contextmanager
 def made_safe(
-    make: Callable[[], list[Exception]], tell: Callable[[str], object] = log.critical
+    make: Callable[[], Sequence[Exception]], tell: Callable[[str], object] = log.critical
 ) -> Iterator[None]:
     """Make the bench safe whatever ends the block; what could not be made safe cannot be overlooked.
 
@@ -99,7 +119,7 @@ def _beside(error: BaseException, failure: Exception) -> str:
     return failure.message if failure.hint in said else str(failure)
 
 
-def _told(failures: list[Exception], tell: Callable[[str], object]) -> list[Exception]:
+def _told(failures: Sequence[Exception], tell: Callable[[str], object]) -> Sequence[Exception]:
     for failure in failures:
         tell(f"NOT MADE SAFE: {failure}")
     return failures
@@ -141,8 +161,10 @@ def _attempt(action: Callable[[], object], deadline_s: float) -> Exception | Non
     else:
         thread.join(deadline_s)
         if thread.is_alive():
-            name = getattr(action, "__qualname__", repr(action))
-            return InstrumentTimeout("making safe", f"{name} did not end within {deadline_s:g} s")
+            name, doing = "making safe", "a step"
+            if isinstance(action, Action):
+                name, doing = action.instrument, action.doing
+            return InstrumentTimeout(name, f"{doing} did not end within {deadline_s:g} s")
     return caught[0] if caught else None
 
 

@@ -91,8 +91,6 @@ class Verifier:
 
     def light_left(self, stop: Stop | None) -> str:
         """Say what light a meter behind the shutter still sees after its closing; "" for none."""
-        if self._place.in_front:
-            return ""
         angle = self._plate.reached_deg
         return self._monitor.light_left(self._aim.energy_j(angle), angle, self._changed_at_s(), stop)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Optional
 import typer
 
 from labctl.cli.common import BenchFile
-from labctl.cli.manual import DARK
 from labctl.cli.output import write_lines
 
 if TYPE_CHECKING:
@@ -52,13 +51,13 @@ def align(
 
         reference = SweepPlan(start_uj_cm2=start, stop_uj_cm2=stop, points=points, average=average)
         plan = AlignmentPlan(reference=reference, max_dose_uj_cm2=max_dose, max_readouts=readouts)
-        config, safe = load_bench(bench), False
+        config, pump = load_bench(bench), None
         with contextlib.suppress(Aborted), open_bench(config, stop=asked) as opened:
-            safe = True  # once it is left without an error
+            pump = opened.pump
             for event in following(plan, opened.roles, opened.pump, opened.bands, stop=asked):
                 _say(line(event, config.pump.convention))
-    if safe:
-        _say(DARK)
+    if pump is not None:  # what could not be made safe was raised
+        _say(f"over: {pump.left}")
     return 0
 
 

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from procedures.manual import BenchReading, ManualBench
 
 LOOK_S = 1.0
-DARK = "over: the shutter is closed, the attenuator at its minimum"
-"""Said when a bench was left, which raises what it could not make safe."""
 
 
 def set_bench(
@@ -56,11 +54,11 @@ def set_bench(
         from labctl.session.limits import refuse_angle
         from procedures.manual import ManualBench
 
-        config, safe = load_bench(bench), False
+        config, pump = load_bench(bench), None
         if angle is not None:
             refuse_angle(config, angle)
         with contextlib.suppress(Aborted), open_bench(config, stop=asked) as opened:
-            safe = True  # once it is left without an error
+            pump = opened.pump
             hand = ManualBench(opened.roles, opened.pump)
             if home:
                 hand.home(asked)
@@ -71,8 +69,8 @@ def set_bench(
             if open_shutter:
                 hand.open()
             _hold(hand, hold, asked)
-    if safe:
-        _say(DARK)
+    if pump is not None:  # what could not be made safe was raised
+        _say(f"over: {pump.left}")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -124,16 +124,16 @@ def _safe_bench(
     pump = Pump(roles, config.pump_settings(), config.limit_settings())
     pump.tell = tell
     with made_safe(lambda: _all_safe(pump, dog)), cause_said(tell):
-        way.arm(pump.safe, None if dog is None else dog.done)
+        way.arm(lambda: pump.safe().failures, None if dog is None else dog.done)
         pump.close()  # a shutter that does not confirm is no shutter: refused before anything else
         yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog, warnings, own_info)
 
 
-def _all_safe(pump: Pump, dog: Watchdog | None) -> list[Exception]:
+def _all_safe(pump: Pump, dog: Watchdog | None) -> Sequence[Exception]:
     """Make safe; until that is done the watchdog knows that it is not."""
     if dog is not None:
         dog.bench_safe = False
-    failures = pump.safe()
+    failures = pump.safe().failures
     if dog is not None:
         dog.bench_safe = not failures
     return failures

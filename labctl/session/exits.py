@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from labctl.model.errors import InstrumentError
@@ -30,10 +30,10 @@ class WayOut:
     def __init__(self) -> None:
         self._owner = threading.current_thread()
         self._asked, self._taken, self.left = threading.Event(), threading.Event(), threading.Event()
-        self._make_safe: Callable[[], list[Exception]] = list
+        self._make_safe: Callable[[], Sequence[Exception]] = list
         self._release: Callable[[], None] = self.left.set
 
-    def arm(self, make_safe: Callable[[], list[Exception]], release: Callable[[], None] | None) -> None:
+    def arm(self, make_safe: Callable[[], Sequence[Exception]], release: Callable[[], None] | None) -> None:
         """From now on, make safe by ``make_safe``, and call ``release`` when nothing failed.
 
         Call it when everything is open: pyvisa closes its connections at the interpreter's end as well, and

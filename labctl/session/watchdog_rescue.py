@@ -24,7 +24,7 @@ from labctl.model.roles import Attenuator, Shutter
 from labctl.session.watchdog_wire import Assignment
 from procedures.curve import make_curve
 from procedures.plate import ARRIVAL_DEG
-from procedures.safe import make_safe
+from procedures.safe import Action, make_safe
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,11 @@ class Instrument:
 
     spec: DriverSpec
     config: DriverConfig
+
+    @property
+    def name(self) -> str:
+        """Role and address, as errors say them."""
+        return f"{self.spec.role} {self.config.resource}"
 
 
 class Rescue:
@@ -65,14 +70,19 @@ class Rescue:
         :param referenced: whether the mount's angle can be trusted; if not it stays where it is.
         """
         end_s = self._wall.now_s() + SHUTTER_S
-        failures = make_safe(lambda: self._close_shutter(end_s), deadline_s=SHUTTER_S + 1.0)
+        shutter = Action(self._shutter.name, "closing", lambda: self._close_shutter(end_s))
+        failures = make_safe(shutter, deadline_s=SHUTTER_S + 1.0)
         mount_end_s = self._wall.now_s() + ATTENUATOR_S
-        dropped = make_safe(
-            lambda: self._drop_attenuator(mount_end_s, referenced), deadline_s=ATTENUATOR_S + 1.0
+        mount = Action(
+            self._attenuator.name,
+            "turning to the least transmission",
+            lambda: self._drop_attenuator(mount_end_s, referenced),
         )
+        dropped = make_safe(mount, deadline_s=ATTENUATOR_S + 1.0)
         if failures:
             again_s = self._wall.now_s() + SHUTTER_AGAIN_S
-            failures = make_safe(lambda: self._close_shutter(again_s), deadline_s=SHUTTER_AGAIN_S + 1.0)
+            again = Action(self._shutter.name, "closing", lambda: self._close_shutter(again_s))
+            failures = make_safe(again, deadline_s=SHUTTER_AGAIN_S + 1.0)
         return failures + dropped
 
     def _close_shutter(self, end_s: float) -> None:

@@ -25,7 +25,7 @@ from procedures.curve import QUARTER_DEG, make_curve
 from procedures.light import Blade, LightAccount
 from procedures.locked import unlocked
 from procedures.plate import ARRIVAL_DEG
-from procedures.safe import held_back, make_safe, raise_unsafe, retried
+from procedures.safe import Action, held_back, make_safe, raise_unsafe, retried
 
 log = logging.getLogger(__name__)
 
@@ -92,14 +92,18 @@ class BareBeam(Foresight):
 
         A shutter that did not close is tried once more when there is least light.
         """
-        failures = make_safe(self.blade.close)
-        dropped = make_safe(self._drop)
+        failures = make_safe(self.blade.closing)
+        dropped = make_safe(self._dropping)
         if failures:
-            failures = make_safe(self.blade.close)
-        make_safe(self.gauge.prepare)
+            failures = make_safe(self.blade.closing)
+        make_safe(Action(self.gauge.meter.name, "setting it anew", self.gauge.prepare))
         for failure in (*failures, *dropped):
             log.error("while making the bench safe: %s", failure)
         return [*failures, *dropped]
+
+    @property
+    def _dropping(self) -> Action:
+        return Action(self._mount.name, "turning to the darkest angle known", self._drop)
 
     def _drop(self) -> None:
         if retried(self._mount.is_referenced):
@@ -272,8 +276,8 @@ class BareBeam(Foresight):
         try:
             yield
         except BaseException as exc:
-            if self.blade.is_meant(exc) or make_safe(self.blade.close):
-                make_safe(self._drop, self.blade.close)
+            if self.blade.is_meant(exc) or make_safe(self.blade.closing):
+                make_safe(self._dropping, self.blade.closing)
             raise
 
 

@@ -82,7 +82,10 @@ def test_set_by_hand_in_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixtur
         file.write_text(simulated.bench_toml(30.0))
         assert main(["set", "--bench", str(file), "--fluence", "60", "--open", "--for", "1"]) == 0
         said = capfd.readouterr().out
-        assert said.splitlines()[-1] == "over: the shutter is closed, the attenuator at its minimum"
+        assert said.splitlines()[-1] == (
+            "over: the shutter is closed (its sensor alone: no power meter stands behind it), "
+            "the attenuator is at its least transmission"
+        )
         assert "shutter open" in said
         assert "uJ/cm2" in said
         assert simulated.scene.shutter.closed_switch()

@@ -13,7 +13,7 @@ from labctl.config import parse_bench
 from labctl.data import read_run
 from labctl.data.verify import verify
 from labctl.model.clock import SteppedClock
-from labctl.model.errors import SafetyStop
+from labctl.model.errors import InstrumentTimeout, SafetyStop
 from labctl.model.pump import Bands, Element
 from labctl.runner.events import Event, Measured
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
@@ -61,6 +61,75 @@ def test_a_meter_behind_the_shutter_sees_that_closed_is_a_lie(order: Order) -> N
     assert bench.table.flashes == 0
 
 
+@pytest.mark.parametrize("order", BEHIND_ORDERS)
+@pytest.mark.parametrize("closed_before", [False, True])
+def test_the_last_closing_is_judged_too(order: Order, closed_before: bool) -> None:
+    bench, pump = lit(order)
+    jam_and_lie(bench)
+    if closed_before:
+        pump.close()  # nobody has looked behind it
+    bench.table.events.clear()
+    report = pump.safe()
+    assert "says that it is closed, but" in str(report.failures[0])
+    assert report.shutter == "the shutter is NOT confirmed closed"
+    assert report.attenuator == "the attenuator is at its least transmission"
+    assert bench.table.fluence() < 3.0
+    assert bench.table.flashes == 0
+
+
+def test_what_confirms_the_last_closing_is_said() -> None:
+    bench, pump = lit(BEHIND)
+    report = pump.safe()
+    assert str(report) == (
+        "the shutter is closed (its sensor and the power meter behind it), "
+        "the attenuator is at its least transmission"
+    )
+    assert report.failures == ()
+    _bench, pump = lit(FRONT)
+    assert "(its sensor alone: no power meter stands behind it)" in pump.safe().shutter
+    bench = FakeBench(BEHIND)
+    bench.table.referenced = False
+    report = Pump(bench.roles, pump_settings(order=BEHIND), limits()).safe()
+    assert report.shutter == "the shutter is closed (its sensor; nobody has opened it)"
+    assert report.attenuator == "the attenuator was NOT moved: it is not homed"
+    assert report.failures == ()
+
+
+@pytest.mark.parametrize("reads", ["nothing", "nan"])
+def test_a_meter_that_says_nothing_is_no_failure_of_the_shutter(reads: str) -> None:
+    bench, pump = lit(BEHIND)
+    if reads == "nothing":
+        bench.meter.fault = InstrumentTimeout(bench.meter.name, "no reading")
+    else:
+        bench.meter.offset_w = float("nan")
+    report = pump.safe()
+    assert report.shutter == (
+        "the shutter is closed (its sensor alone: the power meter behind it gives no reading)"
+    )
+    assert report.failures == ()
+    bench.assert_safe()
+
+
+def test_no_reference_is_searched_behind_a_shutter_that_lies() -> None:
+    bench, pump = lit(BEHIND)
+    jam_and_lie(bench)
+    pump.close()
+    with pytest.raises(SafetyStop, match="says that it is closed, but"):
+        pump.home()
+    assert "home in the light" not in bench.table.events
+    assert bench.table.flashes == 0
+
+
+def test_two_pumps_of_one_bench_know_of_each_others_light() -> None:
+    bench, pump = lit(BEHIND)
+    other = Pump(bench.roles, pump_settings(order=BEHIND), limits(), beside=pump)
+    jam_and_lie(bench)
+    assert pump.safe().failures
+    assert other.safe().failures
+    assert bench.table.flashes == 0
+    assert other.dose_uj_cm2 == pump.dose_uj_cm2 > 0
+
+
 def test_from_then_on_no_closing_is_believed_and_its_light_counts_as_dose() -> None:
     bench, pump = lit(BEHIND)
     jam_and_lie(bench)
@@ -71,7 +140,7 @@ def test_from_then_on_no_closing_is_believed_and_its_light_counts_as_dose() -> N
     assert pump.dose_uj_cm2 > dose + 5.0 * bench.table.fluence() * 1000.0
     with pytest.raises(SafetyStop, match="says that it is closed, but"):
         pump.close()
-    assert any("says that it is closed, but" in str(failure) for failure in pump.safe())
+    assert any("says that it is closed, but" in str(failure) for failure in pump.safe().failures)
 
 
 @pytest.mark.parametrize("order", BEHIND_ORDERS)

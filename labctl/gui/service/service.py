@@ -249,12 +249,12 @@ class BenchService:
             self._tell(Busy(""))
 
     def _make_safe(self, work: Work) -> None:
-        failures = work.make_safe()
+        report = work.make_safe()
         self._unlatch()
-        if failures:
-            self._tell(Said("NOT everything is safe: " + "; ".join(str(f) for f in failures), wrong=True))
+        if report.failures:
+            self._tell(Said(f"NOT MADE SAFE: {report}: {'; '.join(map(str, report.failures))}", wrong=True))
         else:
-            self._tell(Said("safe: shutter closed, attenuator at its minimum"))
+            self._tell(Said(f"safe: {report}"))
 
     def _unlatch(self) -> None:
         self.stop.clear()

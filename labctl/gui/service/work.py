@@ -25,6 +25,7 @@ from labctl.gui.service.observed import Sight
 from labctl.gui.service.runs import Room, run_alignment, run_job
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted
+from labctl.model.safety import SafeReport
 from procedures.manual import ManualBench
 from procedures.pump import PumpState
 
@@ -149,9 +150,8 @@ class Work:
         )
         self._looked_s = time.monotonic()
 
-    def make_safe(self) -> list[Exception]:
+    def make_safe(self) -> SafeReport:
         """Close the shutter, take the least light; stop the stream."""
         self.streaming = False
-        failures = self._bench.pump.safe()
         self._looked_s = 0.0
-        return failures
+        return self._bench.pump.safe()
