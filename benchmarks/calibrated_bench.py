@@ -149,7 +149,7 @@ def _fluence(row: Row, file: Path, bench: SimulatedBench) -> None:
     truth, s = bench.scene.truth, load_bench(file).pump_settings()
     found = s.pickoff_ratio / s.repetition_rate_hz / (s.spot.x_um * s.spot.y_um)
     true = truth.pickoff_ratio / truth.repetition_rate_hz / (truth.w_x_um * truth.w_y_um)
-    scale_rel = fluence_budget(s).combined_rel
+    scale_rel = fluence_budget(s).stated_rel
     row["fluence_off_rel"] = found / true - 1
     row["meter_scale"], row["scale_rel"] = truth.meter_scale, scale_rel
     row["fluence_total_pull"] = math.log(found / true * truth.meter_scale) / scale_rel
@@ -164,7 +164,7 @@ def _sweep(row: Row, file: Path, clock: SteppedClock, bench: SimulatedBench, sam
         plan = replace(plan, start_uj_cm2=max(plan.start_uj_cm2, least))
         for _ in fluence_sweep.sweep(plan, opened.roles, pump, bands, sink=keeper):
             pass
-        order, scale_rel = pump.settings.photon_order, pump.scale_rel
+        order, scale_rel = pump.settings.photon_order, fluence_budget(pump.settings).stated_rel
     result = fit_curve(curve_of(keeper.points, order))
     truth = bench.scene.truth.threshold_uj_cm2
     row["status"], row["threshold_truth"] = result.status, truth

@@ -31,7 +31,7 @@ class Beam:
         return fluence_uj_cm2 / self.fluence_per_j
 
     @property
-    def scale_rel(self) -> float:
+    def scale_rel(self) -> float | None:
         """Relative standard uncertainty common to all fluences; see :mod:`labctl.analysis.budget`."""
         return fluence_budget(self.settings).combined_rel
 

@@ -196,7 +196,7 @@ class _Run:
             check_stop(stop)
             self._await(step, stop)
             self._stand_still(stop)
-            shots = self._shots(step, auto, stop)
+            shots = self._shots(f"point {step.index + 1}", step, auto, stop)
             blank = blanks.get(step.fluence_uj_cm2)
             dark = self._dark(shots, stop)
             point = self._reducer.point(shots, dark, blank)
@@ -222,9 +222,12 @@ class _Run:
     def _auto(self) -> AutoExposure:
         return AutoExposure(self._times, self._plan, self._pump.settings.photon_order)
 
-    def _shots(self, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
-        """Shoot, and once more where the laser dropped out or an instrument failed meanwhile."""
-        return self._again(f"point {step.index}", lambda: self._shooter.shoot(step, auto, stop), stop)
+    def _shots(self, what: str, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
+        """Shoot, and once more where the laser dropped out or an instrument failed meanwhile.
+
+        :param what: in words; points are counted from 1.
+        """
+        return self._again(what, lambda: self._shooter.shoot(step, auto, stop), stop)
 
     def _dark(self, shots: Shots, stop: Stop | None) -> DarkRecord:
         return self._again(
@@ -262,7 +265,8 @@ class _Run:
         auto, found = self._auto(), {}
         for fluence in all_fluences(self._plan):
             check_stop(stop)
-            shots = self._shots(Step(0, fluence, "up"), auto, stop)
+            what = f"the blank at {fluence:.4g} uJ/cm2"
+            shots = self._shots(what, Step(0, fluence, "up"), auto, stop)
             dark = self._dark(shots, stop)
             record = self._darks.record(
                 "blank", shots.spectra, shots.integration_s, shots.bracket.fluence_uj_cm2

@@ -43,7 +43,7 @@ class Pump:
     :param readings: averaged meter readings that verify a setting.
     :param patience_s: how long to wait, in the dark, for a laser that shows too little energy.
     :param beside: another pump of the same bench: its shutter and dose account are used, so that both know of
-        the light that either makes.
+        the light that either makes, and whoever it tells is told.
     :raises ConfigError: settings or limits make no sense for these instruments.
     """
 
@@ -92,7 +92,7 @@ class Pump:
         )
         self.left: SafeReport | None = None
         """How it was made safe last."""
-        self.tell: Callable[[str], object] = log.warning
+        self.tell: Callable[[str], object] = log.warning if beside is None else beside.tell
         """Told, in one line, what whoever works with the light should know at once."""
 
     @property
@@ -101,8 +101,8 @@ class Pump:
         return self._place.in_front
 
     @property
-    def scale_rel(self) -> float:
-        """Relative standard uncertainty common to all fluences of a run."""
+    def scale_rel(self) -> float | None:
+        """Relative standard uncertainty common to all fluences of a run; None if it is not stated."""
         return self.beam.scale_rel
 
     @property

@@ -94,9 +94,10 @@ class QuickPoints:
             try:
                 shots = self._shots(step, stop)
                 break
-            except EnergyLost:
+            except EnergyLost as exc:
                 if attempt == TRIES - 1:
                     raise
+                self._pump.tell(f"the point at {step.fluence_uj_cm2:.4g} uJ/cm2 is repeated: {exc.message}")
         return self._reducer.point(shots, dark)
 
     def _shots(self, step: Step, stop: Stop | None) -> Shots:

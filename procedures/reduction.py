@@ -83,7 +83,7 @@ class Reducer:
     def point(self, shots: Shots, dark: DarkRecord, blank: Blank | None = None) -> SweepPoint:
         """Return the record of one point."""
         reduced = self.reduce(shots, dark, blank)
-        kept = np.flatnonzero(_used(shots))
+        kept, clipped = np.flatnonzero(_used(shots)), bool(shots.saturated.all())
         spikes = tuple((int(kept[frame]), pixel, removed) for frame, pixel, removed in reduced.spikes)
         state, bracket = shots.state, shots.bracket
         return SweepPoint(
@@ -104,8 +104,8 @@ class Reducer:
             signal_sigma=reduced.signal_whole_sigma,
             peaks_signal=reduced.signal_peaks,
             peaks_signal_sigma=reduced.signal_peaks_sigma,
-            fwhm_nm=reduced.fwhm_nm,
-            equivalent_width_nm=reduced.equivalent_width_nm,
+            fwhm_nm=None if clipped else reduced.fwhm_nm,  # a flat top has a width, but not the line's
+            equivalent_width_nm=None if clipped else reduced.equivalent_width_nm,
             peak_count=reduced.peak_count,
             peak_wavelength_nm=reduced.peak_wavelength_nm,
             exposure_cv=math.nan if reduced.exposure_cv is None else reduced.exposure_cv,

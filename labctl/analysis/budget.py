@@ -8,6 +8,7 @@ points. Combined to first order as in the GUM (JCGM 100:2008, 5.1): the contribu
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +19,10 @@ from labctl.model.pump import Convention, MalusCurve, PumpSettings
 
 UNSTATED = "not stated"
 BENCH_FILE = "bench file"
+METER, PICKOFF, SPOT = "meter calibration", "pick-off ratio", "spot (x and y alike)"
+HEAVY = (METER, PICKOFF, SPOT)
+"""Links that make most of any budget: while one of them is not stated, no sum of the others is given."""
+SCALE = "scale uncertainty"
 UNKNOWN_PULSE_WIDTH = "unknown: a two-photon threshold scales as sqrt(pulse width)"
 _MIDDLE = 0.5
 """Relative transmission at which the terms that depend on it are given, where no fluence is asked for."""
@@ -46,8 +51,13 @@ class Term:
     note: str = ""
 
     @property
+    def is_stated(self) -> bool:
+        """Whether anybody stated the uncertainty: if not, it is unknown, and not zero."""
+        return self.source != UNSTATED
+
+    @property
     def contribution_rel(self) -> float:
-        """Relative standard uncertainty of the fluence that this term alone makes."""
+        """Relative standard uncertainty of the fluence that this term alone makes; 0 if nobody stated it."""
         return abs(self.sensitivity * self.uncertainty)
 
     def to_mapping(self) -> dict[str, object]:
@@ -56,10 +66,10 @@ class Term:
             "name": self.name,
             "value": self.value,
             "unit": self.unit,
-            "uncertainty": self.uncertainty,
+            "uncertainty": self.uncertainty if self.is_stated else None,
             "uncertainty_unit": "1" if self.relative else self.unit,
             "sensitivity": self.sensitivity,
-            "contribution_rel": self.contribution_rel,
+            "contribution_rel": self.contribution_rel if self.is_stated else None,
             "source": self.source,
             "note": self.note,
         }
@@ -87,14 +97,32 @@ class Budget:
     absorptance_sigma: float
 
     @property
-    def combined_rel(self) -> float:
-        """Relative standard uncertainty of the scale of all fluences, k = 1."""
+    def stated_rel(self) -> float:
+        """Relative standard uncertainty, k = 1, that the stated terms make: no more than a lower bound."""
         return math.hypot(*(term.contribution_rel for term in self.terms))
 
     @property
+    def combined_rel(self) -> float | None:
+        """Relative standard uncertainty of the scale of all fluences, k = 1; None while a heavy link lacks.
+
+        The others that nobody stated (:attr:`unstated`) are left out of it, and named wherever it is said.
+        """
+        return None if set(self.unstated) & set(HEAVY) else self.stated_rel
+
+    @property
+    def links(self) -> int:
+        """Number of the terms that count."""
+        return sum(bool(t.sensitivity and t.source) for t in self.terms)
+
+    @property
     def unstated(self) -> tuple[str, ...]:
-        """Names of the terms that count and whose uncertainty nobody stated: the budget takes them for 0."""
-        return tuple(t.name for t in self.terms if t.source == UNSTATED and t.sensitivity)
+        """Names of the terms that count and whose uncertainty nobody stated."""
+        return tuple(t.name for t in self.terms if not t.is_stated and t.sensitivity)
+
+    @property
+    def statement(self) -> str:
+        """What is known of the scale of all fluences, in words."""
+        return scale_statement(self.to_mapping())
 
     def to_mapping(self) -> dict[str, object]:
         """Return it as plain values, for a run file or JSON."""
@@ -103,7 +131,8 @@ class Budget:
             "fluence_uj_cm2": self.fluence_uj_cm2,
             "convention": self.convention,
             "combined_rel": self.combined_rel,
-            "expanded_rel": 2 * self.combined_rel,
+            "expanded_rel": None if self.combined_rel is None else 2 * self.combined_rel,
+            "links": self.links,
             "unstated": list(self.unstated),
             "photon_order": self.photon_order,
             "pulse_width_fs": self.pulse_width_fs,
@@ -144,6 +173,44 @@ def fluence_budget(settings: PumpSettings, fluence_uj_cm2: float | None = None) 
     )
 
 
+def scale_rel(budget: Mapping[str, object]) -> float | None:
+    """Return the relative standard uncertainty (k = 1) of a budget (plain values); None if it is not stated.
+
+    A budget that an older labctl stored took what nobody stated for 0: it is judged like any other.
+    """
+    combined = budget.get("combined_rel")
+    if not isinstance(combined, (int, float)) or set(_unstated(budget)) & set(HEAVY):
+        return None
+    return float(combined)
+
+
+def scale_statement(budget: Mapping[str, object]) -> str:
+    """Say what is known of the scale of all fluences; which links are missing from a number is said with it.
+
+    :param budget: as plain values, e.g. of a run file; empty where there is none.
+
+    >>> scale_statement({"combined_rel": None, "links": 9, "unstated": ["pick-off ratio"]})
+    'scale uncertainty: not stated (1 of 9 links)'
+    >>> scale_statement({"combined_rel": 0.03, "unstated": ["repetition rate"]})
+    'scale uncertainty: +-3 % (k = 1), without repetition rate'
+    """
+    known, missing, links = scale_rel(budget), _unstated(budget), budget.get("links")
+    if known is None:
+        how_many = f" ({len(missing)} of {links} links)" if missing and links else ""
+        return f"{SCALE}: {UNSTATED}{how_many or _named(missing)}"
+    without = f", without {', '.join(missing)}" if missing else ""
+    return f"{SCALE}: +-{100 * known:.2g} % (k = 1){without}"
+
+
+def _named(missing: Sequence[str]) -> str:
+    return f" ({', '.join(missing)})" if missing else ""
+
+
+def _unstated(budget: Mapping[str, object]) -> tuple[str, ...]:
+    found = budget.get("unstated")
+    return tuple(map(str, found)) if isinstance(found, (list, tuple)) else ()
+
+
 def total_interval(threshold: float, interval: tuple[float, float], scale_rel: float) -> tuple[float, float]:
     """Return the 95 % interval of a fluence with the error of its scale in it.
 
@@ -160,9 +227,9 @@ def total_interval(threshold: float, interval: tuple[float, float], scale_rel: f
 
 def _energy_terms(s: PumpSettings, transmission: float) -> tuple[Term, ...]:
     return (
-        _term(s, "meter calibration", None, "", "meter_sigma_rel", 1.0),
+        _term(s, METER, None, "", "meter_sigma_rel", 1.0),
         _background(s, transmission),
-        _term(s, "pick-off ratio", s.pickoff_ratio, "", "pickoff_sigma_rel", 1.0),
+        _term(s, PICKOFF, s.pickoff_ratio, "", "pickoff_sigma_rel", 1.0),
         _term(s, "repetition rate", s.repetition_rate_hz, "Hz", "repetition_sigma_rel", -1.0),
         *_plate(s, transmission),
         _term(s, "drift of the chain", None, "", "drift_sigma_rel", 1.0),
@@ -171,7 +238,7 @@ def _energy_terms(s: PumpSettings, transmission: float) -> tuple[Term, ...]:
 
 
 def _area_terms(s: PumpSettings) -> tuple[Term, ...]:
-    both = _term(s, "spot (x and y alike)", None, "", "spot_sigma_rel", -2.0, note="one error, in both sizes")
+    both = _term(s, SPOT, None, "", "spot_sigma_rel", -2.0, note="one error, in both sizes")
     x = _term(s, "spot x", s.spot.x_um, "um", "spot_x_sigma_rel", -1.0)
     y = _term(s, "spot y", s.spot.y_um, "um", "spot_y_sigma_rel", -1.0)
     if (

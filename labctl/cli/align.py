@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from labctl.cli.common import BenchFile
+from labctl.cli.common import BenchFile, warn
 from labctl.cli.output import write_lines
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def align(
         reference = SweepPlan(start_uj_cm2=start, stop_uj_cm2=stop, points=points, average=average)
         plan = AlignmentPlan(reference=reference, max_dose_uj_cm2=max_dose, max_readouts=readouts)
         config, pump = load_bench(bench), None
-        with contextlib.suppress(Aborted), open_bench(config, stop=asked) as opened:
+        with contextlib.suppress(Aborted), open_bench(config, stop=asked, tell=warn) as opened:
             pump = opened.pump
             for event in following(plan, opened.roles, opened.pump, opened.bands, stop=asked):
                 _say(line(event, config.pump.convention))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from labctl.analysis.budget import UNSTATED, scale_rel, scale_statement
 from labctl.cli.output import write_json, write_lines
 
 if TYPE_CHECKING:
@@ -107,10 +108,11 @@ def budget_lines(budget: Mapping[str, object]) -> list[str]:
         ("link", "value", "uncertainty", "sensitivity", "of the fluence", "source")
     ]
     rows += [_row(term) for term in terms]
-    combined, at = _number(budget, "combined_rel"), _number(budget, "fluence_uj_cm2")
+    combined, at = scale_rel(budget), _number(budget, "fluence_uj_cm2")
+    expanded = None if combined is None else 2 * combined
     rows += [
         ("combined, k = 1", "", "", "", _percent(combined), ""),
-        ("expanded, k = 2", "", "", "", _percent(2 * combined), "about 95 %"),
+        ("expanded, k = 2", "", "", "", _percent(expanded), "" if combined is None else "about 95 %"),
     ]
     return [
         "P x ratio / rate x cos(incidence) / area, with P the meter's reading less its zero. Standard",
@@ -143,23 +145,24 @@ def _below(budget: Mapping[str, object]) -> list[str]:
     if isinstance(absorbed, (int, float)):
         sigma = _number(budget, "absorptance_sigma")
         lines.append(f"absorptance:  {absorbed:.3g} +- {sigma:.2g}; fluences here are incident ones")
+    lines.append(scale_statement(budget))
     if unstated := _list(budget, "unstated"):
-        lines.append(f"not stated, and taken for 0: {', '.join(map(str, unstated))}")
+        lines.append(f"not stated:   {', '.join(map(str, unstated))}")
     return [*lines, *(f"warning: {text}" for text in _list(budget, "warnings"))]
 
 
 def _row(term: Mapping[str, object]) -> tuple[str, ...]:
     unit, sensitivity = str(term.get("unit") or ""), _number(term, "sensitivity") + 0.0
     relative = term.get("uncertainty_unit") == "1" and unit != "1"
-    sigma = _number(term, "uncertainty")
-    value = term.get("value")
+    value, sigma, part = term.get("value"), term.get("uncertainty"), term.get("contribution_rel")
+    stated = isinstance(sigma, (int, float)) and term.get("source") != UNSTATED  # an older labctl stored 0
     note = f" ({term['note']})" if term.get("note") else ""
     return (
         str(term.get("name")),
         _with_unit(float(value), unit) if isinstance(value, (int, float)) else "",
-        _percent(sigma) if relative or not unit else _with_unit(sigma, unit),
+        _shown(sigma, "" if relative else unit) if stated else UNSTATED,
         f"{sensitivity:+.3g}" if relative or unit in ("", "1") else f"{sensitivity:+.3g} / {unit}",
-        _percent(_number(term, "contribution_rel")) if sensitivity else "-",
+        (_percent(part) if stated else UNSTATED) if sensitivity else "-",
         f"{term.get('source')}{note}",
     )
 
@@ -173,8 +176,12 @@ def _with_unit(value: float, unit: str) -> str:
     return f"{value / scale:.4g} {prefix}{unit}"
 
 
-def _percent(relative: float) -> str:
-    return f"{100 * relative:.3g} %"
+def _shown(sigma: object, unit: str) -> str:
+    return _with_unit(sigma, unit) if unit and isinstance(sigma, (int, float)) else _percent(sigma)
+
+
+def _percent(relative: object) -> str:
+    return f"{100 * relative:.3g} %" if isinstance(relative, (int, float)) else UNSTATED
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

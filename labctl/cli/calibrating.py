@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from labctl.cli.common import warn
 from labctl.cli.output import write_json, write_lines
 from labctl.cli.signals import stop_on_signals
 from labctl.model.calibration import Calibration, CalibrationKind
@@ -115,7 +116,7 @@ def run_recheck(bench: Path, *, as_json: bool) -> int:
                 "names no calibration of the attenuator", file=bench, key="calibrations.attenuator",
                 hint="labctl calibrate attenuator --use",
             )  # fmt: skip
-        with open_bench(config, stop=stop) as opened:
+        with open_bench(config, stop=stop, tell=warn) as opened:
             found = recheck_attenuator(
                 named.calibration, opened.roles, opened.pump.settings, opened.pump.limits, stop=stop
             )

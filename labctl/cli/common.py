@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from labctl.cli.output import write_lines
+
+log = logging.getLogger(__name__)
+
+
+def warn(line: str) -> None:
+    """Say at once, on stderr, what whoever works with the light should know."""
+    log.warning("%s", line)
+    with contextlib.suppress(OSError, ValueError):
+        write_lines([f"labctl: {line}"], sys.stderr)
 
 
 def _named(name: str) -> str:

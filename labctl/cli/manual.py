@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from labctl.cli.common import BenchFile, fluence_uj_cm2
+from labctl.cli.common import BenchFile, fluence_uj_cm2, warn
 from labctl.cli.output import write_lines
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def set_bench(
         config, pump = load_bench(bench), None
         if angle is not None:
             refuse_angle(config, angle)
-        with contextlib.suppress(Aborted), open_bench(config, stop=asked) as opened:
+        with contextlib.suppress(Aborted), open_bench(config, stop=asked, tell=warn) as opened:
             pump = opened.pump
             hand = ManualBench(opened.roles, opened.pump)
             if home:

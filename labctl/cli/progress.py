@@ -141,10 +141,12 @@ def headline(event: Event) -> str:
 
 def point_texts(point: SweepPoint) -> tuple[tuple[str, str], ...]:
     """Return name and value of everything a point shows, with units."""
-    width = "none" if point.fwhm_nm is None else f"{point.fwhm_nm:.2f} nm"
+    clipped = point.saturated_exposures >= point.exposures > 0
+    width = "clipped" if clipped else "none" if point.fwhm_nm is None else f"{point.fwhm_nm:.2f} nm"
     saturation = f"{100 * point.saturation:.0f} %"
     if point.saturated_exposures:
-        saturation += f", {point.saturated_exposures} exposures left out"
+        left_out = "all" if clipped else str(point.saturated_exposures)
+        saturation += f", {left_out} exposures saturated{', left out' if clipped else ' and left out'}"
     texts = [
         ("fluence", f"{point.fluence_uj_cm2:.4g} uJ/cm2"),
         ("pulse energy", f"{point.pulse_energy_j * 1e9:.4g} nJ"),

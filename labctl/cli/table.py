@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH
+from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH, scale_statement
 from labctl.cli.output import make_console, write_json, write_styled
 from labctl.runner.report import RunReport, dump_json, with_scale
 
@@ -43,15 +43,16 @@ def _table(runs: Sequence[RunReport], spread: Mapping[str, Mapping[str, object]]
 
     table = Table(title="Lasing threshold", title_style="bold")
     nominal = any(run.nominal_uj_cm2 is not None for run in runs)
-    headings = ["sample", "points", "threshold (uJ/cm2)", "95 % interval"]
     scaled = any(_scale(run) for run in runs)
+    interval = "95 % interval" if scaled else "95 % interval, statistical only"
+    headings = ["sample", "points", "threshold (uJ/cm2)", interval]
     headings += ["with scale"] if scaled else []
     headings += ["spot to spot"] if spread else []
     headings += ["paper"] if nominal else []
     for heading in (*headings, "Q (resolution)"):
         table.add_column(heading)
     for run in runs:
-        cells = [_name(run), _points(run), *threshold_cells(run.threshold)]
+        cells = [_name(run), _points(run), *threshold_cells(run)]
         cells += [_interval_cell(with_scale(run.threshold)["total_ci95"])] if scaled else []
         cells += [_spread_cell(spread.get(run.sample))] if spread else []
         cells += ["-" if run.nominal_uj_cm2 is None else f"{run.nominal_uj_cm2:.2f}"] if nominal else []
@@ -76,11 +77,12 @@ def _spread_cell(spread: Mapping[str, object] | None) -> str:
     return f"+-{100 * relative:.1f} %" if isinstance(relative, float) else "-"
 
 
-def threshold_cells(threshold: Mapping[str, object]) -> tuple[str, str]:
-    """Return a threshold and its interval, or its status."""
+def threshold_cells(run: RunReport) -> tuple[str, str]:
+    """Return a threshold and its interval, or in a few words why there is none."""
+    threshold = run.threshold
     value, interval = threshold.get("threshold_uj_cm2"), threshold.get("ci95")
     if not isinstance(value, (int, float)):
-        return str(threshold.get("status", "refused")).replace("_", " "), "-"
+        return run.outcome.headline, "-"
     convention = threshold.get("convention")
     shown = f"{value:.2f} ({convention})" if convention else f"{value:.2f}"
     return shown, _interval_cell(interval)
@@ -115,7 +117,7 @@ def _points(run: RunReport) -> str:
 
 
 def _below(run: RunReport) -> list[str]:
-    reason = str(run.threshold.get("reason") or "")
+    reason = run.outcome.reason
     files = [path for path in (run.csv, run.h5, *run.figures) if path is not None]
     lines = [f"{_name(run)}: {reason}"] if reason else []
     notes = (*run.notes, *uncertainty_lines(run), *more_lines(run.more))
@@ -135,11 +137,11 @@ def uncertainty_lines(run: RunReport) -> list[str]:
         lines.append(
             f"at 95 %: {', '.join(parts)}; all together {low} to {high} (labctl budget shows the scale)"
         )
-    if not isinstance(budget, Mapping):
-        return lines
-    if run.threshold.get("threshold_uj_cm2") is not None and not _scale(run):
-        lines.append("no uncertainty of the fluence's scale is stated: see labctl budget")
-    if budget.get("pulse_width_fs") is None and _n(budget, "photon_order") > 1:
+    budget = budget if isinstance(budget, Mapping) else {}
+    if run.threshold.get("threshold_uj_cm2") is not None:
+        only = "" if _scale(run) else "the interval is statistical only; "
+        lines.append(f"{only}{scale_statement(budget)}{': see labctl budget' if budget else ''}")
+    if budget and budget.get("pulse_width_fs") is None and _n(budget, "photon_order") > 1:
         lines.append(f"pulse width at the sample {UNKNOWN_PULSE_WIDTH}")
     warnings = budget.get("warnings")
     return [*lines, *(f"warning: {w}" for w in (warnings if isinstance(warnings, (list, tuple)) else ()))]

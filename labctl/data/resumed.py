@@ -100,7 +100,7 @@ def continuable(h5: Path) -> Run:
     if damaged := damaged_points(run.path, run.points, run.wavelength_nm.size):
         raise DataError(
             f"{h5} is damaged: {len(damaged)} of its {len(run)} points do not match their checksums, the "
-            f"first is point {damaged[0]}",
+            f"first is point {damaged[0] + 1}",
             "labctl verify tells all; the points that are sound can be fitted, not continued",
         )
     return run

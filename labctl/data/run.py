@@ -98,7 +98,7 @@ class Run:
 
     @property
     def fwhm_nm(self) -> FloatArray:
-        """Width of the emission, NaN where there is none, shape ``(n,)``."""
+        """Width of the emission, NaN where there is none or the peak is clipped, shape ``(n,)``."""
         return self.column("fwhm_nm")
 
     @property
@@ -110,11 +110,16 @@ class Run:
     def column(self, field: str) -> FloatArray:
         """Return one numeric field of :class:`SweepPoint` for every point, shape ``(n,)``.
 
+        A width of a point without one unsaturated exposure is NaN, also where an older labctl stored one.
+
         :raises KeyError: no such numeric field.
         """
         if field not in _NUMERIC:
             raise KeyError(field)
-        return np.asarray(self.points[field], dtype=np.float64)
+        values = np.asarray(self.points[field], dtype=np.float64)
+        if field not in _WIDTHS:
+            return values
+        return np.where(self.points["saturated_exposures"] >= self.points["exposures"], np.nan, values)
 
     @property
     def spectra(self) -> FloatArray:
@@ -158,6 +163,7 @@ class Run:
 
 _SPECTRUM = f"{layout.SPECTRA}/spectrum"
 _FLOAT = np.dtype("<f8")
+_WIDTHS = ("fwhm_nm", "equivalent_width_nm")
 _NUMERIC = {column.field for column in columns.COLUMNS if column.kind != "text"}
 
 

@@ -70,9 +70,9 @@ def _points(file: GuardedFile, run: Run) -> Iterator[str]:
     for at, row in enumerate(run.points):
         try:
             if not is_sound(file, row, at, run.wavelength_nm.size):
-                yield f"point {at}: checksum does not match"
+                yield f"point {at + 1}: checksum does not match"
         except DataError as exc:
-            yield f"point {at}: {exc.message}"
+            yield f"point {at + 1}: {exc.message}"
     numbers = run.points["index"].tolist()
     if len(set(numbers)) != len(numbers):
         yield "two points have the same number"
@@ -112,11 +112,11 @@ def _references(run: Run) -> Iterator[str]:
     for at, row in enumerate(run.points):
         dark = darks.get(int(row["dark_number"]))
         if dark is None:
-            yield f"point {at}: its dark {row['dark_number']} is missing"
+            yield f"point {at + 1}: its dark {row['dark_number']} is missing"
         elif abs(dark.integration_s - row["integration_s"]) > 1e-6 * row["integration_s"]:
-            yield f"point {at}: its dark was taken at another integration time"
+            yield f"point {at + 1}: its dark was taken at another integration time"
         if row["blank_number"] >= 0 and int(row["blank_number"]) not in darks:
-            yield f"point {at}: its blank {row['blank_number']} is missing"
+            yield f"point {at + 1}: its blank {row['blank_number']} is missing"
 
 
 def _sessions(run: Run) -> Iterator[str]:

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from labctl.analysis.budget import Budget, Term, fluence_budget
+from labctl.analysis.budget import UNSTATED, Budget, Term, fluence_budget
 from labctl.config import BenchConfig
 from labctl.config.calibrated import NamedCalibration
 from labctl.data.calibrations import is_expired
@@ -67,7 +67,7 @@ class BudgetView(QWidget):
         self.files.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.files.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.sum, self.notes = PlainLabel(), PlainLabel()
-        self.sum.setStyleSheet(f"font-size: 19pt; font-weight: 700; color: {theme.THRESHOLD};")
+        self.sum.setWordWrap(True)
         self.notes.setProperty("role", "dim")
         self.notes.setWordWrap(True)
         column = QVBoxLayout(self)
@@ -123,9 +123,11 @@ class BudgetView(QWidget):
             colours = {3: theme.THRESHOLD} if heavy else {4: theme.WARN} if unstated else {}
             rows.append((_link(term), colours))
         _fill(self.links, rows)
-        self.sum.setText(
-            f"± {_percent(budget.combined_rel)} (k = 1)   ·   ± {_percent(2 * budget.combined_rel)} (k = 2, "
-            "about 95 %)"
+        combined, text = budget.combined_rel, pretty(budget.statement)
+        expanded = "" if combined is None else f"   ·   ± {_percent(2 * combined)} (k = 2, about 95 %)"
+        self.sum.setText(f"{text[0].upper()}{text[1:]}{expanded}")
+        self.sum.setStyleSheet(
+            f"font-size: 19pt; font-weight: 700; color: {theme.THRESHOLD if expanded else theme.WARN};"
         )
         self.notes.setText("  ·  ".join(_notes(budget)))
 
@@ -150,6 +152,8 @@ def _link(term: Term) -> list[str]:
     relative = term.relative and term.unit != "1"
     error = _percent(term.uncertainty) if relative else _with_unit(term.uncertainty, term.unit)
     part = _percent(term.contribution_rel) if term.sensitivity else "–"
+    if not term.is_stated:
+        error, part = UNSTATED, UNSTATED if term.sensitivity else "–"
     note = f"  ({term.note})" if term.note else ""
     return [term.name, value, error, part, pretty(f"{term.source}{note}")]
 
@@ -173,7 +177,7 @@ def _notes(budget: Budget) -> list[str]:
     else:
         notes.append(f"pulse width at the sample {digits(budget.pulse_width_fs)} fs")
     if budget.unstated:
-        notes.append(f"not stated, and taken for 0: {', '.join(budget.unstated)}")
+        notes.append(f"not stated: {', '.join(budget.unstated)}")
     return notes
 
 

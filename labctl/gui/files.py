@@ -80,7 +80,7 @@ def _of_run(run: Run) -> RunData:
         photon_order=_whole(_inner(start.config, "pump").get("photon_order"), 2),
         resolution_nm=_number(_inner(start.config, "spectrometer").get("resolution_nm")),
         max_counts=_full_scale(run),
-        scale_rel=_number(_inner(run.result, "threshold").get("scale_rel")),
+        budget=_inner(run.result, "budget"),
         path=run.path,
         is_run=True,
         plan=start.plan,

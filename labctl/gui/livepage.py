@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,7 +131,7 @@ class LivePage(QWidget):
             photon_order=self._config.pump.photon_order,
             resolution_nm=self.info.resolution_nm,
             max_counts=self.info.max_counts,
-            scale_rel=self._scale_rel(),
+            budget=self._budget(),
             path=started.files.h5,
             is_run=True,
         )
@@ -142,11 +143,11 @@ class LivePage(QWidget):
         self.view.add_run(self.run)
         self.live.setChecked(True)
 
-    def _scale_rel(self) -> float | None:
+    def _budget(self) -> Mapping[str, object]:
         try:
-            return fluence_budget(self._config.pump_settings()).combined_rel
+            return fluence_budget(self._config.pump_settings()).to_mapping()
         except ValueError:
-            return None
+            return {}
 
     def add(self, point: SweepPoint) -> None:
         """A point is on disk."""

@@ -48,7 +48,7 @@ class RunFacts:
     """What is known of a run before its first point.
 
     :param max_counts: full scale of the detector, None where it is not known.
-    :param scale_rel: relative standard uncertainty (k = 1) of all fluences together, None if unknown.
+    :param budget: of its fluences, as plain values; empty where there is none.
     :param is_run: ``path`` is a run file, beside which edits are kept.
     """
 
@@ -61,7 +61,7 @@ class RunFacts:
     photon_order: int = 2
     resolution_nm: float | None = None
     max_counts: float | None = None
-    scale_rel: float | None = None
+    budget: Mapping[str, object] = field(default_factory=dict)
     path: Path | None = None
     is_run: bool = False
     plan: Mapping[str, object] = field(default_factory=dict)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.analysis.budget import scale_rel, scale_statement
 from labctl.gui.rundata import RunData, Signal
-from labctl.gui.wording import UNIT, digits, duration
+from labctl.gui.wording import UNIT, digits, duration, pretty
 from labctl.runner.report import with_scale
 
 
@@ -38,10 +39,8 @@ def notes_of(run: RunData, found: Mapping[str, Any] | None) -> str:
 
 def _scale(run: RunData, found: Mapping[str, Any]) -> str:
     """Say how well the fluences themselves are known; the interval in large digits does not hold that."""
-    if run.facts.scale_rel is None:
-        return ""
-    text = f"fluence scale ± {100 * run.facts.scale_rel:.2g} % (k = 1)"
-    total = with_scale({**found, "scale_rel": run.facts.scale_rel})["total_ci95"]
+    text, known = pretty(scale_statement(run.facts.budget)), scale_rel(run.facts.budget)
+    total = with_scale({**found, "scale_rel": known})["total_ci95"]
     if isinstance(total, list):
         text += f", 95 % with it {digits(total[0])} – {digits(total[1])} {UNIT}"
     return text

@@ -59,7 +59,7 @@ def run_calibration(
         raise ConfigError(f"{kind!r} is none of {', '.join(procedures)}", key="kind")
     options = OPTIONS[kind]() if options is None else options
     _try_to_write(output)
-    with _opened(config, clock, stop, bench) as ready:
+    with _opened(config, clock, stop, bench, on_event) as ready:
         on_event(Connected({role: str(who) for role, who in ready.identities.items()}))
         for remark in remarks_on_identity(config, ready.identities):
             if remark.kind != kind:
@@ -97,11 +97,11 @@ def _measured(
 
 
 def _opened(
-    config: BenchConfig, clock: Clock | None, stop: Stop | None, bench: Bench | None
+    config: BenchConfig, clock: Clock | None, stop: Stop | None, bench: Bench | None, on_event: OnCalEvent
 ) -> AbstractContextManager[Bench]:
     if bench is not None:
         return nullcontext(bench)
-    return open_bench(config, clock, stop, calibrations="ignore")
+    return open_bench(config, clock, stop, calibrations="ignore", tell=lambda line: on_event(Message(line)))
 
 
 def _own(bench: Bench) -> Roles:

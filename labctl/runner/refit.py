@@ -9,6 +9,7 @@ from typing import cast
 
 import numpy as np
 
+from labctl.analysis.budget import scale_rel
 from labctl.analysis.light_light import REFERENCE_FLAG, BandName, LightLight, middle_dose
 from labctl.analysis.threshold import ThresholdResult
 from labctl.data import read_run, read_table
@@ -19,6 +20,7 @@ from labctl.data.table import Table
 from labctl.model.errors import DataError
 from labctl.runner.conclude import shown_by_design
 from labctl.runner.fitting import Curve, fit_curve, threshold_mapping, typical_sigma
+from labctl.runner.outcome import Tally, planned, tally
 from labctl.runner.report import RunReport, more_of, plain
 from labctl.runner.verdict import Design, Verdict, adaptive_mapping, judge
 
@@ -98,8 +100,7 @@ def spot_spread(runs: Sequence[RunReport]) -> list[dict[str, object]]:
 
 def _refit_run(run: Run) -> RunReport:
     stored, verdict = run.result, judge_run(run)
-    before = stored.get("threshold")
-    scale = before.get("scale_rel") if isinstance(before, Mapping) else None
+    budget = stored.get("budget")
     q = stored.get("q")
     return RunReport(
         sample=run.start.sample,
@@ -111,7 +112,7 @@ def _refit_run(run: Run) -> RunReport:
             verdict.emission,
             convention=run.start.convention,
             band="emission",
-            scale_rel=float(scale) if isinstance(scale, (int, float)) else None,
+            scale_rel=scale_rel(budget) if isinstance(budget, Mapping) else None,
         ),
         q=q if isinstance(q, Mapping) else {},
         spot=run.start.spot,
@@ -121,6 +122,13 @@ def _refit_run(run: Run) -> RunReport:
             *_said_of_damage(run),
         ),
         more=_more(run, verdict),
+        counted=tally(
+            run.column("saturated_exposures"),
+            run.column("exposures"),
+            run.column("integration_s"),
+            planned=planned(run.result),
+            left_out=len({*left_out(run), *_damaged(run)}),
+        ),
     )
 
 
@@ -169,12 +177,17 @@ def _refit_table(path: Path) -> RunReport:
         ),
         q={},
         notes=(f"columns {', '.join(table.taken)}", *_not_numbers(table)),
+        counted=Tally(int(table.signal.size), usable=int(table.signal.size) - _lost(table)),
     )
 
 
 def _not_numbers(table: Table) -> tuple[str, ...]:
-    lost = int((~np.isfinite(table.fluence_uj_cm2) | ~np.isfinite(table.signal)).sum())
+    lost = _lost(table)
     return (f"{lost} of {table.signal.size} rows left out: not two numbers",) if lost else ()
+
+
+def _lost(table: Table) -> int:
+    return int((~np.isfinite(table.fluence_uj_cm2) | ~np.isfinite(table.signal)).sum())
 
 
 def _photon_order(run: Run) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from labctl.analysis.budget import K95, total_interval
+from labctl.runner.outcome import Outcome, Tally, outcome
 
 THRESHOLD_KEYS = {
     "status": "status",
@@ -53,6 +54,7 @@ class RunReport:
 
     :param threshold: a threshold's mapping as in the run file; ``q`` likewise, empty when there is none.
     :param more: ``adaptive``, ``bleaching``, ``hysteresis`` and ``budget`` as in the run file, where there.
+    :param counted: its points: how many were planned, saturated, usable.
     :param nominal_uj_cm2: what the paper states, for the demonstration's table.
     """
 
@@ -68,6 +70,12 @@ class RunReport:
     nominal_uj_cm2: float | None = None
     notes: tuple[str, ...] = field(default=())
     more: Mapping[str, object] = field(default_factory=dict)
+    counted: Tally | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """What is said of its threshold, or why there is none."""
+        return outcome(self.threshold, self.status, self.counted or Tally(self.points, usable=self.points))
 
     def to_json(self) -> dict[str, object]:
         """Return the run as the documented JSON object; absent numbers are None, paths absolute."""
@@ -84,6 +92,7 @@ class RunReport:
                 "figures": [_absolute(f) for f in self.figures],
             },
             "points": self.points,
+            "saturated_points": None if self.counted is None else self.counted.saturated,
             "threshold": threshold,
             "q": {key: self.q.get(name) for key, name in Q_KEYS.items()},
             **{key: value for key, value in self.more.items() if key != "budget"},
@@ -95,22 +104,29 @@ def with_scale(threshold: Mapping[str, object]) -> dict[str, object]:
 
     ``statistical_rel95``, ``model_rel95`` (what the choice of shape adds), ``scale_rel95`` and all of it,
     ``total_rel95``, are relative half-widths at 95 %; ``total_ci95`` is the interval with the scale in it.
-    None where it is not known: without a threshold, or without a budget.
+    None where it is not known: without a threshold, or while the heavy links of the budget are not stated.
     """
-    value, interval, scale = (threshold.get(key) for key in ("threshold_uj_cm2", "ci95", "scale_rel"))
+    value, interval = threshold.get("threshold_uj_cm2"), threshold.get("ci95")
+    scale = _stated(threshold.get("scale_rel"))
     total: list[float] | None = None
-    if isinstance(value, (int, float)) and isinstance(scale, (int, float)) and _is_interval(interval):
+    if isinstance(value, (int, float)) and scale is not None and _is_interval(interval):
         low, high = cast("Sequence[float]", interval)
-        total = list(total_interval(float(value), (low, high), float(scale)))
+        total = list(total_interval(float(value), (low, high), scale))
     model = threshold.get("systematic_rel")
     return {
         **threshold,
+        "scale_rel": scale,
         "total_ci95": total,
         "statistical_rel95": _half_width(threshold.get("statistical_ci95")),
         "model_rel95": model if isinstance(model, (int, float)) else None,
-        "scale_rel95": K95 * scale if isinstance(scale, (int, float)) else None,
+        "scale_rel95": None if scale is None else K95 * scale,
         "total_rel95": _half_width(total),
     }
+
+
+def _stated(scale: object) -> float | None:
+    """Return the error of a scale; 0 is what older files hold where nobody stated it."""
+    return float(scale) if isinstance(scale, (int, float)) and scale > 0 else None
 
 
 def _is_interval(value: object) -> bool:

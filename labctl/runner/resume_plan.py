@@ -51,7 +51,7 @@ def _check_points(run: Run, plan: SweepPlan) -> None:
     for step, wanted in zip(steps(plan), run.column("fluence_set_uj_cm2"), strict=False):
         if not math.isclose(step.fluence_uj_cm2, wanted, rel_tol=1e-9):
             raise DataError(
-                f"{run.path}: point {step.index} was set to {wanted:.6g} uJ/cm2, "
+                f"{run.path}: point {step.index + 1} was set to {wanted:.6g} uJ/cm2, "
                 f"its plan says {step.fluence_uj_cm2:.6g}"
             )
 

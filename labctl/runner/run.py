@@ -10,8 +10,8 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Literal
 
 from labctl.config import BenchConfig
@@ -26,6 +26,7 @@ from labctl.runner.keeper import Keeper
 from labctl.runner.kinds import SWEEP, RunKind
 from labctl.runner.live import LiveFit
 from labctl.runner.origin import NewRun, Origin
+from labctl.runner.outcome import tally
 from labctl.runner.procedure import measure
 from labctl.runner.report import RunReport, more_of
 from labctl.runner.runlog import run_log
@@ -203,8 +204,17 @@ class _Acquisition:
 
     def _open(self, files: RunFiles) -> AbstractContextManager[Bench]:
         if self.bench is not None:
-            return nullcontext(self.bench)
+            return self._telling(self.bench)
         return open_bench(self._config, self._clock, self._stop, log_file=files.log, tell=self._say)
+
+    @contextmanager
+    def _telling(self, bench: Bench) -> Iterator[Bench]:
+        """Use a bench that is open; what its pump has to tell meanwhile belongs to this run."""
+        told, bench.pump.tell = bench.pump.tell, self._say
+        try:
+            yield bench
+        finally:
+            bench.pump.tell = told
 
     def _say(self, line: str) -> None:
         log.warning("%s", line)
@@ -251,7 +261,7 @@ class _Acquisition:
         status, reason = _status_of(self._failure)
         result = conclude(keeper, facts, plan_mapping(self._plan, facts.bands), self._ending)
         result |= self.kind.more(keeper, facts)
-        result["dose_uj_cm2"] = self._dose_uj_cm2
+        result |= {"dose_uj_cm2": self._dose_uj_cm2, "planned": self._total}
         try:
             keeper.end(RunStop(status, reason, now_utc(), result))
         except DataError as exc:
@@ -270,6 +280,12 @@ class _Acquisition:
             q=q,
             spot=self._request.spot,
             more=more_of(result),
+            counted=tally(
+                [p.saturated_exposures for p in keeper.points],
+                [p.exposures for p in keeper.points],
+                [p.integration_s for p in keeper.points],
+                planned=self._total,
+            ),
         )
         if self._failure is not None and not isinstance(self._failure, Aborted):
             notes = (*self._report.notes, f"{status}: {reason}")

@@ -144,9 +144,9 @@ def stability_kind(plan: StabilityPlan) -> RunKind:
         index = keeper.latest.index
         try:
             temperatures[index] = thermometer.temperature_c()
-            text = f"point {index}: sample at {temperatures[index]:.2f} C"
+            text = f"point {index + 1}: sample at {temperatures[index]:.2f} C"
         except InstrumentError as exc:
-            text = f"point {index}: sample's temperature unknown: {exc.message}"
+            text = f"point {index + 1}: sample's temperature unknown: {exc.message}"
         keeper.event(bench.roles.clock.now_s(), text)
 
     def more(keeper: Keeper, facts: BenchFacts) -> dict[str, object]:

@@ -14,6 +14,8 @@ from labctl.analysis.budget import (
     UNSTATED,
     Budget,
     fluence_budget,
+    scale_rel,
+    scale_statement,
     total_interval,
 )
 from labctl.analysis.fluence import effective_area_cm2
@@ -67,7 +69,7 @@ def test_a_term_is_what_moving_its_number_does(
     budget = fluence_budget(replace(SETTINGS, **stated))  # type: ignore[arg-type]
     change = abs(chain(replace(SETTINGS, **moved)) / chain(SETTINGS) - 1)  # type: ignore[arg-type]
     assert of(budget, name) == pytest.approx(change, rel=0.03)
-    assert budget.combined_rel == pytest.approx(of(budget, name))
+    assert budget.stated_rel == pytest.approx(of(budget, name))
 
 
 def test_the_meter_s_zero_weighs_more_in_weak_light() -> None:
@@ -84,7 +86,7 @@ def test_the_meter_s_zero_weighs_more_in_weak_light() -> None:
 @pytest.mark.parametrize("angle_deg", [20.0, 40.0, 52.0])
 def test_the_curve_counts_only_where_the_meter_does_not_see_it(angle_deg: float) -> None:
     behind = replace(SETTINGS, curve_sigma_deg=0.02, leak_sigma=1e-4)
-    assert fluence_budget(behind).combined_rel == 0.0
+    assert fluence_budget(behind).stated_rel == 0.0
     before = replace(behind, order=BEFORE_ALL)
     power_w = 200e-9 * 1000.0 / 24.0
     here = chain(before, power_w, angle_deg=angle_deg)
@@ -99,7 +101,7 @@ def test_the_curve_counts_only_where_the_meter_does_not_see_it(angle_deg: float)
 def test_the_zero_of_a_meter_behind_the_shutter_is_taken_off() -> None:
     order: tuple[Element, Element, Element, Element] = ("attenuator", "shutter", "pick-off", "sample")
     budget = fluence_budget(replace(SETTINGS, order=order, background_sigma_w=2e-9))
-    assert budget.combined_rel == 0.0
+    assert budget.stated_rel == 0.0
     assert "meter zero" not in budget.unstated
 
 
@@ -126,12 +128,12 @@ def test_a_table_has_the_slope_of_its_logarithm() -> None:
 
 
 def test_one_error_in_both_sizes_counts_twice_and_two_errors_in_quadrature() -> None:
-    common = fluence_budget(replace(SETTINGS, spot_sigma_rel=0.02)).combined_rel
-    own = fluence_budget(replace(SETTINGS, spot_x_sigma_rel=0.02, spot_y_sigma_rel=0.02)).combined_rel
+    common = fluence_budget(replace(SETTINGS, spot_sigma_rel=0.02)).stated_rel
+    own = fluence_budget(replace(SETTINGS, spot_x_sigma_rel=0.02, spot_y_sigma_rel=0.02)).stated_rel
     assert common == pytest.approx(0.04)
     assert own == pytest.approx(0.02 * math.sqrt(2))
     both = replace(SETTINGS, spot_sigma_rel=0.01, spot_x_sigma_rel=0.02, meter_sigma_rel=0.03)
-    assert fluence_budget(both).combined_rel == pytest.approx(math.sqrt(0.02**2 + 0.02**2 + 0.03**2))
+    assert fluence_budget(both).stated_rel == pytest.approx(math.sqrt(0.02**2 + 0.02**2 + 0.03**2))
 
 
 def test_what_nobody_stated_is_named_and_sources_are_kept() -> None:
@@ -163,9 +165,24 @@ def test_the_pulse_s_width_and_noise_stand_below() -> None:
     assert known.pulse_width_source == "bench file"
     assert known.two_photon_factor == pytest.approx(1.01)
     stored = json.loads(json.dumps(known.to_mapping(), allow_nan=False))
-    assert stored["combined_rel"] == known.combined_rel
-    assert stored["expanded_rel"] == 2 * known.combined_rel
-    assert [t["contribution_rel"] for t in stored["terms"]] == [t.contribution_rel for t in known.terms]
+    assert stored["combined_rel"] is stored["expanded_rel"] is None
+    shown = [t.contribution_rel if t.is_stated else None for t in known.terms]
+    assert [t["contribution_rel"] for t in stored["terms"]] == shown
+
+
+def test_what_nobody_stated_is_never_a_zero() -> None:
+    nothing = fluence_budget(SETTINGS)
+    assert nothing.combined_rel is None
+    assert nothing.statement == f"scale uncertainty: not stated ({nothing.links} of {nothing.links} links)"
+    assert "0 %" not in nothing.statement
+    heavy = replace(SETTINGS, meter_sigma_rel=0.03, pickoff_sigma_rel=0.004)
+    assert fluence_budget(heavy).combined_rel is None
+    stated = fluence_budget(replace(heavy, spot_sigma_rel=0.01))
+    assert stated.combined_rel == stated.stated_rel
+    assert stated.statement.startswith("scale uncertainty: +-3.6 % (k = 1), without meter zero")
+    old = {**stated.to_mapping(), "combined_rel": 0.0, "unstated": ["pick-off ratio"]}
+    assert scale_rel(old) is None
+    assert scale_statement({}) == "scale uncertainty: not stated"
 
 
 def test_the_total_interval_adds_the_scale_in_quadrature_on_the_logarithm() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,8 +114,9 @@ def test_the_table_holds_the_spread_beside_each_interval(capsys: pytest.CaptureF
 
 
 def test_cells() -> None:
-    assert threshold_cells({"status": "below_range"}) == ("below range", "-")
-    assert threshold_cells({"threshold_uj_cm2": 80.0, "convention": None}) == ("80.00", "-")
+    low = replace(report("A", None), threshold={"status": "below_range"})
+    assert threshold_cells(low) == ("below range", "-")
+    assert threshold_cells(report("A", 80.0))[0] == "80.00"
     assert q_cell({}) == "-"
     assert q_cell({"value": 1000.4, "sigma": 9.6, "resolution_nm": 0.15}) == "1000 +- 10 (0.15 nm)"
     assert q_cell({"value": 1000.0, "resolution_nm": None, "lower_bound": True}) == ">= 1000 (unknown)"

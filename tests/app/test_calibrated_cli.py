@@ -46,7 +46,7 @@ def test_the_budget_of_a_bench(bench: Path, capsys: pytest.CaptureFixture[str]) 
         in text
     )
     assert "<F^2>/<F>^2 = 1.0004" in text
-    assert "not stated, and taken for 0: meter zero, drift of the chain" in text
+    assert "not stated:   meter zero, drift of the chain" in text
     assert "warning: calibrations.energy: energy-20200101-000000.json expired on 2020-02-01" in text
     assert "peak, in the centre of the spot" in text
 
@@ -56,7 +56,8 @@ def test_the_budget_as_json_and_at_a_fluence(bench: Path, capsys: pytest.Capture
     found = json.loads(capsys.readouterr().out)
     assert found["fluence_uj_cm2"] == 80.0
     assert found["file"] == str(bench.resolve())
-    contributions = [term["contribution_rel"] for term in found["terms"]]
+    contributions = [term["contribution_rel"] or 0.0 for term in found["terms"]]
+    assert [t["uncertainty"] for t in found["terms"] if t["source"] == "not stated"] == [None, None]
     assert found["combined_rel"] == pytest.approx(math.hypot(*contributions))
     assert found["expanded_rel"] == 2 * found["combined_rel"]
 

@@ -398,7 +398,7 @@ def test_a_report_without_a_scale_says_so(capsys: pytest.CaptureFixture[str]) ->
     report = RunReport("A", "finished", None, None, 9, threshold, {}, more={"budget": budget})
     print_result([report], as_json=False)
     said = capsys.readouterr().out
-    assert "no uncertainty of the fluence's scale is stated" in said
+    assert "the interval is statistical only; scale uncertainty: not stated" in said
     assert "warning: calibrations.spot: old" in said
     assert "with scale" not in said
     assert "unknown" not in said.replace("(unknown)", "")

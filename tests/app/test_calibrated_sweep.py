@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from labctl.analysis.budget import total_interval
+from labctl.analysis.budget import fluence_budget, total_interval
 from labctl.config import load_bench
 from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import CalibrationKind
@@ -57,7 +57,7 @@ def test_from_unknown_to_threshold(tmp_path: Path) -> None:
             assert bench.warnings == ()
             for _ in fluence_sweep.sweep(plan, bench.roles, bench.pump, bench.bands, sink=keeper):
                 pass
-            scale_rel = bench.pump.scale_rel
+            scale_rel = fluence_budget(bench.pump.settings).stated_rel
             found = fit_curve(curve_of(keeper.points, bench.pump.settings.photon_order))
         truth = simulated.scene.truth
         s = load_bench(file).pump_settings()

@@ -145,7 +145,7 @@ def test_a_library_that_a_run_names_is_never_loaded(aborted: Path) -> None:
         ({"points": 10**12}, "asks for 1000000000000 points"),
         ({"points": "many"}, "not sound: points"),
         ({"magic": 1}, "magic, which this labctl does not know"),
-        ({"start_uj_cm2": 31.0}, "point 0 was set to 30"),
+        ({"start_uj_cm2": 31.0}, "point 1 was set to 30"),
         ({"direction": "sideways"}, "not sound: direction"),
     ],
 )
@@ -230,11 +230,11 @@ def say_finished(file: h5py.File) -> None:
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (damage_spectrum, "point 0: checksum does not match"),
-        (damage_row, "point 1: checksum does not match"),
+        (damage_spectrum, "point 1: checksum does not match"),
+        (damage_row, "point 2: checksum does not match"),
         (damage_dark, "dark 1: checksum does not match"),
         (damage_curve, "the curve's signal is not that of the points"),
-        (lose_darks, "point 0: its dark 1 is missing"),
+        (lose_darks, "point 1: its dark 1 is missing"),
         (say_finished, "it says finished, with "),
     ],
 )

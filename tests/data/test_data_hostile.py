@@ -158,7 +158,7 @@ def test_verify_names_the_damaged_point(finished: Path) -> None:
         file["entry/spectra/spectrum"][3, 5] += 1.0
         file["entry/instrument/detector/darks/counts"][0, 0] += 1.0
         file["entry/record/events"][0] = (1.0, 0, b"x")
-    assert verify(finished) == ("point 3: checksum does not match", "dark 0: checksum does not match")
+    assert verify(finished) == ("point 4: checksum does not match", "dark 0: checksum does not match")
 
 
 def test_a_flag_in_the_row_is_covered_by_its_checksum(finished: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_flag_in_the_row_is_covered_by_its_checksum(finished: Path) -> None:
         row = file["entry/record/points"][2]
         row["flags"] = b""
         file["entry/record/points"][2] = row
-    assert verify(finished) == ("point 2: checksum does not match",)
+    assert verify(finished) == ("point 3: checksum does not match",)
 
 
 FUZZ = """

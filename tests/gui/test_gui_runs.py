@@ -216,10 +216,14 @@ def test_points_left_out_are_there_when_the_run_is_opened_again(
 
 def test_the_error_of_the_scale_is_said_beside_the_threshold() -> None:
     run = open_file(EXAMPLE)
-    run.facts = replace(run.facts, scale_rel=0.03)
+    run.facts = replace(run.facts, budget={"combined_rel": 0.03, "unstated": ["repetition rate"]})
     found = {"threshold_uj_cm2": 80.0, "ci95": [79.0, 81.0]}
     note = notes_of(run, found)
-    assert "fluence scale ± 3 % (k = 1), 95 % with it 75.3" in note
+    assert "scale uncertainty: ± 3 % (k = 1), without repetition rate, 95 % with it 75.3" in note
     assert "with it" not in notes_of(run, None)
-    run.facts = replace(run.facts, scale_rel=None)
-    assert "scale" not in notes_of(run, found)
+    unknown = {"combined_rel": 0.0, "links": 9, "unstated": ["meter calibration", "repetition rate"]}
+    run.facts = replace(run.facts, budget=unknown)
+    assert "scale uncertainty: not stated (2 of 9 links)" in notes_of(run, found)
+    assert "0 %" not in notes_of(run, found)
+    run.facts = replace(run.facts, budget={})
+    assert "scale uncertainty: not stated" in notes_of(run, found)

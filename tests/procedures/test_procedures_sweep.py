@@ -196,7 +196,7 @@ def test_a_laser_that_drops_out_repeats_the_point() -> None:
             gone_s = table.clock.now_s() + 1.2
             table.scale_at = lambda now, s=gone_s: 0.01 if s < now < s + 2.0 else 1.0  # type: ignore[misc]
     assert len(points) == 5
-    assert any("point 2 is repeated" in e for e in run.sink.events)
+    assert any("point 3 is repeated" in e for e in run.sink.events)
     assert points[2].fluence_uj_cm2 == pytest.approx(points[2].fluence_set_uj_cm2, rel=0.02)
 
 
@@ -383,7 +383,7 @@ def test_a_point_whose_spectrometer_failed_is_repeated_from_the_dark() -> None:
     run.bench.spectrometer.timeouts = [InstrumentTimeout("spectrometer", "late")]
     assert [p.index for p in points] == [1, 2, 3, 4]
     run.bench.assert_safe()
-    assert any("point 1 is repeated: spectrometer: late" in e for e in run.sink.events)
+    assert any("point 2 is repeated: spectrometer: late" in e for e in run.sink.events)
     light = [e for e in run.bench.table.events[began:] if e in ("open", "close")]
     assert light[:4] == ["open", "close", "open", "close"]
 

@@ -167,7 +167,9 @@ class BenchService:
         reason, quitting, connected = "", False, False
         job = first if isinstance(first, Job) else None
         try:
-            with open_bench(self.config, self._clock, self.stop, log_file=self._log_file) as plain:
+            with open_bench(
+                self.config, self._clock, self.stop, log_file=self._log_file, tell=self._warn
+            ) as plain:
                 bench = self._guarded(plain)
                 identities = {str(role): str(who) for role, who in plain.identities.items()}
                 self._tell(Link("connected", identities, info=bench.roles.spectrometer.info))
@@ -197,6 +199,11 @@ class BenchService:
         self._tell(Link("disconnected", message=reason))
         return quitting
 
+    def _warn(self, line: str) -> None:
+        """Tell what whoever works with the light should know at once."""
+        log.warning("%s", line)
+        self._tell(Said(line, wrong=True))
+
     def _failed(self, job: Job | None, reason: str) -> None:
         if job is not None:
             self._tell(JobEnded(job.number, "failed", None, reason))
@@ -205,6 +212,7 @@ class BenchService:
         """Return the bench with a shutter that SAFE can hold shut, and with everything seen."""
         roles = observed(bench.roles, self.safety.adopt(bench.roles.shutter), self.sight)
         pump = Pump(roles, bench.pump.settings, bench.pump.limits)
+        pump.tell = bench.pump.tell
 
         def energy_of(power_w: float, angle_deg: float) -> tuple[float, float]:
             energy_j = pump.energy_j(power_w, angle_deg)
