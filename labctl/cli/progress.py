@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from labctl.cli.output import make_console, write_lines
 from labctl.model.printable import printable
 from labctl.model.records import SweepPoint
-from labctl.runner.events import Connected, Event, LiveThreshold, Measured, Message, Started
+from labctl.runner.events import Connected, Event, LiveThreshold, Measured, Message, Moved, Started
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -136,7 +136,7 @@ def headline(event: Event) -> str:
         return "connected: " + ", ".join(f"{role} {who}" for role, who in event.identities.items())
     if isinstance(event, Started):
         return f"{event.sample}: {event.total} points into {event.files.h5} (log {event.files.log})"
-    return event.text if isinstance(event, Message) else ""
+    return event.text if isinstance(event, Message | Moved) else ""
 
 
 def point_texts(point: SweepPoint) -> tuple[tuple[str, str], ...]:

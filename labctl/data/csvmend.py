@@ -77,6 +77,15 @@ def examine(csv: Path, points: NDArray[Any]) -> CsvState:
     return CsvState(header, found, bool(rest), strange, tuple(different), in_order)
 
 
+def whole_csv(csv: Path, points: NDArray[Any], header: str) -> None:
+    """Write a run's CSV anew, with the rows of all its points.
+
+    :param header: comment lines and labels, each with its end.
+    :raises DataError: it cannot be written.
+    """
+    _write_whole(csv, header + "".join(f"{csv_row(point)}\n" for point in points))
+
+
 def mend_csv(csv: Path, points: NDArray[Any], header: str) -> tuple[str, ...]:
     """Bring the CSV up to the stored points; return what was done, empty if it was in order.
 

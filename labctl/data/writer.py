@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.data import columns, layout, nexus, result
+from labctl.data.held import HeldFile
 from labctl.data.holder import this_process
 from labctl.data.lock import RunLock
 from labctl.data.names import RunPaths, reserve
@@ -34,8 +35,13 @@ _AT_FIRST = 4 << 20
 class RunWriter:
     """The :class:`~labctl.model.sink.RunSink` of a run file. Belongs to one thread.
 
+    Should the file lose its name while it is written, the next flush copies the whole run to another name
+    and goes on there.
+
     :param directory: created if it does not exist.
     :param stem: wished file name without suffix; cleaned, and numbered if such a run exists.
+    :ivar paths: the run's files as they are now.
+    :ivar on_move: told in one line what became of the old file and where the run goes on, now in ``paths``.
     :raises DataError: the directory cannot be written to.
     """
 
@@ -46,7 +52,9 @@ class RunWriter:
         self.paths = paths
         self._lock: RunLock | None = None
         self._file: h5py.File | None = None
+        self._held: HeldFile | None = None
         self._room: Room
+        self.on_move: Callable[[str], None] = log.warning
         self._tables: dict[str, Growing] = {}
         self._status_at: dict[str, int] = {}
         self._convention = ""
@@ -136,18 +144,20 @@ class RunWriter:
         if self._ended:
             raise DataError(f"{self.paths.h5} has ended before")
         try:
+            self.flush()  # a file that has lost its name is found before the result is in it
             with self._writing() as file:
                 self._write_result(file, self._room, stop)
+            self._close_file()
+            with guarded(self.paths.h5):
+                assert self._held is not None
+                self._held.sync()
         except DataError:
             self._close_file()
             self._rescue(_ending(stop))
             raise
         finally:
             self._ended = True
-            self._close_file()
-            self._unlock()
-        with guarded(self.paths.h5):
-            sync(self.paths.h5)
+            self._let_go()
 
     def close(self) -> None:
         """Let go of the file; a run that was not ended becomes a failed one. Never raises."""
@@ -162,7 +172,26 @@ class RunWriter:
             except DataError as exc:
                 log.warning("%s", exc)
         self._close_file()
-        self._unlock()
+        self._let_go()
+
+    def points(self) -> NDArray[np.void]:
+        """Return the scalar rows of all points of the open file, shape ``(n,)``."""
+        with guarded(self.paths.h5):
+            if self._file is None:
+                raise DataError(f"{self.paths.h5} is not open")
+            return np.asarray(self._file[layout.GROWING["points"]][()])
+
+    def csv_lost(self, why: str) -> None:
+        """Take another name, ``paths``, if that of the CSV is taken: both files of a run share theirs.
+
+        :param why: what became of the CSV.
+        :raises DataError: there is no place for the run.
+        """
+        if not os.path.lexists(self.paths.csv):
+            self.on_move(f"{self.paths.csv} {why}; it is written anew from {self.paths.h5.name}")
+            return
+        with self._noting():
+            self._go_elsewhere(f"{self.paths.csv} {why}", self._renamed)
 
     def __enter__(self) -> Self:
         return self
@@ -173,8 +202,9 @@ class RunWriter:
         self.close()
 
     def _open(self, planned: int) -> None:
+        self._held = HeldFile(self.paths.h5)
         self._file = file = open_h5(self.paths.h5, "r+")
-        self._room = room = Room(file, self.paths.h5)
+        self._room = room = Room(file, self._held)
         room.add(planned)
         self._tables = {name: Growing(file[path], room) for name, path in layout.GROWING.items()}
         self._status_at = {name: file[layout.ENTRY][name].id.get_offset() for name in layout.STATUS_BYTES}
@@ -195,39 +225,142 @@ class RunWriter:
             raise DataError(f"{self.paths.h5}: not written any more: {self._broken.message}")
         if self._file is None:
             raise DataError(f"{self.paths.h5} is not open")
-        try:
+        with self._noting():
+            self._refuse_a_cut()
             with guarded(self.paths.h5):
                 yield self._file
+            self._keep()
+
+    @contextlib.contextmanager
+    def _noting(self) -> Iterator[None]:
+        try:
+            yield
         except DataError as exc:
             self._broken = exc
             raise
+
+    # --- a file that loses its name while it is written -----------------------------------------------
+
+    def _keep(self) -> None:
+        """Make sure that what was just flushed can be found under the name the user knows."""
+        if self._held is not None and (why := self._held.lost()):
+            self._go_elsewhere(f"{self.paths.h5} {why}", self._copied)
+
+    def _refuse_a_cut(self) -> None:
+        """Say what the library, which would fail at it, could only say of its own insides."""
+        if self._held is not None and self._held.shrank():
+            raise DataError(
+                f"{self.paths.h5} was cut short by another program: points are lost",
+                "see what else has it open; labctl verify tells what is left",
+            )
+
+    def _go_elsewhere(self, what: str, move: Callable[[Path, str], None]) -> None:
+        """Put the whole run where it can be written, and go on there.
+
+        :raises DataError: there is no such place.
+        """
+        assert self._held is not None
+        failed = []
+        for place in self._held.places():
+            if self._file is None:  # the copy could not be opened
+                break
+            try:
+                with guarded(place):
+                    move(place, self.paths.h5.stem)
+            except DataError as exc:
+                failed.append(exc.message)
+                continue
+            self.on_move(f"{what}. No point is lost: the whole run is in {self.paths.h5} and goes on there")
+            return
+        raise DataError(
+            f"{what}, and no copy of the run could be written ({'; '.join(failed) or 'no place'})",
+            "the run has stopped here; put the disk back, or name another directory with --output",
+        )
+
+    def _copied(self, place: Path, stem: str) -> None:
+        """Copy the open file to a name that nobody has, through its handle, and open the copy."""
+        file, held = self._file, self._held
+        assert file is not None
+        assert held is not None
+        left = self._room.left
+        self._room.release()
+        file.flush()
+        with _reserved(place, stem) as (paths, lock):
+            part = paths.h5.with_name(paths.h5.name + ".part")
+            try:
+                held.copy_to(part)
+                with contextlib.closing(HeldFile(part)) as copy:
+                    Room.trim(copy)
+                part.replace(paths.h5)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+                raise
+        self._close_file()
+        self._rescue({"status": "failed", "status_reason": f"the run goes on in {paths.h5}"})
+        self._let_go()
+        self.paths, self._lock = paths, lock
+        self._open(left)
+
+    def _renamed(self, place: Path, stem: str) -> None:
+        """Give the file, which is where it should be, another name; copy it where that is not allowed."""
+        assert self._held is not None
+        try:
+            with _reserved(place, stem) as (paths, lock):
+                self.paths.h5.replace(paths.h5)
+        except OSError:
+            self._copied(place, stem)
+            return
+        if self._lock is not None:
+            self._lock.release()
+        self.paths, self._lock, self._held.path = paths, lock, paths.h5
 
     def _rescue(self, status: dict[str, str]) -> None:
         """Write the status over its own bytes without the library, which needs space to close cleanly."""
         status = status | {"status": "failed" if status["status"] == "finished" else status["status"]}
         try:
-            with self.paths.h5.open("r+b") as raw:
-                for name, text in status.items():
-                    width = layout.STATUS_BYTES[name]
-                    raw.seek(self._status_at[name])
-                    raw.write(_clipped(text, width).ljust(width, b"\0"))
+            assert self._held is not None
+            for name, text in status.items():
+                width = layout.STATUS_BYTES[name]
+                self._held.write(self._status_at[name], _clipped(text, width).ljust(width, b"\0"))
         except (OSError, KeyError) as exc:
             log.warning("could not note how the run ended in %s: %s", self.paths.h5, exc)
 
     def _close_file(self) -> None:
         file, self._file = self._file, None
         self._tables = {}
-        if file is not None:
+        if file is not None and self._held is not None:
             try:
                 self._room.release()
                 file.close()
-                Room.trim(self.paths.h5)
+                Room.trim(self._held)
             except Exception as exc:  # noqa: BLE001  a full disk makes the library fail again as it closes
                 log.warning("while closing %s: %s", self.paths.h5, exc)
+
+    def _let_go(self) -> None:
+        if self._held is not None:
+            self._held.close()
+        self._unlock()
 
     def _unlock(self) -> None:
         if self._lock is not None:
             self._lock.release()
+
+
+@contextlib.contextmanager
+def _reserved(place: Path, stem: str) -> Iterator[tuple[RunPaths, RunLock]]:
+    """Take a name that nobody has, and the right to write it; both are given back on an error."""
+    paths = reserve(place, f"{stem}-copy")
+    lock: RunLock | None = None
+    try:
+        lock = RunLock(paths.h5, this_process())
+        yield paths, lock
+    except BaseException:
+        if lock is not None:
+            lock.release()
+        with contextlib.suppress(OSError):
+            paths.h5.unlink()
+        raise
 
 
 def _ending(stop: RunStop) -> dict[str, str]:

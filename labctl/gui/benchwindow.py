@@ -44,7 +44,7 @@ from labctl.gui.sweeppanel import SweepPanel, Wish
 from labctl.gui.window import MainWindow
 from labctl.model.clock import Clock
 from labctl.model.printable import printable
-from labctl.runner.events import Measured, Started
+from labctl.runner.events import Measured, Moved, Started
 
 log = logging.getLogger(__name__)
 
@@ -231,6 +231,9 @@ class BenchWindow(MainWindow):
             self.live.begin(told.event)
         elif isinstance(told.event, Measured):
             self.live.add(told.event.point)
+        elif isinstance(told.event, Moved):
+            self.live.moved(told.event.files.h5)
+            self.say(told.event.text, wrong=True)
         self.queue.take(told)
 
     def _job_ended(self, told: JobEnded) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +158,11 @@ class LivePage(QWidget):
         self._arrays.append(point)
         self.run.extend(scalars_of(point), point.flags)
         self.view.point_added(self.run, with_spectrum=not self.live.isChecked())
+
+    def moved(self, h5: Path) -> None:
+        """The run's file has another name now."""
+        if self.run is not None:
+            self.run.facts = replace(self.run.facts, path=h5)
 
     def end(self, status: str, message: str) -> None:
         """The sweep has ended."""

@@ -23,7 +23,7 @@ from labctl.gui.plain import PlainLabel, plain, tool_tip
 from labctl.gui.service.messages import Command, Job, JobEnded, JobTold
 from labctl.gui.sweeppanel import Wish
 from labctl.gui.wording import UNIT, digits, duration
-from labctl.runner.events import LiveThreshold, Measured, Message, Started
+from labctl.runner.events import LiveThreshold, Measured, Message, Moved, Started
 from labctl.runner.facts import RunRequest
 
 _COLOURS = {"running": theme.ACCENT, "finished": theme.GOOD, "aborted": theme.WARN, "failed": theme.DANGER}
@@ -198,7 +198,7 @@ class QueuePanel(QWidget):
             self.bar.setFormat(f"{event.number} of {event.total}  ·  {duration(event.left_s)} left")
         elif isinstance(event, LiveThreshold):
             self.threshold = event.value if event.value is not None else self.threshold
-        elif isinstance(event, Message):
+        elif isinstance(event, Message | Moved):
             self.text.setText(event.text)
         self._refresh()
 

@@ -35,6 +35,14 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
+class Moved:
+    """The run's files have lost their names, and the whole run is in others now; ``text`` says it."""
+
+    files: RunFiles
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """A point is on disk. ``left_s`` estimates the wall time to the end."""
 
@@ -65,5 +73,5 @@ class Message:
     text: str
 
 
-Event = Connected | Started | Measured | LiveThreshold | Message
+Event = Connected | Started | Moved | Measured | LiveThreshold | Message
 OnEvent = Callable[[Event], None]

@@ -13,7 +13,7 @@ from labctl.model.errors import Aborted
 from labctl.model.sink import RunSink
 from labctl.runner.facts import RunRequest
 from labctl.runner.origin import Origin
-from labctl.runner.worker import SweepWorker
+from labctl.runner.worker import Stored, SweepWorker
 from labctl.session import Bench
 from procedures.control import Pause
 from procedures.fluence_sweep import Insert
@@ -40,11 +40,13 @@ def measure(
     origin: Origin,
     insert: Insert | None = None,
     pause: Pause | None = None,
+    stored: Stored | None = None,
 ) -> Ending | None:
     """Run the sweep in this thread, on a bench that stays the caller's; return why it ended by itself.
 
     :param csv: written by pymeasure's Results, which ``origin`` opens.
     :param on_row: called once a point is in both files.
+    :param stored: writes the run file beside the CSV, and looks after both names.
     :raises Aborted: ``stop`` was set.
     :raises LabctlError: the sweep failed; the shutter is closed.
     """
@@ -54,7 +56,7 @@ def measure(
     )
     context = SweepContext(bench.roles, bench.pump, bench.bands, sink, insert, done=origin.done, pause=pause)
     procedure.attach(lambda: contextlib.nullcontext(context), row, plan)
-    worker = SweepWorker(origin.results(procedure, csv), stop, on_row)
+    worker = SweepWorker(origin.results(procedure, csv), stop, on_row, stored)
     worker.run()
     failure = procedure.failure or worker.failure
     if failure is not None:

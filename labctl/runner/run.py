@@ -15,11 +15,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from typing import Literal
 
 from labctl.config import BenchConfig
+from labctl.data import RunWriter
 from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, is_noticed_stop
 from labctl.model.records import RunStop
 from labctl.runner.conclude import conclude
-from labctl.runner.events import Connected, Event, Measured, Message, OnEvent, RunFiles, Started
+from labctl.runner.events import Connected, Event, Measured, Message, Moved, OnEvent, RunFiles, Started
 from labctl.runner.facts import BenchFacts, RunRequest, now_utc, plan_mapping, run_start
 from labctl.runner.foresight import too_few
 from labctl.runner.keeper import Keeper
@@ -29,7 +30,7 @@ from labctl.runner.origin import NewRun, Origin
 from labctl.runner.outcome import tally
 from labctl.runner.procedure import measure
 from labctl.runner.report import RunReport, more_of
-from labctl.runner.runlog import run_log
+from labctl.runner.runlog import RunLog, run_log
 from labctl.session import Bench, open_bench
 from labctl.session.check import weak_light
 from procedures.adaptive import make_source
@@ -151,6 +152,9 @@ class _Acquisition:
         self._report: RunReport | None = None
         self._failure: BaseException | None = None
         self._files: RunFiles | None = None
+        self._writer: RunWriter | None = None
+        self._remarks: tuple[str, ...] = ()
+        self._now_s: Callable[[], float] | None = None
 
     def outcome(self) -> RunReport:
         """Return the report of a run that finished or was aborted.
@@ -171,10 +175,10 @@ class _Acquisition:
         """Run to the end; nothing leaves the thread but :meth:`outcome`."""
         try:
             with self.origin.writer() as writer:
-                paths = writer.paths
-                self._files = RunFiles(paths.csv, paths.h5, paths.h5.with_suffix(".log"))
+                self._writer, self._files = writer, _files_of(writer)
                 keeper, is_new = Keeper(writer), not self._files.log.exists()
-                with run_log(self._files.log):
+                with run_log(self._files.log) as log_file:
+                    writer.on_move = lambda line: self._moved(keeper, log_file, line)
                     self._measure_and_end(keeper, self._files)
                 if is_new and not keeper.began and isinstance(self._failure, Aborted):
                     with suppress(OSError):  # there is no run for it to be the log of
@@ -200,7 +204,7 @@ class _Acquisition:
             else:
                 log.exception("the sweep failed")
         if keeper.began and facts is not None:
-            self._end(keeper, files, facts)
+            self._end(keeper, facts)
 
     def _open(self, files: RunFiles) -> AbstractContextManager[Bench]:
         if self.bench is not None:
@@ -220,7 +224,18 @@ class _Acquisition:
         log.warning("%s", line)
         self._tell(Message(line))
 
+    def _moved(self, keeper: Keeper, log_file: RunLog, line: str) -> None:
+        """Say where the run is now, at once and at the end, and have the log go on beside it."""
+        assert self._writer is not None
+        self._files, self._remarks = _files_of(self._writer), (*self._remarks, line)
+        log_file.go_on_in(self._files.log)
+        log.warning("%s", line)
+        self._tell(Moved(self._files, line))
+        if self._now_s is not None:
+            keeper.event(self._now_s(), line)
+
     def _sweep(self, bench: Bench, keeper: Keeper, files: RunFiles) -> None:
+        self._now_s = bench.roles.clock.now_s
         self._tell(Connected({role: str(who) for role, who in bench.identities.items()}))
         start = run_start(bench, self._plan, self._request)
         self.origin.begin(bench, keeper, dataclasses.replace(start, procedure=self.kind.procedure))
@@ -255,9 +270,10 @@ class _Acquisition:
                 insert=self._insert,
                 origin=self.origin,
                 pause=self.pause,
+                stored=self._writer,
             )
 
-    def _end(self, keeper: Keeper, files: RunFiles, facts: BenchFacts) -> None:
+    def _end(self, keeper: Keeper, facts: BenchFacts) -> None:
         status, reason = _status_of(self._failure)
         result = conclude(keeper, facts, plan_mapping(self._plan, facts.bands), self._ending)
         result |= self.kind.more(keeper, facts)
@@ -267,7 +283,8 @@ class _Acquisition:
         except DataError as exc:
             log.exception("while ending the file")
             self._failure, status = self._failure or exc, "failed"
-        threshold, q = result["threshold"], result["q"]
+        files, threshold, q = self._files, result["threshold"], result["q"]
+        assert files is not None
         assert isinstance(threshold, dict)
         assert isinstance(q, dict)
         self._report = RunReport(
@@ -280,6 +297,7 @@ class _Acquisition:
             q=q,
             spot=self._request.spot,
             more=more_of(result),
+            notes=self._remarks,
             counted=tally(
                 [p.saturated_exposures for p in keeper.points],
                 [p.exposures for p in keeper.points],
@@ -290,6 +308,10 @@ class _Acquisition:
         if self._failure is not None and not isinstance(self._failure, Aborted):
             notes = (*self._report.notes, f"{status}: {reason}")
             self._report = dataclasses.replace(self._report, notes=notes)
+
+
+def _files_of(writer: RunWriter) -> RunFiles:
+    return RunFiles(writer.paths.csv, writer.paths.h5, writer.paths.h5.with_suffix(".log"))
 
 
 class _Pace:

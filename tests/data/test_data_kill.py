@@ -17,6 +17,7 @@ from data_runs import DARK, START, finished_run, make_point
 from patience import PATIENCE_S
 
 from labctl.data import holder, store, writer
+from labctl.data.held import HeldFile
 from labctl.data.reader import read_run
 from labctl.data.space import try_room
 from labctl.data.writer import RunWriter
@@ -61,7 +62,7 @@ class Tape:
         self.log: list[Operation] = []
         self.before = b""
         monkeypatch.setattr(writer, "open_h5", self._open)
-        monkeypatch.setattr("labctl.data.room.os.truncate", self._truncate)
+        monkeypatch.setattr(HeldFile, "set_size", lambda held, size: self._truncate(held, size))
 
     def _open(self, path: Path, mode: str) -> h5py.File:
         if mode == "w":
@@ -70,9 +71,9 @@ class Tape:
         self.recorder = Recorder(path, self.log)
         return h5py.File(self.recorder, "r+", libver=("earliest", "v108"), rdcc_nbytes=0)
 
-    def _truncate(self, path: Path, size: int, real: Callable[..., None] = os.truncate) -> None:
+    def _truncate(self, file: HeldFile, size: int, real: Callable[..., None] = HeldFile.set_size) -> None:
         self.log.append((size, None))
-        real(path, size)
+        real(file, size)
 
     def play(self, path: Path, look: Callable[[int], None]) -> None:
         self.recorder.close()

@@ -245,7 +245,8 @@ def test_the_live_table_shows_names_and_draws_itself(monkeypatch: pytest.MonkeyP
 
 
 def test_a_log_line_stays_one_line(tmp_path: Path) -> None:
-    with run_log(tmp_path / "run.log") as path:
+    path = tmp_path / "run.log"
+    with run_log(path):
         logging.getLogger("a").info("it said %s", EVIL)
         try:
             raise ValueError(EVIL)
