@@ -53,7 +53,7 @@ class ManualBench:
 
         :raises SafetyStop: a limit, or what the meter or the mount says; the shutter is closed.
         """
-        self._prepare_meter()
+        self._prepare_meter(stop)
         lit = self.pump.light.lit
         state = self.pump.set_fluence(fluence_uj_cm2, stop, keep_open=lit)
         self._restore(lit)
@@ -61,7 +61,7 @@ class ManualBench:
 
     def set_angle(self, angle_deg: float, stop: Stop | None = None) -> PumpState:
         """Turn the plate to an angle; otherwise as :meth:`set_fluence`."""
-        self._prepare_meter()
+        self._prepare_meter(stop)
         lit = self.pump.light.lit
         state = self.pump.set_angle(angle_deg, stop)
         self._restore(lit)
@@ -111,7 +111,7 @@ class ManualBench:
         is_open = self.roles.shutter.is_open()
         power = energy = None
         if meter:
-            self._prepare_meter()
+            self._prepare_meter(stop)
             power = self.pump.look(stop).power_w
             if self.pump.meter_in_front or is_open:
                 energy = self.pump.energy_j(power, angle)
@@ -129,9 +129,9 @@ class ManualBench:
         """Set the meter anew before it is read next: somebody else has used it."""
         self._meter_ready = False
 
-    def _prepare_meter(self) -> None:
+    def _prepare_meter(self, stop: Stop | None) -> None:
         if not self._meter_ready:
-            self.roles.power_meter.prepare(self.pump.settings.wavelength_nm)
+            self.pump.prepare_meter(stop)
             self._meter_ready = True
 
     def _restore(self, lit: bool) -> None:

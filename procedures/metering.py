@@ -13,6 +13,8 @@ from labctl.model.roles import Roles
 from procedures.beam import Beam
 from procedures.safe import retried
 
+MOST_ALIKE = 3
+"""So many averaged readings of light never agree in every digit."""
 _TICK_S = 1e-3
 """Two clocks of one computer may differ by this."""
 
@@ -63,6 +65,7 @@ class Monitor:
         self.took_s = 1.0
         """What the last reading took, a second before the first."""
         self._seen: tuple[float, float] | None = None
+        self._last_w, self._alike = math.nan, 0
 
     def refuse_frozen(self, reading: PowerReading, angle_deg: float) -> None:
         """Compare with the last reading at another angle: a mean that is the same in every digit is old.
@@ -78,6 +81,23 @@ class Monitor:
             "restart the meter",
         )
 
+    def refuse_repeated(self, reading: PowerReading) -> None:
+        """Take in a reading of light: means that agree in every digit again and again are one old answer.
+
+        What is not clearly above the head's noise is not judged: a head without light may show its zero.
+
+        :raises SafetyStop: three in a row do.
+        """
+        is_light = reading.power_w - self.background_w > 5 * self._floor_w(reading)
+        self._alike = self._alike + 1 if is_light and reading.power_w == self._last_w else 1
+        self._last_w = reading.power_w
+        if self._alike >= MOST_ALIKE:
+            raise SafetyStop(
+                f"{self._meter.name} shows {reading.power_w:g} W {MOST_ALIKE} times in a row, the same in "
+                "every digit: that is no reading",
+                "restart the meter",
+            )
+
     def read(
         self, not_before_s: float, stop: Stop | None = None, *, count: int | None = None
     ) -> PowerReading:
@@ -88,6 +108,7 @@ class Monitor:
         for _ in range(2):
             reading = retried(lambda: self._meter.read(count or self._count, stop))
             self.refuse_no_number(reading)
+            self.refuse_repeated(reading)
             self.took_s = reading.stop_s - reading.start_s
             if reading.start_s >= not_before_s - _TICK_S:
                 return reading
@@ -102,6 +123,11 @@ class Monitor:
         """
         if not math.isfinite(reading.power_w):
             raise SafetyStop(f"{self._meter.name} reads {reading.power_w}", "check the head and its range")
+
+    @property
+    def name(self) -> str:
+        """Role and address of the meter."""
+        return self._meter.name
 
     @property
     def settling_s(self) -> float:

@@ -58,7 +58,7 @@ class Pump:
         beside: Pump | None = None,
     ) -> None:
         self.settings, self.limits = settings, limits
-        self._meter = roles.power_meter
+        self._meter, self._watch = roles.power_meter, roles.watch
         self.beam = make_beam(settings, limits)
         self.curve = make_curve(settings.curve, allowed_angles(roles.attenuator, limits))
         self.beam.refuse_contradiction(self.curve.reach[0])
@@ -88,7 +88,13 @@ class Pump:
             lambda: self._setting.fluence_uj_cm2,
         )
         self._retreat = Retreat(
-            self._blade, self._plate, self.curve, self._witness, self._setting.move, self._setting.forget
+            self._blade,
+            self._plate,
+            self.curve,
+            self._witness,
+            move=self._setting.move,
+            forget=self._setting.forget,
+            tell=lambda line: self.tell(line),
         )
         self.left: SafeReport | None = None
         """How it was made safe last."""
@@ -144,7 +150,9 @@ class Pump:
 
         The plate must still be where it was then; what was verified long ago is verified again.
 
-        :param timed: False if it may well last longer, as by hand: a shutter that can close itself does not.
+        :param timed: False if it may well last longer, as by hand: a shutter that can close itself does not,
+            and it is closed as soon as the meter was not looked at for 1.5 s of wall time, besides the
+            reading's own.
         :raises SafetyStop: the setting is not verified, or not any more, or the dose would pass its limit.
         """
         with self._retreat.guarded():
@@ -161,6 +169,8 @@ class Pump:
                 self._renew(state, seconds + VERIFYING_S if timed else 0.0, stop)
             if not self._blade.lit:
                 self._blade.open(self._setting.fluence_uj_cm2, seconds if timed else 0.0)
+            if self._watch is not None and not timed:
+                self._watch.hold(self._meter.name)
 
     def _renew(self, state: PumpState, light_s: float, stop: Stop | None) -> None:
         """Verify an old setting again; where the meter is behind the shutter, that is open afterwards."""
@@ -200,6 +210,14 @@ class Pump:
             self.minimum(stop)
             self._verifier.prepare(stop)
 
+    def prepare_meter(self, stop: Stop | None = None) -> None:
+        """Set the meter; one behind the shutter learns its zero, unless there is light.
+
+        :raises InstrumentError: it does not take its settings; the shutter is closed.
+        """
+        with self._retreat.guarded():
+            self._verifier.prepare(stop)
+
     def minimum(self, stop: Stop | None = None) -> None:
         """Close the shutter, reference the mount if need be, and go to the least transmission."""
         with self._retreat.guarded():
@@ -220,6 +238,11 @@ class Pump:
             self._shut(stop)
             self._setting.home(stop)
 
+    def _release(self) -> None:
+        """Let light that was held by hand be the gate's again, whose readings have times of their own."""
+        if self._watch is not None:
+            self._watch.release()
+
     # --- fluence -----------------------------------------------------------------------------------
 
     def set_fluence(
@@ -235,6 +258,7 @@ class Pump:
         """
         with self._retreat.guarded():
             check_stop(stop)
+            self._release()
             self._refuse(fluence_uj_cm2)
             self._reference(stop)
             if not (keep_open and self.light.lit and self.aim.harmless(self.aim.angle_deg(fluence_uj_cm2))):
@@ -248,6 +272,7 @@ class Pump:
         """
         with self._retreat.guarded():
             check_stop(stop)
+            self._release()
             if not math.isfinite(angle_deg):
                 raise SafetyStop(f"{angle_deg:g} deg is no angle")
             if reason := off_branch(self.curve, angle_deg):

@@ -13,7 +13,7 @@ from labctl.model.safety import SafeReport
 from procedures.curve import Curve
 from procedures.light import Blade
 from procedures.plate import Plate
-from procedures.safe import Action, held_back, make_safe
+from procedures.safe import Action, announce, held_back, make_safe
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +90,7 @@ class Retreat:
 
     :param move: turns the plate and accounts for the light on the way.
     :param forget: called first: nothing that was verified holds any more.
+    :param tell: told at once, in one line, why a shutter that fails is followed by the attenuator.
     """
 
     def __init__(
@@ -98,11 +99,13 @@ class Retreat:
         plate: Plate,
         curve: Curve,
         witness: Witness,
+        *,
         move: Callable[[float], None],
         forget: Callable[[], None],
+        tell: Callable[[str], object],
     ) -> None:
         self._blade, self._plate, self._curve, self._witness = blade, plate, curve, witness
-        self._move, self._forget = move, forget
+        self._move, self._forget, self._tell = move, forget, tell
 
     def safe(self) -> SafeReport:
         """Close the shutter, have that confirmed, then drop the attenuator; tries all, never raises.
@@ -144,6 +147,7 @@ class Retreat:
             with held_back():
                 self._forget()
                 if self._blade.is_meant(exc) or make_safe(self._blade.closing):
+                    announce(exc, f"{self._blade.name} does not close, the attenuator goes first", self._tell)
                     drop = Action(self._plate.name, DROPPING, self._drop)
                     make_safe(drop, self._blade.closing)
             raise

@@ -16,6 +16,9 @@ from labctl.model.errors import Aborted, InstrumentError, InstrumentTimeout, Lab
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+TELLING_S = 0.3
+"""Wall time that is waited until a line is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -63,10 +66,26 @@ def cause_said(tell: Callable[[str], object]) -> Iterator[None]:
     try:
         yield
     except LabctlError as exc:
-        if not exc.announced:
-            exc.announced = True
-            tell(f"{exc.message}: closing the shutter, then the attenuator goes to its least transmission")
+        announce(exc, "closing the shutter, then the attenuator goes to its least transmission", tell)
         raise
+
+
+def announce(error: BaseException, doing: str, tell: Callable[[str], object]) -> None:
+    """Say once what is wrong and what is done about it; a terminal that takes nothing holds up nothing.
+
+    :param doing: what comes now.
+    :param tell: told one line.
+    """
+    if isinstance(error, LabctlError) and not error.announced:
+        error.announced = True
+        line = f"{error.message}: {doing}"
+        saying = threading.Thread(target=tell, args=(line,), name="announce", daemon=True)
+        try:
+            saying.start()
+        except RuntimeError:  # no new thread while the interpreter ends
+            tell(line)
+        else:
+            saying.join(TELLING_S)
 
 
 @contextmanager

@@ -76,9 +76,9 @@ class Verifier:
         self._changed_at_s, self._patience_s = changed_at_s, patience_s
 
     def prepare(self, stop: Stop | None) -> None:
-        """Set the meter; one behind the shutter, which is closed, learns what it shows in the dark."""
+        """Set the meter; one behind the shutter learns what it shows in the dark, unless there is light."""
         self._monitor.prepare()
-        if not self._place.in_front:
+        if not self._place.in_front and not self._light.lit:
             self._monitor.learn_background(self._changed_at_s(), stop)
 
     def energy_j(self, power_w: float, angle_deg: float) -> float:
@@ -144,6 +144,7 @@ class Verifier:
         :raises SafetyStop: no number, or the pulse energy jumped or passed a limit.
         """
         self._monitor.refuse_no_number(reading)
+        self._monitor.refuse_repeated(reading)
         if not self._monitor.has_settled(reading, self._changed_at_s()):
             return None
         return self._beam.fluence_uj_cm2(self._judge(state, reading))
@@ -171,7 +172,8 @@ class Verifier:
         highest = self._beam.highest_energy_j
         if energy_j > highest * _ROUNDING:
             raise SafetyStop(
-                f"{energy_j * 1e9:.4g} nJ on the sample are above the {highest * 1e9:.4g} nJ allowed"
+                f"{self._monitor.name}: {energy_j * 1e9:.4g} nJ on the sample are above the "
+                f"{highest * 1e9:.4g} nJ allowed"
             )
 
     def _compare(self, reading: PowerReading, measured_j: float, expected_j: float) -> None:
@@ -183,7 +185,8 @@ class Verifier:
         if self._light.lit and not self._place.in_front:
             hint += ", and whether light passes the shutter, which says that it is open"
         raise (SafetyStop if off > 0 else EnergyLost)(
-            f"expected {expected_j * 1e9:.4g} nJ on the sample, the meter says {measured_j * 1e9:.4g} nJ "
+            f"{self._monitor.name}: expected {expected_j * 1e9:.4g} nJ on the sample, the meter says "
+            f"{measured_j * 1e9:.4g} nJ "
             f"(allowed {tolerance:.0%})",
             hint,
         )

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from labctl.model.clock import Stop
     from procedures.manual import BenchReading, ManualBench
 
-LOOK_S = 1.0
+SAY_S = 1.0
+LOOK_S = 0.1
+"""Between two readings: the light is watched, not looked at now and then."""
 
 
 def set_bench(
@@ -92,14 +94,18 @@ def _refuse(fluence: float | None, angle: float | None, *, home: bool, open_shut
 
 
 def _hold(hand: ManualBench, seconds: float | None, asked: Stop) -> None:
-    """Say every second what the bench shows, until the time is over."""
+    """Watch the light, and say every second what the bench shows, until the time is over."""
     clock = hand.roles.clock
-    end_s = None if seconds is None else clock.now_s() + seconds
+    end_s = math.inf if seconds is None else clock.now_s() + seconds
+    said_s = -math.inf
     while True:
-        _say(line(hand.reading(asked)))
-        if end_s is not None and clock.now_s() >= end_s:
+        reading = hand.reading(asked)
+        if clock.now_s() - said_s >= SAY_S or clock.now_s() >= end_s:
+            said_s = clock.now_s()
+            _say(line(reading))
+        if clock.now_s() >= end_s:
             return
-        clock.sleep(LOOK_S if end_s is None else min(LOOK_S, max(end_s - clock.now_s(), 0.0)), asked)
+        clock.sleep(min(LOOK_S, max(end_s - clock.now_s(), 0.0)), asked)
 
 
 def line(reading: BenchReading) -> str:

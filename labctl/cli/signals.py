@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +24,11 @@ def stop_on_signals() -> Iterator[threading.Event]:
         yield stop
         return
 
-    def ask(_number: int, _frame: FrameType | None) -> None:
+    by_hand = threading.Event()
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT:
+            by_hand.set()
         stop.set()
 
     numbers = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
@@ -32,8 +38,18 @@ def stop_on_signals() -> Iterator[threading.Event]:
         with stop_on_console_close(stop.set):
             yield stop
     finally:
+        if by_hand.is_set():
+            _after_echo()
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _after_echo() -> None:
+    """Begin a new line: the terminal has echoed ``^C`` into the one that is there."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.stderr.isatty():
+            sys.stderr.write("\n")
+            sys.stderr.flush()
 
 
 def _is_ignored_hangup(number: signal.Signals) -> bool:

@@ -57,6 +57,13 @@ class InstrumentTimeout(InstrumentError):  # noqa: N818
     """No answer in time. The command may be repeated once if it is idempotent."""
 
 
+class LightUnwatched(InstrumentError):  # noqa: N818
+    """An instrument that watches the light fell silent in it; the shutter was told to close first.
+
+    No time-out, so that it is not asked again in the same place: whoever repeats makes it dark first.
+    """
+
+
 class ProtocolError(InstrumentError):
     """An answer that does not parse; carries the bytes of both directions, where they are known."""
 

@@ -152,9 +152,22 @@ class Thermometer(Device, Protocol):
         """Read the temperature, degrees Celsius."""
 
 
+class LightWatch(Protocol):
+    """Who ends light that is held by hand when the power meter was not read for too long."""
+
+    def hold(self, meter: str) -> None:
+        """Owe readings of the meter, by its name, from now on until :meth:`release` or the closing."""
+
+    def release(self) -> None:
+        """Owe none: the light is somebody else's business again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The four instruments of a bench, the clock its physics runs on, and what a bench may have besides."""
+    """The four instruments of a bench, the clock its physics runs on, and what a bench may have besides.
+
+    :param watch: of light held by hand; None where time is stepped.
+    """
 
     attenuator: Attenuator
     power_meter: PowerMeter
@@ -163,3 +176,4 @@ class Roles:
     clock: Clock
     stage: Stage | None = None
     thermometer: Thermometer | None = None
+    watch: LightWatch | None = None

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from labctl.config import BenchConfig, RoleName, load_bench
-from labctl.model.clock import Clock, Stop
+from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SpectrometerInfo
 from labctl.model.roles import Roles
 from labctl.session.calibrated import calibrated, refuse, remarks_on_identity, remarks_on_time
+from labctl.session.deadman import DeadMan
 from labctl.session.exits import WayOut, closed_when_silent, way_out
 from labctl.session.limits import refuse_limits
 from labctl.session.opening import Opened, bench_clock, open_all
@@ -120,10 +121,13 @@ def _safe_bench(
     own = opened.roles(clock)
     roles, warnings = _judged(config, opened, own) if calibrations == "use" else (own, ())
     own_info = None if roles is own else own.spectrometer.info
-    roles = locked(watched(roles, dog or Nobody(), way))
+    life, stepped = dog or Nobody(), isinstance(clock, SteppedClock)
+    deadman = None if stepped else DeadMan(life, tell, speed=config.bench.time_scale)
+    roles = locked(watched(roles, life, way, deadman))
     pump = Pump(roles, config.pump_settings(), config.limit_settings())
     pump.tell = tell
-    with made_safe(lambda: _all_safe(pump, dog)), cause_said(tell):
+    ends_light = nullcontext() if deadman is None else deadman.guarding(roles.shutter.close_beam)
+    with made_safe(lambda: _all_safe(pump, dog)), cause_said(tell), ends_light:
         way.arm(lambda: pump.safe().failures, None if dog is None else dog.done)
         pump.close()  # a shutter that does not confirm is no shutter: refused before anything else
         yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog, warnings, own_info)

@@ -30,6 +30,10 @@ BEAT_S = 0.25
 ARMED_S = 20.0
 CONSENT_S = 3.0
 FAREWELL_S = 3.0
+PING_S = 0.5
+"""Wall seconds between two questions to the watchdog while light may pass."""
+PONG_S = 2.0
+"""An answer that takes longer than this does not come: the watchdog stands still."""
 RESCUE_S = 60.0
 """Longer than all deadlines of a rescue together."""
 MODULE = "labctl.session.watchdog_child"
@@ -55,6 +59,9 @@ class Watchdog:
         self._armed = self._lit = self._lost = False
         self.bench_safe = True
         self._asked = 0
+        self._pinged_s: float | None = None
+        self._ponged_s = 0.0
+        self._stands_still = False
         self._sent_s = self._announced_s = self._quiet_until_s = 0.0
         self._referenced: bool | None = None
         self._say(assignment.message())
@@ -87,6 +94,25 @@ class Watchdog:
         if self._lit and self._lost:
             raise SafetyStop("the watchdog has ended while light could pass", _HINT)
 
+    def trouble(self) -> str:
+        """Ask whether it still watches; say why not, "" while it does. Call it often while light may pass."""
+        if self._stands_still:
+            return f"the watchdog (process {self.pid}) stands still"
+        if self._lost:
+            return f"the watchdog (process {self.pid}) has ended"
+        now_s, asked_s = time.monotonic(), self._pinged_s
+        if asked_s is not None and now_s - asked_s > PONG_S:
+            self._stands_still = True
+            return f"the watchdog (process {self.pid}) stands still: no answer for {now_s - asked_s:.1f} s"
+        if asked_s is None and now_s - self._ponged_s > PING_S:
+            self._pinged_s = now_s
+            self._say({"say": "ping"})
+        return ""
+
+    def forgive(self) -> None:
+        """Ask anew: this process stood still itself."""
+        self._pinged_s = None
+
     def silence_s(self) -> float:
         """Return for how long a sign of life has been owed, in wall seconds; 0 in the dark."""
         return max(time.monotonic() - self._quiet_until_s, 0.0) if self._lit else 0.0
@@ -98,6 +124,7 @@ class Watchdog:
         """
         with self._asking:
             self._wait_until_armed()
+            self._pinged_s = None
             self._asked += 1
             self._light_until(busy_s)
             self._say({"say": "lit", "n": self._asked, "for_s": busy_s})
@@ -159,6 +186,8 @@ class Watchdog:
     def _wait_until_armed(self) -> None:
         if self._lost or self._process.poll() is not None:
             raise SafetyStop("the watchdog has ended: the shutter stays closed", _HINT)
+        if self._stands_still:
+            raise SafetyStop("the watchdog stood still: the shutter stays closed", _HINT)
         if self._armed:
             return
         armed = self._answer("armed", time.monotonic() + ARMED_S)
@@ -199,7 +228,10 @@ class Watchdog:
         with suppress(OSError, ValueError):
             while stream is not None and (data := os.read(stream.fileno(), 4096)):
                 for message in filter(None, map(decode, lines.feed(data))):
-                    self._heard.put(message)
+                    if message["say"] == "pong":
+                        self._pinged_s, self._ponged_s = None, time.monotonic()
+                    else:
+                        self._heard.put(message)
         self._lost = True
         self._heard.put(None)
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from labctl.model.clock import Stop
 from labctl.model.delegate import D, Delegate
-from labctl.model.errors import InstrumentError
+from labctl.model.errors import Aborted, InstrumentError
 
 CALL_S = 2.0
 """Announced for a call that looks at no stop flag; with the limit of silence it covers drivers' deadlines."""
@@ -37,6 +37,12 @@ class Life(Protocol):
 
     def referenced(self, known: bool) -> None:
         """Say whether the mount's angle can be trusted."""
+
+    def trouble(self) -> str:
+        """Say why nobody watches any more, "" while somebody does; ask often while light may pass."""
+
+    def forgive(self) -> None:
+        """This process stood still: let what is asked by :meth:`trouble` be asked anew."""
 
 
 class End(Stop, Protocol):
@@ -77,6 +83,9 @@ class Watched(Delegate[D]):
             yield
         except InstrumentError:
             self._failed = True
+            raise
+        except Aborted:
+            self._life.require()  # it may be light that was ended, not the user
             raise
         else:
             self._failed = False

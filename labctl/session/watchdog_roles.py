@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from labctl.model.clock import Clock, Stop
 from labctl.model.delegate import (
     DelegateAttenuator,
@@ -12,6 +14,7 @@ from labctl.model.delegate import (
 from labctl.model.errors import Aborted
 from labctl.model.records import PowerReading, Spectrum
 from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrometer
+from labctl.session.deadman import DeadMan
 from labctl.session.watchdog_calls import CALL_S, End, Life, Polled, Watched
 from labctl.session.watchdog_optional import WatchedStage, WatchedThermometer
 
@@ -37,20 +40,48 @@ class Nobody:
     def referenced(self, known: bool) -> None:
         """Ignore."""
 
+    def trouble(self) -> str:
+        """Know of none."""
+        return ""
 
-def watched(roles: Roles, life: Life, end: End) -> Roles:
+    def forgive(self) -> None:
+        """Ignore."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The end of the program, and of the light that a thread waits in."""
+
+    end: End
+    deadman: DeadMan
+
+    @property
+    def asked(self) -> bool:
+        """Whether no shutter may open any more."""
+        return self.end.asked
+
+    def is_set(self) -> bool:
+        """Return whether a wait shall end."""
+        return self.deadman.given_up() or self.end.is_set()
+
+
+def watched(roles: Roles, life: Life, end: End, deadman: DeadMan | None = None) -> Roles:
     """Return the same instruments and clock, wrapped.
 
     :param end: looked at wherever a stop flag is.
+    :param deadman: told of every reading and exposure; it passes signs of life on to ``life``.
     """
+    if deadman is not None:
+        life, end = deadman, Ends(end, deadman)
     return Roles(
         attenuator=WatchedAttenuator(roles.attenuator, life, end),
-        power_meter=WatchedPowerMeter(roles.power_meter, life, end),
-        spectrometer=WatchedSpectrometer(roles.spectrometer, life, end),
+        power_meter=WatchedPowerMeter(roles.power_meter, life, end, deadman),
+        spectrometer=WatchedSpectrometer(roles.spectrometer, life, end, deadman),
         shutter=WatchedShutter(roles.shutter, life, end),
         clock=WatchedClock(roles.clock, life, end),
         stage=roles.stage and WatchedStage(roles.stage, life, end),
         thermometer=roles.thermometer and WatchedThermometer(roles.thermometer, life, end),
+        watch=deadman,
     )
 
 
@@ -70,7 +101,11 @@ class WatchedClock:
         :raises SafetyStop: light may pass, and nobody watches any more.
         """
         self._life.require()
-        self._clock.sleep(seconds, Polled(stop, self._life, self._end))
+        try:
+            self._clock.sleep(seconds, Polled(stop, self._life, self._end))
+        except Aborted:
+            self._life.require()  # it may be light that was ended, not the user
+            raise
 
 
 class WatchedAttenuator(Watched[Attenuator], DelegateAttenuator):
@@ -89,27 +124,49 @@ class WatchedAttenuator(Watched[Attenuator], DelegateAttenuator):
 
 
 class WatchedPowerMeter(Watched[PowerMeter], DelegatePowerMeter):
-    """A power meter; it reads light only while that is watched."""
+    """A power meter; it reads light only while that is watched, and is what watches it."""
+
+    def __init__(self, device: PowerMeter, life: Life, end: End, deadman: DeadMan | None = None) -> None:
+        super().__init__(device, life, end)
+        self._deadman = deadman
 
     def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         """Take readings.
 
         :raises SafetyStop: light may pass, and nobody watches any more.
+        :raises LightUnwatched: in the light none came in time.
         """
         self._life.require()
-        return super().read(count, stop)
+        if self._deadman is None:
+            return super().read(count, stop)
+        with self._deadman.reading(self.name, count):
+            return super().read(count, stop)
 
 
 class WatchedSpectrometer(Watched[Spectrometer], DelegateSpectrometer):
     """A spectrometer; it exposes light only while that is watched."""
 
+    def __init__(self, device: Spectrometer, life: Life, end: End, deadman: DeadMan | None = None) -> None:
+        super().__init__(device, life, end)
+        self._deadman = deadman
+        self._integration_s = 0.0
+
+    def set_integration(self, seconds: float) -> float:
+        """Set the integration time; return the one the device confirms."""
+        self._integration_s = super().set_integration(seconds)
+        return self._integration_s
+
     def acquire(self, stop: Stop | None = None) -> Spectrum:
         """Return the next exposure.
 
         :raises SafetyStop: light may pass, and nobody watches any more.
+        :raises LightUnwatched: in the light it did not come in time.
         """
         self._life.require()
-        return super().acquire(stop)
+        if self._deadman is None:
+            return super().acquire(stop)
+        with self._deadman.exposing(self.name, self._integration_s):
+            return super().acquire(stop)
 
 
 class WatchedShutter(Watched[Shutter], DelegateShutter):

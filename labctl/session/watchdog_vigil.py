@@ -44,6 +44,8 @@ class Vigil:
             self._due_s = math.inf
         elif say == "referenced":
             self.referenced = message.get("value") is True
+        if say == "ping":  # asked by a thread of its own: no sign of life
+            return {"say": "pong"}
         return {"say": "ok", "n": message.get("n")} if say == "lit" and "n" in message else None
 
     def overdue(self, now_s: float) -> bool:

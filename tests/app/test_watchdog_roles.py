@@ -49,6 +49,12 @@ class Diary:
     def referenced(self, known: bool) -> None:
         self.words.append(f"referenced {known}")
 
+    def trouble(self) -> str:
+        return "nobody watches" if self.gone else ""
+
+    def forgive(self) -> None:
+        self.words.append("forgive")
+
 
 @pytest.fixture
 def simulated() -> Iterator[SimulatedBench]:

@@ -10,6 +10,7 @@ import pytest
 from labctl.config import BenchConfig, parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentFault, NotMadeSafe
+from labctl.model.safety import SafeReport
 from labctl.session import Bench, open_bench
 from labctl.session.bench import _all_safe
 from labctl.session.watchdog_bench import watching
@@ -75,9 +76,9 @@ class Unsafe:
     def __init__(self, dog: Dog, failures: list[Exception]) -> None:
         self._dog, self._failures = dog, failures
 
-    def safe(self) -> list[Exception]:
+    def safe(self) -> SafeReport:
         assert not self._dog.bench_safe  # whatever interrupts it, it is not safe yet
-        return self._failures
+        return SafeReport("the shutter", "the attenuator", tuple(self._failures))
 
 
 @pytest.mark.parametrize(

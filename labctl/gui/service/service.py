@@ -40,6 +40,7 @@ from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, InstrumentError, LabctlError, NotConnected, SafetyStop
 from labctl.session import Bench, open_bench
 from procedures.pump import Pump
+from procedures.safe import made_safe
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +177,8 @@ class BenchService:
                 connected = True
                 if plain.warnings:
                     self._tell(Said("; ".join(plain.warnings), wrong=True))
-                quitting = self._serve(bench, job)
+                with made_safe(lambda: bench.pump.safe().failures, self._warn):
+                    quitting = self._serve(bench, job)
         except NotConnected as exc:
             self._tell(Link("failed", failures=exc.failures, message=str(exc)))
             self._failed(job, str(exc))

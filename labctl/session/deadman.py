@@ -1,0 +1,316 @@
+"""Ends light that nobody watches, from a thread of its own, whatever the bench's thread waits for.
+
+The shutter has its own connection and lock, so that it can be closed while a meter's answer is waited for.
+Three things are owed in the light: every reading and every exposure in its own time and a little more;
+light that is held by hand, a reading of the meter every moment; and an answer of the watchdog. All of it is
+wall time, however fast a simulated bench runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from labctl.model.errors import LabctlError, LightUnwatched, SafetyStop
+from labctl.session.watchdog_calls import Life
+
+log = logging.getLogger(__name__)
+
+UNWATCHED_S = 1.5
+"""Wall time that light may pass without a reading, beyond the reading's own duration."""
+FIRST_READING_S = 1.0
+"""A reading's own duration until one was taken."""
+POLL_S = 0.1
+OVERSLEPT_S = 0.5
+"""A wait that took this much longer says that this process stood still: what is owed is granted anew."""
+TRIES = 4
+_KEPT = 5
+
+
+class Durations:
+    """How long calls of one kind take: the median of the last ones."""
+
+    def __init__(self, first_s: float) -> None:
+        self._seconds = deque([first_s], maxlen=_KEPT)
+        self._only_guessed = True
+
+    def add(self, seconds: float) -> None:
+        """Take one in."""
+        if self._only_guessed:
+            self._seconds.clear()
+            self._only_guessed = False
+        self._seconds.append(seconds)
+
+    @property
+    def typical_s(self) -> float:
+        """Wall seconds that one takes."""
+        return statistics.median(self._seconds)
+
+
+@dataclass
+class _Owed:
+    """Something that is owed.
+
+    :param thread: the thread that waits for it, and hears why it does not get it.
+    """
+
+    name: str
+    what: str
+    since_s: float
+    due_s: float
+    thread: int
+    given_up: LabctlError | None = None
+
+
+class DeadMan:
+    """Stands between the wrapped instruments and the watchdog, and passes every sign of life on.
+
+    :param life: the watchdog.
+    :param tell: told, in one line, why light was ended; called in this object's own thread.
+    :param speed: bench seconds per wall second.
+    :param now_s: wall seconds.
+    """
+
+    def __init__(
+        self,
+        life: Life,
+        tell: Callable[[str], object],
+        *,
+        speed: float = 1.0,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._life, self._tell, self._speed, self._now_s = life, tell, speed, now_s
+        self._close: Callable[[], None] | None = None
+        self._lock = threading.Lock()
+        self._calls: list[_Owed] = []
+        self._held: _Owed | None = None
+        self._pending: _Owed | None = None
+        self._owner = threading.get_ident()
+        self._lit, self._over = threading.Event(), threading.Event()
+        self._reading_s, self._transfer_s = Durations(FIRST_READING_S), Durations(0.0)
+
+    # --- life, passed on ---------------------------------------------------------------------------
+
+    def beat(self, busy_s: float = 0.0) -> None:
+        """Pass on a sign of life."""
+        self._life.beat(busy_s)
+
+    def require(self) -> None:
+        """Make sure that light which may pass is watched, and say why this thread's light was ended.
+
+        :raises LightUnwatched: nothing was read for too long.
+        :raises SafetyStop: the watchdog does not watch.
+        """
+        with self._lock:
+            pending = self._pending
+            mine = pending is not None and pending.thread == threading.get_ident()
+            if mine:
+                self._pending = None
+        if mine and pending is not None and pending.given_up is not None:
+            raise pending.given_up
+        self._life.require()
+
+    def consent(self, busy_s: float = 0.0) -> None:
+        """Ask whether the shutter may open."""
+        self._life.consent(busy_s)
+        self._begin()
+
+    def light(self) -> None:
+        """Pass on that the shutter is open."""
+        self._life.light()
+        self._begin()
+
+    def dark(self) -> None:
+        """Pass on that it is confirmed closed: nothing is owed any more."""
+        self._lit.clear()
+        with self._lock:
+            self._held = None
+        self._life.dark()
+
+    def referenced(self, known: bool) -> None:
+        """Pass on whether the mount's angle can be trusted."""
+        self._life.referenced(known)
+
+    def trouble(self) -> str:
+        """Say why the watchdog does not watch, "" while it does."""
+        return self._life.trouble()
+
+    def forgive(self) -> None:
+        """Pass on that this process stood still."""
+        self._life.forgive()
+
+    def _begin(self) -> None:
+        with self._lock:
+            self._pending, self._owner = None, threading.get_ident()
+        self._lit.set()
+
+    # --- what is owed ------------------------------------------------------------------------------
+
+    def given_up(self) -> bool:
+        """Return whether this thread waits for what was given up: its light is out."""
+        me = threading.get_ident()
+        with self._lock:
+            lost = [owed for owed in (*self._calls, self._pending) if owed is not None and owed.given_up]
+            return any(owed.thread == me for owed in lost)
+
+    @contextmanager
+    def reading(self, name: str, count: int) -> Iterator[None]:
+        """Owe a meter's reading, in the light, for as long as it takes; the block's good end is its.
+
+        :raises LightUnwatched: it did not come in time; the shutter was closed.
+        """
+        began_s = self._now_s()
+        with self._owed(name, "no reading", max(count, 1) * self._reading_s.typical_s):
+            yield
+        self._reading_s.add((self._now_s() - began_s) / max(count, 1))
+        with self._lock:
+            if self._held is not None:
+                self._held.name, self._held.since_s = name, self._now_s()
+                self._held.due_s = self._held.since_s + self._patience_s
+
+    @contextmanager
+    def exposing(self, name: str, integration_s: float) -> Iterator[None]:
+        """Owe an exposure; the meter is not read meanwhile.
+
+        :param integration_s: of the bench's clock. One that is under way may have to end before it.
+        :raises LightUnwatched: it did not come in time; the shutter was closed.
+        """
+        began_s, exposure_s = self._now_s(), 2 * integration_s / self._speed
+        wall_s = exposure_s + self._transfer_s.typical_s
+        with self._lock:
+            if self._held is not None:
+                self._held.due_s = max(self._held.due_s, self._now_s() + wall_s + self._patience_s)
+        with self._owed(name, "no exposure", wall_s):
+            yield
+        self._transfer_s.add(max(self._now_s() - began_s - exposure_s, 0.0))
+        with self._lock:
+            if self._held is not None:  # now it is the meter's turn
+                self._held.due_s = min(self._held.due_s, self._now_s() + self._patience_s)
+
+    @contextmanager
+    def _owed(self, name: str, what: str, own_s: float) -> Iterator[None]:
+        now_s = self._now_s()
+        call = _Owed(name, what, now_s, now_s + own_s + UNWATCHED_S, threading.get_ident())
+        with self._lock:
+            self._calls.append(call)
+        try:
+            yield
+        except Exception as exc:
+            if (reason := self._ended(call)) is not None:
+                raise reason from exc
+            raise
+        except BaseException:
+            self._ended(call)
+            raise
+        if (reason := self._ended(call)) is not None:
+            raise reason
+
+    def _ended(self, call: _Owed) -> LabctlError | None:
+        with self._lock:
+            self._calls.remove(call)
+            return call.given_up
+
+    @property
+    def _patience_s(self) -> float:
+        return UNWATCHED_S + self._reading_s.typical_s
+
+    def hold(self, meter: str) -> None:
+        """Owe readings of the meter from now on: the light is held by hand, until :meth:`release` or dark."""
+        now_s = self._now_s()
+        with self._lock:
+            if self._lit.is_set():
+                self._held = _Owed(
+                    meter, "no reading", now_s, now_s + self._patience_s, threading.get_ident()
+                )
+
+    def release(self) -> None:
+        """Owe none but those that are asked for: the gate is at work."""
+        with self._lock:
+            self._held = None
+
+    # --- the thread --------------------------------------------------------------------------------
+
+    @contextmanager
+    def guarding(self, close: Callable[[], None]) -> Iterator[None]:
+        """Watch while inside.
+
+        :param close: closes the shutter; safe to call from another thread.
+        """
+        self._close = close
+        thread = threading.Thread(target=self._main, name="deadman", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            self._lit.set()
+            thread.join(POLL_S + UNWATCHED_S)
+
+    def _main(self) -> None:
+        asked_s, said = self._now_s(), False
+        while not self._over.is_set():
+            if not self._lit.wait(UNWATCHED_S):
+                asked_s = self._now_s()
+                continue
+            self._over.wait(POLL_S)
+            slept_s, asked_s = self._now_s() - asked_s, self._now_s()
+            try:
+                self.check(forgive=slept_s > POLL_S + OVERSLEPT_S)
+            except Exception:
+                if not said:
+                    log.exception("while watching the light")
+                said = True
+
+    def check(self, *, forgive: bool = False) -> None:
+        """End the light if something is overdue.
+
+        :param forgive: this process stood still: everything has all its time anew.
+        """
+        if self._over.is_set() or not self._lit.is_set():
+            return
+        now_s = self._now_s()
+        with self._lock:
+            owed = [*self._calls, *([] if self._held is None else [self._held])]
+            if forgive:
+                self._life.forgive()
+                for one in owed:
+                    one.due_s = max(one.due_s, now_s + UNWATCHED_S)
+            late = next((one for one in owed if now_s >= one.due_s and one.given_up is None), None)
+            if late is not None:
+                text = f"{late.what} for {now_s - late.since_s:.1f} s in the light"
+                late.given_up = LightUnwatched(late.name, text)
+                if late is self._held:
+                    self._pending, self._held = late, None
+        if late is not None:
+            self._end_light(late)
+        elif not forgive and (trouble := self.trouble()):
+            lost = _Owed("", "", now_s, now_s, self._owner, SafetyStop(trouble, "run it again"))
+            with self._lock:
+                self._pending = lost
+            self._end_light(lost)
+
+    def _end_light(self, owed: _Owed) -> None:
+        """Close the shutter, then say why: nothing comes before the light's end."""
+        reason = owed.given_up
+        assert reason is not None
+        reason.announced = True
+        failure: Exception | None = None
+        for number in range(TRIES):
+            try:
+                if self._close is not None:
+                    self._close()
+            except LabctlError as exc:
+                if number == 0:
+                    self._tell(f"{reason.message}: closing the shutter, which fails at first: {exc.message}")
+                failure = exc
+            else:
+                self._tell(f"{reason.message}: the shutter was closed")
+                return
+        self._lit.clear()  # everything was tried here; whoever waits for the instrument goes on, by the plate
+        self._tell(f"{reason.message}, and the shutter does not close: {failure}. Block the beam by hand")
