@@ -10,7 +10,7 @@ import numpy as np
 from labctl.analysis.bleaching import corrected, measure_bleaching
 from labctl.analysis.light_light import LightLight, is_reference, light_light
 from labctl.analysis.next_fluence import half_width_rel, next_fluence, stop_corrected
-from labctl.analysis.threshold import LiveThreshold, ThresholdResult
+from labctl.analysis.threshold import START_LOWER, LiveThreshold, ThresholdResult
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import SweepPoint
 from procedures.plan import AdaptivePlan, Step, SweepPlan, fluences, steps
@@ -61,6 +61,8 @@ class AdaptiveSource:
         target, chosen = self._plan.target_rel, len(own) - len(self._first)
         if self._width is not None and self._width <= target and chosen >= self._plan.confirm_points:
             return None, _ending("target", f"the target of +-{100 * target:.3g} % is met", self._width)
+        if result.status == "below_range" and START_LOWER in result.flags:
+            return None, _ending("above", result.reason, None)
         return self._choose(result, own), None
 
     def _fit(self, points: Sequence[SweepPoint]) -> ThresholdResult:
@@ -68,8 +70,10 @@ class AdaptiveSource:
         live = LiveThreshold(
             fluence_sigma_rel=curve.typical_fluence_sigma_rel, photon_order=self._photon_order
         )
-        for fluence, signal in zip(curve.fluence_uj_cm2, curve.signal, strict=True):
-            live.add(float(fluence), float(signal))
+        for i in range(curve.signal.size):
+            live.add(float(curve.fluence_uj_cm2[i]), float(curve.signal[i]))
+            if curve.fwhm_nm is not None and curve.peak_count is not None:
+                live.show(fwhm_nm=curve.fwhm_nm[i], peak_count=curve.peak_count[i])
         return live.result()
 
     def _curve(self, points: Sequence[SweepPoint]) -> LightLight:
@@ -80,11 +84,13 @@ class AdaptiveSource:
         return curve.grid
 
     def _choose(self, result: ThresholdResult, own: Sequence[SweepPoint]) -> Step:
+        # Where all of it may lie above threshold, more light is more damage and no more knowledge.
+        high = math.sqrt(self._low * self._high) if START_LOWER in result.flags else self._high
         proposal = next_fluence(
             result,
             [p.fluence_set_uj_cm2 for p in own],  # as set: a mount that is off leaves no gap at the ends
             low_uj_cm2=self._low,
-            high_uj_cm2=self._high,
+            high_uj_cm2=high,
             per=self._plan.per,
             space_filling_points=len(self._first),
         )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from labctl.analysis.threshold import ThresholdResult, ThresholdTracker, fit_threshold
+from labctl.analysis.threshold import START_LOWER, ThresholdResult, ThresholdTracker, fit_threshold
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import ConfigError, SafetyStop
 from labctl.model.pump import Bands
@@ -168,11 +168,14 @@ class _Alignment:
             [_signal(p) for p in points],
             fluence_sigma_rel=_sigma(points),
             photon_order=self._pump.settings.photon_order,
+            fwhm_nm=[math.nan if p.fwhm_nm is None else p.fwhm_nm for p in points],
+            peak_count=[p.peak_count for p in points],
         )
         if result.status != "found":
+            spans = "choose a range that spans the threshold, from a third of it to twice as much"
             raise SafetyStop(
                 f"the reference sweep shows no threshold to follow: {result.reason}",
-                "choose a range that spans the threshold, from a third of it to twice as much",
+                f"start lower: {spans}" if START_LOWER in result.flags else spans,
             )
         return result
 

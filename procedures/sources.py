@@ -11,14 +11,15 @@ from labctl.analysis.light_light import is_reference
 from labctl.model.records import SweepPoint
 from procedures.plan import Step, SweepPlan, reference_fluence, steps
 
-Cause = Literal["plan", "target", "points", "dose", "time"]
+Cause = Literal["plan", "target", "above", "points", "dose", "time"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
     """Why a sweep asked for no more points.
 
-    :param cause: "plan": all were measured; "target": the interval is narrow enough; else the budget spent.
+    :param cause: "plan": all were measured; "target": the interval is narrow enough; "above": every
+        point lies above threshold; else the budget spent.
     :param reason: one sentence for people.
     :param half_width_rel: of the 95 % interval at that moment, its correction for such an end included.
     """

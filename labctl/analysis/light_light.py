@@ -30,6 +30,8 @@ class LightLight:
     :param signal: counts per pulse, nan where every exposure was saturated; ``signal_sigma`` its error.
     :param dose_uj_cm2: since the run began, in the middle of the point's own light.
     :param reference: whether the point is one at the reference fluence.
+    :param fwhm_nm: width of the emission, nan where none was found; ``peak_count`` its narrow peaks; None
+        where no spectra were reduced.
     """
 
     fluence_uj_cm2: FloatArray
@@ -39,6 +41,8 @@ class LightLight:
     signal_sigma: FloatArray
     dose_uj_cm2: FloatArray
     reference: NDArray[np.bool_]
+    fwhm_nm: FloatArray | None = None
+    peak_count: FloatArray | None = None
 
     @property
     def grid(self) -> LightLight:
@@ -61,6 +65,8 @@ class LightLight:
             self.signal_sigma[chosen],
             self.dose_uj_cm2[chosen],
             self.reference[chosen],
+            None if self.fwhm_nm is None else self.fwhm_nm[chosen],
+            None if self.peak_count is None else self.peak_count[chosen],
         )
 
 
@@ -81,6 +87,8 @@ def light_light(points: Sequence[SweepPoint], band: BandName = "emission") -> Li
         signal_sigma=column(p.signal_sigma if whole else p.peaks_signal_sigma for p in points),
         dose_uj_cm2=middle_dose(column(p.dose_uj_cm2 for p in points)),
         reference=np.array([is_reference(p) for p in points], dtype=np.bool_),
+        fwhm_nm=column(np.nan if p.fwhm_nm is None else p.fwhm_nm for p in points),
+        peak_count=column(p.peak_count for p in points),
     )
 
 

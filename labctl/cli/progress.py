@@ -165,7 +165,7 @@ def threshold_text(live: LiveThreshold) -> str:
     if live.status == "refused":
         return f"not yet ({points})"
     if live.value is None:
-        return f"{live.status.replace('_', ' ')} ({points})"
+        return f"{live.reason or live.status.replace('_', ' ')} ({points})"
     interval = f" (95 %: {live.ci95[0]:.4g} to {live.ci95[1]:.4g})" if live.ci95 else ""
     return f"{live.value:.4g} uJ/cm2{interval}{', provisional' if live.provisional else ''}"
 

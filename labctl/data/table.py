@@ -28,6 +28,7 @@ class Table:
     :param fluence_uj_cm2: scaled if the header names another unit, else taken as uJ/cm^2.
     :param fluence_sigma_rel: one relative point-to-point error per point, or None.
     :param taken: the names of the columns used for fluence, signal and (if any) its error.
+    :param fwhm_nm: width of the emission, nm, or None; ``peak_count`` the narrow peaks of each spectrum.
     :param convention: "peak" or "average" where the file says so.
     """
 
@@ -38,6 +39,8 @@ class Table:
     fluence_sigma_rel: FloatArray | None
     taken: tuple[str, ...]
     convention: Literal["peak", "average"] | None = None
+    fwhm_nm: FloatArray | None = None
+    peak_count: FloatArray | None = None
 
 
 def read_table(path: Path | str) -> Table:
@@ -64,7 +67,7 @@ def _of_run(path: Path) -> Table:
         raise DataError(f"{path}: the run has no points")
     names = ("fluence_uj_cm2", "signal", "signal_sigma")
     arrays = (run.fluence_uj_cm2, run.signal, run.signal_sigma, run.fluence_sigma_rel)
-    return Table(run.path, *arrays, names, run.start.convention)
+    return Table(run.path, *arrays, names, run.start.convention, run.fwhm_nm, run.column("peak_count"))
 
 
 def _of_text(path: Path, text: str) -> Table:
@@ -104,13 +107,16 @@ def _chosen(path: Path, names: Sequence[str], numbers: FloatArray, numeric: Sequ
         raise DataError(f"{path} has {len(numeric)} numeric column(s)", _HINT)
     fluence = _first(names, numeric, _FLUENCE)
     rest = [at for at in numeric if at != fluence]
+    width, peaks = _first(names, rest, _WIDTH), _first(names, rest, _PEAKS)
+    rest = [at for at in rest if at not in (width, peaks)] if len(rest) > 1 else rest
     signal = _first(names, rest, _SIGNAL)
     if fluence is None:
         fluence = next(at for at in numeric if at != signal)
     if signal is None:
-        plain = [at for at in numeric if at != fluence and not _ERROR.search(names[at])]
-        signal = (plain or [at for at in numeric if at != fluence])[0]
-    sigma = _sigma(names, signal, [at for at in numeric if at not in (fluence, signal)])
+        rest = [at for at in rest if at != fluence] or [at for at in numeric if at != fluence]
+        signal = next((at for at in rest if not _ERROR.search(names[at])), rest[0])
+    width, peaks = (None if at in (fluence, signal) else at for at in (width, peaks))
+    sigma = _sigma(names, signal, [at for at in rest if at not in (fluence, signal)])
     relative = _first(names, numeric, re.compile(r"fluence relative error"))
     taken = tuple(names[at] for at in (fluence, signal, sigma) if at is not None)
     return Table(
@@ -121,6 +127,8 @@ def _chosen(path: Path, names: Sequence[str], numbers: FloatArray, numeric: Sequ
         None if relative is None else numbers[:, relative],
         taken,
         _convention(names[fluence]),
+        None if width is None else numbers[:, width],
+        None if peaks is None else numbers[:, peaks],
     )
 
 
@@ -132,6 +140,12 @@ _SIGNAL = re.compile(
     r"(?i)^(?!.*(err|sigma|std|\bsd\b|uncert|relative|peaks? ))"
     r".*(signal|intensity|integral|emission|counts|output|yield)"
 )
+# A width in nm, or without a unit; one in meV or pm, of a pulse or of a slit is another thing.
+_WIDTH = re.compile(
+    r"(?i)^(?!.*(err|sigma|std|uncert|relative|±|pulse|slit|instrument|equivalent))"
+    r"[^(\[,/]*(fwhm|line ?width)[^(\[,/]*([(\[,/]\s*nm\s*[)\]]?)?$"
+)
+_PEAKS = re.compile(r"(?i)^\s*(number of (laser |lasing )?(peaks|lines)|(peak|line) ?count|n ?peaks)\s*$")
 _UNITS = {"j": 1e6, "mj": 1e3, "uj": 1.0, "µj": 1.0, "μj": 1.0, "nj": 1e-3}
 
 

@@ -44,17 +44,18 @@ def unpacked(stored: Mapping[str, Any]) -> FloatArray:
 def threshold(question: Question) -> dict[str, object]:
     """Fit a light-light curve; the fitted curve with its band and the cross-checks come along."""
     fluence, signal = unpacked(question["fluence"]), unpacked(question["signal"])
-    width = unpacked(question["fwhm"])
+    width, count = unpacked(question["fwhm"]), unpacked(question["peak_count"])
     result = fit_threshold(
         fluence,
         signal,
         fluence_sigma_rel=typical_sigma(unpacked(question["sigma_rel"])),
         photon_order=int(question["photon_order"]),
-        fwhm_nm=width if np.isfinite(width).sum() > 3 else None,
+        fwhm_nm=width,
+        peak_count=count,
     )
     answer = result.to_mapping()
     checks = dict(result.cross_checks)
-    checks["peak_onset"] = peak_onset(fluence, unpacked(question["peak_count"]))
+    checks["peak_onset"] = peak_onset(fluence, count)
     return {**answer, "cross_checks": checks, "curve": _curve(result, fluence)}
 
 

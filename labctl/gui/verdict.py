@@ -82,7 +82,7 @@ class VerdictStrip(QFrame):
 
 
 def _without_number(found: Mapping[str, object]) -> str:
-    bound = found.get("bound")
+    bound = None if found.get("bound_condition") else found.get("bound")
     if isinstance(bound, (list, tuple)) and len(bound) == 2:
         low, high = bound
         if isinstance(low, (int, float)):

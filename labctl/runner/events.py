@@ -56,7 +56,8 @@ class Measured:
 class LiveThreshold:
     """A running fit over the first ``points`` points; fluences in uJ/cm2, absent numbers None.
 
-    What is ``provisional`` may well be overturned by the next points (see :class:`ThresholdResult`).
+    Without a value ``reason`` says what can be said. What is ``provisional`` may well be overturned by the
+    next points (see :class:`ThresholdResult`).
     """
 
     points: int
@@ -64,6 +65,7 @@ class LiveThreshold:
     value: float | None
     ci95: tuple[float, float] | None
     provisional: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Drawn without pyplot and without a window, so that any thread of any program may
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ STYLE: Any = {
 }
 """How every figure looks."""
 _DATA, _FIT, _MARK, _WIDTH = "#1b1e23", "#c8553d", "#2a6f97", "#3f7d4a"
+_TITLE_WIDTH = 140
+"""Characters of a line of the widest figure's title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,8 @@ def threshold_figure(picture: RunPicture) -> Figure:
         width.yaxis.set_minor_formatter(_labels_235)
     for axes in (linear, double, width):
         axes.spines["right"].set_visible(False)
-    figure.suptitle(f"{picture.sample}: {picture.verdict}" if picture.verdict else picture.sample)
+    title = f"{picture.sample}: {picture.verdict}" if picture.verdict else picture.sample
+    figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_WIDTH)))
     return figure
 
 

@@ -25,6 +25,8 @@ def answer(line: str) -> str:
         peaks_signal=signal,
         fluence_sigma_rel=float(request["sigma_rel"]),
         photon_order=int(request["photon_order"]),
+        fwhm_nm=np.array(request["fwhm_nm"], dtype=np.float64),
+        peak_count=np.array(request["peak_count"], dtype=np.float64),
     )
     try:
         result = fit_curve(curve).to_mapping()

@@ -17,13 +17,18 @@ from labctl.model.records import FloatArray, SweepPoint
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A light-light curve in order of acquisition; arrays of shape ``(n,)``, fluence in uJ/cm2."""
+    """A light-light curve in order of acquisition; arrays of shape ``(n,)``, fluence in uJ/cm2.
+
+    :param fwhm_nm: of the emission, nan where unknown; ``peak_count`` likewise; None without spectra.
+    """
 
     fluence_uj_cm2: FloatArray
     signal: FloatArray
     peaks_signal: FloatArray
     fluence_sigma_rel: float
     photon_order: int
+    fwhm_nm: FloatArray | None = None
+    peak_count: FloatArray | None = None
 
 
 def curve_of(points: Sequence[SweepPoint], photon_order: int) -> Curve:
@@ -38,6 +43,8 @@ def curve_of(points: Sequence[SweepPoint], photon_order: int) -> Curve:
         peaks_signal=light_light(points, "lasing").grid.signal,
         fluence_sigma_rel=whole.typical_fluence_sigma_rel,
         photon_order=photon_order,
+        fwhm_nm=whole.fwhm_nm,
+        peak_count=whole.peak_count,
     )
 
 
@@ -55,6 +62,8 @@ def fit_curve(curve: Curve, band: BandName = "emission") -> ThresholdResult:
         signal,
         fluence_sigma_rel=curve.fluence_sigma_rel,
         photon_order=curve.photon_order,
+        fwhm_nm=curve.fwhm_nm,
+        peak_count=curve.peak_count,
     )
 
 

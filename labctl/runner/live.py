@@ -93,6 +93,8 @@ class LiveFit:
             "signal": curve.signal,
             "sigma_rel": curve.fluence_sigma_rel,
             "photon_order": self._photon_order,
+            "fwhm_nm": curve.fwhm_nm,
+            "peak_count": curve.peak_count,
         }
         self._child.stdin.write(json.dumps(plain(request), allow_nan=False) + "\n")
         self._child.stdin.flush()
@@ -104,4 +106,5 @@ class LiveFit:
             value=answer["threshold_uj_cm2"],
             ci95=None if interval is None else (interval[0], interval[1]),
             provisional=bool(answer["provisional"]),
+            reason=str(answer["reason"]),
         )

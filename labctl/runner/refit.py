@@ -51,6 +51,8 @@ def run_curve(run: Run, band: BandName = "emission") -> LightLight:
         signal_sigma=run.signal_sigma if whole else run.peaks_signal_sigma,
         dose_uj_cm2=middle_dose(run.column("dose_uj_cm2")),
         reference=np.array([REFERENCE_FLAG in flags for flags in run.flags], dtype=np.bool_),
+        fwhm_nm=run.fwhm_nm,
+        peak_count=run.column("peak_count"),
     )
 
 
@@ -165,7 +167,8 @@ def _more(run: Run, verdict: Verdict) -> dict[str, object]:
 def _refit_table(path: Path) -> RunReport:
     table = read_table(path)
     sigma = np.empty(0) if table.fluence_sigma_rel is None else table.fluence_sigma_rel
-    curve = Curve(table.fluence_uj_cm2, table.signal, table.signal, typical_sigma(sigma), 2)
+    light = (table.fluence_uj_cm2, table.signal, table.signal)
+    curve = Curve(*light, typical_sigma(sigma), 2, table.fwhm_nm, table.peak_count)
     return RunReport(
         sample=path.stem,
         status="finished",
@@ -176,9 +179,15 @@ def _refit_table(path: Path) -> RunReport:
             fit_curve(curve), convention=table.convention, band="emission", scale_rel=None
         ),
         q={},
-        notes=(f"columns {', '.join(table.taken)}", *_not_numbers(table)),
+        notes=(f"columns {', '.join(table.taken)}", *_spectra_of(table), *_not_numbers(table)),
         counted=Tally(int(table.signal.size), usable=int(table.signal.size) - _lost(table)),
     )
+
+
+def _spectra_of(table: Table) -> tuple[str, ...]:
+    given = {"FWHM": table.fwhm_nm, "peak count": table.peak_count}
+    known = [name for name, values in given.items() if values is not None]
+    return (f"from the spectra: {', '.join(known)}",) if known else ()
 
 
 def _not_numbers(table: Table) -> tuple[str, ...]:

@@ -14,6 +14,9 @@ from labctl.runner.outcome import Outcome, Tally, outcome
 
 THRESHOLD_KEYS = {
     "status": "status",
+    "reason": "reason",
+    "bound": "bound",
+    "bound_condition": "bound_condition",
     "value": "threshold_uj_cm2",
     "unit": "unit",
     "ci95": "ci95",

@@ -136,5 +136,7 @@ def _fit(curve: LightLight, design: Design) -> ThresholdResult:
         grid.signal,
         fluence_sigma_rel=grid.typical_fluence_sigma_rel,
         photon_order=design.photon_order,
+        fwhm_nm=grid.fwhm_nm,
+        peak_count=grid.peak_count,
     )
     return replace(result, outliers=tuple(int(place[i]) for i in result.outliers))

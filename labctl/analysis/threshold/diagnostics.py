@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from labctl.analysis.threshold.summary import Estimate
 from labctl.analysis.threshold.sweep_data import SweepData
 
 Array = NDArray[np.float64]
+
+Growth = Literal["order", "other", "none"]
+"""As the photon order says, surely otherwise, or not beyond chance."""
 
 FLAGGED_BELOW_POINTS = 12
 # Two fluences above a kink fix its slope and bend, and leave nothing to doubt the shape by: on the typical
@@ -47,15 +51,10 @@ class LowEnd:
 
 def exponent_of(data: SweepData, weight: Array, chosen: NDArray[np.bool_]) -> Exponent:
     """Fit ``b + a F^m`` to the chosen points; needs 5 distinct fluences, else there is no exponent."""
-    n = int(chosen.sum())
-    if n < 5 or np.unique(np.round(data.ln_f[chosen], 3)).size < 5:
+    rss = _by_exponent(data, weight, chosen)
+    if rss is None:
         return Exponent(None, None)
-    columns = np.exp(EXPONENTS[:, None] * (data.ln_f[chosen] - data.ln_f[chosen].max()))
-    rss, _, a = fit_null(data.y[chosen], weight[chosen], columns)
-    rss = np.where(a > 0, rss, np.inf)
-    if not np.isfinite(rss).any():
-        return Exponent(None, None)
-    cut = rss.min() * (1.0 + float(fdtri(1, n - 3, 0.95)) / (n - 3))
+    cut = _cut(rss, int(chosen.sum()))
     inside = np.flatnonzero(rss <= cut)
     value = float(EXPONENTS[int(np.argmin(rss))])
     first, last = int(inside[0]), int(inside[-1])
@@ -63,6 +62,52 @@ def exponent_of(data: SweepData, weight: Array, chosen: NDArray[np.bool_]) -> Ex
         return Exponent(value, None)
     ends = (_crossing(rss, first, first - 1, cut), _crossing(rss, last, last + 1, cut))
     return Exponent(value, ends)
+
+
+def _by_exponent(data: SweepData, weight: Array, chosen: NDArray[np.bool_]) -> Array | None:
+    """Residual of each exponent, infinite where the signal would fall; None where there is no exponent."""
+    if np.unique(np.round(data.ln_f[chosen], 3)).size < 5:
+        return None
+    columns = np.exp(EXPONENTS[:, None] * (data.ln_f[chosen] - data.ln_f[chosen].max()))
+    rss, _, a = fit_null(data.y[chosen], weight[chosen], columns)
+    rss = np.where(a > 0, rss, np.inf)
+    return rss if np.isfinite(rss).any() else None
+
+
+def _cut(rss: Array, n: int) -> float:
+    """Residual up to which an exponent belongs to the 95 % interval."""
+    return float(rss.min() * (1.0 + float(fdtri(1, n - 3, 0.95)) / (n - 3)))
+
+
+def growth_of(
+    data: SweepData, weight: Array, order: int, within: float, chosen: NDArray[np.bool_] | None = None
+) -> Growth:
+    """Tell whether the low end grows with the photon order, its statistical error considered.
+
+    :param within: how far the exponent may be off.
+    :param chosen: the points to look at, all of them by default; only if these say "other", the lower half
+        of them, because luminescence may saturate.
+    """
+    chosen = np.ones(data.n, bool) if chosen is None else chosen
+    whole = _growth(data, weight, order, within, chosen)
+    if whole != "other":
+        return whole
+    lower = chosen & (data.ln_f <= np.median(data.ln_f[chosen]))
+    known = exponent_of(data, weight, lower).ci95
+    sure = known is not None and known[1] - known[0] < 1.0
+    return "order" if sure and _growth(data, weight, order, within, lower) == "order" else whole
+
+
+def _growth(data: SweepData, weight: Array, order: int, within: float, chosen: NDArray[np.bool_]) -> Growth:
+    rss, n = _by_exponent(data, weight, chosen), int(chosen.sum())
+    if rss is None:
+        return "none"
+    y, w = data.y[chosen], weight[chosen]
+    constant = float(w @ (y - w @ y / w.sum()) ** 2)
+    if constant < rss.min() * (1.0 + 2.0 * float(fdtri(2, n - 3, 0.999)) / (n - 3)):
+        return "none"
+    near = np.abs(EXPONENTS - order) <= within + 1e-9
+    return "order" if rss[near].min() <= _cut(rss, n) else "other"
 
 
 def _crossing(rss: Array, inside: int, outside: int, cut: float) -> float:

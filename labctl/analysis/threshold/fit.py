@@ -8,6 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
+from labctl.analysis.threshold.bounds import (
+    LineEvidence,
+    few_points,
+    nothing_found,
+    one_sided,
+    unchanging,
+    with_lines_below,
+)
 from labctl.analysis.threshold.crosscheck import naive_lines, width_collapse
 from labctl.analysis.threshold.detection import (
     best_kink,
@@ -23,7 +31,6 @@ from labctl.analysis.threshold.diagnostics import (
     exponent_flags,
     exponent_of,
     few_flag,
-    low_end,
     misfit_flags,
     noise_rel,
 )
@@ -31,7 +38,7 @@ from labctl.analysis.threshold.outliers import suspect
 from labctl.analysis.threshold.profile import Profile, fit_profile
 from labctl.analysis.threshold.result import ThresholdResult
 from labctl.analysis.threshold.shapes import library
-from labctl.analysis.threshold.summary import Estimate, curve_model, selection_of, summarise
+from labctl.analysis.threshold.summary import curve_model, selection_of, summarise
 from labctl.analysis.threshold.sweep_data import SweepData, prepare
 
 DEFINITIONS = ("onset",)
@@ -75,6 +82,7 @@ def fit_threshold(
     photon_order: int = 2,
     definition: str = "onset",
     fwhm_nm: ArrayLike | None = None,
+    peak_count: ArrayLike | None = None,
 ) -> ThresholdResult:
     """Find the lasing threshold of a light-light curve, in the order the points were taken.
 
@@ -87,22 +95,24 @@ def fit_threshold(
     :param photon_order: photons absorbed per excitation, 1 to 4.
     :param definition: "onset", the fluence where the lasing excess sets in (operational, not static
         inversion).
-    :param fwhm_nm: linewidths, nm, shape (n,), for the cross-check only.
+    :param fwhm_nm: widths of the emission, nm, shape (n,), nan where unknown: a cross-check, and together
+        with ``peak_count``, the narrow peaks of each spectrum, likewise, the evidence that a sweep without a
+        kink lies below threshold. Without both, a lower bound is conditional (``bound_condition``).
     :raises ValueError: shapes differ, an input is not one-dimensional, or an option is out of range. Data
         never raise.
     """
     options = Options(fluence_sigma_rel, photon_order, definition)
     data = prepare(fluence_uj_cm2, signal, signal_sigma)
-    checks: dict[str, float | None] = {}
-    if fwhm_nm is not None:
-        if np.shape(fwhm_nm) != np.shape(fluence_uj_cm2):
-            raise ValueError(f"fwhm_nm has shape {np.shape(fwhm_nm)}, fluence {np.shape(fluence_uj_cm2)}")
-        checks["width_collapse"] = width_collapse(fluence_uj_cm2, fwhm_nm)
-    return fit_prepared(data, options, checks)
+    lines = LineEvidence.of(np.size(fluence_uj_cm2), fwhm_nm, peak_count)
+    checks = {} if fwhm_nm is None else {"width_collapse": width_collapse(fluence_uj_cm2, fwhm_nm)}
+    return fit_prepared(data, options, lines, checks)
 
 
 def fit_prepared(
-    data: SweepData, options: Options, checks: Mapping[str, float | None] | None = None
+    data: SweepData,
+    options: Options,
+    lines: LineEvidence,
+    checks: Mapping[str, float | None] | None = None,
 ) -> ThresholdResult:
     """Fit a cleaned sweep; see :func:`fit_threshold`."""
     blank = ThresholdResult(
@@ -111,9 +121,9 @@ def fit_prepared(
     )  # fmt: skip
     refusal = _refusal(data, max(options.fluence_sigma_rel, 1e-3))
     if refusal is not None:
-        return replace(blank, reason=refusal)
+        return few_points(replace(blank, reason=refusal), data, lines)
     with np.errstate(all="ignore"):
-        return _fit(data, options, blank)
+        return _fit(data, options, blank, lines)
 
 
 def _refusal(data: SweepData, apart_rel: float) -> str | None:
@@ -125,16 +135,12 @@ def _refusal(data: SweepData, apart_rel: float) -> str | None:
     return None
 
 
-def _fit(data: SweepData, options: Options, blank: ThresholdResult) -> ThresholdResult:
+def _fit(data: SweepData, options: Options, blank: ThresholdResult, lines: LineEvidence) -> ThresholdResult:
     if np.ptp(data.y) <= 1e-12:
-        top = float(data.f.max()) * data.fluence_scale
-        reason = f"the signal does not change; no threshold below {top:.4g} uJ/cm2"
-        return replace(
-            blank, status="not_found", reason=reason, bound=(top, None), p_value=1.0, detection=0.0
-        )
+        return unchanging(replace(blank, p_value=1.0, detection=0.0), data, lines)
     whole, profile, bad = credible(data, options)
     if not np.isfinite(whole.rss):
-        return _nothing(replace(blank, p_value=1.0, detection=0.0), data, whole)
+        return nothing_found(replace(blank, p_value=1.0, detection=0.0), data, whole, lines)
     if bad is not None:
         blank = replace(blank, outliers=(int(data.index[bad]),), flags=("outlier",))
     value, chance = detect(profile)
@@ -144,12 +150,13 @@ def _fit(data: SweepData, options: Options, blank: ThresholdResult) -> Threshold
     blank = replace(blank, detection=value, p_value=chance)
     significance = SIGNIFICANCE_FEW if data.n < STRICTER_FROM_POINTS else SIGNIFICANCE
     if chance >= significance:
-        return _nothing(blank, profile.data, profile)
+        return nothing_found(blank, profile.data, profile, lines)
     if (share := excess_share(profile)) < LEAST_EXCESS:
-        said = _nothing(blank, profile.data, profile)
+        said = nothing_found(blank, profile.data, profile, lines)
         bend = f"a bend of {100 * share:.1f} % is no more than drift or an imperfect linearity makes"
         return replace(said, reason=f"{said.reason} ({bend})", flags=(*said.flags, "bend"))
-    return _found(blank, profile, whole, selection_of(chance, significance))
+    found = _found(blank, profile, whole, selection_of(chance, significance), lines)
+    return with_lines_below(found, blank, profile, lines)
 
 
 def credible(data: SweepData, options: Options) -> tuple[Profile, Profile, int | None]:
@@ -181,26 +188,9 @@ def detect(profile: Profile) -> tuple[float, float]:
     return value, p_value(value, profile.data.n)
 
 
-def _nothing(blank: ThresholdResult, data: SweepData, profile: Profile) -> ThresholdResult:
-    """No kink: either nothing lases in the scan, or everything does."""
-    f = data.f * data.fluence_scale
-    exponent = exponent_of(data, profile.weight, np.ones(data.n, bool))
-    blank = replace(
-        blank, exponent=exponent.value, exponent_ci95=exponent.ci95, flags=blank.flags + few_flag(data)
-    )
-    end, steepest = low_end(data, profile.weight), profile.shapes.photon_order + 0.3
-    low, high = float(f[f > 0].min()), float(f.max())
-    if end.slope_at_least > steepest:
-        reason = f"threshold below {low:.4g} uJ/cm2: the signal points at zero inside the scan"
-        return replace(blank, status="below_range", reason=reason, bound=(None, low))
-    if end.slope > steepest:
-        reason = "no kink beyond chance; the scan may lie wholly above threshold: start lower"
-        return replace(blank, status="not_found", reason=reason)
-    reason = f"no threshold below {high:.4g} uJ/cm2: no kink beyond chance"
-    return replace(blank, status="not_found", reason=reason, bound=(high, None))
-
-
-def _found(blank: ThresholdResult, profile: Profile, whole: Profile, selection: float) -> ThresholdResult:
+def _found(
+    blank: ThresholdResult, profile: Profile, whole: Profile, selection: float, lines: LineEvidence
+) -> ThresholdResult:
     """A kink: report it with its interval, or one bound where the interval leaves the scan."""
     estimate = summarise(profile, selection)
     if profile is not whole:
@@ -229,7 +219,7 @@ def _found(blank: ThresholdResult, profile: Profile, whole: Profile, selection: 
         model=curve_model(profile, estimate),
     )
     if estimate.touches_low or estimate.touches_high:
-        return _one_sided(result, estimate, low, high)
+        return one_sided(result, profile, estimate, lines)
     statistical = (
         float(np.exp(estimate.statistical[0])) * scale,
         float(np.exp(estimate.statistical[1])) * scale,
@@ -242,16 +232,3 @@ def _found(blank: ThresholdResult, profile: Profile, whole: Profile, selection: 
         result, status="found", reason=reason, threshold_uj_cm2=threshold, ci95=(low, high),
         statistical_ci95=statistical, systematic_rel=estimate.systematic_rel, flags=(*result.flags, *few),
     )  # fmt: skip
-
-
-def _one_sided(result: ThresholdResult, estimate: Estimate, low: float, high: float) -> ThresholdResult:
-    """There is a kink, but its interval runs out of the scan: a bound is all that can be said."""
-    result = replace(result, flags=(*result.flags, "edge"))
-    if estimate.touches_low and estimate.touches_high:
-        reason = "a kink is there, but the scan does not say where: more points are needed"
-        return replace(result, status="not_found", reason=reason)
-    if estimate.touches_low:
-        reason = f"threshold below {high:.4g} uJ/cm2: its interval leaves the low end of the scan"
-        return replace(result, status="below_range", reason=reason, bound=(None, high))
-    reason = f"threshold above {low:.4g} uJ/cm2: its interval leaves the high end of the scan"
-    return replace(result, status="above_range", reason=reason, bound=(low, None))

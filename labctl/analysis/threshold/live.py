@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from labctl.analysis.threshold.bounds import LineEvidence
 from labctl.analysis.threshold.fit import Options, fit_prepared
 from labctl.analysis.threshold.result import ThresholdResult
 from labctl.analysis.threshold.sweep_data import prepare
@@ -30,6 +31,8 @@ class LiveThreshold:
         self._fluence: list[float] = []
         self._signal: list[float] = []
         self._sigma: list[float] = []
+        self._fwhm_nm: list[float] = []
+        self._peak_count: list[float] = []
         self._latest: ThresholdResult | None = None
 
     def __len__(self) -> int:
@@ -40,6 +43,16 @@ class LiveThreshold:
         self._fluence.append(float(fluence_uj_cm2))
         self._signal.append(float(signal))
         self._sigma.append(math.nan if sigma is None else float(sigma))
+        self._fwhm_nm.append(math.nan)
+        self._peak_count.append(math.nan)
+        self._latest = None
+
+    def show(self, *, fwhm_nm: float, peak_count: float) -> None:
+        """Say what the spectrum of the point added last shows, nan where it shows nothing.
+
+        :param fwhm_nm: width of its emission, nm; ``peak_count`` the narrow peaks in it.
+        """
+        self._fwhm_nm[-1], self._peak_count[-1] = float(fwhm_nm), float(peak_count)
         self._latest = None
 
     def clear(self) -> None:
@@ -47,6 +60,8 @@ class LiveThreshold:
         self._fluence.clear()
         self._signal.clear()
         self._sigma.clear()
+        self._fwhm_nm.clear()
+        self._peak_count.clear()
         self._latest = None
 
     def result(self) -> ThresholdResult:
@@ -63,5 +78,6 @@ class LiveThreshold:
     def _fit(self, size: int) -> ThresholdResult:
         known = bool(self._sigma) and all(math.isfinite(s) and s > 0 for s in self._sigma)
         data = prepare(self._fluence, self._signal, self._sigma if known else None)
+        lines = LineEvidence.of(len(self), self._fwhm_nm, self._peak_count)
         o = self._options
-        return fit_prepared(data, Options(o.fluence_sigma_rel, o.photon_order, o.definition, size))
+        return fit_prepared(data, Options(o.fluence_sigma_rel, o.photon_order, o.definition, size), lines)

@@ -91,8 +91,9 @@ class ThresholdResult:
     :ivar detection: sup-F statistic of a kink against a pure power law; ``p_value`` from simulated null
         tables.
     :ivar bound: (lower, upper) one-sided bound in uJ/cm2, one of them None; None when two-sided or unknown.
+    :ivar bound_condition: what a lower bound hangs on, in words; None where the spectra show it to be so.
     :ivar flags: short words, e.g. outlier, few_points, few_above, misfit, bend, drift, hysteresis, edge,
-        plateau, tracking.
+        plateau, tracking, start_lower (all of it lies, or may lie, above threshold), lines_below.
     :ivar outliers: indices into the input of points that failed the leave-one-out test: repeat these.
     :ivar skipped: number of input points left out, by reason.
     :ivar kept: number of questionable points kept, by reason.
@@ -116,6 +117,7 @@ class ThresholdResult:
     detection: float | None = None
     p_value: float | None = None
     bound: tuple[float | None, float | None] | None = None
+    bound_condition: str | None = None
     flags: tuple[str, ...] = ()
     outliers: tuple[int, ...] = ()
     skipped: Mapping[str, int] = field(default_factory=dict)

@@ -1,0 +1,280 @@
+"""What may be said of a sweep that shows no threshold of its own: a bound, a conditional one, or none.
+
+The absence of a kink is no lower bound: a sweep that lies above threshold throughout shows none either, and
+its signal may well grow with the photon order (a hinge at twice its onset, a whole spot at any fluence). A
+lower bound therefore wants luminescence at the low end, seen in the spectra as well as in the exponent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labctl.analysis.threshold.diagnostics import Exponent, exponent_of, few_flag, growth_of, low_end
+from labctl.analysis.threshold.profile import Profile
+from labctl.analysis.threshold.result import Status, ThresholdResult
+from labctl.analysis.threshold.summary import Estimate
+from labctl.analysis.threshold.sweep_data import SweepData
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+# Emission narrower than the first is a laser line, or a few unresolved ones (the widest group of lines on the
+# coarse simulated spectrometer: 10 nm, with peaks in it). As wide as the second, twice the thermal energy at
+# 525 nm, only luminescence is. What lies between (amplified luminescence, many lines in one) proves neither.
+LINE_NM, FULL_NM = 5.0, 12.0
+# Below so many points with a verdict the spectra decide nothing.
+LEAST_SEEN = 3
+ORDER_WITHIN = 0.3
+# By how much lines narrow across the threshold of a laser whose cavity filters its luminescence already.
+NARROWED = 1.3
+CONDITION = "if the lowest points are luminescence"
+MAY_LIE_ABOVE = "the scan may lie above the threshold: start lower"
+START_LOWER = "start_lower"
+"""Flag of a sweep that lies, or may lie, above threshold throughout: nothing is won by going higher."""
+
+
+@dataclass(frozen=True, slots=True)
+class LineEvidence:
+    """What the spectra of a sweep show, in the order of its points; nan where they show nothing.
+
+    :ivar fwhm_nm: width of the whole emission, nm, shape (n,).
+    :ivar peak_count: narrow peaks above the smooth luminescence, shape (n,).
+    """
+
+    fwhm_nm: Array
+    peak_count: Array
+
+    @classmethod
+    def of(cls, n: int, fwhm_nm: ArrayLike | None, peak_count: ArrayLike | None) -> LineEvidence:
+        """Collect what is known of ``n`` points.
+
+        :raises ValueError: an array is not of shape (n,).
+        """
+        arrays = []
+        for name, given in (("fwhm_nm", fwhm_nm), ("peak_count", peak_count)):
+            values = np.full(n, np.nan) if given is None else np.array(given, dtype=float)
+            if values.shape != (n,):
+                raise ValueError(f"{name} has shape {values.shape}, fluence {(n,)}")
+            arrays.append(values)
+        return cls(*arrays)
+
+    def read(self, fluence: Array, chosen: NDArray[np.intp]) -> Spectra:
+        """Weigh the spectra of the chosen points, ``fluence`` being theirs, in any unit."""
+        order = np.argsort(fluence, kind="stable")
+        width, count = self.fwhm_nm[chosen][order], self.peak_count[chosen][order]
+        narrow, full = width < LINE_NM, width >= FULL_NM
+        lines = narrow | (count > 0)
+        # Without a count of peaks a full width says little: weak lines do not narrow the half maximum.
+        plain = full & (count == 0)
+        seen = lines | np.isfinite(width)
+        start = _established(lines[seen])
+        return Spectra(
+            points=int(seen.size),
+            seen=int(seen.sum()),
+            lines=int(lines.sum()),
+            narrow=int(narrow.sum()),
+            plain=int(plain.sum()),
+            neither=int((seen & ~lines & ~full).sum()),
+            lines_from=None if start is None else float(fluence[order][seen][start]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Spectra:
+    """How many of a sweep's points show what.
+
+    :ivar seen: with a width or a peak; ``lines`` with a peak, or no wider than a line; ``narrow`` of these
+        the latter; ``plain`` as wide as luminescence is, and without a peak; ``neither`` in between.
+    :ivar lines_from: lowest fluence from which on most points show lines; None where none do. A peak that
+        the higher fluences do not show is noise: laser lines grow with the fluence.
+    """
+
+    points: int
+    seen: int
+    lines: int
+    narrow: int
+    plain: int
+    neither: int
+    lines_from: float | None
+
+    @property
+    def lasing(self) -> bool:
+        """Whether every point that shows anything shows lines, and most are no wider than a line."""
+        enough = self.seen >= max(LEAST_SEEN, self.points / 2)
+        return enough and self.lines == self.seen and self.narrow >= 0.8 * self.seen
+
+    @property
+    def luminescence(self) -> bool:
+        """Whether the emission has its full width and no lines, at enough points and beyond doubt."""
+        return self.lines_from is None and self.plain >= max(LEAST_SEEN, 0.8 * self.seen)
+
+    @property
+    def between(self) -> bool:
+        """Whether the emission is narrower than luminescence, and no line either."""
+        return self.neither >= max(LEAST_SEEN, 0.5 * self.seen)
+
+
+def _established(lines: Bools) -> int | None:
+    """First place with lines from which on at least two thirds show them; fluence rises with the place."""
+    share = np.cumsum(lines[::-1])[::-1] / np.arange(lines.size, 0, -1)
+    places = np.flatnonzero(lines & (share >= 2 / 3))
+    return int(places[0]) if places.size else None
+
+
+def few_points(refused: ThresholdResult, data: SweepData, lines: LineEvidence) -> ThresholdResult:
+    """Say of a sweep with too few points that it lies above threshold, if its spectra do."""
+    if not lines.read(data.f, data.index).lasing:
+        return refused
+    reason = f"{refused.reason}; every one shows laser lines: start lower"
+    return replace(refused, reason=reason, flags=(*refused.flags, START_LOWER))
+
+
+def unchanging(blank: ThresholdResult, data: SweepData, lines: LineEvidence) -> ThresholdResult:
+    """Say of a signal that is the same at every fluence as little as it does."""
+    if lines.read(data.f, data.index).lines_from is not None:
+        return _start_lower(blank, f"the signal does not change, yet shows laser lines; {MAY_LIE_ABOVE}")
+    return _conditional(blank, data, "the signal does not change")
+
+
+def nothing_found(
+    blank: ThresholdResult, data: SweepData, profile: Profile, lines: LineEvidence
+) -> ThresholdResult:
+    """No kink: either nothing lases in the scan, or everything does, or nobody can tell."""
+    f = data.f * data.fluence_scale
+    exponent = exponent_of(data, profile.weight, np.ones(data.n, bool))
+    blank = replace(
+        blank, exponent=exponent.value, exponent_ci95=exponent.ci95, flags=blank.flags + few_flag(data)
+    )
+    spectra = lines.read(f, data.index)
+    if spectra.lasing:
+        return everything_lases(blank, data, profile, spectra)
+    if spectra.lines_from is not None:
+        return _some_lines(blank, spectra)
+    end, steepest = low_end(data, profile.weight), profile.shapes.photon_order + ORDER_WITHIN
+    if end.slope_at_least > steepest and not spectra.luminescence:
+        low = float(f[f > 0].min())
+        reason = f"threshold below {low:.4g} uJ/cm2: the signal points at zero inside the scan; start lower"
+        return _start_lower(replace(blank, status="below_range", bound=(None, low)), reason)
+    if end.slope > steepest:
+        return _start_lower(blank, f"no kink beyond chance; {MAY_LIE_ABOVE}")
+    return _lower(blank, data, profile, spectra, exponent)
+
+
+def _lower(
+    blank: ThresholdResult, data: SweepData, profile: Profile, spectra: Spectra, exponent: Exponent
+) -> ThresholdResult:
+    """State the highest fluence as a lower bound, as far as the low end is luminescence."""
+    order, high = profile.shapes.photon_order, float(data.f.max()) * data.fluence_scale
+    growth = growth_of(data, profile.weight, order, ORDER_WITHIN)
+    if growth == "other":
+        grows = f"the signal grows as F^{exponent.value:.2g}, not as F^{order}"
+        return _start_lower(blank, f"no kink beyond chance; {grows}; {MAY_LIE_ABOVE}")
+    if spectra.between:
+        return _start_lower(
+            blank, f"no kink beyond chance; the emission is narrower than luminescence; {MAY_LIE_ABOVE}"
+        )
+    if spectra.luminescence and growth == "order":
+        said = "no kink beyond chance, no laser lines, full linewidth"
+        reason = f"no threshold below {high:.4g} uJ/cm2: {said}"
+        return replace(blank, status="not_found", reason=reason, bound=(high, None))
+    return _conditional(
+        blank, data, "the signal does not grow beyond chance" if growth == "none" else "no kink beyond chance"
+    )
+
+
+def _conditional(blank: ThresholdResult, data: SweepData, why: str) -> ThresholdResult:
+    high = float(data.f.max()) * data.fluence_scale
+    reason = f"{why}: {CONDITION}, no threshold below {high:.4g} uJ/cm2; if they lase already, start lower"
+    return replace(blank, status="not_found", reason=reason, bound=(high, None), bound_condition=CONDITION)
+
+
+def everything_lases(
+    blank: ThresholdResult, data: SweepData, profile: Profile, spectra: Spectra
+) -> ThresholdResult:
+    """Every spectrum shows lines; an upper bound where the curve says so too.
+
+    Luminescence that leaves through a cavity is narrow below threshold as well, but grows with its order.
+    """
+    all_of_them = spectra.lines == spectra.points
+    share = "every point shows" if all_of_them else f"{spectra.lines} of {spectra.points} points show"
+    f = data.f * data.fluence_scale
+    low, order = float(f[f > 0].min()), profile.shapes.photon_order
+    steep = low_end(data, profile.weight).slope > order + ORDER_WITHIN
+    if steep or growth_of(data, profile.weight, order, ORDER_WITHIN) == "other":
+        reason = (
+            f"{share} laser lines: the scan lies above the threshold (below {low:.4g} uJ/cm2): start lower"
+        )
+        return _start_lower(replace(blank, status="below_range", bound=(None, low)), reason)
+    return _start_lower(blank, f"{share} laser lines; {MAY_LIE_ABOVE}")
+
+
+def _some_lines(blank: ThresholdResult, spectra: Spectra) -> ThresholdResult:
+    said = f"no kink beyond chance, yet {spectra.lines} of {spectra.seen} points show laser lines"
+    if spectra.lines >= 0.6 * spectra.seen:
+        return _start_lower(blank, f"{said}; {MAY_LIE_ABOVE}")
+    return replace(
+        blank,
+        status="not_found",
+        reason=f"{said}, from {spectra.lines_from:.4g} uJ/cm2 on: measure more there",
+    )
+
+
+def _start_lower(result: ThresholdResult, reason: str) -> ThresholdResult:
+    status: Status = "below_range" if result.bound else "not_found"
+    return replace(result, status=status, reason=reason, flags=(*result.flags, START_LOWER))
+
+
+def one_sided(
+    result: ThresholdResult, profile: Profile, estimate: Estimate, lines: LineEvidence
+) -> ThresholdResult:
+    """There is a kink, but its interval runs out of the scan: a bound is all that can be said."""
+    data = profile.data
+    low, high = (float(np.exp(x)) * data.fluence_scale for x in estimate.total)
+    result = replace(result, flags=(*result.flags, "edge"))
+    if estimate.touches_low and estimate.touches_high:
+        reason = "a kink is there, but the scan does not say where: more points are needed"
+        return replace(result, status="not_found", reason=reason)
+    if estimate.touches_low:
+        reason = f"threshold below {high:.4g} uJ/cm2: its interval leaves the low end of the scan"
+        return replace(result, status="below_range", reason=reason, bound=(None, high))
+    below = data.ln_f < estimate.total[0]
+    spectra = lines.read((data.f * data.fluence_scale)[below], data.index[below])
+    if spectra.lines_from is not None or spectra.between:
+        reason = f"a kink at the high end of the scan, yet no plain luminescence below it; {MAY_LIE_ABOVE}"
+        return _start_lower(result, reason)
+    reason = f"threshold above {low:.4g} uJ/cm2: its interval leaves the high end of the scan"
+    result = replace(result, status="above_range", reason=reason, bound=(low, None))
+    order = profile.shapes.photon_order
+    if spectra.luminescence and growth_of(data, profile.weight, order, ORDER_WITHIN, below) == "order":
+        return result
+    return replace(result, reason=f"{CONDITION}, {reason}", bound_condition=CONDITION)
+
+
+def with_lines_below(
+    result: ThresholdResult, blank: ThresholdResult, profile: Profile, lines: LineEvidence
+) -> ThresholdResult:
+    """Doubt a kink in a sweep of which every point shows lines: the threshold lies below the scan.
+
+    A cavity filters its luminescence, so that it is narrow below threshold too; there the lines narrow
+    across the kink, and the number stays, with a flag.
+    """
+    data = profile.data
+    f = data.f * data.fluence_scale
+    spectra = lines.read(f, data.index)
+    if not spectra.lasing:
+        return result
+    if result.threshold_uj_cm2 is not None and _narrows(
+        lines.fwhm_nm[data.index], f > result.threshold_uj_cm2
+    ):
+        reason = f"{result.reason}; every point shows narrow lines: a lower threshold may lie below the scan"
+        return replace(result, reason=reason, flags=(*result.flags, "lines_below"))
+    return everything_lases(blank, data, profile, spectra)
+
+
+def _narrows(width_nm: Array, above: Bools) -> bool:
+    known = np.isfinite(width_nm)
+    low, high = width_nm[known & ~above], width_nm[known & above]
+    return bool(low.size and high.size and np.median(low) > NARROWED * np.median(high))
