@@ -154,11 +154,12 @@ def nothing_found(
     if spectra.lines_from is not None:
         return _some_lines(blank, spectra)
     end, steepest = low_end(data, profile.weight), profile.shapes.photon_order + ORDER_WITHIN
+    steep = end.slope_at_least if spectra.luminescence else end.slope
     if end.slope_at_least > steepest and not spectra.luminescence:
         low = float(f[f > 0].min())
         reason = f"threshold below {low:.4g} uJ/cm2: the signal points at zero inside the scan; start lower"
         return _start_lower(replace(blank, status="below_range", bound=(None, low)), reason)
-    if end.slope > steepest:
+    if steep > steepest:
         return _start_lower(blank, f"no kink beyond chance; {MAY_LIE_ABOVE}")
     return _lower(blank, data, profile, spectra, exponent)
 

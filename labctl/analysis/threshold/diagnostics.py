@@ -19,6 +19,8 @@ Array = NDArray[np.float64]
 Growth = Literal["order", "other", "none"]
 """As the photon order says, surely otherwise, or not beyond chance."""
 
+# An exponent that is said to be off is off by three standard errors.
+SURELY = 0.997
 FLAGGED_BELOW_POINTS = 12
 # Two fluences above a kink fix its slope and bend, and leave nothing to doubt the shape by: on the typical
 # simulated bench 21 % of such intervals miss the truth, 0.5 % of those with three or more (docs/accuracy.md).
@@ -54,7 +56,7 @@ def exponent_of(data: SweepData, weight: Array, chosen: NDArray[np.bool_]) -> Ex
     rss = _by_exponent(data, weight, chosen)
     if rss is None:
         return Exponent(None, None)
-    cut = _cut(rss, int(chosen.sum()))
+    cut = _cut(rss, int(chosen.sum()), 0.95)
     inside = np.flatnonzero(rss <= cut)
     value = float(EXPONENTS[int(np.argmin(rss))])
     first, last = int(inside[0]), int(inside[-1])
@@ -74,9 +76,9 @@ def _by_exponent(data: SweepData, weight: Array, chosen: NDArray[np.bool_]) -> A
     return rss if np.isfinite(rss).any() else None
 
 
-def _cut(rss: Array, n: int) -> float:
-    """Residual up to which an exponent belongs to the 95 % interval."""
-    return float(rss.min() * (1.0 + float(fdtri(1, n - 3, 0.95)) / (n - 3)))
+def _cut(rss: Array, n: int, confidence: float) -> float:
+    """Residual up to which an exponent belongs to the interval of this confidence."""
+    return float(rss.min() * (1.0 + float(fdtri(1, n - 3, confidence)) / (n - 3)))
 
 
 def growth_of(
@@ -104,10 +106,10 @@ def _growth(data: SweepData, weight: Array, order: int, within: float, chosen: N
         return "none"
     y, w = data.y[chosen], weight[chosen]
     constant = float(w @ (y - w @ y / w.sum()) ** 2)
-    if constant < rss.min() * (1.0 + 2.0 * float(fdtri(2, n - 3, 0.999)) / (n - 3)):
+    if constant < rss.min() * (1.0 + 2.0 * float(fdtri(2, n - 3, 0.95)) / (n - 3)):
         return "none"
     near = np.abs(EXPONENTS - order) <= within + 1e-9
-    return "order" if rss[near].min() <= _cut(rss, n) else "other"
+    return "order" if rss[near].min() <= _cut(rss, n, SURELY) else "other"
 
 
 def _crossing(rss: Array, inside: int, outside: int, cut: float) -> float:
