@@ -113,6 +113,8 @@ def _of_table(path: Path) -> RunData:
         "signal_sigma": unknown if table.signal_sigma is None else table.signal_sigma,
         "peaks_signal": unknown,
         "fluence_sigma_rel": unknown if table.fluence_sigma_rel is None else table.fluence_sigma_rel,
+        "fwhm_nm": unknown if table.fwhm_nm is None else table.fwhm_nm,
+        "peak_count": unknown if table.peak_count is None else table.peak_count,
     }
     return RunData(facts, NoArrays(), columns, ((),) * size)
 

@@ -91,6 +91,14 @@ def test_a_reference_without_a_threshold_is_refused(benches: tuple[SimulatedBenc
     assert is_safe(simulated)
 
 
+def test_a_reference_above_threshold_sends_down(benches: tuple[SimulatedBench, Bench]) -> None:
+    _, bench = benches
+    above = replace(PLAN, reference=SweepPlan(start_uj_cm2=165.0, stop_uj_cm2=250.0, points=8, average=2))
+    with pytest.raises(SafetyStop, match="every point shows laser lines") as caught:
+        list(align(above, bench.roles, bench.pump, bench.bands))
+    assert caught.value.hint.startswith("start lower")
+
+
 def test_a_hand_keeps_the_limits(benches: tuple[SimulatedBench, Bench]) -> None:
     simulated, bench = benches
     hand = ManualBench(bench.roles, bench.pump)

@@ -16,3 +16,15 @@ def test_a_number_that_may_be_overturned_says_so(qtbot: QtBot, provisional: bool
     strip.show_threshold("OLA", "peak", found)
     assert "79.8" in strip.value.text()
     assert ("provisional" in strip.interval.text()) is provisional
+
+
+def test_a_bound_that_hangs_on_a_condition_is_no_number(qtbot: QtBot) -> None:
+    strip = VerdictStrip()
+    qtbot.addWidget(strip)
+    told = "if the lowest points are luminescence, no threshold below 263 uJ/cm2"
+    found = {"status": "not_found", "bound": [263.1, None], "bound_condition": None, "reason": told}
+    strip.show_threshold("OLA", "peak", found)
+    assert strip.value.text() == "> 263 µJ/cm²"
+    strip.show_threshold("OLA", "peak", found | {"bound_condition": "if the lowest points are luminescence"})
+    assert strip.value.text() == "none found"
+    assert "if the lowest points are luminescence" in strip.details.text()
