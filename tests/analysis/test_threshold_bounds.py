@@ -42,6 +42,10 @@ def laser(low: float = 2.0, high: float = 8.0, seed: int = 1, noise: float = 0.0
     return u, mean * (1 + noise * np.random.default_rng(seed).standard_normal(N))
 
 
+def ends(low: Any, high: Any) -> Any:
+    return (low, high)
+
+
 WIDE: dict[str, Any] = {"fwhm_nm": np.full(N, 25.0), "peak_count": np.zeros(N)}
 NARROW: dict[str, Any] = {"fwhm_nm": np.full(N, 0.44), "peak_count": np.full(N, 8)}
 
@@ -76,7 +80,7 @@ def test_the_words_name_lines_and_linewidth() -> None:
     assert (
         below.reason == "no threshold below 70 uJ/cm2: no kink beyond chance, no laser lines, full linewidth"
     )
-    assert below.bound == (pytest.approx(70.0), None)
+    assert below.bound == ends(pytest.approx(70.0), None)
     assert below.bound_condition is None
     assert "if the lowest points are luminescence, no threshold below 70 uJ/cm2" in table.reason
     assert "if they lase already, start lower" in table.reason
@@ -85,7 +89,7 @@ def test_the_words_name_lines_and_linewidth() -> None:
     assert above.reason.startswith("every point shows laser lines: the scan lies above the threshold")
     assert above.reason.endswith("start lower")
     assert above.status == "below_range"
-    assert above.bound == (None, pytest.approx(2.0))
+    assert above.bound == ends(None, pytest.approx(2.0))
     assert START_LOWER in above.flags
 
 
@@ -98,7 +102,7 @@ def test_the_order_of_the_points_does_not_matter(order: str) -> None:
         "up-down": np.concatenate([np.arange(0, N, 2), np.arange(1, N, 2)[::-1]]),
     }[order]
     f, y = laser()
-    assert fit_threshold(f[places], y[places], **NARROW).bound == (None, pytest.approx(2.0))
+    assert fit_threshold(f[places], y[places], **NARROW).bound == ends(None, pytest.approx(2.0))
     f, y = luminescence()
     assert fit_threshold(f[places], y[places], **WIDE).bound_condition is None
 
@@ -106,9 +110,12 @@ def test_the_order_of_the_points_does_not_matter(order: str) -> None:
 def test_points_left_out_witness_nothing() -> None:
     f, y = luminescence()
     y[-4:] = np.nan
-    clipped = {"fwhm_nm": np.where(np.isnan(y), 0.5, 25.0), "peak_count": np.where(np.isnan(y), 8, 0)}
+    clipped: dict[str, Any] = {
+        "fwhm_nm": np.where(np.isnan(y), 0.5, 25.0),
+        "peak_count": np.where(np.isnan(y), 8, 0),
+    }
     result = fit_threshold(f, y, **clipped)
-    assert result.bound == (pytest.approx(f[-5]), None)
+    assert result.bound == ends(pytest.approx(f[-5]), None)
     assert result.bound_condition is None
 
 
@@ -158,7 +165,7 @@ def test_luminescence_that_saturates_at_the_high_end_is_luminescence() -> None:
     f = np.geomspace(10.0, 100.0, 24)
     y = f**2 / (1 + (f / 90.0) ** 2) * (1 + 0.01 * np.random.default_rng(5).standard_normal(24))
     result = fit_threshold(f, y, fwhm_nm=np.full(24, 25.0), peak_count=np.zeros(24))
-    assert result.bound == (pytest.approx(100.0), None)
+    assert result.bound == ends(pytest.approx(100.0), None)
     assert result.bound_condition is None
 
 
@@ -181,7 +188,7 @@ def test_a_lower_bound_from_a_kink_at_the_end_is_as_conditional() -> None:
         u = np.geomspace(0.25, 1.06, 20)
         y = 100 + 300 * u**2 + 6000 * np.maximum(u - 1, 0)
         y *= 1 + 0.04 * np.random.default_rng(seed).standard_normal(20)
-        evidence = {"fwhm_nm": np.where(u < 1, 25.0, 0.5), "peak_count": u > 1}
+        evidence: dict[str, Any] = {"fwhm_nm": np.where(u < 1, 25.0, 0.5), "peak_count": u > 1}
         results.append((fit_threshold(80 * u, y, **evidence), fit_threshold(80 * u, y)))
     edge = [(seen, unseen) for seen, unseen in results if seen.status == "above_range"]
     assert len(edge) >= 3
