@@ -141,7 +141,6 @@ class AlignPage(QWidget):
         self.go = QPushButton("Start alignment")
         self.go.setObjectName("go")
         self.go.setToolTip("Measure the reference, then follow the threshold; again: stop (F9)")
-        self.go.setShortcut("F9")
         self.go.clicked.connect(self._clicked)
         grid.addWidget(self.go, 0, 2, 2, 1)
         return box

@@ -107,14 +107,13 @@ class BenchBar(QFrame):
         row.addWidget(self.activity)
         self.connect_button = QPushButton("Connect")
         self.connect_button.setToolTip("Open every instrument, or make safe and release them (Ctrl+B)")
-        self.connect_button.setShortcut("Ctrl+B")
         self.connect_button.clicked.connect(self._connect_clicked)
         row.addWidget(self.connect_button)
         self.safe = QPushButton("SAFE")
         self.safe.setObjectName("safe")
         self.safe.setToolTip("Close the shutter at once and take the least light, whatever runs (Esc)")
         self.safe.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.safe.pressed.connect(self.safe_wanted)
+        self.safe.pressed.connect(self.safe_wanted)  # a press by the mouse is seen before: see safewatch
         row.addWidget(self.safe)
         self._connected = False
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QCloseEvent, QKeySequence, QShortcut
+from PySide6.QtGui import QCloseEvent
 from PySide6.QtWidgets import QDockWidget, QScrollArea, QTabWidget, QToolBar, QWidget
 
 from labctl.config import BenchConfig
@@ -18,11 +19,14 @@ from labctl.gui.analyst import Answer
 from labctl.gui.benchbar import BenchBar
 from labctl.gui.calibratedesk import CalibrateDesk
 from labctl.gui.connection import ConnectionPanel
+from labctl.gui.helping import BENCH_KEYS, VIEW_KEYS
+from labctl.gui.keys import ButtonKey, window_key
 from labctl.gui.livepage import LivePage
 from labctl.gui.manualpanel import ManualPanel
 from labctl.gui.queuepanel import QueuePanel
 from labctl.gui.rundata import RunData
 from labctl.gui.runview import RunView
+from labctl.gui.safewatch import SafeWatch
 from labctl.gui.service.asking import Asked, Differences, Withdrawn
 from labctl.gui.service.messages import (
     AlignEnded,
@@ -60,6 +64,8 @@ class BenchWindow(MainWindow):
     :param failed: asked now and then: why the simulated bench has ended, or an empty string.
     """
 
+    keys = BENCH_KEYS + VIEW_KEYS
+
     def __init__(
         self,
         config: BenchConfig,
@@ -77,7 +83,10 @@ class BenchWindow(MainWindow):
         self.bar, self.connection = BenchBar(config), ConnectionPanel()
         self.live = LivePage(config, self.analyst, self.undo, self.service.sight)
         self.align = AlignPage(config, self.post, self.service.abort)
-        self.sweep, self.manual = SweepPanel(config, output), ManualPanel(config, self.post)
+        self.sweep, self.manual = (
+            SweepPanel(config, output),
+            ManualPanel(config, self.post, self.close_shutter),
+        )
         self.queue = QueuePanel(self.post, self.service.abort)
         self.agree = AgreePanel(self.service.asking.answer)
         self.desk = CalibrateDesk(config, self.service, file, output, self.say)
@@ -133,12 +142,28 @@ class BenchWindow(MainWindow):
         self.live.view.left_out.connect(self.left_out)
         self.runs.resume_wanted.connect(self._resume)
         self.runs.allow_resume()
-        escape = QShortcut(QKeySequence("Esc"), self)
-        escape.setContext(Qt.ShortcutContext.ApplicationShortcut)
-        escape.activated.connect(self.make_safe)
+        self._give_keys()
+
+    def _give_keys(self) -> None:
+        """Give the window its keys; those that close the shutter act whatever is open."""
+        self.watch = SafeWatch(
+            self.bar.safe,
+            self.make_safe,
+            {Qt.Key.Key_Escape: self.make_safe, Qt.Key.Key_F7: self.close_shutter},
+        )
+        for keys, button in (
+            ("Ctrl+Return", self.sweep.start_button), ("Ctrl+R", self.queue.refine),
+            ("Ctrl+Shift+R", self.runs.resume), ("Ctrl+B", self.bar.connect_button),
+            ("F5", self.manual.stream), ("F6", self.manual.open), ("F8", self.manual.dark),
+            ("F9", self.align.go),
+        ):  # fmt: skip
+            ButtonKey(self, keys, button, lambda why: self.say(why, wrong=True))
+        ButtonKey(self, "Space", self.queue.pause)
+        ButtonKey(self, "Ctrl+D", self.calibrate.prompt.done, seen=True)
+        window_key(self, "Ctrl+.", self.stop_what_runs)
+        self.align.go.clicked.connect(lambda: self.tabs.setCurrentWidget(self.align))
         for number in range(self.tabs.count()):
-            page = QShortcut(QKeySequence(f"Ctrl+{number + 1}"), self)
-            page.activated.connect(lambda n=number: self.tabs.setCurrentIndex(n))
+            window_key(self, f"Ctrl+{number + 1}", partial(self.tabs.setCurrentIndex, number))
 
     def views(self) -> tuple[RunView, ...]:
         """Return every view of runs in this window."""
@@ -151,11 +176,39 @@ class BenchWindow(MainWindow):
         self.service.post(command)
 
     def make_safe(self) -> None:
-        """Close the shutter now, whatever runs."""
+        """Close the shutter now, take the least light, end what runs."""
         self.service.safe()
         self.queue.hold()
         self.manual.show_stopped()
         self.say("SAFE: closing the shutter", wrong=True)
+
+    def close_shutter(self) -> None:
+        """Close the shutter now. What runs with light cannot go on in the dark: it is ended, as by SAFE."""
+        running = self.running
+        if running:
+            self.service.safe()
+            self.queue.hold("Close was pressed before it began")
+            self.say(f"closing the shutter: {running} is stopped, and nothing that waits begins", wrong=True)
+        else:
+            self.service.close_shutter()
+
+    def stop_what_runs(self) -> None:
+        """End a sweep, an alignment or a calibration; sweeps that wait go on."""
+        if self.running:
+            self.service.abort()
+        else:
+            self.say("nothing runs that could be stopped")
+
+    @property
+    def running(self) -> str:
+        """What has the bench, in words; empty where it is idle or driven by hand."""
+        for what, runs in (
+            ("the sweep", self.queue.running), ("the alignment", self.align.running),
+            ("the calibration", self.calibrate.running),
+        ):  # fmt: skip
+            if runs:
+                return what
+        return ""
 
     def add_sweep(self, wish: Wish) -> None:
         """Queue a sweep and show the queue."""
@@ -178,6 +231,7 @@ class BenchWindow(MainWindow):
         self.tabs.setCurrentWidget(self.live)
 
     def _disconnect(self) -> None:
+        self.queue.hold("disconnected before it began")  # the next one would connect anew
         self.service.abort()
         self.post(Disconnect())
 
@@ -285,6 +339,8 @@ class BenchWindow(MainWindow):
         """Make safe and leave once the bench is closed; the window is gone at once and nothing waits."""
         if not self._closing:
             self._closing = True
+            self.watch.end()
+            self.close_dialogs()
             self.remember()
             self.service.safety.safe()
             self.service.quit()

@@ -31,13 +31,18 @@ EXPORTS = (
 )
 
 
+def target(path: Path, chosen: str) -> Path:
+    """Return the file that one of :data:`EXPORTS` is written to: the ending is added where it lacks."""
+    ending = chosen[chosen.index("*") + 1 : -1]
+    return path if path.suffix.lower() == ending else path.with_name(path.name + ending)
+
+
 def export(view: RunView, path: Path, chosen: str) -> list[Path]:
     """Write one of :data:`EXPORTS`; the ending is added where it lacks.
 
     :raises DataError: there is nothing to write, or it cannot be written.
     """
-    ending = chosen[chosen.index("*") + 1 : -1]
-    path = path if path.suffix.lower() == ending else path.with_name(path.name + ending)
+    path = target(path, chosen)
     plots: dict[str, QWidget] = {
         "L-L": view.lightlight.widget,
         "Spectrum": view.spectrum.widget,
@@ -46,7 +51,7 @@ def export(view: RunView, path: Path, chosen: str) -> list[Path]:
     run = view.current
     if run is None:
         raise DataError("no run is open")
-    if ending == ".csv":
+    if chosen.endswith("(*.csv)"):
         (write_spectra if chosen.startswith("Spectra") else write_curve)(run, path)
     elif chosen.startswith("All"):
         if not view.grab().save(str(path)):

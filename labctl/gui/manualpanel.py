@@ -32,11 +32,14 @@ class ManualPanel(QWidget):
     """Fluence, angle, shutter and spectra by hand.
 
     :param post: takes commands.
+    :param close: closes the shutter, whatever runs.
     """
 
-    def __init__(self, config: BenchConfig, post: Callable[[Command], None]) -> None:
+    def __init__(
+        self, config: BenchConfig, post: Callable[[Command], None], close: Callable[[], None]
+    ) -> None:
         super().__init__()
-        self._post = post
+        self._post, self._close = post, close
         self._beam = make_beam(config.pump_settings(), config.limit_settings())
         low, high = config.limits.angle_range_deg or (-360.0, 360.0)
         convention = config.pump.convention
@@ -96,10 +99,10 @@ class ManualPanel(QWidget):
         box, column = _box("Shutter")
         row = QHBoxLayout()
         self.open = _button(
-            "Open", "Let the light onto the sample (F6)", lambda: self._post(MoveShutter(True)), "F6"
+            "Open", "Let the light onto the sample (F6)", lambda: self._post(MoveShutter(True))
         )
         self.close_button = _button(
-            "Close", "Close the shutter (F7)", lambda: self._post(MoveShutter(False)), "F7"
+            "Close", "Close the shutter at once, whatever runs; a run is ended with it (F7)", self._close
         )
         row.addWidget(self.open)
         row.addWidget(self.close_button)
@@ -112,11 +115,11 @@ class ManualPanel(QWidget):
         column.addWidget(self.darks)
         self.exposure.edit.editingFinished.connect(self._set_exposure)
         row = QHBoxLayout()
-        self.stream = _button("Free run", "Spectra one after another (F5)", lambda: None, "F5")
+        self.stream = _button("Free run", "Spectra one after another (F5)", lambda: None)
         self.stream.setCheckable(True)
         self.stream.toggled.connect(self._stream)
         self.dark = _button(
-            "Take dark", "Close the shutter and take a dark at this exposure time (F8)", self._dark, "F8"
+            "Take dark", "Close the shutter and take a dark at this exposure time (F8)", self._dark
         )
         row.addWidget(self.stream)
         row.addWidget(self.dark)
@@ -169,7 +172,7 @@ class ManualPanel(QWidget):
     def set_enabled(self, enabled: bool) -> None:
         """Allow commands only while the bench is connected and idle."""
         for button in self.findChildren(QPushButton):
-            button.setEnabled(enabled)
+            button.setEnabled(enabled or button is self.close_button)
         if not enabled:
             self.show_stopped()
 
@@ -187,10 +190,8 @@ def _box(title: str) -> tuple[QGroupBox, QVBoxLayout]:
     return box, column
 
 
-def _button(text: str, tip: str, act: Callable[[], object], key: str = "") -> QPushButton:
+def _button(text: str, tip: str, act: Callable[[], object]) -> QPushButton:
     button = QPushButton(text)
     button.setToolTip(tip)
-    if key:
-        button.setShortcut(key)
     button.clicked.connect(lambda _checked=False: act())
     return button

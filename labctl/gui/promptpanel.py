@@ -42,7 +42,6 @@ class PromptPanel(QFrame):
         self.done, self.refuse = QPushButton("Done"), QPushButton("Refuse")
         self.done.setObjectName("go")
         self.done.setToolTip("It is done: go on (Ctrl+D)")
-        self.done.setShortcut("Ctrl+D")
         self.refuse.setToolTip("It cannot be done: end the calibration, everything is made safe")
         for button in (self.done, self.refuse):
             button.setMinimumHeight(44)

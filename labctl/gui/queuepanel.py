@@ -65,17 +65,14 @@ class QueuePanel(QWidget):
         self.pause = self._button(
             "Pause",
             "Stand still between two points, in the dark; again: go on (Space)",
-            "Space",
             self.toggle_pause,
         )
         self.pause.setCheckable(False)
-        self.abort_button = self._button(
-            "Abort", "End the run now; every point is kept (Ctrl+.)", "Ctrl+.", self.abort
-        )
+        self.abort_button = self._button("Abort", "End the run now; every point is kept (Ctrl+.)", self.abort)
         self.refine = self._button(
-            "Refine", "Sweep again, densely round the threshold (Ctrl+R)", "Ctrl+R", self._refine
+            "Refine", "Sweep again, densely round the threshold (Ctrl+R)", self._refine
         )
-        self.remove = self._button("Remove", "Take what is selected from the queue", "", self.remove_selected)
+        self.remove = self._button("Remove", "Take what is selected from the queue", self.remove_selected)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         column.addWidget(self.tree, 1)
@@ -87,11 +84,9 @@ class QueuePanel(QWidget):
         column.addLayout(row)
         self._refresh()
 
-    def _button(self, text: str, tip: str, key: str, act: Callable[[], None]) -> QPushButton:
+    def _button(self, text: str, tip: str, act: Callable[[], None]) -> QPushButton:
         button = QPushButton(text)
         button.setToolTip(tip)
-        if key:
-            button.setShortcut(key)
         button.clicked.connect(lambda _checked=False: act())
         return button
 
@@ -161,11 +156,11 @@ class QueuePanel(QWidget):
         if self.running is not None:
             self._abort()
 
-    def hold(self) -> None:
+    def hold(self, why: str = "SAFE was pressed before it began") -> None:
         """Begin nothing more until a sweep is queued by hand."""
         for entry in self._entries.values():
             if entry.status == "waiting":
-                self._set(entry, "aborted", "SAFE was pressed before it began")
+                self._set(entry, "aborted", why)
         self._refresh()
 
     def remove_selected(self) -> None:

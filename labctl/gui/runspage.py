@@ -21,7 +21,8 @@ from PySide6.QtWidgets import (
 )
 
 from labctl.gui.analyst import Analyst
-from labctl.gui.exporting import EXPORTS, export
+from labctl.gui.dialogs import ask_to_replace, file_dialog, show
+from labctl.gui.exporting import EXPORTS, export, target
 from labctl.gui.files import open_file
 from labctl.gui.plain import PlainLabel, plain, tool_tip
 from labctl.gui.rundata import RunData
@@ -67,6 +68,9 @@ class RunsPage(QWidget):
         self.list.currentItemChanged.connect(self._chosen)
         self.list.itemChanged.connect(self._ticked)
         self._items: dict[str, QListWidgetItem] = {}
+        self._opening: QFileDialog | None = None
+        self._exporting: QFileDialog | None = None
+        self._exported: RunData | None = None
         side = QWidget()
         column = QVBoxLayout(side)
         column.setContentsMargins(8, 8, 0, 8)
@@ -86,7 +90,6 @@ class RunsPage(QWidget):
             "Measure the rest of an aborted, failed or killed run on this bench, into its own file; "
             "what differs from its bench is shown first (Ctrl+Shift+R)"
         )
-        self.resume.setShortcut("Ctrl+Shift+R")
         self.resume.clicked.connect(self._resume)
         self.resume.setVisible(False)
         self.view.current_changed.connect(lambda _key: self.judge_resume())
@@ -213,11 +216,11 @@ class RunsPage(QWidget):
 
     def ask_for_files(self) -> None:
         """Let the user choose files."""
-        names, _ = QFileDialog.getOpenFileNames(
-            self, "Open runs", "", "Runs and tables (*.h5 *.csv *.txt *.dat);;All files (*)"
-        )
-        if names:
-            self.open([Path(name) for name in names])
+        if self._opening is None:
+            self._opening = file_dialog(self, "Open runs", QFileDialog.FileMode.ExistingFiles)
+            self._opening.setNameFilters(["Runs and tables (*.h5 *.csv *.txt *.dat)", "All files (*)"])
+            self._opening.filesSelected.connect(lambda names: self.open([Path(name) for name in names]))
+        show(self._opening)
 
     def ask_for_export(self) -> None:
         """Let the user choose what to export, and where."""
@@ -225,10 +228,26 @@ class RunsPage(QWidget):
         if run is None:
             self.said.emit("open a run first: there is nothing to export", True)
             return
-        start = (run.facts.path or Path(run.facts.title)).with_suffix("")
-        name, chosen = QFileDialog.getSaveFileName(self, "Export", str(start), ";;".join(EXPORTS))
-        if name:
-            self.export(Path(name), chosen)
+        if self._exporting is None:
+            self._exporting = file_dialog(self, "Export", QFileDialog.FileMode.AnyFile)
+            self._exporting.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+            self._exporting.setNameFilters(list(EXPORTS))
+            self._exporting.fileSelected.connect(self._export_chosen)
+        if not self._exporting.isVisible():
+            self._exported = run
+            self._exporting.setWindowTitle(f"Export {run.facts.title}")
+            self._exporting.selectFile(str((run.facts.path or Path(run.facts.title)).with_suffix("")))
+        show(self._exporting)
+
+    def _export_chosen(self, name: str) -> None:
+        """Export the run that the dialog was opened for, whatever has been selected since."""
+        assert self._exporting is not None
+        run, chosen = self._exported, self._exporting.selectedNameFilter()
+        if run is None or run.facts.key not in self.view.runs:
+            self.said.emit("not exported: the run has been closed meanwhile", True)
+            return
+        self.list.setCurrentItem(self._items[run.facts.key])
+        ask_to_replace(self, target(Path(name), chosen), lambda: self.export(Path(name), chosen))
 
     def export(self, path: Path, chosen: str) -> None:
         """Write what is shown; tell the file, or why not."""

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 )
 
 from labctl.config import BenchConfig
+from labctl.gui.dialogs import file_dialog, show, text_dialog
 from labctl.gui.fields import Field, NumberField, between, whole
 from labctl.gui.memory import remember, remembered
 from labctl.gui.plain import PlainLabel, tool_tip
@@ -55,6 +56,8 @@ class SweepPanel(QWidget):
         self._take(config)
         self.output = output
         self._applying = False
+        self._naming: QInputDialog | None = None
+        self._choosing: QFileDialog | None = None
         self._make_fields(config)
         self._lay_out()
         self._load_presets()
@@ -120,7 +123,7 @@ class SweepPanel(QWidget):
         column.setContentsMargins(6, 6, 6, 6)
         row = QHBoxLayout()
         row.addWidget(self.presets, 1)
-        keep = QPushButton("Keep…")
+        self.keep = keep = QPushButton("Keep…")
         keep.setToolTip("Keep these parameters as a preset of your own")
         keep.clicked.connect(self._ask_preset)
         row.addWidget(keep)
@@ -150,7 +153,6 @@ class SweepPanel(QWidget):
         self.start_button.setToolTip(
             "Put it into the queue; it begins as soon as the bench is free (Ctrl+Return)"
         )
-        self.start_button.setShortcut("Ctrl+Return")
         self.start_button.clicked.connect(self._queue)
         column.addWidget(self.start_button)
         column.addStretch(1)
@@ -281,15 +283,22 @@ class SweepPanel(QWidget):
         self._load_presets()
 
     def _ask_preset(self) -> None:
-        name, fine = QInputDialog.getText(self, "Keep as a preset", "Name")
-        if fine and name.strip():
-            self.keep_preset(name.strip())
+        if self._naming is None:
+            self._naming = text_dialog(self, "Keep as a preset", "Name", self.keep_preset)
+        self._naming.setTextValue("")
+        show(self._naming)
 
     def _ask_folder(self) -> None:
-        chosen = QFileDialog.getExistingDirectory(self, "Directory of the runs", str(self.output))
-        if chosen:
-            self.output = Path(chosen)
-            self._show_folder()
+        if self._choosing is None:
+            self._choosing = file_dialog(self, "Directory of the runs", QFileDialog.FileMode.Directory)
+            self._choosing.setOption(QFileDialog.Option.ShowDirsOnly)
+            self._choosing.fileSelected.connect(self._take_folder)
+        self._choosing.setDirectory(str(self.output))
+        show(self._choosing)
+
+    def _take_folder(self, chosen: str) -> None:
+        self.output = Path(chosen)
+        self._show_folder()
 
     def _show_folder(self) -> None:
         """Say where files go in full, with the middle left out where that is too long for the panel."""

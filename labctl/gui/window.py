@@ -13,11 +13,11 @@ from PySide6.QtGui import (
     QKeySequence,
     QUndoStack,
 )
-from PySide6.QtWidgets import QMainWindow, QSplitter, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QMainWindow, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 from labctl.gui import theme
 from labctl.gui.analyst import Analyst, Answer
-from labctl.gui.helping import show_help, show_keys
+from labctl.gui.helping import VIEW_KEYS, Key, show_help, show_keys
 from labctl.gui.keeping import EditKeeper, Kept
 from labctl.gui.mailbox import Mailbox
 from labctl.gui.memory import settings
@@ -36,6 +36,7 @@ class MainWindow(QMainWindow):
     """
 
     ended = Signal()
+    keys: tuple[Key, ...] = VIEW_KEYS
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,11 +122,14 @@ class MainWindow(QMainWindow):
         self.add_action(edit, "Next point by fluence", "Right", lambda: self.shown_view_step(1))
         self.add_action(edit, "Previous point by fluence", "Left", lambda: self.shown_view_step(-1))
         self.help_menu = self.menuBar().addMenu("&Help")
-        self.add_action(self.help_menu, "&Help", "F1", lambda: show_help(self, "window"))
+        self.add_action(self.help_menu, "&Help", "F1", lambda: show_help(self, "window", self.keys))
         self.add_action(
-            self.help_menu, "&Troubleshooting", "Shift+F1", lambda: show_help(self, "troubleshooting")
+            self.help_menu,
+            "&Troubleshooting",
+            "Shift+F1",
+            lambda: show_help(self, "troubleshooting", self.keys),
         )
-        self.add_action(self.help_menu, "&Keys", "Ctrl+F1", lambda: show_keys(self))
+        self.add_action(self.help_menu, "&Keys", "Ctrl+F1", lambda: show_keys(self, self.keys))
 
     def add_action(self, menu: object, text: str, keys: str, act: object) -> QAction:
         """Add an entry with a key to a menu."""
@@ -189,8 +193,14 @@ class MainWindow(QMainWindow):
     def _splitters(self) -> dict[str, QSplitter]:
         return {"runs": self.runs.view.splitter, "runs_right": self.runs.view.right_splitter}
 
+    def close_dialogs(self) -> None:
+        """Close every window that belongs to this one."""
+        for dialog in self.findChildren(QDialog):
+            dialog.close()
+
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         """Leave; nothing here waits."""
+        self.close_dialogs()
         self.remember()
         self.mailbox.stop()
         self.analyst.close()

@@ -27,6 +27,7 @@ from labctl.gui.service.messages import (
     JobEnded,
     Link,
     MakeSafe,
+    MoveShutter,
     Quit,
     SafeTold,
     Said,
@@ -83,15 +84,25 @@ class BenchService:
 
     def safe(self) -> None:
         """Close the shutter now, stop what runs, forget what was asked for, take the least light."""
+        self._dark_now(MakeSafe(), "SAFE was pressed before it began")
+
+    def close_shutter(self) -> None:
+        """Close the shutter now, stop what runs and forget what was asked for; the attenuator stays.
+
+        A sweep, an alignment or a calibration that is stopped by it takes the least light as it ends.
+        """
+        self._dark_now(MoveShutter(False), "Close was pressed before it began")
+
+    def _dark_now(self, then: MakeSafe | MoveShutter, why: str) -> None:
         self.stop.set()  # before the blade moves: what runs sees a stop, not a shutter that closed by itself
         self.safety.safe()
         with self._changed:
             waiting = list(self._commands)
             kept = [c for c in waiting if isinstance(c, (Quit, Disconnect))]
-            self._commands = deque([MakeSafe(), *kept])
+            self._commands = deque([then, *kept])
             self.stop.set()
             self._changed.notify()
-        self._not_begun(waiting, "SAFE was pressed before it began")
+        self._not_begun(waiting, why)
 
     def abort(self) -> None:
         """Stop what runs, and runs that have not begun yet; what else waits is done."""
@@ -149,7 +160,7 @@ class BenchService:
                 if isinstance(command, (Connect, Job)):
                     if self._session(command):
                         break
-                elif isinstance(command, MakeSafe):
+                elif isinstance(command, MakeSafe) or command == MoveShutter(False):
                     self._unlatch()
                 elif not isinstance(command, (Disconnect, Stream)) and command is not None:
                     self._tell(Said("connect the bench first", wrong=True))
@@ -233,6 +244,11 @@ class BenchService:
                 return isinstance(command, Quit)
             if isinstance(command, MakeSafe):
                 self._make_safe(work)
+            elif command == MoveShutter(False):
+                try:
+                    self._done(work, command)
+                finally:
+                    self._unlatch()
             elif command is not None:
                 self._done(work, command)
             else:

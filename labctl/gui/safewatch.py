@@ -1,0 +1,124 @@
+"""SAFE before everything else: its keys and a press on it act whatever menu, list, dialog or window is open.
+
+A menu or an open list grabs mouse and keyboard, so that Esc and the press on SAFE go to it; a modal dialog
+keeps them from the window altogether. A filter of the whole application sees them before any of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from PySide6.QtCore import QEvent, QObject, QPoint, QRect, Qt, QTimer
+from PySide6.QtGui import QKeyEvent, QPointerEvent
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QWidget
+
+_PRESSES = frozenset(
+    (
+        QEvent.Type.MouseButtonPress,
+        QEvent.Type.MouseButtonDblClick,
+        QEvent.Type.TouchBegin,
+        QEvent.Type.TabletPress,
+    )
+)
+_KEYS = frozenset((QEvent.Type.ShortcutOverride, QEvent.Type.KeyPress))
+_LOOKS_DOWN_MS = 150
+MOST_POPUPS = 20
+
+
+class SafeWatch(QObject):
+    """Installed while a window has a bench.
+
+    :param button: SAFE; ``pressed`` is called for a press on it, whatever has grabbed the mouse.
+    :param keys: what a key does, whatever has the focus; a popup closes with it, and so does a dialog.
+    """
+
+    def __init__(
+        self, button: QAbstractButton, pressed: Callable[[], None], keys: Mapping[Qt.Key, Callable[[], None]]
+    ) -> None:
+        super().__init__(button)
+        self._button, self._act = button, pressed
+        self._keys = {int(key): act for key, act in keys.items()}
+        self._done_at: int | None = None
+        self.start()
+
+    def start(self) -> None:
+        """See every event, before any other filter does."""
+        application = QApplication.instance()
+        if application is not None:
+            application.installEventFilter(self)
+
+    def end(self) -> None:
+        """See nothing any more."""
+        application = QApplication.instance()
+        if application is not None:
+            application.removeEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Act on what is for SAFE, and leave everything else alone."""
+        kind = event.type()
+        if kind in _PRESSES:
+            return self._press(event)
+        if kind in _KEYS:
+            return self._key(event)
+        if kind == QEvent.Type.Show:
+            _free(watched)
+        elif kind == QEvent.Type.DragEnter:
+            self.start()  # whoever drags has put a filter of its own before this one
+        return False
+
+    # --- keys --------------------------------------------------------------------------------------
+
+    def _key(self, event: QEvent) -> bool:
+        """Act once for a key that is pressed: Qt tells it first as one that may be a shortcut."""
+        if not isinstance(event, QKeyEvent):
+            return False
+        act = self._keys.get(event.key())
+        if act is None:
+            return False
+        again = event.type() == QEvent.Type.KeyPress and self._done_at == event.timestamp()
+        self._done_at = event.timestamp() if event.type() == QEvent.Type.ShortcutOverride else None
+        event.accept()
+        if not again and not event.isAutoRepeat():
+            act()
+            window = QApplication.activeWindow()
+            if not _close_popups() and isinstance(window, QDialog):
+                window.reject()
+        return True
+
+    # --- presses -----------------------------------------------------------------------------------
+
+    def _press(self, event: QEvent) -> bool:
+        if not isinstance(event, QPointerEvent) or not self._button.isVisible():
+            return False
+        if not any(self._is_hit(point.globalPosition().toPoint()) for point in event.points()):
+            return False
+        event.accept()
+        self._button.setDown(True)
+        QTimer.singleShot(_LOOKS_DOWN_MS, self._button, lambda: self._button.setDown(False))
+        self._act()
+        _close_popups()
+        return True
+
+    def _is_hit(self, place: QPoint) -> bool:
+        """Whether SAFE is what is seen at this place of the screen; a tip over it does not hide it."""
+        button = self._button
+        if not QRect(button.mapToGlobal(QPoint(0, 0)), button.size()).contains(place):
+            return False
+        top = QApplication.topLevelAt(place)
+        return top is None or top is button.window() or top.windowType() == Qt.WindowType.ToolTip
+
+
+def _close_popups() -> bool:
+    """Close every menu and list; return whether there was one."""
+    for number in range(MOST_POPUPS):
+        popup = QApplication.activePopupWidget()
+        if popup is None:
+            return number > 0
+        popup.close()
+    return True
+
+
+def _free(watched: QObject) -> None:
+    """Make a dialog that is about to be shown no obstacle: a modal one would keep presses from SAFE."""
+    if isinstance(watched, QWidget) and watched.isWindow() and watched.isModal():
+        watched.setWindowModality(Qt.WindowModality.NonModal)
