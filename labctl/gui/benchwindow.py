@@ -93,7 +93,7 @@ class BenchWindow(MainWindow):
         self.calibrate = self.desk.page
         self.desk.shown = (self.bar, self.live, self.align, self.sweep, self.manual)
         self._closing = False
-        self._busy = ""
+        self._busy = self._stopped = ""
         self.connected = False
         self._place()
         self._wire()
@@ -177,6 +177,7 @@ class BenchWindow(MainWindow):
 
     def make_safe(self) -> None:
         """Close the shutter now, take the least light, end what runs."""
+        self._stopped = f"; {self.running} is stopped" if self.running else ""
         self.service.safe()
         self.queue.hold()
         self.manual.show_stopped()
@@ -184,13 +185,13 @@ class BenchWindow(MainWindow):
 
     def close_shutter(self) -> None:
         """Close the shutter now. What runs with light cannot go on in the dark: it is ended, as by SAFE."""
-        running = self.running
-        if running:
+        self._stopped = f"; {self.running} is stopped by it" if self.running else ""
+        if self.running:
             self.service.safe()
-            self.queue.hold("Close was pressed before it began")
-            self.say(f"closing the shutter: {running} is stopped, and nothing that waits begins", wrong=True)
         else:
             self.service.close_shutter()
+        self.queue.hold("Close was pressed before it began")
+        self.say(f"closing the shutter{self._stopped}", wrong=True)
 
     def stop_what_runs(self) -> None:
         """End a sweep, an alignment or a calibration; sweeps that wait go on."""
@@ -271,8 +272,8 @@ class BenchWindow(MainWindow):
             self.bar.activity.setText(thing.what)
             self._allow()
         elif isinstance(thing, SafeTold):
-            took = f"shutter closed, {1000 * thing.took_s:.0f} ms after SAFE"
-            self.say(took if thing.closed else thing.message, wrong=not thing.closed)
+            took = f"the shutter's sensor says closed, {1000 * thing.took_s:.0f} ms after it was asked for"
+            self.say(took + self._stopped if thing.closed else thing.message, wrong=not thing.closed)
         elif isinstance(thing, Withdrawn):
             self.agree.withdraw(thing)
         elif isinstance(thing, Ended):

@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from gui_bench import LONG_MS, bench_window
 from patience import PATIENCE_S
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import (
     QApplication,
@@ -71,9 +70,13 @@ class Hall:
     def __init__(self, qtbot: QtBot, window: BenchWindow) -> None:
         self.qtbot, self.window = qtbot, window
         self.others: list[QWidget] = []
+        self.where = ""
 
     def wait(self, condition: Callable[[], object]) -> None:
-        self.qtbot.waitUntil(lambda: bool(condition()), timeout=LONG_MS)
+        try:
+            self.qtbot.waitUntil(lambda: bool(condition()), timeout=LONG_MS)
+        except self.qtbot.TimeoutError as exc:
+            raise AssertionError(f"in vain: {self.where}") from exc
 
     def dialog(self, kind: type[QDialog]) -> QDialog:
         def shown() -> list[QDialog]:
@@ -199,30 +202,27 @@ def by_f7(_hall: Hall) -> None:
     press("F7")
 
 
-@pytest.mark.parametrize("opened", OPENED)
-def test_dark_whatever_is_open(qtbot: QtBot, tmp_path: Path, opened: Callable[[Hall], None]) -> None:
+def test_dark_whatever_is_open(qtbot: QtBot, tmp_path: Path) -> None:
     with bench_window(qtbot, tmp_path) as (window, simulated):
         hall = Hall(qtbot, window)
-        for act in (by_mouse, by_escape, by_f7):
-            with lit(hall, simulated):
-                opened(hall)
-                assert not simulated.scene.shutter.closed_switch()
-                act(hall)
-            for dialog in window.findChildren(QDialog):
-                dialog.close()
-            assert not popup_is_open()
+        for opened in OPENED:
+            for act in (by_mouse, by_escape, by_f7):
+                hall.where = f"{opened.__name__}, {act.__name__}"
+                with lit(hall, simulated):
+                    opened(hall)
+                    assert not simulated.scene.shutter.closed_switch(), hall.where
+                    act(hall)
+                window.close_dialogs()
+                assert not popup_is_open(), hall.where
 
 
-def test_over_a_window_that_fills_the_screen(qtbot: QtBot, tmp_path: Path) -> None:
+def test_over_a_window_that_covers_it(qtbot: QtBot, tmp_path: Path) -> None:
     with bench_window(qtbot, tmp_path) as (window, simulated):
         hall = Hall(qtbot, window)
         with lit(hall, simulated):
             other = QWidget()
-            hall.others.append(other)
-            other.setWindowFlag(Qt.WindowType.WindowStaysOnTopHint)
-            other.showFullScreen()
-            other.activateWindow()
-            hall.wait(other.isActiveWindow)
+            other.resize(window.size())
+            hall.show(other, window.pos())
             click(window.bar.safe)  # it is not to be seen there: that press belongs to the other window
             qtbot.wait(200)
             assert not simulated.scene.shutter.closed_switch()

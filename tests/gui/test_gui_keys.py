@@ -33,7 +33,7 @@ def documented() -> list[tuple[str, ...]]:
     """Return the rows of the table of keys."""
     text = (DOCS / "window.md").read_text(encoding="utf-8")
     lines = text[text.index("| key | does | when |") :].splitlines()[2:]
-    rows = (line for line in lines[: lines.index("")])
+    rows = lines[: lines.index("")]
     return [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in rows]
 
 
@@ -44,9 +44,7 @@ def test_the_window_and_the_page_name_the_same_keys() -> None:
 class Keyboard:
     """Presses keys on a shown window, as the system would deliver them."""
 
-    def __init__(
-        self, qtbot: QtBot, window: BenchWindow, simulated: SimulatedBench, folder: Path
-    ) -> None:
+    def __init__(self, qtbot: QtBot, window: BenchWindow, simulated: SimulatedBench, folder: Path) -> None:
         self.qtbot, self.window, self.simulated, self.folder = qtbot, window, simulated, folder
         self.pressed: set[str] = set()
         window.activateWindow()
@@ -61,6 +59,17 @@ class Keyboard:
 
     def wait(self, condition: Callable[[], object]) -> None:
         self.qtbot.waitUntil(lambda: bool(condition()), timeout=LONG_MS)
+
+    def said(self) -> list[str]:
+        """Return a list that takes every line of messages from now on."""
+        lines, say = list[str](), self.window.say
+
+        def noted(text: str, wrong: bool = False) -> None:
+            lines.append(text)
+            say(text, wrong)
+
+        self.window.say = noted  # type: ignore[method-assign]
+        return lines
 
     def dark(self) -> bool:
         return self.simulated.scene.shutter.closed_switch()
@@ -144,8 +153,9 @@ def sweeping(keyboard: Keyboard, gate: Gate) -> None:
     keyboard.wait(lambda: not keyboard.dark())
     keyboard.press("Ctrl+Return")
     assert window.manual.close_button.isEnabled()
+    said = keyboard.said()
     keyboard.press("F7")
-    assert "the sweep is stopped" in window.message.text()
+    keyboard.wait(lambda: any("after it was asked for; the sweep is stopped" in text for text in said))
     keyboard.wait(lambda: queue.status(2) == "aborted")
     assert queue.status(3) == "aborted"
     keyboard.wait(lambda: is_safe(keyboard.simulated))

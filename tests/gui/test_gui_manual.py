@@ -138,3 +138,17 @@ def test_an_instrument_lost_in_the_hand_is_told(qtbot: QtBot, tmp_path: Path) ->
         window.bar.connect_button.click()
         qtbot.waitUntil(lambda: window.connection.isVisible(), timeout=LONG_MS)
         assert simulated.scene.shutter.closed_switch()
+
+
+def test_safe_says_what_became_of_each_element(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path) as (window, simulated):
+        QTest.keyClick(window, Qt.Key.Key_Escape)
+        qtbot.waitUntil(lambda: "NOT moved: it is not homed" in window.message.text(), timeout=LONG_MS)
+        assert window.message.text().startswith("the shutter is closed (its sensor")
+        qtbot.waitUntil(lambda: not window.service.safety.is_latched(), timeout=LONG_MS)
+        window.post(SetFluence(60.0))
+        qtbot.waitUntil(lambda: window.message.text().startswith("set: "), timeout=LONG_MS)
+        QTest.mousePress(window.bar.safe, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: "least transmission" in window.message.text(), timeout=LONG_MS)
+        assert window.message.text().startswith("safe: the shutter is closed (its sensor")
+        assert is_safe(simulated)

@@ -280,7 +280,8 @@ class BenchService:
         if report.failures:
             self._tell(Said(f"NOT MADE SAFE: {report}: {'; '.join(map(str, report.failures))}", wrong=True))
         else:
-            self._tell(Said(f"safe: {report}"))
+            kept_back = "NOT" in str(report)
+            self._tell(Said(str(report) if kept_back else f"safe: {report}", wrong=kept_back))
 
     def _unlatch(self) -> None:
         self.stop.clear()
