@@ -14,6 +14,10 @@ from labctl.model.clock import Stop
 Action = Literal["meter", "knife", "filter", "lamp", "sample", "beam", "confirm"]
 
 
+LIGHT = "light"
+"""Typed where light follows: a word is not typed by mistake."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One thing to do by hand.
@@ -26,12 +30,16 @@ class Request:
         out; "beam": block or free the beam by hand (``values["blocked"]``); "confirm": agree.
     :param text: what to do, in words, for a person.
     :param number: unit of the number to answer with ("um", "W"), or "" where doing it is the answer.
+    :param suggested: the number that is meant, where one reads a scale: what stands there is answered.
+    :param word: to be typed, where light follows; "" where agreeing is enough.
     """
 
     action: Action
     text: str
     values: Mapping[str, str | float | bool | None] = field(default_factory=dict)
     number: str = ""
+    suggested: float | None = None
+    word: str = ""
 
 
 class Hands(Protocol):

@@ -15,6 +15,7 @@ from labctl.model.errors import CalibrationRefused, ConfigError
 from procedures.calibration import filters
 from procedures.calibration.context import CalContext, CalStep, Place, Steps
 from procedures.calibration.foresight import power_text
+from procedures.calibration.law import Law
 from procedures.calibration.options import AttenuatorOptions
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
@@ -52,6 +53,8 @@ def calibrate_attenuator(context: CalContext) -> Steps:
         steep = yield from through(beam, _steep(branch, options.pairs), "backlash", (0.7, 0.95))
         sided = [*sided, *fine, *steep]
         fit, repeated = yield from _without_outliers(sided, context, beam)
+        law = Law(fit.zero_deg, fit.leakage, 1.0, fit.max_power_sigma_w / fit.max_power_w)
+        beam.course.dark_deg = beam.nearest_dark_deg(law)
         filters.leave(beam)
         beam.restore()
     yield _fit_step(fit, branch)

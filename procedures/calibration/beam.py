@@ -1,9 +1,9 @@
 """The one gate for light while nobody knows yet what an angle transmits.
 
 The plate moves only behind a shutter that is confirmed closed. Where the meter stands behind the shutter,
-this opens only after hands have confirmed that the sample is out and the sensor in its place; the first time
-at the darkest angle that is known, later only where the readings so far leave room below the limits. Whatever
-is unexpected closes it.
+this opens only after hands have confirmed that the sample is out and the sensor in its place, and only at
+angles whose worst (:mod:`procedures.calibration.worst`) leaves the limits alone should they not have done so.
+After every closing the meter behind the shutter must see the light go. Whatever is unexpected closes it.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from labctl.model.clock import check_stop
-from labctl.model.errors import ConfigError, NotMadeSafe, SafetyStop
-from labctl.model.hands import Request
+from labctl.model.clock import Stop, check_stop
+from labctl.model.errors import CalibrationRefused, ConfigError, InstrumentError, NotMadeSafe, SafetyStop
+from labctl.model.hands import LIGHT, Request
 from procedures.calibration.context import CalContext, Place
 from procedures.calibration.foresight import Foresight, Look, power_text
 from procedures.calibration.gauge import Gauge
+from procedures.calibration.law import Law
 from procedures.curve import QUARTER_DEG, make_curve
-from procedures.light import Blade, LightAccount
+from procedures.light import UNOPENED, Blade, LightAccount
 from procedures.locked import unlocked
+from procedures.metering import SEEN_PART
 from procedures.plate import ARRIVAL_DEG
 from procedures.safe import Action, held_back, make_safe, raise_unsafe, retried
 
@@ -31,6 +33,9 @@ log = logging.getLogger(__name__)
 
 ENOUGH_DEG = 50.0
 """Room on one side of a minimum beyond which more does not help."""
+SEEN = "its sensor and the power meter behind it"
+SEEN_TIMES = 20.0
+"""A meter that saw light this many times over its noise can say that the light is gone."""
 THERE_DEG = 0.004
 """A step of the encoder or so: no move is made for less."""
 
@@ -40,22 +45,17 @@ class BareBeam(Foresight):
 
     :param place: where the meter stands.
     :param smooth: whether the transmission is that of a half-wave plate, so that a neighbour bounds it.
-    :param dark_deg: darkest angle known from before; None: what the bench file says.
     """
 
-    def __init__(
-        self, context: CalContext, place: Place, *, smooth: bool = True, dark_deg: float | None = None
-    ) -> None:
+    def __init__(self, context: CalContext, place: Place, *, smooth: bool = True) -> None:
         super().__init__(context, place, smooth=smooth)
-        self._known_dark_deg = dark_deg
+        self.course = context.course
         self._mount, self._stop, self.clock = context.roles.attenuator, context.stop, context.roles.clock
         settings = context.settings
         self.blade = Blade(
             context.roles.shutter, self.clock, LightAccount(self.clock, settings.repetition_rate_hz)
         )
-        self.blade.account.on_sample = False
-        order = settings.order
-        self.behind = place == "sample" or order.index("shutter") < order.index("pick-off")
+        self.blade.account.restart(self.course.dose_uj_cm2)
         self.gauge = Gauge(
             context.roles,
             context.options.readings,
@@ -68,6 +68,7 @@ class BareBeam(Foresight):
         self.moved_s = self.clock.now_s()
         self.placed = False
         self.filters: list[tuple[str, float, float]] = []
+        self._lit_w, self._at_deg = 0.0, 0.0
 
     # --- start and end -----------------------------------------------------------------------------
 
@@ -82,6 +83,9 @@ class BareBeam(Foresight):
     ) -> None:
         with held_back():
             failures = self.safe()
+        self.course.dose_uj_cm2 = self.blade.account.dose_uj_cm2
+        if self.blade.proof != UNOPENED:
+            self.course.confirmed = self.blade.proof
         if error is not None:
             raise_unsafe(error, failures)
         elif failures:
@@ -92,7 +96,7 @@ class BareBeam(Foresight):
 
         A shutter that did not close is tried once more when there is least light.
         """
-        failures = make_safe(self.blade.closing)
+        failures = make_safe(Action(self.blade.name, "closing", self._shut_at_last))
         dropped = make_safe(self._dropping)
         if failures:
             failures = make_safe(self.blade.closing)
@@ -121,7 +125,9 @@ class BareBeam(Foresight):
 
     @property
     def dark_deg(self) -> float:
-        """Darkest angle known: of the readings so far, else the bench file's guess."""
+        """Darkest angle known: as it was found, else of the readings so far, else the bench file's guess."""
+        if self.course.dark_deg is not None:
+            return self.course.dark_deg
         if self.looks:
             return min(self.looks, key=lambda look: look.power_w).angle_deg
         return self.guessed_dark_deg
@@ -143,7 +149,7 @@ class BareBeam(Foresight):
 
         Of the repetitions of a half-wave plate's curve that one with most room to both sides.
         """
-        dark = self._known_dark_deg
+        dark = self.course.dark_deg
         if dark is None:
             try:
                 dark = make_curve(self.context.settings.curve, (self.low_deg, self.high_deg)).floor_deg
@@ -151,10 +157,17 @@ class BareBeam(Foresight):
                 dark = self.low_deg
         if not self._smooth:
             return dark
-        near = dark
-        repeated = [near + QUARTER_DEG * k for k in range(-4, 5)]
-        inside = [angle for angle in repeated if self.low_deg <= angle <= self.high_deg] or [near]
-        return max(inside, key=lambda angle: (round(self._room_deg(angle), 6), -abs(angle - near)))
+        return self._roomiest_deg(dark)
+
+    def nearest_dark_deg(self, law: Law) -> float:
+        """Return the minimum of a law that leaves most room to both sides, as far as it is allowed."""
+        return min(max(self._roomiest_deg(law.zero_deg + QUARTER_DEG / 2), self.low_deg), self.high_deg)
+
+    def _roomiest_deg(self, dark_deg: float) -> float:
+        """Return that repetition of a half-wave plate's minimum which has most room to both sides."""
+        repeated = [dark_deg + QUARTER_DEG * k for k in range(-4, 5)]
+        inside = [angle for angle in repeated if self.low_deg <= angle <= self.high_deg] or [dark_deg]
+        return max(inside, key=lambda angle: (round(self._room_deg(angle), 6), -abs(angle - dark_deg)))
 
     def _room_deg(self, angle_deg: float) -> float:
         return min(angle_deg - self.low_deg, self.high_deg - angle_deg, ENOUGH_DEG)
@@ -162,7 +175,7 @@ class BareBeam(Foresight):
     def ask(self, request: Request) -> float | None:
         """Have something done by hand, in the dark."""
         with self.guard():
-            self.blade.close()
+            self._shut()
             answer = self.context.ask(request)
             self.moved_s = self.clock.now_s()
             return answer
@@ -210,8 +223,10 @@ class BareBeam(Foresight):
                 )
             if bare:
                 self.looks.append(look)
-            if self.behind and not keep_open:
-                self.blade.close()
+            if self.behind:
+                self._lit_w = reading.power_w - self.zero_w
+                if not keep_open:
+                    self._shut()
             return look
 
     def changed(self) -> None:
@@ -221,7 +236,42 @@ class BareBeam(Foresight):
     def close(self) -> None:
         """Close the shutter and have it confirmed."""
         with self.guard():
-            self.blade.close()
+            self._shut()
+
+    def _shut(self) -> None:
+        """Close; a meter behind the shutter must see the light go, whatever the shutter itself says.
+
+        :raises SafetyStop: it does not confirm, or the meter still sees light: it counts as open from then on.
+        """
+        self.blade.close()
+        self._judge_closing(self._stop)
+
+    def _shut_at_last(self) -> None:
+        """Likewise at the end; a meter that does not answer any more cannot say that light is left."""
+        self.blade.close()
+        try:
+            self._judge_closing(None)
+        except SafetyStop:
+            raise
+        except (InstrumentError, CalibrationRefused) as exc:
+            log.warning("the last closing was not judged: %s", exc)
+
+    def _judge_closing(self, stop: Stop | None) -> None:
+        if self.blade.proof:
+            return
+        meter = self.gauge.meter
+        self.clock.sleep(meter.settling_s, stop)
+        reading = retried(lambda: meter.read(1, stop))
+        left_w, noise_w = reading.power_w - self.zero_w, max(reading.sigma_w, meter.noise_w)
+        if left_w > max(SEEN_PART * self._lit_w, 5 * noise_w):
+            reason = (
+                f"the shutter says that it is closed, but {meter.name} behind it still sees "
+                f"{power_text(left_w)} of {power_text(self._lit_w)}"
+            )
+            self.blade.distrust(reason, self.worst.fluence_uj_cm2(self._at_deg))
+            raise SafetyStop(reason, "block the beam by hand, then look at the blade and its sensor")
+        seen = self._lit_w > SEEN_TIMES * noise_w
+        self.blade.proof = SEEN if seen else "its sensor alone: the light was too weak for the power meter"
 
     def turn(self, angle_deg: float) -> float:
         """Turn behind the closed shutter and have it confirmed; a plate that is there already stays.
@@ -245,7 +295,7 @@ class BareBeam(Foresight):
     def _darken(self) -> None:
         """Close, or make sure that it is still closed."""
         if self.blade.lit:
-            self.blade.close()
+            self._shut()
         elif retried(self.context.roles.shutter.is_open):
             name = self.context.roles.shutter.name
             raise SafetyStop(f"{name} is open when it should be closed", "see its panel and interlock")
@@ -257,18 +307,35 @@ class BareBeam(Foresight):
                 f"{power_text(self.ceiling_w)} are allowed",
                 "put a filter into the beam, or state the sensor's limit",
             )
-        if not self.behind or self.blade.account.lit:
+        if not self.behind:
+            return
+        if self.blade.account.lit:
+            self.worst.refuse_dose(self.blade.account, self._look_s)
             return
         if not self.placed:
             raise SafetyStop("the shutter stays closed: nobody has said that the sample is out")
+        self.worst.refuse(angle_deg)
         if not self.looks and self.bound_w(angle_deg) > self.ceiling_w:
-            text = (
-                f"The shutter opens at {angle_deg:.1f} deg, the darkest angle the bench file knows. Should "
-                f"that be wrong, up to {power_text(self.full_w)} reach the sensor; "
-                f"{power_text(self.ceiling_w)} are allowed. Agree?"
-            )
-            self.ask(Request("confirm", text))
-        self.blade.open(0.0)
+            self._agree(angle_deg)
+        fluence = self.worst.fluence_uj_cm2(angle_deg)
+        self.blade.account.change(fluence)
+        self.worst.refuse_dose(self.blade.account, self._look_s + self.blade.travel_s)
+        self._at_deg, self._lit_w = angle_deg, 0.0
+        self.blade.open(fluence)
+
+    def _agree(self, angle_deg: float) -> None:
+        """Have somebody agree to light that the sensor may not survive."""
+        text = (
+            f"The shutter opens at {angle_deg:.1f} deg, the darkest angle known. Should that be wrong, up to "
+            f"{power_text(self.bound_w(angle_deg))} reach the sensor; {power_text(self.ceiling_w)} are allowed. "
+            "Agree?"
+        )
+        self.ask(Request("confirm", text, word=LIGHT))
+
+    @property
+    def _look_s(self) -> float:
+        """Seconds that a look takes, about; with a margin, since the dose is judged before."""
+        return 2 * (self.gauge.meter.settling_s + self.gauge.took_s)
 
     @contextmanager
     def guard(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from labctl.model.pump import Bands, Limits, PumpSettings
 from labctl.model.records import Identity
 from labctl.model.roles import Roles
 from procedures.calibration.options import CalOptions
+from procedures.calibration.worst import Course
 
 Place = Literal["pick-off", "sample"]
 
@@ -53,6 +54,7 @@ class CalContext:
     :param identities: by role; what was measured with which instrument.
     :param hands: does what no motor does.
     :param options: of the calibration's kind, out of :mod:`procedures.calibration.options`.
+    :param course: what becomes of dose and darkest angle; also to be read afterwards.
     :param utc: the present time as ISO 8601 text; given in, so that tests and simulated benches choose it.
     :param version: of labctl.
     """
@@ -67,6 +69,7 @@ class CalContext:
     stop: Stop | None = None
     utc: Callable[[], str] | None = None
     version: str = ""
+    course: Course = field(default_factory=Course)
 
     def ask(self, request: Request) -> float | None:
         """Have something done by hand.

@@ -17,10 +17,11 @@ from procedures.calibration.context import CalContext, CalStep, Steps
 from procedures.calibration.foresight import Look
 from procedures.calibration.law import Law
 from procedures.calibration.options import EnergyOptions
+from procedures.calibration.pickoff_first import NEARLY_ALL, full_power, part_sigma_rel
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.pulsewidth import add_pulse_width
 from procedures.calibration.record import Findings
-from procedures.calibration.scanning import brightest_deg, survey
+from procedures.calibration.scanning import arrivals, brightest_deg, scan_in_front, survey
 from procedures.safe import retried
 
 COUNTS = 8
@@ -31,7 +32,8 @@ CLOCK_REL = 1e-4
 FACTOR = 1.5
 """A counted rate off the stated one by more than this is no rate of this laser."""
 LEAST_PULSES = 50
-NEARLY_ALL = 0.995
+ARRIVALS = 32
+"""At the brightest setting, where limits keep the plate from full transmission."""
 DRIFT_REL = 0.03
 """A change of the mean power within the watch that is worth a word."""
 
@@ -46,10 +48,12 @@ def calibrate_energy(context: CalContext) -> Steps:
         raise ConfigError(f"1 s to a day is possible, not {options.drift_s:g} s", key="drift_s")
     found = Findings()
     add_pulse_width(found, options, context.settings.wavelength_nm)  # refused before anybody moves a sensor
+    yield from scan_in_front(context, (0.0, 0.05))
     with MeteredBeam(context, "sample") as beam:
         beam.place_meter()
+        beam.learn_zero()  # where the sensor stands, before the console takes what it sees for zero
         found.facts["zeroed_w"] = _zero(beam)
-        beam.learn_zero()
+        beam.read_zero()
         yield CalStep("note", f"zero read: {beam.zero_w * 1e9:.3g} nW", progress=0.05)
         _, law = yield from survey(beam, (0.05, 0.2))
         top_deg = brightest_deg(beam, law)
@@ -59,11 +63,12 @@ def calibrate_energy(context: CalContext) -> Steps:
         )
         looks = yield from _watch(beam, top_deg, options.drift_s)
         energies = yield from _single_pulses(beam, top_deg, options.pulses)
+        level = yield from _level(beam, law, looks)
         yield CalStep("note", f"{len(looks)} powers and {len(energies)} single pulses read", progress=0.97)
         beam.refuse_wrong_place(looks[0])
         filters.leave(beam)
         beam.restore()
-    _energy(found, context, looks, rate, law)
+    _energy(found, context, looks, level, rate=rate, law=law)
     if context.roles.power_meter.sensor == "thermal":
         found.facts["pulse_cv_source"] = "unknown"
         found.flags.append("pulse variation unknown: a thermal head averages over its time constant")
@@ -138,6 +143,13 @@ def _watch(beam: MeteredBeam, top_deg: float, seconds: float) -> Generator[CalSt
     return looks
 
 
+def _level(beam: MeteredBeam, law: Law, looks: Sequence[Look]) -> Generator[CalStep, None, Sequence[Look]]:
+    """Come to the setting again and again, where it is not full transmission: the mount's error is averaged."""
+    if law.power_w(looks[0].angle_deg) > NEARLY_ALL * law.highest_w:
+        return looks
+    return (yield from arrivals(beam, law, ARRIVALS, "scan", (0.75, 0.9)))
+
+
 def _single_pulses(beam: MeteredBeam, top_deg: float, pulses: int) -> Generator[CalStep, None, list[float]]:
     """Read single pulses, where the head sees them."""
     meter = pulsed(beam.gauge.meter)
@@ -155,7 +167,15 @@ def _single_pulses(beam: MeteredBeam, top_deg: float, pulses: int) -> Generator[
     return energies
 
 
-def _energy(found: Findings, context: CalContext, looks: Sequence[Look], rate: float, law: Law) -> None:
+def _energy(
+    found: Findings,
+    context: CalContext,
+    looks: Sequence[Look],
+    level: Sequence[Look],
+    *,
+    rate: float,
+    law: Law,
+) -> None:
     """Mean energy at full transmission, and its drift.
 
     Where limits keep the plate from full transmission, what was read is divided by the law's transmission.
@@ -165,15 +185,11 @@ def _energy(found: Findings, context: CalContext, looks: Sequence[Look], rate: f
     mean = float(np.mean(power))
     # Successive readings of a laser that wanders belong together: half as many count as stand alone.
     own = float(np.std(power, ddof=1)) * math.sqrt(2.0 / power.size) / mean
-    angle = looks[0].angle_deg
-    part = law.power_w(angle) / law.highest_w
-    extrapolated = (
-        0.0
-        if part > NEARLY_ALL
-        else math.hypot(law.sigma_rel, law.slope_rel(angle) * context.settings.angle_sigma_deg)
-    )
+    part = law.power_w(looks[0].angle_deg) / law.highest_w
+    full_w, of_level = (mean / part, 0.0) if level is looks else full_power(level, law)
+    extrapolated = math.hypot(part_sigma_rel(context, law, part), of_level)
     scale = math.hypot(context.settings.meter_sigma_rel, found.quantities["repetition_rate"].total_rel)
-    full_j = mean / rate / part
+    full_j = full_w / rate
     found.facts["transmission"] = part
     slope, _ = np.polyfit(at, power, 1)
     wander = abs(float(slope)) * float(np.ptp(at)) / mean / 2

@@ -6,16 +6,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from labctl.model.errors import ConfigError
 from labctl.model.records import PowerReading
 from procedures.calibration.context import CalContext, Place
-from procedures.curve import make_curve
+from procedures.calibration.worst import UNKNOWN, Worst
 from procedures.plate import ARRIVAL_DEG, allowed_angles
 
-MOVED_DEG = 3.0
-"""A calibrated curve may have moved by this since."""
-UNKNOWN = 2.0
-"""The nominal power may be this much too low."""
 DECADE_DEG = 10.0
 """No wheel has a gradient steeper than a decade over this angle."""
 FILL_LAW = 1.1
@@ -49,7 +44,12 @@ class Foresight:
 
     def __init__(self, context: CalContext, place: Place, *, smooth: bool) -> None:
         self.context, self.place, self._smooth = context, place, smooth
+        order = context.settings.order
+        self.behind = place == "sample" or order.index("shutter") < order.index("pick-off")
         self.low_deg, self.high_deg = allowed_angles(context.roles.attenuator, context.limits)
+        self.worst = Worst(context.settings, context.limits, (self.low_deg, self.high_deg))
+        if context.course.law is not None:
+            self.worst.saw(context.course.law)
         self.looks: list[Look] = []
         self.expect: Callable[[float], float] | None = None
         self.filter_transmission = 1.0
@@ -67,8 +67,9 @@ class Foresight:
     def full_w(self) -> float:
         """Highest power at the meter that is to be expected, by the bench file's nominal numbers."""
         s = self.context.settings
-        nominal = UNKNOWN * s.max_pulse_energy_j * s.repetition_rate_hz
-        return nominal if self.place == "sample" else nominal / s.pickoff_ratio
+        if self.place == "sample":
+            return self.worst.full_w
+        return UNKNOWN * s.max_pulse_energy_j * s.repetition_rate_hz / s.pickoff_ratio
 
     @property
     def ceiling_w(self) -> float:
@@ -88,7 +89,7 @@ class Foresight:
         if self.expect is not None:
             return FILL_LAW * max(self.expect(angle_deg + off) for off in (-ARRIVAL_DEG, 0.0, ARRIVAL_DEG))
         if not self.looks:
-            return full * self._calibrated(angle_deg)
+            return full * self.worst.transmission(angle_deg)
         near = min(self.looks, key=lambda look: abs(look.angle_deg - angle_deg))
         step_deg = abs(near.angle_deg - angle_deg) + ARRIVAL_DEG
         if not self._smooth:
@@ -96,17 +97,6 @@ class Foresight:
         step = 2 * math.radians(step_deg)
         amplitude = math.sqrt(max(near.power_w, 0.0) * FILL) + step * math.sqrt(full)
         return min(full, amplitude**2)
-
-    def _calibrated(self, angle_deg: float) -> float:
-        """Return what a calibration says that an angle transmits at most; 1 without one: a guess is none."""
-        settings = self.context.settings
-        if "curve" not in settings.sources:
-            return 1.0
-        try:
-            curve = make_curve(settings.curve, (self.low_deg, self.high_deg))
-        except ConfigError:
-            return 1.0
-        return min(max(curve.transmission(angle_deg + off) for off in (-MOVED_DEG, 0.0, MOVED_DEG)), 1.0)
 
     def step_deg(self, look: Look, longest_deg: float) -> float:
         """Return how far the plate may turn from a look so that no limit can be passed."""
@@ -119,8 +109,13 @@ class Foresight:
         return min(longest_deg, math.degrees(room / (2 * math.sqrt(self.full_w))) - ARRIVAL_DEG)
 
     def allowed(self, angle_deg: float) -> bool:
-        """Return whether an angle stays below what sensor and limits allow, as far as can be known."""
-        return self.low_deg <= angle_deg <= self.high_deg and self.bound_w(angle_deg) <= self.ceiling_w
+        """Return whether an angle stays below what sensor and limits allow, as far as can be known.
+
+        Where the shutter opens for it, the limits are judged by the worst that may reach the sample's place.
+        """
+        if not self.low_deg <= angle_deg <= self.high_deg or self.bound_w(angle_deg) > self.ceiling_w:
+            return False
+        return not self.behind or self.worst.allows(angle_deg)
 
 
 def power_text(watts: float) -> str:

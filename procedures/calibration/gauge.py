@@ -68,6 +68,8 @@ class Gauge:
         self._level_w = 0.0
         self._scatters: list[float] = []
         self.doubts = Doubts()
+        self.took_s = 2.0
+        """What the last reading took; two seconds before the first."""
 
     def prepare(self) -> None:
         """Set unit, wavelength, range and averaging, verified by the driver; also to restore them.
@@ -100,6 +102,7 @@ class Gauge:
         :raises CalibrationRefused: the readings stay doubtful.
         :raises TooMuchLight: over the highest range.
         """
+        began_s = self._clock.now_s()
         self._count, self._judged_w = max(readings, self._readings), level_w
         self.settle()
         for attempt in range(TRIES + 1):
@@ -115,6 +118,7 @@ class Gauge:
         if abs(reading.power_w) * 3 < self._level_w:
             reading = self._after_the_tail(reading)
         self._last, self._level_w = (reading.power_w, setting), abs(reading.power_w)
+        self.took_s = self._clock.now_s() - began_s
         return reading
 
     def settle(self, longer: float = 1.0) -> None:

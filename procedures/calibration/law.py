@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labctl.model.errors import CalibrationRefused
-from procedures.calibration.foresight import Look
+
+if TYPE_CHECKING:
+    from procedures.calibration.foresight import Look
 
 LEAST_LOOKS = 6
 MOST_SCATTER = 0.05

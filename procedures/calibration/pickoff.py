@@ -21,11 +21,16 @@ from procedures.calibration.options import PickoffOptions
 from procedures.calibration.pickoff_first import calibrate_before_attenuator
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
-from procedures.calibration.scanning import Sided, survey, through
+from procedures.calibration.scanning import FINE_DEG, Sided, survey, through
 
 LEAST = 0.03
 """Lowest transmission at which the places are compared: further down the mount's error is all one sees."""
-CYCLES = 2
+LOW_TOP = 0.3
+"""Where limits allow no more than this transmission, most levels lie near the highest: the mount's error grows
+towards the dark. The others go down to the least there is, which tells an offset, and where it is none."""
+HIGH_SHARE, HIGH_PART, DARK_PART = 0.6, 0.6, 0.35
+CYCLES, LOW_CYCLES = 2, 4
+"""How often each level is read at each visit, and how often where all of them are dark."""
 LEAST_LEVELS = 5
 UNSURE = 1.5
 """The bench file's ratio may be this much too low when powers at the sample are foreseen."""
@@ -71,7 +76,7 @@ def calibrate_pickoff(context: CalContext) -> Steps:
     law: Law | None = None
     found = Findings()
     for number, (place, progress) in enumerate(_VISITS, start=1):
-        with MeteredBeam(context, place, dark_deg=first.dark_deg if first else None) as beam:
+        with MeteredBeam(context, place) as beam:
             beam.place_meter()
             if first is not None and place == first.place:
                 beam.take_zero_from(first)
@@ -82,7 +87,8 @@ def calibrate_pickoff(context: CalContext) -> Steps:
             else:
                 yield foreseen(beam, law, levels[-1])
                 levels = _kept(beam, levels)
-            visits += yield from _visit(beam, levels, progress)
+            cycles = LOW_CYCLES if _is_low(law, levels) else CYCLES
+            visits += yield from _visit(beam, levels, cycles, progress)
             if (brightest := beam.brightest()) is not None:
                 beam.refuse_wrong_place(brightest)
             filters.leave(beam)
@@ -97,10 +103,12 @@ def calibrate_pickoff(context: CalContext) -> Steps:
 
 
 def _levels(beam: MeteredBeam, points: int) -> Generator[CalStep, None, tuple[list[Level], Law]]:
-    """Scan coarsely, and choose settings evenly in log power."""
+    """Scan coarsely, and choose settings evenly in log power that no limit forbids at the sample either."""
     _, law = yield from survey(beam, (0.02, 0.18))
-    top = top_part(beam.context, law)
-    usable = _allowed_branch(beam, law, np.geomspace(top, LEAST * top, points).tolist())
+    if not beam.behind:
+        beam.course.law, beam.course.dark_deg = law, beam.nearest_dark_deg(law)
+        beam.worst.saw(law)
+    usable = _allowed_branch(beam, law, _parts(law, top_part(beam, law), points))
     if len(usable) < LEAST_LEVELS:
         raise CalibrationRefused(f"only {len(usable)} of {points} settings are allowed by limits and mount")
     mount_deg = beam.context.settings.angle_sigma_deg
@@ -108,11 +116,21 @@ def _levels(beam: MeteredBeam, points: int) -> Generator[CalStep, None, tuple[li
     return levels, law
 
 
+def _parts(law: Law, top: float, points: int) -> list[float]:
+    """Return the transmissions at which the places are compared, the highest first."""
+    if top > LOW_TOP:
+        return [float(part) for part in np.geomspace(top, LEAST * top, points)]
+    high = math.ceil(HIGH_SHARE * points)
+    least = min(law.lowest_w / law.highest_w, DARK_PART * top)
+    dark = np.geomspace(DARK_PART * top, max(least, 1e-6), points - high)
+    return [*np.linspace(top, HIGH_PART * top, high).tolist(), *dark.tolist()]
+
+
 def _allowed_branch(beam: MeteredBeam, law: Law, parts: Sequence[float]) -> list[float]:
     """Return the angles of some transmissions on the branch that allows most, the nearest of equals."""
     tops = [law.zero_deg + 90.0 * k for k in range(-6, 7)]
     branches = [[end + side * law.away_deg(p) for p in parts] for end in tops for side in (1.0, -1.0)]
-    allowed = [[angle for angle in angles if beam.allowed(angle)] for angles in branches]
+    allowed = [[a for a in angles if beam.allowed(a) and beam.worst.allows(a)] for angles in branches]
     return max(allowed, key=lambda a: (len(a), -abs(a[-1] - beam.guessed_dark_deg) if a else 0.0))
 
 
@@ -140,21 +158,34 @@ def _kept(beam: MeteredBeam, levels: Sequence[Level]) -> list[Level]:
     return kept
 
 
-def top_part(context: CalContext, law: Law) -> float:
-    """Return the highest transmission that is allowed at the sample too, as far as can be foreseen."""
-    limit_w = context.limits.max_average_power_w
-    sensor_w = context.options.sensor_limit_w
-    allowed = min(limit for limit in (limit_w, sensor_w, math.inf) if limit is not None)
-    expected_w = law.highest_w * context.settings.pickoff_ratio * UNSURE
-    return min(1.0, allowed / expected_w)
+def top_part(beam: MeteredBeam, law: Law) -> float:
+    """Return the highest transmission that is allowed at the sample too, as far as can be foreseen.
+
+    :raises CalibrationRefused: none is.
+    """
+    limit = beam.context.options.sensor_limit_w
+    ratio = 1.0 if beam.place == "sample" else beam.context.settings.pickoff_ratio * UNSURE
+    room_w = math.inf if limit is None else limit / ratio
+    angles = np.arange(beam.low_deg, beam.high_deg, FINE_DEG).tolist()
+    bright = [law.power_w(a) for a in angles if beam.allowed(a) and beam.worst.allows(a)]
+    if not bright:
+        raise CalibrationRefused(
+            "no setting is allowed at the sample's place",
+            "put a neutral filter before the attenuator, or raise the limits while the sample is out",
+        )
+    return min(max(bright), room_w) / law.highest_w
+
+
+def _is_low(law: Law, levels: Sequence[Level]) -> bool:
+    return max(law.power_w(level.angle_deg) for level in levels) < LOW_TOP * law.highest_w
 
 
 def _visit(
-    beam: MeteredBeam, levels: Sequence[Level], progress: tuple[float, float]
+    beam: MeteredBeam, levels: Sequence[Level], cycles: int, progress: tuple[float, float]
 ) -> Generator[CalStep, None, list[Visit]]:
     """Go through the levels from dark to bright and back, each angle from below once and from above once."""
     rising = sorted(levels, key=lambda level: level.number, reverse=True)
-    order = [level for cycle in range(CYCLES) for level in (rising if cycle % 2 == 0 else rising[::-1])]
+    order = [level for cycle in range(cycles) for level in (rising if cycle % 2 == 0 else rising[::-1])]
     sided = [(level.angle_deg, 1 if i // len(levels) % 2 == 0 else -1) for i, level in enumerate(order)]
     looks: list[Sided] = yield from through(beam, sided, beam.place, progress)
     if len(looks) != len(order):

@@ -16,12 +16,15 @@ from procedures.calibration.law import Law
 from procedures.calibration.options import PickoffOptions
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
-from procedures.calibration.scanning import brightest_deg, step_of, survey
+from procedures.calibration.scanning import arrivals, step_of, survey
 
 SOUND_REL = 0.003
 """Drift of a sound laser between two visits."""
 Visits = tuple[Sequence[Look], Sequence[Look], Sequence[Look]]
 """Pick-off, sample, pick-off."""
+ARRIVALS = 3
+"""Arrivals at the sample's place for each reading at the pick-off."""
+NEARLY_ALL = 0.995
 WRONG = 2.0
 """A ratio off the stated one by more than this factor was measured elsewhere."""
 
@@ -37,7 +40,7 @@ def calibrate_before_attenuator(context: CalContext, options: PickoffOptions) ->
         beam.place_meter()
         beam.learn_zero()
         _, law = yield from survey(beam, (0.25, 0.5))
-        behind = yield from _looks(beam, brightest_deg(beam, law), options.points, "sample", (0.5, 0.75))
+        behind = yield from arrivals(beam, law, ARRIVALS * options.points, "sample", (0.5, 0.75))
         filters.leave(beam)
         found.filters(beam.filters)
         found.doubts(beam.gauge.doubts)
@@ -85,10 +88,10 @@ def _found(
     visits: tuple[Sequence[Look], Sequence[Look], Sequence[Look]],
     law: Law,
 ) -> Calibration:
-    (before, own_1), (behind, own_2), (after, own_3) = (_mean(looks) for looks in visits)
-    angle = visits[1][0].angle_deg
-    part = law.power_w(angle) / law.highest_w
-    ratio = behind / part / (0.5 * (before + after))
+    (before, own_1), (after, own_3) = (_mean(looks) for looks in (visits[0], visits[2]))
+    behind, own_2 = full_power(visits[1], law)
+    part = law.power_w(visits[1][0].angle_deg) / law.highest_w
+    ratio = behind / (0.5 * (before + after))
     stated = context.settings.pickoff_ratio
     if not 1 / WRONG < ratio / stated < WRONG:
         raise CalibrationRefused(
@@ -96,8 +99,7 @@ def _found(
             "pickoff_ratio is none of full transmission"
         )
     drift = math.hypot(SOUND_REL, abs(after / before - 1) / 2)
-    mount = 0.0 if part > 1 - 1e-6 else law.slope_rel(angle) * context.settings.angle_sigma_deg
-    sigma = ratio * math.hypot(own_1 / 2, own_2, own_3 / 2, law.sigma_rel, mount, drift)
+    sigma = ratio * math.hypot(own_1 / 2, own_2, own_3 / 2, part_sigma_rel(context, law, part), drift)
     found.quantity("ratio", ratio, "1", sigma)
     for name, looks in (("pickoff", (*visits[0], *visits[2])), ("sample", tuple(visits[1]))):
         found.table(f"raw_{name}_w", [look.power_w for look in looks])
@@ -106,6 +108,23 @@ def _found(
     found.facts |= {"wavelength_nm": context.settings.wavelength_nm, "transmission": part, "filters": "none"}
     found.flags.append("one power alone: linearity not measured")
     return found.calibration("pickoff", context)
+
+
+def full_power(looks: Sequence[Look], law: Law) -> tuple[float, float]:
+    """Return the power at full transmission by looks at less, and its relative standard error."""
+    full = np.array([look.power_w * law.highest_w / law.power_w(look.angle_deg) for look in looks])
+    own = float(np.mean([look.sigma_w / look.power_w for look in looks]))
+    spread = float(full.std(ddof=1) / full.mean()) if full.size > 1 else own
+    return float(full.mean()), max(own, spread) / math.sqrt(full.size)
+
+
+def part_sigma_rel(context: CalContext, law: Law, part: float) -> float:
+    """Return the relative error of a law's transmission: of its leakage, which counts most in the dark."""
+    if part > NEARLY_ALL:
+        return 0.0
+    measured = "curve" in context.settings.sources and law.sigma_rel == 0.0
+    least = context.settings.leak_sigma if measured else 2 * law.sigma_rel
+    return least * (1 / part - 1)
 
 
 def _mean(looks: Sequence[Look]) -> tuple[float, float]:

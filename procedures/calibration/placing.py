@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 
 from labctl.model.errors import CalibrationRefused
-from labctl.model.hands import Request
+from labctl.model.hands import LIGHT, Request
 from procedures.calibration.beam import BareBeam
-from procedures.calibration.foresight import UNKNOWN, Look, power_text
+from procedures.calibration.foresight import Look, power_text
+from procedures.calibration.worst import UNKNOWN
 
 SHUT_PART = 0.02
 """Part of the open beam's power that a sensor behind a closed shutter may show at most."""
 ZERO_READINGS = 24
+LIGHT_SIGMAS = 8.0
+"""Light is what lies so many standard errors above the zero."""
+STRAY_PART = 0.002
+"""Part of the pick-off's full power that may stray onto a sensor elsewhere."""
+BRIGHTER_DEG = (0.7, 1.5, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 45.0)
+"""How far from the darkest angle the plate turns behind the closed shutter, to see where the sensor stands."""
+DIM_PART = 0.3
+"""Less than this part of the nominal power at the sample's place is a sensor at the pick-off."""
 
 
 class MeteredBeam(BareBeam):
@@ -22,12 +31,15 @@ class MeteredBeam(BareBeam):
 
         :raises CalibrationRefused: hands refused.
         """
+        if self.behind:
+            self.worst.refuse(self.dark_deg)
         self.turn(self.dark_deg)
         if self.behind:
-            self.ask(Request("sample", "Take the sample out: light will reach its place.", {"in": False}))
+            text = "Take the sample out: light will reach its place."
+            self.ask(Request("sample", text, {"in": False}, word=LIGHT))
         where = "at the sample's place" if self.place == "sample" else "at the pick-off"
         text = f"Put the power meter's sensor {where}. Next: the shutter {self._next()}; {self._expected()}"
-        self.ask(Request("meter", text, {"place": self.place}))
+        self.ask(Request("meter", text, {"place": self.place}, word=LIGHT if self.behind else ""))
         self.gauge.prepare()
         self.placed = True
 
@@ -60,22 +72,93 @@ class MeteredBeam(BareBeam):
             if limit is None
             else f"the sensor's limit is {power_text(limit)}"
         )
-        return f"up to {power_text(self.full_w / UNKNOWN)} may reach the sensor ({stated})."
+        most_w = self.full_w / UNKNOWN
+        if self.place == "sample":
+            most_w = min(most_w, self.worst.ceiling_w)
+        return f"up to {power_text(most_w)} may reach the sensor ({stated})."
 
     def learn_zero(self) -> None:
-        """Read the meter with the pump blocked: by the shutter, else by hand."""
+        """Read the meter with the pump blocked: by the shutter, else by hand; then where the sensor stands.
+
+        :raises CalibrationRefused: light falls onto the sensor that should be dark.
+        """
         if self.behind:
-            self._read_zero()
+            self.read_zero()
+            if self.place == "sample" and self._pickoff_in_front:
+                self._refuse_pickoff()
             return
-        self.ask(
-            Request(
-                "beam",
-                "Block the pump before the pick-off. Next: the meter's zero is read.",
-                {"blocked": True},
-            )
-        )
-        self._read_zero()
+        text = "Block the pump before the pick-off. Next: the meter's zero is read."
+        self.ask(Request("beam", text, {"blocked": True}))
+        self.read_zero()
+        if self._plate_in_front:
+            self._refuse_free_pump()
         self.ask(Request("beam", "Free the pump again.", {"blocked": False}))
+
+    @property
+    def _pickoff_in_front(self) -> bool:
+        """Whether the pick-off has light with the shutter closed."""
+        order = self.context.settings.order
+        return order.index("pick-off") < order.index("shutter")
+
+    @property
+    def _plate_in_front(self) -> bool:
+        """Whether the attenuator dims the pick-off."""
+        order = self.context.settings.order
+        return order.index("attenuator") < order.index("pick-off")
+
+    def _refuse_pickoff(self) -> None:
+        """Look for light behind the closed shutter, darkest angle first: there is some at the pick-off alone.
+
+        :raises CalibrationRefused: there is; nothing has reached the sample.
+        """
+        expected_w = self.full_w / self.context.settings.pickoff_ratio / UNKNOWN
+        noise_w = LIGHT_SIGMAS * max(self.zero_sigma_w, self.gauge.meter.noise_w)
+        least_w = max(noise_w, STRAY_PART * expected_w)
+        if not self._plate_in_front:  # the plate dims nothing there: the zero itself is the light
+            if self.zero_w > max(least_w, SHUT_PART * expected_w):
+                raise self._at_the_pickoff(self.zero_w)
+            return
+        for angle in self._brighter():
+            self.turn(angle)
+            reading = self.gauge.read(self.moved_s, angle, pulses=False, readings=2)
+            if reading.power_w - self.zero_w > max(least_w, LIGHT_SIGMAS * reading.sigma_w):
+                light_w = reading.power_w - self.zero_w
+                self.turn(self.dark_deg)
+                raise self._at_the_pickoff(light_w)
+        self.turn(self.dark_deg)
+
+    def _brighter(self) -> list[float]:
+        """Return angles from the darkest known towards more light, over a quarter of a turn of the light."""
+        dark = self.dark_deg
+        ways = [[dark + way * step for step in BRIGHTER_DEG] for way in (1.0, -1.0)]
+        inside = [[a for a in angles if self.low_deg <= a <= self.high_deg] for angles in ways]
+        return max(inside, key=len)
+
+    def _at_the_pickoff(self, light_w: float) -> CalibrationRefused:
+        return CalibrationRefused(
+            f"the meter shows {power_text(light_w)} with the shutter closed: its sensor still stands at the "
+            "pick-off (or the shutter lets light through). Nothing was opened",
+            "put the sensor at the sample's place when you are asked to, then start again",
+        )
+
+    def _refuse_free_pump(self) -> None:
+        """Turn the plate while the pump should be blocked: a zero does not follow it.
+
+        :raises CalibrationRefused: it does.
+        """
+        for angle in (self._brighter() or [self.dark_deg])[-2:]:
+            self.turn(angle)
+            reading = self.gauge.read(self.moved_s, angle, pulses=False, readings=2)
+            light_w = reading.power_w - self.zero_w
+            if abs(light_w) > LIGHT_SIGMAS * max(
+                reading.sigma_w, self.zero_sigma_w, self.gauge.meter.noise_w
+            ):
+                raise CalibrationRefused(
+                    f"the meter shows {power_text(self.zero_w)} and {power_text(reading.power_w)} at two angles "
+                    "of the plate: the pump was not blocked",
+                    "block the pump before the pick-off when you are asked to, then start again",
+                )
+        self.turn(self.dark_deg)
 
     def take_zero_from(self, other: MeteredBeam) -> None:
         """Use the zero that was read at the same place a little earlier."""
@@ -97,8 +180,8 @@ class MeteredBeam(BareBeam):
         if abs(self.zero_w) > SHUT_PART * seen_w:
             where = "the shutter closed: it does not stand behind it" if self.behind else "the pump blocked"
             raise CalibrationRefused(
-                f"the meter shows {power_text(self.zero_w)} with {where}",
-                f"put the sensor at the {self.place}",
+                f"the meter showed {power_text(self.zero_w)} with {where}, {power_text(seen_w)} now",
+                f"put the sensor at the {self.place}, and block the pump when you are asked to",
             )
         if self.behind and (shut_w := self._read_shut(brightest)) > SHUT_PART * seen_w:
             raise CalibrationRefused(
@@ -107,13 +190,47 @@ class MeteredBeam(BareBeam):
                 f"put the sensor at the {self.place}",
             )
 
+    def refuse_dark(self, first: Look) -> None:
+        """Make sure that the first light, the least there is, was seen.
+
+        :raises CalibrationRefused: it was not, and should have been.
+        """
+        s, noise_w = self.context.settings, self.gauge.meter.noise_w
+        nominal_w = s.max_pulse_energy_j * s.repetition_rate_hz
+        nominal_w *= self.worst.law.power_w(first.angle_deg) if self.worst.law is not None else 0.0
+        nominal_w /= 1.0 if self.place == "sample" else s.pickoff_ratio
+        if nominal_w * DIM_PART > 50 * noise_w and first.power_w < 5 * noise_w:
+            raise CalibrationRefused(
+                f"the meter shows {power_text(first.power_w)} with the shutter open, no more than its noise: it "
+                f"does not stand at the {self.place}, or there is no light",
+                f"check the laser, and put the sensor at the {self.place} when you are asked to",
+            )
+
+    def refuse_dim(self, full_w: float) -> None:
+        """Make sure that what was seen at the sample's place is not the power of the pick-off.
+
+        :param full_w: power at full transmission, as it was seen.
+        :raises CalibrationRefused: it is far less than the bench file says.
+        """
+        s = self.context.settings
+        nominal_w = s.max_pulse_energy_j * s.repetition_rate_hz
+        if self.place == "sample" and full_w < DIM_PART * nominal_w:
+            raise CalibrationRefused(
+                f"the meter shows {power_text(full_w)} at full transmission, {power_text(nominal_w)} are expected "
+                "at the sample's place: its sensor may still stand at the pick-off, or a blade or a filter "
+                "in the beam",
+                "put the sensor at the sample's place and take out what dims the beam; else correct "
+                "max_pulse_energy in the bench file",
+            )
+
     def _read_shut(self, brightest: Look) -> float:
         with self.guard():
-            self.blade.close()
+            self._shut()
             self.turn(brightest.angle_deg)
             return self.gauge.read(self.clock.now_s(), math.inf, pulses=False).power_w - self.zero_w
 
-    def _read_zero(self) -> None:
+    def read_zero(self) -> None:
+        """Read the meter behind the closed shutter, or with the pump blocked."""
         with self.guard():
             self.blade.close()
             since_s = self.clock.now_s()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 
+import numpy as np
+
 from labctl.model.errors import CalibrationRefused
-from procedures.calibration.context import CalStep
+from procedures.calibration.beam import SEEN_TIMES, THERE_DEG
+from procedures.calibration.context import CalContext, CalStep
 from procedures.calibration.filters import look_filtered
 from procedures.calibration.foresight import Look
 from procedures.calibration.law import Law, first_law
@@ -19,6 +22,14 @@ APPROACH_DEG = 4.0
 """Longer than any play of a mount."""
 ALMOST = 1.15
 """Room below the highest power that is allowed."""
+ALIKE = 0.98
+SHORTER = 0.7
+FINE_DEG = 0.1
+HALF_DEG = 45.0
+CLIMB = (0.3, 0.6, 1.0)
+"""Where it is looked at between the darkest angle and the brightest allowed."""
+OFF_LAW = 0.25
+"""Disagreement of powers with a known curve, at the brightest of them."""
 
 Sided = tuple[Look, int]
 """A look, and whether its angle was approached from below (+1) or from above (-1)."""
@@ -61,37 +72,108 @@ def _further(beam: MeteredBeam, edge: Look, way: int, start: float) -> float | N
     room_low = max(half, PERIOD_DEG + OVERLAP_DEG - (beam.high_deg - start))
     room_high = max(half, PERIOD_DEG + OVERLAP_DEG - (start - beam.low_deg))
     end = min(start + room_high, beam.high_deg) if way > 0 else max(start - room_low, beam.low_deg)
-    left = (end - edge.angle_deg) * way
-    if step < LEAST_STEP_DEG or left < LEAST_STEP_DEG:
+    step = min(step, (end - edge.angle_deg) * way)
+    while beam.behind and step >= LEAST_STEP_DEG and not beam.worst.allows(edge.angle_deg + way * step):
+        step *= SHORTER
+    return edge.angle_deg + way * step if step >= LEAST_STEP_DEG else None
+
+
+def scan_in_front(context: CalContext, progress: tuple[float, float]) -> Generator[CalStep, None, None]:
+    """Scan the plate before anybody moves the sensor, where its pick-off has light with the shutter closed.
+
+    What it transmits is known then without any light on the sample. A sensor that is not there yet shows
+    nothing, and the calibrated curve has to do.
+    """
+    order = context.settings.order
+    if not order.index("attenuator") < order.index("pick-off") < order.index("shutter"):
+        return
+    with MeteredBeam(context, "pick-off") as beam:
+        beam.gauge.prepare()
+        yield CalStep("note", "the plate is scanned at the pick-off, behind the closed shutter")
+        sided = yield from coarse(beam, progress)
+        law = _law_or_none([look for look, _ in sided], beam)
+        if law is None:
+            text = "no light at the pick-off: the curve is the bench file's"
+            yield CalStep("note", text, progress=progress[1])
+            return
+        context.course.law = law
+        context.course.dark_deg = beam.nearest_dark_deg(law)
+
+
+def _law_or_none(looks: Sequence[Look], beam: MeteredBeam) -> Law | None:
+    if max(look.power_w for look in looks) < SEEN_TIMES * beam.gauge.meter.noise_w:
         return None
-    return edge.angle_deg + way * min(step, left)
+    try:
+        return first_law(looks)
+    except CalibrationRefused:
+        return None
 
 
 def survey(
     beam: MeteredBeam, progress: tuple[float, float]
 ) -> Generator[CalStep, None, tuple[list[Sided], Law]]:
-    """Scan coarsely and find a first law; where limits ended the scan early, look as high as they allow.
+    """Find the law of the powers at this place.
+
+    Where the shutter opens for it and the plate's law is known, only few angles are looked at, on both sides of
+    the darkest as far as the limits allow; else the plate is scanned coarsely.
 
     :raises CalibrationRefused: the sensor stands in the wrong place, or there is no law.
     """
-    low, high = progress
-    sided = yield from coarse(beam, (low, low + 0.8 * (high - low)))
-    beam.refuse_wrong_place(max((look for look, _ in sided), key=lambda look: look.power_w))
-    law = first_law([look for look, _ in sided])
+    if beam.behind and beam.worst.law is not None:
+        sided = yield from _climb(beam, progress)
+        law = _scaled(beam.worst.law, [look for look, _ in sided])
+    else:
+        sided = yield from coarse(beam, progress)
+        beam.refuse_wrong_place(max((look for look, _ in sided), key=lambda look: look.power_w))
+        law = first_law([look for look, _ in sided])
     beam.expect = law.power_w
-    brightest = max(look.power_w for look, _ in sided)
-    if brightest > 0.9 * law.highest_w:
-        return sided, law
-    top = min(beam.ceiling_w / ALMOST / law.highest_w, 1.0)
-    parts = [part for part in (top, 0.85 * top) if part * law.highest_w > brightest]
-    ends = [end + side * law.away_deg(part) for part in parts for end in _tops(law) for side in (-1.0, 1.0)]
-    near = sorted((a for a in ends if beam.allowed(a)), key=lambda a: abs(a - beam.guessed_dark_deg))
-    sided += yield from through(
-        beam, [(a, 1 if i % 2 else -1) for i, a in enumerate(near[:4])], "scan", (high, high)
-    )
-    law = first_law([look for look, _ in sided])
-    beam.expect = law.power_w
+    beam.refuse_dim(law.highest_w)
     return sided, law
+
+
+def _climb(beam: MeteredBeam, progress: tuple[float, float]) -> Generator[CalStep, None, list[Sided]]:
+    """Look at the darkest angle, then farther and farther out to both sides, as the worst allows."""
+    dark = beam.dark_deg
+    looks: list[Sided] = []
+    first = beam.look(dark)
+    yield step_of(first, "scan", progress[0])
+    beam.refuse_dark(first)
+    ends = {way: _end(beam, dark, way) for way in (1, -1)}
+    for part in CLIMB:
+        for way, end in ends.items():
+            angle = dark + part * (end - dark)
+            if abs(angle - dark) < THERE_DEG or not beam.allowed(angle):
+                continue
+            looks.append((beam.look(angle, from_deg=dark), way))
+            yield step_of(looks[-1][0], "scan", progress[0] + (progress[1] - progress[0]) * part)
+    looks = looks or [(first, 1)]
+    beam.refuse_wrong_place(max((look for look, _ in looks), key=lambda look: look.power_w))
+    return looks
+
+
+def _end(beam: MeteredBeam, dark_deg: float, way: int) -> float:
+    """Return the brightest angle on one side of the darkest that the worst allows, and the sensor's limit."""
+    angle = dark_deg
+    while abs(angle - dark_deg) < HALF_DEG and beam.allowed(angle + way * FINE_DEG):
+        angle += way * FINE_DEG
+    return angle
+
+
+def _scaled(unit: Law, looks: Sequence[Look]) -> Law:
+    """Return the law with the power at this place, which the looks must bear out.
+
+    :raises CalibrationRefused: they do not.
+    """
+    full = np.array([look.power_w / unit.power_w(look.angle_deg) for look in looks])
+    weight = np.array([unit.power_w(look.angle_deg) for look in looks])
+    highest = float(np.average(full, weights=weight))
+    if float(np.max(np.abs(full / highest - 1) * np.sqrt(weight / weight.max()))) > OFF_LAW:
+        raise CalibrationRefused(
+            "the powers at this place do not follow the attenuator's curve (they differ by "
+            f"{float(np.ptp(full)) / highest:.0%})",
+            "calibrate the attenuator again: labctl calibrate attenuator --use",
+        )
+    return Law(unit.zero_deg, unit.lowest_w * highest, highest, unit.sigma_rel)
 
 
 def through(
@@ -114,22 +196,43 @@ def _from(beam: MeteredBeam, angle_deg: float, side: int) -> float:
 
 
 def brightest_deg(beam: MeteredBeam, law: Law) -> float:
-    """Return the brightest angle that sensor, limits and mount allow by a law.
+    """Return the brightest angle that sensor, limits and mount allow by a law, of equals the nearest.
 
     :raises CalibrationRefused: none is.
     """
-    low, high = beam.low_deg, beam.high_deg
-    middle = beam.guessed_dark_deg
-    part = min(beam.ceiling_w / (ALMOST * law.highest_w), 1.0)
-    away = law.away_deg(part)
-    angles = [top + side * away for top in _tops(law) for side in (-1.0, 1.0)]
-    allowed = [angle for angle in angles if low <= angle <= high and beam.allowed(angle)]
-    if not allowed:
+    return brightest_pair(beam, law)[0]
+
+
+def brightest_pair(beam: MeteredBeam, law: Law) -> list[float]:
+    """Return the brightest angle allowed, and its like on the other side of the minimum where that is allowed.
+
+    :raises CalibrationRefused: none is.
+    """
+    dark, room = beam.dark_deg, beam.ceiling_w / ALMOST
+    angles = np.arange(beam.low_deg, beam.high_deg + FINE_DEG / 2, FINE_DEG).tolist() + _tops(law)
+    bright = [(law.power_w(a), a) for a in angles if beam.allowed(a) and law.power_w(a) <= room]
+    if not bright:
         raise CalibrationRefused(
             "no angle with enough light is allowed",
-            "raise angle_range_deg, the sensor's limit or max_average_power",
+            "raise angle_range_deg, the sensor's limit or the limits of the bench file",
         )
-    return min(allowed, key=lambda angle: abs(angle - middle))
+    most = max(power for power, _ in bright)
+    best = min((a for power, a in bright if power > ALIKE * most), key=lambda a: abs(a - dark))
+    other = 2 * dark - best
+    return [best, other] if abs(other - best) > FINE_DEG and beam.allowed(other) else [best]
+
+
+def arrivals(
+    beam: MeteredBeam, law: Law, count: int, what: str, progress: tuple[float, float]
+) -> Generator[CalStep, None, list[Look]]:
+    """Come to the brightest setting allowed again and again, on both sides of the minimum and from both sides.
+
+    An error of the zero and the play of the mount cancel in the mean, its repeatability is averaged.
+    """
+    pair = brightest_pair(beam, law)
+    angles = [(pair[i % len(pair)], 1 if i // len(pair) % 2 else -1) for i in range(count)]
+    looks = yield from through(beam, angles, what, progress)
+    return [look for look, _ in looks]
 
 
 def _tops(law: Law) -> list[float]:

@@ -21,7 +21,7 @@ from procedures.calibration.edge import Edge, EdgeScan
 from procedures.calibration.options import SpotOptions
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
-from procedures.calibration.scanning import brightest_deg, survey
+from procedures.calibration.scanning import brightest_deg, scan_in_front, survey
 
 METHODS = {"stage": "knife edge, stage", "hand": "knife edge, by hand", "stated": "stated"}
 POINTS = {"stage": 28, "hand": 18}
@@ -94,6 +94,7 @@ def _size(context: CalContext, options: SpotOptions, axis: Axis) -> float | None
 def _measured(
     found: Findings, context: CalContext, options: SpotOptions, method: str
 ) -> Generator[CalStep, None, None]:
+    yield from scan_in_front(context, (0.0, 0.02))
     with MeteredBeam(context, "sample") as beam:
         beam.place_meter()
         take_out(beam)

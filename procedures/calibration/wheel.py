@@ -39,6 +39,7 @@ def calibrate_wheel(context: CalContext, options: AttenuatorOptions, place: Plac
         again = yield from through(beam, back, "scan", (0.55, 0.95))
         sided = [*stretch, *again]
         fit = _fit(sided)
+        beam.course.dark_deg = float(fit.angle_deg[int(np.argmin(fit.transmission))])
         filters.leave(beam)
         beam.restore()
     curve = (tuple(fit.angle_deg.tolist()), tuple((fit.max_power_w * fit.transmission).tolist()))

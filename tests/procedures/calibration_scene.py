@@ -92,7 +92,8 @@ class CalibrationBench:
 
     def know_the_curve(self) -> None:
         """Let the bench file hold what an attenuator's calibration finds."""
-        self.settings = replace(self.settings, curve=MalusCurve(self.truth.zero_deg, self.truth.t_min, 1.0))
+        curve = MalusCurve(self.truth.zero_deg, self.truth.t_min, 1.0)
+        self.settings = replace(self.settings, curve=curve, sources={"curve": "attenuator.json, 2026-11-23"})
 
     def context(self, kind: CalibrationKind, stop: Stop | None = None, **options: Any) -> CalContext:
         return CalContext(

@@ -1,0 +1,184 @@
+"""The most light that an angle may bring to the sample's place, whether the sample is out or not.
+
+It rests on the bench file and on what was seen while the shutter was closed, never on a sensor whose place
+nobody has proved. Every limit of the bench binds, the dose too, as if the sample stood there: hands that were
+asked to take it out may not have done so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from labctl.model.errors import CalibrationRefused, ConfigError, SafetyStop
+from labctl.model.pump import Limits, MalusCurve, PumpSettings
+from procedures.beam import make_beam
+from procedures.calibration.law import Law
+from procedures.curve import make_curve
+from procedures.light import LightAccount
+from procedures.plate import ARRIVAL_DEG
+
+MOVED_DEG = 3.0
+"""A calibrated curve may have moved by this since."""
+SEEN_MOVED_DEG = 0.5
+"""One that was seen a minute ago has not: the scan's own error, and that of an arrival."""
+UNKNOWN = 2.0
+"""The nominal energy may be this much too low; :data:`MEASURED` where it was calibrated."""
+MEASURED = 1.25
+LEAST_AREA = 0.35
+"""Part of the stated area that a spot nobody has measured may have; :data:`MEASURED_AREA` of a measured one."""
+MEASURED_AREA = 0.9
+MARGIN = 1.03
+"""For a law's own error near its dark end."""
+_STEPS = 6
+
+Transmission = Callable[[float], float]
+
+
+@dataclass(slots=True)
+class Course:
+    """What outlives one visit of the sensor: it belongs to the whole calibration.
+
+    :param dose_uj_cm2: worst dose so far, as if the sample had stood in the beam.
+    :param dark_deg: angle of the least transmission that is known by now; None: what the bench file says.
+    :param law: what the plate transmits, as it was seen in front of the closed shutter by this calibration.
+    :param confirmed: by what the last closing was confirmed besides the shutter's own sensor, in words.
+    """
+
+    dose_uj_cm2: float = 0.0
+    dark_deg: float | None = None
+    confirmed: str = ""
+    law: Law | None = None
+
+
+class Worst:
+    """Upper bounds of power and fluence on the sample, by the plate's angle.
+
+    :param allowed_deg: lowest and highest angle of the mount.
+    :raises ConfigError: settings or limits make no sense.
+    """
+
+    def __init__(self, settings: PumpSettings, limits: Limits, allowed_deg: tuple[float, float]) -> None:
+        self._settings, self._limits = settings, limits
+        self._beam = make_beam(settings, limits)
+        self._rate_hz = settings.repetition_rate_hz
+        energy = MEASURED if "repetition_rate_hz" in settings.sources else UNKNOWN
+        self._area = MEASURED_AREA if "spot" in settings.sources else LEAST_AREA
+        self.full_w = energy * settings.max_pulse_energy_j * self._rate_hz
+        self.law: Law | None = None
+        self._transmission: Transmission | None = None
+        self._moved_deg = MOVED_DEG
+        self._start(allowed_deg)
+
+    def _start(self, allowed_deg: tuple[float, float]) -> None:
+        """Take the calibrated curve; a guess of the bench file is none."""
+        settings = self._settings
+        if "curve" not in settings.sources:
+            return
+        try:
+            curve = make_curve(settings.curve, allowed_deg)
+        except ConfigError:
+            return
+        self._transmission = curve.transmission
+        if isinstance(settings.curve, MalusCurve):
+            self.law = Law(settings.curve.zero_deg, settings.curve.t_min / settings.curve.t_max, 1.0, 0.0)
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known which angle transmits how much."""
+        return self._transmission is not None
+
+    def saw(self, law: Law) -> None:
+        """Take a law that was seen at the pick-off, in front of the closed shutter.
+
+        Where it is that of the calibrated curve, this one is the better, and it has not moved.
+        """
+        unit = Law(law.zero_deg, law.lowest_w / law.highest_w, 1.0, law.sigma_rel)
+        self._moved_deg = SEEN_MOVED_DEG
+        if self.law is None or abs(_apart_deg(self.law.zero_deg, unit.zero_deg)) > SEEN_MOVED_DEG:
+            self.law = unit
+        self._transmission = unit.power_w
+
+    # --- the limits --------------------------------------------------------------------------------
+
+    @property
+    def ceiling_w(self) -> float:
+        """Highest power on the sample that the limits allow, the smallest spot assumed."""
+        limits, beam = self._limits, self._beam
+        allowed = [beam.energy_j(limits.max_fluence_uj_cm2) * self._area * self._rate_hz]
+        if limits.max_pulse_energy_j is not None:
+            allowed.append(limits.max_pulse_energy_j * self._rate_hz)
+        if limits.max_average_power_w is not None:
+            allowed.append(limits.max_average_power_w)
+        return min(allowed)
+
+    def transmission(self, angle_deg: float) -> float:
+        """Highest transmission that an angle may have, 1 where the curve is unknown."""
+        if self._transmission is None:
+            return 1.0
+        off = self._moved_deg + ARRIVAL_DEG
+        steps = (angle_deg + off * k / _STEPS for k in range(-_STEPS, _STEPS + 1))
+        return min(MARGIN * max(self._transmission(angle) for angle in steps), 1.0)
+
+    def power_w(self, angle_deg: float) -> float:
+        """Highest power on the sample."""
+        return self.full_w * self.transmission(angle_deg)
+
+    def fluence_uj_cm2(self, angle_deg: float) -> float:
+        """Highest fluence on the sample."""
+        return self._beam.fluence_uj_cm2(self.power_w(angle_deg) / self._rate_hz) / self._area
+
+    def allows(self, angle_deg: float) -> bool:
+        """Return whether no limit can be passed by a pulse at this angle."""
+        return self.power_w(angle_deg) <= self.ceiling_w
+
+    def refuse(self, angle_deg: float) -> None:
+        """Refuse an angle that may pass a limit; nothing has opened.
+
+        :raises CalibrationRefused: it may.
+        """
+        if self.allows(angle_deg):
+            return
+        worst = f"{self.fluence_uj_cm2(angle_deg):.3g} uJ/cm2, {self.power_w(angle_deg) * 1e6:.3g} uW"
+        if not self.known:
+            raise CalibrationRefused(
+                f"the shutter stays closed: nobody knows yet which angle transmits how much, so up to {worst} "
+                "may reach the sample's place, more than the limits allow",
+                self._hint(),
+            )
+        raise CalibrationRefused(
+            f"the shutter stays closed: at {angle_deg:.2f} deg up to {worst} may reach the sample's place, "
+            "more than the limits allow",
+            "put a neutral filter before the attenuator, or raise the limits of the bench file while the "
+            "sample is out",
+        )
+
+    def _hint(self) -> str:
+        order = self._settings.order
+        most_j = (
+            self.ceiling_w / self._rate_hz * self._settings.max_pulse_energy_j * self._rate_hz / self.full_w
+        )
+        if order.index("attenuator") < order.index("pick-off") < order.index("shutter"):
+            return "put the sensor back to the pick-off, then: labctl calibrate attenuator --use"
+        return (
+            f"put a neutral filter before the attenuator and state max_pulse_energy behind it ({most_j * 1e9:.3g} "
+            "nJ or less), or take the sample out and raise the limits of the bench file meanwhile"
+        )
+
+    def refuse_dose(self, account: LightAccount, seconds: float) -> None:
+        """Refuse light that could bring the dose beyond its limit.
+
+        :raises SafetyStop: ``seconds`` more of the present fluence may do so.
+        """
+        limit = self._limits.max_dose_uj_cm2
+        if limit is not None and account.after_s(seconds) > limit:
+            raise SafetyStop(
+                f"the dose at the sample's place may pass its limit of {limit:g} uJ/cm2",
+                "a calibration counts its light as if the sample were in: raise max_dose_uj_cm2 while it is "
+                "out, or ask for fewer readings",
+            )
+
+
+def _apart_deg(a_deg: float, b_deg: float) -> float:
+    """Return the difference of two zeros of a plate that repeats every 90 degrees."""
+    return (a_deg - b_deg + 45.0) % 90.0 - 45.0
