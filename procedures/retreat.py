@@ -10,9 +10,9 @@ from labctl.model.clock import Stop
 from labctl.model.errors import SafetyStop
 from labctl.model.roles import PowerMeter
 from labctl.model.safety import SafeReport
-from procedures.curve import Curve
+from procedures.curve import QUARTER_DEG, Curve
 from procedures.light import Blade
-from procedures.plate import Plate
+from procedures.plate import ARRIVAL_DEG, Plate
 from procedures.safe import Action, announce, held_back, make_safe
 
 log = logging.getLogger(__name__)
@@ -106,6 +106,8 @@ class Retreat:
     ) -> None:
         self._blade, self._plate, self._curve, self._witness = blade, plate, curve, witness
         self._move, self._forget, self._tell = move, forget, tell
+        self.dark_deg: float | None = None
+        """Darkest angle, where it was measured since the curve was read; None: the curve's."""
 
     def safe(self) -> SafeReport:
         """Close the shutter, have that confirmed, then drop the attenuator; tries all, never raises.
@@ -160,7 +162,17 @@ class Retreat:
             log.info("the attenuator is not referenced and stays where it is, behind the closed shutter")
             return "the attenuator was NOT moved: it is not homed"
         here = self._plate.angle_deg()
+        if self.dark_deg is not None:
+            return self._drop_measured(here, self.dark_deg)
         wanted = self._curve.dark_end_deg(here) if self._blade.lit else self._curve.floor_deg
         if self._curve.transmission(here) > _SAME * self._curve.transmission(wanted):
             self._move(wanted)
         return "the attenuator is at its least transmission"
+
+    def _drop_measured(self, here_deg: float, dark_deg: float) -> str:
+        """Likewise by a minimum that was measured just now; should the shutter be open, to the nearest."""
+        if self._blade.lit:
+            dark_deg += QUARTER_DEG * round((here_deg - dark_deg) / QUARTER_DEG)
+        if abs(here_deg - dark_deg) > ARRIVAL_DEG:
+            self._move(dark_deg)
+        return f"the attenuator is at its least transmission, {dark_deg:.2f} deg as just measured"

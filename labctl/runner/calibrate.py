@@ -14,7 +14,7 @@ from labctl.config import BenchConfig
 from labctl.data.calibrations import write_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import Clock, Stop, check_stop
-from labctl.model.errors import ConfigError, DataError
+from labctl.model.errors import ConfigError, DataError, NotMadeSafe
 from labctl.model.hands import Hands
 from labctl.model.roles import Roles
 from labctl.runner.events import Connected, Message
@@ -53,6 +53,7 @@ def run_calibration(
     :raises CalibrationRefused: the measurement cannot make one; nothing is stored.
     :raises Aborted: ``stop`` was set; nothing is stored.
     :raises DataError: the file cannot be written.
+    :raises NotMadeSafe: it is stored, and the light could not be confirmed to be off.
     :raises LabctlError: the bench cannot be opened, or an instrument failed.
     """
     if kind not in procedures:
@@ -75,10 +76,25 @@ def run_calibration(
             stop=stop,
             version=__version__,
         )
-        calibration = _measured(procedures[kind], context, stop, on_event)
+        try:
+            calibration = _measured(procedures[kind], context, stop, on_event)
+        finally:
+            ready.pump.adopt(context.course.dark_deg, context.course.confirmed)
         path = write_calibration(calibration, output)
+        _end(ready, on_event)
     log.info("the calibration is stored in %s", path)
     return calibration, path
+
+
+def _end(ready: Bench, on_event: OnCalEvent) -> None:
+    """Leave the light off, and say by what that was confirmed.
+
+    :raises NotMadeSafe: it could not be.
+    """
+    left = ready.pump.safe()
+    if left.failures:
+        raise NotMadeSafe(left.failures) from left.failures[0]
+    on_event(Message(f"over: {left}"))
 
 
 def _measured(

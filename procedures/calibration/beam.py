@@ -241,7 +241,7 @@ class BareBeam(Foresight):
     def _shut(self) -> None:
         """Close; a meter behind the shutter must see the light go, whatever the shutter itself says.
 
-        :raises SafetyStop: it does not confirm, or the meter still sees light: it counts as open from then on.
+        :raises SafetyStop: it does not confirm, or the meter still sees light: it counts as open then.
         """
         self.blade.close()
         self._judge_closing(self._stop)
@@ -327,8 +327,8 @@ class BareBeam(Foresight):
         """Have somebody agree to light that the sensor may not survive."""
         text = (
             f"The shutter opens at {angle_deg:.1f} deg, the darkest angle known. Should that be wrong, up to "
-            f"{power_text(self.bound_w(angle_deg))} reach the sensor; {power_text(self.ceiling_w)} are allowed. "
-            "Agree?"
+            f"{power_text(self.bound_w(angle_deg))} reach the sensor; {power_text(self.ceiling_w)} are "
+            "allowed. Agree?"
         )
         self.ask(Request("confirm", text, word=LIGHT))
 

@@ -144,7 +144,7 @@ def _watch(beam: MeteredBeam, top_deg: float, seconds: float) -> Generator[CalSt
 
 
 def _level(beam: MeteredBeam, law: Law, looks: Sequence[Look]) -> Generator[CalStep, None, Sequence[Look]]:
-    """Come to the setting again and again, where it is not full transmission: the mount's error is averaged."""
+    """Come to the setting again and again, if it is not full transmission: the mount's error is averaged."""
     if law.power_w(looks[0].angle_deg) > NEARLY_ALL * law.highest_w:
         return looks
     return (yield from arrivals(beam, law, ARRIVALS, "scan", (0.75, 0.9)))

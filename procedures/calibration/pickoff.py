@@ -26,8 +26,8 @@ from procedures.calibration.scanning import FINE_DEG, Sided, survey, through
 LEAST = 0.03
 """Lowest transmission at which the places are compared: further down the mount's error is all one sees."""
 LOW_TOP = 0.3
-"""Where limits allow no more than this transmission, most levels lie near the highest: the mount's error grows
-towards the dark. The others go down to the least there is, which tells an offset, and where it is none."""
+"""Where limits allow no more than this transmission, most levels lie near the highest: the mount's error
+grows towards the dark. The others go down to the least there is, which tells an offset."""
 HIGH_SHARE, HIGH_PART, DARK_PART = 0.6, 0.6, 0.35
 CYCLES, LOW_CYCLES = 2, 4
 """How often each level is read at each visit, and how often where all of them are dark."""

@@ -18,7 +18,7 @@ LIGHT_SIGMAS = 8.0
 STRAY_PART = 0.002
 """Part of the pick-off's full power that may stray onto a sensor elsewhere."""
 BRIGHTER_DEG = (0.7, 1.5, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 45.0)
-"""How far from the darkest angle the plate turns behind the closed shutter, to see where the sensor stands."""
+"""How far from the darkest angle the plate turns behind the closed shutter, to see where the sensor is."""
 DIM_PART = 0.3
 """Less than this part of the nominal power at the sample's place is a sensor at the pick-off."""
 
@@ -154,8 +154,8 @@ class MeteredBeam(BareBeam):
                 reading.sigma_w, self.zero_sigma_w, self.gauge.meter.noise_w
             ):
                 raise CalibrationRefused(
-                    f"the meter shows {power_text(self.zero_w)} and {power_text(reading.power_w)} at two angles "
-                    "of the plate: the pump was not blocked",
+                    f"the meter shows {power_text(self.zero_w)} and {power_text(reading.power_w)} at two "
+                    "angles of the plate: the pump was not blocked",
                     "block the pump before the pick-off when you are asked to, then start again",
                 )
         self.turn(self.dark_deg)
@@ -201,8 +201,8 @@ class MeteredBeam(BareBeam):
         nominal_w /= 1.0 if self.place == "sample" else s.pickoff_ratio
         if nominal_w * DIM_PART > 50 * noise_w and first.power_w < 5 * noise_w:
             raise CalibrationRefused(
-                f"the meter shows {power_text(first.power_w)} with the shutter open, no more than its noise: it "
-                f"does not stand at the {self.place}, or there is no light",
+                f"the meter shows {power_text(first.power_w)} with the shutter open, no more than its noise: "
+                f"it does not stand at the {self.place}, or there is no light",
                 f"check the laser, and put the sensor at the {self.place} when you are asked to",
             )
 
@@ -216,9 +216,9 @@ class MeteredBeam(BareBeam):
         nominal_w = s.max_pulse_energy_j * s.repetition_rate_hz
         if self.place == "sample" and full_w < DIM_PART * nominal_w:
             raise CalibrationRefused(
-                f"the meter shows {power_text(full_w)} at full transmission, {power_text(nominal_w)} are expected "
-                "at the sample's place: its sensor may still stand at the pick-off, or a blade or a filter "
-                "in the beam",
+                f"the meter shows {power_text(full_w)} at full transmission, {power_text(nominal_w)} are "
+                "expected at the sample's place: its sensor may still stand at the pick-off, or a blade or a "
+                "filter in the beam",
                 "put the sensor at the sample's place and take out what dims the beam; else correct "
                 "max_pulse_energy in the bench file",
             )

@@ -114,8 +114,8 @@ def survey(
 ) -> Generator[CalStep, None, tuple[list[Sided], Law]]:
     """Find the law of the powers at this place.
 
-    Where the shutter opens for it and the plate's law is known, only few angles are looked at, on both sides of
-    the darkest as far as the limits allow; else the plate is scanned coarsely.
+    Where the shutter opens for it and the plate's law is known, only few angles are looked at, on both sides
+    of the darkest as far as the limits allow; else the plate is scanned coarsely.
 
     :raises CalibrationRefused: the sensor stands in the wrong place, or there is no law.
     """
@@ -204,7 +204,7 @@ def brightest_deg(beam: MeteredBeam, law: Law) -> float:
 
 
 def brightest_pair(beam: MeteredBeam, law: Law) -> list[float]:
-    """Return the brightest angle allowed, and its like on the other side of the minimum where that is allowed.
+    """Return the brightest angle allowed, and its like beyond the minimum where that is allowed too.
 
     :raises CalibrationRefused: none is.
     """
@@ -225,7 +225,7 @@ def brightest_pair(beam: MeteredBeam, law: Law) -> list[float]:
 def arrivals(
     beam: MeteredBeam, law: Law, count: int, what: str, progress: tuple[float, float]
 ) -> Generator[CalStep, None, list[Look]]:
-    """Come to the brightest setting allowed again and again, on both sides of the minimum and from both sides.
+    """Come to the brightest setting allowed again and again, beyond the minimum too, and from both sides.
 
     An error of the zero and the play of the mount cancel in the mean, its repeatability is averaged.
     """

@@ -26,10 +26,12 @@ UNKNOWN = 2.0
 """The nominal energy may be this much too low; :data:`MEASURED` where it was calibrated."""
 MEASURED = 1.25
 LEAST_AREA = 0.35
-"""Part of the stated area that a spot nobody has measured may have; :data:`MEASURED_AREA` of a measured one."""
+"""Part of the stated area that a spot has at least; :data:`MEASURED_AREA` where it was measured."""
 MEASURED_AREA = 0.9
 MARGIN = 1.03
 """For a law's own error near its dark end."""
+PLANNED = 1.05
+"""Room for where the mount arrives, when an angle is planned."""
 _STEPS = 6
 
 Transmission = Callable[[float], float]
@@ -129,21 +131,21 @@ class Worst:
         return self._beam.fluence_uj_cm2(self.power_w(angle_deg) / self._rate_hz) / self._area
 
     def allows(self, angle_deg: float) -> bool:
-        """Return whether no limit can be passed by a pulse at this angle."""
-        return self.power_w(angle_deg) <= self.ceiling_w
+        """Return whether no limit can be passed at this angle, nor where the mount may arrive instead."""
+        return PLANNED * self.power_w(angle_deg) <= self.ceiling_w
 
     def refuse(self, angle_deg: float) -> None:
         """Refuse an angle that may pass a limit; nothing has opened.
 
         :raises CalibrationRefused: it may.
         """
-        if self.allows(angle_deg):
+        if self.power_w(angle_deg) <= self.ceiling_w:
             return
         worst = f"{self.fluence_uj_cm2(angle_deg):.3g} uJ/cm2, {self.power_w(angle_deg) * 1e6:.3g} uW"
         if not self.known:
             raise CalibrationRefused(
-                f"the shutter stays closed: nobody knows yet which angle transmits how much, so up to {worst} "
-                "may reach the sample's place, more than the limits allow",
+                "the shutter stays closed: nobody knows yet which angle transmits how much, so up to "
+                f"{worst} may reach the sample's place, more than the limits allow",
                 self._hint(),
             )
         raise CalibrationRefused(
@@ -155,14 +157,13 @@ class Worst:
 
     def _hint(self) -> str:
         order = self._settings.order
-        most_j = (
-            self.ceiling_w / self._rate_hz * self._settings.max_pulse_energy_j * self._rate_hz / self.full_w
-        )
+        most_j = self.ceiling_w / self.full_w * self._settings.max_pulse_energy_j
         if order.index("attenuator") < order.index("pick-off") < order.index("shutter"):
             return "put the sensor back to the pick-off, then: labctl calibrate attenuator --use"
         return (
-            f"put a neutral filter before the attenuator and state max_pulse_energy behind it ({most_j * 1e9:.3g} "
-            "nJ or less), or take the sample out and raise the limits of the bench file meanwhile"
+            "put a neutral filter before the attenuator and state max_pulse_energy behind it "
+            f"({most_j * 1e9:.3g} nJ or less), or take the sample out and raise the limits of the bench file "
+            "meanwhile"
         )
 
     def refuse_dose(self, account: LightAccount, seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Hands that do not do what they were asked, one prompt after the other: the film meets no limit of the bench.
+"""Hands that do not do what they were asked, one prompt after the other: no limit is passed on the film.
 
 What counts is the truth of the scene, whatever labctl believes: true spot, true energy, true plate.
 """
@@ -17,7 +17,7 @@ from calibration_scene import CalibrationBench, SceneHands, WatchedShutter
 from labctl.model.calibration import CalibrationKind
 from labctl.model.clock import Stop
 from labctl.model.errors import CalibrationRefused, LabctlError, SafetyStop
-from labctl.model.hands import LIGHT, Request
+from labctl.model.hands import Request
 from labctl.model.pump import Element, Limits
 from simulators.scene import Scene
 
@@ -28,10 +28,8 @@ FAST: dict[CalibrationKind, dict[str, Any]] = {
     "spot": {"method": "hand", "points": 12, "readings": 2},
 }
 IN_FRONT: tuple[Element, ...] = ("attenuator", "pick-off", "shutter", "sample")
-ORDERS: list[tuple[Element, ...]] = [
-    (*first, "sample")
-    for first in permutations(("attenuator", "pick-off", "shutter"))  # type: ignore[misc]
-]
+MOVABLE: tuple[Element, ...] = ("attenuator", "pick-off", "shutter")
+ORDERS: list[tuple[Element, ...]] = [(*first, "sample") for first in permutations(MOVABLE)]
 LIMITS = Limits(
     max_fluence_uj_cm2=300.0, max_pulse_energy_j=150e-9, max_average_power_w=150e-6, max_dose_uj_cm2=1e8
 )
@@ -125,9 +123,10 @@ def made(seed: int, order: tuple[Element, ...], *, known: bool, level: str = "ty
     return bench
 
 
-def run(bench: CalibrationBench, kind: CalibrationKind, hands: BadHands) -> LabctlError | None:
+def run(bench: CalibrationBench, kind: CalibrationKind, hands: SceneHands) -> LabctlError | None:
     """Calibrate with these hands; whatever comes of it, no limit was met."""
-    bench.hands, failure = hands, None
+    failure: LabctlError | None = None
+    bench.hands = hands
     try:
         bench.run(kind, **FAST[kind])
     except LabctlError as exc:
@@ -147,3 +146,134 @@ def prompts(kind: CalibrationKind, order: tuple[Element, ...], *, known: bool) -
     hands = BadHands(bench.scene, lambda _: False, ignored)
     run(bench, kind, hands)
     return min(len(hands.asked), 8)
+
+
+def disobeyed(
+    kind: CalibrationKind,
+    number: int,
+    instead: Disobey,
+    seed: int = 3,
+    *,
+    order: tuple[Element, ...] = IN_FRONT,
+) -> tuple[CalibrationBench, LabctlError | None]:
+    """Calibrate with hands that disobey one prompt, 0 for each of them."""
+    bench = made(seed, order, known=True)
+    hands = BadHands(bench.scene, lambda n: number in (0, n), instead)
+    return bench, run(bench, kind, hands)
+
+
+@pytest.mark.parametrize("kind", FAST)
+@pytest.mark.parametrize("known", [True, False])
+def test_nothing_moved_at_any_prompt_lets_no_light_onto_the_film(kind: CalibrationKind, known: bool) -> None:
+    bench = made(3, IN_FRONT, known=known)
+    failure = run(bench, kind, BadHands(bench.scene, lambda _: True, ignored))
+    assert isinstance(failure, CalibrationRefused)
+    assert failure.hint
+    assert bench.shutter.opened == 0
+
+
+@pytest.mark.parametrize("instead", [ignored, wrongly, away])
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        (kind, n)
+        for kind, most in (("attenuator", 3), ("pickoff", 7), ("energy", 4))
+        for n in range(1, most + 1)
+    ]
+    + [("spot", n) for n in range(1, 5)],
+)
+def test_one_prompt_disobeyed_passes_no_limit(kind: CalibrationKind, number: int, instead: Disobey) -> None:
+    disobeyed(kind, number, instead)
+
+
+@pytest.mark.parametrize("kind", ["pickoff", "energy", "spot"])
+def test_a_sensor_left_at_the_pickoff_is_found_with_the_shutter_closed(kind: CalibrationKind) -> None:
+    bench, failure = disobeyed(kind, 5 if kind == "pickoff" else 2, ignored)
+    assert isinstance(failure, CalibrationRefused)
+    assert "still stands at the pick-off" in str(failure)
+    assert bench.shutter.opened == 0
+
+
+@pytest.mark.parametrize("order", ORDERS[1:])
+@pytest.mark.parametrize("kind", ["pickoff", "energy", "spot"])
+def test_in_every_order_of_the_beam_no_limit_is_passed(
+    kind: CalibrationKind, order: tuple[Element, ...]
+) -> None:
+    for number in (0, 1, 2, 4, 5):
+        disobeyed(kind, number, ignored, order=order)
+
+
+@pytest.mark.parametrize("order", ORDERS[1:])
+@pytest.mark.parametrize("kind", FAST)
+def test_where_no_curve_is_known_and_none_can_be_seen_in_the_dark_nothing_opens(
+    kind: CalibrationKind, order: tuple[Element, ...]
+) -> None:
+    bench = made(3, order, known=False)
+    failure = run(bench, kind, BadHands(bench.scene, lambda _: False, ignored))
+    assert isinstance(failure, CalibrationRefused)
+    assert "nobody knows yet which angle" in str(failure)
+    assert bench.shutter.opened == 0
+
+
+class KeepsTheFilm(SceneHands):
+    """Does everything but take the sample out."""
+
+    def do(self, request: Request, stop: Stop | None = None) -> float | None:
+        if request.action == "sample":
+            self.asked.append(request)
+            return None
+        return super().do(request, stop)
+
+
+@pytest.mark.parametrize("level", ["typical", "nasty"])
+@pytest.mark.parametrize(
+    ("limits", "seed"),
+    [
+        (Limits(max_fluence_uj_cm2=700.0, max_dose_uj_cm2=1e10), 5),
+        (Limits(max_fluence_uj_cm2=80.0), 17),
+        (Limits(max_fluence_uj_cm2=1e4, max_pulse_energy_j=30e-9), 11),
+        (Limits(max_fluence_uj_cm2=1e4, max_average_power_w=5e-6), 29),
+        (Limits(max_fluence_uj_cm2=300.0, max_dose_uj_cm2=1e6), 41),
+    ],
+)
+def test_each_limit_binds_with_the_film_in(limits: Limits, seed: int, level: str) -> None:
+    """The sample is never taken out; spot, energy and ratio are others than the bench file says."""
+    for kind in ("pickoff", "energy"):
+        bench = made(seed, IN_FRONT, known=True, level=level)
+        bench.limits = limits
+        run(bench, kind, KeepsTheFilm(bench.scene))
+        truth, shutter = bench.truth, bench.shutter
+        assert isinstance(shutter, FilmShutter)
+        energy_j = shutter.fluence_uj_cm2 / bench.scene.beam.peak_uj_cm2_per_j
+        assert energy_j <= (limits.max_pulse_energy_j or math.inf)
+        assert energy_j * truth.repetition_rate_hz <= (limits.max_average_power_w or math.inf)
+
+
+class LyingShutter(FilmShutter):
+    """Says "closed" and stays open from its ``lies_from``-th closing after an opening on."""
+
+    lies_from = 1
+    lying = False
+
+    def is_open(self) -> bool:
+        return False if self.lying else super().is_open()
+
+    def close_beam(self) -> None:
+        if self.opened >= self.lies_from and not self.scene.shutter.closed_switch():
+            self.lying = True
+        if not self.lying:
+            super().close_beam()
+
+
+@pytest.mark.parametrize("kind", ["pickoff", "energy", "spot"])
+def test_a_shutter_that_lies_is_found_by_the_meter_behind_it(kind: CalibrationKind) -> None:
+    bench = made(3, IN_FRONT, known=True)
+    shutter = LyingShutter("shutter", bench.scene)
+    shutter.breaches, shutter.lies_from = bench.breaches, 2
+    bench.roles = replace(bench.roles, shutter=shutter)
+    with pytest.raises(SafetyStop, match="says that it is closed, but") as stop:
+        bench.run(kind, **FAST[kind])
+    assert any("NOT MADE SAFE" in note for note in getattr(stop.value, "__notes__", [])) or "NOT" in str(
+        stop.value
+    )
+    assert float(bench.scene.beam.malus(bench.scene.mount.angle_deg())) < 1.5 * bench.truth.t_min

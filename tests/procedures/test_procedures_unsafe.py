@@ -149,7 +149,9 @@ def stuck_open(bench: CalibrationBench) -> None:
 
 
 def stopped_in_the_light(bench: CalibrationBench, dark_deg: float, at_deg: float) -> None:
-    with BareBeam(bench.context("attenuator", None), "pick-off", dark_deg=dark_deg) as beam:
+    context = bench.context("attenuator", None)
+    context.course.dark_deg = dark_deg
+    with BareBeam(context, "pick-off") as beam:
         assert beam.dark_deg == pytest.approx(dark_deg)
         beam.turn(at_deg)
         stuck_open(bench)
