@@ -88,6 +88,7 @@ def test_a_calibration_is_measured_shown_and_stored(
     assert read_calibration(path) == made
     assert isinstance(events[0], Connected)
     remarks = [e.text for e in events if isinstance(e, Message)]
+    assert remarks.pop().startswith("over: the shutter is closed (its sensor")
     assert len(remarks) == 2  # not on the kind that is being measured
     assert all("and this bench has" in text for text in remarks)
     assert [e.text for e in events if isinstance(e, CalStep)] == ["first", "second"]

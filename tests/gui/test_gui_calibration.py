@@ -42,6 +42,12 @@ def quick(window: BenchWindow, place: int = 2) -> None:
     window.tabs.setCurrentWidget(window.calibrate)
 
 
+def roomy(config: BenchConfig) -> BenchConfig:
+    """Limits that allow light where nobody knows the curve: the sample is out."""
+    limits = {"max_fluence_uj_cm2": 1e4, "max_pulse_energy": 1e-6, "max_average_power": 1e-3}
+    return config.model_copy(update={"limits": config.limits.model_copy(update=limits)})
+
+
 def test_a_calibration_is_guided_stored_and_used(qtbot: QtBot, tmp_path: Path) -> None:
     with bench_window(qtbot, tmp_path, unknown=True) as (window, simulated):
         page = window.calibrate
@@ -102,7 +108,7 @@ def test_refusing_safe_and_putting_back(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[Callable[[], bool]] = []
-    with bench_window(qtbot, tmp_path, unknown=True) as (window, simulated):
+    with bench_window(qtbot, tmp_path, unknown=True, edit=roomy) as (window, simulated):
         page, shutter = window.calibrate, simulated.scene.shutter
         closed.append(shutter.closed_switch)
         quick(window)
@@ -151,7 +157,7 @@ def test_refusing_safe_and_putting_back(
 
 def test_a_sensor_in_the_wrong_place_is_refused_and_said(qtbot: QtBot, tmp_path: Path) -> None:
     def nobody(config: BenchConfig) -> BenchConfig:  # hands that say done and do nothing
-        return config.model_copy(update={"bench": config.bench.model_copy(update={"hand": ""})})
+        return roomy(config).model_copy(update={"bench": config.bench.model_copy(update={"hand": ""})})
 
     with bench_window(qtbot, tmp_path, unknown=True, edit=nobody) as (window, simulated):
         page = window.calibrate
