@@ -38,6 +38,8 @@ TIME_CONSTANTS = -math.log(1e-3)
 """How many time constants an exponential needs to come within 0.1 %."""
 SECONDS_PER_SAMPLE = 0.003
 """Of a PM100D, the slowest console of the family."""
+LONGEST_ON_USB = 100
+"""More readings than these are not averaged in one question: after a stop its answer is waited for."""
 PULSE_TIMEOUT_S = 5.0
 ZERO_TIMEOUT_S = 60.0
 NOISE_READINGS = 10
@@ -178,6 +180,8 @@ class ThorlabsPM100(PM100Settings):
     def _averaged_w(self, stop: Stop | None = None) -> float:
         """Take one reading, repeated once if the answer is lost or no number."""
         longest_s = self.port.timeout_s + 2 * self._average_count * SECONDS_PER_SAMPLE
+        if self._on_usb and self._average_count > LONGEST_ON_USB:
+            return self.measure("POW", longest_s, stop)
         text = ""
         for _ in range(2):
             with suppress(InstrumentTimeout, ConnectionLost, ValueError):

@@ -14,8 +14,8 @@ from pymeasure.instruments import Instrument
 
 from drivers.support.elliptec import ANSWER, BUSY, FRAME, STATUS_TEXT, Module, parse_module, parse_position
 from drivers.support.failures import not_connected
-from drivers.support.line import LONGEST_ANSWER
 from drivers.support.ports import Port
+from drivers.support.session import LONGEST_ANSWER
 from drivers.support.visa import SHOWN, SLICE_S, VisaInstrument
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, NotConnected, ProtocolError

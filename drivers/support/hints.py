@@ -41,6 +41,13 @@ def silence_hint(resource: str, baud_rate: int) -> str:
     return _usb_hint(upper)
 
 
+def hanging_hint(resource: str) -> str:
+    """Return advice for a connection that neither answers nor fails."""
+    if resource.upper().startswith("TCPIP"):
+        return "check the network, switch the instrument off and on, then connect again"
+    return "unplug the instrument and plug it in again, then connect again"
+
+
 def _no_rights(upper: str) -> str:
     windows = sys.platform == "win32"
     if windows:

@@ -15,17 +15,17 @@ from pymeasure.adapters import Adapter, VISAAdapter
 from pymeasure.instruments import Instrument
 from pyvisa.constants import StatusCode
 
-from drivers.support.failures import ConnectionLost
+from drivers.support.failures import ConnectionHangs, ConnectionLost
 from drivers.support.fairlock import FairLock
-from drivers.support.ports import Port, open_adapter, peer_has_closed
+from drivers.support.hints import hanging_hint
+from drivers.support.ports import Port, open_session
+from drivers.support.session import Hangs, VisaSession
 from labctl.model.clock import Clock, ScaledClock
 from labctl.model.errors import Aborted, InstrumentError, InstrumentTimeout, ProtocolError
 
 QUIET_S = 0.05
 """A line is taken to be quiet when nothing arrived for this long (wall time)."""
 DRAIN_LIMIT_S = 1.0
-LONGEST_ANSWER = 4096
-"""Bytes after which a device that never ends its line is not listened to any longer."""
 
 
 class Line(Instrument):  # type: ignore[misc,unused-ignore]
@@ -45,15 +45,18 @@ class Line(Instrument):  # type: ignore[misc,unused-ignore]
         named = adapter if isinstance(adapter, str) else getattr(adapter, "resource_name", "adapter")
         self.resource = str(named)
         if isinstance(adapter, str):
-            adapter = open_adapter(role, adapter, self.port, visa_library)
+            adapter = open_session(role, adapter, self.port, visa_library)
+        elif isinstance(adapter, VISAAdapter):
+            adapter = _owned(adapter, self.resource, self.port)
         super().__init__(adapter, f"{role} {self.resource}", includeSCPI=False)
         self.clock: Clock = clock or ScaledClock()
         self.lock = FairLock()
-        self._visa = isinstance(adapter, VISAAdapter)
+        self._visa = isinstance(adapter, VisaSession)
         self._visa_library = visa_library
         self._cut = self._closed = False
         self._on_usb = self.resource.upper().startswith("USB")
         self._timeout_s = self.port.timeout_s
+        self._hang = ""
         self._answer_owed = False
         self._sent = ""
 
@@ -71,35 +74,17 @@ class Line(Instrument):  # type: ignore[misc,unused-ignore]
     def listen(self, until: bytes, timeout_s: float) -> bytes:
         """Collect bytes up to ``until`` or for ``timeout_s`` of silence; nothing that arrived is lost.
 
-        Serial ports and sockets only: a message-based bus is read as one message.
+        A message-based bus gives one message, or nothing.
         """
         with self.lock, self.translated(self._sent):
             if not self._visa:
                 return bytes(self.adapter.read_bytes(-1))
-            if self._on_usb:
-                return str(self.adapter.read()).encode() + until
-            return self._listen_bytewise(until, timeout_s)
-
-    def _listen_bytewise(self, until: bytes, timeout_s: float) -> bytes:
-        heard = bytearray()
-        with self.patience(timeout_s):
-            try:
-                while not heard.endswith(until) and len(heard) < LONGEST_ANSWER:
-                    heard += self.adapter.read_bytes(1)
-            except pyvisa.VisaIOError as exc:
-                if exc.error_code != StatusCode.error_timeout or (
-                    not heard and peer_has_closed(self.adapter)
-                ):
-                    raise
-        return bytes(heard)
+            with self.patience(timeout_s):
+                return bytes(self.adapter.listen(until))
 
     def drain(self) -> bytes:
         """Throw away what is still arriving and return it, for the error message."""
         if not self._visa:
-            return b""
-        if self._on_usb:
-            with suppress(Exception):
-                self.adapter.flush_read_buffer()
             return b""
         heard = b""
         end = time.monotonic() + DRAIN_LIMIT_S
@@ -115,14 +100,12 @@ class Line(Instrument):  # type: ignore[misc,unused-ignore]
         try:
             yield
         finally:
-            with suppress(Exception):
-                self._set_timeout(before)
+            self._set_timeout(before)
 
     def _set_timeout(self, timeout_s: float) -> None:
-        if self._visa and timeout_s != self._timeout_s:
-            with self.translated("a new time-out"):
-                self.adapter.connection.timeout = max(1, round(timeout_s * 1000))
-            self._timeout_s = timeout_s
+        self._timeout_s = timeout_s
+        if self._visa:
+            self.adapter.timeout_s = timeout_s
 
     @contextmanager
     def translated(self, sent: str) -> Iterator[None]:
@@ -131,14 +114,19 @@ class Line(Instrument):  # type: ignore[misc,unused-ignore]
             yield
         except pyvisa.VisaIOError as exc:
             if exc.error_code == StatusCode.error_timeout:
-                if peer_has_closed(self.adapter):
+                if self._visa and self.adapter.peer_has_closed():
                     raise self._lost(exc) from exc
                 self._answer_owed = True
                 raise InstrumentTimeout(self.name, f"no answer to {sent!r}") from exc
             raise self._lost(exc) from exc
         except UnicodeDecodeError as exc:
             raise self.garbled(sent, exc.object) from exc
-        except (InstrumentError, Aborted):
+        except Hangs as exc:
+            raise self._hung(sent, exc) from exc
+        except Aborted:
+            self._answer_owed = True
+            raise
+        except InstrumentError:
             raise
         except Exception as exc:
             if not self._visa:
@@ -150,11 +138,28 @@ class Line(Instrument):  # type: ignore[misc,unused-ignore]
         hint = "check cable and power, then connect again"
         return ConnectionLost(self.name, f"the connection is lost ({_in_words(exc)})", hint)
 
+    def _hung(self, sent: str, exc: Hangs) -> ConnectionHangs:
+        self._cut = True
+        self._hang = self._hang or (
+            f"no answer to {sent!r}: the call has not returned within {exc.waited_s:.1f} s, "
+            "and its connection is given up"
+        )
+        return ConnectionHangs(self.name, self._hang, hanging_hint(self.resource))
+
     def garbled(self, sent: str, received: object) -> ProtocolError:
         """Return the error for an answer that does not parse; the next command resynchronises first."""
         self._answer_owed = True
         raw = received if isinstance(received, bytes) else str(received).encode()
         return ProtocolError(self.name, "the answer does not parse", sent=sent.encode(), received=raw)
+
+
+def _owned(adapter: VISAAdapter, resource: str, port: Port) -> Adapter:
+    """Give an open connection of pymeasure's to a thread of its own; one of its test adapters stays."""
+    if not hasattr(adapter, "manager"):
+        return adapter
+    session = VisaSession(resource, port.timeout_s)
+    session.open(lambda: adapter, port.timeout_s)
+    return session
 
 
 def _in_words(exc: Exception) -> str:

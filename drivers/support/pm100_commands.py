@@ -152,7 +152,9 @@ class PM100Commands(VisaInstrument):
         self.adapter.write("*IDN?")
         for _ in range(QUEUE_LIMIT):
             if str(self.adapter.read()).strip() == self._identification:
-                return
+                break
+        if self._on_usb:  # to read what was not there, or not to read what was, counts as an error there
+            self.adapter.write("*CLS")
 
     def measure(self, quantity: Quantity, timeout_s: float, stop: Stop | None = None) -> float:
         """Measure without ever blocking the console: configure, start, poll, fetch.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import select
-import socket
 from dataclasses import dataclass
-from typing import Any
 
 from pymeasure.adapters import VISAAdapter
 
 from drivers.support.failures import not_connected
-from drivers.support.hints import opening_hint
+from drivers.support.hints import hanging_hint, opening_hint
 from drivers.support.libusb import use_packaged_libusb
+from drivers.support.session import LOAD_S, Hangs, VisaSession, claim, load_visa
+from labctl.model.errors import Aborted
+
+OPEN_S = 4.0
+"""For the first opening; pyvisa gives a host 3 s of it to be reached."""
+OPEN_AGAIN_S = 1.0
+"""For another opening of what has just hung (all three in wall time)."""
+HOST_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,53 +29,43 @@ class Port:
     timeout_s: float
 
 
-def open_adapter(role: str, resource: str, port: Port, visa_library: str) -> VISAAdapter:
+def open_session(
+    role: str, resource: str, port: Port, visa_library: str, limit_s: float = OPEN_S
+) -> VisaSession:
     """Open a VISA resource with the settings of ``port``; sockets get the terminations only.
 
+    :param limit_s: wall time after which opening is given up, whatever the library does meanwhile.
     :raises NotConnected: it cannot be opened, with what to try.
+    :raises Aborted: a stop was heard meanwhile.
     """
-    if resource.upper().startswith("USB") and visa_library == "@py":
-        use_packaged_libusb()
+    session = VisaSession(resource, port.timeout_s)
     try:
-        adapter = VISAAdapter(
-            resource,
-            visa_library,
-            read_termination=port.read_termination,
-            write_termination=port.write_termination,
-            timeout=round(port.timeout_s * 1000),
-            open_timeout=3000,
-            asrl={"baud_rate": port.baud_rate},
-        )
-        _claim(adapter)
+        session.call(lambda: load_visa(visa_library), LOAD_S)
+        session.open(lambda: _opened(resource, port, visa_library), limit_s)
+    except Aborted:
+        session.close()
+        raise
+    except Hangs as exc:
+        reason = f"opening it has not ended within {exc.waited_s:g} s"
+        raise not_connected(role, resource, reason, hanging_hint(resource)) from exc
     except Exception as exc:
+        session.close()
         reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
         raise not_connected(role, resource, reason, opening_hint(resource, exc)) from exc
+    return session
+
+
+def _opened(resource: str, port: Port, visa_library: str) -> VISAAdapter:
+    if resource.upper().startswith("USB") and visa_library == "@py":
+        use_packaged_libusb()
+    adapter = VISAAdapter(
+        resource,
+        visa_library,
+        read_termination=port.read_termination,
+        write_termination=port.write_termination,
+        timeout=round(port.timeout_s * 1000),
+        open_timeout=round(HOST_S * 1000),
+        asrl={"baud_rate": port.baud_rate},
+    )
+    claim(adapter)
     return adapter
-
-
-def peer_has_closed(adapter: Any) -> bool:
-    """Return whether the other end of a socket has closed it, which pyvisa-py takes for a time-out."""
-    try:
-        connection = adapter.connection
-        sessions: Any = getattr(connection.visalib, "sessions", {})
-        line: Any = getattr(sessions.get(connection.session), "interface", None)
-        if not isinstance(line, socket.socket):
-            return False
-        readable, _, _ = select.select([line], [], [], 0)
-        return bool(readable) and line.recv(1, socket.MSG_PEEK) == b""
-    except (OSError, ValueError):  # reset, or closed on this side
-        return True
-    except Exception:  # noqa: BLE001  another kind of adapter or library
-        return False
-
-
-def _claim(adapter: VISAAdapter) -> None:
-    """Keep a second program off a POSIX serial port, which would otherwise open it without a word."""
-    sessions: Any = getattr(adapter.connection.visalib, "sessions", {})
-    interface: Any = getattr(sessions.get(adapter.connection.session), "interface", None)
-    if hasattr(interface, "exclusive"):
-        try:
-            interface.exclusive = True
-        except OSError:
-            adapter.close()
-            raise

@@ -10,12 +10,13 @@ from typing import Any
 
 from pymeasure.adapters import Adapter
 
-from drivers.support.failures import ConnectionLost, not_connected
-from drivers.support.hints import silence_hint
+from drivers.support.failures import ConnectionHangs, ConnectionLost, not_connected
+from drivers.support.hints import hanging_hint, silence_hint
 from drivers.support.line import Line
-from drivers.support.ports import open_adapter
+from drivers.support.ports import OPEN_AGAIN_S, OPEN_S, open_session
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import (
+    Aborted,
     InstrumentError,
     InstrumentFault,
     InstrumentTimeout,
@@ -31,6 +32,8 @@ SLICE_S = 0.1
 OTHER_QUESTIONS = (b"\r\n*IDN?\r\n", b"0in")
 OTHER_TIMEOUT_S = 0.2
 WRONG_DEVICE = "check which instrument is at this address"
+REST_S = 5.0
+"""Wall time for which what hung, and could not be opened anew, is left alone."""
 SHOWN = 60
 """Bytes of a stranger's answer that the error shows."""
 
@@ -48,29 +51,32 @@ class VisaInstrument(Line):
         super().__init__(adapter, role, clock, visa_library)
         self._who_is_there: Callable[[], None] = lambda: None
         self._known: Identity | None = None
-        self._reconnecting = False
+        self._reconnecting = self._greeting = False
+        self._rest_until, self._refusal = 0.0, ""
 
     def greet(self, who_is_there: Callable[[], None]) -> None:
         """Run the identity query right after opening; whatever goes wrong means "not connected".
 
         :raises NotConnected: nobody, or somebody else, answers.
         """
-        self._who_is_there = who_is_there
+        self._who_is_there, self._greeting = who_is_there, True
         try:
             self.drain()
             who_is_there()
-        except NotConnected:
+        except (NotConnected, Aborted):
             self.close()
             raise
         except InstrumentError as exc:
             other_device = self._other_device() if isinstance(exc, InstrumentTimeout) else b""
             self.close()
-            told = isinstance(exc, InstrumentFault | ProtocolError) and exc.hint
+            told = isinstance(exc, InstrumentFault | ProtocolError | ConnectionHangs) and exc.hint
             hint = told or silence_hint(self.resource, self.port.baud_rate)
             reason = exc.message.removeprefix(f"{self.name}: ")
             if other_device:
                 reason, hint = f"{reason}, but {other_device!r} to other questions", WRONG_DEVICE
             raise not_connected(self.role, self.resource, reason, hint) from exc
+        finally:
+            self._greeting = False
 
     def stranger(self, heard: bytes, wanted: str) -> NotConnected:
         """Return the error for an answer that is not the device's, or no readable text at all."""
@@ -105,33 +111,61 @@ class VisaInstrument(Line):
     def _reconnect(self) -> None:
         """Connect anew after the line was cut.
 
+        What hung, and hangs again or does not open, is left alone for 5 s: whoever makes a bench safe must
+        not wait for it each time.
+
         :raises NotConnected: nobody, or something else, answers.
         :raises InstrumentFault: another device of the same kind answers, or a setting does not stick.
         """
-        self._reconnecting = True
+        hang = self._hang
+        if time.monotonic() < self._rest_until:
+            raise self._not_again()
+        self._reconnecting = self._greeting = True
         try:
-            with suppress(Exception):
-                self.adapter.close()
-            self.adapter: Any = open_adapter(self.role, self.resource, self.port, self._visa_library)
-            self._timeout_s, self._answer_owed, self._cut = self.port.timeout_s, False, False
-            self.drain()
-            self._who_is_there()
-            known = self._known
-            if known is not None and (found := self.identity()) != known:
-                raise InstrumentFault(self.name, f"{found} answers instead of {known}", WRONG_DEVICE)
-            self.restore()
-        except BaseException:
+            self._connect_anew(OPEN_AGAIN_S if hang else OPEN_S)
+        except BaseException as exc:
             self._cut = True
+            if hang and isinstance(exc, NotConnected | ConnectionHangs):
+                reason = exc.failures[0].reason if isinstance(exc, NotConnected) else "it hangs again"
+                self._rest_until, self._refusal = time.monotonic() + REST_S, f"{hang}; opened anew: {reason}"
+                self._hang = hang
+                raise self._not_again() from exc
             raise
         finally:
-            self._reconnecting = False
+            self._reconnecting = self._greeting = False
         log.warning("%s: connected anew after the line was cut", self.name)
+
+    def _connect_anew(self, limit_s: float) -> None:
+        with suppress(Exception):
+            self.adapter.close()
+        self.adapter: Any = open_session(self.role, self.resource, self.port, self._visa_library, limit_s)
+        self._timeout_s, self._answer_owed, self._cut, self._hang = self.port.timeout_s, False, False, ""
+        self.drain()
+        self._who_is_there()
+        self._greeting = False
+        known = self._known
+        if known is not None and (found := self.identity()) != known:
+            raise InstrumentFault(self.name, f"{found} answers instead of {known}", WRONG_DEVICE)
+        self.restore()
+
+    def _not_again(self) -> NotConnected:
+        return not_connected(self.role, self.resource, self._refusal, hanging_hint(self.resource))
 
     def identity(self) -> Identity:
         """Ask the device who it is."""
         raise NotImplementedError
 
     # -- exchanges ---------------------------------------------------------------------------------
+
+    def drain(self) -> bytes:
+        """Throw away what is still arriving and return it, for the error message.
+
+        USB carries whole messages, none of them twice, and takes a read without a question for an error: it
+        is read only when an answer may be owed, by us or, at the beginning, by whoever asked before.
+        """
+        if self._on_usb and not (self._answer_owed or self._greeting):
+            return b""
+        return super().drain()
 
     def write(self, command: str, **kwargs: Any) -> None:
         """Send a command, after draining an answer that may still be owed, on a new line if it was cut."""
@@ -150,13 +184,16 @@ class VisaInstrument(Line):
             return str(self.adapter.read())
 
     def await_reply(self, timeout_s: float, stop: Stop | None = None) -> str:
-        """Read one answer that may take long; a stop is noticed within 0.1 s, on USB only afterwards.
+        """Read one answer that may take long; a stop is noticed within 0.1 s.
 
         :raises Aborted: ``stop`` was set; the answer still owed is drained before the next command.
         """
-        if not self._visa or self._on_usb:
-            with self.patience(timeout_s):
-                return self.reply()
+        if not self._visa:
+            return self.reply()
+        if self._on_usb:
+            with self.lock, self.translated(self._sent), self.patience(timeout_s):
+                check_stop(stop)
+                return str(self.adapter.read(stop=stop))
         end, until, heard = time.monotonic() + timeout_s, self.port.read_termination.encode(), b""
         self._answer_owed = True
         while not heard.endswith(until):

@@ -8,6 +8,9 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol
 
 from labctl.model.errors import Aborted
@@ -40,6 +43,27 @@ def check_stop(stop: Stop | None) -> None:
     """Raise :class:`Aborted` if ``stop`` is set."""
     if stop is not None and stop.is_set():
         raise Aborted
+
+
+_heard: ContextVar[Stop | None] = ContextVar("heard", default=None)
+
+
+@contextmanager
+def hearing(stop: Stop | None) -> Iterator[None]:
+    """Have every wait for an instrument inside the block, in this thread, end when ``stop`` is set.
+
+    For connecting and looking, where no light passes: what makes a bench safe must not be broken off.
+    """
+    token = _heard.set(stop)
+    try:
+        yield
+    finally:
+        _heard.reset(token)
+
+
+def check_heard() -> None:
+    """Raise :class:`Aborted` if the stop of the :func:`hearing` block around this is set."""
+    check_stop(_heard.get())
 
 
 class ScaledClock:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from labctl.config import BenchConfig, RoleName
-from labctl.model.clock import Clock, SteppedClock, Stop
+from labctl.model.clock import Clock, SteppedClock, Stop, hearing
 from labctl.model.errors import ConnectionFailure, InstrumentError
 from labctl.model.records import Identity
 from labctl.model.roles import Attenuator, Device, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
@@ -82,7 +82,8 @@ def check_bench(
             if device is None or role in failed:
                 checked.append(_entry(config, role, failure=failed[role]))
                 continue
-            checked.append(_reading(config, role, device, str(opened.identities[role]), stop))
+            with hearing(stop):
+                checked.append(_reading(config, role, device, str(opened.identities[role]), stop))
         warnings += _warnings(config, checked, opened.devices, lowest_uj_cm2)
         warnings += _on_calibrations(config, opened.identities)
     finally:

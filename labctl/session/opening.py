@@ -10,7 +10,7 @@ from typing import cast
 
 from drivers import registry
 from labctl.config import BenchConfig, RoleName
-from labctl.model.clock import Clock, ScaledClock, Stop, check_stop
+from labctl.model.clock import Clock, ScaledClock, Stop, check_stop, hearing
 from labctl.model.errors import ConnectionFailure, InstrumentError, NotConnected
 from labctl.model.records import Identity
 from labctl.model.roles import (
@@ -83,8 +83,9 @@ def open_all(config: BenchConfig, clock: Clock, stop: Stop | None = None) -> Ope
         for role in (_FIRST, *(role for role in config.roles if role != _FIRST)):
             check_stop(stop)
             with _collected(role, config, failures):
-                devices[role] = _open(role, config, clock, may_move="shutter" not in failures)
-                identities[role] = devices[role].identity()
+                with hearing(stop):
+                    devices[role] = _open(role, config, clock, may_move="shutter" not in failures)
+                    identities[role] = devices[role].identity()
                 log.info("%s: %s at %s", role, identities[role], config.driver(role).resource)
                 if role == "shutter":
                     cast("Shutter", devices[role]).close_beam()

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
-from pyvisa.highlevel import open_visa_library
 
 from drivers import registry
 from drivers.registry import DriverConfig, DriverSpec, RoleName, VisaConfig
+from drivers.support.session import load_visa
 from labctl.model.clock import Clock, ScaledClock
 from labctl.model.errors import InstrumentError, InstrumentFault, NotConnected
 from labctl.model.pump import MalusCurve, TableCurve
@@ -154,7 +154,7 @@ def _instrument(role: RoleName, table: Mapping[str, object]) -> Instrument:
     config = spec.config.model_validate(dict(table))
     if isinstance(config, VisaConfig):
         with suppress(Exception):  # loading takes a while, and may start a compiler to find libusb
-            open_visa_library(config.visa_library)
+            load_visa(config.visa_library)
     return Instrument(spec, config)
 
 

@@ -12,7 +12,7 @@ import pytest
 from drivers_stub import Stub, stub
 from patience import PATIENCE_S
 
-from drivers.support.line import LONGEST_ANSWER
+from drivers.support.session import LONGEST_ANSWER
 from drivers.thorlabs_ell14 import ThorlabsELL14
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import InstrumentError, InstrumentTimeout, ProtocolError
