@@ -119,11 +119,6 @@ class Budget:
         """Names of the terms that count and whose uncertainty nobody stated."""
         return tuple(t.name for t in self.terms if not t.is_stated and t.sensitivity)
 
-    @property
-    def statement(self) -> str:
-        """What is known of the scale of all fluences, in words."""
-        return scale_statement(self.to_mapping())
-
     def to_mapping(self) -> dict[str, object]:
         """Return it as plain values, for a run file or JSON."""
         return {

@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from labctl.analysis.spectra.bands import Band, Bands, band_slice
-from labctl.analysis.spectra.peaks import find_peaks
+from labctl.analysis.spectra.peaks import Peak, find_peaks
 from labctl.analysis.spectra.profiles import deconvolve_width
 from labctl.analysis.threshold import ThresholdResult, fit_threshold, peak_onset
 from labctl.data import read_run
@@ -76,21 +77,36 @@ def _curve(result: ThresholdResult, fluence: FloatArray) -> dict[str, object] | 
 def peaks(question: Question) -> dict[str, object]:
     """Find the narrow peaks of one spectrum, each with its width and Q."""
     axis, counts = unpacked(question["wavelength"]), unpacked(question["counts"])
-    resolution = question.get("resolution_nm")
+    resolution, clipped = question.get("resolution_nm"), unpacked(question["clipped"]) > 0
     inside = band_slice(axis, _band(question["band"], "lasing"))
     found = find_peaks(axis[inside], counts[inside], resolution_nm=resolution)
     strongest = sorted(found, key=lambda p: p.area_counts, reverse=True)[:MOST_PEAKS]
-    return {
-        "peaks": [
-            {
-                "wavelength_nm": p.wavelength_nm,
-                "height": float(counts[inside][p.index]),
-                "fwhm_nm": p.fwhm_nm,
-                **_q(p.wavelength_nm, p.fwhm_nm, resolution),
-            }
-            for p in sorted(strongest, key=lambda p: p.wavelength_nm)
-        ]
+    return {"peaks": [_peak(p, counts[inside], axis, clipped, resolution) for p in _by_place(strongest)]}
+
+
+def _by_place(peaks: Sequence[Peak]) -> list[Peak]:
+    return sorted(peaks, key=lambda p: p.wavelength_nm)
+
+
+def _peak(
+    peak: Peak,
+    counts: FloatArray,
+    axis: FloatArray,
+    clipped: NDArray[np.bool_],
+    resolution_nm: float | None,
+) -> dict[str, object]:
+    found: dict[str, object] = {
+        "wavelength_nm": peak.wavelength_nm,
+        "height": float(counts[peak.index]),
+        "fwhm_nm": peak.fwhm_nm,
+        **_q(peak.wavelength_nm, peak.fwhm_nm, resolution_nm),
     }
+    near = np.abs(axis - peak.wavelength_nm) <= peak.fwhm_nm
+    return found | ({"fwhm_nm": None, **_NO_Q} if clipped[near].any() else {})
+
+
+_NO_Q = {"own_fwhm_nm": None, "q": None, "at_least": False}
+"""Of a clipped peak: what was cut off nobody knows."""
 
 
 def _q(wavelength_nm: float, seen_nm: float, resolution_nm: float | None) -> dict[str, object]:

@@ -6,21 +6,13 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from labctl.config import BenchConfig
-from labctl.gui import theme
+from labctl.gui import benchstate, theme
+from labctl.gui.benchstate import NAMES, Shown
+from labctl.gui.notices import TONES
 from labctl.gui.plain import PlainLabel, rich, tool_tip
 from labctl.gui.service.messages import Link
 from labctl.gui.service.observed import Seen
-from labctl.gui.wording import UNIT, digits, energy
-
-_NAMES = {
-    "attenuator": "Attenuator",
-    "power_meter": "Meter",
-    "spectrometer": "Spectrometer",
-    "shutter": "Shutter",
-    "stage": "Stage",
-    "thermometer": "Thermometer",
-}
-
+from labctl.gui.wording import UNIT
 
 NARROW_PX = 116
 """Room for the dot and the longest role."""
@@ -52,12 +44,13 @@ class Readout(QWidget):
         column.addWidget(self.value)
         self.setToolTip(tip)
 
-    def show_text(self, text: str, colour: str = theme.TEXT) -> None:
-        """Show a value."""
-        if text != self.value.text():
-            self.value.setText(text)
+    def show_value(self, shown: Shown) -> None:
+        """Show a value; one that holds no more is struck out."""
+        if shown.text != self.value.text():
+            self.value.setText(shown.text)
+        line = "line-through" if shown.struck else "none"
         size = "24" if "24pt" in self.value.styleSheet() else "16"
-        sheet = f"font-size: {size}pt; font-weight: 700; color: {colour};"
+        sheet = f"font-size: {size}pt; font-weight: 700; color: {TONES[shown.tone]}; text-decoration: {line};"
         if sheet != self.value.styleSheet():
             self.value.setStyleSheet(sheet)
 
@@ -80,31 +73,34 @@ class BenchBar(QFrame):
         self._convention = config.pump.convention
         self._rate_hz = config.pump.repetition_rate_hz
         self._lights: dict[str, QLabel] = {}
+        self._link = Link("disconnected")
+        self._troubles: tuple[object, object] = ({}, frozenset())
         row = QHBoxLayout(self)
         row.setContentsMargins(12, 6, 12, 6)
         row.addWidget(self._instruments(config))
         self.fluence = Readout(
             f"Fluence, {self._convention} ({UNIT})",
-            f"On the sample, {UNIT}, {self._convention}, from the meter. Grey: behind the closed shutter.",
+            f"On the sample, {UNIT}, {self._convention}, from the meter; ≈: from the plate's angle alone. "
+            "Grey: behind the closed shutter. Struck out: the instrument does not answer.",
             large=True,
-            widest="888.8",
+            widest="≈ 888.8",
         )
         self.energy = Readout(
-            "Pulse energy", "On the sample, from the meter's power and the repetition rate", widest="88.88 nJ"
+            "Pulse energy",
+            "On the sample, from the meter's power and the repetition rate",
+            widest="≈ 88.88 nJ",
         )
         self.angle = Readout("Plate", "Angle of the attenuator's mount, degrees, read back", widest="88.888°")
         self.rate = Readout("Rate", "Repetition rate of the laser, Hz, from the bench file")
-        self.rate.show_text(f"{self._rate_hz:g} Hz")
+        self.rate.show_value(Shown(f"{self._rate_hz:g} Hz"))
         self.shutter = Readout(
-            "Shutter", "As its sensor says; anything but a confirmed “closed” counts as open", widest="closed"
+            "Shutter",
+            "As its sensor says; anything but a confirmed “closed” counts as open",
+            widest="unknown",
         )
         for readout in (self.fluence, self.energy, self.angle, self.rate, self.shutter):
             row.addWidget(readout)
         row.addStretch(1)
-        self.activity = PlainLabel()
-        self.activity.setProperty("role", "dim")
-        self.activity.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        row.addWidget(self.activity)
         self.connect_button = QPushButton("Connect")
         self.connect_button.setToolTip("Open every instrument, or make safe and release them (Ctrl+B)")
         self.connect_button.clicked.connect(self._connect_clicked)
@@ -115,7 +111,6 @@ class BenchBar(QFrame):
         self.safe.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.safe.pressed.connect(self.safe_wanted)  # a press by the mouse is seen before: see safewatch
         row.addWidget(self.safe)
-        self._connected = False
 
     def _instruments(self, config: BenchConfig) -> QWidget:
         box = QWidget()
@@ -130,30 +125,28 @@ class BenchBar(QFrame):
             label.setMinimumWidth(NARROW_PX)  # on a narrow screen the model is cut, never the role
             self._lights[role] = label
             grid.addWidget(label, place % 2, place // 2)
-            self._light(role, theme.EXCLUDED, "")
+            self._light(role, Shown("", "dim"))
         return box
 
-    def _light(self, role: str, colour: str, who: str) -> None:
-        text = f"<span style='color:{colour}; font-size:14pt'>●</span> {_NAMES[role]}"
-        if who:
-            text += f" <span style='color:{theme.DIM}; font-size:9pt'>{rich(who)}</span>"
+    def _light(self, role: str, lamp: Shown) -> None:
+        colour, wrong = TONES[lamp.tone], lamp.tone == "danger"
+        text = f"<span style='color:{colour}; font-size:14pt'>●</span> {NAMES[role]}"
+        if lamp.text:
+            beside = colour if wrong else theme.DIM
+            text += f" <span style='color:{beside}; font-size:9pt'>{rich(lamp.text)}</span>"
         self._lights[role].setText(text)
 
     def show_link(self, link: Link) -> None:
         """Show how the bench is connected."""
-        self._connected = link.state == "connected"
+        self._link = link
         failed = {f.role: f for f in link.failures}
         for role, label in self._lights.items():
-            if self._connected:
-                who = _short(str(link.identities.get(role, "")))
-                self._light(role, theme.GOOD, who)
-                label.setToolTip(tool_tip(link.identities.get(role, "")))
-            elif role in failed:
-                self._light(role, theme.DANGER, "no answer")
+            if role in failed:
                 why = f"{failed[role].resource}: {failed[role].reason}. Try: {failed[role].hint}"
                 label.setToolTip(tool_tip(why))
-            else:
-                self._light(role, theme.WARN if link.state == "connecting" else theme.EXCLUDED, "")
+            elif self._connected:
+                label.setToolTip(tool_tip(link.identities.get(role, "")))
+        self._show_lights(Seen())
         self.connect_button.setText(
             {"connected": "Disconnect", "connecting": "Connecting…"}.get(link.state, "Connect")
         )
@@ -161,20 +154,29 @@ class BenchBar(QFrame):
 
     def show_config(self, config: BenchConfig) -> None:
         """Show another bench file."""
-        self.rate.show_text(f"{config.pump.repetition_rate_hz:g} Hz")
+        self.rate.show_value(Shown(f"{config.pump.repetition_rate_hz:g} Hz"))
 
     def show_seen(self, seen: Seen) -> None:
-        """Show the last values."""
-        dark = seen.shutter_open is False
-        colour = theme.DIM if dark else theme.TEXT
-        self.fluence.show_text(digits(seen.fluence_uj_cm2), colour)
-        self.energy.show_text(energy(seen.pulse_energy_j), colour)
-        angle = "–" if seen.angle_deg is None else f"{seen.angle_deg:.3f}°"
-        self.angle.show_text(angle, theme.WARN if seen.referenced is False else theme.TEXT)
-        if seen.shutter_open is None:
-            self.shutter.show_text("–")
-        else:
-            self.shutter.show_text(*(("closed", theme.GOOD) if dark else ("OPEN", theme.THRESHOLD)))
+        """Show the last values, and who answers."""
+        self.fluence.show_value(benchstate.fluence(seen))
+        self.energy.show_value(benchstate.pulse_energy(seen))
+        self.angle.show_value(benchstate.angle(seen))
+        self.shutter.show_value(benchstate.shutter(seen))
+        if (seen.lost, seen.doubtful) != self._troubles:
+            self._show_lights(seen)
+
+    def _show_lights(self, seen: Seen) -> None:
+        self._troubles = (seen.lost, seen.doubtful)
+        failed = [f.role for f in self._link.failures]
+        for role, label in self._lights.items():
+            who = _short(str(self._link.identities.get(role, "")))
+            self._light(role, benchstate.lamp(role, self._link.state, seen, failed, who))
+            if role in seen.lost:
+                label.setToolTip(tool_tip(seen.lost[role]))
+
+    @property
+    def _connected(self) -> bool:
+        return self._link.state == "connected"
 
     def _connect_clicked(self) -> None:
         (self.disconnect_wanted if self._connected else self.connect_wanted).emit()

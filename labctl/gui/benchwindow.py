@@ -17,6 +17,7 @@ from labctl.gui.agreepanel import AgreePanel
 from labctl.gui.alignpage import AlignPage
 from labctl.gui.analyst import Answer
 from labctl.gui.benchbar import BenchBar
+from labctl.gui.benchstate import BenchNow, sentence
 from labctl.gui.calibratedesk import CalibrateDesk
 from labctl.gui.connection import ConnectionPanel
 from labctl.gui.helping import BENCH_KEYS, VIEW_KEYS
@@ -40,6 +41,7 @@ from labctl.gui.service.messages import (
     JobGoesOn,
     JobTold,
     Link,
+    LinkState,
     SafeTold,
     Said,
 )
@@ -95,6 +97,7 @@ class BenchWindow(MainWindow):
         self._closing = False
         self._busy = self._stopped = ""
         self.connected = False
+        self._link_state: LinkState = "disconnected"
         self._place()
         self._wire()
         if connect:
@@ -106,8 +109,8 @@ class BenchWindow(MainWindow):
         top.setMovable(False)
         top.addWidget(self.bar)
         self.addToolBar(Qt.ToolBarArea.TopToolBarArea, top)
-        self.column.insertWidget(0, self.connection)
-        self.column.insertWidget(1, self.agree)
+        self.column.insertWidget(1, self.connection)
+        self.column.insertWidget(2, self.agree)
         self.tabs.insertTab(0, self.live, "Live")
         self.tabs.insertTab(1, self.align, "Alignment")
         self.tabs.insertTab(2, self.calibrate, "Calibration")
@@ -181,7 +184,7 @@ class BenchWindow(MainWindow):
         self.service.safe()
         self.queue.hold()
         self.manual.show_stopped()
-        self.say("SAFE: closing the shutter", wrong=True)
+        self.say("SAFE: closing the shutter")
 
     def close_shutter(self) -> None:
         """Close the shutter now. What runs with light cannot go on in the dark: it is ended, as by SAFE."""
@@ -249,6 +252,7 @@ class BenchWindow(MainWindow):
             self._job_ended(thing)
         elif isinstance(thing, JobGoesOn):
             self.live.goes_on(thing.run)
+            self.queue.goes_on(len(thing.run))
         elif isinstance(thing, Asked) and isinstance(thing.what, Differences):
             self.agree.ask(thing)
         elif isinstance(thing, Link):
@@ -269,7 +273,6 @@ class BenchWindow(MainWindow):
             self.say(thing.text, thing.wrong)
         elif isinstance(thing, Busy):
             self._busy = thing.what
-            self.bar.activity.setText(thing.what)
             self._allow()
         elif isinstance(thing, SafeTold):
             took = f"the shutter's sensor says closed, {1000 * thing.took_s:.0f} ms after it was asked for"
@@ -302,6 +305,7 @@ class BenchWindow(MainWindow):
 
     def _link(self, link: Link) -> None:
         self.connected = link.state == "connected"
+        self._link_state = link.state
         self.bar.show_link(link)
         self.connection.show_link(link)
         if link.info is not None:
@@ -324,7 +328,7 @@ class BenchWindow(MainWindow):
 
     def tick(self) -> None:
         """Show the latest values and the latest exposure."""
-        self.bar.show_seen(self.service.sight.seen)
+        self._show_state()
         self.live.tick()
         now = time.monotonic()
         if now - self._asked_s > 1.0:
@@ -333,6 +337,23 @@ class BenchWindow(MainWindow):
             if reason:
                 self._failed = lambda: ""
                 self.say(reason, wrong=True)
+
+    def _show_state(self) -> None:
+        """Say how the bench stands; every text on it follows from what is put together here."""
+        stopping, seen = self.service.stop.is_set(), self.service.sight.look()
+        self.queue.tick(stopping=stopping)
+        self.bar.show_seen(seen)
+        self.notices.set_lost(seen.lost)
+        now = BenchNow(
+            link=self._link_state,
+            seen=seen,
+            run=self.queue.now,
+            aligning=self.align.running,
+            calibrating=self.calibrate.running is not None,
+            stopping=stopping,
+            busy=self._busy,
+        )
+        self.notices.set_state(sentence(now))
 
     # --- the end -----------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ from labctl.data.calibrations import is_expired
 from labctl.gui import theme
 from labctl.gui.calibratekinds import ABOUT
 from labctl.gui.plain import PlainLabel, plain, tool_tip
-from labctl.gui.wording import UNIT, digits, energy, power, pretty
+from labctl.gui.wording import UNIT, digits, energy, power, pretty, scale
 from labctl.model.calibration import KINDS, Calibration
 from procedures.calibration.report import shown
 
@@ -123,7 +123,7 @@ class BudgetView(QWidget):
             colours = {3: theme.THRESHOLD} if heavy else {4: theme.WARN} if unstated else {}
             rows.append((_link(term), colours))
         _fill(self.links, rows)
-        combined, text = budget.combined_rel, pretty(budget.statement)
+        combined, text = budget.combined_rel, scale(budget.to_mapping())
         expanded = "" if combined is None else f"   ·   ± {_percent(2 * combined)} (k = 2, about 95 %)"
         self.sum.setText(f"{text[0].upper()}{text[1:]}{expanded}")
         self.sum.setStyleSheet(

@@ -14,6 +14,7 @@ from labctl.gui.rundata import COLUMNS, Exposure, RunData, RunFacts
 from labctl.model.errors import DataError
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
+from labctl.runner.outcome import planned
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -37,7 +38,10 @@ class FileArrays:
             return None
         row = self._run.points[index]
         return Exposure(
-            frames.mean(axis=0), self._darks.get(int(row["dark_number"])), float(row["integration_s"])
+            frames.mean(axis=0),
+            self._darks.get(int(row["dark_number"])),
+            float(row["integration_s"]),
+            saturated=bool(row["saturated_exposures"] > 0),
         )
 
 
@@ -81,6 +85,7 @@ def _of_run(run: Run) -> RunData:
         resolution_nm=_number(_inner(start.config, "spectrometer").get("resolution_nm")),
         max_counts=_full_scale(run),
         budget=_inner(run.result, "budget"),
+        planned=planned(run.result),
         path=run.path,
         is_run=True,
         plan=start.plan,

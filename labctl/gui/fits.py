@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,11 @@ from labctl.gui.rundata import Exposure, MovedSignals, RunData, Signal
 from labctl.gui.series import DOUBTFUL, EXCLUDED, USED, FitShown, Series
 from labctl.gui.spectrum import PeakMark
 from labctl.gui.wording import verdict
+from labctl.model.records import FloatArray
+from procedures.exposure import SATURATED
+
+SOME_CLIPPED = 0.8
+"""Share of the full scale above which a mean of exposures, some of them saturated, is taken for clipped."""
 
 
 def threshold_question(run: RunData, which: Signal) -> dict[str, Any]:
@@ -28,16 +34,30 @@ def threshold_question(run: RunData, which: Signal) -> dict[str, Any]:
     }
 
 
-def peaks_question(run: RunData, exposure: Exposure) -> dict[str, Any] | None:
-    """Return the question for the peaks of an exposure; None where it has no dark."""
-    if exposure.dark is None or not run.facts.wavelength_nm.size:
+def peaks_question(
+    exposure: Exposure,
+    wavelength_nm: FloatArray,
+    band_nm: tuple[float, float],
+    *,
+    resolution_nm: float | None,
+    max_counts: float | None,
+) -> dict[str, Any] | None:
+    """Return the question for the peaks of an exposure; None where it has no dark, or is one.
+
+    Counts above the saturation are marked: such a peak has no width. In a mean some exposures of which were
+    saturated, everything near the full scale is.
+    """
+    if exposure.dark is None or exposure.is_dark or not wavelength_nm.size:
         return None
+    share = SOME_CLIPPED if exposure.saturated else SATURATED
+    top = math.inf if max_counts is None else share * max_counts
     return {
         "task": "peaks",
-        "wavelength": packed(run.facts.wavelength_nm),
+        "wavelength": packed(wavelength_nm),
         "counts": packed(exposure.raw - exposure.dark),
-        "band": list(run.bands.lasing_nm),
-        "resolution_nm": run.facts.resolution_nm,
+        "clipped": packed((exposure.raw >= top).astype(np.float64)),
+        "band": list(band_nm),
+        "resolution_nm": resolution_nm,
     }
 
 
@@ -77,8 +97,8 @@ def peak_marks(found: Mapping[str, Any]) -> tuple[PeakMark, ...]:
         PeakMark(
             float(p["wavelength_nm"]),
             float(p["height"]),
-            float(p["own_fwhm_nm"] or p["fwhm_nm"]),
-            float(p["q"]),
+            _number(p["own_fwhm_nm"] or p["fwhm_nm"]),
+            _number(p["q"]),
             bool(p["at_least"]),
         )
         for p in found.get("peaks", ())

@@ -14,11 +14,11 @@ from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from labctl.analysis.budget import fluence_budget
+from labctl.analysis.spectra.bands import Band, band_slice
 from labctl.config import BenchConfig
-from labctl.gui.analysis_child import packed
 from labctl.gui.analyst import Analyst, Answer
 from labctl.gui.columns import scalars_of
-from labctl.gui.fits import peak_marks
+from labctl.gui.fits import peak_marks, peaks_question
 from labctl.gui.rundata import Exposure, RunData, RunFacts
 from labctl.gui.runview import RunView
 from labctl.gui.service.observed import Sight
@@ -41,13 +41,14 @@ class LiveArrays:
         self._before = before
         self._spectra: list[FloatArray] = list(before.arrays.spectra()) if before is not None else []
         self._earlier = len(self._spectra)
-        self._raw: list[tuple[np.ndarray[tuple[int], np.dtype[np.float32]], float, float]] = []
+        self._raw: list[tuple[np.ndarray[tuple[int], np.dtype[np.float32]], float, float, bool]] = []
 
     def append(self, point: SweepPoint) -> None:
         """Take in a point with its arrays."""
         self._spectra.append(point.spectrum)
         raw = point.frames.mean(axis=0) if point.frames.size else np.empty(0)
-        self._raw.append((raw.astype(np.float32), point.pulses_per_exposure, point.integration_s))
+        saturated = point.saturated_exposures > 0
+        self._raw.append((raw.astype(np.float32), point.pulses_per_exposure, point.integration_s, saturated))
 
     def spectra(self) -> FloatArray:
         """Return shape ``(n, pixel)``."""
@@ -57,11 +58,11 @@ class LiveArrays:
         """Return a mean exposure; the dark is what the reduction took off."""
         if self._before is not None and index < self._earlier:
             return self._before.arrays.exposure(index)
-        raw, pulses, seconds = self._raw[index - self._earlier]
+        raw, pulses, seconds, saturated = self._raw[index - self._earlier]
         if not raw.size:
             return None
         counts = raw.astype(np.float64)
-        return Exposure(counts, counts - self._spectra[index] * pulses, seconds)
+        return Exposure(counts, counts - self._spectra[index] * pulses, seconds, saturated=saturated)
 
 
 class LivePage(QWidget):
@@ -89,12 +90,13 @@ class LivePage(QWidget):
         self.live.setCheckable(True)
         self.live.setChecked(True)
         self.view.tools.insert(self.live)
+        self.by_hand = False
         self.view.lightlight.point_clicked.connect(lambda _key, _index: self.live.setChecked(False))
         self.view.waterfall.row_clicked.connect(lambda _row: self.live.setChecked(False))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.view)
-        self.view.strip.clear("No run yet", "Connect the bench, set a fluence by hand, or queue a sweep.")
+        self._show_nothing()
         self.view.lightlight.setVisible(False)  # spectra by hand have all the room until there is a curve
 
     def set_info(self, info: SpectrometerInfo) -> None:
@@ -134,6 +136,7 @@ class LivePage(QWidget):
             resolution_nm=self.info.resolution_nm,
             max_counts=self.info.max_counts,
             budget=self._budget(),
+            planned=started.total,
             path=started.files.h5,
             is_run=True,
         )
@@ -143,6 +146,7 @@ class LivePage(QWidget):
         if before is not None:
             self.run.take_points(before)
         self.view.add_run(self.run)
+        self.by_hand = False
         self.live.setChecked(True)
 
     def _budget(self) -> Mapping[str, object]:
@@ -180,7 +184,9 @@ class LivePage(QWidget):
 
     def tick(self) -> None:
         """Show the latest exposure, if it is a new one; called at most 25 times a second."""
-        found = self._sight.latest(self._number)
+        self._tell_whose_light()
+        # Darks of a run come between its points: the last light stays, and the axis does not leap.
+        found = self._sight.latest(self._number, light_only=not self._sight.seen.streaming)
         if found is None or self.info is None:
             return
         self._number, exposure, at_s = found
@@ -191,6 +197,9 @@ class LivePage(QWidget):
             return
         self.view.spectrum.show_exposure(exposure)
         self.shown_at_s = at_s
+        if self.by_hand:
+            inside = exposure.raw[band_slice(self._axis(), Band(*self._ends(), "emission"))]
+            self._show_highest(f"{inside.max():.0f} counts" if inside.size else "–")
         now = time.monotonic()
         if not self.running and now - self._drawn_s >= WATERFALL_S:
             self._drawn_s = now
@@ -198,6 +207,23 @@ class LivePage(QWidget):
         if now - self._asked_s >= PEAKS_S and self.view.spectrum.show_peaks:
             self._asked_s = now
             self._ask_peaks(exposure)
+
+    def _tell_whose_light(self) -> None:
+        """The verdict of a run has nothing to do with spectra that are taken by hand."""
+        by_hand = self._sight.seen.streaming and not self.running and self.live.isChecked()
+        if by_hand and not self.by_hand:
+            self.by_hand = True
+            self.view.point_label.setText("")
+            self._show_highest("–")
+        elif self.by_hand and not by_hand:
+            self.by_hand = False
+            self.view.show_verdict() if self.run is not None else self._show_nothing()
+
+    def _show_highest(self, value: str) -> None:
+        self.view.strip.clear("Free run", "By hand: the highest count of one exposure, of the bands", value)
+
+    def _show_nothing(self) -> None:
+        self.view.strip.clear("No run yet", "Set a fluence by hand, or queue a sweep.")
 
     def _keep_row(self, exposure: Exposure, at_s: float) -> None:
         if self.running:
@@ -219,27 +245,22 @@ class LivePage(QWidget):
             return
         last = self._times[-1]
         ticks = [f"{duration(last - at)} ago" if at < last else "now" for at in self._times]
+        self.view.waterfall.mark(None)  # a row of the run that was here before
         self.view.waterfall.set_resampled(np.stack(self._rows), self._ends(), ticks, "Time", "counts")
 
     def _ask_peaks(self, exposure: Exposure) -> None:
-        if exposure.dark is None:
-            self.view.spectrum.set_peaks(())
-            return
-        axis, counts = self._axis(), exposure.raw - exposure.dark
-        band, resolution = (
+        assert self.info is not None
+        question = peaks_question(
+            exposure,
+            self._axis(),
             self._config.band_settings().lasing_nm,
-            self.info.resolution_nm if self.info else None,
+            resolution_nm=self.info.resolution_nm,
+            max_counts=self.info.max_counts,
         )
-        self._analyst.ask(
-            ("stream", "peaks", ""),
-            lambda: {
-                "task": "peaks",
-                "wavelength": packed(axis),
-                "counts": packed(counts),
-                "band": list(band),
-                "resolution_nm": resolution,
-            },
-        )
+        if question is None:
+            self.view.spectrum.set_peaks(())
+        else:
+            self._analyst.ask(("stream", "peaks", ""), lambda: question)
 
     def take(self, answer: Answer) -> None:
         """Show an answer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
@@ -19,14 +19,17 @@ from PySide6.QtWidgets import (
 )
 
 from labctl.gui import theme
+from labctl.gui.benchstate import RunNow, progress
 from labctl.gui.plain import PlainLabel, plain, tool_tip
 from labctl.gui.service.messages import Command, Job, JobEnded, JobTold
 from labctl.gui.sweeppanel import Wish
-from labctl.gui.wording import UNIT, digits, duration
+from labctl.gui.wording import UNIT, digits
 from labctl.runner.events import LiveThreshold, Measured, Message, Moved, Started
 from labctl.runner.facts import RunRequest
 
 _COLOURS = {"running": theme.ACCENT, "finished": theme.GOOD, "aborted": theme.WARN, "failed": theme.DANGER}
+MOST_LINES = 3
+"""Lines of the run that are shown; all of them stand in its log."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,8 @@ class QueuePanel(QWidget):
         self._post, self._abort = post, abort
         self._entries: dict[int, _Entry] = {}
         self._count = 0
+        self._now: RunNow | None = None
+        self._lines: list[str] = []
         self.held = False
         self.threshold: float | None = None
         self.tree = QTreeWidget()
@@ -119,8 +124,8 @@ class QueuePanel(QWidget):
         entry = next((e for e in self._entries.values() if e.status == "waiting"), None)
         if entry is not None:
             self._set(entry, "running", "begins")
-            self.bar.setFormat("preparing")
-            self.bar.setRange(0, 0)
+            self._now = RunNow(f"Sweep {entry.job.number}, {entry.job.request.sample}")
+            self._lines.clear()
             self._post(entry.job)
         self._refresh()
 
@@ -149,7 +154,7 @@ class QueuePanel(QWidget):
         if job is None:
             return
         (job.pause.go_on if job.pause.is_set() else job.pause.hold)()
-        self._refresh()
+        self.tick(stopping=self._now is not None and self._now.stopping)
 
     def abort(self) -> None:
         """End the run; the next one in the queue begins."""
@@ -180,55 +185,85 @@ class QueuePanel(QWidget):
     def take(self, told: JobTold) -> None:
         """Show an event of the run."""
         event = told.event
-        if isinstance(event, Started):
-            self.bar.setRange(0, event.total)
-            self.bar.setValue(0)
-            self.bar.setFormat(f"0 of {event.total}")
+        if isinstance(event, Started) and self._now is not None:
+            self._now = replace(self._now, total=event.total, begun=True)
             entry = self._entries.get(told.number)
             if entry is not None:
                 self._set(entry, "running", "running")
-        elif isinstance(event, Measured):
-            self.bar.setRange(0, event.total)
-            self.bar.setValue(event.number)
-            self.bar.setFormat(f"{event.number} of {event.total}  ·  {duration(event.left_s)} left")
+        elif isinstance(event, Measured) and self._now is not None:
+            self._now = replace(self._now, done=event.number, total=event.total, left_s=event.left_s)
         elif isinstance(event, LiveThreshold):
             self.threshold = event.value if event.value is not None else self.threshold
         elif isinstance(event, Message | Moved):
-            self.text.setText(event.text)
+            self._lines.append(event.text)
         self._refresh()
+
+    def goes_on(self, points: int) -> None:
+        """Count the points that a run which goes on has already."""
+        if self._now is not None:
+            self._now = replace(self._now, done=points)
 
     def ended(self, told: JobEnded) -> None:
         """Show how a run ended, and begin the next."""
         entry = self._entries.get(told.number)
+        self._now = None
+        self._lines.clear()
         if entry is not None:
-            text = told.message if told.status != "finished" else ""
-            if told.report is not None and not text:
-                value = told.report.threshold.get("threshold_uj_cm2")
-                if isinstance(value, (int, float)):
-                    self.threshold = float(value)
-                    text = f"{digits(float(value))} {UNIT}"
-            self._set(entry, told.status, f"{told.status}: {text}" if text else told.status)
+            text, colour = self._result(told), ""
+            if told.report is not None and told.report.outcome.tone == "danger":
+                colour = theme.WARN
+            self._set(entry, told.status, text, colour)
             if told.status == "failed":
-                self.text.setText(f"sweep {told.number} failed: {told.message}")
-        self.bar.setRange(0, 100)
-        self.bar.setValue(0)
-        self.bar.setFormat("nothing runs")
+                self._lines.append(f"sweep {told.number} failed: {told.message}")
         self.next()
+        self._refresh()
 
-    def _set(self, entry: _Entry, status: str, text: str) -> None:
+    def _result(self, told: JobEnded) -> str:
+        """Return in a few words what came of a sweep; a found threshold is kept for refining."""
+        if told.report is None:
+            return f"{told.status}: {told.message}" if told.message else told.status
+        value = told.report.threshold.get("threshold_uj_cm2")
+        if isinstance(value, (int, float)):
+            self.threshold = float(value)
+        if told.message:
+            return f"{told.status}: {told.message}"
+        said = told.report.outcome
+        if said.tone == "danger":
+            return f"{told.status}, nothing usable: {said.headline}"
+        if isinstance(value, (int, float)):
+            return f"{told.status}: {digits(float(value))} {UNIT}"
+        return said.headline if said.headline.startswith(told.status) else f"{told.status}: {said.headline}"
+
+    def tick(self, *, stopping: bool) -> None:
+        """Look whether a pause stands, or the run is being stopped: nobody tells."""
+        job, now = self.running, self._now
+        if job is None or now is None:
+            return
+        wanted = job.pause.is_set()
+        found = replace(now, wanted=wanted, standing=wanted and job.pause.standing, stopping=stopping)
+        if found != now:
+            self._now = found
+            self._refresh()
+
+    @property
+    def now(self) -> RunNow | None:
+        """The sweep that has the bench, and how far it is."""
+        return self._now
+
+    def _set(self, entry: _Entry, status: str, text: str, colour: str = "") -> None:
         entry.status = status
         entry.item.setText(1, plain(text))
         entry.item.setToolTip(1, tool_tip(text))
-        entry.item.setForeground(1, QColor(_COLOURS.get(status, theme.TEXT)))
+        entry.item.setForeground(1, QColor(colour or _COLOURS.get(status, theme.TEXT)))
 
     def _refresh(self) -> None:
         job = self.running
         self.pause.setEnabled(job is not None)
         self.abort_button.setEnabled(job is not None)
         self.refine.setEnabled(self.threshold is not None)
-        held = job is not None and job.pause.is_set()
-        self.pause.setText("Resume" if held else "Pause")
-        if held:
-            self.bar.setFormat(
-                "paused: shutter closed" if job is not None and job.pause.standing else "pausing …"
-            )
+        self.pause.setText("Resume" if job is not None and job.pause.is_set() else "Pause")
+        now = self._now
+        self.bar.setRange(0, 100 if now is None else now.total)  # 0 to 0 is a bar that moves to and fro
+        self.bar.setValue(0 if now is None else now.done)
+        self.bar.setFormat(progress(now))
+        self.text.setText("\n".join(self._lines[-MOST_LINES:]))

@@ -14,6 +14,7 @@ from labctl.analysis.spectra.bands import Band, band_mask
 from labctl.gui.wording import fluence_axis
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
+from labctl.runner.outcome import is_clipped
 
 Signal = Literal["emission", "lasing"]
 MovedSignals = Mapping[Signal, tuple[FloatArray, FloatArray]]
@@ -48,6 +49,7 @@ class RunFacts:
     """What is known of a run before its first point.
 
     :param max_counts: full scale of the detector, None where it is not known.
+    :param planned: points it was to have, at most; None where nobody knows.
     :param budget: of its fluences, as plain values; empty where there is none.
     :param is_run: ``path`` is a run file, beside which edits are kept.
     """
@@ -62,6 +64,7 @@ class RunFacts:
     resolution_nm: float | None = None
     max_counts: float | None = None
     budget: Mapping[str, object] = field(default_factory=dict)
+    planned: int | None = None
     path: Path | None = None
     is_run: bool = False
     plan: Mapping[str, object] = field(default_factory=dict)
@@ -76,11 +79,17 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """One point's mean exposure: raw counts and the dark that belongs to them, shape ``(pixel,)``."""
+    """One point's mean exposure: raw counts and the dark that belongs to them, shape ``(pixel,)``.
+
+    :param is_dark: it was taken behind the closed shutter.
+    :param saturated: whether single exposures of the mean were saturated.
+    """
 
     raw: FloatArray
     dark: FloatArray | None
     integration_s: float
+    is_dark: bool = False
+    saturated: bool = False
 
 
 class Arrays(Protocol):
@@ -180,8 +189,11 @@ class RunData:
             with np.errstate(divide="ignore", invalid="ignore"):
                 sigma = np.abs(sigma / stored * found)
             stored = found
-        usable = ~(self.column("saturated_exposures") >= self.column("exposures"))
-        return np.where(usable, stored, np.nan), sigma
+        return np.where(self.clipped(), np.nan, stored), sigma
+
+    def clipped(self) -> NDArray[np.bool_]:
+        """Whether each point has not one unsaturated exposure, shape ``(n,)``."""
+        return is_clipped(self.column("saturated_exposures"), self.column("exposures"))
 
     def _summed(self, which: Signal) -> FloatArray:
         ends = self.bands.emission_nm if which == "emission" else self.bands.lasing_nm
@@ -206,6 +218,7 @@ class RunData:
         """Return one line on a point."""
         at = {name: float(values[index]) for name, values in self._columns.items()}
         width = f"{at['fwhm_nm']:.2f} nm" if np.isfinite(at["fwhm_nm"]) else "none"
+        width = "clipped" if self.clipped()[index] else width
         parts = [
             f"point {index + 1} of {len(self)}",
             f"{at['fluence_uj_cm2']:.4g} µJ/cm² {self.facts.convention}",

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.analysis.budget import scale_rel, scale_statement
+from labctl.analysis.budget import scale_rel
 from labctl.gui.rundata import RunData, Signal
-from labctl.gui.wording import UNIT, digits, duration, pretty
+from labctl.gui.wording import UNIT, digits, duration, scale
+from labctl.runner.outcome import Outcome, Tally, outcome, tally
 from labctl.runner.report import with_scale
 
 
@@ -24,12 +25,29 @@ def title_of(run: RunData) -> str:
     return run.facts.title if run.status == "finished" else f"{run.facts.title}  –  {run.status}"
 
 
+def counted(run: RunData) -> Tally:
+    """Count the points of a run."""
+    columns = (run.column(name) for name in ("saturated_exposures", "exposures", "integration_s"))
+    out = sum(not one for one in run.clipped()[list(run.excluded)])
+    return tally(*columns, planned=run.facts.planned, left_out=out)
+
+
+def outcome_of(run: RunData, found: Mapping[str, Any] | None) -> Outcome:
+    """Say what came of a run.
+
+    :param found: the fitted threshold, None before there is one.
+    """
+    if found is None and not counted(run).all_saturated and run.status in ("running", "finished"):
+        return Outcome("", "", "plain")
+    return outcome(found or {}, run.status, counted(run))
+
+
 def notes_of(run: RunData, found: Mapping[str, Any] | None) -> str:
     """Return one line: why it ended, how many points, what was changed by hand, and the error of the scale.
 
     :param found: the fitted threshold, None before there is one.
     """
-    notes = [run.reason, f"{len(run)} points"]
+    notes = [run.reason, "1 point" if len(run) == 1 else f"{len(run)} points"]
     if run.excluded:
         notes.append(f"{len(run.excluded)} left out by you")
     if run.moved:
@@ -39,7 +57,7 @@ def notes_of(run: RunData, found: Mapping[str, Any] | None) -> str:
 
 def _scale(run: RunData, found: Mapping[str, Any]) -> str:
     """Say how well the fluences themselves are known; the interval in large digits does not hold that."""
-    text, known = pretty(scale_statement(run.facts.budget)), scale_rel(run.facts.budget)
+    text, known = scale(run.facts.budget), scale_rel(run.facts.budget)
     total = with_scale({**found, "scale_rel": known})["total_ci95"]
     if isinstance(total, list):
         text += f", 95 % with it {digits(total[0])} – {digits(total[1])} {UNIT}"

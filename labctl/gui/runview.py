@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
+from labctl.analysis.budget import scale_rel
 from labctl.gui import fits, theme
 from labctl.gui.analyst import Analyst, Answer
 from labctl.gui.edits import BandsCommand, ExcludeCommand
@@ -17,7 +18,7 @@ from labctl.gui.lightlight import LightLightPlot
 from labctl.gui.plain import PlainLabel
 from labctl.gui.rundata import RunData
 from labctl.gui.rundata import Signal as Which
-from labctl.gui.runnotes import notes_of, signal_label, title_of, waterfall_rows
+from labctl.gui.runnotes import notes_of, outcome_of, signal_label, title_of, waterfall_rows
 from labctl.gui.series import FitShown
 from labctl.gui.spectrum import SpectrumPlot
 from labctl.gui.verdict import VerdictStrip
@@ -103,6 +104,9 @@ class RunView(QWidget):
             else:
                 self.strip.clear()
                 self.spectrum.clear()
+                self.point_label.setText("")
+                self.waterfall.mark(None)
+                self._rows, self.index = [], -1
                 self.waterfall.set_rows(np.empty(0), np.empty((0, 0)), (0.0, 1.0), (), "")
 
     def set_visible(self, key: str, visible: bool) -> None:
@@ -123,6 +127,8 @@ class RunView(QWidget):
         if changed:
             self.spectrum.set_axis(run.facts.wavelength_nm, run.facts.max_counts)
             self.index = -1
+            self.point_label.setText("")
+            self.waterfall.mark(None)
         self.spectrum.set_bands(run.bands)
         self.lightlight.set_labels(run.axis_label, signal_label(self.which))
         self._draw_waterfall()
@@ -158,7 +164,14 @@ class RunView(QWidget):
             return
         self.spectrum.show_exposure(exposure)
         self.spectrum.set_peaks(())
-        question = fits.peaks_question(run, exposure)
+        facts = run.facts
+        question = fits.peaks_question(
+            exposure,
+            facts.wavelength_nm,
+            run.bands.lasing_nm,
+            resolution_nm=facts.resolution_nm,
+            max_counts=facts.max_counts,
+        )
         if question is not None:
             self._analyst.ask((self._name, "peaks", key), lambda: question)
 
@@ -290,10 +303,17 @@ class RunView(QWidget):
             return
         found = self.found.get(run.facts.key)
         title, note = title_of(run), notes_of(run, found)
-        if found is None:
+        said = outcome_of(run, found)
+        if found is None and said.tone != "danger" and not said.headline:
             self.strip.clear(title, note)
         else:
-            self.strip.show_threshold(title, run.facts.convention, found, note)
+            scaled = scale_rel(run.facts.budget) is not None
+            self.strip.show_threshold(title, run.facts.convention, found or {}, note, said, scaled=scaled)
+
+    def show_verdict(self) -> None:
+        """Show what is said of the current run, after something else stood in its place."""
+        if self.current is not None:
+            self._show_verdict(self.current)
 
     def _row_clicked(self, row: int) -> None:
         if self.current is not None and 0 <= row < len(self._rows):

@@ -22,24 +22,26 @@ from labctl.model.records import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class PeakMark:
-    """A peak to mark; ``height`` in dark-subtracted counts."""
+    """A peak to mark; ``height`` in dark-subtracted counts. A clipped one has neither width nor Q."""
 
     wavelength_nm: float
     height: float
-    fwhm_nm: float
-    q: float
+    fwhm_nm: float | None
+    q: float | None
     at_least: bool
 
 
 def _table(peaks: Sequence[PeakMark]) -> str:
     strongest = sorted(peaks, key=lambda p: p.height, reverse=True)[:5]
-    rows = "".join(
-        f"<tr><td>{p.wavelength_nm:.2f}</td><td>&nbsp;{p.fwhm_nm:.2f}</td>"
-        f"<td>&nbsp;{'≥ ' if p.at_least else ''}{p.q:.0f}</td></tr>"
-        for p in strongest
-    )
+    rows = "".join(f"<tr><td>{p.wavelength_nm:.2f}</td>{_width_and_q(p)}</tr>" for p in strongest)
     head = "<tr><td>peak (nm)</td><td>&nbsp;FWHM (nm)</td><td>&nbsp;Q</td></tr>"
     return f'<table style="color: {theme.THRESHOLD}; font-size: 11pt">{head}{rows}</table>'
+
+
+def _width_and_q(peak: PeakMark) -> str:
+    if peak.fwhm_nm is None or peak.q is None:
+        return f"<td>&nbsp;<span style='color: {theme.WARN}'>clipped</span></td><td>&nbsp;–</td>"
+    return f"<td>&nbsp;{peak.fwhm_nm:.2f}</td><td>&nbsp;{'≥ ' if peak.at_least else ''}{peak.q:.0f}</td>"
 
 
 class SpectrumPlot(QWidget):
@@ -210,7 +212,8 @@ class SpectrumPlot(QWidget):
         low, high = self._x_ends()
         inside = exposure.raw[(self._axis >= low) & (self._axis <= high)]
         share = float(inside.max()) / float(self._max_counts or 1.0) if inside.size else 0.0
-        self._used.setPlainText(f"{100 * share:.0f} % of full scale  ·  {exposure.integration_s:g} s")
+        dark = "dark: the shutter is closed  ·  " if exposure.is_dark else ""
+        self._used.setPlainText(f"{dark}{100 * share:.0f} % of full scale  ·  {exposure.integration_s:g} s")
         self._place_used()
 
     def _place_used(self) -> None:

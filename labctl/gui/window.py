@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, QTimer, Signal
+from PySide6.QtCore import QByteArray, Signal
 from PySide6.QtGui import (
     QAction,
     QCloseEvent,
@@ -15,18 +15,15 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QDialog, QMainWindow, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
-from labctl.gui import theme
 from labctl.gui.analyst import Analyst, Answer
 from labctl.gui.helping import VIEW_KEYS, Key, show_help, show_keys
 from labctl.gui.keeping import EditKeeper, Kept
 from labctl.gui.mailbox import Mailbox
 from labctl.gui.memory import settings
-from labctl.gui.plain import PlainLabel
+from labctl.gui.notices import Notices
 from labctl.gui.rundata import RunData
 from labctl.gui.runspage import Opened, RunsPage
 from labctl.gui.runview import RunView
-
-SAID_MS = 12_000
 
 
 class MainWindow(QMainWindow):
@@ -52,17 +49,13 @@ class MainWindow(QMainWindow):
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(self.runs, "Runs")
-        self.message = PlainLabel()
-        self.message.setWordWrap(True)
-        self.message.setVisible(False)
-        self._hush = QTimer(self)
-        self._hush.setSingleShot(True)
-        self._hush.timeout.connect(lambda: self.message.setVisible(False))
         self.centre = QWidget()
+        self.notices = Notices(self.centre)
+        self.message = self.notices.message
         self.column = QVBoxLayout(self.centre)
         self.column.setContentsMargins(0, 0, 0, 0)
         self.column.setSpacing(0)
-        self.column.addWidget(self.message)
+        self.column.addWidget(self.notices)
         self.column.addWidget(self.tabs, 1)
         self.setCentralWidget(self.centre)
         self._make_menus()
@@ -84,12 +77,8 @@ class MainWindow(QMainWindow):
         """Run at most 25 times a second, after everything posted was shown."""
 
     def say(self, text: str, wrong: bool = False) -> None:
-        """Show one line above the plots; a wrong one in red."""
-        colour, ground = ("#ffd7d8", "#5c1a1d") if wrong else (theme.DIM, theme.PANEL)
-        self.message.setStyleSheet(f"background: {ground}; color: {colour}; padding: 7px 12px;")
-        self.message.setText(text)
-        self.message.setVisible(True)
-        self._hush.start(SAID_MS * (3 if wrong else 1))
+        """Say something above the plots; what is wrong stays, in red, until it is acknowledged."""
+        self.notices.say(text, wrong)
 
     def views(self) -> tuple[RunView, ...]:
         """Return every view of runs in this window."""

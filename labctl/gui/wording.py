@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from labctl.analysis.budget import scale_statement
+
 UNIT = "µJ/cm²"
 
 
@@ -76,6 +78,11 @@ def dose(uj_cm2: float | None) -> str:
     if uj_cm2 >= 1e3:
         return f"{digits(uj_cm2 * 1e-3, 3)} mJ/cm²"
     return f"{digits(uj_cm2, 3)} {UNIT}"
+
+
+def scale(budget: Mapping[str, object]) -> str:
+    """Say what is known of the scale of all fluences."""
+    return pretty(scale_statement(budget)).replace("±", "± ")
 
 
 def pretty(text: str) -> str:

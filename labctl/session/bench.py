@@ -68,6 +68,7 @@ def open_bench(
     log_file: Path | None = None,
     calibrations: Calibrations = "use",
     tell: Tell = log.warning,
+    hear: Tell | None = None,
 ) -> Iterator[Bench]:
     """Open every instrument of a bench; on the way out close the shutter, take the least light, disconnect.
 
@@ -80,6 +81,7 @@ def open_bench(
         The pump's numbers, which they supply, stay as first guesses.
     :param tell: told, in one line each, what is waited for before anything is opened, and what went wrong
         before the bench is made safe after it.
+    :param hear: told, in another thread, what the watchdog says on stderr when it acts.
     :raises ConfigError: the file is wrong, a limit is missing or contradicts another, the pump's numbers make
         no sense, or a calibration is not for these instruments, or expired or missing where that is refused.
     :raises NotConnected: instruments could not be reached: all of them, each with what to try.
@@ -95,7 +97,7 @@ def open_bench(
     clock = clock or bench_clock(config)
     with (
         way_out() as way,
-        watching(config, clock, wanted=watchdog, log=log_file, tell=tell, stop=stop) as dog,
+        watching(config, clock, wanted=watchdog, log=log_file, tell=tell, hear=hear, stop=stop) as dog,
     ):
         opened = open_all(config, clock, stop)
         try:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,13 @@ _HINT = "run it again; the watchdog's own words stand in the log"
 class Watchdog:
     """A process that makes the bench safe when this one is killed or frozen. Safe to use from any thread.
 
+    :param hear: called in another thread with what the process says on stderr when it acts.
     :ivar bench_safe: whether the bench was left safe; if not, the process is not simply dismissed.
     :raises SafetyStop: it cannot be started.
     """
 
-    def __init__(self, assignment: Assignment) -> None:
+    def __init__(self, assignment: Assignment, hear: Callable[[str], object] = lambda _line: None) -> None:
+        self._hear = hear
         try:
             self._process = _start()
         except OSError as exc:
@@ -230,6 +232,8 @@ class Watchdog:
                 for message in filter(None, map(decode, lines.feed(data))):
                     if message["say"] == "pong":
                         self._pinged_s, self._ponged_s = None, time.monotonic()
+                    elif message["say"] == "said":
+                        self._hear(str(message.get("text")))
                     else:
                         self._heard.put(message)
         self._lost = True

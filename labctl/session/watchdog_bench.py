@@ -22,6 +22,7 @@ def watching(
     wanted: bool | None,
     log: Path | None,
     tell: Tell,
+    hear: Tell | None = None,
     stop: Stop | None = None,
 ) -> Iterator[Watchdog | None]:
     """Have a watchdog while inside; it goes at once and touches nothing if the bench was left safe.
@@ -31,6 +32,7 @@ def watching(
     :param wanted: None for yes, unless time is stepped: then the instruments are part of this process.
     :param log: the run's log file, where the watchdog writes what it did.
     :param tell: told what is waited for.
+    :param hear: told what the watchdog says on stderr when it acts.
     :raises SafetyStop: it cannot be started, the other one does not come to an end, or another program that
         lives has the bench open.
     :raises Aborted: ``stop`` was set while waiting.
@@ -42,7 +44,7 @@ def watching(
     if not (not stepped if wanted is None else wanted):
         yield None
         return
-    dog = Watchdog(assignment(config, log))
+    dog = Watchdog(assignment(config, log), hear or (lambda _line: None))
     try:
         with recorded(config, dog.pid):
             try:

@@ -123,7 +123,14 @@ def serve(inbox: Inbox, answer: Answer) -> int:
 
     answer({"say": "armed", "trouble": trouble})
     reason = watch(inbox, vigil, main, answer)
-    return report(assignment, reason, rescue, trouble, referenced=vigil.referenced)
+    return report(
+        assignment,
+        reason,
+        rescue,
+        trouble,
+        referenced=vigil.referenced,
+        hear=lambda line: answer({"say": "said", "text": line}),
+    )
 
 
 def _assignment(inbox: Inbox) -> Assignment | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
@@ -18,6 +18,7 @@ log = logging.getLogger("labctl.watchdog")
 _FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s watchdog %(name)s: %(message)s"
 _DATE = "%Y-%m-%dT%H:%M:%S"
 WRITING_S = 3.0
+Hear = Callable[[str], object]
 
 
 class Rescuer(Protocol):
@@ -33,10 +34,19 @@ def own_log(run_log: Path) -> Path:
 
 
 def report(
-    assignment: Assignment, reason: str, rescue: Rescuer | None, trouble: str, *, referenced: bool
+    assignment: Assignment,
+    reason: str,
+    rescue: Rescuer | None,
+    trouble: str,
+    *,
+    referenced: bool,
+    hear: Hear | None = None,
 ) -> int:
-    """Act, telling every step; return 0 when the bench is safe, 1 when something could not be made safe."""
-    with _loudly(assignment.log):
+    """Act, telling every step; return 0 when the bench is safe, 1 when something could not be made safe.
+
+    :param hear: called in another thread with every line that goes to stderr.
+    """
+    with _loudly(assignment.log, hear):
         log.warning("%s (process %d): making the bench safe", reason, assignment.pid)
         if rescue is None:
             log.critical("NOT MADE SAFE: the watchdog was never able to act (%s). Block the beam", trouble)
@@ -50,9 +60,9 @@ def report(
 
 
 @contextmanager
-def _loudly(run_log: str | None) -> Iterator[None]:
+def _loudly(run_log: str | None, hear: Hear | None) -> Iterator[None]:
     """Send what is logged to stderr (in short), the run's log and the watchdog's own file (in full)."""
-    scribe = _Scribe(run_log)
+    scribe = _Scribe(run_log, hear)
     root = logging.getLogger()
     root.setLevel(logging.INFO)
     root.addHandler(scribe)
@@ -66,8 +76,9 @@ def _loudly(run_log: str | None) -> Iterator[None]:
 class _Scribe(logging.Handler):
     """Writes in a thread of its own: a full pipe or a disk that hangs must not hold up what matters."""
 
-    def __init__(self, run_log: str | None) -> None:
+    def __init__(self, run_log: str | None, hear: Hear | None) -> None:
         super().__init__()
+        self._hear = hear
         self._records: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
         self._paths = [] if run_log is None else [Path(run_log), own_log(Path(run_log))]
         self._thread = threading.Thread(target=self._write, name="scribe", daemon=True)
@@ -86,6 +97,8 @@ class _Scribe(logging.Handler):
     def _write(self) -> None:
         logging.raiseExceptions = False  # a stream that is gone is no reason to say anything
         outputs: list[logging.Handler] = [_to_stderr()]
+        if self._hear is not None:
+            outputs.append(_Heard(self._hear))
         for path in self._paths:
             with suppress(OSError, ValueError):
                 outputs.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
@@ -99,12 +112,30 @@ class _Scribe(logging.Handler):
                 output.close()
 
 
+class _Heard(logging.Handler):
+    """Hands on what goes to stderr."""
+
+    def __init__(self, hear: Hear) -> None:
+        super().__init__(logging.WARNING)
+        self._hear = hear
+        self.addFilter(_is_for_people)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand on one line."""
+        with suppress(OSError, ValueError):
+            self._hear(record.getMessage())
+
+
 def _to_stderr() -> logging.Handler:
     handler = logging.StreamHandler()
     handler.setLevel(logging.WARNING)
     handler.setFormatter(_OneLine())
-    handler.addFilter(lambda record: record.name != "procedures.safe")  # what failed is said at the end
+    handler.addFilter(_is_for_people)
     return handler
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    return record.name != "procedures.safe"  # what failed is said at the end
 
 
 class _OneLine(logging.Formatter):

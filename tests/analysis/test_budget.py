@@ -173,13 +173,18 @@ def test_the_pulse_s_width_and_noise_stand_below() -> None:
 def test_what_nobody_stated_is_never_a_zero() -> None:
     nothing = fluence_budget(SETTINGS)
     assert nothing.combined_rel is None
-    assert nothing.statement == f"scale uncertainty: not stated ({nothing.links} of {nothing.links} links)"
-    assert "0 %" not in nothing.statement
+    assert (
+        scale_statement(nothing.to_mapping())
+        == f"scale uncertainty: not stated ({nothing.links} of {nothing.links} links)"
+    )
+    assert "0 %" not in scale_statement(nothing.to_mapping())
     heavy = replace(SETTINGS, meter_sigma_rel=0.03, pickoff_sigma_rel=0.004)
     assert fluence_budget(heavy).combined_rel is None
     stated = fluence_budget(replace(heavy, spot_sigma_rel=0.01))
     assert stated.combined_rel == stated.stated_rel
-    assert stated.statement.startswith("scale uncertainty: +-3.6 % (k = 1), without meter zero")
+    assert scale_statement(stated.to_mapping()).startswith(
+        "scale uncertainty: +-3.6 % (k = 1), without meter zero"
+    )
     old = {**stated.to_mapping(), "combined_rel": 0.0, "unstated": ["pick-off ratio"]}
     assert scale_rel(old) is None
     assert scale_statement({}) == "scale uncertainty: not stated"

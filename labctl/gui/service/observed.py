@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
 from labctl.gui.rundata import Exposure
 from labctl.model.clock import Stop
@@ -14,15 +17,23 @@ from labctl.model.delegate import (
     DelegateShutter,
     DelegateSpectrometer,
 )
+from labctl.model.errors import InstrumentError, InstrumentFault
 from labctl.model.records import FloatArray, PowerReading, Spectrum
 from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrometer
+
+QUICK_S = 2.0
+"""Wall time within which an instrument answers a question that moves nothing; then it counts as silent."""
+NO_ANSWER = "no answer"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The last that was seen of the bench; None where nothing was.
 
-    :param exposures: number of exposures so far.
+    :param computed: whether the fluence follows from the plate's angle: the meter was not read there yet.
+    :param streaming: whether spectra are taken by hand, one after another.
+    :param lost: role and reason of every instrument whose last call failed or is not answered.
+    :param doubtful: roles that were not heard of since another one was lost.
     """
 
     angle_deg: float | None = None
@@ -32,39 +43,120 @@ class Seen:
     fluence_uj_cm2: float | None = None
     shutter_open: bool | None = None
     dose_uj_cm2: float | None = None
-    exposures: int = 0
+    computed: bool = False
+    streaming: bool = False
+    lost: Mapping[str, str] = field(default_factory=dict)
+    doubtful: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Optics:
+    """How powers and angles stand for light on the sample.
+
+    :param energy_of: pulse energy (J) and fluence (uJ/cm2) of a power (W) at an angle (degrees).
+    :param energy_at: the same, as the angle alone promises.
+    :param in_front: whether the meter sees light while the shutter is closed.
+    """
+
+    energy_of: Callable[[float, float], tuple[float, float]]
+    energy_at: Callable[[float], tuple[float, float]]
+    in_front: bool
 
 
 class Sight:
-    """Holds what was seen; the latest wins, readers take it whole."""
+    """Holds what was seen; the latest wins, readers take it whole.
+
+    :ivar optics: None while nobody knows what a power stands for, as in a calibration.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.seen = Seen()
-        self._latest: Spectrum | None = None
+        self._latest: dict[bool, tuple[int, Spectrum]] = {}
         self._number = 0
         self._darks: dict[float, FloatArray] = {}
-        self.energy_of: Callable[[float, float], tuple[float, float]] | None = None
+        self._calls: dict[tuple[str, int], float] = {}
+        self._heard: dict[str, int] = {}
+        self._lost_at = self._count = 0
+        self.optics: Optics | None = None
 
     def note(self, **changes: object) -> None:
         """Take in single values."""
         with self._lock:
             self.seen = replace(self.seen, **changes)  # type: ignore[arg-type]
 
+    @contextmanager
+    def calling(self, role: str, patience_s: float = QUICK_S) -> Iterator[None]:
+        """Mark an instrument as lost when the call inside fails, and as there when it does not.
+
+        :param patience_s: wall time after which it counts as silent meanwhile.
+        """
+        call = (role, threading.get_ident())
+        with self._lock:
+            self._calls[call] = time.monotonic() + patience_s
+        try:
+            yield
+        except InstrumentError as exc:
+            self.failed(role, f"fault: {exc.message}" if isinstance(exc, InstrumentFault) else exc.message)
+            raise
+        else:
+            self.answered(role)
+        finally:
+            with self._lock:
+                self._calls.pop(call, None)
+
+    def failed(self, role: str, reason: str) -> None:
+        """Take in that an instrument does not do what it is asked."""
+        with self._lock:
+            self._count += 1
+            self._lost_at = self._lost_at or self._count
+            self.seen = replace(self.seen, lost={**self.seen.lost, role: reason})
+
+    def answered(self, role: str) -> None:
+        """Take in that an instrument answers."""
+        with self._lock:
+            self._count += 1
+            self._heard[role] = self._count
+            if role in self.seen.lost:
+                left = {other: why for other, why in self.seen.lost.items() if other != role}
+                self._lost_at = self._lost_at if left else 0
+                self.seen = replace(self.seen, lost=left)
+
+    def look(self) -> Seen:
+        """Return what was seen, with those that owe an answer now."""
+        with self._lock:
+            now_s, seen = time.monotonic(), self.seen
+            silent = {role: NO_ANSWER for (role, _), due_s in self._calls.items() if due_s < now_s}
+            if not (silent or seen.lost):
+                return seen
+            lost, since = {**silent, **seen.lost}, self._lost_at or self._count
+            doubtful = frozenset(
+                role for role, at in self._heard.items() if role not in lost and (silent or at < since)
+            )
+            return replace(seen, lost=lost, doubtful=doubtful)
+
     def power(self, power_w: float) -> None:
         """Take in a reading of the meter, and what it stands for on the sample."""
-        angle, of = self.seen.angle_deg, self.energy_of
+        angle, optics = self.seen.angle_deg, self.optics
         energy = fluence = None
-        if angle is not None and of is not None:
-            energy, fluence = of(power_w, angle)
-        self.note(power_w=power_w, pulse_energy_j=energy, fluence_uj_cm2=fluence)
+        if optics is not None and angle is not None and (optics.in_front or self.seen.shutter_open):
+            energy, fluence = optics.energy_of(power_w, angle)
+        self.note(power_w=power_w, pulse_energy_j=energy, fluence_uj_cm2=fluence, computed=False)
+
+    def moved(self, angle_deg: float) -> None:
+        """Take in where the plate went; what the meter read elsewhere does not hold there."""
+        energy = fluence = None
+        if self.optics is not None:
+            energy, fluence = self.optics.energy_at(angle_deg)
+        self.note(angle_deg=angle_deg, pulse_energy_j=energy, fluence_uj_cm2=fluence, computed=True)
 
     def exposure(self, spectrum: Spectrum) -> None:
         """Take in an exposure; one behind the closed shutter is a dark of its time."""
         with self._lock:
-            self._latest = spectrum
             self._number += 1
-            if self.seen.shutter_open is False:
+            is_dark = self.seen.shutter_open is False
+            self._latest[is_dark] = (self._number, spectrum)
+            if is_dark:
                 self._dark(spectrum)
 
     def _dark(self, spectrum: Spectrum) -> None:
@@ -79,20 +171,34 @@ class Sight:
         with self._lock:
             self._darks[round(integration_s, 6)] = counts
 
-    def latest(self, after: int) -> tuple[int, Exposure, float] | None:
-        """Return number, exposure and bench time of the latest one, None if none came after ``after``."""
-        with self._lock:
-            spectrum, number = self._latest, self._number
-            if spectrum is None or number == after:
-                return None
-            dark = self._darks.get(round(spectrum.integration_s, 6))
-        return number, Exposure(spectrum.counts, dark, spectrum.integration_s), spectrum.stop_s
+    def latest(self, after: int, *, light_only: bool = False) -> tuple[int, Exposure, float] | None:
+        """Return number, exposure and bench time of the latest one, None if none came after ``after``.
 
-    def forget(self) -> None:
-        """The bench is gone."""
+        :param light_only: pass over those behind the closed shutter.
+        """
         with self._lock:
-            self.seen, self._latest = Seen(), None
+            kinds = (False,) if light_only else (False, True)
+            found = max(
+                ((*self._latest[kind], kind) for kind in kinds if kind in self._latest),
+                key=lambda one: one[0],
+                default=None,
+            )
+            if found is None or found[0] <= after:
+                return None
+            number, spectrum, is_dark = found
+            dark = self._darks.get(round(spectrum.integration_s, 6))
+        exposure = Exposure(spectrum.counts, dark, spectrum.integration_s, is_dark=is_dark)
+        return number, exposure, spectrum.stop_s
+
+    def forget(self, *, lost: bool = False) -> None:
+        """The bench is gone; which of its instruments were lost is forgotten only if that is asked for."""
+        with self._lock:
+            self.seen = Seen() if lost else Seen(lost=self.seen.lost)
+            self._latest.clear()
             self._darks.clear()
+            self._heard.clear()
+            if lost:
+                self._lost_at = 0
 
 
 def observed(roles: Roles, shutter: Shutter, sight: Sight) -> Roles:
@@ -115,20 +221,23 @@ class ObservedAttenuator(DelegateAttenuator):
 
     def is_referenced(self) -> bool:
         """Return whether the position can be trusted."""
-        known = super().is_referenced()
+        with self._sight.calling("attenuator"):
+            known = super().is_referenced()
         self._sight.note(referenced=known)
         return known
 
     def angle_deg(self) -> float:
         """Read the present angle."""
-        angle = super().angle_deg()
+        with self._sight.calling("attenuator"):
+            angle = super().angle_deg()
         self._sight.note(angle_deg=angle)
         return angle
 
     def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
         """Move and return the angle read back."""
-        angle = super().move_to(angle_deg, stop)
-        self._sight.note(angle_deg=angle)
+        with self._sight.calling("attenuator", math.inf):
+            angle = super().move_to(angle_deg, stop)
+        self._sight.moved(angle)
         return angle
 
 
@@ -141,7 +250,8 @@ class ObservedPowerMeter(DelegatePowerMeter):
 
     def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         """Take ``count`` averaged readings."""
-        reading = super().read(count, stop)
+        with self._sight.calling("power_meter", QUICK_S + count):
+            reading = super().read(count, stop)
         self._sight.power(reading.power_w)
         return reading
 
@@ -155,7 +265,8 @@ class ObservedSpectrometer(DelegateSpectrometer):
 
     def acquire(self, stop: Stop | None = None) -> Spectrum:
         """Return the next exposure."""
-        spectrum = super().acquire(stop)
+        with self._sight.calling("spectrometer", math.inf):
+            spectrum = super().acquire(stop)
         self._sight.exposure(spectrum)
         return spectrum
 
@@ -169,16 +280,19 @@ class ObservedShutter(DelegateShutter):
 
     def is_open(self) -> bool:
         """Ask the device."""
-        is_open = super().is_open()
+        with self._sight.calling("shutter"):
+            is_open = super().is_open()
         self._sight.note(shutter_open=is_open)
         return is_open
 
     def open(self, within_s: float | None = None) -> None:
         """Open and return once the device confirms it."""
         self._sight.note(shutter_open=True)
-        super().open(within_s)
+        with self._sight.calling("shutter"):
+            super().open(within_s)
 
     def close_beam(self) -> None:
         """Close and return once the device confirms it."""
-        super().close_beam()
+        with self._sight.calling("shutter"):
+            super().close_beam()
         self._sight.note(shutter_open=False)

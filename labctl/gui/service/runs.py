@@ -63,7 +63,7 @@ def run_job(room: Room, job: Job) -> None:
         status, message = "aborted", str(aborted)
     except (LabctlError, OSError) as exc:
         status, failure = "failed", exc
-    message = message or _said(failure)
+    message = message or said_of(failure)
     room.tell(JobEnded(job.number, status, report, message))
     if isinstance(failure, InstrumentError):
         raise LostInstrument(message)
@@ -129,11 +129,12 @@ def run_alignment(room: Room, command: Align) -> None:
     except LabctlError as exc:
         # SAFE closes the shutter under a readout, which may notice that before it notices the stop.
         if not is_noticed_stop(exc, room.stop.is_set()):
-            message, wrong = _said(exc), True
+            message, wrong = said_of(exc), True
     room.tell(AlignEnded(message, wrong))
 
 
-def _said(failure: BaseException | None) -> str:
+def said_of(failure: BaseException | None) -> str:
+    """Return an error in words, with what could not be made safe after it."""
     if failure is None:
         return ""
     notes = [note for note in getattr(failure, "__notes__", ()) if not note.startswith("log: ")]

@@ -33,8 +33,8 @@ from labctl.gui.service.messages import (
     Said,
     Stream,
 )
-from labctl.gui.service.observed import Sight, observed
-from labctl.gui.service.runs import LostInstrument, Room
+from labctl.gui.service.observed import Optics, Sight, observed
+from labctl.gui.service.runs import LostInstrument, Room, said_of
 from labctl.gui.service.safety import SafetyLine
 from labctl.gui.service.work import Work
 from labctl.model.clock import Clock
@@ -173,6 +173,7 @@ class BenchService:
 
     def _session(self, first: Command) -> bool:
         """Work with the bench until it is disconnected or lost; return whether to quit."""
+        self.sight.forget(lost=True)
         self._tell(Link("connecting"))
         if isinstance(first, Connect) and first.config is not None:
             self.config = first.config
@@ -180,7 +181,12 @@ class BenchService:
         job = first if isinstance(first, Job) else None
         try:
             with open_bench(
-                self.config, self._clock, self.stop, log_file=self._log_file, tell=self._warn
+                self.config,
+                self._clock,
+                self.stop,
+                log_file=self._log_file,
+                tell=self._warn,
+                hear=self._heard,
             ) as plain:
                 bench = self._guarded(plain)
                 identities = {str(role): str(who) for role, who in plain.identities.items()}
@@ -197,7 +203,7 @@ class BenchService:
         except Aborted:
             reason = "stopped while connecting"
         except (LostInstrument, LabctlError) as exc:
-            reason = str(exc)
+            reason = said_of(exc)
             self._tell(Said(reason, wrong=True))
         except Exception as exc:
             log.exception("the bench's session failed")
@@ -217,6 +223,10 @@ class BenchService:
         log.warning("%s", line)
         self._tell(Said(line, wrong=True))
 
+    def _heard(self, line: str) -> None:
+        """Tell what the watchdog says, which a window without a terminal would hide."""
+        self._tell(Said(f"watchdog: {line}", wrong=True))
+
     def _failed(self, job: Job | None, reason: str) -> None:
         if job is not None:
             self._tell(JobEnded(job.number, "failed", None, reason))
@@ -227,11 +237,14 @@ class BenchService:
         pump = Pump(roles, bench.pump.settings, bench.pump.limits)
         pump.tell = bench.pump.tell
 
-        def energy_of(power_w: float, angle_deg: float) -> tuple[float, float]:
-            energy_j = pump.energy_j(power_w, angle_deg)
+        def light(energy_j: float) -> tuple[float, float]:
             return energy_j, pump.beam.fluence_uj_cm2(energy_j)
 
-        self.sight.energy_of = energy_of
+        self.sight.optics = Optics(
+            energy_of=lambda power_w, angle_deg: light(pump.energy_j(power_w, angle_deg)),
+            energy_at=lambda angle_deg: light(pump.aim.energy_j(angle_deg)),
+            in_front=pump.meter_in_front,
+        )
         pump.close()
         return replace(bench, roles=roles, pump=pump)
 
@@ -289,5 +302,8 @@ class BenchService:
 
     def _safety_told(self, thing: object) -> None:
         if isinstance(thing, SafeTold) and thing.closed:
+            self.sight.answered("shutter")
             self.sight.note(shutter_open=False)
+        elif isinstance(thing, SafeTold):
+            self.sight.failed("shutter", thing.message)
         self._tell(thing)

@@ -43,9 +43,17 @@ class Work:
         self._room, self._bench, self._tell, self._stop = room, room.bench, room.tell, room.stop
         self._sight, self._interrupted = sight, interrupted
         self._hand = ManualBench(self._bench.roles, self._bench.pump)
-        self.streaming = False
         self._exposure_s = DEFAULT_EXPOSURE_S
         self._looked_s = 0.0
+
+    @property
+    def streaming(self) -> bool:
+        """Whether spectra are taken one after another."""
+        return self._sight.seen.streaming
+
+    @streaming.setter
+    def streaming(self, on: bool) -> None:
+        self._sight.note(streaming=on)
 
     def do(self, command: Command) -> None:
         """Carry out one command.
@@ -98,12 +106,12 @@ class Work:
     def _calibrate(self, command: Calibrate) -> None:
         """Calibrate. Meanwhile a power is no fluence: nobody knows where the sensor stands."""
         self._tell(Busy(f"calibration: {command.kind}"))
-        energy_of, self._sight.energy_of = self._sight.energy_of, None
+        optics, self._sight.optics = self._sight.optics, None
         self._sight.note(pulse_energy_j=None, fluence_uj_cm2=None)
         try:
             run_calibrating(self._room, command)
         finally:
-            self._sight.energy_of = energy_of
+            self._sight.optics = optics
             self._looked_s = 0.0
 
     def _reached(self, state: PumpState) -> None:
@@ -112,6 +120,7 @@ class Work:
             pulse_energy_j=state.pulse_energy_j,
             fluence_uj_cm2=state.fluence_uj_cm2,
             power_w=state.reading.power_w,
+            computed=False,
         )
         self._tell(Said(f"set: {state.fluence_uj_cm2:.4g} µJ/cm² at {state.angle_deg:.3f}°"))
 
@@ -147,6 +156,7 @@ class Work:
             pulse_energy_j=now.pulse_energy_j,
             fluence_uj_cm2=now.fluence_uj_cm2,
             dose_uj_cm2=now.dose_uj_cm2,
+            computed=False,
         )
         self._looked_s = time.monotonic()
 
