@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 
 from labctl.gui.rundata import Exposure
@@ -21,8 +21,10 @@ from labctl.model.errors import InstrumentError, InstrumentFault
 from labctl.model.records import FloatArray, PowerReading, Spectrum
 from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrometer
 
-QUICK_S = 2.0
+QUICK_S, SHUTTER_S = 3.0, 5.0
 """Wall time within which an instrument answers a question that moves nothing; then it counts as silent."""
+PREPARING_S = 10.0
+"""The same for settings, of which some take their time."""
 NO_ANSWER = "no answer"
 
 
@@ -93,7 +95,8 @@ class Sight:
         """
         call = (role, threading.get_ident())
         with self._lock:
-            self._calls[call] = time.monotonic() + patience_s
+            before = self._calls.get(call)
+            self._calls[call] = max(before or -math.inf, time.monotonic() + patience_s)
         try:
             yield
         except InstrumentError as exc:
@@ -103,7 +106,9 @@ class Sight:
             self.answered(role)
         finally:
             with self._lock:
-                self._calls.pop(call, None)
+                del self._calls[call]
+                if before is not None:
+                    self._calls[call] = before
 
     def failed(self, role: str, reason: str) -> None:
         """Take in that an instrument does not do what it is asked."""
@@ -219,19 +224,26 @@ class ObservedAttenuator(DelegateAttenuator):
         super().__init__(device)
         self._sight = sight
 
+    def around(self) -> AbstractContextManager[None]:
+        """Notice whether the instrument answers."""
+        return self._sight.calling("attenuator")
+
     def is_referenced(self) -> bool:
         """Return whether the position can be trusted."""
-        with self._sight.calling("attenuator"):
-            known = super().is_referenced()
+        known = super().is_referenced()
         self._sight.note(referenced=known)
         return known
 
     def angle_deg(self) -> float:
         """Read the present angle."""
-        with self._sight.calling("attenuator"):
-            angle = super().angle_deg()
+        angle = super().angle_deg()
         self._sight.note(angle_deg=angle)
         return angle
+
+    def home(self, stop: Stop | None = None) -> None:
+        """Search the reference."""
+        with self._sight.calling("attenuator", math.inf):
+            super().home(stop)
 
     def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
         """Move and return the angle read back."""
@@ -248,6 +260,15 @@ class ObservedPowerMeter(DelegatePowerMeter):
         super().__init__(device)
         self._sight = sight
 
+    def around(self) -> AbstractContextManager[None]:
+        """Notice whether the instrument answers."""
+        return self._sight.calling("power_meter")
+
+    def prepare(self, wavelength_nm: float) -> None:
+        """Set unit, wavelength, range and averaging."""
+        with self._sight.calling("power_meter", PREPARING_S):
+            super().prepare(wavelength_nm)
+
     def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         """Take ``count`` averaged readings."""
         with self._sight.calling("power_meter", QUICK_S + count):
@@ -262,6 +283,10 @@ class ObservedSpectrometer(DelegateSpectrometer):
     def __init__(self, device: Spectrometer, sight: Sight) -> None:
         super().__init__(device)
         self._sight = sight
+
+    def around(self) -> AbstractContextManager[None]:
+        """Notice whether the instrument answers."""
+        return self._sight.calling("spectrometer", math.inf)
 
     def acquire(self, stop: Stop | None = None) -> Spectrum:
         """Return the next exposure."""
@@ -278,21 +303,23 @@ class ObservedShutter(DelegateShutter):
         super().__init__(device)
         self._sight = sight
 
+    def around(self) -> AbstractContextManager[None]:
+        """Notice whether the instrument answers."""
+        return self._sight.calling("shutter", SHUTTER_S)
+
     def is_open(self) -> bool:
         """Ask the device."""
-        with self._sight.calling("shutter"):
-            is_open = super().is_open()
+        is_open = super().is_open()
         self._sight.note(shutter_open=is_open)
         return is_open
 
     def open(self, within_s: float | None = None) -> None:
         """Open and return once the device confirms it."""
         self._sight.note(shutter_open=True)
-        with self._sight.calling("shutter"):
+        with self._sight.calling("shutter", SHUTTER_S):
             super().open(within_s)
 
     def close_beam(self) -> None:
         """Close and return once the device confirms it."""
-        with self._sight.calling("shutter"):
-            super().close_beam()
+        super().close_beam()
         self._sight.note(shutter_open=False)

@@ -66,7 +66,7 @@ def run_job(room: Room, job: Job) -> None:
     message = message or said_of(failure)
     room.tell(JobEnded(job.number, status, report, message))
     if isinstance(failure, InstrumentError):
-        raise LostInstrument(message)
+        raise LostInstrument(message) from failure
 
 
 def _begun(room: Room, job: Job) -> RunReport:

@@ -178,6 +178,7 @@ class BenchService:
         if isinstance(first, Connect) and first.config is not None:
             self.config = first.config
         reason, quitting, connected = "", False, False
+        plain: Bench | None = None
         job = first if isinstance(first, Job) else None
         try:
             with open_bench(
@@ -187,7 +188,8 @@ class BenchService:
                 log_file=self._log_file,
                 tell=self._warn,
                 hear=self._heard,
-            ) as plain:
+            ) as opened:
+                plain = opened
                 bench = self._guarded(plain)
                 identities = {str(role): str(who) for role, who in plain.identities.items()}
                 self._tell(Link("connected", identities, info=bench.roles.spectrometer.info))
@@ -203,6 +205,8 @@ class BenchService:
         except Aborted:
             reason = "stopped while connecting"
         except (LostInstrument, LabctlError) as exc:
+            left = plain.pump.left if plain is not None else None
+            self._note_lost(exc, exc.__cause__, *(left.failures if left is not None else ()))
             reason = said_of(exc)
             self._tell(Said(reason, wrong=True))
         except Exception as exc:
@@ -222,6 +226,14 @@ class BenchService:
         """Tell what whoever works with the light should know at once."""
         log.warning("%s", line)
         self._tell(Said(line, wrong=True))
+
+    def _note_lost(self, *failures: BaseException | None) -> None:
+        """Take in who failed, also where somebody else than the window's own instruments noticed it."""
+        for failure in failures:
+            if isinstance(failure, InstrumentError):
+                role = failure.instrument.partition(" ")[0]
+                if role in self.config.roles:
+                    self.sight.failed(role, failure.message)
 
     def _heard(self, line: str) -> None:
         """Tell what the watchdog says, which a window without a terminal would hide."""
