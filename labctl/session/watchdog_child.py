@@ -129,7 +129,7 @@ def serve(inbox: Inbox, answer: Answer) -> int:
         rescue,
         trouble,
         referenced=vigil.referenced,
-        hear=lambda line: answer({"say": "said", "text": line}),
+        hear=(lambda line: answer({"say": "said", "text": line})) if main.is_alive() else None,
     )
 
 

@@ -321,6 +321,12 @@ def test_a_driver_that_is_not_there_is_told_beforehand(tmp_path: Path) -> None:
     assert "NOT MADE SAFE" in (tmp_path / "r.watchdog.log").read_text()
 
 
+def test_what_the_watchdog_says_is_heard_by_a_program_that_lives() -> None:
+    heard: list[str] = []
+    assert report(ASSIGNMENT, "it let go", Failing(), "", referenced=True, hear=heard.append) == 1
+    assert heard[-1] == "NOT MADE SAFE: shutter COM4: the blade does not close. Block the beam by hand"
+
+
 class Failing:
     def make_safe(self, *, referenced: bool) -> list[Exception]:
         return [InstrumentFault("shutter COM4", "the blade does not close")]
