@@ -95,7 +95,7 @@ class BenchWindow(MainWindow):
         self.calibrate = self.desk.page
         self.desk.shown = (self.bar, self.live, self.align, self.sweep, self.manual)
         self._closing = False
-        self._busy = self._stopped = ""
+        self.busy = self._stopped = ""
         self.connected = False
         self._link_state: LinkState = "disconnected"
         self._place()
@@ -160,7 +160,7 @@ class BenchWindow(MainWindow):
             ("F5", self.manual.stream), ("F6", self.manual.open), ("F8", self.manual.dark),
             ("F9", self.align.go),
         ):  # fmt: skip
-            ButtonKey(self, keys, button, lambda why: self.say(why, wrong=True))
+            ButtonKey(self, keys, button, self.say)
         ButtonKey(self, "Space", self.queue.pause)
         ButtonKey(self, "Ctrl+D", self.calibrate.prompt.done, seen=True)
         window_key(self, "Ctrl+.", self.stop_what_runs)
@@ -194,7 +194,7 @@ class BenchWindow(MainWindow):
         else:
             self.service.close_shutter()
         self.queue.hold("Close was pressed before it began")
-        self.say(f"closing the shutter{self._stopped}", wrong=True)
+        self.say(f"closing the shutter{self._stopped}")
 
     def stop_what_runs(self) -> None:
         """End a sweep, an alignment or a calibration; sweeps that wait go on."""
@@ -272,7 +272,7 @@ class BenchWindow(MainWindow):
         if isinstance(thing, Said):
             self.say(thing.text, thing.wrong)
         elif isinstance(thing, Busy):
-            self._busy = thing.what
+            self.busy = thing.what
             self._allow()
         elif isinstance(thing, SafeTold):
             took = f"the shutter's sensor says closed, {1000 * thing.took_s:.0f} ms after it was asked for"
@@ -351,7 +351,7 @@ class BenchWindow(MainWindow):
             aligning=self.align.running,
             calibrating=self.calibrate.running is not None,
             stopping=stopping,
-            busy=self._busy,
+            busy=self.busy,
         )
         self.notices.set_state(sentence(now))
 

@@ -85,7 +85,7 @@ class Notices(QWidget):
         """Say something; what is wrong stays until it is acknowledged."""
         if wrong:
             if not any(text in line for line in self.standing):
-                self.standing.append(f"{datetime.now().astimezone():%H:%M:%S}  {text}")
+                self.standing.append(f"{text}  [{datetime.now().astimezone():%H:%M:%S}]")
             self._passing = ""
         else:
             self._passing = text
@@ -125,7 +125,7 @@ class Notices(QWidget):
         wrong = bool(self.standing or self._banner)
         self.banner.setText(self._banner)
         self.banner.setVisible(bool(self._banner))
-        self.message.setText("\n".join([*self.standing, *filter(None, [self._passing])]))
+        self.message.setText("\n".join([*filter(None, [self._passing]), *reversed(self.standing)]))
         self.message.setVisible(bool(self.standing or self._passing))
         self.message.setStyleSheet(f"color: {'#ffd7d8' if wrong else theme.DIM};")
         self.acknowledge_button.setVisible(wrong)

@@ -98,9 +98,7 @@ def outcome(threshold: Mapping[str, object], status: str, counted: Tally) -> Out
         return Outcome("", reason, "good")
     found = str(threshold.get("status", "refused"))
     if status == "running":
-        return Outcome(
-            {"refused": "not yet", "not_found": "not found so far"}.get(found, ""), reason, "plain"
-        )
+        return Outcome({"refused": "not yet", "not_found": "none found"}.get(found, ""), reason, "plain")
     if found != "refused":
         return Outcome(found.replace("_", " "), reason, "warn")
     few = 0 < counted.usable < MIN_POINTS

@@ -83,7 +83,7 @@ class Keyboard:
         self.free()
         self.window.post(SetFluence(60.0))
         self.wait(lambda: (self.window.service.sight.seen.fluence_uj_cm2 or 0) > 50)
-        self.wait(lambda: self.window.bar.activity.text() == "")
+        self.wait(lambda: self.window.busy == "")
         self.press("F6")
         self.wait(lambda: not self.dark())
 

@@ -30,7 +30,8 @@ SECOND = f"point 2 is repeated: {LOST}"
 
 @pytest.fixture
 def second_point_fails_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    shoot, failed = Shooter.shoot, []
+    shoot = Shooter.shoot
+    failed: list[bool] = []
 
     def once(shooter: Shooter, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
         if step.index == 1 and not failed:
@@ -47,12 +48,12 @@ def test_the_window_tells_that_a_point_is_repeated(qtbot: QtBot, tmp_path: Path)
     with bench_window(qtbot, tmp_path) as (window, _):
         take = window.queue.take
 
-        def noted(event: JobTold) -> None:
-            if isinstance(event.event, Message):
-                told.append(event.event.text)
-            take(event)
+        def noted(told_now: JobTold) -> None:
+            if isinstance(told_now.event, Message):
+                told.append(told_now.event.text)
+            take(told_now)
 
-        window.queue.take = noted  # type: ignore[method-assign]
+        window.queue.take = noted  # type: ignore[assignment,method-assign]
         number = queue_sweep(window, 3)
         qtbot.waitUntil(lambda: window.queue.status(number) == "finished", timeout=LONG_MS)
         assert window.live.run is not None
@@ -75,7 +76,8 @@ def test_the_terminal_tells_the_same(tmp_path: Path, capfd: pytest.CaptureFixtur
 def test_an_alignment_tells_it_to_whoever_the_bench_tells(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shots, failed = QuickPoints._shots, []
+    shots = QuickPoints._shots
+    failed: list[bool] = []
 
     def once(quick: QuickPoints, step: Step, stop: Stop | None) -> Shots:
         if not failed:
