@@ -10,7 +10,7 @@ import numpy as np
 from labctl.analysis.bleaching import corrected, measure_bleaching
 from labctl.analysis.light_light import LightLight, is_reference, light_light
 from labctl.analysis.next_fluence import half_width_rel, next_fluence, stop_corrected
-from labctl.analysis.threshold import START_LOWER, LiveThreshold, ThresholdResult
+from labctl.analysis.threshold import ALL_LINES, START_LOWER, LiveThreshold, ThresholdResult
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import SweepPoint
 from procedures.plan import AdaptivePlan, Step, SweepPlan, fluences, steps
@@ -61,7 +61,7 @@ class AdaptiveSource:
         target, chosen = self._plan.target_rel, len(own) - len(self._first)
         if self._width is not None and self._width <= target and chosen >= self._plan.confirm_points:
             return None, _ending("target", f"the target of +-{100 * target:.3g} % is met", self._width)
-        if result.status == "below_range" and START_LOWER in result.flags:
+        if ALL_LINES in result.flags:
             return None, _ending("above", result.reason, None)
         return self._choose(result, own), None
 

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from labctl.analysis.threshold import START_LOWER
 from labctl.analysis.threshold.fit import MIN_POINTS
 
 Tone = Literal["good", "plain", "warn", "danger"]
@@ -96,7 +97,9 @@ def outcome(threshold: Mapping[str, object], status: str, counted: Tally) -> Out
     reason = "; ".join(part for part in (broken_off, saturation(counted), reason) if part)
     if isinstance(threshold.get("threshold_uj_cm2"), (int, float)):
         return Outcome("", reason, "good")
-    found = str(threshold.get("status", "refused"))
+    found, flags = str(threshold.get("status", "refused")), threshold.get("flags")
+    if isinstance(flags, (list, tuple)) and START_LOWER in flags:
+        return Outcome("start lower", reason, "warn")
     if status == "running":
         return Outcome({"refused": "not yet", "not_found": "none found"}.get(found, ""), reason, "plain")
     if found != "refused":

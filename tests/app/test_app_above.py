@@ -92,6 +92,7 @@ def test_terminal_json_file_figure_and_window_agree(
     print_result([report], as_json=False)
     shown = " ".join(capsys.readouterr().out.split())
     assert reason in shown
+    assert ("start lower -" in " ".join(shown.replace("│", " ").split())) is (words == LINES)
 
 
 def test_the_running_fit_says_it_too(case: tuple[RunReport, str]) -> None:
@@ -142,8 +143,13 @@ def test_an_adaptive_sweep_goes_no_higher(case: tuple[RunReport, str]) -> None:
     source = AdaptiveSource(plan, 2, None)
     step = source.next(points)
     if words == LINES:
-        assert step is None or step.fluence_uj_cm2 <= (low * high) ** 0.5
-        assert step is not None or (source.ending is not None and source.ending.cause == "above")
+        assert step is None
+        assert source.ending is not None
+        assert source.ending.cause == "above"
+        unseen = [replace(p, fwhm_nm=None, peak_count=0, signal=p.signal - 8000) for p in points]
+        step = source.next(unseen)  # no lines, but a signal that points at zero inside the scan
+        assert step is not None
+        assert step.fluence_uj_cm2 <= (low * high) ** 0.5
     else:
         assert step is not None
 

@@ -1,6 +1,6 @@
 """Lasing threshold of a light-light curve, with an interval, or the reason why there is none."""
 
-from labctl.analysis.threshold.bounds import START_LOWER
+from labctl.analysis.threshold.bounds import ALL_LINES, START_LOWER
 from labctl.analysis.threshold.crosscheck import peak_onset, width_collapse
 from labctl.analysis.threshold.fit import fit_threshold
 from labctl.analysis.threshold.live import LiveThreshold
@@ -8,6 +8,7 @@ from labctl.analysis.threshold.result import Curve, ThresholdResult
 from labctl.analysis.threshold.tracking import ThresholdTracker
 
 __all__ = [
+    "ALL_LINES",
     "START_LOWER",
     "Curve",
     "LiveThreshold",

@@ -34,6 +34,8 @@ CONDITION = "if the lowest points are luminescence"
 MAY_LIE_ABOVE = "the scan may lie above the threshold: start lower"
 START_LOWER = "start_lower"
 """Flag of a sweep that lies, or may lie, above threshold throughout: nothing is won by going higher."""
+ALL_LINES = "all_lines"
+"""Flag of a sweep without an onset of which every point shows laser lines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,14 @@ class Spectra:
     def luminescence(self) -> bool:
         """Whether the emission has its full width and no lines, at enough points and beyond doubt."""
         return self.lines_from is None and self.plain >= max(LEAST_SEEN, 0.8 * self.seen)
+
+    @property
+    def said(self) -> str:
+        """How many points show lines, in words."""
+        share = (
+            "every point shows" if self.lines == self.points else f"{self.lines} of {self.points} points show"
+        )
+        return f"{share} laser lines"
 
     @property
     def between(self) -> bool:
@@ -199,21 +209,18 @@ def everything_lases(
 
     Luminescence that leaves through a cavity is narrow below threshold as well, but grows with its order.
     """
-    all_of_them = spectra.lines == spectra.points
-    share = "every point shows" if all_of_them else f"{spectra.lines} of {spectra.points} points show"
+    blank = replace(blank, flags=(*blank.flags, ALL_LINES))
     f = data.f * data.fluence_scale
     low, order = float(f[f > 0].min()), profile.shapes.photon_order
     steep = low_end(data, profile.weight).slope > order + ORDER_WITHIN
     if steep or growth_of(data, profile.weight, order, ORDER_WITHIN) == "other":
-        reason = (
-            f"{share} laser lines: the scan lies above the threshold (below {low:.4g} uJ/cm2): start lower"
-        )
+        reason = f"{spectra.said}: the scan lies above the threshold (below {low:.4g} uJ/cm2): start lower"
         return _start_lower(replace(blank, status="below_range", bound=(None, low)), reason)
-    return _start_lower(blank, f"{share} laser lines; {MAY_LIE_ABOVE}")
+    return _start_lower(blank, f"{spectra.said}; {MAY_LIE_ABOVE}")
 
 
 def _some_lines(blank: ThresholdResult, spectra: Spectra) -> ThresholdResult:
-    said = f"no kink beyond chance, yet {spectra.lines} of {spectra.seen} points show laser lines"
+    said = f"no kink beyond chance, yet {spectra.said}"
     if spectra.lines >= 0.6 * spectra.seen:
         return _start_lower(blank, f"{said}; {MAY_LIE_ABOVE}")
     return replace(

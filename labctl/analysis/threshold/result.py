@@ -93,7 +93,8 @@ class ThresholdResult:
     :ivar bound: (lower, upper) one-sided bound in uJ/cm2, one of them None; None when two-sided or unknown.
     :ivar bound_condition: what a lower bound hangs on, in words; None where the spectra show it to be so.
     :ivar flags: short words, e.g. outlier, few_points, few_above, misfit, bend, drift, hysteresis, edge,
-        plateau, tracking, start_lower (all of it lies, or may lie, above threshold), lines_below.
+        plateau, tracking, start_lower (all of it lies, or may lie, above threshold), all_lines,
+        lines_below.
     :ivar outliers: indices into the input of points that failed the leave-one-out test: repeat these.
     :ivar skipped: number of input points left out, by reason.
     :ivar kept: number of questionable points kept, by reason.
