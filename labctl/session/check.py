@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -16,7 +17,7 @@ from labctl.session.bench import open_bench
 from labctl.session.calibrated import calibrated_info, remarks_on_identity, remarks_on_time
 from labctl.session.limits import refuse_limits
 from labctl.session.opening import bench_clock, open_all
-from labctl.session.watchdog_record import wait_for_others
+from labctl.session.watchdog_bench import alone
 from procedures.beam import make_beam
 from procedures.calibration.recheck import recheck_attenuator
 from procedures.curve import make_curve
@@ -66,12 +67,18 @@ def check_bench(
 
     :param lowest_uj_cm2: the lowest fluence planned; the least the attenuator can make by default.
     :raises ConfigError: a limit is missing, or contradicts another; nothing was connected to.
+    :raises SafetyStop: another program that lives has the bench open; nothing was connected to.
     :raises Aborted: ``stop`` was set.
     """
     refuse_limits(config)
     clock = clock or bench_clock(config)
-    if not isinstance(clock, SteppedClock):
-        wait_for_others(config, log.warning, stop)
+    with nullcontext() if isinstance(clock, SteppedClock) else alone(config, log.warning, stop):
+        return _looked_at(config, lowest_uj_cm2, clock, stop)
+
+
+def _looked_at(
+    config: BenchConfig, lowest_uj_cm2: float | None, clock: Clock, stop: Stop | None
+) -> CheckReport:
     opened = open_all(config, clock, stop)
     failed = {f.role: f for f in opened.failures}
     checked: list[Checked] = []

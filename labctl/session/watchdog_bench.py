@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from labctl.config import BenchConfig
 from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.session.watchdog import LIMIT_S, Watchdog
-from labctl.session.watchdog_record import Tell, recorded, refuse_second, wait_for_others
+from labctl.session.watchdog_record import Tell, claimed, recorded, wait_for_others
 from labctl.session.watchdog_wire import Assignment
 
 
@@ -38,21 +38,31 @@ def watching(
     :raises Aborted: ``stop`` was set while waiting.
     """
     stepped = isinstance(clock, SteppedClock)
-    if not stepped:
-        wait_for_others(config, tell, stop)
-        refuse_second(config)
-    if not (not stepped if wanted is None else wanted):
-        yield None
-        return
-    dog = Watchdog(assignment(config, log), hear or (lambda _line: None))
-    try:
-        with recorded(config, dog.pid):
-            try:
-                yield dog
-            finally:
-                dog.leave()
-    finally:
-        dog.done()
+    with nullcontext() if stepped else alone(config, tell, stop):
+        if not (not stepped if wanted is None else wanted):
+            yield None
+            return
+        dog = Watchdog(assignment(config, log), hear or (lambda _line: None))
+        try:
+            with recorded(config, dog.pid):
+                try:
+                    yield dog
+                finally:
+                    dog.leave()
+        finally:
+            dog.done()
+
+
+@contextmanager
+def alone(config: BenchConfig, tell: Tell, stop: Stop | None = None) -> Iterator[None]:
+    """Have the bench for this program while inside; a watchdog that still makes it safe is waited for.
+
+    :raises SafetyStop: that one does not come to an end, or another program that lives has the bench open.
+    :raises Aborted: ``stop`` was set while waiting.
+    """
+    wait_for_others(config, tell, stop)
+    with claimed(config):
+        yield
 
 
 def assignment(config: BenchConfig, log: Path | None = None) -> Assignment:

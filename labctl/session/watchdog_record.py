@@ -15,15 +15,16 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.config import BenchConfig
 from labctl.data.holder import Holder, is_alive, process
+from labctl.data.lock import RunLock
 from labctl.model.clock import Clock, ScaledClock, Stop
-from labctl.model.errors import SafetyStop
+from labctl.model.errors import DataError, SafetyStop
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ WAIT_S = 60.0
 """Longer than a watchdog's own deadlines together."""
 POLL_S = 0.05
 _LONGEST = 4096
+_ATTEMPTS = 20
 Tell = Callable[[str], None]
 
 
@@ -52,16 +54,61 @@ class Minder:
 
 
 @contextmanager
+def claimed(config: BenchConfig) -> Iterator[None]:
+    """Have the bench for this program while inside: before anything is sent to an instrument of it.
+
+    :raises SafetyStop: another program, which lives, has it open.
+    """
+    refuse_second(config)
+    mine = _minder(os.getpid())
+    with _removed_at_the_end(_paths(config)):
+        for path in _paths(config):
+            with _alone_at(path):
+                _refuse(path)
+                _write(path, mine)
+        yield
+
+
+@contextmanager
 def recorded(config: BenchConfig, watchdog_pid: int) -> Iterator[None]:
     """Say while inside that a watchdog minds these instruments. What cannot be written is not said."""
-    minder = {"watchdog": process(watchdog_pid).to_mapping(), "main": process(os.getpid()).to_mapping()}
-    written = [path for path in _paths(config) if _write(path, minder)]
+    minder = _minder(watchdog_pid)
+    with _removed_at_the_end([path for path in _paths(config) if _write(path, minder)]):
+        yield
+
+
+def _minder(watchdog_pid: int) -> Mapping[str, object]:
+    return {"watchdog": process(watchdog_pid).to_mapping(), "main": process(os.getpid()).to_mapping()}
+
+
+@contextmanager
+def _removed_at_the_end(paths: Iterable[Path]) -> Iterator[None]:
+    """Take away the files that speak of this process; another's stay."""
     try:
         yield
     finally:
-        for path in written:
-            with contextlib.suppress(OSError):
-                path.unlink()
+        for path in paths:
+            minder = _read(path)
+            if minder is not None and minder.main.pid == os.getpid():
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+@contextmanager
+def _alone_at(path: Path) -> Iterator[None]:
+    """Keep others from reading and writing at the same time; where nobody can be kept off, go on."""
+    lock, wall = None, ScaledClock()
+    for _ in range(_ATTEMPTS):
+        try:
+            lock = RunLock(path, process(os.getpid()))
+            break
+        except DataError:
+            wall.sleep(POLL_S)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
 
 
 def wait_for_others(
@@ -95,12 +142,16 @@ def refuse_second(config: BenchConfig) -> None:
     :raises SafetyStop: it has; names the process.
     """
     for path in _paths(config):
-        minder = _read(path)
-        if minder is not None and minder.is_used_by_another(path):
-            raise SafetyStop(
-                f"process {minder.main.pid} has this bench open since {minder.main.since}",
-                "end it first: two programs must not command one shutter",
-            )
+        _refuse(path)
+
+
+def _refuse(path: Path) -> None:
+    minder = _read(path)
+    if minder is not None and minder.is_used_by_another(path):
+        raise SafetyStop(
+            f"process {minder.main.pid} has this bench open since {minder.main.since}",
+            "end it first: two programs must not command one shutter",
+        )
 
 
 def _busy(config: BenchConfig) -> Minder | None:

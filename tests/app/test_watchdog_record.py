@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from labctl.data.holder import process
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, SafetyStop
 from labctl.session import watchdog_record
+from labctl.session.check import check_bench
 from labctl.session.watchdog_record import WAIT_S, recorded, refuse_second, wait_for_others
 
 CONFIG = parse_bench(EXAMPLE)
@@ -172,4 +174,82 @@ def test_a_directory_that_others_can_write_to_is_not_used(folder: Path) -> None:
     assert watchdog_record._folder() is None
     with recorded(CONFIG, os.getpid()):
         wait_for_others(CONFIG, nobody)
+    assert list(folder.iterdir()) == []
+
+
+def test_check_of_a_bench_in_use_says_who_has_it_and_sends_nothing(
+    folder: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.0)
+        address = f"127.0.0.1::{listener.getsockname()[1]}::SOCKET"
+        config = parse_bench(
+            EXAMPLE.replace("ASRL3::INSTR", f"TCPIP::{address}").replace("ASRL4::INSTR", f"TCPIP0::{address}")
+        )
+        assert address in config.shutter.resource
+        for path in watchdog_record._paths(config):
+            alive = process(sleeper.pid).to_mapping()
+            path.write_text(json.dumps({"watchdog": alive, "main": alive}), encoding="utf-8")
+        with pytest.raises(SafetyStop, match=f"process {sleeper.pid} has this bench open since 20") as told:
+            check_bench(config)
+        assert told.value.exit_code == 4
+        with pytest.raises(BlockingIOError):
+            listener.accept()  # nobody has connected
+
+
+def test_who_comes_while_a_bench_is_checked_is_told_who_has_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me, said = os.getpid(), list[str]()
+
+    def opening(*_: object) -> None:
+        with pytest.MonkeyPatch.context() as another_program:
+            another_program.setattr(os, "getpid", lambda: 1)
+            with pytest.raises(SafetyStop) as told:
+                refuse_second(CONFIG)
+        said.append(str(told.value))
+        raise Aborted
+
+    monkeypatch.setattr("labctl.session.check.open_all", opening)
+    with pytest.raises(Aborted):
+        check_bench(CONFIG)
+    assert said[0].startswith(f"process {me} has this bench open since 20")
+    assert list(folder.iterdir()) == []
+
+
+def test_of_two_that_come_at_once_one_has_the_bench(folder: Path) -> None:
+    script = """
+import sys, tempfile
+from labctl.config import EXAMPLE, parse_bench
+from labctl.model.errors import SafetyStop
+from labctl.session.watchdog_record import claimed
+tempfile.gettempdir = lambda: sys.argv[1]
+config = parse_bench(EXAMPLE)
+print("ready", flush=True)
+input()
+try:
+    with claimed(config):
+        print("mine", flush=True)
+        input()
+except SafetyStop as exc:
+    print("process" in str(exc) and "theirs", flush=True)
+    input()
+"""
+    command = [sys.executable, "-c", script, str(folder.parent)]
+    both = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    try:
+        for child in both:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+        for child in both:
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+        said = sorted(child.stdout.readline() for child in both if child.stdout is not None)
+        assert said == ["mine\n", "theirs\n"]
+    finally:
+        for child in both:
+            child.communicate("\n")
     assert list(folder.iterdir()) == []
