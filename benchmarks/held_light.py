@@ -32,7 +32,7 @@ from simulators import presets
 from simulators.bench import SimulatedBench
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMIT_S = 45.0
+LIMIT_S = 90.0
 WALL = ScaledClock()
 BEHIND: tuple[Element, Element, Element, Element] = ("attenuator", "shutter", "pick-off", "sample")
 
@@ -104,7 +104,7 @@ COMMANDS = {
     "sweep": ("sweep", "--sample", "x", "--start", "60", "--stop", "160", "--points", "200", "--keep-open"),
     "stability": ("stability", "--sample", "x", "--fluence", "80", "--minutes", "5", "--every", "1"),
 }
-WORDS = {"set": "shutter open", "align": "reference 2/", "sweep": "2/200", "stability": "2/"}
+WORDS = {"set": "shutter open", "align": "reference 2/", "sweep": "points into", "stability": "points into"}
 METER_FAULTS = ("silent", "stale", "NaN", "x 3", "/ 3")
 CASES = [
     *(Case(command, fault) for command in ("set", "align", "sweep", "stability") for fault in METER_FAULTS),

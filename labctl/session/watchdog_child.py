@@ -123,7 +123,7 @@ def serve(inbox: Inbox, answer: Answer) -> int:
 
     answer({"say": "armed", "trouble": trouble})
     reason = watch(inbox, vigil, main, answer)
-    return report(
+    code = report(
         assignment,
         reason,
         rescue,
@@ -131,6 +131,11 @@ def serve(inbox: Inbox, answer: Answer) -> int:
         referenced=vigil.referenced,
         hear=(lambda line: answer({"say": "said", "text": line})) if main.is_alive() else None,
     )
+    with suppress(Exception):  # a file left behind is believed only as far as its processes live
+        from labctl.session.watchdog_record import forget
+
+        forget(*(str(table["resource"]) for table in (assignment.shutter, assignment.attenuator)))
+    return code
 
 
 def _assignment(inbox: Inbox) -> Assignment | None:

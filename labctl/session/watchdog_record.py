@@ -162,12 +162,25 @@ def _busy(config: BenchConfig) -> Minder | None:
     return None
 
 
+def forget(*resources: str) -> None:
+    """Take away what was written of this process, a watchdog whose main process is dead."""
+    for path in _paths_of(*resources):
+        minder = _read(path)
+        if minder is not None and minder.watchdog.pid == os.getpid():
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
 def _paths(config: BenchConfig) -> list[Path]:
+    return _paths_of(config.shutter.resource, config.attenuator.resource)
+
+
+def _paths_of(*addresses: str) -> list[Path]:
     """Return where it is said: a file for each instrument a watchdog talks to; none without a safe place."""
     folder = _folder()
     if folder is None:
         return []
-    resources = {config.shutter.resource.strip().upper(), config.attenuator.resource.strip().upper()}
+    resources = {address.strip().upper() for address in addresses}
     return [folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json" for name in sorted(resources)]
 
 

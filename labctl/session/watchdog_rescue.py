@@ -7,8 +7,9 @@ and one that fails does not stop the next.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -32,6 +33,8 @@ SHUTTER_S = 4.0
 """Wall seconds for the shutter before the attenuator is turned to in its stead."""
 ATTENUATOR_S = 20.0
 SHUTTER_AGAIN_S = 20.0
+SLOW_S = 1.5
+"""So long a silence of the instrument is borne without a word."""
 PAUSE_S = 0.1
 """A port may stay taken for a moment after its owner's end; so often it is tried."""
 
@@ -121,25 +124,53 @@ class Rescue:
         """Open, act, close; again until it works or the time is over.
 
         The first failure is said aloud, with how long it is tried; the same one again only when it changes.
+        Before that comes, it is said who does not answer. No attempt is begun that would not end in time.
+
+        :raises InstrumentError: the last attempt's reason.
         """
-        said = ""
-        for_s = end_s - self._wall.now_s()
-        while True:
-            try:
-                device = instrument.spec.open(instrument.config, self._bench_clock)
+        said, began_s = "", self._wall.now_s()
+        with _said_when_slow(
+            f"{instrument.name} does not answer yet; it is tried for {end_s - began_s:.0f} s"
+        ):
+            while True:
+                tried_s = self._wall.now_s()
                 try:
-                    return act(device)
-                finally:
-                    device.close()
-            except InstrumentError as exc:
-                if self._wall.now_s() + PAUSE_S > end_s:
-                    raise
-                if not said:
-                    log.warning("%s; it is tried again for up to %.0f s", _short(exc), for_s)
-                elif said != exc.message:
-                    log.info("tried again: %s", exc.message)
-                said = exc.message
-                self._wall.sleep(PAUSE_S)
+                    return self._once(instrument, act)
+                except InstrumentError as exc:
+                    now_s = self._wall.now_s()
+                    if now_s + max(PAUSE_S, now_s - tried_s) > end_s:
+                        if not said:
+                            log.warning("%s", _short(exc))
+                        raise
+                    if not said:
+                        log.warning("%s; it is tried again for up to %.0f s", _short(exc), end_s - began_s)
+                    elif said != exc.message:
+                        log.info("tried again: %s", exc.message)
+                    said = exc.message
+                    self._wall.sleep(PAUSE_S)
+
+    def _once(self, instrument: Instrument, act: Callable[[Any], None]) -> None:
+        device = instrument.spec.open(instrument.config, self._bench_clock)
+        try:
+            act(device)
+        finally:
+            device.close()
+
+
+@contextmanager
+def _said_when_slow(line: str) -> Iterator[None]:
+    """Say a line if the block has not ended after a moment: an attempt alone may take some seconds."""
+    over = threading.Event()
+
+    def wait() -> None:
+        if not over.wait(SLOW_S):
+            log.warning("%s", line)
+
+    threading.Thread(target=wait, name="slow", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 def _short(error: InstrumentError) -> str:
