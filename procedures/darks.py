@@ -9,6 +9,7 @@ import numpy as np
 from labctl.model.clock import Clock, Stop
 from labctl.model.records import DarkRecord, FloatArray, Spectrum
 from labctl.model.sink import RunSink
+from procedures.eye import Eye
 from procedures.fresh import FreshSpectrometer
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
@@ -23,6 +24,7 @@ class Darks:
     ``dark_max_change_c`` of the present detector temperature.
 
     :param last: number of the last dark that the sink has.
+    :param eye: looks for light in them.
     """
 
     def __init__(
@@ -34,9 +36,10 @@ class Darks:
         sink: RunSink,
         *,
         last: int = 0,
+        eye: Eye | None = None,
     ) -> None:
         self._pump, self._spectrometer, self._clock = pump, spectrometer, clock
-        self._plan, self._sink = plan, sink
+        self._plan, self._sink, self._eye = plan, sink, eye
         self._latest: dict[float, DarkRecord] = {}
         self._count = last
 
@@ -68,13 +71,29 @@ class Darks:
 
     def _take(self, integration_s: float, stop: Stop | None) -> DarkRecord:
         self._pump.shut(stop)
-        self._spectrometer.set_integration(integration_s)
-        wanted = self._plan.dark_factor * self._plan.average
-        record = self.record(
-            "dark", [self._spectrometer.acquire(stop) for _ in range(wanted)], integration_s, None
-        )
+        record = self.record("dark", self._without_light(integration_s, stop), integration_s, None)
         self._latest[integration_s] = record
         return record
+
+    def _without_light(self, integration_s: float, stop: Stop | None) -> list[Spectrum]:
+        """Take the exposures of a dark; once more where they hold light that is gone by then.
+
+        :raises SafetyStop: it passes the shutter.
+        """
+        spectra = self._exposures(integration_s, stop)
+        if self._eye is not None:
+            found = self._eye.judged(_without_spikes(np.stack([s.counts for s in spectra]))[0], integration_s)
+            if found.shown:
+                self._pump.refute(self._eye.confirmed(found, stop))
+                text = f"a dark ({integration_s:g} s) taken again: it held {found.part:.0%} of the light before it"
+                self._sink.event(self._clock.now_s(), text)
+                spectra = self._exposures(integration_s, stop)
+        return spectra
+
+    def _exposures(self, integration_s: float, stop: Stop | None) -> list[Spectrum]:
+        self._spectrometer.set_integration(integration_s)
+        wanted = self._plan.dark_factor * self._plan.average
+        return [self._spectrometer.acquire(stop) for _ in range(wanted)]
 
     def record(
         self,

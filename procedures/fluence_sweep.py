@@ -19,6 +19,7 @@ from procedures.adaptive import make_source
 from procedures.control import NOTHING_DONE, Done, Pause
 from procedures.darks import Darks
 from procedures.exposure import AutoExposure, Judge, ladder
+from procedures.eye import Eye
 from procedures.feasible import check_bands
 from procedures.fresh import FreshSpectrometer
 from procedures.metering import EnergyLost
@@ -133,7 +134,8 @@ def sweep(
 
 def _safely(run: _Run, pump: Pump, points: Iterator[SweepPoint]) -> Iterator[SweepPoint]:
     """Pass the points on, and make the bench safe whatever ends them."""
-    with made_safe(lambda: pump.safe().failures, run.tell), cause_said(pump.tell):
+    made = made_safe(lambda: pump.safe().failures, run.tell)
+    with pump.seen_by(run.eye), made, cause_said(pump.tell):
         yield from points
 
 
@@ -157,7 +159,10 @@ class _Run:
         self._fresh = FreshSpectrometer(
             roles.spectrometer, roles.clock, lambda: pump.changed_at_s, pump.allow
         )
-        self._darks = Darks(pump, self._fresh, roles.clock, plan, sink, last=done.last_dark)
+        self.eye = Eye(self._fresh, pump, roles.clock, triggered=plan.triggered)
+        self._darks = Darks(
+            pump, self._fresh, roles.clock, plan, sink, last=done.last_dark, eye=self.eye
+        )
         self._shooter = Shooter(
             plan,
             pump,
@@ -165,6 +170,7 @@ class _Run:
             Judge(info, bands, plan.margin_nm),
             self._darks,
             roles.clock,
+            self.eye,
             elapsed_s=done.elapsed_s,
         )
         self._reducer = Reducer(info, bands, plan, roles.power_meter.noise_w)

@@ -40,6 +40,10 @@ class FreshSpectrometer:
         self._served_change_s = -1.0
         self.integration_s: float | None = None
         self.discarded = 0
+        self.seen: Callable[[Spectrum], object] = lambda _spectrum: None
+        """Told every exposure that is handed out."""
+        self.answers = True
+        """Whether there was an exposure when one was asked for last."""
 
     def set_integration(self, seconds: float) -> float:
         """Set the exposure time if it is another one; return the one the device confirmed."""
@@ -60,17 +64,27 @@ class FreshSpectrometer:
         for _ in range(_MOST_STALE):
             changed = max(self._own_change_s, self._light_changed_at_s())
             self._allow(self.integration_s or 0.0)
-            spectrum = self.device.acquire(stop)
+            spectrum = self._acquired(stop)
             if may_set_again and self._lost_its_time(spectrum):
                 may_set_again = False
                 continue
             first, self._served_change_s = self._served_change_s != changed, changed
             if not first and spectrum.start_s >= changed:
-                return self._checked(spectrum)
+                self.seen(self._checked(spectrum))
+                return spectrum
             self.discarded += 1
         raise InstrumentError(
             self.device.name, f"{_MOST_STALE} exposures in a row began before the last change"
         )
+
+    def _acquired(self, stop: Stop | None) -> Spectrum:
+        try:
+            spectrum = self.device.acquire(stop)
+        except InstrumentError:
+            self.answers = False
+            raise
+        self.answers = True
+        return spectrum
 
     def _lost_its_time(self, spectrum: Spectrum) -> bool:
         """Set the exposure time again if a spectrum has another one; return whether it had."""
@@ -88,6 +102,7 @@ class FreshSpectrometer:
         return True
 
     def _checked(self, spectrum: Spectrum) -> Spectrum:
+        """Return the spectrum, if it has the pixels and the exposure time that it should have."""
         pixels = self.device.info.wavelength_nm.size
         if spectrum.counts.shape != (pixels,):
             raise InstrumentError(self.device.name, f"{spectrum.counts.shape} counts for {pixels} pixels")

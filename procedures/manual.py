@@ -7,11 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from labctl.model.clock import Stop
+from labctl.model.errors import InstrumentError
 from labctl.model.records import FloatArray, Spectrum
 from labctl.model.roles import Roles
+from procedures.eye import Eye
 from procedures.fresh import FreshSpectrometer
 from procedures.pump import Pump, PumpState
 
+GLANCE_S, GLANCE_PULSES = 0.05, 20
+"""Exposure of a glance at the light, at least."""
 LIGHT_AHEAD_S = 1.0
 """Light that is asked for in advance, again and again, while the shutter stands open."""
 
@@ -43,6 +47,7 @@ class ManualBench:
         self._fresh = FreshSpectrometer(
             roles.spectrometer, roles.clock, lambda: pump.changed_at_s, self._allow
         )
+        pump.eye = self._eye = Eye(self._fresh, pump, roles.clock)
         self._meter_ready = False
 
     def _allow(self, seconds: float) -> None:
@@ -81,6 +86,16 @@ class ManualBench:
         :raises SafetyStop: there is none: set a fluence first.
         """
         self.pump.open(LIGHT_AHEAD_S, timed=False)
+        self._glance()
+
+    def _glance(self) -> None:
+        """Let the spectrometer see the light, so that it can tell after the closing whether that is gone."""
+        if not self.pump.light.lit or self._eye.knows():
+            return
+        try:
+            self.expose(max(GLANCE_S, GLANCE_PULSES / self.pump.settings.repetition_rate_hz))
+        except InstrumentError as exc:
+            self.pump.tell(f"the spectrometer will not see whether the shutter closes: {exc.message}")
 
     def close(self) -> None:
         """Close the shutter; a meter behind it must see that the light is gone."""
@@ -89,10 +104,19 @@ class ManualBench:
     def expose(self, integration_s: float, stop: Stop | None = None) -> Spectrum:
         """Take one exposure that began after the last change.
 
-        :raises SafetyStop: the dose would pass its limit; the shutter is closed.
+        :raises SafetyStop: the dose would pass its limit; the shutter is closed. Or that is what it says, and
+            there is light.
         """
         self._fresh.set_integration(integration_s)
-        return self._fresh.acquire(stop)
+        spectrum = self._fresh.acquire(stop)
+        if not self.pump.light.lit:
+            self._refuse_light(spectrum.counts, integration_s, stop)
+        return spectrum
+
+    def _refuse_light(self, counts: FloatArray, integration_s: float, stop: Stop | None) -> None:
+        found = self._eye.judged(counts, integration_s)
+        if found.shown:
+            self.pump.refute(self._eye.confirmed(found, stop))
 
     def dark(self, integration_s: float, count: int, stop: Stop | None = None) -> FloatArray:
         """Close the shutter and return the median of ``count`` exposures, shape ``(pixel,)``."""
@@ -136,6 +160,6 @@ class ManualBench:
 
     def _restore(self, lit: bool) -> None:
         if lit:
-            self.pump.open(LIGHT_AHEAD_S, timed=False)
+            self.open()
         elif not self.pump.meter_in_front:  # it was opened for the meter only
             self.pump.close()

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import Aborted, SafetyStop
@@ -28,6 +30,9 @@ from procedures.retreat import Retreat, Witness
 from procedures.safe import retried
 from procedures.setting import Setting
 from procedures.verifying import Place, PumpState, Verifier
+
+if TYPE_CHECKING:
+    from procedures.eye import Eye
 
 log = logging.getLogger(__name__)
 
@@ -121,6 +126,16 @@ class Pump:
         """Bench time of the last confirmed change of shutter or angle."""
         return max(self._blade.changed_at_s, self._plate.changed_at_s)
 
+    @property
+    def angle_deg(self) -> float:
+        """Where the plate was found last."""
+        return self._plate.reached_deg
+
+    @property
+    def expected_uj_cm2(self) -> float:
+        """Fluence on the sample to expect where the plate is, should light pass."""
+        return self._setting.fluence_uj_cm2
+
     # --- shutter -----------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -134,7 +149,7 @@ class Pump:
     def shut(self, stop: Stop | None = None) -> None:
         """Close the shutter; a meter behind it must see that the light is gone, whatever the sensor says.
 
-        With the meter in front of the shutter nothing can tell that its sensor lies.
+        The spectrometer looks as well, where it is used: it stands behind the shutter always.
 
         :raises SafetyStop: it does not confirm, or the meter sees light: from then on it counts as open.
         """
@@ -144,6 +159,49 @@ class Pump:
     def _shut(self, stop: Stop | None) -> None:
         self._blade.close()
         self._witness.prove(stop)
+
+    def refute(self, seen: str) -> None:
+        """Believe the shutter no more, if somebody has seen light behind it.
+
+        :param seen: by whom and how much; "" for none.
+        :raises SafetyStop: somebody has.
+        """
+        with self._retreat.guarded():
+            self._witness.refute(seen)
+
+    def dim(self, stop: Stop | None = None) -> float:
+        """Turn to the least light, by a way that crosses no maximum; return which part of the light is left.
+
+        What was verified stays verified for whoever turns back to it.
+        """
+        with self._retreat.guarded():
+            here_deg = self._plate.angle_deg()
+            dark_deg = self.curve.dark_end_deg(here_deg)
+            self._setting.move(dark_deg, stop)
+            return self.curve.transmission(dark_deg) / max(self.curve.transmission(here_deg), 1e-9)
+
+    def turn_back(self, angle_deg: float, stop: Stop | None = None) -> None:
+        """Turn back to where the plate was before :meth:`dim`, behind the closed shutter."""
+        with self._retreat.guarded():
+            self._setting.move(angle_deg, stop)
+
+    @property
+    def eye(self) -> Eye | None:
+        """The spectrometer, as a witness of the closings; None where nobody uses it."""
+        return self._witness.eye
+
+    @eye.setter
+    def eye(self, eye: Eye | None) -> None:
+        self._witness.eye = eye
+
+    @contextmanager
+    def seen_by(self, eye: Eye) -> Iterator[None]:
+        """Have the spectrometer witness the closings, in a block."""
+        before, self.eye = self.eye, eye
+        try:
+            yield
+        finally:
+            self.eye = before
 
     def open(self, seconds: float = 0.0, *, timed: bool = True, stop: Stop | None = None) -> None:
         """Open the shutter onto a verified setting, for about ``seconds`` of light.
@@ -168,6 +226,8 @@ class Pump:
             if not self._blade.lit and not self._setting.holds(state):
                 self._renew(state, seconds + VERIFYING_S if timed else 0.0, stop)
             if not self._blade.lit:
+                self._witness.look_again(stop)
+                self._setting.restore(state, stop)
                 self._blade.open(self._setting.fluence_uj_cm2, seconds if timed else 0.0)
             if self._watch is not None and not timed:
                 self._watch.hold(self._meter.name)

@@ -21,6 +21,7 @@ from labctl.model.roles import Attenuator, Roles
 from labctl.model.safety import SafeReport
 from procedures.darks import Darks
 from procedures.exposure import Judge, ladder, pulses_in
+from procedures.eye import Eye
 from procedures.feasible import check_bands
 from procedures.fluence_sweep import NoSink
 from procedures.fresh import FreshSpectrometer
@@ -61,7 +62,8 @@ class QuickPoints:
             roles.spectrometer, roles.clock, lambda: max(self._arrived_s, self._pump.changed_at_s)
         )
         self._judge = Judge(info, bands, own.margin_nm)
-        self._darks = Darks(self._pump, self._fresh, roles.clock, own, NoSink())
+        self._pump.eye = eye = Eye(self._fresh, self._pump, roles.clock, triggered=own.triggered)
+        self._darks = Darks(self._pump, self._fresh, roles.clock, own, NoSink(), eye=eye)
         self._reducer = Reducer(info, bands, own, roles.power_meter.noise_w)
         self._started_s = roles.clock.now_s()
         self._stop: Stop | None = None
@@ -144,6 +146,7 @@ class QuickPoints:
             self._expose()
 
     def _expose(self) -> _Exposures:
+        self._fresh.set_integration(self._integration_s)  # a look at the closed shutter has its own
         self._exposing = _Exposures(self._fresh, self._average, self._stop)
         return self._exposing
 

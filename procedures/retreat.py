@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from labctl.model.clock import Stop
 from labctl.model.errors import SafetyStop
@@ -15,20 +17,26 @@ from procedures.light import Blade
 from procedures.plate import ARRIVAL_DEG, Plate
 from procedures.safe import Action, announce, held_back, make_safe
 
+if TYPE_CHECKING:
+    from procedures.eye import Eye
+
 log = logging.getLogger(__name__)
 
 LOOK_S = 2.0
 """Wall time, beyond twice its settling, that a meter has for its word on the last closing."""
+EYE_S = 8.0
+"""Wall time that the spectrometer has for its word on it."""
 DROPPING = "turning to the least transmission"
 _SAME = 1.005
 """Two transmissions nearer to each other than this are one."""
 
 
 class Witness:
-    """The power meter, where it stands behind the shutter: it sees whether "closed" is true.
+    """What sees whether "closed" is true: the power meter where it stands behind the shutter, and the spectrometer.
 
     :param light_left: says what light the meter still sees, "" for none; None where it stands in front.
     :param fluence_uj_cm2: what falls on the sample should the shutter be open.
+    :ivar eye: the spectrometer; None where nobody uses it.
     """
 
     def __init__(
@@ -40,49 +48,84 @@ class Witness:
     ) -> None:
         self._blade, self._meter = blade, meter
         self._light_left, self._fluence_uj_cm2 = light_left, fluence_uj_cm2
+        self.eye: Eye | None = None
 
     def prove(self, stop: Stop | None) -> None:
         """Have the closing that came last confirmed, if that was not done yet.
 
         :raises SafetyStop: there is light behind the shutter: from now on it counts as open.
-        :raises InstrumentError: the meter says nothing.
-        """
-        if not self._blade.proof:
-            self._judge("" if self._light_left is None else self._light_left(stop))
-
-    def word(self) -> tuple[str, list[Exception]]:
-        """Return what confirms the closing that came last, and what contradicts it; never raises.
-
-        A meter that says nothing is a gap in what was confirmed, and no failure of the shutter's.
+        :raises InstrumentError: an instrument that should look says nothing.
         """
         if self._blade.proof:
-            return self._blade.proof, []
-        seen = [""]
-        if self._light_left is not None:
-            light_left = self._light_left
-            look = Action(
-                self._meter.name, "the look at the closed shutter", lambda: seen.append(light_left(None))
-            )
-            if silent := make_safe(look, deadline_s=LOOK_S + 2 * self._meter.settling_s):
-                log.warning("nobody has confirmed that the shutter is closed but its sensor: %s", silent[0])
-                return "its sensor alone: the power meter behind it gives no reading", []
-        try:
-            self._judge(seen[-1])
-        except SafetyStop as lie:
-            return "", [lie]
-        return self._blade.proof, []
+            return
+        for look in (self._light_left, self.eye and self.eye.light_left):
+            if look is not None:
+                self.refute(look(stop))
+        self._blade.proof = self._proof(by_meter=self._light_left is not None)
 
-    def _judge(self, seen: str) -> None:
+    def look_again(self, stop: Stop | None) -> None:
+        """Have the spectrometer see that it is dark still, before the shutter opens onto another setting.
+
+        :raises SafetyStop: there is light behind the shutter.
+        :raises InstrumentError: there is no exposure.
+        """
+        if self.eye is not None:
+            self.refute(self.eye.light_left(stop))
+
+    def refute(self, seen: str) -> None:
+        """Believe the shutter no more, if somebody has seen light behind it.
+
+        :param seen: by whom and how much; "" for none.
+        :raises SafetyStop: somebody has.
+        """
         if seen:
             reason = f"the shutter says that it is closed, but {seen}"
             self._blade.distrust(reason, self._fluence_uj_cm2())
             raise SafetyStop(reason, "block the beam by hand, then look at the blade and its sensor")
-        behind = self._light_left is not None
-        self._blade.proof = (
-            "its sensor and the power meter behind it"
-            if behind
-            else "its sensor alone: no power meter stands behind it"
-        )
+
+    def word(self) -> tuple[str, list[Exception]]:
+        """Return what confirms the closing that came last, and what contradicts it; never raises.
+
+        Who says nothing is a gap in what was confirmed, and no failure of the shutter's. A spectrometer that
+        gave no answer to the last question is not asked.
+        """
+        if self._blade.proof:
+            return self._blade.proof, []
+        by_meter = self._light_left is not None
+        seen, silent = "", ""
+        if self._light_left is not None:
+            seen, silent = _asked(self._meter.name, self._light_left, LOOK_S + 2 * self._meter.settling_s)
+        if self.eye is not None and self.eye.answers and not seen:
+            seen, _ = _asked(self.eye.name, self.eye.light_left, EYE_S)
+        try:
+            self.refute(seen)
+        except SafetyStop as lie:
+            return "", [lie]
+        if silent and not self._sees:
+            return "its sensor alone: the power meter behind it gives no reading", []
+        self._blade.proof = self._proof(by_meter=by_meter and not silent)
+        return self._blade.proof, []
+
+    @property
+    def _sees(self) -> bool:
+        return self.eye is not None and self.eye.saw_dark
+
+    def _proof(self, *, by_meter: bool) -> str:
+        seers = [*(["the power meter"] if by_meter else []), *(["the spectrometer"] if self._sees else [])]
+        if not seers:
+            return "its sensor alone: no power meter stands behind it"
+        return f"its sensor and {' and '.join(seers)} behind it"
+
+
+def _asked(name: str, look: Callable[[Stop | None], str], deadline_s: float) -> tuple[str, str]:
+    """Have somebody look at the closed shutter; return what was seen, and why nobody looked; never raises."""
+    seen, late = list[str](), threading.Event()
+    action = Action(name, "the look at the closed shutter", lambda: seen.append(look(late)))
+    failed = make_safe(action, deadline_s=deadline_s)
+    late.set()
+    if failed:
+        log.warning("%s has not confirmed that the shutter is closed: %s", name, failed[0])
+    return (seen[0] if seen else ""), (str(failed[0]) if failed else "")
 
 
 class Retreat:

@@ -94,6 +94,16 @@ class Setting:
         self._verifier.confirm(state, stop)
         self._verified_at_s = self._clock.now_s()
 
+    def restore(self, state: PumpState, stop: Stop | None) -> None:
+        """Let a setting count as verified that was left for less light and turned back to.
+
+        :raises SafetyStop: the plate has not come back, or the pulse energy has changed.
+        """
+        if self.verified is None:
+            self._plate.require_at(state.angle_deg)
+            self.read_again(state, stop)
+            self.verified = state
+
     def _turn(self, angle_deg: float, fluence_uj_cm2: float, stop: Stop | None) -> None:
         """Move to where a fluence is to be verified; in the light its dose must be allowed."""
         if self._light.lit:

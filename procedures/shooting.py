@@ -8,6 +8,7 @@ from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.records import PowerReading, Spectrum
 from procedures.darks import Darks
 from procedures.exposure import SATURATED, TOO_BRIGHT, AutoExposure, Judge, pulses_in
+from procedures.eye import Eye
 from procedures.fresh import FreshSpectrometer
 from procedures.plan import Step, SweepPlan
 from procedures.pump import Pump
@@ -32,11 +33,12 @@ class Shooter:
         judge: Judge,
         darks: Darks,
         clock: Clock,
+        eye: Eye,
         *,
         elapsed_s: float = 0.0,
     ) -> None:
         self._plan, self._pump, self._spectrometer = plan, pump, spectrometer
-        self._judge, self._darks, self._clock = judge, darks, clock
+        self._judge, self._darks, self._clock, self._eye = judge, darks, clock, eye
         self._started_s = clock.now_s() - elapsed_s
         self._rate_hz = pump.settings.repetition_rate_hz
 
@@ -52,6 +54,7 @@ class Shooter:
         self._pump.require_open()
         if self._pump.meter_in_front and not self._plan.keep_open:
             self._pump.close()
+            self._eye.ready()
         after = self._pump.confirm(state, stop)
         if not self._plan.keep_open:
             self._pump.shut(stop)
@@ -63,8 +66,9 @@ class Shooter:
         """Take the exposures; those of an unsuitable time are thrown away, their light is not forgotten."""
         seconds, trials, lit_s = auto.predict(fluence_uj_cm2), 0, 0.0
         for change in range(_MOST_CHANGES + 1):
-            seconds = self._spectrometer.set_integration(seconds)
+            # The shutter opens first: the exposure that is thrown away is then the short one of the last look.
             self._pump.open((self._plan.average + 1) * seconds)
+            seconds = self._spectrometer.set_integration(seconds)
             longest = (self._plan.max_light_s - lit_s) / (self._plan.average + 1)
             may_change = change < _MOST_CHANGES
             spectra, better = self._series(seconds, auto, stop, longest if may_change else None)

@@ -1,0 +1,324 @@
+"""The spectrometer, which stands behind the shutter in every layout, as a witness of its closings.
+
+A shutter that is open in spite of its word shows what the last exposure in the light showed. That light is
+the pattern that is looked for in every frame of the dark; no pattern is known before the first light. What is
+found must stay, and must follow the attenuator: an afterglow fades, a lamp in the room does not care.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.model.clock import Clock, Stop
+from labctl.model.records import FloatArray, Spectrum
+from procedures.fresh import FreshSpectrometer
+
+if TYPE_CHECKING:
+    from procedures.pump import Pump
+
+SHOWN = 0.1
+"""Part of the light just seen that must not be left in the dark."""
+_CLEAN = 0.05
+"""A frame with less than this part of it, surely, is a dark to compare with."""
+_SURE = 6.0
+"""Standard errors that make a part of the light more than chance."""
+_BLOCKS = 64
+"""Parts of the axis, each with one median: laser lines, hot pixels and cosmic spikes leave no trace in it."""
+_LINES = 4.0
+"""A block that is so much brighter than the typical lit one holds laser lines, which half a beam lacks."""
+_LEAST_SIGMA = 0.3
+"""Noise of a block's median in counts, at least: that of rounding."""
+_STANDS_OUT = 3.0
+"""Standard errors by which a block's light must stand out to count."""
+_MOST_FRAMES, _MOST_LIGHTS, _FRAMES = 8, 12, 4
+_HALF = (0.3, 0.75)
+"""Fluences over the present one at which a film shows what half the beam would make of it."""
+_STEPS = (1, 2, 3, 5)
+_LEAST_PULSES = 2
+"""Of an exposure that is not locked to the laser, so that it surely holds one."""
+_WAIT_S = 0.4
+_STEADY = 0.8
+"""Part of the light that is still there after the wait, unless it fades."""
+_TELLING, _MOSTLY = 0.6, 0.5
+"""Where the attenuator cannot take more than this away, the plate tells nothing: then it must be most of it."""
+_MOST_LOOKS = 25
+_MOST_DARKS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Light:
+    """The last exposures in the light, averaged: medians of blocks, and the fluence they were taken at."""
+
+    blocks: FloatArray
+    integration_s: float
+    fluence_uj_cm2: float
+    count: int = 1
+
+    def with_(self, blocks: FloatArray) -> _Light:
+        """Take in one more exposure of the same light."""
+        count = min(self.count + 1, _MOST_FRAMES)
+        return replace(self, blocks=self.blocks + (blocks - self.blocks) / count, count=count)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Which part of the light that an open shutter would make is in a frame, with its standard error."""
+
+    part: float
+    sigma: float
+    pattern: FloatArray | None = None
+    """The light that was looked for, counts per second in each block."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether that is more than the dark may hold, and more than chance."""
+        return self.part > max(SHOWN, _SURE * self.sigma)
+
+    @property
+    def clean(self) -> bool:
+        """Whether the frame surely holds next to none of it."""
+        return abs(self.part) < _CLEAN and self.sigma < _CLEAN / 2
+
+
+class Eye:
+    """Remembers the light and looks for it in the dark.
+
+    :param fresh: tells every exposure it hands out to :meth:`took`.
+    :param triggered: whether exposures begin with a pulse.
+    """
+
+    def __init__(
+        self, fresh: FreshSpectrometer, pump: Pump, clock: Clock, *, triggered: bool = False
+    ) -> None:
+        self._fresh, self._pump, self._clock = fresh, pump, clock
+        self._rate_hz = pump.settings.repetition_rate_hz
+        self._order, self._triggered = pump.settings.photon_order, triggered
+        self._lights: deque[_Light] = deque(maxlen=_MOST_LIGHTS)
+        self._darks: dict[float, FloatArray] = {}
+        self._told = False
+        self.looks = 0
+        """Exposures that were taken to look at the closed shutter."""
+        self.saw_dark = False
+        """Whether the last look would have shown a shutter that is open, and did not."""
+        fresh.seen = self.took
+
+    @property
+    def name(self) -> str:
+        """Role and address of the spectrometer."""
+        return self._fresh.device.name
+
+    @property
+    def answers(self) -> bool:
+        """Whether the spectrometer answered when it was asked last."""
+        return self._fresh.answers
+
+    # --- what is remembered ------------------------------------------------------------------------
+
+    def took(self, spectrum: Spectrum) -> None:
+        """Remember an exposure in the light."""
+        if not self._pump.light.lit:
+            return
+        blocks, seconds, light = _medians(spectrum.counts), spectrum.integration_s, self._light
+        if light is not None and self.knows() and light.integration_s == seconds:
+            self._lights[-1] = light.with_(blocks)
+        else:
+            self._lights.append(_Light(blocks, seconds, self._pump.expected_uj_cm2))
+
+    @property
+    def _light(self) -> _Light | None:
+        return self._lights[-1] if self._lights else None
+
+    def knows(self) -> bool:
+        """Whether it has seen the light that falls on the sample now."""
+        light = self._light
+        return light is not None and abs(self._pump.expected_uj_cm2 / light.fluence_uj_cm2 - 1) < SHOWN
+
+    def _remember(self, blocks: FloatArray, integration_s: float) -> None:
+        self._darks.pop(integration_s, None)
+        self._darks[integration_s] = blocks
+        if len(self._darks) > _MOST_DARKS:
+            del self._darks[next(iter(self._darks))]
+
+    def _dark(self, integration_s: float) -> FloatArray | float:
+        """Return what the dark shows in an exposure time: as measured, or scaled from others; 0 if unknown."""
+        if integration_s in self._darks:
+            return self._darks[integration_s]
+        times = sorted(self._darks, key=lambda t: abs(math.log(t / integration_s)))
+        if not times:
+            return 0.0
+        near = self._darks[times[0]]
+        if len(times) < 2:
+            return near
+        per_s = (self._darks[times[1]] - near) / (times[1] - times[0])
+        return np.asarray(near + per_s * (integration_s - times[0]))
+
+    # --- judging -----------------------------------------------------------------------------------
+
+    def judged(self, counts: FloatArray, integration_s: float) -> Finding:
+        """Look for the light in a frame of the dark, or in the mean of several; shape ``(pixel,)``."""
+        blocks = _medians(counts)
+        found = [self._part(blocks, integration_s, pattern) for pattern in self._patterns()]
+        if not found:
+            return Finding(0.0, math.inf)
+        if found[0].clean and not any(f.shown for f in found):
+            self._remember(blocks, integration_s)
+        return next((f for f in found if f.shown), found[0])
+
+    def _part(self, blocks: FloatArray, integration_s: float, pattern: FloatArray) -> Finding:
+        kept = _without_lines(pattern)
+        model = _model(pattern * integration_s, kept)
+        here = (blocks - self._dark(integration_s))[kept]
+        fit = np.linalg.lstsq(model, here, rcond=None)[0]
+        rest = here - model @ fit
+        sigma = max(1.4826 * float(np.median(np.abs(rest))), _LEAST_SIGMA)
+        return Finding(float(fit[0]), sigma / _length(model), pattern)
+
+    def _patterns(self) -> list[FloatArray]:
+        """Return what an open shutter would let through now, and a blade that stands in half of the beam.
+
+        Half the light of a lasing film is no half of its pattern: it may be luminescence alone, as it was seen
+        at half the fluence. Counts per second in each block.
+        """
+        light, now = self._light, self._pump.expected_uj_cm2
+        if light is None:
+            return []
+        ratio = now / light.fluence_uj_cm2
+        full = self._net_per_s(light) * (ratio if ratio > 1 else ratio**self._order)
+        halves = [half for half in self._lights if _HALF[0] < half.fluence_uj_cm2 / now < _HALF[1]]
+        if not halves:
+            return [full]
+        return [full, self._net_per_s(min(halves, key=lambda h: abs(math.log(2 * h.fluence_uj_cm2 / now))))]
+
+    def _net_per_s(self, light: _Light) -> FloatArray:
+        return _standing_out(light.blocks - self._dark(light.integration_s)) / light.integration_s
+
+    def _exposure_s(self) -> float:
+        """Return the shortest exposure that shows a tenth of the light; the light's own where none does."""
+        light = self._light
+        shortest_s = max(_LEAST_PULSES / self._rate_hz, self._fresh.device.info.integration_min_s)
+        if light is None:
+            return shortest_s
+        sigma = max(_scatter(np.diff(light.blocks)) / math.sqrt(2), _LEAST_SIGMA)
+        parts = zip(self._patterns(), (SHOWN, _MOSTLY), strict=False)
+        needed_s = max(_SURE * sigma / (part * _length(_model(p, _without_lines(p)))) for p, part in parts)
+        pulses = _round_up(min(max(needed_s, shortest_s), light.integration_s) * self._rate_hz)
+        return min((pulses - 0.5 * self._triggered) / self._rate_hz, light.integration_s)
+
+    # --- looking -----------------------------------------------------------------------------------
+
+    def ready(self) -> None:
+        """Set the exposure time of the next look, so that the exposure under way ends meanwhile."""
+        if self._light is not None:
+            self._fresh.set_integration(self._exposure_s())
+
+    def light_left(self, stop: Stop | None = None) -> str:
+        """Say what light the spectrometer still sees behind the shutter, which says "closed"; "" for none.
+
+        The plate stays where it is, or turns to less light and back.
+
+        :raises InstrumentError: there is no exposure.
+        """
+        self.saw_dark = False
+        if self._light is None:
+            return ""
+        seconds = self._fresh.set_integration(self._exposure_s())
+        self.looks += 1
+        found = self.judged(self._fresh.acquire(stop).counts, seconds)
+        seen = self.confirmed(found, stop)
+        self.saw_dark = not seen and _SURE * found.sigma < 1.0 - found.part
+        return seen
+
+    def confirmed(self, found: Finding, stop: Stop | None = None) -> str:
+        """Tell light that passes the shutter from an afterglow and from the room's.
+
+        An afterglow fades while the plate stands still. What stays must get weaker as the attenuator takes the
+        light away, else it is none of the laser's.
+
+        :param found: in a frame of the dark.
+        :returns: as :meth:`light_left`.
+        """
+        if not found.shown or found.pattern is None:
+            return ""
+        pattern, seconds = found.pattern, self._exposure_s()
+        # A hint in the mean of many frames would drown in the noise of one.
+        count = 1 if found.part > 1.5 * max(SHOWN, _SURE * found.sigma) else _FRAMES
+        found, stays = self._look(pattern, seconds, count, stop), 0.0
+        for _ in range(_MOST_LOOKS):
+            if not found.shown:
+                return ""
+            if stays > _STEADY:
+                return self._followed(found, min(stays, 1.0), seconds, count, stop)
+            self._clock.sleep(_WAIT_S, stop)
+            before, found = found.part, self._look(pattern, seconds, count, stop)
+            stays = found.part / before
+        return ""
+
+    def _look(self, pattern: FloatArray, seconds: float, count: int, stop: Stop | None) -> Finding:
+        seconds = self._fresh.set_integration(seconds)
+        frames = [_medians(self._fresh.acquire(stop).counts) for _ in range(count)]
+        self.looks += count
+        return self._part(np.mean(frames, axis=0), seconds, pattern)
+
+    def _followed(self, steady: Finding, stays: float, seconds: float, count: int, stop: Stop | None) -> str:
+        """Take the light away by the attenuator, and see whether what is in the dark follows."""
+        assert steady.pattern is not None
+        here_deg, began_s = self._pump.angle_deg, self._clock.now_s()
+        ratio = self._pump.dim(stop)
+        fading = stays ** ((self._clock.now_s() - began_s) / _WAIT_S)
+        left = max(self._look(steady.pattern, seconds, count, stop).part, 0.0) / steady.part
+        if left < 0.5 * (ratio + fading) if ratio < _TELLING * fading else steady.part > _MOSTLY:
+            return f"{self.name} behind it still sees {min(steady.part, 1.0):.0%} of the last light"
+        if not self._told:
+            self._told = True
+            self._pump.tell(
+                f"{self.name} sees light in the dark that does not follow the attenuator: of the room, or a glow"
+            )
+        self._pump.turn_back(here_deg, stop)
+        return ""
+
+
+def _medians(counts: FloatArray) -> FloatArray:
+    size = max(counts.size // _BLOCKS, 1)
+    return np.median(counts[: counts.size // size * size].reshape(-1, size), axis=1)
+
+
+def _standing_out(light: FloatArray) -> FloatArray:
+    """Free a pattern of its noise: what does not stand out is none."""
+    noise = max(_scatter(np.diff(light)) / math.sqrt(2), _LEAST_SIGMA)
+    light = light - np.median(light)
+    return np.where(light > _STANDS_OUT * noise, light, 0.0)
+
+
+def _scatter(values: FloatArray) -> float:
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
+def _without_lines(per_s: FloatArray) -> NDArray[np.bool_]:
+    """Return which blocks hold no laser lines: those not far brighter than the typical lit one."""
+    lit = per_s > 0.02 * float(per_s.max())
+    return per_s <= _LINES * float(np.median(per_s[lit])) if lit.sum() > 2 else np.ones_like(lit)
+
+
+def _model(light: FloatArray, kept: NDArray[np.bool_]) -> FloatArray:
+    """Return the columns that are fitted to a frame: the light, and a level that may slope."""
+    place = np.linspace(-1.0, 1.0, light.size)
+    return np.stack([light, np.ones_like(place), place], axis=1)[kept]
+
+
+def _length(model: FloatArray) -> float:
+    """Return how long the light is, beside the level: one over the error of its part, at noise 1."""
+    light, level = model[:, 0], model[:, 1:]
+    beside = light - level @ np.linalg.lstsq(level, light, rcond=None)[0]
+    return max(float(np.linalg.norm(beside)), 1e-12)
+
+
+def _round_up(pulses: float) -> float:
+    """Return the next of 1, 2, 3, 5, 10, 20 ... that is not less."""
+    decade = 10.0 ** math.floor(math.log10(max(pulses, 1.0)))
+    return next(step * decade for step in (*_STEPS, 10) if step * decade >= pulses * (1 - 1e-9))
