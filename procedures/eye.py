@@ -26,10 +26,12 @@ SHOWN = 0.1
 """Part of the light just seen that must not be left in the dark."""
 _CLEAN = 0.05
 """A frame with less than this part of it, surely, is a dark to compare with."""
-_SURE = 6.0
-"""Standard errors that make a part of the light more than chance."""
+_SURE, _LOOK = 5.0, 3.5
+"""Standard errors that make a part of the light more than chance; those of a tenth of it in one look."""
 _BLOCKS = 64
 """Parts of the axis, each with one median: laser lines, hot pixels and cosmic spikes leave no trace in it."""
+_LEAST_BLOCKS = 3
+"""Of light, that make a pattern: one or two may be hot."""
 _LINES = 4.0
 """A block that is so much brighter than the typical lit one holds laser lines, which half a beam lacks."""
 _LEAST_SIGMA = 0.3
@@ -46,7 +48,7 @@ _WAIT_S = 0.4
 _STEADY = 0.8
 """Part of the light that is still there after the wait, unless it fades."""
 _TELLING, _MOSTLY = 0.6, 0.5
-"""Where the attenuator cannot take more than this away, the plate tells nothing: then it must be most of it."""
+"""Where the attenuator leaves more than this, it tells nothing: then most of the light must be there."""
 _MOST_LOOKS = 25
 _MOST_DARKS = 16
 
@@ -101,6 +103,7 @@ class Eye:
         self._order, self._triggered = pump.settings.photon_order, triggered
         self._lights: deque[_Light] = deque(maxlen=_MOST_LIGHTS)
         self._darks: dict[float, FloatArray] = {}
+        self._latest: FloatArray = np.zeros(0)
         self._told = False
         self.looks = 0
         """Exposures that were taken to look at the closed shutter."""
@@ -139,6 +142,10 @@ class Eye:
         light = self._light
         return light is not None and abs(self._pump.expected_uj_cm2 / light.fluence_uj_cm2 - 1) < SHOWN
 
+    def accept(self, counts: FloatArray, integration_s: float) -> None:
+        """Take a frame for a dark: what light it shows was found to be none that passes the shutter."""
+        self._remember(_medians(counts), integration_s)
+
     def _remember(self, blocks: FloatArray, integration_s: float) -> None:
         self._darks.pop(integration_s, None)
         self._darks[integration_s] = blocks
@@ -146,7 +153,7 @@ class Eye:
             del self._darks[next(iter(self._darks))]
 
     def _dark(self, integration_s: float) -> FloatArray | float:
-        """Return what the dark shows in an exposure time: as measured, or scaled from others; 0 if unknown."""
+        """Return what the dark shows in an exposure time: as measured, or from others; 0 if unknown."""
         if integration_s in self._darks:
             return self._darks[integration_s]
         times = sorted(self._darks, key=lambda t: abs(math.log(t / integration_s)))
@@ -182,14 +189,16 @@ class Eye:
     def _patterns(self) -> list[FloatArray]:
         """Return what an open shutter would let through now, and a blade that stands in half of the beam.
 
-        Half the light of a lasing film is no half of its pattern: it may be luminescence alone, as it was seen
-        at half the fluence. Counts per second in each block.
+        Half the beam on a lasing film makes no half of its pattern: it may be luminescence alone, as it was
+        seen at half the fluence. Counts per second in each block.
         """
         light, now = self._light, self._pump.expected_uj_cm2
         if light is None:
             return []
         ratio = now / light.fluence_uj_cm2
         full = self._net_per_s(light) * (ratio if ratio > 1 else ratio**self._order)
+        if (full > 0).sum() < _LEAST_BLOCKS:
+            return []
         halves = [half for half in self._lights if _HALF[0] < half.fluence_uj_cm2 / now < _HALF[1]]
         if not halves:
             return [full]
@@ -204,10 +213,11 @@ class Eye:
         shortest_s = max(_LEAST_PULSES / self._rate_hz, self._fresh.device.info.integration_min_s)
         if light is None:
             return shortest_s
-        sigma = max(_scatter(np.diff(light.blocks)) / math.sqrt(2), _LEAST_SIGMA)
+        blocks = next(reversed(self._darks.values()), light.blocks)
+        sigma = max(_scatter(np.diff(blocks)) / math.sqrt(2), _LEAST_SIGMA)
         parts = zip(self._patterns(), (SHOWN, _MOSTLY), strict=False)
-        needed_s = max(_SURE * sigma / (part * _length(_model(p, _without_lines(p)))) for p, part in parts)
-        pulses = _round_up(min(max(needed_s, shortest_s), light.integration_s) * self._rate_hz)
+        needed = [_LOOK * sigma / (part * _length(_model(p, _without_lines(p)))) for p, part in parts]
+        pulses = _round_up(min(max([shortest_s, *needed]), light.integration_s) * self._rate_hz)
         return min((pulses - 0.5 * self._triggered) / self._rate_hz, light.integration_s)
 
     # --- looking -----------------------------------------------------------------------------------
@@ -225,27 +235,27 @@ class Eye:
         :raises InstrumentError: there is no exposure.
         """
         self.saw_dark = False
-        if self._light is None:
+        if not self._patterns():
             return ""
         seconds = self._fresh.set_integration(self._exposure_s())
         self.looks += 1
         found = self.judged(self._fresh.acquire(stop).counts, seconds)
-        seen = self.confirmed(found, stop)
+        seen = self.confirmed(found, seconds, stop)
         self.saw_dark = not seen and _SURE * found.sigma < 1.0 - found.part
         return seen
 
-    def confirmed(self, found: Finding, stop: Stop | None = None) -> str:
+    def confirmed(self, found: Finding, seconds: float, stop: Stop | None = None) -> str:
         """Tell light that passes the shutter from an afterglow and from the room's.
 
-        An afterglow fades while the plate stands still. What stays must get weaker as the attenuator takes the
-        light away, else it is none of the laser's.
+        An afterglow fades while the plate stands still. What stays must get weaker as the attenuator takes
+        the light away, else it is none of the laser's.
 
-        :param found: in a frame of the dark.
+        :param found: in a frame of the dark of so many ``seconds``.
         :returns: as :meth:`light_left`.
         """
         if not found.shown or found.pattern is None:
             return ""
-        pattern, seconds = found.pattern, self._exposure_s()
+        pattern = found.pattern
         # A hint in the mean of many frames would drown in the noise of one.
         count = 1 if found.part > 1.5 * max(SHOWN, _SURE * found.sigma) else _FRAMES
         found, stays = self._look(pattern, seconds, count, stop), 0.0
@@ -263,22 +273,25 @@ class Eye:
         seconds = self._fresh.set_integration(seconds)
         frames = [_medians(self._fresh.acquire(stop).counts) for _ in range(count)]
         self.looks += count
-        return self._part(np.mean(frames, axis=0), seconds, pattern)
+        self._latest = np.mean(frames, axis=0)
+        return self._part(self._latest, seconds, pattern)
 
     def _followed(self, steady: Finding, stays: float, seconds: float, count: int, stop: Stop | None) -> str:
         """Take the light away by the attenuator, and see whether what is in the dark follows."""
         assert steady.pattern is not None
-        here_deg, began_s = self._pump.angle_deg, self._clock.now_s()
+        here_deg, began_s, lit = self._pump.angle_deg, self._clock.now_s(), self._latest
         ratio = self._pump.dim(stop)
         fading = stays ** ((self._clock.now_s() - began_s) / _WAIT_S)
-        left = max(self._look(steady.pattern, seconds, count, stop).part, 0.0) / steady.part
-        if left < 0.5 * (ratio + fading) if ratio < _TELLING * fading else steady.part > _MOSTLY:
+        dimmed = self._look(steady.pattern, seconds, count, stop)
+        left, sigma = max(dimmed.part, 0.0) / steady.part, math.hypot(steady.sigma, dimmed.sigma)
+        follows = left < 0.5 * (ratio + fading) and steady.part - dimmed.part > _LOOK * sigma
+        if follows if ratio < _TELLING * fading else steady.part > _MOSTLY:
             return f"{self.name} behind it still sees {min(steady.part, 1.0):.0%} of the last light"
         if not self._told:
             self._told = True
-            self._pump.tell(
-                f"{self.name} sees light in the dark that does not follow the attenuator: of the room, or a glow"
-            )
+            text = "sees light in the dark that does not follow the attenuator: the room's, or a glow"
+            self._pump.tell(f"{self.name} {text}")
+        self._remember(lit, seconds)
         self._pump.turn_back(here_deg, stop)
         return ""
 

@@ -160,9 +160,7 @@ class _Run:
             roles.spectrometer, roles.clock, lambda: pump.changed_at_s, pump.allow
         )
         self.eye = Eye(self._fresh, pump, roles.clock, triggered=plan.triggered)
-        self._darks = Darks(
-            pump, self._fresh, roles.clock, plan, sink, last=done.last_dark, eye=self.eye
-        )
+        self._darks = Darks(pump, self._fresh, roles.clock, plan, sink, last=done.last_dark, eye=self.eye)
         self._shooter = Shooter(
             plan,
             pump,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from labctl.model.clock import Clock
-from labctl.model.errors import InstrumentError, SafetyStop
+from labctl.model.errors import InstrumentError, SafetyStop, ShutterLied
 from labctl.model.roles import SelfClosing, Shutter
 from procedures.locked import unlocked
 from procedures.safe import Action, retried
@@ -141,7 +141,7 @@ class Blade:
         was_lit, self._known = self.lit, False  # until it confirms, it may be open
         self._shutter.close_beam()
         if self._lie:
-            raise SafetyStop(self._lie, "block the beam by hand")
+            raise ShutterLied(self._lie, "block the beam by hand")
         if retried(self._shutter.is_open):
             raise SafetyStop(
                 f"{self._shutter.name} does not confirm that it is closed", "block the beam by hand"

@@ -116,7 +116,7 @@ class ManualBench:
     def _refuse_light(self, counts: FloatArray, integration_s: float, stop: Stop | None) -> None:
         found = self._eye.judged(counts, integration_s)
         if found.shown:
-            self.pump.refute(self._eye.confirmed(found, stop))
+            self.pump.refute(self._eye.confirmed(found, integration_s, stop))
 
     def dark(self, integration_s: float, count: int, stop: Stop | None = None) -> FloatArray:
         """Close the shutter and return the median of ``count`` exposures, shape ``(pixel,)``."""

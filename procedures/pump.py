@@ -127,6 +127,11 @@ class Pump:
         return max(self._blade.changed_at_s, self._plate.changed_at_s)
 
     @property
+    def verified(self) -> PumpState | None:
+        """What the meter confirmed of the present setting; None after a change, or when something failed."""
+        return self._setting.verified
+
+    @property
     def angle_deg(self) -> float:
         """Where the plate was found last."""
         return self._plate.reached_deg

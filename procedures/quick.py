@@ -133,6 +133,7 @@ class QuickPoints:
                 self._drop_exposures()
             self._pump.open(seconds)
             exposing = self._exposing or self._expose()
+            state = self._pump.verified or state
             return state, exposing.result(seconds + _MARGIN_S)
         finally:
             self._overlap = False

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from labctl.model.clock import Stop
-from labctl.model.errors import SafetyStop
+from labctl.model.errors import SafetyStop, ShutterLied
 from labctl.model.roles import PowerMeter
 from labctl.model.safety import SafeReport
 from procedures.curve import QUARTER_DEG, Curve
@@ -32,7 +32,7 @@ _SAME = 1.005
 
 
 class Witness:
-    """What sees whether "closed" is true: the power meter where it stands behind the shutter, and the spectrometer.
+    """Who sees whether "closed" is true: a power meter that stands behind the shutter, and the spectrometer.
 
     :param light_left: says what light the meter still sees, "" for none; None where it stands in front.
     :param fluence_uj_cm2: what falls on the sample should the shutter be open.
@@ -58,13 +58,13 @@ class Witness:
         """
         if self._blade.proof:
             return
-        for look in (self._light_left, self.eye and self.eye.light_left):
-            if look is not None:
-                self.refute(look(stop))
+        if self._light_left is not None:
+            self.refute(self._light_left(stop))
+        self.look_again(stop)
         self._blade.proof = self._proof(by_meter=self._light_left is not None)
 
     def look_again(self, stop: Stop | None) -> None:
-        """Have the spectrometer see that it is dark still, before the shutter opens onto another setting.
+        """Have the spectrometer see that it is dark, after a closing and before the next opening.
 
         :raises SafetyStop: there is light behind the shutter.
         :raises InstrumentError: there is no exposure.
@@ -81,7 +81,7 @@ class Witness:
         if seen:
             reason = f"the shutter says that it is closed, but {seen}"
             self._blade.distrust(reason, self._fluence_uj_cm2())
-            raise SafetyStop(reason, "block the beam by hand, then look at the blade and its sensor")
+            raise ShutterLied(reason, "block the beam by hand, then look at the blade and its sensor")
 
     def word(self) -> tuple[str, list[Exception]]:
         """Return what confirms the closing that came last, and what contradicts it; never raises.

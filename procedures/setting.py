@@ -95,14 +95,12 @@ class Setting:
         self._verified_at_s = self._clock.now_s()
 
     def restore(self, state: PumpState, stop: Stop | None) -> None:
-        """Let a setting count as verified that was left for less light and turned back to.
+        """Set a fluence anew, and verify it, if it was left for less light meanwhile.
 
-        :raises SafetyStop: the plate has not come back, or the pulse energy has changed.
+        :raises SafetyStop: as :meth:`approach`.
         """
         if self.verified is None:
-            self._plate.require_at(state.angle_deg)
-            self.read_again(state, stop)
-            self.verified = state
+            self.approach(state.fluence_set_uj_cm2, stop)
 
     def _turn(self, angle_deg: float, fluence_uj_cm2: float, stop: Stop | None) -> None:
         """Move to where a fluence is to be verified; in the light its dose must be allowed."""

@@ -51,6 +51,7 @@ class Shooter:
         """
         state = self._pump.set_fluence(step.fluence_uj_cm2, stop, keep_open=self._plan.keep_open)
         spectra, trials = self._expose(step.fluence_uj_cm2, auto, stop)
+        state = self._pump.verified or state  # set anew, where the opening had to wait for a look at the dark
         self._pump.require_open()
         if self._pump.meter_in_front and not self._plan.keep_open:
             self._pump.close()
@@ -66,7 +67,7 @@ class Shooter:
         """Take the exposures; those of an unsuitable time are thrown away, their light is not forgotten."""
         seconds, trials, lit_s = auto.predict(fluence_uj_cm2), 0, 0.0
         for change in range(_MOST_CHANGES + 1):
-            # The shutter opens first: the exposure that is thrown away is then the short one of the last look.
+            # Opened first: the exposure that is thrown away is then the short one of the last look.
             self._pump.open((self._plan.average + 1) * seconds)
             seconds = self._spectrometer.set_integration(seconds)
             longest = (self._plan.max_light_s - lit_s) / (self._plan.average + 1)

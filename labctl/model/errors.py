@@ -107,6 +107,10 @@ class SafetyStop(LabctlError):  # noqa: N818
     exit_code = 4
 
 
+class ShutterLied(SafetyStop):
+    """The shutter says that it is closed, and somebody behind it sees light: what is called dark is not."""
+
+
 class NotMadeSafe(SafetyStop):
     """Shutter or attenuator could not be brought to where they harm nothing: light may pass.
 

@@ -23,7 +23,12 @@ T = TypeVar("T")
 
 
 def conclude(
-    keeper: Keeper, facts: BenchFacts, plan: Mapping[str, object] | None = None, ending: Ending | None = None
+    keeper: Keeper,
+    facts: BenchFacts,
+    plan: Mapping[str, object] | None = None,
+    ending: Ending | None = None,
+    *,
+    doubt: str = "",
 ) -> dict[str, object]:
     """Return the result of a run as plain values: ``threshold``, ``threshold_lasing``, ``q`` and ``budget``.
 
@@ -32,9 +37,10 @@ def conclude(
 
     :param plan: as it is stored.
     :param ending: why the sweep asked for no more points; None if it was broken off.
+    :param doubt: why nothing that was measured says anything of the sample; empty if it does.
     """
     design = Design.of(plan or {}, facts.photon_order, ending.cause if ending else None)
-    verdict = _tried(lambda: _judge(keeper, design), _nothing)
+    verdict = _nothing(doubt) if doubt else _tried(lambda: _judge(keeper, design), _nothing)
     fits = {"emission": verdict.emission, "lasing": verdict.lasing}
     budgets = {band: fluence_budget(facts.settings, fit.threshold_uj_cm2) for band, fit in fits.items()}
     mapped = {
@@ -45,9 +51,15 @@ def conclude(
         )
         for band, fit in fits.items()
     }
-    q = _tried(
-        lambda: quality(keeper.brightest, keeper.darks, facts.info, facts.bands.lasing_nm, verdict.emission),
-        lambda _reason: None,
+    q = (
+        None
+        if doubt
+        else _tried(
+            lambda: quality(
+                keeper.brightest, keeper.darks, facts.info, facts.bands.lasing_nm, verdict.emission
+            ),
+            lambda _reason: None,
+        )
     )
     result: dict[str, object] = {
         "threshold": mapped["emission"],

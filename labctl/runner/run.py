@@ -17,7 +17,7 @@ from typing import Literal
 from labctl.config import BenchConfig
 from labctl.data import RunWriter
 from labctl.model.clock import Clock
-from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, is_noticed_stop
+from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, ShutterLied, is_noticed_stop
 from labctl.model.records import RunStop
 from labctl.runner.conclude import conclude
 from labctl.runner.events import Connected, Event, Measured, Message, Moved, OnEvent, RunFiles, Started
@@ -44,6 +44,7 @@ __all__ = ["RunFailed", "RunRequest", "run_sweep"]
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
+DOUBT = "the shutter was open when it said that it was closed: these points say nothing of the sample"
 
 
 class RunFailed(Exception):  # noqa: N818  it carries the error and what was measured before
@@ -275,8 +276,12 @@ class _Acquisition:
 
     def _end(self, keeper: Keeper, facts: BenchFacts) -> None:
         status, reason = _status_of(self._failure)
-        result = conclude(keeper, facts, plan_mapping(self._plan, facts.bands), self._ending)
+        doubt = DOUBT if isinstance(self._failure, ShutterLied) else ""
+        plan = plan_mapping(self._plan, facts.bands)
+        result = conclude(keeper, facts, plan, self._ending, doubt=doubt)
         result |= self.kind.more(keeper, facts)
+        if doubt and "stability" in result:
+            result["stability"] = {"status": "refused", "reason": doubt, "points": len(keeper.points)}
         result |= {"dose_uj_cm2": self._dose_uj_cm2, "planned": self._total}
         try:
             keeper.end(RunStop(status, reason, now_utc(), result))

@@ -21,7 +21,7 @@ Order = tuple[Element, Element, Element, Element]
 
 
 class LyingShutter(SceneShutter):
-    """From its n-th closing on the blade stays where the lie leaves it, and the sensor says what was commanded.
+    """From its n-th closing on the blade stays where it lies, and the sensor says what was commanded.
 
     :param share: of the beam that passes from then on.
     :param after_s: how long after the closing, which is honest, the blade moves there; None: it never closes.
@@ -54,10 +54,6 @@ class LyingShutter(SceneShutter):
             self.scene.shutter.track.go(now, now + 0.01, self.share)
         elif not self.lies:
             super().close_beam()
-
-    @property
-    def share_now(self) -> float:
-        return self.scene.shutter.track.at(self.scene.clock.now_s())
 
 
 class Glowing(SceneSpectrometer):

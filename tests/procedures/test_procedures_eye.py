@@ -1,0 +1,181 @@
+"""The spectrometer stands behind the shutter: it sees whether that is closed, and errs in neither way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+from lying_scene import Glowing, LyingShutter, Order, bench, pump_of
+from procedures_fakes import BEHIND, FRONT
+from procedures_scene import BANDS
+
+from labctl.model.errors import SafetyStop
+from labctl.model.records import SweepPoint
+from labctl.model.roles import Roles
+from procedures.alignment import AlignmentPlan, align
+from procedures.eye import Eye
+from procedures.fluence_sweep import sweep
+from procedures.manual import ManualBench
+from procedures.plan import SweepPlan
+from procedures.pump import Pump
+from procedures.stability import stability_plan
+from simulators.scene import Scene
+from simulators.scene.settings import Level, RoomSettings, SceneSettings
+
+PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=200.0, points=6, average=2)
+FOUND = r"the shutter says that it is closed, but spectrometer behind it still sees \d+% of the last light"
+
+
+def lying(
+    nth: int, level: Level = "typical", seed: int = 1, *, order: Order | None = None, **lie: float
+) -> tuple[Scene, LyingShutter, Roles, Pump]:
+    scene, roles, _ = bench(level, seed, order=order)
+    shutter = LyingShutter(scene, nth, **lie)
+    roles = replace(roles, shutter=shutter)
+    return scene, shutter, roles, pump_of(scene, roles)
+
+
+def measured(points: Iterator[SweepPoint]) -> tuple[list[SweepPoint], SafetyStop]:
+    found: list[SweepPoint] = []
+    with pytest.raises(SafetyStop) as told:
+        found.extend(points)
+    return found, told.value
+
+
+def dark_now(scene: Scene) -> bool:
+    """Whether the plate, all that is left, lets the least light through."""
+    return bool(scene.beam.malus(scene.mount.angle_deg()) < 1.5 * scene.settings.optics.t_min)
+
+
+@pytest.mark.parametrize("level", ["ideal", "typical", "nasty"])
+@pytest.mark.parametrize("nth", [1, 2, 4, 6])
+def test_a_sweep_ends_at_the_closing_that_is_a_lie(level: Level, nth: int) -> None:
+    scene, shutter, roles, pump = lying(nth, level)
+    points, stop = measured(sweep(PLAN, roles, pump, BANDS))
+    assert len(points) == nth - 1  # the point whose closing it was is not yielded
+    assert "block the beam by hand" in str(stop)
+    assert any("NOT MADE SAFE" in note for note in stop.__notes__)
+    assert dark_now(scene)
+    assert scene.clock.now_s() - shutter.since_s < 12.0
+
+
+@pytest.mark.parametrize("nth", [2, 4, 6])
+def test_a_blade_that_sticks_in_half_of_the_beam_is_seen(nth: int) -> None:
+    scene, _, roles, pump = lying(nth, share=0.5)
+    points, stop = measured(sweep(PLAN, roles, pump, BANDS))
+    assert len(points) == nth - 1
+    assert "still sees" in str(stop)
+    assert dark_now(scene)
+
+
+@pytest.mark.parametrize("after_s", [0.1, 2.0, 4.0])
+def test_a_shutter_that_opens_by_itself_is_seen_before_the_next_light(after_s: float) -> None:
+    scene, _, roles, pump = lying(3, after_s=after_s)
+    points, stop = measured(sweep(PLAN, roles, pump, BANDS))
+    assert len(points) <= 3
+    assert "still sees" in str(stop)
+    assert dark_now(scene)
+
+
+@pytest.mark.parametrize("order", [FRONT, BEHIND])
+def test_an_alignment_ends_when_its_shutter_lies(order: Order) -> None:
+    scene, _, roles, pump = lying(1, order=order)
+    plan = AlignmentPlan(reference=SweepPlan(start_uj_cm2=40, stop_uj_cm2=160, points=10), max_readouts=2)
+    with pytest.raises(SafetyStop, match="says that it is closed, but"):
+        list(align(plan, roles, pump, BANDS))
+    assert dark_now(scene)
+
+
+def test_a_stability_run_ends_when_its_shutter_lies() -> None:
+    scene, _, roles, pump = lying(4)
+    points, stop = measured(sweep(stability_plan(60.0, 100.0, 10.0), roles, pump, BANDS))
+    assert len(points) == 3
+    assert "still sees" in str(stop)
+    assert dark_now(scene)
+
+
+@pytest.mark.parametrize("end", [ManualBench.close, lambda hand: hand.dark(0.1, 3)])
+def test_a_hand_is_told_that_the_shutter_lies(end: Callable[[ManualBench], object]) -> None:
+    scene, _, roles, pump = lying(1)
+    hand = ManualBench(roles, pump)
+    pump.prepare()
+    hand.set_fluence(100.0)
+    hand.open()
+    with pytest.raises(SafetyStop, match=FOUND):
+        end(hand)
+    assert dark_now(scene)
+
+
+def test_the_last_closing_of_a_hand_is_judged_too() -> None:
+    scene, _, roles, pump = lying(1)
+    hand = ManualBench(roles, pump)
+    pump.prepare()
+    hand.set_fluence(100.0)
+    hand.open()
+    report = pump.safe()
+    assert "still sees" in str(report.failures[0])
+    assert "NOT confirmed closed" in report.shutter
+    assert dark_now(scene)
+
+
+def test_an_honest_closing_is_confirmed_by_the_spectrometer() -> None:
+    _, roles, pump = bench()
+    hand = ManualBench(roles, pump)
+    pump.prepare()
+    hand.set_fluence(100.0)
+    hand.open()
+    report = pump.safe()
+    assert report.failures == ()
+    assert report.shutter == "the shutter is closed (its sensor and the spectrometer behind it)"
+
+
+def room(counts_s: float, step_rel: float) -> Callable[[SceneSettings], SceneSettings]:
+    return lambda s: replace(
+        s,
+        camera=replace(s.camera, room_counts_s=counts_s),
+        room=RoomSettings(step_rel=step_rel, interval_s=7.0),
+    )
+
+
+def camera(**changes: float) -> Callable[[SceneSettings], SceneSettings]:
+    return lambda s: replace(s, camera=replace(s.camera, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        room(100.0, 0.0), room(100.0, 0.5), camera(throughput=300.0), camera(throughput=0.03),
+        camera(hot_pixels=300), camera(spikes_per_s=30.0),
+        camera(warm_up_c=10.0, offset_counts_per_c=20.0, dark_counts_s=50.0),
+    ],
+    ids=["room", "lamp", "saturated", "faint", "hot pixels", "cosmics", "warming up"],
+)  # fmt: skip
+@pytest.mark.parametrize("level", ["typical", "nasty"])
+def test_an_honest_shutter_is_never_doubted(
+    level: Level, change: Callable[[SceneSettings], SceneSettings]
+) -> None:
+    scene, roles, pump = bench(level, 7, change=change)
+    assert len(list(sweep(PLAN, roles, pump, BANDS))) == 6
+    assert scene.shutter.closed_switch()
+
+
+@pytest.mark.parametrize(("part", "lifetime_s"), [(0.05, 2.0), (0.3, 0.3), (0.3, 5.0), (0.8, 1.0)])
+def test_a_film_that_glows_on_is_no_open_shutter(part: float, lifetime_s: float) -> None:
+    scene, roles, _ = bench("typical", 3)
+    roles = replace(roles, spectrometer=Glowing(scene, part, lifetime_s))
+    pump = pump_of(scene, roles)
+    pump.tell = logging.getLogger("test").warning
+    assert len(list(sweep(PLAN, roles, pump, BANDS))) == 6
+
+
+def test_the_looks_of_a_point_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bench time of a sweep with and without them."""
+    took = []
+    for _ in range(2):
+        scene, roles, pump = bench("typical", 3)
+        assert len(list(sweep(replace(PLAN, start_uj_cm2=60.0), roles, pump, BANDS))) == 6
+        took.append(scene.clock.now_s())
+        monkeypatch.setattr(Eye, "light_left", lambda _eye, _stop: "")
+    assert (took[0] - took[1]) / 6 < 0.25
