@@ -38,7 +38,7 @@ _LEAST_SIGMA = 0.3
 """Noise of a block's median in counts, at least: that of rounding."""
 _STANDS_OUT = 3.0
 """Standard errors by which a block's light must stand out to count."""
-_MOST_FRAMES, _MOST_LIGHTS, _FRAMES = 8, 12, 4
+_MOST_FRAMES, _MOST_LIGHTS, _FRAMES = 8, 16, 4
 _HALF = (0.3, 0.75)
 """Fluences over the present one at which a film shows what half the beam would make of it."""
 _STEPS = (1, 2, 3, 5)
@@ -127,15 +127,24 @@ class Eye:
         """Remember an exposure in the light."""
         if not self._pump.light.lit:
             return
-        blocks, seconds, light = _medians(spectrum.counts), spectrum.integration_s, self._light
-        if light is not None and self.knows() and light.integration_s == seconds:
-            self._lights[-1] = light.with_(blocks)
+        now, last = self._pump.expected_uj_cm2, self._lights[-1] if self._lights else None
+        blocks, seconds = _medians(spectrum.counts), spectrum.integration_s
+        same = last is not None and abs(now / last.fluence_uj_cm2 - 1) < SHOWN
+        if last is not None and same and last.integration_s == seconds:
+            self._lights[-1] = last.with_(blocks)
         else:
-            self._lights.append(_Light(blocks, seconds, self._pump.expected_uj_cm2))
+            self._lights.append(_Light(blocks, seconds, now))
 
     @property
     def _light(self) -> _Light | None:
-        return self._lights[-1] if self._lights else None
+        """What was seen last of a light like the present one, else the nearest weaker, else the nearest."""
+        now = self._pump.expected_uj_cm2
+
+        def strange(light: _Light) -> tuple[bool, float]:
+            off = light.fluence_uj_cm2 / now
+            return off > 1 + SHOWN, max(abs(math.log(off)), SHOWN)
+
+        return min(reversed(self._lights), key=strange, default=None)
 
     def knows(self) -> bool:
         """Whether it has seen the light that falls on the sample now."""
