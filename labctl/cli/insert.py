@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import threading
 from collections.abc import Callable
 from typing import Literal
 
-from labctl.model.errors import Aborted, ConfigError
+from labctl.model.errors import CalibrationRefused, ConfigError
+from labctl.model.hands import LIGHT, Request
 
-_POLL_S = 0.1
+
+class _Lines:
+    """Takes text for a display that shows whole lines."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def write(self, text: str, /) -> None:
+        """Show it as one line."""
+        self._say(" ".join(text.split()))
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 def make_insert(
@@ -20,22 +31,17 @@ def make_insert(
 
     :param say: shows one line to the user.
     """
+    from labctl.cli.terminal_hands import TerminalHands
+
+    hands = TerminalHands(_Lines(say))
 
     def insert(what: Literal["blank", "sample"]) -> None:
-        say(f"put the {what} into the beam (the shutter is closed), then press Enter")
-        answer: list[str] = []
-        reader = threading.Thread(target=_read_line, args=(answer,), daemon=True)
-        reader.start()
-        while reader.is_alive():
-            if stop.is_set():
-                raise Aborted
-            reader.join(_POLL_S)
-        if not answer or not answer[0]:
-            raise ConfigError("nobody confirms the blank", key="--background", hint="run it in a terminal")
+        text = f"Put the {what} into the beam (the shutter is closed)."
+        try:
+            hands.do(Request("sample", text, {"in": what == "sample"}, word=LIGHT), stop)
+        except CalibrationRefused as exc:
+            raise ConfigError(
+                "nobody confirms the blank", key="--background", hint="run it in a terminal"
+            ) from exc
 
     return insert
-
-
-def _read_line(answer: list[str]) -> None:
-    with contextlib.suppress(OSError, ValueError):
-        answer.append(sys.stdin.readline())

@@ -68,6 +68,8 @@ def make_confirm(
     :param say: shows one line to the user.
     """
 
+    from labctl.cli.terminal_hands import forget_typed
+
     def confirm(differences: tuple[str, ...]) -> None:
         for line in differences:
             say(f"the bench differs: {line}")
@@ -79,6 +81,7 @@ def make_confirm(
                 hint="the same with --yes, if that is as it should be",
             )
         say("the shutter is closed; type y to go on with this bench, anything else to leave the run as it is")
+        forget_typed()
         if _typed(stop).strip().lower() not in _YES:
             raise ConfigError("the differences were not agreed to; the run is as it was")
 

@@ -1,22 +1,39 @@
-"""A person at the terminal who does what is asked: Enter is done, a number where one is asked, q refuses."""
+"""A person at the terminal who does what is asked: Enter is done, a word where light follows, q refuses.
+
+What was typed before a question stood there answers nothing: at a terminal it is thrown away. Lines out of a
+pipe answer one question each, in their order.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import sys
 import threading
 from collections.abc import Callable
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from labctl.model.clock import Stop, check_stop
-from labctl.model.errors import Aborted, CalibrationRefused
+from labctl.model.errors import CalibrationRefused
 from labctl.model.hands import Hands, Request
-from labctl.session.hands import number
+from labctl.session.hands import understood, wanted
+
+log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 _PIECE = 4096
+
+
+class Out(Protocol):
+    """Where questions go."""
+
+    def write(self, text: str, /) -> object:
+        """Show text."""
+
+    def flush(self) -> None:
+        """Show it now."""
 
 
 class TerminalHands:
@@ -24,11 +41,19 @@ class TerminalHands:
 
     :param out: where questions go.
     :param read: returns the next bytes of the input, empty at its end; may wait for ever.
+    :param forget: throws away what was typed and not read yet; returns whether a person types there.
     """
 
-    def __init__(self, out: TextIO, read: Callable[[], bytes] | None = None) -> None:
+    def __init__(
+        self,
+        out: Out,
+        read: Callable[[], bytes] | None = None,
+        forget: Callable[[], bool] | None = None,
+    ) -> None:
         self._out = out
         self._read = read or _read_stdin
+        self._forget = forget or (_no_person if read else forget_typed)
+        self._heard = b""
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._wanted = threading.Semaphore(0)
         self._reader: threading.Thread | None = None
@@ -39,18 +64,16 @@ class TerminalHands:
         :raises Aborted: it is refused, or ``stop`` was set.
         :raises CalibrationRefused: the input has ended.
         """
-        wanted = f"type the number in {request.number}" if request.number else "press Enter when it is done"
-        self._say(f">>> {request.text}\n    [{wanted}, q refuses] ")
+        text = f">>> {request.text}\n    {wanted(request)}"
         while True:
-            answer = self._line(stop).strip()
-            if answer.lower() in ("q", "quit"):
-                raise Aborted
-            if not request.number:
-                return None
+            if self._forget():
+                self._heard = b""
+            self._say(text)
+            answer = self._line(stop)
             try:
-                return number(answer, request.number)
+                return understood(request, answer)
             except CalibrationRefused as exc:
-                self._say(f"    {exc.message}; once more: ")
+                text = f"    {exc.message}; once more: "
 
     def _line(self, stop: Stop | None) -> str:
         if self._reader is None:
@@ -71,16 +94,15 @@ class TerminalHands:
 
     def _listen(self) -> None:
         """Read one line for each that is wanted; on the bare descriptor, so that no lock is held at exit."""
-        heard = b""
         while True:
             self._wanted.acquire()
-            while b"\n" not in heard:
+            while b"\n" not in self._heard:
                 piece = self._read()
                 if not piece:
                     self._lines.put(None)
                     return
-                heard += piece
-            line, _, heard = heard.partition(b"\n")
+                self._heard += piece
+            line, _, self._heard = self._heard.partition(b"\n")
             self._lines.put(line.decode("utf-8", "replace"))
 
     def _say(self, text: str) -> None:
@@ -108,3 +130,28 @@ def _read_stdin() -> bytes:
         return os.read(sys.stdin.fileno(), _PIECE)
     except (OSError, ValueError):
         return b""
+
+
+def _no_person() -> bool:
+    return False
+
+
+def forget_typed() -> bool:
+    """Throw away what was typed at the terminal and not read yet; return whether the input is one."""
+    try:
+        if not sys.stdin.isatty():
+            return False
+        if sys.platform == "win32":
+            import msvcrt
+
+            while msvcrt.kbhit():
+                msvcrt.getwch()
+        else:
+            import termios
+
+            termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
+    except (OSError, ValueError, AttributeError):  # no descriptor: nobody types
+        return False
+    except Exception as exc:  # noqa: BLE001  termios.error is none of the above
+        log.warning("what was typed before could not be thrown away: %s", exc)
+    return True

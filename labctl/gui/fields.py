@@ -45,7 +45,7 @@ class Field(QWidget):
         super().__init__()
         self.edit, self.reason = QLineEdit(text), PlainLabel()
         self.edit.setAccessibleName(label)
-        name = PlainLabel(label)
+        self._name = name = PlainLabel(label)
         name.setMinimumWidth(label_width)
         self._suffix = suffix = PlainLabel(unit)
         suffix.setProperty("role", "dim")
@@ -74,6 +74,11 @@ class Field(QWidget):
     def set_text(self, text: str) -> None:
         """Type for the user."""
         self.edit.setText(text)
+
+    def set_label(self, label: str) -> None:
+        """Ask for something else."""
+        self._name.setText(label)
+        self.edit.setAccessibleName(label)
 
     def set_unit(self, unit: str) -> None:
         """Show another unit."""

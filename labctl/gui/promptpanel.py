@@ -1,4 +1,4 @@
-"""What hands shall do, in large text: done, a number, or refused."""
+"""What hands shall do, in large text: done, a number or a word that is typed, or refused."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QSizePolicy, QVBoxLayout
 
 from labctl.gui import theme
-from labctl.gui.fields import NumberField
+from labctl.gui.fields import Field
 from labctl.gui.plain import PlainLabel
 from labctl.gui.service.asking import Asked, Withdrawn
 from labctl.gui.service.calibrating import Refusal
 from labctl.gui.service.calmessages import HandTold
 from labctl.gui.wording import pretty
+from labctl.model.errors import Aborted, CalibrationRefused
 from labctl.model.hands import Request
+from labctl.session.hands import understood
 
 _UNITS = {"um": "µm", "deg": "°"}
 
@@ -29,14 +31,14 @@ class PromptPanel(QFrame):
         super().__init__()
         self._answer = answer
         self.waiting: int | None = None
-        self._needs_number = False
+        self._request: Request | None = None
         self._after: Callable[[], None] | None = None
         self.text = PlainLabel()
         self.text.setWordWrap(True)
         self.text.setMinimumHeight(96)
         self.text.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.text.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
-        self.number = NumberField("Reading", None, "", "The number that was asked for", optional=True)
+        self.number = Field("Reading", "", "", "What was asked for, with its unit or without")
         self.number.edit.returnPressed.connect(self._done)
         self.number.changed.connect(self._judge)
         self.done, self.refuse = QPushButton("Done"), QPushButton("Refuse")
@@ -64,23 +66,27 @@ class PromptPanel(QFrame):
         request = asked.what
         assert isinstance(request, Request)
         self._after = None
-        self.waiting, self._needs_number = asked.number, bool(request.number)
+        self.waiting, self._request = asked.number, request
         self._dress(theme.THRESHOLD, "#2a2312", theme.WARN)
         self.text.setText(pretty(request.text))
-        unit = _UNITS.get(request.number, request.number)
-        self.number.setVisible(self._needs_number)
-        self.number.set_unit(unit)
-        self.number.set_text("")
+        typed = bool(request.number or request.word)
+        self.number.setVisible(typed)
+        self.number.set_label("Position read" if request.action == "knife" else "Reading")
+        if request.word:
+            self.number.set_label(f"Light follows: type {request.word}")
+        self.number.set_unit(_UNITS.get(request.number, request.number))
+        self.number.set_text("" if request.suggested is None else f"{request.suggested:g}")
         for button in (self.done, self.refuse):
             button.setVisible(True)
         self._judge()
-        (self.number.edit if self._needs_number else self.done).setFocus()
+        (self.number.edit if typed else self.done).setFocus()
+        self.number.edit.selectAll()
 
     def confirm(self, text: str, act: Callable[[], None]) -> None:
         """Show what is left to do, and wait until somebody says that it is done."""
         self.show_text(text)
         self._dress(theme.WARN, "#2a2312", theme.WARN)
-        self._after, self._needs_number = act, False
+        self._after, self._request = act, None
         self.done.setVisible(True)
         self._judge()
 
@@ -102,7 +108,7 @@ class PromptPanel(QFrame):
 
     def show_text(self, text: str, colour: str = theme.TEXT) -> None:
         """Show what goes on; nothing is asked."""
-        self.waiting = self._after = None
+        self.waiting = self._after = self._request = None
         self._dress(colour, theme.PANEL, theme.LINE)
         self.text.setText(pretty(text))
         for widget in (self.number, self.done, self.refuse):
@@ -115,11 +121,26 @@ class PromptPanel(QFrame):
         self.text.setStyleSheet(f"font-size: 19pt; font-weight: 600; color: {colour};")
 
     def _judge(self) -> None:
-        self.done.setEnabled(not self._needs_number or self.number.value is not None)
+        answer, why = self._read()
+        self.done.setEnabled(answer is not None)
+        self.number.refuse(why if self.number.text else "")
+
+    def _read(self) -> tuple[object, str]:
+        """Return what is answered, None for nothing yet, and why."""
+        request = self._request
+        if request is None or not (request.number or request.word):
+            return True, ""
+        if not self.number.text:
+            return None, ""
+        try:
+            number = understood(request, self.number.text)
+        except (Aborted, CalibrationRefused) as exc:
+            return None, getattr(exc, "message", "press Refuse instead")
+        return (True if number is None else number), ""
 
     def _done(self) -> None:
         if self.done.isEnabled():
-            self._say(self.number.value if self._needs_number else True)
+            self._say(self._read()[0])
 
     def _say(self, answer: object) -> None:
         number, after = self.waiting, self._after

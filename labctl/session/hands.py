@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import re
 import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from labctl.config.units import convert
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError, InstrumentTimeout
 from labctl.model.hands import Hands, Request
@@ -18,6 +21,10 @@ SLICE_S = 0.1
 LONGEST_ANSWER = 4096
 LONGEST_SCRIPT = 100_000
 NAME = "hand of the simulated bench"
+AGREED = ("", "y", "yes", "done")
+REFUSED = ("q", "quit")
+_KINDS = {"um": "length", "W": "power"}
+_ALSO = {"um": ("mm",), "W": ("mW", "uW")}
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)")
 
 
@@ -86,7 +93,8 @@ def _meaning(answer: str, request: Request) -> float | None:
 class ScriptHands:
     """Answers out of a list, one to each request, in order.
 
-    An answer is ``done``, a number with or without its unit, or ``refuse``; before it may stand the action it
+    An answer is ``done``, the word ``light`` where light follows, a number with or without its unit, or
+    ``refuse``; before it may stand the action it
     is meant for (``meter: done``), so that a script that is out of step is noticed. ``...`` as the last one
     agrees to everything that follows. Empty lines and what follows ``#`` do not count.
 
@@ -112,14 +120,22 @@ class ScriptHands:
         """
         check_stop(stop)
         answer = self._answer(request)
-        if answer == "refuse":
+        if answer in ("refuse", *REFUSED):
             raise Aborted
+        agreed = answer in AGREED
+        if not agreed and answer != request.word and not request.number:
+            raise CalibrationRefused(
+                f"answer {self._next} is {answer!r}, which is no answer to: {request.text}",
+                "write done, light where light follows, or refuse",
+            )
         done = None if self._then is None else self._then.do(request, stop)
         if not request.number:
             return None
-        if answer == "done" and done is not None:
+        if agreed and done is not None:
             return done
-        return number(answer, request.number)
+        return (
+            request.suggested if agreed and request.suggested is not None else number(answer, request.number)
+        )
 
     def _answer(self, request: Request) -> str:
         if self._next >= len(self._answers):
@@ -138,15 +154,64 @@ class ScriptHands:
         return answer.strip().lower()
 
 
+def understood(request: Request, text: str) -> float | None:
+    """Return the number that somebody has typed in answer to a request, None where none was asked for.
+
+    Enter, y, yes and done agree; where light follows, its word alone does, and a number where one is asked.
+
+    :raises Aborted: q or quit.
+    :raises CalibrationRefused: anything else; nothing was agreed to.
+    """
+    answer = text.strip().lower()
+    if answer in REFUSED:
+        raise Aborted
+    if request.number:
+        if answer in AGREED and request.suggested is not None:
+            return request.suggested
+        return number(text, request.number)
+    if request.word:
+        if answer == request.word:
+            return None
+        raise CalibrationRefused(f"{_shown(text)} is not {request.word!r}: light follows, so type the word")
+    if answer in AGREED:
+        return None
+    raise CalibrationRefused(f"{_shown(text)} says neither yes nor no: press Enter or type y, or q to refuse")
+
+
+def wanted(request: Request) -> str:
+    """Say what a request waits for, as one types it."""
+    if request.number:
+        units = " or ".join([request.number, *_ALSO.get(request.number, ())])
+        default = "" if request.suggested is None else f" [{request.suggested:g}]"
+        return f"{'position read' if request.action == 'knife' else 'number'} ({units}){default}, q refuses: "
+    if request.word:
+        return f"[type {request.word} when it is done: light follows; q refuses] "
+    return "[press Enter when it is done, q refuses] "
+
+
 def number(text: str, unit: str) -> float:
-    """Read a number that may carry the unit that was asked for, and no other.
+    """Read a number in the unit that was asked for, or with another one of its kind.
 
     :raises CalibrationRefused: it is none.
     """
-    match = _NUMBER.fullmatch(text.strip())
-    if match is None or match[2] not in ("", unit):
-        raise CalibrationRefused(f"{text!r} is no number in {unit}")
-    return float(match[1])
+    kind = _KINDS.get(unit)
+    stripped = text.strip()
+    try:
+        plain = float(stripped)
+    except ValueError:
+        pass
+    else:
+        if math.isfinite(plain):
+            return plain
+    if kind is not None:
+        with contextlib.suppress(ValueError):
+            return convert(stripped, kind, unit)
+    units = " or ".join([unit, *_ALSO.get(unit, ())])
+    raise CalibrationRefused(f"{_shown(text)} is no number in {units}")
+
+
+def _shown(text: str) -> str:
+    return repr(text.strip()[:40]) if text.strip() else "Enter"
 
 
 def read_answers(path: Path) -> list[str]:

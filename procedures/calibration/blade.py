@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, Protocol
 
 from labctl.model.errors import CalibrationRefused, SafetyStop
-from labctl.model.hands import Request
+from labctl.model.hands import LIGHT, Request
 from procedures.calibration.foresight import Look
 from procedures.calibration.placing import MeteredBeam
 from procedures.safe import retried
@@ -14,6 +14,9 @@ Axis = Literal["x", "y"]
 ARRIVAL_UM = 5.0
 APPROACH_UM = 100.0
 """A stage comes from below, so that its play does not count."""
+TRIES = 3
+FAR_UM = 1000.0
+"""A reading farther from the position asked for is doubted once: it may be in mm, or lack a digit."""
 _WAY = {"x": "horizontally", "y": "vertically"}
 
 
@@ -47,7 +50,7 @@ class StageKnife:
     def begin(self, axis: Axis) -> None:
         """Have the blade mounted, and the stage referenced."""
         text = f"Mount the blade on the stage so that it cuts the beam {_WAY[axis]} ({axis}). It is dark."
-        self._beam.ask(Request("knife", text, {"axis": axis}))
+        self._beam.ask(Request("knife", text, {"axis": axis}, word=LIGHT))
         if not retried(self._stage.is_referenced):
             self._stage.home(self._beam.context.stop)
             if not retried(self._stage.is_referenced):
@@ -80,16 +83,41 @@ class HandKnife:
         self._axis = axis
 
     def look(self, position_um: float) -> tuple[float, Look]:
-        """Have a position set, in whole micrometres, coming from below, and read."""
-        wanted = float(round(position_um))
-        text = (
-            f"Set the blade to {wanted:.0f} um along {self._axis} ({_WAY[self._axis]}), coming from below. "
-            "Next: the shutter opens and the power is read."
-        )
-        self._beam.ask(Request("knife", text, {"axis": self._axis, "position_um": wanted}))
-        return wanted, self._beam.look(self._angle_deg, bare=False)
+        """Have a position set, coming from below, and read; what the scale shows counts, not what was asked.
+
+        :raises CalibrationRefused: what was read lies outside of the range, time and again.
+        """
+        position = self._set(float(round(position_um)))
+        return position, self._beam.look(self._angle_deg, bare=False)
+
+    def _set(self, wanted: float) -> float:
+        why, before = "", None
+        for _ in range(TRIES):
+            text = (
+                f"{why}Set the blade to about {wanted:.0f} um along {self._axis} ({_WAY[self._axis]}), from "
+                "below, and read its scale. Next: the shutter opens and the power is read."
+            )
+            values = {"axis": self._axis, "position_um": wanted}
+            read = self._beam.ask(Request("knife", text, values, number="um", suggested=wanted))
+            position = wanted if read is None else read
+            why = self._doubt(position, wanted, before)
+            if not why:
+                return position
+            before = position
+        raise CalibrationRefused(why.strip(), "state the micrometer's range with --blade-range")
+
+    def _doubt(self, position: float, wanted: float, before: float | None) -> str:
+        low, high = self.range_um
+        if not low <= position <= high:
+            return f"{position:g} um lies outside of the blade's range, {low:g} to {high:g} um. "
+        if abs(position - wanted) > FAR_UM and position != before:
+            return f"{position:g} um is far from what was asked: if it is right, type it again. "
+        return ""
 
 
-def take_out(beam: MeteredBeam) -> None:
-    """Have the blade taken out of the beam."""
-    beam.ask(Request("knife", "Take the blade out of the beam.", {"position_um": None}))
+def take_out(beam: MeteredBeam, *, word: str = "") -> None:
+    """Have the blade taken out of the beam.
+
+    :param word: to be typed, where light follows.
+    """
+    beam.ask(Request("knife", "Take the blade out of the beam.", {"position_um": None}, word=word))

@@ -111,10 +111,11 @@ class Edge:
                     "or the blade jumps"
                 )
             yield self._read(middle, 0)
-            part = self._part()
+            part, found = self._part(), self.scan.position_um[-1]
             if 0.2 < part < 0.8:
-                return self.scan.position_um[-1]
-            low, high = (low, middle) if (part > 0.5) is rising else (middle, high)
+                return found
+            at = found if low < found < high else middle  # hands may have set it a little elsewhere
+            low, high = (low, at) if (part > 0.5) is rising else (at, high)
 
     def _widen(self, middle_um: float) -> Generator[CalStep, None, None]:
         """Go out from the slope in doubled steps until both plateaus are reached."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from labctl.model.errors import CalibrationRefused
-from labctl.model.hands import Request
+from labctl.model.hands import LIGHT, Request
 from procedures.calibration.foresight import Look
 from procedures.calibration.gauge import TooMuchLight
 from procedures.calibration.placing import MeteredBeam
@@ -47,7 +47,8 @@ def put_in(beam: MeteredBeam) -> None:
         "The meter's highest range is too small. Put a filter of about 10 % before the sensor. Next: it is "
         f"measured at {overlap.angle_deg:.2f} deg, where the light was in range without it."
     )
-    beam.ask(Request("filter", text, {"name": name, "transmission": DECADE}))
+    word = LIGHT if beam.behind else ""
+    beam.ask(Request("filter", text, {"name": name, "transmission": DECADE}, word=word))
     behind = beam.look(overlap.angle_deg)
     ratio = behind.power_w / without.power_w
     if not LEAST_TRANSMISSION < ratio < MOST_TRANSMISSION:
@@ -62,7 +63,8 @@ def put_in(beam: MeteredBeam) -> None:
 def take_out(beam: MeteredBeam) -> None:
     """Have the filter taken away again."""
     text = "There is too little light behind the filter. Take it away from the sensor."
-    beam.ask(Request("filter", text, {"name": "", "transmission": 1.0}))
+    word = LIGHT if beam.behind else ""
+    beam.ask(Request("filter", text, {"name": "", "transmission": 1.0}, word=word))
     beam.set_filter(1.0)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from labctl.analysis.calibration.knife import KnifeFit, ellipticity, fit_knife_edge
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError
-from labctl.model.hands import Request
+from labctl.model.hands import LIGHT, Request
 from procedures.calibration import filters
 from procedures.calibration.absorbing import add_absorptance
 from procedures.calibration.blade import Axis, HandKnife, Knife, StageKnife, take_out
@@ -97,7 +97,7 @@ def _measured(
     yield from scan_in_front(context, (0.0, 0.02))
     with MeteredBeam(context, "sample") as beam:
         beam.place_meter()
-        take_out(beam)
+        take_out(beam, word=LIGHT)
         beam.learn_zero()
         _, law = yield from survey(beam, (0.02, 0.15))
         angle_deg = brightest_deg(beam, law)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
@@ -11,15 +14,17 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from labctl.cli import calibrating, main
+from labctl.cli.insert import make_insert
 from labctl.cli.terminal_hands import TerminalHands
 from labctl.config import load_bench
 from labctl.config.benchfile import bench_line, use_calibration
 from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError
-from labctl.model.hands import Request
-from labctl.session.hands import ScriptHands, SocketHands, read_answers
+from labctl.model.hands import LIGHT, Request
+from labctl.session.hands import ScriptHands, SocketHands, read_answers, understood
 from simulators import presets
 from simulators.bench import SimulatedBench
 
@@ -205,7 +210,7 @@ def test_a_script_answers_in_order() -> None:
     assert hands.do(NUMBER) == 3.0
     assert ScriptHands(["..."]).do(METER) is None
     with pytest.raises(CalibrationRefused, match="no number in um"):
-        ScriptHands(["12 mm"]).do(NUMBER)
+        ScriptHands(["12 kg"]).do(NUMBER)
     with pytest.raises(Aborted):
         ScriptHands(["refuse"]).do(METER)
 
@@ -222,11 +227,121 @@ def typed(*pieces: bytes) -> Callable[[], bytes]:
 
 def test_at_the_terminal_enter_is_done_and_numbers_are_asked_again() -> None:
     out = StringIO()
-    hands = TerminalHands(out, typed(b"\n12", b" mm\n", b"12.5 um\r\n"))
+    hands = TerminalHands(out, typed(b"\n12", b" kg\n", b"12.5 um\r\n"))
     assert hands.do(METER) is None
     assert hands.do(NUMBER) == 12.5
     assert "press Enter" in out.getvalue()
     assert "once more" in out.getvalue()
+
+
+READ = Request("knife", "Set the blade to about 5156 um.", {"position_um": 5156.0}, "um", suggested=5156.0)
+INTO_THE_LIGHT = Request("sample", "Take the sample out.", {"in": False}, word=LIGHT)
+
+
+@pytest.mark.parametrize("answer", ["", "y", "YES", " done "])
+def test_four_words_agree(answer: str) -> None:
+    assert understood(METER, answer) is None
+    assert TerminalHands(StringIO(), typed(answer.encode() + b"\n")).do(METER) is None
+
+
+@pytest.mark.parametrize("answer", ["no, wait!", "banana", "nein", "h", "n", "light", "0", "\x1b[A", "ja"])
+def test_anything_else_is_asked_again_with_the_reason(answer: str) -> None:
+    out = StringIO()
+    hands = TerminalHands(out, typed(answer.encode() + b"\n", b"q\n"))
+    with pytest.raises(Aborted):
+        hands.do(METER)
+    assert "says neither yes nor no" in out.getvalue()
+    with pytest.raises(CalibrationRefused, match="no answer to"):
+        ScriptHands([answer]).do(METER)
+
+
+@pytest.mark.parametrize("answer", ["", "y", "yes", "done", "lite", "lights on"])
+def test_where_light_follows_its_word_alone_agrees(answer: str) -> None:
+    out = StringIO()
+    hands = TerminalHands(out, typed(answer.encode() + b"\n", b"Light\n"))
+    assert hands.do(INTO_THE_LIGHT) is None
+    assert "type light" in out.getvalue()
+    assert "light follows, so type the word" in out.getvalue()
+
+
+def test_quit_refuses_everywhere() -> None:
+    for request in (METER, NUMBER, READ, INTO_THE_LIGHT):
+        for word in ("q", "Quit", " QUIT "):
+            with pytest.raises(Aborted):
+                understood(request, word)
+
+
+@pytest.mark.parametrize(
+    ("answer", "um"),
+    [
+        ("", 5156.0),
+        ("done", 5156.0),
+        ("5160", 5160.0),
+        ("5 mm", 5000.0),
+        ("5.1mm", 5100.0),
+        ("5155 um", 5155.0),
+    ],
+)
+def test_a_position_is_stored_as_it_was_read(answer: str, um: float) -> None:
+    out = StringIO()
+    assert TerminalHands(out, typed(answer.encode() + b"\n")).do(READ) == um
+    assert "position read (um or mm) [5156]" in out.getvalue()
+    if answer:
+        assert ScriptHands([answer]).do(READ) == um
+
+
+@pytest.mark.parametrize("answer", ["5 kg", "nan", "inf", "mm", "5;6", "9" * 400])
+def test_what_is_no_position_is_asked_again(answer: str) -> None:
+    out = StringIO()
+    assert TerminalHands(out, typed(answer.encode() + b"\n", b"5157\n")).do(READ) == 5157.0
+    assert "once more" in out.getvalue()
+
+
+def test_lines_out_of_a_pipe_answer_one_question_each() -> None:
+    hands = TerminalHands(StringIO(), typed(b"\n\nlight\n5 mm\n"))
+    assert [hands.do(r) for r in (METER, METER, INTO_THE_LIGHT, READ)] == [None, None, None, 5000.0]
+
+
+def test_what_was_typed_ahead_at_a_terminal_answers_nothing() -> None:
+    """The second line came with the first; a person typed it before the second question stood there."""
+    hands = TerminalHands(StringIO(), typed(b"y\ny\n", b"q\n"), forget=lambda: True)
+    assert hands.do(METER) is None
+    with pytest.raises(Aborted):
+        hands.do(METER)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is needed")
+def test_a_real_terminal_forgets_what_was_typed_before_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pty
+
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "r") as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        os.write(master, b"y\ny\n")
+        assert select.select([terminal], [], [], PATIENCE_S)[0]
+        out = StringIO()
+        hands = TerminalHands(out)
+        answered: list[float | None] = []
+        asking = threading.Thread(target=lambda: answered.append(hands.do(METER)))
+        asking.start()
+        while ">>>" not in out.getvalue():
+            asking.join(0.01)
+        asking.join(0.2)
+        assert asking.is_alive()
+        os.write(master, b"yes\n")
+        asking.join(PATIENCE_S)
+        assert answered == [None]
+    os.close(master)
+
+
+def test_a_blank_is_put_in_by_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("labctl.cli.terminal_hands._read_stdin", typed(b"\nlight\n"))
+    make_insert(threading.Event(), said.append)("blank")
+    assert "Put the blank into the beam" in said[0]
+    assert "type the word" in said[1]
+    with pytest.raises(ConfigError, match="nobody confirms the blank"):
+        make_insert(threading.Event(), said.append)("sample")
 
 
 def test_at_the_terminal_q_refuses_and_its_end_is_told() -> None:

@@ -17,16 +17,18 @@ from labctl.data.calibrations import calibrations_in
 from labctl.gui.benchwindow import BenchWindow
 from labctl.gui.calibrateforms import named_numbers
 from labctl.gui.calibratekinds import make_form
+from labctl.gui.calibratepage import CalibratePage
 from labctl.gui.calibrateplot import CalPlot, scaled
+from labctl.gui.promptpanel import PromptPanel
 from labctl.gui.queuepanel import QueuePanel
-from labctl.gui.service.asking import Asking, Withdrawn
+from labctl.gui.service.asking import Asked, Asking, Withdrawn
 from labctl.gui.service.calibrating import WindowHands
 from labctl.gui.service.calmessages import HandTold
 from labctl.gui.sweeppanel import Wish
 from labctl.model.calibration import KINDS
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted
-from labctl.model.hands import Request
+from labctl.model.hands import LIGHT, Request
 from labctl.runner.facts import RunRequest
 from procedures.calibration import OPTIONS, CalStep
 from procedures.plan import SweepPlan
@@ -40,6 +42,14 @@ def quick(window: BenchWindow, place: int = 2) -> None:
         form.fields[key].set_text(text)  # type: ignore[union-attr]
     form.fields["place"].box.setCurrentIndex(place)  # type: ignore[union-attr]  # 1 pick-off, 2 sample
     window.tabs.setCurrentWidget(window.calibrate)
+
+
+def agree(page: CalibratePage) -> None:
+    """Do as a person who types what has to be typed."""
+    if page.prompt.waiting is not None:
+        if page.prompt.number.isVisible() and not page.prompt.number.text:
+            page.prompt.number.set_text(LIGHT)
+        page.prompt.done.click()
 
 
 def roomy(config: BenchConfig) -> BenchConfig:
@@ -93,7 +103,7 @@ def test_a_calibration_is_guided_stored_and_used(qtbot: QtBot, tmp_path: Path) -
         assert "valid" in page.kinds.button(0).text()
         states = [page.budget.files.item(row, 1) for row in (0, 3)]
         assert [item.text() for item in states if item is not None] == ["valid", "not measured"]
-        assert "k = 1" in page.budget.sum.text()
+        assert "not stated" in page.budget.sum.text()  # pick-off and spot: no sum of what nobody knows
         # Some time later the mount has slipped: a quick look says so.
         page.budget.recheck.click()
         qtbot.waitUntil(lambda: "zero moved by" in window.message.text(), timeout=LONG_MS)
@@ -134,8 +144,7 @@ def test_refusing_safe_and_putting_back(
         monkeypatch.setattr(shutter, "command", safe_in_the_light)
 
         def agree_until_it_ends() -> bool:
-            if page.prompt.waiting is not None:
-                page.prompt.done.click()
+            agree(page)
             return page.running is None
 
         qtbot.waitUntil(agree_until_it_ends, timeout=LONG_MS)
@@ -168,8 +177,7 @@ def test_a_sensor_in_the_wrong_place_is_refused_and_said(qtbot: QtBot, tmp_path:
         page.go.click()
 
         def agree_until_it_ends() -> bool:
-            if page.prompt.waiting is not None:
-                page.prompt.done.click()
+            agree(page)
             return page.running is None
 
         qtbot.waitUntil(agree_until_it_ends, timeout=LONG_MS)
@@ -177,6 +185,37 @@ def test_a_sensor_in_the_wrong_place_is_refused_and_said(qtbot: QtBot, tmp_path:
         assert "does not stand" in page.prompt.text.text()
         assert calibrations_in(tmp_path / "calibrations") == []
         assert simulated.scene.shutter.closed_switch()
+
+
+def test_where_light_follows_the_window_wants_its_word_and_a_position_as_read(qtbot: QtBot) -> None:
+    answers: list[tuple[int, object]] = []
+    panel = PromptPanel(lambda number, answer: answers.append((number, answer)))
+    qtbot.addWidget(panel)
+    panel.show()
+    panel.ask(Asked(1, Request("sample", "Take the sample out.", {"in": False}, word=LIGHT)))
+    assert not panel.done.isEnabled()
+    QTest.keyClick(panel.number.edit, Qt.Key.Key_Return)
+    QTest.keyClicks(panel.number.edit, "yes")
+    QTest.keyClick(panel.number.edit, Qt.Key.Key_Return)
+    assert answers == []
+    assert "type the word" in panel.number.reason.text()
+    panel.number.set_text("Light")
+    panel.done.click()
+    assert answers == [(1, True)]
+    blade = Request("knife", "Set the blade.", {"position_um": 5156.0}, "um", suggested=5156.0)
+    panel.ask(Asked(2, blade))
+    assert panel.number.text == "5156"
+    panel.done.click()
+    panel.ask(Asked(3, blade))
+    panel.number.set_text("5 mm")
+    QTest.keyClick(panel.number.edit, Qt.Key.Key_Return)
+    panel.ask(Asked(4, blade))
+    panel.number.set_text("five")
+    assert not panel.done.isEnabled()
+    panel.ask(Asked(5, Request("meter", "Put the sensor at the pick-off.", {"place": "pick-off"})))
+    assert not panel.number.isVisible()
+    panel.done.click()
+    assert answers[1:] == [(2, 5156.0), (3, 5000.0), (5, True)]
 
 
 @pytest.mark.parametrize("kind", KINDS)

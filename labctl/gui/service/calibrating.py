@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Literal
 
 from labctl.gui.service.asking import Asking
@@ -71,9 +72,10 @@ class WindowHands:
             answer = self._asking.ask(request, stop)
             if isinstance(answer, Refusal):
                 raise Aborted
-            number = float(answer) if isinstance(answer, (int, float)) else None
+            if isinstance(answer, (int, float)) and not isinstance(answer, bool):
+                number = float(answer)
             if self._simulated is not None:
-                self._simulated.do(request, stop)
+                self._simulated.do(_as_read(request, number), stop)
         else:
             self._tell(HandTold(request))
             number = self._simulated.do(request, stop)
@@ -95,6 +97,13 @@ class WindowHands:
         except LabctlError:
             return False
         return not self._by_hand.is_set()
+
+
+def _as_read(request: Request, number: float | None) -> Request:
+    """Return a request for what a person says was done, so that the simulated bench does the same."""
+    if number is None or "position_um" not in request.values:
+        return request
+    return replace(request, values={**request.values, "position_um": number})
 
 
 def _is_away(last: Request | None, home: Request) -> bool:
