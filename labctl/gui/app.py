@@ -10,6 +10,8 @@ from pathlib import Path
 
 from labctl.model.errors import ConfigError
 
+FRAME_PX = 8, 40
+"""What a window's frame and title need beside it; Qt does not know before the window is shown."""
 _NO_DISPLAY = "there is no display to open a window on"
 _DRESSED = "labctl-dressed"
 _HINT = "start it in a desktop session, or use labctl sweep and labctl align in the terminal"
@@ -79,6 +81,7 @@ def run_window(
     :raises ConfigError: no display, or a wrong bench file.
     """
     check_display()
+    from PySide6.QtCore import QSize
     from PySide6.QtWidgets import QApplication
 
     application = make_application()
@@ -99,7 +102,7 @@ def run_window(
             signal.signal(getattr(signal, name), lambda *_: window.close())
     window.restore()
     # Larger than the screen, SAFE would lie beside it.
-    window.resize(window.size().boundedTo(window.screen().availableSize()))
+    window.resize(window.size().boundedTo(window.screen().availableSize() - QSize(*FRAME_PX)))
     window.show()
     if files:
         window.open_files(list(files))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent
-from PySide6.QtWidgets import QDockWidget, QScrollArea, QTabWidget, QToolBar, QWidget
+from PySide6.QtWidgets import QDockWidget, QScrollArea, QTabWidget, QWidget
 
 from labctl.config import BenchConfig
 from labctl.gui.agreepanel import AgreePanel
@@ -104,13 +104,9 @@ class BenchWindow(MainWindow):
             self.post(Connect())
 
     def _place(self) -> None:
-        top = QToolBar("Bench bar")  # over the whole width: SAFE is never pushed off a narrow screen
-        top.setObjectName("bench bar")
-        top.setMovable(False)
-        top.addWidget(self.bar)
-        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, top)
-        self.column.insertWidget(1, self.connection)
-        self.column.insertWidget(2, self.agree)
+        self.top.insertWidget(0, self.bar)
+        self.column.insertWidget(0, self.connection)
+        self.column.insertWidget(1, self.agree)
         self.tabs.insertTab(0, self.live, "Live")
         self.tabs.insertTab(1, self.align, "Alignment")
         self.tabs.insertTab(2, self.calibrate, "Calibration")
@@ -342,6 +338,7 @@ class BenchWindow(MainWindow):
         """Say how the bench stands; every text on it follows from what is put together here."""
         stopping, seen = self.service.stop.is_set(), self.service.sight.look()
         self.queue.tick(stopping=stopping)
+        self.live.set_paused(self.queue.now is not None and self.queue.now.standing)
         self.bar.show_seen(seen)
         self.notices.set_lost(seen.lost)
         now = BenchNow(

@@ -168,6 +168,12 @@ class LivePage(QWidget):
         if self.run is not None:
             self.run.facts = replace(self.run.facts, path=h5)
 
+    def set_paused(self, paused: bool) -> None:
+        """Say whether the sweep stands still."""
+        if self.run is not None and self.run.paused is not paused:
+            self.run.paused = paused
+            self.view.show_verdict()
+
     def end(self, status: str, message: str) -> None:
         """The sweep has ended."""
         self._goes_on = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from PySide6.QtCore import QEvent, QObject, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QObject, QPoint, Qt, QTimer, Signal
 from PySide6.QtGui import QMouseEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
@@ -33,13 +33,13 @@ TONES = {
 class Notices(QWidget):
     """A strip of fixed height; the sheet over it grows as it must.
 
-    :param centre: over which the sheet lies.
+    :param window: over the whole width of which the sheet lies.
     """
 
-    def __init__(self, centre: QWidget) -> None:
-        super().__init__(centre)
+    def __init__(self, window: QWidget) -> None:
+        super().__init__(window)
         self.setFixedHeight(HEIGHT_PX)
-        self._centre = centre
+        self._window = window
         self._lost: Mapping[str, str] = {}
         self._read: set[str] = set()
         self._banner = ""
@@ -48,7 +48,7 @@ class Notices(QWidget):
         self._hush = QTimer(self)
         self._hush.setSingleShot(True)
         self._hush.timeout.connect(self._pass)
-        self.sheet = _Sheet(centre)
+        self.sheet = _Sheet(window)
         self.banner, self.state, self.message = PlainLabel(), PlainLabel(), PlainLabel()
         self.banner.setStyleSheet("font-size: 19pt; font-weight: 800; color: white;")
         for label in (self.banner, self.message):
@@ -71,11 +71,11 @@ class Notices(QWidget):
         column.addWidget(self.banner)
         row = QHBoxLayout()
         row.setSpacing(18)
-        row.addWidget(self.state)
+        row.addWidget(self.state, 0, Qt.AlignmentFlag.AlignVCenter)
         row.addWidget(self._room, 1)
         row.addWidget(self.acknowledge_button, 0, Qt.AlignmentFlag.AlignTop)
         column.addLayout(row)
-        centre.installEventFilter(self)
+        window.installEventFilter(self)
         self.installEventFilter(self)
         self._show()
 
@@ -125,9 +125,11 @@ class Notices(QWidget):
         wrong = bool(self.standing or self._banner)
         self.banner.setText(self._banner)
         self.banner.setVisible(bool(self._banner))
+        self.state.setVisible(not self._banner)  # the banner says it, and louder
         self.message.setText("\n".join([*filter(None, [self._passing]), *reversed(self.standing)]))
         self.message.setVisible(bool(self.standing or self._passing))
-        self.message.setStyleSheet(f"color: {'#ffd7d8' if wrong else theme.DIM};")
+        colour = "white" if self._banner else "#ffd7d8" if wrong else theme.DIM
+        self.message.setStyleSheet(f"color: {colour};")
         self.acknowledge_button.setVisible(wrong)
         ground = theme.DANGER if self._banner else "#5c1a1d" if wrong else theme.PANEL
         self.sheet.setStyleSheet(f"QFrame#sheet {{ background: {ground}; }}")
@@ -135,16 +137,16 @@ class Notices(QWidget):
 
     def _place(self) -> None:
         """Lay the sheet over the strip, as high as its text needs."""
-        width = self._centre.width()
-        beside = self.state.sizeHint().width() + 18 if self.state.text() else 18
+        width = self._window.width()
+        beside = self.state.sizeHint().width() + 18 if self.state.text() and not self._banner else 18
         wrong = bool(self.standing or self._banner)
         button = self.acknowledge_button.sizeHint().width() + 18 if wrong else 0
         room = max(width - 24 - beside - button, 120)
         text = self.message.heightForWidth(room) if self.message.text() else 0
         banner = self.banner.heightForWidth(max(width - 24, 120)) + 2 if self._banner else 0
         needed = max(text + 4, HEIGHT_PX - 8) + banner + 8
-        height = min(needed, max(round(MOST_OF_WINDOW * self._centre.height()), HEIGHT_PX))
-        self.sheet.setGeometry(0, self.y(), width, height)
+        height = min(needed, max(round(MOST_OF_WINDOW * self._window.height()), HEIGHT_PX))
+        self.sheet.setGeometry(0, self.mapTo(self._window, QPoint(0, 0)).y(), width, height)
         self.sheet.raise_()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802

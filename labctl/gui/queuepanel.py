@@ -243,6 +243,9 @@ class QueuePanel(QWidget):
         found = replace(now, wanted=wanted, standing=wanted and job.pause.standing, stopping=stopping)
         if found != now:
             self._now = found
+            if found.begun:
+                words = "stopping" if found.stopping else "paused" if found.standing else "running"
+                self._set(self._entries[job.number], "running", words)
             self._refresh()
 
     @property

@@ -107,6 +107,7 @@ class RunData:
 
     :param columns: one array of shape ``(n,)`` for each of :data:`COLUMNS`; missing ones are nan.
     :ivar problem: what could not be read beside the run, in words.
+    :ivar paused: it is being measured, and stands still.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class RunData:
         self.bands = facts.bands
         self.excluded: frozenset[int] = frozenset()
         self.problem = ""
+        self.paused = False
         self.moved_signals: MovedSignals | None = None
         self._flags = flags
         size = len(flags)

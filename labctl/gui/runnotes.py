@@ -22,7 +22,8 @@ def signal_label(which: Signal) -> str:
 
 def title_of(run: RunData) -> str:
     """Return the name of a run, with its status where it did not simply finish."""
-    return run.facts.title if run.status == "finished" else f"{run.facts.title}  –  {run.status}"
+    status = "paused" if run.paused and run.status == "running" else run.status
+    return run.facts.title if status == "finished" else f"{run.facts.title}  –  {status}"
 
 
 def counted(run: RunData) -> Tally:

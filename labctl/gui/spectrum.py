@@ -213,6 +213,7 @@ class SpectrumPlot(QWidget):
         inside = exposure.raw[(self._axis >= low) & (self._axis <= high)]
         share = float(inside.max()) / float(self._max_counts or 1.0) if inside.size else 0.0
         dark = "dark: the shutter is closed  ·  " if exposure.is_dark else ""
+        dark = "no dark yet  ·  " if self.subtract and exposure.dark is None else dark
         self._used.setPlainText(f"{dark}{100 * share:.0f} % of full scale  ·  {exposure.integration_s:g} s")
         self._place_used()
 

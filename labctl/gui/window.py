@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QByteArray, Signal
+from PySide6.QtCore import QByteArray, Qt, Signal
 from PySide6.QtGui import (
     QAction,
     QCloseEvent,
@@ -13,7 +13,7 @@ from PySide6.QtGui import (
     QKeySequence,
     QUndoStack,
 )
-from PySide6.QtWidgets import QDialog, QMainWindow, QSplitter, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QMainWindow, QSplitter, QTabWidget, QToolBar, QVBoxLayout, QWidget
 
 from labctl.gui.analyst import Analyst, Answer
 from labctl.gui.helping import VIEW_KEYS, Key, show_help, show_keys
@@ -50,16 +50,29 @@ class MainWindow(QMainWindow):
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(self.runs, "Runs")
         self.centre = QWidget()
-        self.notices = Notices(self.centre)
+        self.notices = Notices(self)
+        self.top = self._make_top()
+        self.top.addWidget(self.notices)
         self.message = self.notices.message
         self.column = QVBoxLayout(self.centre)
         self.column.setContentsMargins(0, 0, 0, 0)
         self.column.setSpacing(0)
-        self.column.addWidget(self.notices)
         self.column.addWidget(self.tabs, 1)
         self.setCentralWidget(self.centre)
         self._make_menus()
         self.resize(1440, 900)
+
+    def _make_top(self) -> QVBoxLayout:
+        """Return the rows over the whole width of the window: nothing in them is pushed off its edge."""
+        bar, rows = QToolBar("Bench bar"), QWidget()
+        bar.setObjectName("bench bar")
+        bar.setMovable(False)
+        column = QVBoxLayout(rows)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        bar.addWidget(rows)
+        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, bar)
+        return column
 
     # --- what others post --------------------------------------------------------------------------
 

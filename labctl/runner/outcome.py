@@ -102,11 +102,13 @@ def outcome(threshold: Mapping[str, object], status: str, counted: Tally) -> Out
         return Outcome("start lower", reason, "warn")
     if status == "running":
         return Outcome({"refused": "not yet", "not_found": "none found"}.get(found, ""), reason, "plain")
+    if broken_off and found in ("refused", "not_found"):
+        return Outcome(broken_off, reason, "warn")
     if found != "refused":
         return Outcome(found.replace("_", " "), reason, "warn")
     few = 0 < counted.usable < MIN_POINTS
     none = f"no threshold: {_points(counted.usable)}, at least {MIN_POINTS} needed" if few else "no threshold"
-    return Outcome(broken_off or none, reason, "warn")
+    return Outcome(none, reason, "warn")
 
 
 def ended(status: str, counted: Tally) -> str:

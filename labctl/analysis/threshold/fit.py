@@ -128,7 +128,8 @@ def fit_prepared(
 
 def _refusal(data: SweepData, apart_rel: float) -> str | None:
     if data.n < MIN_POINTS:
-        return f"{data.n} usable points; a threshold needs at least {MIN_POINTS}"
+        points = "1 usable point" if data.n == 1 else f"{data.n} usable points"
+        return f"{points}; a threshold needs at least {MIN_POINTS}"
     distinct = data.levels(apart_rel).size
     if distinct < MIN_DISTINCT:
         return f"{distinct} distinct fluences; a threshold needs at least {MIN_DISTINCT}"
