@@ -6,9 +6,10 @@ import logging
 from collections.abc import Callable
 
 from labctl.model.clock import Clock, Stop
-from labctl.model.errors import InstrumentError
+from labctl.model.errors import InstrumentError, InstrumentFault
 from labctl.model.records import Spectrum
 from labctl.model.roles import Spectrometer
+from procedures.plausible import Likeness, Pace
 from procedures.safe import retried
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class FreshSpectrometer:
         self._served_change_s = -1.0
         self.integration_s: float | None = None
         self.discarded = 0
+        self._pace, self._likeness = Pace(clock), Likeness(device.info.max_counts)
         self.seen: Callable[[Spectrum], object] = lambda _spectrum: None
         """Told every exposure that is handed out."""
         self.answers = True
@@ -69,13 +71,31 @@ class FreshSpectrometer:
                 may_set_again = False
                 continue
             first, self._served_change_s = self._served_change_s != changed, changed
+            if self._refused(spectrum, first=first):
+                self.discarded += 1
+                continue
             if not first and spectrum.start_s >= changed:
                 self.seen(self._checked(spectrum))
                 return spectrum
             self.discarded += 1
         raise InstrumentError(
-            self.device.name, f"{_MOST_STALE} exposures in a row began before the last change"
+            self.device.name,
+            f"{_MOST_STALE} exposures in a row began before the last change, or came twice",
         )
+
+    def _refused(self, spectrum: Spectrum, *, first: bool) -> bool:
+        """Return whether an exposure is the one before once more.
+
+        :raises InstrumentFault: exposures come faster or more slowly than their time allows.
+        """
+        if first:
+            self._pace.interrupted()
+        if wrong := self._pace.wrong(spectrum):
+            raise InstrumentFault(self.device.name, wrong, "switch it off and on")
+        again = self._likeness.repeats(spectrum.counts, changed=first)
+        if again:
+            log.warning("%s: an exposure repeats the one before but for a few bits", self.device.name)
+        return again
 
     def _acquired(self, stop: Stop | None) -> Spectrum:
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from labctl.model.clock import Clock, Stop, check_stop
+from labctl.model.errors import InstrumentFault
 from labctl.model.records import PowerReading, Spectrum
 from procedures.darks import Darks
 from procedures.exposure import SATURATED, TOO_BRIGHT, AutoExposure, Judge, pulses_in
@@ -15,6 +16,8 @@ from procedures.pump import Pump
 from procedures.reduction import Shots
 from procedures.verifying import PumpState
 
+_CLEAR, _MOST_RATIO = (0.05, TOO_BRIGHT), 1.6
+"""Shares of the full scale that are compared between exposure times, and the ratio that shots explain."""
 _MOST_CHANGES = 5
 """How often the exposure time may be changed at one point."""
 
@@ -40,6 +43,7 @@ class Shooter:
         self._plan, self._pump, self._spectrometer = plan, pump, spectrometer
         self._judge, self._darks, self._clock, self._eye = judge, darks, clock, eye
         self._started_s = clock.now_s() - elapsed_s
+        self._clear: tuple[float, float] | None = None
         self._rate_hz = pump.settings.repetition_rate_hz
 
     def shoot(self, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
@@ -66,6 +70,7 @@ class Shooter:
     ) -> tuple[list[Spectrum], int]:
         """Take the exposures; those of an unsuitable time are thrown away, their light is not forgotten."""
         seconds, trials, lit_s = auto.predict(fluence_uj_cm2), 0, 0.0
+        self._clear = None
         for change in range(_MOST_CHANGES + 1):
             # Opened first: the exposure that is thrown away is then the short one of the last look.
             self._pump.open((self._plan.average + 1) * seconds)
@@ -75,7 +80,9 @@ class Shooter:
             spectra, better = self._series(seconds, auto, stop, longest if may_change else None)
             lit_s += (len(spectra) + 1) * seconds
             some = (spectra[0], spectra[len(spectra) // 2], spectra[-1])
-            auto.learn(fluence_uj_cm2, float(np.median([self._light(s) for s in some])) / seconds)
+            share = float(np.median([self._light(s) for s in some]))
+            self._refuse_another_time(share, seconds)
+            auto.learn(fluence_uj_cm2, share / seconds)
             if better is None:
                 break
             seconds, trials = better, trials + len(spectra)
@@ -107,6 +114,22 @@ class Shooter:
         if len(spectra) == 1 and highest < TOO_BRIGHT / 2:
             return auto.longer(seconds, self._light(spectra[0]), longest_s)
         return None
+
+    def _refuse_another_time(self, share: float, seconds: float) -> None:
+        """Hold what two exposure times show of one fluence against each other.
+
+        :raises InstrumentFault: they cannot both be true.
+        """
+        before, self._clear = self._clear, (share, seconds) if _CLEAR[0] < share < _CLEAR[1] else None
+        if before is None or self._clear is None or before[1] == seconds:
+            return
+        ratio = share / seconds * before[1] / before[0]
+        if not 1 / _MOST_RATIO < ratio < _MOST_RATIO:
+            raise InstrumentFault(
+                self._spectrometer.device.name,
+                f"{seconds:g} s show {ratio:.2g} times the counts per pulse of {before[1]:g} s",
+                "did the laser drop out? else it integrates another time than it confirms",
+            )
 
     def _light(self, spectrum: Spectrum) -> float:
         dark = self._darks.known(spectrum.integration_s)

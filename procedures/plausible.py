@@ -1,0 +1,111 @@
+"""Exposures that cannot be what the spectrometer says: too early, too late, or the last one again."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+
+import numpy as np
+
+from labctl.model.clock import Clock
+from labctl.model.records import FloatArray, Spectrum
+
+_EARLY, _LATE = 0.8, 0.3
+"""Of the exposure time: the shortest interval from one exposure to the next; the longest excess of it."""
+_IN_STORE = 0.25
+"""An answer sooner than this part of the time may have lain in store; three in a row have not."""
+_LATE_BY_LOAD = 3.0
+"""Excess of a long exposure over that of short ones, which a busy computer and the transport make."""
+_SLACK_S = 0.02
+"""Wall time by which a busy computer shifts a few intervals in a row."""
+_SHORT = 0.25
+"""Part of an exposure time that makes another one short beside it."""
+
+SAME = 0.9
+"""Part of the pixels that show the very count of the exposure before, in one that repeats it."""
+_LIVELY = 0.5
+"""Where less than this part is the same, the noise is beyond rounding."""
+_BRIGHT = 0.3
+_LEAST_PIXELS = 30
+
+
+class Pace:
+    """Holds the times at which exposures arrive against the exposure time, on the bench's clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._slack_s = _SLACK_S * float(getattr(clock, "speed", 1.0))
+        self._before: tuple[float, float] | None = None
+        self._latest: deque[tuple[float, float]] = deque(maxlen=64)
+
+    def interrupted(self) -> None:
+        """Take note that exposure time or light has changed: the next interval says nothing."""
+        self._before = None
+
+    def wrong(self, spectrum: Spectrum) -> str:
+        """Return what is wrong with the times of this exposure and the ones before, "" for nothing."""
+        before, self._before = self._before, (spectrum.integration_s, spectrum.stop_s)
+        if before is None or before[0] != spectrum.integration_s:
+            return ""
+        self._latest.append((spectrum.integration_s, spectrum.stop_s - before[1]))
+        text = self._early() or self._late()
+        if text:  # what is repeated is judged anew
+            others = [each for each in self._latest if each[0] != spectrum.integration_s]
+            self._latest = deque(others, self._latest.maxlen)
+        return text
+
+    def _early(self) -> str:
+        run = list(itertools.takewhile(lambda each: each[1] < _EARLY * each[0], reversed(self._latest)))
+        missing_s = sum(seconds - took for seconds, took in run)
+        stored = any(took < _IN_STORE * seconds for seconds, took in run[:2])
+        if len(run) < (3 if stored else 2) or missing_s <= self._slack_s:
+            return ""
+        seconds, took = run[0]
+        return f"exposures of {seconds:g} s come every {took:.3g} s: it integrates for less than it confirms"
+
+    def _late(self) -> str:
+        seconds, took = self._latest[-1]
+        long = [t - s for s, t in self._latest if s == seconds][-2:]
+        short = [t - s for s, t in self._latest if s <= _SHORT * seconds][-4:]
+        if len(long) < 2 or len(short) < 2:
+            return ""
+        allowed = _LATE * seconds + _LATE_BY_LOAD * max(float(np.median(short)), 0.0) + self._slack_s
+        if min(long) <= allowed:
+            return ""
+        return f"exposures of {seconds:g} s come every {took:.3g} s: it integrates for more than it confirms"
+
+
+class Likeness:
+    """Finds exposures that repeat the one before but for a few pixels, which noise never does.
+
+    Noise is known once two exposures have differed in most pixels; in the dark and in the light for itself,
+    since a quiet detector may well show the same dark again. Where the light has changed in between, its
+    bright pixels cannot have stayed the same.
+
+    :param max_counts: full scale.
+    """
+
+    def __init__(self, max_counts: float) -> None:
+        self._full = 0.98 * max_counts
+        self._before: FloatArray | None = None
+        self._lively: set[bool] = set()
+
+    def repeats(self, counts: FloatArray, *, changed: bool) -> bool:
+        """Return whether it repeats the exposure before; shape ``(pixel,)``.
+
+        :param changed: whether light or exposure time have changed in between.
+        """
+        before, self._before = self._before, counts
+        if before is None or before.shape != counts.shape:
+            return False
+        telling = (counts < self._full) & (before < self._full)
+        if telling.sum() < _LEAST_PIXELS:
+            return False
+        low, high = np.percentile(counts[telling], (10, 99))
+        lit, same = bool(high - low > 100.0), float(np.mean(counts[telling] == before[telling]))
+        if same < _LIVELY and not changed:
+            self._lively.add(lit)
+        if same >= SAME and lit in self._lively:
+            return True
+        bright = telling & (counts > low + _BRIGHT * (high - low))
+        enough = lit and changed and bright.sum() >= _LEAST_PIXELS
+        return enough and float(np.mean(counts[bright] == before[bright])) >= SAME

@@ -1,0 +1,121 @@
+"""A spectrometer that integrates another time than it confirms, or repeats itself but for a few bits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from lying_scene import bench, pump_of
+from procedures_scene import BANDS, SceneSpectrometer
+
+from labctl.model.clock import SteppedClock, Stop
+from labctl.model.errors import InstrumentError
+from labctl.model.records import FloatArray, Spectrum
+from labctl.model.roles import Roles
+from procedures.fluence_sweep import sweep
+from procedures.plan import SweepPlan
+from procedures.plausible import Likeness, Pace
+from procedures.pump import Pump
+from simulators.scene import Scene
+
+PLAN = SweepPlan(start_uj_cm2=50.0, stop_uj_cm2=160.0, points=6, average=4, retries=1)
+
+
+class OtherTime(SceneSpectrometer):
+    """From its n-th exposure on it integrates a part of the time it confirms, or a multiple."""
+
+    def __init__(self, scene: Scene, nth: int, part: float) -> None:
+        super().__init__("spectrometer", scene)
+        self.nth, self.part, self.count = nth, part, 0
+
+    def acquire(self, stop: Stop | None = None) -> Spectrum:
+        self.count += 1
+        wanted = self.integration_s
+        self.integration_s = wanted * (self.part if self.count >= self.nth else 1.0)
+        try:
+            return replace(super().acquire(stop), integration_s=wanted)
+        finally:
+            self.integration_s = wanted
+
+
+class Parrot(SceneSpectrometer):
+    """From its n-th exposure on it gives the one before, a few bits changed."""
+
+    def __init__(self, scene: Scene, nth: int, bits: int) -> None:
+        super().__init__("spectrometer", scene)
+        self.nth, self.bits, self.count = nth, bits, 0
+        self.last = np.zeros(0)
+
+    def acquire(self, stop: Stop | None = None) -> Spectrum:
+        spectrum = super().acquire(stop)
+        self.count += 1
+        if self.count >= self.nth:
+            counts = self.last.copy()
+            counts[(np.arange(self.bits) * 97 + self.count * 7) % counts.size] += 1.0
+            spectrum = replace(spectrum, counts=counts)
+        self.last = spectrum.counts
+        return spectrum
+
+
+def with_spectrometer(scene: Scene, roles: Roles, device: SceneSpectrometer) -> tuple[Roles, Pump]:
+    roles = replace(roles, spectrometer=device)
+    return roles, pump_of(scene, roles)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 2.0])
+@pytest.mark.parametrize("nth", [40, 61])
+def test_a_device_that_integrates_another_time_makes_no_wrong_point(part: float, nth: int) -> None:
+    scene, roles, pump = bench("typical", 2)
+    honest = [p.signal for p in sweep(PLAN, roles, pump, BANDS)]
+    scene, roles, _ = bench("typical", 2)
+    device = OtherTime(scene, nth, part)
+    roles, pump = with_spectrometer(scene, roles, device)
+    found: list[float] = []
+    with pytest.raises(InstrumentError):
+        found.extend(p.signal for p in sweep(PLAN, roles, pump, BANDS))
+    assert 0 < len(found) < 6
+    assert found == pytest.approx(honest[: len(found)], rel=0.15)
+    assert scene.shutter.closed_switch()
+
+
+@pytest.mark.parametrize("bits", [1, 20])
+def test_an_exposure_that_repeats_the_one_before_is_an_old_one(bits: int) -> None:
+    scene, roles, _ = bench("typical", 2)
+    roles, pump = with_spectrometer(scene, roles, Parrot(scene, 45, bits))
+    found: list[float] = []
+    with pytest.raises(InstrumentError, match="came twice"):
+        found.extend(p.signal for p in sweep(PLAN, roles, pump, BANDS))
+    assert len(found) == len(set(found)) < 6
+
+
+def frames(level: FloatArray, sigma: float, count: int, seed: int = 1) -> list[FloatArray]:
+    rng = np.random.default_rng(seed)
+    return [np.clip(np.rint(level + sigma * rng.standard_normal(level.size)), 0, 65535) for _ in range(count)]
+
+
+@pytest.mark.parametrize("sigma", [0.0, 0.05, 0.1, 0.3, 3.0])
+@pytest.mark.parametrize("top", [0.0, 20_000.0, 90_000.0])
+def test_quiet_and_saturated_exposures_are_no_repetition(sigma: float, top: float) -> None:
+    level = 1500.0 + top * np.exp(-(((np.arange(2048) - 1000.0) / 200.0) ** 2))
+    likeness = Likeness(65535.0)
+    assert not any(likeness.repeats(f, changed=False) for f in frames(level, sigma, 30))
+    dark = frames(np.full(2048, 1500.0), sigma, 30, seed=2)
+    assert not any(likeness.repeats(f, changed=n == 0) for n, f in enumerate(dark))
+
+
+def test_late_and_early_need_more_than_a_busy_moment() -> None:
+    clock, pace = SteppedClock(), Pace(SteppedClock())
+    rng = np.random.default_rng(3)
+
+    def spectrum(seconds: float, late_s: float) -> Spectrum:
+        clock.sleep(seconds)
+        now = clock.now_s()
+        return Spectrum(np.zeros(1), seconds, now - seconds, now + late_s)
+
+    for _ in range(200):
+        pace.interrupted()
+        told = [pace.wrong(spectrum(0.1, float(rng.exponential(0.01)))) for _ in range(5)]
+        pace.interrupted()
+        told += [pace.wrong(spectrum(0.01, float(rng.exponential(0.01)))) for _ in range(2)]
+        assert not any(told)
