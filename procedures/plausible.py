@@ -16,8 +16,9 @@ _IN_STORE = 0.25
 """An answer sooner than this part of the time may have lain in store; three in a row have not."""
 _LATE_BY_LOAD = 3.0
 """Excess of a long exposure over that of short ones, which a busy computer and the transport make."""
-_SLACK_S = 0.02
-"""Wall time by which a busy computer shifts a few intervals in a row."""
+_SLACK_S = 0.1
+"""Wall time by which a busy computer delays an answer; a clock that is stepped knows of no load."""
+_STEPPED = 0.2
 _SHORT = 0.25
 """Part of an exposure time that makes another one short beside it."""
 
@@ -33,7 +34,7 @@ class Pace:
     """Holds the times at which exposures arrive against the exposure time, on the bench's clock."""
 
     def __init__(self, clock: Clock) -> None:
-        self._slack_s = _SLACK_S * float(getattr(clock, "speed", 1.0))
+        self._slack_s = _SLACK_S * float(getattr(clock, "speed", _STEPPED))
         self._before: tuple[float, float] | None = None
         self._latest: deque[tuple[float, float]] = deque(maxlen=64)
 

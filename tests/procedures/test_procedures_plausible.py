@@ -9,7 +9,7 @@ import pytest
 from lying_scene import bench, pump_of
 from procedures_scene import BANDS, SceneSpectrometer
 
-from labctl.model.clock import SteppedClock, Stop
+from labctl.model.clock import ScaledClock, SteppedClock, Stop
 from labctl.model.errors import InstrumentError
 from labctl.model.records import FloatArray, Spectrum
 from labctl.model.roles import Roles
@@ -105,7 +105,7 @@ def test_quiet_and_saturated_exposures_are_no_repetition(sigma: float, top: floa
 
 
 def test_late_and_early_need_more_than_a_busy_moment() -> None:
-    clock, pace = SteppedClock(), Pace(SteppedClock())
+    clock, pace = SteppedClock(), Pace(ScaledClock(1.0))
     rng = np.random.default_rng(3)
 
     def spectrum(seconds: float, late_s: float) -> Spectrum:
