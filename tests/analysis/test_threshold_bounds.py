@@ -124,6 +124,10 @@ def test_a_peak_that_higher_fluences_do_not_show_is_noise() -> None:
     count = np.zeros(N)
     count[[1, 6]] = 1
     assert fit_threshold(f, y, fwhm_nm=WIDE["fwhm_nm"], peak_count=count).bound_condition is None
+    count[-1] = 1
+    lone = fit_threshold(f, y, fwhm_nm=WIDE["fwhm_nm"], peak_count=count)
+    assert lone.bound == ends(pytest.approx(f[-2]), None)
+    assert "the peak at 70 uJ/cm2 may be noise or the first line" in lone.reason
     count[-3:] = 2
     result = fit_threshold(f, y, fwhm_nm=WIDE["fwhm_nm"], peak_count=count)
     assert result.bound is None

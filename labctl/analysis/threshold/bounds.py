@@ -27,6 +27,8 @@ Bools = NDArray[np.bool_]
 LINE_NM, FULL_NM = 5.0, 12.0
 # Below so many points with a verdict the spectra decide nothing.
 LEAST_SEEN = 3
+# So many points with lines below a threshold that was found are no accident of its interval.
+LEAST_EARLY = 2
 ORDER_WITHIN = 0.3
 # By how much lines narrow across the threshold of a laser whose cavity filters its luminescence already.
 NARROWED = 1.3
@@ -73,6 +75,8 @@ class LineEvidence:
         plain = full & (count == 0)
         seen = lines | np.isfinite(width)
         start = _established(lines[seen])
+        # One weak peak at the highest fluence may be noise or the first line: it counts as neither.
+        lone = start is not None and start == seen.sum() - 1 and bool(full[seen][start])
         return Spectra(
             points=int(seen.size),
             seen=int(seen.sum()),
@@ -80,7 +84,8 @@ class LineEvidence:
             narrow=int(narrow.sum()),
             plain=int(plain.sum()),
             neither=int((seen & ~lines & ~full).sum()),
-            lines_from=None if start is None else float(fluence[order][seen][start]),
+            lone_peak=lone,
+            lines_from=None if start is None or lone else float(fluence[order][seen][start]),
         )
 
 
@@ -90,6 +95,7 @@ class Spectra:
 
     :ivar seen: with a width or a peak; ``lines`` with a peak, or no wider than a line; ``narrow`` of these
         the latter; ``plain`` as wide as luminescence is, and without a peak; ``neither`` in between.
+    :ivar lone_peak: the brightest point alone shows a peak, weak in an emission of full width.
     :ivar lines_from: lowest fluence from which on most points show lines; None where none do. A peak that
         the higher fluences do not show is noise: laser lines grow with the fluence.
     """
@@ -100,6 +106,7 @@ class Spectra:
     narrow: int
     plain: int
     neither: int
+    lone_peak: bool
     lines_from: float | None
 
     @property
@@ -178,7 +185,8 @@ def _lower(
     blank: ThresholdResult, data: SweepData, profile: Profile, spectra: Spectra, exponent: Exponent
 ) -> ThresholdResult:
     """State the highest fluence as a lower bound, as far as the low end is luminescence."""
-    order, high = profile.shapes.photon_order, float(data.f.max()) * data.fluence_scale
+    f = data.f * data.fluence_scale
+    order, high = profile.shapes.photon_order, float(np.max(f))
     growth = growth_of(data, profile.weight, order, ORDER_WITHIN)
     if growth == "other":
         grows = f"the signal grows as F^{exponent.value:.2g}, not as F^{order}"
@@ -189,6 +197,9 @@ def _lower(
         )
     if spectra.luminescence and growth == "order":
         said = "no kink beyond chance, no laser lines, full linewidth"
+        if spectra.lone_peak:
+            said += f"; the peak at {high:.4g} uJ/cm2 may be noise or the first line"
+            high = float(np.max(f[f < high]))
         reason = f"no threshold below {high:.4g} uJ/cm2: {said}"
         return replace(blank, status="not_found", reason=reason, bound=(high, None))
     return _conditional(
@@ -264,22 +275,25 @@ def one_sided(
 def with_lines_below(
     result: ThresholdResult, blank: ThresholdResult, profile: Profile, lines: LineEvidence
 ) -> ThresholdResult:
-    """Doubt a kink in a sweep of which every point shows lines: the threshold lies below the scan.
+    """Doubt a kink that lies among lines: the threshold, or a lower one, lies below it.
 
-    A cavity filters its luminescence, so that it is narrow below threshold too; there the lines narrow
-    across the kink, and the number stays, with a flag.
+    Where every point shows lines of one width, the kink is no onset. A cavity filters its luminescence, so
+    that it is narrow below threshold too: there the lines narrow across the kink, and the number stays.
     """
-    data = profile.data
+    data, t = profile.data, result.threshold_uj_cm2
     f = data.f * data.fluence_scale
-    spectra = lines.read(f, data.index)
-    if not spectra.lasing:
+    spectra, width = lines.read(f, data.index), lines.fwhm_nm[data.index]
+    if spectra.lasing and not (t is not None and _narrows(width, f > t)):
+        return everything_lases(blank, data, profile, spectra)
+    if result.ci95 is None or spectra.lines_from is None:
         return result
-    if result.threshold_uj_cm2 is not None and _narrows(
-        lines.fwhm_nm[data.index], f > result.threshold_uj_cm2
-    ):
-        reason = f"{result.reason}; every point shows narrow lines: a lower threshold may lie below the scan"
-        return replace(result, reason=reason, flags=(*result.flags, "lines_below"))
-    return everything_lases(blank, data, profile, spectra)
+    early = int(((f >= spectra.lines_from) & (f < result.ci95[0]) & (width < LINE_NM)).sum())
+    if early < LEAST_EARLY:
+        return result
+    reason = (
+        f"{result.reason}; {early} points below it show narrow lines already: a lower threshold is likely"
+    )
+    return replace(result, reason=reason, flags=(*result.flags, "lines_below"))
 
 
 def _narrows(width_nm: Array, above: Bools) -> bool:
