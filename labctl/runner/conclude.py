@@ -8,10 +8,11 @@ from typing import TypeVar
 
 from labctl.analysis.budget import fluence_budget
 from labctl.analysis.light_light import is_reference, light_light
+from labctl.analysis.spectra.lineshape import QResult
 from labctl.analysis.threshold import ThresholdResult
 from labctl.runner.facts import BenchFacts
 from labctl.runner.fitting import threshold_mapping
-from labctl.runner.keeper import Keeper
+from labctl.runner.keeper import Kept
 from labctl.runner.quality import quality, quality_mapping
 from labctl.runner.report import plain, with_scale
 from labctl.runner.verdict import Design, Verdict, adaptive_mapping, judge
@@ -23,24 +24,26 @@ T = TypeVar("T")
 
 
 def conclude(
-    keeper: Keeper,
+    kept: Kept,
     facts: BenchFacts,
     plan: Mapping[str, object] | None = None,
     ending: Ending | None = None,
-    *,
-    doubt: str = "",
+    decay: Mapping[str, object] | None = None,
+    why_not: str = "",
 ) -> dict[str, object]:
     """Return the result of a run as plain values: ``threshold``, ``threshold_lasing``, ``q`` and ``budget``.
 
-    ``adaptive``, ``bleaching`` and ``hysteresis`` as well, where the sweep was made to show them.
+    ``adaptive``, ``bleaching``, ``hysteresis``, ``stability`` as well, where the run was made to show them.
     Never raises: what cannot be computed is refused with the reason, because the points are worth more.
 
     :param plan: as it is stored.
     :param ending: why the sweep asked for no more points; None if it was broken off.
-    :param doubt: why nothing that was measured says anything of the sample; empty if it does.
+    :param decay: how the decay of a stability run is fitted; None for another run.
+    :param why_not: why nothing is fitted, for one that what was measured says nothing of the sample; empty
+        if it is. What takes no fit is said all the same.
     """
     design = Design.of(plan or {}, facts.photon_order, ending.cause if ending else None)
-    verdict = _nothing(doubt) if doubt else _tried(lambda: _judge(keeper, design), _nothing)
+    verdict = _nothing(why_not) if why_not else _tried(lambda: _judge(kept, design), _nothing)
     fits = {"emission": verdict.emission, "lasing": verdict.lasing}
     budgets = {band: fluence_budget(facts.settings, fit.threshold_uj_cm2) for band, fit in fits.items()}
     mapped = {
@@ -51,16 +54,7 @@ def conclude(
         )
         for band, fit in fits.items()
     }
-    q = (
-        None
-        if doubt
-        else _tried(
-            lambda: quality(
-                keeper.brightest, keeper.darks, facts.info, facts.bands.lasing_nm, verdict.emission
-            ),
-            lambda _reason: None,
-        )
-    )
+    q = None if why_not else _tried(lambda: _quality(kept, facts, verdict), lambda _reason: None)
     result: dict[str, object] = {
         "threshold": mapped["emission"],
         "threshold_lasing": mapped["lasing"],
@@ -68,10 +62,14 @@ def conclude(
         "budget": {**budgets["emission"].to_mapping(), "warnings": facts.warnings},
     }
     if design.target_rel is not None:
-        own = sum(not is_reference(p) for p in keeper.points)
+        own = sum(not is_reference(p) for p in kept.points)
         reason = ending.reason if ending else "broken off"
         result["adaptive"] = adaptive_mapping(verdict.emission, design, reason, own)
     result |= shown_by_design(verdict, design)
+    if decay is not None:
+        from labctl.runner.stability import decayed
+
+        result["stability"] = decayed(kept.points, facts.photon_order, decay, why_not)
     return {key: plain(value) for key, value in result.items()}
 
 
@@ -85,8 +83,12 @@ def shown_by_design(verdict: Verdict, design: Design) -> dict[str, object]:
     return found
 
 
-def _judge(keeper: Keeper, design: Design) -> Verdict:
-    return judge(light_light(keeper.points), light_light(keeper.points, "lasing"), design)
+def _judge(kept: Kept, design: Design) -> Verdict:
+    return judge(light_light(kept.points), light_light(kept.points, "lasing"), design)
+
+
+def _quality(kept: Kept, facts: BenchFacts, verdict: Verdict) -> QResult | None:
+    return quality(kept.brightest, kept.darks, facts.info, facts.bands.lasing_nm, verdict.emission)
 
 
 def _nothing(reason: str) -> Verdict:

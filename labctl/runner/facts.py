@@ -9,12 +9,15 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labctl import __version__
 from labctl.model.pump import Bands, PumpSettings
 from labctl.model.records import RunStart, SpectrometerInfo
-from labctl.session import Bench
 from procedures.plan import SweepPlan, fluences
+
+if TYPE_CHECKING:  # a process that only fits needs no drivers
+    from labctl.session import Bench
 
 PROCEDURE_ID = "fluence-sweep/1"
 _LIBRARIES = ("pymeasure", "pyvisa", "pyvisa-py", "seabreeze", "numpy", "scipy", "h5py")

@@ -1,13 +1,16 @@
-"""The process of the running fit: a light-light curve a line in, a threshold a line out, both JSON.
+"""The process of a run's fits: a question a line in, an answer a line out, both JSON.
 
-A process of its own because a fit beside the acquisition thread would hold the interpreter when a point
-is due. It ends when its input does.
+The running threshold and the end of a run, in a process of its own: a fit beside the acquisition thread would
+hold the interpreter when a point is due, and one that hangs can only be ended from outside. It ends when its
+input does.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -16,8 +19,19 @@ from labctl.runner.report import plain
 
 
 def answer(line: str) -> str:
-    """Fit one request; a fit that fails is an answer too."""
+    """Answer one question; a fit that fails is an answer too."""
     request = json.loads(line)
+    return json.dumps(_conclusion(request) if request["do"] == "conclude" else _threshold(request))
+
+
+def _conclusion(request: Mapping[str, Any]) -> dict[str, object]:
+    from labctl.runner.carried import unpacked
+    from labctl.runner.conclude import conclude
+
+    return conclude(**unpacked(request["given"]))
+
+
+def _threshold(request: Mapping[str, Any]) -> object:
     signal = np.array(request["signal"], dtype=np.float64)  # None becomes nan
     curve = Curve(
         fluence_uj_cm2=np.array(request["fluence"], dtype=np.float64),
@@ -33,7 +47,7 @@ def answer(line: str) -> str:
     except Exception as exc:  # noqa: BLE001  the sweep goes on without a running threshold
         result = {"status": "refused", "reason": f"{type(exc).__name__}: {exc}"}
     wanted = {key: result.get(key) for key in ("status", "reason", "threshold_uj_cm2", "ci95", "provisional")}
-    return json.dumps(plain({**wanted, "points": int(signal.size)}), allow_nan=False)
+    return plain({**wanted, "points": int(signal.size)})
 
 
 def main() -> None:

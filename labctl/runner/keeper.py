@@ -7,6 +7,8 @@ so that memory does not grow with the spectra of a long run.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,6 +17,15 @@ from labctl.model.sink import RunSink
 from labctl.runner.quality import CANDIDATES, is_candidate
 
 _NOTHING = np.empty((0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the end of a run is concluded from: every point without its arrays, the brightest with them."""
+
+    points: Sequence[SweepPoint]
+    brightest: Sequence[SweepPoint]
+    darks: Mapping[int, DarkRecord]
 
 
 class Keeper:
@@ -32,6 +43,10 @@ class Keeper:
     def latest(self) -> SweepPoint:
         """The last point; with its arrays if it was measured just now."""
         return self.points[-1] if self._latest is None else self._latest
+
+    def kept(self) -> Kept:
+        """Return what was kept so far."""
+        return Kept(tuple(self.points), tuple(self.brightest), dict(self.darks))
 
     def begin(self, start: RunStart) -> None:
         """Create the file."""

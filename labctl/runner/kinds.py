@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from labctl.runner.facts import PROCEDURE_ID, BenchFacts
@@ -10,7 +10,7 @@ from labctl.runner.keeper import Keeper
 from labctl.session import Bench
 
 
-def _nothing_more(_keeper: Keeper, _facts: BenchFacts) -> dict[str, object]:
+def _nothing_more(_keeper: Keeper, _facts: BenchFacts, _fitted: Mapping[str, object]) -> dict[str, object]:
     return {}
 
 
@@ -25,13 +25,15 @@ class RunKind:
     :param procedure: what the run file says of itself.
     :param live: whether a threshold is fitted while it goes on.
     :param seen: called in the acquisition thread once a point is stored.
-    :param more: what the run's result holds beside that of a sweep, as plain values; never raises.
+    :param decay: how its decay is fitted at the end; None where there is none to fit.
+    :param more: what the run's result holds beside what was fitted, which it is given; never raises.
     """
 
     procedure: str = PROCEDURE_ID
     live: bool = True
     seen: Callable[[Bench, Keeper], None] = _unseen
-    more: Callable[[Keeper, BenchFacts], dict[str, object]] = _nothing_more
+    decay: Mapping[str, object] | None = None
+    more: Callable[[Keeper, BenchFacts, Mapping[str, object]], dict[str, object]] = _nothing_more
 
 
 SWEEP = RunKind()

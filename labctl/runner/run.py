@@ -12,16 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Literal
+from typing import Any, Literal
 
 from labctl.config import BenchConfig
 from labctl.data import RunWriter
 from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, ShutterLied, is_noticed_stop
 from labctl.model.records import RunStop
+from labctl.runner.carried import packed
 from labctl.runner.conclude import conclude
 from labctl.runner.events import Connected, Event, Measured, Message, Moved, OnEvent, RunFiles, Started
 from labctl.runner.facts import BenchFacts, RunRequest, now_utc, plan_mapping, run_start
+from labctl.runner.fit_process import FitFailed, FitProcess
 from labctl.runner.foresight import too_few
 from labctl.runner.keeper import Keeper
 from labctl.runner.kinds import SWEEP, RunKind
@@ -29,7 +31,7 @@ from labctl.runner.live import LiveFit
 from labctl.runner.origin import NewRun, Origin
 from labctl.runner.outcome import tally
 from labctl.runner.procedure import measure
-from labctl.runner.report import RunReport, more_of
+from labctl.runner.report import RunReport, more_of, plain
 from labctl.runner.runlog import RunLog, run_log
 from labctl.session import Bench, open_bench
 from labctl.session.check import weak_light
@@ -45,6 +47,11 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 DOUBT = "the shutter was open when it said that it was closed: these points say nothing of the sample"
+LONGEST_FIT_S = 120.0
+LONGEST_STOPPED_FIT_S = 2.0
+"""Wall times for the fits at the end; the second after a stop, when somebody waits for the program's end."""
+STOPPING = "stopping: the shutter closes, and the bench is made safe"
+BREAKING_OFF = "stopping: the bench was left before; the fit is broken off"
 
 
 class RunFailed(Exception):  # noqa: N818  it carries the error and what was measured before
@@ -93,7 +100,7 @@ def run_sweep(
     thread = threading.Thread(target=run.main, args=(lambda: events.put(None),), name="acquisition")
     thread.start()
     try:
-        _hand_on(events, on_event, stop)
+        _hand_on(events, on_event, stop, run.bench_left)
     except BaseException:
         stop.set()  # whoever listens has failed; the bench is made safe before that is heard
         raise
@@ -102,12 +109,17 @@ def run_sweep(
     return run.outcome()
 
 
-def _hand_on(events: queue.SimpleQueue[Event | None], on_event: OnEvent, stop: threading.Event) -> None:
+def _hand_on(
+    events: queue.SimpleQueue[Event | None],
+    on_event: OnEvent,
+    stop: threading.Event,
+    bench_left: threading.Event,
+) -> None:
     told = False
     while True:
         if stop.is_set() and not told:
             told = True
-            on_event(Message("stopping: the shutter closes, and the bench is made safe"))
+            on_event(Message(BREAKING_OFF if bench_left.is_set() else STOPPING))
         try:
             event = events.get(timeout=_POLL_S)
         except queue.Empty:
@@ -148,6 +160,8 @@ class _Acquisition:
         self.pause: Pause | None = None
         self.bench: Bench | None = None
         self.kind = SWEEP
+        self.bench_left = threading.Event()
+        self._fits = FitProcess()
         self._dose_uj_cm2 = 0.0
         self._ending: Ending | None = None
         self._report: RunReport | None = None
@@ -178,7 +192,7 @@ class _Acquisition:
             with self.origin.writer() as writer:
                 self._writer, self._files = writer, _files_of(writer)
                 keeper, is_new = Keeper(writer), not self._files.log.exists()
-                with run_log(self._files.log) as log_file:
+                with run_log(self._files.log) as log_file, self._fits:
                     writer.on_move = lambda line: self._moved(keeper, log_file, line)
                     self._measure_and_end(keeper, self._files)
                 if is_new and not keeper.began and isinstance(self._failure, Aborted):
@@ -204,6 +218,7 @@ class _Acquisition:
                 log.info("stopped by the user")
             else:
                 log.exception("the sweep failed")
+        self.bench_left.set()
         if keeper.began and facts is not None:
             self._end(keeper, facts)
 
@@ -249,7 +264,11 @@ class _Acquisition:
         for remark in filter(None, (few, *bench.warnings)):
             self._tell(Message(f"warning: {remark}"))
         self._tell(Started(self._request.sample, files, self._total))
-        fit = LiveFit(bench.pump.settings.photon_order, self._tell) if self.kind.live else nullcontext()
+        fit = (
+            LiveFit(bench.pump.settings.photon_order, self._tell, self._fits)
+            if self.kind.live
+            else nullcontext()
+        )
         with fit as live:
             pace = _Pace(self._total, len(keeper.points))
 
@@ -276,12 +295,8 @@ class _Acquisition:
 
     def _end(self, keeper: Keeper, facts: BenchFacts) -> None:
         status, reason = _status_of(self._failure)
-        doubt = DOUBT if isinstance(self._failure, ShutterLied) else ""
-        plan = plan_mapping(self._plan, facts.bands)
-        result = conclude(keeper, facts, plan, self._ending, doubt=doubt)
-        result |= self.kind.more(keeper, facts)
-        if doubt and "stability" in result:
-            result["stability"] = {"status": "refused", "reason": doubt, "points": len(keeper.points)}
+        result = self._concluded(keeper, facts)
+        result |= self.kind.more(keeper, facts, result)
         result |= {"dose_uj_cm2": self._dose_uj_cm2, "planned": self._total}
         try:
             keeper.end(RunStop(status, reason, now_utc(), result))
@@ -313,6 +328,28 @@ class _Acquisition:
         if self._failure is not None and not isinstance(self._failure, Aborted):
             notes = (*self._report.notes, f"{status}: {reason}")
             self._report = dataclasses.replace(self._report, notes=notes)
+
+    def _concluded(self, keeper: Keeper, facts: BenchFacts) -> dict[str, object]:
+        """Have the run's points fitted in the process that can be ended; the bench was left before."""
+        given: dict[str, Any] = {
+            "kept": keeper.kept(),
+            "facts": facts,
+            "plan": plain(plan_mapping(self._plan, facts.bands)),
+            "ending": self._ending,
+            "decay": self.kind.decay,
+        }
+        if isinstance(self._failure, ShutterLied):
+            return conclude(**given, why_not=DOUBT)
+        stopped = self._stop.is_set()
+        within_s, stop = (LONGEST_STOPPED_FIT_S, None) if stopped else (LONGEST_FIT_S, self._stop)
+        try:
+            return self._fits.ask({"do": "conclude", "given": packed(given)}, within_s, stop)
+        except FitFailed as exc:
+            assert self._files is not None
+            later = f": labctl fit {self._files.h5} computes it later" if self.kind.live else ""
+            text = f"the fit {exc}{later}"
+            self._say(text)
+            return conclude(**given, why_not=text)
 
 
 def _files_of(writer: RunWriter) -> RunFiles:

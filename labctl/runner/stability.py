@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -149,22 +150,38 @@ def stability_kind(plan: StabilityPlan) -> RunKind:
             text = f"point {index + 1}: sample's temperature unknown: {exc.message}"
         keeper.event(bench.roles.clock.now_s(), text)
 
-    def more(keeper: Keeper, facts: BenchFacts) -> dict[str, object]:
-        try:
-            measured = Stability.of(keeper.points, facts.photon_order)
-            result = mapping(measured, measured.fit(plan.model, constant=plan.constant))
-        except CalibrationRefused as exc:
-            result = {"status": "refused", "reason": exc.message}
-        except Exception as exc:  # the points are worth more than what is said of them
-            log.exception("while fitting the decay")
-            result = {"status": "refused", "reason": f"{type(exc).__name__}: {exc}"}
-        result["points"] = len(keeper.points)
+    def more(keeper: Keeper, facts: BenchFacts, fitted: Mapping[str, object]) -> dict[str, object]:
+        decay = fitted["stability"]
+        assert isinstance(decay, Mapping)
+        result: dict[str, object] = {**decay, "points": len(keeper.points)}
         result["sample_temperature_c"] = (
             [temperatures.get(p.index) for p in keeper.points] if temperatures else []
         )
         return {"stability": plain(result), "threshold": _no_threshold(facts)}
 
-    return RunKind(PROCEDURE_ID, live=False, seen=seen, more=more)
+    asked = {"model": plan.model, "constant": plan.constant}
+    return RunKind(PROCEDURE_ID, live=False, seen=seen, decay=asked, more=more)
+
+
+def decayed(
+    points: Sequence[SweepPoint], photon_order: int, asked: Mapping[str, object], why_not: str = ""
+) -> dict[str, object]:
+    """Fit the decay of a run's points and return it as plain values; a fit that fails is a result, too.
+
+    :param asked: ``model`` and ``constant`` as the plan has them.
+    :param why_not: why it is not to be fitted.
+    """
+    if why_not:
+        return {"status": "refused", "reason": why_not}
+    try:
+        measured = Stability.of(points, photon_order)
+        model = cast("Choice", asked["model"])
+        return mapping(measured, measured.fit(model, constant=bool(asked["constant"])))
+    except CalibrationRefused as exc:
+        return {"status": "refused", "reason": exc.message}
+    except Exception as exc:  # the points are worth more than what is said of them
+        log.exception("while fitting the decay")
+        return {"status": "refused", "reason": f"{type(exc).__name__}: {exc}"}
 
 
 def _no_threshold(facts: BenchFacts) -> object:

@@ -22,6 +22,7 @@ from labctl.gui.fits import threshold_question
 from labctl.model.clock import SteppedClock
 from labctl.model.records import SweepPoint
 from labctl.runner.events import LiveThreshold
+from labctl.runner.fit_process import FitProcess
 from labctl.runner.live import LiveFit
 from labctl.runner.picture import picture_of
 from labctl.runner.refit import refit
@@ -105,7 +106,7 @@ def test_the_running_fit_says_it_too(case: tuple[RunReport, str]) -> None:
         answers.append(live)
         done.set()
 
-    with LiveFit(2, take) as fit:
+    with FitProcess() as process, LiveFit(2, take, process) as fit:
         fit.offer(points_of(report.h5))
         assert done.wait(PATIENCE_S)
     assert words in threshold_text(answers[-1])

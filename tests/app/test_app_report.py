@@ -16,6 +16,7 @@ from labctl.cli.progress import LineProgress, LiveProgress, left_text, point_tex
 from labctl.cli.table import print_result, q_cell, threshold_cells
 from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
 from labctl.runner.events import Connected, LiveThreshold, Measured, Message, RunFiles, Started
+from labctl.runner.fit_process import FitProcess
 from labctl.runner.fitting import curve_of
 from labctl.runner.keeper import Keeper
 from labctl.runner.live import LiveFit
@@ -199,7 +200,7 @@ def test_the_running_fit_answers_for_the_latest_points() -> None:
             last.set()
 
     points = kink()
-    with LiveFit(2, take) as live:
+    with FitProcess() as process, LiveFit(2, take, process) as live:
         for n in range(1, len(points) + 1):
             live.offer(tuple(points[:n]))
         assert last.wait(PATIENCE_S)

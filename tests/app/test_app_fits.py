@@ -1,0 +1,234 @@
+"""The fits at the end of a run: apart, after the bench was left, and never waited for in vain."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labctl.config import BenchConfig, parse_bench
+from labctl.data import read_run
+from labctl.model.clock import SteppedClock, Stop
+from labctl.runner import fit_process, run
+from labctl.runner.carried import packed, unpacked
+from labctl.runner.events import Event, Measured, Message
+from labctl.runner.facts import BenchFacts, RunRequest
+from labctl.runner.fit_process import FitFailed, FitProcess
+from labctl.runner.refit import refit
+from labctl.runner.run import run_sweep
+from labctl.runner.stability import run_stability
+from labctl.session import open_bench
+from procedures.plan import SweepPlan
+from procedures.stability import stability_plan
+from simulators.bench import SimulatedBench
+from simulators.presets import scene
+
+PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=8, average=2)
+STABILITY = stability_plan(60.0, 400.0, 20.0, average=3)
+
+
+@pytest.fixture
+def simulated() -> Iterator[SimulatedBench]:
+    with SimulatedBench(scene("ola", "typical", 3), SteppedClock()) as bench:
+        yield bench
+
+
+@pytest.fixture
+def config(simulated: SimulatedBench) -> BenchConfig:
+    return parse_bench(simulated.bench_toml(1.0))
+
+
+@pytest.fixture
+def asked(simulated: SimulatedBench, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """Every question to the process of the fits, and whether the shutter was closed, the plate dark, then."""
+    found: list[tuple[str, bool]] = []
+    ask = FitProcess.ask
+
+    def noted(
+        self: FitProcess, question: Mapping[str, object], within_s: float, stop: Stop | None = None
+    ) -> dict[str, object]:
+        beam = simulated.scene.settings.optics
+        away = abs((simulated.scene.mount.angle_deg() - beam.zero_deg) % 90.0 - 45.0)
+        found.append((str(question["do"]), simulated.scene.shutter.closed_switch() and away < 0.5))
+        return ask(self, question, within_s, stop)
+
+    monkeypatch.setattr(FitProcess, "ask", noted)
+    return found
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(fit_process, "MODULE", "stuck_fit")
+
+
+def test_what_is_carried_comes_back(config: BenchConfig, simulated: SimulatedBench) -> None:
+    with open_bench(config, simulated.scene.clock) as bench:
+        facts = BenchFacts.of(bench)
+    back = unpacked(json.loads(json.dumps(packed({"facts": facts, 3: (1.5, None, float("nan"))}))))
+    assert back["facts"].settings == facts.settings
+    assert back["facts"].bands == facts.bands
+    assert np.array_equal(back["facts"].info.wavelength_nm, facts.info.wavelength_nm)
+    assert back[3][:2] == (1.5, None)
+    with pytest.raises(TypeError, match="Path is not carried"):
+        packed([Path("x")])
+    with pytest.raises(KeyError):
+        unpacked({"!": "system", "of": ["rm"]})
+
+
+def test_the_last_fit_comes_after_the_bench_was_left(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path, asked: list[tuple[str, bool]]
+) -> None:
+    report = run_sweep(
+        config,
+        PLAN,
+        RunRequest(tmp_path, "OLA"),
+        stop=threading.Event(),
+        on_event=lambda _event: None,
+        clock=simulated.scene.clock,
+    )
+    assert asked[-1] == ("conclude", True)
+    assert report.threshold["status"] == "found"
+    assert report.q
+    assert report.h5 is not None
+    assert refit(report.h5).threshold["threshold_uj_cm2"] == report.threshold["threshold_uj_cm2"]
+
+
+def test_a_last_fit_that_hangs_ends_the_run_finished_with_its_points(
+    simulated: SimulatedBench,
+    config: BenchConfig,
+    tmp_path: Path,
+    asked: list[tuple[str, bool]],
+    stuck: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(run, "LONGEST_FIT_S", 0.5)
+    told: list[Event] = []
+    report = run_sweep(
+        config,
+        PLAN,
+        RunRequest(tmp_path, "OLA"),
+        stop=threading.Event(),
+        on_event=told.append,
+        clock=simulated.scene.clock,
+    )
+    text = f"the fit did not end within 0.5 s: labctl fit {report.h5} computes it later"
+    assert asked[-1] == ("conclude", True)
+    assert (report.status, report.points) == ("finished", 8)
+    assert (report.threshold["status"], report.threshold["reason"]) == ("refused", text)
+    assert Message(text) in told
+    assert report.h5 is not None
+    stored = read_run(report.h5)
+    assert (stored.status, len(stored)) == ("finished", 8)
+    assert refit(report.h5).threshold["status"] == "found"
+
+
+def test_a_stop_breaks_a_hanging_last_fit_off(
+    simulated: SimulatedBench,
+    config: BenchConfig,
+    tmp_path: Path,
+    stuck: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only the stop can end it: the deadline lies an hour away."""
+    monkeypatch.setattr(run, "LONGEST_FIT_S", 3600.0)
+    stop, told = threading.Event(), list[Event]()
+    ask = FitProcess.ask
+
+    def stopped(
+        self: FitProcess, question: Mapping[str, object], within_s: float, asked_stop: Stop | None = None
+    ) -> dict[str, object]:
+        if question["do"] == "conclude":
+            stop.set()
+        return ask(self, question, within_s, asked_stop)
+
+    monkeypatch.setattr(FitProcess, "ask", stopped)
+    report = run_sweep(
+        config,
+        PLAN,
+        RunRequest(tmp_path, "OLA"),
+        stop=stop,
+        on_event=told.append,
+        clock=simulated.scene.clock,
+    )
+    assert report.status == "finished"
+    assert str(report.threshold["reason"]).startswith("the fit was broken off: labctl fit ")
+    stopping = [e.text for e in told if isinstance(e, Message) and e.text.startswith("stopping")]
+    assert stopping in ([], [run.BREAKING_OFF])
+
+
+def test_a_run_that_was_stopped_waits_shortly_for_its_fit(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path, stuck: None
+) -> None:
+    stop = threading.Event()
+
+    def after_four(event: Event) -> None:
+        if isinstance(event, Measured) and event.number == 4:
+            stop.set()
+
+    report = run_sweep(
+        config, PLAN, RunRequest(tmp_path, "OLA"), stop=stop, on_event=after_four, clock=simulated.scene.clock
+    )
+    assert report.status == "aborted"
+    assert "did not end within 2 s" in str(report.threshold["reason"])
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_the_decay_of_a_stability_run_is_fitted_apart(
+    simulated: SimulatedBench,
+    config: BenchConfig,
+    tmp_path: Path,
+    hangs: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    if hangs:
+        request.getfixturevalue("stuck")
+        monkeypatch.setattr(run, "LONGEST_FIT_S", 0.5)
+    report = run_stability(
+        config,
+        STABILITY,
+        RunRequest(tmp_path, "OLA"),
+        stop=threading.Event(),
+        on_event=lambda _event: None,
+        clock=simulated.scene.clock,
+    )
+    decay = report.more["stability"]
+    assert isinstance(decay, Mapping)
+    assert decay["points"] == report.points
+    assert (decay.get("reason") == "the fit did not end within 0.5 s") is hangs
+    assert (decay["status"] == "refused") is hangs, decay
+
+
+def test_a_process_that_was_killed_is_started_anew() -> None:
+    question = {"do": "threshold", "fluence": [1.0], "signal": [1.0], "sigma_rel": 0.01, "photon_order": 2}
+    question |= {"fwhm_nm": [None], "peak_count": [0]}
+    with FitProcess() as process:
+        assert process._child is not None
+        process._child.kill()
+        process._child.wait()
+        assert process.ask(question, 100.0)["points"] == 1
+        with pytest.raises(FitFailed, match="has ended"):
+            process.ask({"do": "conclude", "given": "nonsense"}, 100.0)
+        assert process.ask(question, 100.0)["points"] == 1
+
+
+def test_a_point_is_carried_whole(config: BenchConfig, simulated: SimulatedBench, tmp_path: Path) -> None:
+    points: list[object] = []
+    run_sweep(
+        config,
+        dataclasses.replace(PLAN, points=2),
+        RunRequest(tmp_path, "OLA"),
+        stop=threading.Event(),
+        on_event=lambda e: points.append(e.point) if isinstance(e, Measured) else None,
+        clock=simulated.scene.clock,
+    )
+    for point in points:
+        back = unpacked(json.loads(json.dumps(packed(point))))
+        for field in dataclasses.fields(back):
+            assert np.array_equal(getattr(back, field.name), getattr(point, field.name)), field.name
