@@ -182,6 +182,8 @@ class Verifier:
         if abs(off) <= tolerance:
             return
         hint = "check the laser, the plate's zero, the pick-off ratio and max_pulse_energy"
+        if "angle_sigma_deg" not in self._beam.settings.sources:
+            hint = f"the attenuator is not calibrated: labctl calibrate attenuator; else {hint}"
         if self._light.lit and not self._place.in_front:
             hint += ", and whether light passes the shutter, which says that it is open"
         raise (SafetyStop if off > 0 else EnergyLost)(

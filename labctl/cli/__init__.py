@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from labctl.cli.output import printable_streams, write_lines
-from labctl.model.errors import Aborted, LabctlError
+from labctl.model.errors import Aborted, LabctlError, NotConnected
 
 EXIT_ABORTED = 130
 _EXIT_USAGE = 2
@@ -70,6 +70,11 @@ def _explain(exc: BaseException, debug: bool) -> int:
     if debug and not isinstance(exc, (KeyboardInterrupt, Aborted)):
         traceback.print_exception(exc)
     code, line = _code_and_line(exc)
+    if isinstance(exc, NotConnected):  # laid out as by labctl check
+        line = f"not connected: {exc.instrument}. Try: what stands beside each of them above"
+        for failure in exc.failures:
+            _say(f"FAILED  {failure.role} ({failure.resource}): {failure.reason}", keep=True)
+            _say(f"        try: {failure.hint or 'labctl check says more'}", keep=True)
     _say("; ".join([line.rstrip("."), *getattr(exc, "__notes__", ())]))
     if isinstance(exc, OSError):
         _silence_stdout()
@@ -100,9 +105,9 @@ def _usage_line(exc: BaseException) -> str:
     return f"{message.rstrip('.')}{stop} Try: {command} --help"
 
 
-def _say(line: str) -> None:
+def _say(line: str, *, keep: bool = False) -> None:
     with contextlib.suppress(OSError, ValueError):
-        write_lines([f"labctl: {' '.join(line.split())}"], sys.stderr)
+        write_lines([line if keep else f"labctl: {' '.join(line.split())}"], sys.stderr)
 
 
 def _silence_stdout() -> None:

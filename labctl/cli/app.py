@@ -78,7 +78,7 @@ def check(
     bench: BenchFile,
     start: Annotated[
         Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
-        typer.Option(min=0.0, help="Lowest fluence planned, uJ/cm2.", show_default="least transmission"),
+        typer.Option(min=0.0, help="Lowest fluence planned, uJ/cm2.", show_default="none"),
     ] = None,
     recheck: Annotated[
         bool,

@@ -54,7 +54,7 @@ def _table(runs: Sequence[RunReport], spread: Mapping[str, Mapping[str, object]]
     for run in runs:
         cells = [_name(run), _points(run), *threshold_cells(run)]
         cells += [_interval_cell(with_scale(run.threshold)["total_ci95"])] if scaled else []
-        cells += [_spread_cell(spread.get(run.sample))] if spread else []
+        cells += [_spread_cell(run, spread.get(run.sample))] if spread else []
         cells += ["-" if run.nominal_uj_cm2 is None else f"{run.nominal_uj_cm2:.2f}"] if nominal else []
         table.add_row(*cells, q_cell(run.q))
     return table
@@ -64,16 +64,20 @@ def spread_line(spread: Mapping[str, object]) -> str:
     """Say how far spots of one sample differ, beside what one spot's interval covers."""
     numbers = {key: value for key, value in spread.items() if isinstance(value, (int, float))}
     own = numbers.get("interval_rel")
+    of = "spots" if spread.get("named", True) else "runs, whose spots are not named"
     beside = "" if own is None else f"; one spot's own 95 % interval is +-{100 * own:.1f} %"
     return (
-        f"{spread['sample']}: {spread['spots']} spots, mean {numbers['mean']:.2f} uJ/cm2, "
+        f"{spread['sample']}: {spread['spots']} {of}, mean {numbers['mean']:.2f} uJ/cm2, "
         f"from spot to spot {numbers['sd']:.2f} uJ/cm2 "
         f"({100 * numbers['rel']:.1f} %, one standard deviation){beside}"
     )
 
 
-def _spread_cell(spread: Mapping[str, object] | None) -> str:
-    relative = None if spread is None else spread["rel"]
+def _spread_cell(run: RunReport, spread: Mapping[str, object] | None) -> str:
+    counts = run.threshold.get("threshold_uj_cm2") is not None
+    if spread is None or not counts or (spread.get("named", True) and not run.spot):
+        return "-"
+    relative = spread["rel"]
     return f"+-{100 * relative:.1f} %" if isinstance(relative, float) else "-"
 
 

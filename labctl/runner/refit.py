@@ -71,15 +71,22 @@ def _design(run: Run) -> Design:
 
 
 def spot_spread(runs: Sequence[RunReport]) -> list[dict[str, object]]:
-    """Return, for each sample with two or more thresholds found, their spread from spot to spot.
+    """Return, for each sample with thresholds of two or more spots, their spread from spot to spot.
 
+    Runs of one spot count once, by their mean. Where any run names its spot, those that name none are left
+    out: nobody knows where they were measured. Where none does, each run counts, and ``named`` is False.
     ``sd`` is the standard deviation over spots, ``rel`` the same over their mean, ``interval_rel`` the
     typical relative half-width of one spot's own 95 % interval, to be held against it.
     """
     spread: list[dict[str, object]] = []
     for sample in dict.fromkeys(run.sample for run in runs):
-        found = [run for run in runs if run.sample == sample and _value(run) is not None]
-        values = np.array([_value(run) for run in found], dtype=np.float64)
+        every = [run for run in runs if run.sample == sample and _value(run) is not None]
+        found = [run for run in every if run.spot] or every
+        named = any(run.spot for run in found)
+        places: dict[str, list[float]] = {}
+        for number, run in enumerate(found):
+            places.setdefault(run.spot if named else str(number), []).append(_value(run) or math.nan)
+        values = np.array([np.mean(own) for own in places.values()], dtype=np.float64)
         if values.size < 2:
             continue
         mean, sd = float(values.mean()), float(values.std(ddof=1))
@@ -88,6 +95,7 @@ def spot_spread(runs: Sequence[RunReport]) -> list[dict[str, object]]:
             {
                 "sample": sample,
                 "spots": int(values.size),
+                "named": named,
                 "mean": mean,
                 "sd": sd,
                 "rel": sd / mean,

@@ -65,7 +65,7 @@ def check_bench(
 ) -> CheckReport:
     """Connect to every instrument and take one reading of each; nothing moves and no shutter opens.
 
-    :param lowest_uj_cm2: the lowest fluence planned; the least the attenuator can make by default.
+    :param lowest_uj_cm2: the lowest fluence planned; without one it is said where light enough begins.
     :raises ConfigError: a limit is missing, or contradicts another; nothing was connected to.
     :raises SafetyStop: another program that lives has the bench open; nothing was connected to.
     :raises Aborted: ``stop`` was set.
@@ -190,12 +190,25 @@ def _warnings(
     opened = cast("dict[RoleName, Device]", devices)
     meter = opened.get("power_meter")
     if meter is not None and any(c.role == "power_meter" and c.failure is None for c in checked):
-        weak = weak_light(config, cast("PowerMeter", meter).noise_w, lowest_uj_cm2)
+        noise_w = cast("PowerMeter", meter).noise_w
+        weak = _too_weak_below(config, noise_w)
+        weak = weak if lowest_uj_cm2 is None else weak_light(config, noise_w, lowest_uj_cm2)
         found += [f"power_meter: {weak}"] if weak else []
     return found
 
 
-def weak_light(config: BenchConfig, noise_w: float, lowest_uj_cm2: float | None = None) -> str:
+def _too_weak_below(config: BenchConfig, noise_w: float) -> str:
+    """Say from which fluence on the meter reads well enough, where the attenuator can make less."""
+    if lowest_power_w(config) >= NOISE_MARGIN * noise_w:
+        return ""
+    one_w = lowest_power_w(config, 1.0)
+    return (
+        f"below {NOISE_MARGIN * noise_w / one_w:.2g} uJ/cm2 the power at the meter lies under "
+        f"{NOISE_MARGIN:.0f} times its noise of {noise_w * 1e9:.3g} nW: start a sweep above that"
+    )
+
+
+def weak_light(config: BenchConfig, noise_w: float, lowest_uj_cm2: float) -> str:
     """Say that the lowest power planned is too near the meter's noise; an empty string when it is not."""
     power_w = lowest_power_w(config, lowest_uj_cm2)
     if power_w >= NOISE_MARGIN * noise_w:

@@ -1,0 +1,155 @@
+"""Every sentence of the terminal is true in every state: as the window says it, from the same place."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from labctl.cli import main
+from labctl.cli.progress import point_texts
+from labctl.cli.table import print_result
+from labctl.config import load_bench
+from labctl.data import read_run
+from labctl.model.clock import SteppedClock, Stop
+from labctl.model.errors import InstrumentFault
+from labctl.runner.events import Event, Measured, Message
+from labctl.runner.report import RunReport
+from labctl.runner.run import RunFailed, RunRequest, run_sweep
+from labctl.session.check import check_bench
+from procedures.exposure import AutoExposure
+from procedures.plan import Step, SweepPlan
+from procedures.reduction import Shots
+from procedures.shooting import Shooter
+from simulators.bench import SimulatedBench
+from simulators.presets import scene, uncalibrated
+
+
+@pytest.fixture
+def bench() -> Iterator[SimulatedBench]:
+    with SimulatedBench(scene("ola", "typical", 3), SteppedClock()) as simulated:
+        yield simulated
+
+
+def swept(
+    bench: SimulatedBench, folder: Path, plan: SweepPlan, stop_at: int = 0
+) -> tuple[RunReport, list[Event]]:
+    file = folder / "bench.toml"
+    file.write_text(bench.bench_toml(1.0))
+    stop = threading.Event()
+    told: list[Event] = []
+
+    def tell(event: Event) -> None:
+        told.append(event)
+        if isinstance(event, Measured) and event.number == stop_at:
+            stop.set()
+
+    request = RunRequest(folder, "OLA")
+    report = run_sweep(load_bench(file), plan, request, stop=stop, on_event=tell, clock=bench.scene.clock)
+    return report, told
+
+
+def said(capsys: pytest.CaptureFixture[str], report: RunReport) -> str:
+    print_result([report], as_json=False)
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_few_points(bench: SimulatedBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report, told = swept(bench, tmp_path, SweepPlan(start_uj_cm2=40, stop_uj_cm2=150, points=5, average=2))
+    assert any(isinstance(e, Message) and "too few for a threshold" in e.text for e in told)
+    assert report.outcome.headline == "no threshold: 5 points, at least 7 needed"
+    assert "refused" not in said(capsys, report)
+
+
+def test_all_points_saturated(
+    bench: SimulatedBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = SweepPlan(start_uj_cm2=300, stop_uj_cm2=600, points=8, average=2)
+    report, told = swept(bench, tmp_path, plan)
+    text = said(capsys, report)
+    assert (
+        "8 of 8 points saturated: the exposure could not go below 0.1 s; lower the fluence, or put in" in text
+    )
+    points = [event.point for event in told if isinstance(event, Measured)]
+    assert {dict(point_texts(p))["FWHM"] for p in points} == {"clipped"}
+    assert {(p.fwhm_nm, p.equivalent_width_nm) for p in points} == {(None, None)}
+    document = report.to_json()
+    assert document["saturated_points"] == 8
+    assert isinstance(document["q"], dict)
+    assert set(document["q"].values()) == {None}
+    assert report.h5 is not None
+    assert read_run(report.h5).result["q"] == {}
+
+
+def test_aborted(bench: SimulatedBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = SweepPlan(start_uj_cm2=40, stop_uj_cm2=150, points=24, average=2)
+    report, _ = swept(bench, tmp_path, plan, stop_at=2)
+    assert report.outcome.headline.startswith("aborted after ")
+    assert "of 24 points" in said(capsys, report)
+    assert report.h5 is not None
+    assert main(["fit", str(report.h5)]) == 0
+    assert "of 24 points" in " ".join(capsys.readouterr().out.split())
+
+
+def test_failed(bench: SimulatedBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shoot = Shooter.shoot
+
+    def broken(shooter: Shooter, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
+        if step.index == 1:
+            raise InstrumentFault("spectrometer", "gone")
+        return shoot(shooter, step, auto, stop)
+
+    monkeypatch.setattr(Shooter, "shoot", broken)
+    plan = SweepPlan(start_uj_cm2=40, stop_uj_cm2=150, points=9, average=2, retries=0)
+    with pytest.raises(RunFailed) as failed:
+        swept(bench, tmp_path, plan)
+    assert failed.value.report.outcome.headline == "failed after 1 of 9 points"
+
+
+def test_who_is_not_connected_stands_one_a_line_in_every_command(
+    bench: SimulatedBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = bench.bench_toml(1.0).splitlines()
+    places = [i for i, line in enumerate(lines) if line.startswith("resource")]
+    for i in places[:2]:
+        lines[i] = 'resource = "TCPIP::127.0.0.1::9::SOCKET"'
+    file = tmp_path / "bench.toml"
+    file.write_text("\n".join(lines))
+    wanted = ["--start", "40", "--stop", "90", "--points", "3", "--sample", "OLA"]
+    assert main(["sweep", "--bench", str(file), "--output", str(tmp_path), *wanted]) == 3
+    told = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("FAILED  ") for line in told) == 2
+    assert sum(line.startswith("        try: ") for line in told) == 2
+    assert told[-1].startswith("labctl: not connected: ")
+    assert max(map(len, told)) < 400
+
+
+def test_a_check_without_a_plan_speaks_of_none(tmp_path: Path) -> None:
+    settings = uncalibrated(scene("ola", "typical", 3), 3)
+    with SimulatedBench(settings, SteppedClock()) as simulated:
+        file = tmp_path / "bench.toml"
+        file.write_text(simulated.bench_toml(1.0, nominal=True))
+        config = load_bench(file)
+        without = check_bench(config, clock=simulated.scene.clock).warnings
+        planned = check_bench(config, 1e-6, clock=simulated.scene.clock).warnings
+    assert not any("planned" in line for line in without)
+    assert any("start a sweep above that" in line for line in without)
+    assert any("lowest planned power" in line for line in planned)
+
+
+def test_json_holds_null_for_what_nobody_stated(
+    bench: SimulatedBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = SweepPlan(start_uj_cm2=30, stop_uj_cm2=170, points=12, average=2)
+    report, _ = swept(bench, tmp_path, plan)
+    text = said(capsys, report)
+    assert "statistical only; scale uncertainty: not stated (6 of 6 links)" in text
+    assert "+-0 %" not in text
+    print_result([report], as_json=True)
+    threshold = json.loads(capsys.readouterr().out)["runs"][0]["threshold"]
+    assert threshold["value"] is not None
+    assert [threshold[key] for key in ("scale_rel", "scale_rel95", "total_ci95", "total_rel95")] == [None] * 4
+    assert threshold["budget"]["combined_rel"] is None
