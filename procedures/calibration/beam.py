@@ -69,6 +69,8 @@ class BareBeam(Foresight):
         self.placed = False
         self.filters: list[tuple[str, float, float]] = []
         self._lit_w, self._at_deg = 0.0, 0.0
+        self.stays = False
+        """Whether the plate waits where it is for the next visit, if this one ends well."""
 
     # --- start and end -----------------------------------------------------------------------------
 
@@ -81,6 +83,7 @@ class BareBeam(Foresight):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stays = self.stays and error is None
         with held_back():
             failures = self.safe()
         self.course.dose_uj_cm2 = self.blade.account.dose_uj_cm2
@@ -97,7 +100,7 @@ class BareBeam(Foresight):
         A shutter that did not close is tried once more when there is least light.
         """
         failures = make_safe(Action(self.blade.name, "closing", self._shut_at_last))
-        dropped = make_safe(self._dropping)
+        dropped = make_safe(self._dropping) if failures or not self.stays else []
         if failures:
             failures = make_safe(self.blade.closing)
         make_safe(Action(self.gauge.meter.name, "setting it anew", self.gauge.prepare))

@@ -48,7 +48,7 @@ def calibrate_energy(context: CalContext) -> Steps:
         raise ConfigError(f"1 s to a day is possible, not {options.drift_s:g} s", key="drift_s")
     found = Findings()
     add_pulse_width(found, options, context.settings.wavelength_nm)  # refused before anybody moves a sensor
-    yield from scan_in_front(context, (0.0, 0.05))
+    yield from scan_in_front(context, (0.0, 0.05), park=True)
     with MeteredBeam(context, "sample") as beam:
         beam.place_meter()
         beam.learn_zero()  # where the sensor stands, before the console takes what it sees for zero
@@ -56,7 +56,8 @@ def calibrate_energy(context: CalContext) -> Steps:
         beam.read_zero()
         yield CalStep("note", f"zero read: {beam.zero_w * 1e9:.3g} nW", progress=0.05)
         _, law = yield from survey(beam, (0.05, 0.2))
-        top_deg = brightest_deg(beam, law)
+        parked = context.course.parked
+        top_deg = brightest_deg(beam, law) if parked is None else parked.angle_deg
         rate = _rate(found, beam, context, options, top_deg)
         yield CalStep(
             "note", f"repetition rate {rate:.6g} Hz ({found.facts['repetition_source']})", progress=0.25
@@ -145,7 +146,7 @@ def _watch(beam: MeteredBeam, top_deg: float, seconds: float) -> Generator[CalSt
 
 def _level(beam: MeteredBeam, law: Law, looks: Sequence[Look]) -> Generator[CalStep, None, Sequence[Look]]:
     """Come to the setting again and again, if it is not full transmission: the mount's error is averaged."""
-    if law.power_w(looks[0].angle_deg) > NEARLY_ALL * law.highest_w:
+    if beam.course.parked is not None or law.power_w(looks[0].angle_deg) > NEARLY_ALL * law.highest_w:
         return looks
     return (yield from arrivals(beam, law, ARRIVALS, "scan", (0.75, 0.9)))
 
@@ -185,9 +186,15 @@ def _energy(
     mean = float(np.mean(power))
     # Successive readings of a laser that wanders belong together: half as many count as stand alone.
     own = float(np.std(power, ddof=1)) * math.sqrt(2.0 / power.size) / mean
-    part = law.power_w(looks[0].angle_deg) / law.highest_w
-    full_w, of_level = (mean / part, 0.0) if level is looks else full_power(level, law)
-    extrapolated = math.hypot(part_sigma_rel(context, law, part), of_level)
+    part, extrapolated = law.power_w(looks[0].angle_deg) / law.highest_w, 0.0
+    if (parked := context.course.parked) is not None:
+        part, extrapolated = parked.part, parked.sigma_rel
+        full_w = mean / part
+    elif level is looks:
+        full_w = mean / part
+    else:
+        full_w, of_level = full_power(level, law)
+        extrapolated = math.hypot(part_sigma_rel(context, law, part), of_level)
     scale = math.hypot(context.settings.meter_sigma_rel, found.quantities["repetition_rate"].total_rel)
     full_j = full_w / rate
     found.facts["transmission"] = part

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -21,7 +21,7 @@ from procedures.calibration.options import PickoffOptions
 from procedures.calibration.pickoff_first import calibrate_before_attenuator
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
-from procedures.calibration.scanning import FINE_DEG, Sided, survey, through
+from procedures.calibration.scanning import UNSURE, Sided, brightest_at_sample, survey, through
 
 LEAST = 0.03
 """Lowest transmission at which the places are compared: further down the mount's error is all one sees."""
@@ -29,11 +29,12 @@ LOW_TOP = 0.3
 """Where limits allow no more than this transmission, most levels lie near the highest: the mount's error
 grows towards the dark. The others go down to the least there is, which tells an offset."""
 HIGH_SHARE, HIGH_PART, DARK_PART = 0.6, 0.6, 0.35
-CYCLES, LOW_CYCLES = 2, 4
-"""How often each level is read at each visit, and how often where all of them are dark."""
+CYCLES = 2
+PARKED = (1000, 1001)
+"""Numbers of the settings at which the plate waits while the sensor is carried to the sample, and back: both
+places see the very same transmission there, without the mount's error."""
+PARKED_REL = 1e-4
 LEAST_LEVELS = 5
-UNSURE = 1.5
-"""The bench file's ratio may be this much too low when powers at the sample are foreseen."""
 _VISITS: tuple[tuple[Place, tuple[float, float]], ...] = (
     ("pick-off", (0.2, 0.4)),
     ("sample", (0.45, 0.7)),
@@ -75,7 +76,7 @@ def calibrate_pickoff(context: CalContext) -> Steps:
     first: MeteredBeam | None = None
     law: Law | None = None
     found = Findings()
-    for number, (place, progress) in enumerate(_VISITS, start=1):
+    for number, (place, progress) in enumerate(_VISITS):
         with MeteredBeam(context, place) as beam:
             beam.place_meter()
             if first is not None and place == first.place:
@@ -85,14 +86,22 @@ def calibrate_pickoff(context: CalContext) -> Steps:
             if first is None or law is None:
                 levels, law = yield from _levels(beam, options.points)
             else:
-                yield foreseen(beam, law, levels[-1])
+                visits.append(_as_parked(beam, PARKED[number - 1], law))
+                yield foreseen(beam, law, visits[-1].look)
                 levels = _kept(beam, levels)
-            cycles = LOW_CYCLES if _is_low(law, levels) else CYCLES
-            visits += yield from _visit(beam, levels, cycles, progress)
+            top = _top(levels, law)
+            if number == 0:
+                visits.append(_comes_to(beam, top, PARKED[1]))
+            visits += yield from _visit(beam, levels, progress)
             if (brightest := beam.brightest()) is not None:
                 beam.refuse_wrong_place(brightest)
+            if number < len(_VISITS) - 1:
+                visits.append(_comes_to(beam, replace(top, sigma_rel=PARKED_REL), PARKED[number]))
+                beam.park(visits[-1].look, law.power_w(top.angle_deg) / law.highest_w, top.sigma_rel)
+            else:
+                visits.append(_comes_to(beam, top, PARKED[0]))
             filters.leave(beam)
-            if number == len(_VISITS):
+            if number == len(_VISITS) - 1:
                 beam.restore_sample()
             found.filters(beam.filters)
             found.doubts(beam.gauge.doubts)
@@ -106,8 +115,7 @@ def _levels(beam: MeteredBeam, points: int) -> Generator[CalStep, None, tuple[li
     """Scan coarsely, and choose settings evenly in log power that no limit forbids at the sample either."""
     _, law = yield from survey(beam, (0.02, 0.18))
     if not beam.behind:
-        beam.course.law, beam.course.dark_deg = law, beam.nearest_dark_deg(law)
-        beam.worst.saw(law)
+        beam.take_law(law)
     usable = _allowed_branch(beam, law, _parts(law, top_part(beam, law), points))
     if len(usable) < LEAST_LEVELS:
         raise CalibrationRefused(f"only {len(usable)} of {points} settings are allowed by limits and mount")
@@ -134,11 +142,29 @@ def _allowed_branch(beam: MeteredBeam, law: Law, parts: Sequence[float]) -> list
     return max(allowed, key=lambda a: (len(a), -abs(a[-1] - beam.guessed_dark_deg) if a else 0.0))
 
 
-def foreseen(beam: MeteredBeam, law: Law, darkest: Level) -> CalStep:
-    """Look at the darkest setting, and foresee by it what the others will bring at this place."""
+def _top(levels: Sequence[Level], law: Law) -> Level:
+    return max(levels, key=lambda level: law.power_w(level.angle_deg))
+
+
+def _comes_to(beam: MeteredBeam, level: Level, number: int) -> Visit:
+    """Come to the brightest setting, under another number."""
+    return Visit(beam.place, replace(level, number=number), beam.look(level.angle_deg))
+
+
+def _as_parked(beam: MeteredBeam, number: int, law: Law) -> Visit:
+    """Read the setting at which the plate has waited while the sensor was carried here."""
+    parked = beam.course.parked
+    assert parked is not None
     stated = beam.context.settings.pickoff_ratio * UNSURE if beam.place == "sample" else 1.0
     beam.expect = lambda angle_deg: stated * law.power_w(angle_deg)
-    look = beam.look(darkest.angle_deg)
+    look = beam.look(parked.angle_deg)
+    beam.refuse_dark(look)
+    beam.course.parked = None
+    return Visit(beam.place, Level(number, look.angle_deg, PARKED_REL), look)
+
+
+def foreseen(beam: MeteredBeam, law: Law, look: Look) -> CalStep:
+    """Foresee by one setting what the others will bring at this place."""
     ratio = look.power_w / law.power_w(look.angle_deg)
     beam.expect = lambda angle_deg: ratio * law.power_w(angle_deg)
     return CalStep("note", f"at the {beam.place}: {ratio:.4g} times the power at the pick-off")
@@ -163,29 +189,21 @@ def top_part(beam: MeteredBeam, law: Law) -> float:
 
     :raises CalibrationRefused: none is.
     """
-    limit = beam.context.options.sensor_limit_w
-    ratio = 1.0 if beam.place == "sample" else beam.context.settings.pickoff_ratio * UNSURE
-    room_w = math.inf if limit is None else limit / ratio
-    angles = np.arange(beam.low_deg, beam.high_deg, FINE_DEG).tolist()
-    bright = [law.power_w(a) for a in angles if beam.allowed(a) and beam.worst.allows(a)]
-    if not bright:
+    angle = brightest_at_sample(beam, law)
+    if angle is None:
         raise CalibrationRefused(
             "no setting is allowed at the sample's place",
             "put a neutral filter before the attenuator, or raise the limits while the sample is out",
         )
-    return min(max(bright), room_w) / law.highest_w
-
-
-def _is_low(law: Law, levels: Sequence[Level]) -> bool:
-    return max(law.power_w(level.angle_deg) for level in levels) < LOW_TOP * law.highest_w
+    return law.power_w(angle) / law.highest_w
 
 
 def _visit(
-    beam: MeteredBeam, levels: Sequence[Level], cycles: int, progress: tuple[float, float]
+    beam: MeteredBeam, levels: Sequence[Level], progress: tuple[float, float]
 ) -> Generator[CalStep, None, list[Visit]]:
     """Go through the levels from dark to bright and back, each angle from below once and from above once."""
     rising = sorted(levels, key=lambda level: level.number, reverse=True)
-    order = [level for cycle in range(cycles) for level in (rising if cycle % 2 == 0 else rising[::-1])]
+    order = [level for cycle in range(CYCLES) for level in (rising if cycle % 2 == 0 else rising[::-1])]
     sided = [(level.angle_deg, 1 if i // len(levels) % 2 == 0 else -1) for i, level in enumerate(order)]
     looks: list[Sided] = yield from through(beam, sided, beam.place, progress)
     if len(looks) != len(order):

@@ -8,7 +8,8 @@ from labctl.model.errors import CalibrationRefused
 from labctl.model.hands import LIGHT, Request
 from procedures.calibration.beam import BareBeam
 from procedures.calibration.foresight import Look, power_text
-from procedures.calibration.worst import UNKNOWN
+from procedures.calibration.law import Law
+from procedures.calibration.worst import UNKNOWN, Parked
 
 SHUT_PART = 0.02
 """Part of the open beam's power that a sensor behind a closed shutter may show at most."""
@@ -33,7 +34,8 @@ class MeteredBeam(BareBeam):
         """
         if self.behind:
             self.worst.refuse(self.dark_deg)
-        self.turn(self.dark_deg)
+        if self.course.parked is None:
+            self.turn(self.dark_deg)
         if self.behind:
             text = "Take the sample out: light will reach its place."
             self.ask(Request("sample", text, {"in": False}, word=LIGHT))
@@ -42,6 +44,16 @@ class MeteredBeam(BareBeam):
         self.ask(Request("meter", text, {"place": self.place}, word=LIGHT if self.behind else ""))
         self.gauge.prepare()
         self.placed = True
+
+    def take_law(self, law: Law) -> None:
+        """Take a law that was seen here with the shutter closed for the rest of the calibration."""
+        self.course.law, self.course.dark_deg = law, self.nearest_dark_deg(law)
+        self.worst.saw(law)
+
+    def park(self, look: Look, part: float, sigma_rel: float) -> None:
+        """Leave the plate where it is, behind the closed shutter, until the sensor is elsewhere."""
+        self.course.parked = Parked(look.angle_deg, part, sigma_rel, look.power_w)
+        self.stays = True
 
     def restore(self) -> None:
         """Have the sensor put back to the pick-off, and the sample in, as a sweep wants them."""
@@ -109,8 +121,14 @@ class MeteredBeam(BareBeam):
     def _refuse_pickoff(self) -> None:
         """Look for light behind the closed shutter, darkest angle first: there is some at the pick-off alone.
 
+        Where the plate waits at a setting that was read at the pick-off just now, it is looked for there.
+
         :raises CalibrationRefused: there is; nothing has reached the sample.
         """
+        if (parked := self.course.parked) is not None:
+            if self.zero_w > max(LIGHT_SIGMAS * self.zero_sigma_w, SHUT_PART * parked.power_w):
+                raise self._at_the_pickoff(self.zero_w)
+            return
         expected_w = self.full_w / self.context.settings.pickoff_ratio / UNKNOWN
         noise_w = LIGHT_SIGMAS * max(self.zero_sigma_w, self.gauge.meter.noise_w)
         least_w = max(noise_w, STRAY_PART * expected_w)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 
 import numpy as np
@@ -23,6 +24,10 @@ APPROACH_DEG = 4.0
 ALMOST = 1.15
 """Room below the highest power that is allowed."""
 ALIKE = 0.98
+UNSURE = 1.5
+"""The bench file's ratio may be this much too low when powers at the sample are foreseen."""
+LASER_REL = 0.001
+"""A sound laser changes by this within seconds."""
 SHORTER = 0.7
 FINE_DEG = 0.1
 HALF_DEG = 45.0
@@ -78,11 +83,16 @@ def _further(beam: MeteredBeam, edge: Look, way: int, start: float) -> float | N
     return edge.angle_deg + way * step if step >= LEAST_STEP_DEG else None
 
 
-def scan_in_front(context: CalContext, progress: tuple[float, float]) -> Generator[CalStep, None, None]:
+def scan_in_front(
+    context: CalContext, progress: tuple[float, float], *, park: bool = False
+) -> Generator[CalStep, None, None]:
     """Scan the plate before anybody moves the sensor, where its pick-off has light with the shutter closed.
 
     What it transmits is known then without any light on the sample. A sensor that is not there yet shows
     nothing, and the calibrated curve has to do.
+
+    :param park: leave the plate at the brightest angle allowed at the sample's place, compared with the
+        brightest of all.
     """
     order = context.settings.order
     if not order.index("attenuator") < order.index("pick-off") < order.index("shutter"):
@@ -96,8 +106,51 @@ def scan_in_front(context: CalContext, progress: tuple[float, float]) -> Generat
             text = "no light at the pick-off: the curve is the bench file's"
             yield CalStep("note", text, progress=progress[1])
             return
-        context.course.law = law
-        context.course.dark_deg = beam.nearest_dark_deg(law)
+        beam.take_law(law)
+        if park and beam.filter_transmission == 1.0:
+            yield from _park(beam, law)
+
+
+def _park(beam: MeteredBeam, law: Law) -> Generator[CalStep, None, None]:
+    """Read full transmission, then the brightest setting that the sample's place may see, and stay there."""
+    tops = [a for a in _tops(law) if beam.low_deg <= a <= beam.high_deg and beam.allowed(a)]
+    angle = brightest_at_sample(beam, law)
+    if not tops or angle is None:
+        return
+    top = min(tops, key=lambda a: abs(a - beam.dark_deg))
+    full = [beam.look(top) for _ in range(2)]
+    look = beam.look(angle)
+    yield step_of(look, "scan", 0.05)
+    full_w = sum(each.power_w for each in full) / len(full)
+    noise = max(beam.gauge.meter.noise_w, look.sigma_w) / look.power_w
+    sigma_rel = math.hypot(noise, look.sigma_w / look.power_w, full[0].sigma_w / full_w, LASER_REL)
+    beam.park(look, look.power_w / full_w, sigma_rel)
+
+
+def brightest_at_sample(beam: MeteredBeam, law: Law) -> float | None:
+    """Return the brightest angle that is allowed at the sample's place too; None where none is.
+
+    :param law: of the powers at the pick-off.
+    """
+    limit = beam.context.options.sensor_limit_w
+    ratio = 1.0 if beam.place == "sample" else beam.context.settings.pickoff_ratio * UNSURE
+    room_w = math.inf if limit is None else limit / ratio
+    angles = np.arange(beam.low_deg, beam.high_deg + FINE_DEG / 2, FINE_DEG).tolist()
+    bright = [
+        (law.power_w(a), a)
+        for a in angles
+        if beam.allowed(a) and beam.worst.allows(a) and law.power_w(a) <= room_w
+    ]
+    if not bright:
+        return None
+    return _nearest_bright(bright, beam.dark_deg)
+
+
+def _nearest_bright(bright: Sequence[tuple[float, float]], dark_deg: float) -> float:
+    """Return the angle of the highest power, of equals the one nearest to the dark."""
+    most = max(power for power, _ in bright)
+    angles = [angle for power, angle in bright if power > ALIKE * most]
+    return min(angles, key=lambda angle: abs(angle - dark_deg))
 
 
 def _law_or_none(looks: Sequence[Look], beam: MeteredBeam) -> Law | None:
@@ -119,7 +172,14 @@ def survey(
 
     :raises CalibrationRefused: the sensor stands in the wrong place, or there is no law.
     """
-    if beam.behind and beam.worst.law is not None:
+    high = progress[1]
+    if (parked := beam.course.parked) is not None and beam.worst.law is not None:
+        look = beam.look(parked.angle_deg)
+        yield step_of(look, "scan", high)
+        beam.refuse_dark(look)
+        beam.refuse_wrong_place(look)
+        sided, law = [(look, 1)], scaled_to(beam.worst.law, look.power_w / parked.part)
+    elif beam.behind and beam.worst.law is not None:
         sided = yield from _climb(beam, progress)
         law = _scaled(beam.worst.law, [look for look, _ in sided])
     else:
@@ -173,7 +233,12 @@ def _scaled(unit: Law, looks: Sequence[Look]) -> Law:
             f"{float(np.ptp(full)) / highest:.0%})",
             "calibrate the attenuator again: labctl calibrate attenuator --use",
         )
-    return Law(unit.zero_deg, unit.lowest_w * highest, highest, unit.sigma_rel)
+    return scaled_to(unit, highest)
+
+
+def scaled_to(unit: Law, highest_w: float) -> Law:
+    """Return the law with another highest power."""
+    return Law(unit.zero_deg, unit.lowest_w * highest_w, highest_w, unit.sigma_rel)
 
 
 def through(
@@ -216,8 +281,7 @@ def brightest_pair(beam: MeteredBeam, law: Law) -> list[float]:
             "no angle with enough light is allowed",
             "raise angle_range_deg, the sensor's limit or the limits of the bench file",
         )
-    most = max(power for power, _ in bright)
-    best = min((a for power, a in bright if power > ALIKE * most), key=lambda a: abs(a - dark))
+    best = _nearest_bright(bright, dark)
     other = 2 * dark - best
     return [best, other] if abs(other - best) > FINE_DEG and beam.allowed(other) else [best]
 

@@ -37,6 +37,22 @@ _STEPS = 6
 Transmission = Callable[[float], float]
 
 
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A setting at which the plate waits behind the closed shutter while the sensor is carried elsewhere.
+
+    What was read of it before holds afterwards to the last digit: no error of the mount comes in between.
+
+    :param part: transmission there over the highest, with its relative standard error ``sigma_rel``.
+    :param power_w: at the pick-off.
+    """
+
+    angle_deg: float
+    part: float
+    sigma_rel: float
+    power_w: float
+
+
 @dataclass(slots=True)
 class Course:
     """What outlives one visit of the sensor: it belongs to the whole calibration.
@@ -44,6 +60,7 @@ class Course:
     :param dose_uj_cm2: worst dose so far, as if the sample had stood in the beam.
     :param dark_deg: angle of the least transmission that is known by now; None: what the bench file says.
     :param law: what the plate transmits, as it was seen in front of the closed shutter by this calibration.
+    :param parked: where the plate waits for the sensor; None where it waits in the dark.
     :param confirmed: by what the last closing was confirmed besides the shutter's own sensor, in words.
     """
 
@@ -51,6 +68,7 @@ class Course:
     dark_deg: float | None = None
     confirmed: str = ""
     law: Law | None = None
+    parked: Parked | None = None
 
 
 class Worst:
