@@ -15,6 +15,7 @@ ARRIVAL_UM = 5.0
 APPROACH_UM = 100.0
 """A stage comes from below, so that its play does not count."""
 TRIES = 3
+ROUNDED_UM = 1.0
 FAR_UM = 1000.0
 """A reading farther from the position asked for is doubted once: it may be in mm, or lack a digit."""
 _WAY = {"x": "horizontally", "y": "vertically"}
@@ -108,7 +109,7 @@ class HandKnife:
 
     def _doubt(self, position: float, wanted: float, before: float | None) -> str:
         low, high = self.range_um
-        if not low <= position <= high:
+        if not low - ROUNDED_UM <= position <= high + ROUNDED_UM:
             return f"{position:g} um lies outside of the blade's range, {low:g} to {high:g} um. "
         if abs(position - wanted) > FAR_UM and position != before:
             return f"{position:g} um is far from what was asked: if it is right, type it again. "

@@ -78,6 +78,28 @@ def test_an_attenuator_is_calibrated_named_in_the_bench_file_and_checked(
     assert found["warnings"] == []
 
 
+@pytest.mark.parametrize("seed", [3, 7, 11])
+def test_an_attenuator_is_left_at_the_minimum_that_was_just_measured(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = SteppedClock()
+    monkeypatch.setattr("labctl.session.bench.bench_clock", lambda _config: clock)
+    settings = presets.uncalibrated(presets.scene("ola", "typical", seed), seed)
+    with SimulatedBench(settings, clock) as simulated:
+        file = tmp_path / "bench.toml"
+        file.write_text(simulated.bench_toml(1.0, nominal=True), encoding="utf-8")
+        words = ["calibrate", "attenuator", "--bench", str(file), "--points", "8", "--readings", "2"]
+        assert main(words) == 0
+        scene = simulated.scene
+        assert float(scene.beam.malus(scene.mount.angle_deg())) < 1.05 * scene.truth.t_min + 1e-4
+    told = capsys.readouterr().out
+    assert (
+        "over: the shutter is closed (its sensor; nobody has opened it), the attenuator is at its least"
+        in told
+    )
+    assert "deg as just measured" in told
+
+
 def test_json_alone_stands_on_stdout(bench: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "calibrate",
