@@ -28,6 +28,10 @@ def judge_point(outcome: Outcome, point: SweepPoint, true: float, reference: Ref
     if set(point.flags) - HARMLESS_FLAGS:
         outcome.flagged += 1
         return
+    if outcome.cell.kind == "stays closed" and math.isnan(true):
+        if point.signal > SIGMAS * point.signal_sigma:
+            outcome.problems.append(f"point {point.index}: a signal without light, no flag")
+        return
     off = point.fluence_uj_cm2 / true - 1
     outcome.worst = max(outcome.worst, abs(off))
     if not abs(off) <= SIGMAS * math.hypot(point.fluence_sigma_rel, PICKOFF_REL):

@@ -187,15 +187,8 @@ def _in_the_measuring_part(procedure: ProcedureName) -> Iterator[Cell]:
             for name, match, nth in (used[instrument], *further):
                 lines = (f'match = "{match}"', f"nth = {nth}")
                 for variant in variants:
-                    if _cannot_be_told(kind, name, variant):
-                        continue
                     where = " ".join((name, *variant))
                     yield Cell(kind, instrument, where, (*lines, *variant), procedure)
-
-
-def _cannot_be_told(kind: str, name: str, variant: tuple[str, ...]) -> bool:
-    """Return whether a blade stays open and its sensor says closed, with the pick-off before the shutter."""
-    return kind == "failed-shutter" and name.endswith("to close") and variant != ()
 
 
 def _light_of(used: Mapping[str, Message]) -> str:
@@ -243,8 +236,6 @@ def _of_the_table(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
     match, instrument = ON_THE_TABLE[kind]
     for variant in VARIANTS.get(kind, ((),)):
         for name, moment in _moments(kind, match, procedure).items():
-            if _cannot_be_told(kind, name, variant):
-                continue
             yield Cell(kind, instrument, " ".join((name, *variant)), (moment, *variant), procedure)
 
 

@@ -25,7 +25,7 @@ class Truth:
     def __init__(self, scene: Scene, least: float = 1.5) -> None:
         self.scene, self._least = scene, least
         self.turns: list[tuple[float, bool]] = []
-        self.dimmings: list[float] = []
+        self.moves: list[tuple[float, bool]] = []
         self.exposures: list[tuple[float, float, bool]] = []
         self._command, self._expose = scene.shutter.command, scene.camera.expose
         self._move_to = scene.mount.move_to
@@ -40,8 +40,8 @@ class Truth:
         return self._command(open_)
 
     def _moved(self, angle_deg: float) -> float:
-        if float(self.scene.beam.malus(angle_deg)) < self._least * self.scene.settings.optics.t_min:
-            self.dimmings.append(time.monotonic())
+        dims = float(self.scene.beam.malus(angle_deg)) < self._least * self.scene.settings.optics.t_min
+        self.moves.append((time.monotonic(), dims))
         return self._move_to(angle_deg)
 
     def _exposed(self, start_s: float, integration_s: float) -> NDArray[np.uint16]:
@@ -65,10 +65,11 @@ class Truth:
     def dark_after_s(self, known_s: float, *, dimmed_is_dark: bool) -> float | None:
         """Return how long after a wall time light could still pass; None if it was dark then."""
         before = [open_ for at_s, open_ in self.turns if at_s <= known_s]
-        if not before or not before[-1]:
+        dimmed = [dims for at_s, dims in self.moves if at_s <= known_s]
+        if not before or not before[-1] or (dimmed_is_dark and dimmed and dimmed[-1]):
             return None
         dark = [at_s for at_s, open_ in self.turns if not open_ and at_s > known_s]
-        dark += [at_s for at_s in self.dimmings if dimmed_is_dark and at_s > known_s]
+        dark += [at_s for at_s, dims in self.moves if dimmed_is_dark and dims and at_s > known_s]
         return min(dark, default=math.inf) - known_s
 
     def sample_uj_cm2(self, seconds: float, before_s: float = 0.0) -> float:

@@ -45,12 +45,12 @@ TIMES: Mapping[ProcedureName, int] = {"sweep": 3, "adaptive": 3, "stability": 1,
 def cells(procedures: Sequence[ProcedureName] = PROCEDURES) -> Iterator[Cell]:
     """Yield every cell."""
     for procedure in procedures:
-        for behind in (False, True):
+        for behind in (False,) if procedure == "resume" else (False, True):
             for instrument, lies in LIES.items():
                 if procedure not in FROM[instrument]:
                     continue
                 for lie in lies:
-                    middle = TIMES[procedure] if "time" in lie else FROM[instrument][procedure]
+                    middle = TIMES[procedure] if "the time" in lie else FROM[instrument][procedure]
                     for nth in sorted({FIRST[instrument], middle}):
                         where = f"from the {nth}. on, pick-off {'behind' if behind else 'before'} the shutter"
                         yield Cell(

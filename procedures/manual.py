@@ -162,4 +162,4 @@ class ManualBench:
         if lit:
             self.open()
         elif not self.pump.meter_in_front:  # it was opened for the meter only
-            self.pump.close()
+            self.pump.shut()
