@@ -66,6 +66,7 @@ class Monitor:
         """What the last reading took, a second before the first."""
         self._seen: tuple[float, float] | None = None
         self._last_w, self._alike = math.nan, 0
+        self._read_s = -math.inf
 
     def refuse_frozen(self, reading: PowerReading, angle_deg: float) -> None:
         """Compare with the last reading at another angle: a mean that is the same in every digit is old.
@@ -90,7 +91,7 @@ class Monitor:
         """
         is_light = reading.power_w - self.background_w > 5 * self._floor_w(reading)
         self._alike = self._alike + 1 if is_light and reading.power_w == self._last_w else 1
-        self._last_w = reading.power_w
+        self._last_w, self._read_s = reading.power_w, reading.stop_s
         if self._alike >= MOST_ALIKE:
             raise SafetyStop(
                 f"{self._meter.name} shows {reading.power_w:g} W {MOST_ALIKE} times in a row, the same in "
@@ -128,6 +129,11 @@ class Monitor:
     def name(self) -> str:
         """Role and address of the meter."""
         return self._meter.name
+
+    @property
+    def unread_s(self) -> float:
+        """Bench seconds since the last reading of light."""
+        return self._clock.now_s() - self._read_s
 
     @property
     def settling_s(self) -> float:

@@ -38,6 +38,8 @@ log = logging.getLogger(__name__)
 
 __all__ = ["Pump", "PumpState"]
 
+UNREAD_S = 1.5
+"""Bench time of light without a reading, after which one is taken between two exposures."""
 VERIFYING_S = 60.0
 """Light in which a meter behind the shutter verifies a setting: moves, settling and readings, at most."""
 
@@ -410,6 +412,16 @@ class Pump:
             reading = retried(lambda: self._meter.read(1, stop))
         self.watch(reading)
         return reading
+
+    def keep_watch(self, stop: Stop | None = None) -> None:
+        """Look at the meter if there is light and nobody has for a while; call it between exposures.
+
+        :raises SafetyStop: as :meth:`look` does.
+        """
+        if self.light.lit and self._verifier.unread_s > UNREAD_S:
+            with self._retreat.guarded():
+                self._allow(self._verifier.takes_s)
+            self.look(stop)
 
     def watch(self, reading: PowerReading) -> None:
         """Compare a reading taken in light that lasts, as by hand, with the one that verified the setting.

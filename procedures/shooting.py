@@ -102,6 +102,8 @@ class Shooter:
             better = None if longest_s is None else self._better(spectra, seconds, auto, longest_s)
             if better is not None:
                 return spectra, better
+            if len(spectra) < self._plan.average:
+                self._pump.keep_watch(stop)
         return spectra, None
 
     def _better(

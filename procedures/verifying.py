@@ -128,6 +128,11 @@ class Verifier:
         """Seconds that a verification takes, about: settling, and a reading like the last."""
         return 2 * self._monitor.settling_s + self._monitor.took_s
 
+    @property
+    def unread_s(self) -> float:
+        """Bench seconds since the last reading of light."""
+        return self._monitor.unread_s
+
     def confirm(self, state: PumpState, stop: Stop | None) -> PowerReading:
         """Read again at an unchanged setting.
 

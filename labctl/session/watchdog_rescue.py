@@ -19,7 +19,7 @@ from drivers import registry
 from drivers.registry import DriverConfig, DriverSpec, RoleName, VisaConfig
 from drivers.support.session import load_visa
 from labctl.model.clock import Clock, ScaledClock
-from labctl.model.errors import InstrumentError, InstrumentFault, NotConnected
+from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout, NotConnected
 from labctl.model.pump import MalusCurve, TableCurve
 from labctl.model.roles import Attenuator, Shutter
 from labctl.session.watchdog_wire import Assignment
@@ -66,27 +66,33 @@ class Rescue:
         self._curve = _curve(assignment.curve)
         self._allowed = assignment.angle_range_deg
         self._dark = False
+        self._reasons: dict[str, InstrumentError] = {}
 
     def make_safe(self, *, referenced: bool) -> list[Exception]:
         """Close the shutter, drop the attenuator; return what failed, nothing when the bench is safe.
 
         :param referenced: whether the mount's angle can be trusted; if not it stays where it is.
         """
-        end_s = self._wall.now_s() + SHUTTER_S
-        shutter = Action(self._shutter.name, "closing", lambda: self._close_shutter(end_s))
-        failures = make_safe(shutter, deadline_s=SHUTTER_S + 1.0)
-        mount_end_s = self._wall.now_s() + ATTENUATOR_S
-        mount = Action(
-            self._attenuator.name,
+        closing = "closing", self._close_shutter
+        failures = self._tried(self._shutter, *closing, within_s=SHUTTER_S)
+        dropped = self._tried(
+            self._attenuator,
             "turning to the least transmission",
-            lambda: self._drop_attenuator(mount_end_s, referenced),
+            lambda end_s: self._drop_attenuator(end_s, referenced),
+            within_s=ATTENUATOR_S,
         )
-        dropped = make_safe(mount, deadline_s=ATTENUATOR_S + 1.0)
         if failures:
-            again_s = self._wall.now_s() + SHUTTER_AGAIN_S
-            again = Action(self._shutter.name, "closing", lambda: self._close_shutter(again_s))
-            failures = make_safe(again, deadline_s=SHUTTER_AGAIN_S + 1.0)
+            failures = self._tried(self._shutter, *closing, within_s=SHUTTER_AGAIN_S)
         return failures + dropped
+
+    def _tried(
+        self, instrument: Instrument, doing: str, act: Callable[[float], None], *, within_s: float
+    ) -> list[Exception]:
+        """Do a step; one that hangs has failed for the reason that its instrument gave before, if it did."""
+        end_s = self._wall.now_s() + within_s
+        failed = make_safe(Action(instrument.name, doing, lambda: act(end_s)), deadline_s=within_s + 1.0)
+        hung = bool(failed) and type(failed[0]) is InstrumentTimeout
+        return [self._reasons[instrument.name]] if hung and instrument.name in self._reasons else failed
 
     def _close_shutter(self, end_s: float) -> None:
         def close(device: Any) -> None:
@@ -137,6 +143,7 @@ class Rescue:
                 try:
                     return self._once(instrument, act)
                 except InstrumentError as exc:
+                    self._reasons[instrument.name] = exc
                     now_s = self._wall.now_s()
                     if now_s + max(PAUSE_S, now_s - tried_s) > end_s:
                         if not said:

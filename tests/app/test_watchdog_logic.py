@@ -19,7 +19,7 @@ from patience import PATIENCE_S
 from drivers.thorlabs_sc10 import ThorlabsSC10
 from labctl.config import parse_bench
 from labctl.model.clock import ScaledClock, SteppedClock
-from labctl.model.errors import InstrumentFault
+from labctl.model.errors import InstrumentFault, NotConnected
 from labctl.session import watchdog_child, watchdog_rescue
 from labctl.session.exits import closed_when_silent
 from labctl.session.watchdog_bench import assignment
@@ -249,6 +249,17 @@ def rescue_of(bench: SimulatedBench, **changed: object) -> Rescue:
     return Rescue(replace(plain, shutter=shutter))
 
 
+class Mute:
+    """A cable on which nothing comes back."""
+
+    def to_instrument(self, data: bytes) -> bytes:
+        return data
+
+    def to_client(self, data: bytes) -> bytes:
+        del data
+        return b""
+
+
 def lighten(bench: SimulatedBench) -> None:
     """Home the plate and turn it to full light; open the shutter by its panel."""
     server = bench.server("shutter")
@@ -307,6 +318,25 @@ def test_a_shutter_that_does_not_confirm_is_not_called_closed(
     failures = rescue_of(bench).make_safe(referenced=True)
     assert len(failures) == 1
     assert "does not confirm" in str(failures[0])
+
+
+def test_a_mute_shutter_is_named_soon_and_with_its_own_reason(
+    bench: SimulatedBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(watchdog_rescue, "SLOW_S", 0.05)
+    monkeypatch.setattr(watchdog_rescue, "SHUTTER_AGAIN_S", 0.2)
+    lighten(bench)
+    bench.server("shutter").link.filters.append(Mute())
+    failures = rescue_of(bench).make_safe(referenced=True)
+    assert [type(f) for f in failures] == [NotConnected]
+    assert "no answer to 'id?'" in str(failures[0])
+    said = [
+        record.getMessage() for record in caplog.records if record.name == "labctl.session.watchdog_rescue"
+    ]
+    assert said[0].startswith("shutter TCPIP::127.0.0.1::")
+    assert "does not answer yet" in said[0]
+    assert not any("lambda" in line or "Rescue" in line for line in said)
+    assert leaks_least(bench)
 
 
 def test_a_driver_that_is_not_there_is_told_beforehand(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, SafetyStop
 from labctl.session import watchdog_record
 from labctl.session.check import check_bench
-from labctl.session.watchdog_record import WAIT_S, recorded, refuse_second, wait_for_others
+from labctl.session.watchdog_record import WAIT_S, forget, recorded, refuse_second, wait_for_others
 
 CONFIG = parse_bench(EXAMPLE)
 
@@ -253,3 +253,12 @@ except SafetyStop as exc:
         for child in both:
             child.communicate("\n")
     assert list(folder.iterdir()) == []
+
+
+def test_a_watchdog_takes_away_what_was_written_of_it(folder: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    with recorded(CONFIG, sleeper.pid):
+        forget(CONFIG.shutter.resource, CONFIG.attenuator.resource)
+        assert len(list(folder.iterdir())) == 2  # another's
+    with recorded(CONFIG, os.getpid()):
+        forget(CONFIG.shutter.resource, CONFIG.attenuator.resource)
+        assert not list(folder.iterdir())

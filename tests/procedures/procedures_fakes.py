@@ -203,6 +203,7 @@ class FakeMeter(FakeDevice):
     hung: bool = False
     """Whether it repeats its last value for ever."""
     last_w: float = math.nan
+    read_s: float = -math.inf
 
     def prepare(self, wavelength_nm: float) -> None:
         self.check()
@@ -224,6 +225,7 @@ class FakeMeter(FakeDevice):
         self.reads += 1  # no two means of a real head agree in every digit
         if not self.hung:
             self.last_w = float(np.mean(values)) * (1 + 1e-12 * self.reads)
+        self.read_s = self.table.clock.now_s()
         return PowerReading(self.last_w, sigma, count, start, self.table.clock.now_s())
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 
 import pytest
+from procedures_fakes import BANDS, FakeBench, limits, pump_settings
 from procedures_scene import LIMITS, scene_pump, scene_roles
 
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import SafetyStop
 from labctl.model.pump import Element, Limits
+from procedures.fluence_sweep import sweep
 from procedures.manual import ManualBench
+from procedures.plan import SweepPlan
 from procedures.pump import Pump
 from simulators import presets
 from simulators.scene import Scene
@@ -18,6 +22,14 @@ from simulators.scene.spells import Spell
 
 Order = tuple[Element, Element, Element, Element]
 FRONT: Order = ("attenuator", "pick-off", "shutter", "sample")
+SWEEP = SweepPlan(
+    spacing="list",
+    fluences_uj_cm2=(60.0, 80.0, 100.0),
+    points=3,
+    average=2,
+    start_uj_cm2=60.0,
+    stop_uj_cm2=100.0,
+)
 BEHIND: Order = ("attenuator", "shutter", "pick-off", "sample")
 
 
@@ -83,3 +95,71 @@ def test_a_setting_made_anew_is_compared_with_itself() -> None:
     change(scene, 0.0)
     scene.clock.sleep(0.5)
     assert hand.reading().shutter_open is False
+
+
+@pytest.mark.parametrize("order", [FRONT, BEHIND])
+def test_a_meter_that_repeats_itself_is_no_watch(order: Order) -> None:
+    bench = FakeBench(order)
+    pump = Pump(bench.roles, pump_settings(order=order), limits())
+    hand = ManualBench(bench.roles, pump)
+    hand.set_fluence(100.0)
+    hand.open()
+    hand.reading()
+    bench.meter.hung = True
+    hand.reading()
+    with pytest.raises(SafetyStop, match=r"power meter FAKE shows .* W 3 times in a row"):
+        hand.reading()
+    assert not bench.table.is_open
+
+
+def test_a_meter_that_shows_its_zero_again_and_again_is_none_the_worse() -> None:
+    bench = FakeBench(FRONT)
+    hand = ManualBench(bench.roles, Pump(bench.roles, pump_settings(), limits()))
+    bench.table.scale = 0.0
+    bench.meter.hung, bench.meter.last_w = True, 0.0
+    for _ in range(5):
+        assert hand.reading().power_w == 0.0
+
+
+@pytest.mark.parametrize("plan", [SWEEP, replace(SWEEP, fluences_uj_cm2=(80.0,) * 8, points=8)])
+def test_in_a_sweep_too(plan: SweepPlan) -> None:
+    bench = FakeBench(FRONT)
+    points = sweep(plan, bench.roles, Pump(bench.roles, pump_settings(), limits()), BANDS)
+    next(points)
+    bench.meter.hung = True
+    with pytest.raises(SafetyStop, match="power meter FAKE shows"):
+        list(points)
+    bench.assert_safe()
+
+
+def test_long_light_is_looked_at_between_exposures() -> None:
+    bench = FakeBench(FRONT)
+    bench.spectrometer.gain = 1e-4  # so little that the exposures get long
+    pump = Pump(bench.roles, pump_settings(), limits())
+    plan = replace(SWEEP, average=8, max_integration_s=1.0)
+    laps = [0.0]
+
+    def lap() -> None:
+        if bench.table.is_open:
+            laps.append(bench.clock.now_s() - bench.meter.read_s)
+
+    bench.spectrometer.on_exposure = lap
+    points = sweep(plan, bench.roles, pump, BANDS)
+    assert next(points).integration_s > 0.3
+    assert max(laps) <= 1.5 + 1.0  # bench time without a reading: 1.5 s and one exposure
+    bench.table.scale_at = lambda _s: 3.0 if bench.table.is_open else 1.0
+    exposed = bench.spectrometer.acquired
+    with pytest.raises(SafetyStop, match="the meter says"):
+        next(points)
+    assert bench.spectrometer.acquired - exposed < 8  # not at the end of the point
+    bench.assert_safe()
+
+
+def test_the_zero_of_a_meter_behind_the_shutter_is_learned_for_hands_too() -> None:
+    bench = FakeBench(BEHIND)
+    bench.meter.offset_w = 3e-9  # the room's light
+    hand = ManualBench(bench.roles, Pump(bench.roles, pump_settings(order=BEHIND), limits()))
+    hand.set_fluence(4.0)
+    hand.open()
+    hand.close()  # no false alarm
+    assert hand.pump.safe().failures == ()
