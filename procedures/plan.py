@@ -22,6 +22,7 @@ Per = Literal["point", "dose"]
 
 MOST_POINTS = 10_000
 """A sweep of more is a slip of the finger: at a second or two a point it would last a working day."""
+_MOST = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,16 +238,19 @@ def _check_grid(plan: SweepPlan) -> None:
 
 
 def _check_counts(plan: SweepPlan) -> None:
-    at_least = {
-        "average": (plan.average, 1),
-        "min_pulses": (plan.min_pulses, 1),
-        "dark_factor": (plan.dark_factor, 4),
-        "retries": (plan.retries, 0),
-        "reference_every": (plan.reference_every, 0),
+    between = {
+        "average": (plan.average, 1, 1_000_000),
+        "min_pulses": (plan.min_pulses, 1, int(_MOST)),
+        "dark_factor": (plan.dark_factor, 4, 10_000),
+        "retries": (plan.retries, 0, 1_000),
+        "reference_every": (plan.reference_every, 0, MOST_POINTS),
+        "seed": (plan.seed, 0, 1 << 63),
     }
-    for key, (value, least) in at_least.items():
+    for key, (value, least, most) in between.items():
         if value < least:
             raise ConfigError(f"must be {least} or more, not {value}", key=key)
+        if value > most:
+            raise ConfigError(f"must be {most} or less", key=key)
     positive = {
         "max_integration_s": plan.max_integration_s,
         "max_light_s": plan.max_light_s,
@@ -255,8 +259,8 @@ def _check_counts(plan: SweepPlan) -> None:
         "drift_limit": plan.drift_limit,
     }
     for key, number in positive.items():
-        if not number > 0:
-            raise ConfigError(f"must be above zero, not {number:g}", key=key)
+        if not 0 < number <= _MOST:
+            raise ConfigError(f"must be above zero and at most {_MOST:g}, not {number:g}", key=key)
     if not 0.05 <= plan.aim <= 0.9:
         raise ConfigError(f"must lie between 0.05 and 0.9 of the full scale, not {plan.aim:g}", key="aim")
 
@@ -284,6 +288,8 @@ def _check_adaptive(plan: AdaptivePlan) -> None:
             hint="no interval is narrower than 0.5 % to either side",
         )
     first = len(steps(plan))
+    if max(plan.budget_points, plan.confirm_points) > MOST_POINTS:
+        raise ConfigError(f"more points than {MOST_POINTS}", key="budget_points")
     if plan.confirm_points < 0:
         raise ConfigError(f"must be 0 or more, not {plan.confirm_points}", key="confirm_points")
     if plan.budget_points < first:

@@ -14,6 +14,7 @@ from labctl.cli.output import write_json, write_lines
 from labctl.cli.signals import stop_on_signals
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.errors import ConfigError
+from labctl.model.regular import open_regular
 
 if TYPE_CHECKING:
     from labctl.config import BenchConfig
@@ -179,7 +180,7 @@ def small_text(path: Path) -> str:
     :raises ConfigError: it cannot be read, or is too large to be one.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             raw = stream.read(MOST_TEXT + 1)
         if len(raw) > MOST_TEXT:
             raise ConfigError(f"is larger than {MOST_TEXT} bytes", file=path, key="--absorption")

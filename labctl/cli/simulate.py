@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import os
+import re
 import sys
 import threading
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from labctl.cli.output import write_lines
 from labctl.cli.signals import stop_on_signals
+
+_SIMULATED = re.compile(r"127\.0\.0\.1|^ASRL/dev/(pts/\d+|ttys\d+)::")
+"""Where simulated instruments listen: this computer's own network, or a pseudo-terminal."""
+_MADE_BY = re.compile(r"# labctl simulate ([0-9a-f]{16}):")
+_CHANGES = re.compile(r"(?m)^(# labctl simulate [0-9a-f]{16}:|resource =|hand =|time_scale =).*\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,9 @@ def run_simulate(request: SimulateRequest) -> int:
         transport: Any = request.transport
         plan = FaultPlan() if request.faults is None else load_faults(request.faults)
         with SimulatedBench(_scene(request), ScaledClock(request.speed), transport, plan) as bench:
-            write_whole(request.bench_file, bench.bench_toml(request.speed, nominal=request.uncalibrated))
-            _announce(request, len(plan.faults))
+            fresh = bench.bench_toml(request.speed, nominal=request.uncalibrated)
+            done = _write_bench_file(request.bench_file, fresh)
+            _announce(request, len(plan.faults), done)
             if request.until_eof:
                 threading.Thread(target=_wait_for_eof, args=(stop,), daemon=True).start()
             while not stop.wait(0.2):
@@ -105,21 +116,110 @@ def _check_transport(transport: str) -> None:
 
 
 def _check_bench_file(path: Path) -> None:
-    """Refuse to write over anything but the bench file of an earlier simulation."""
+    """Refuse to change anything but the bench file of an earlier simulation.
+
+    :raises ConfigError: it is another file, or one of its instruments is none of a simulation's.
+    """
     from labctl.model.errors import ConfigError
 
     if path.is_dir():
         raise ConfigError(f"{path} is a directory", key="--bench-file", hint="name a file, e.g. sim.toml")
-    if path.exists() and b'name = "simulated ' not in path.read_bytes()[:1000]:
-        reason = f"{path} is there already, and no simulation wrote it"
-        raise ConfigError(reason, key="--bench-file", hint="another name; this one would be lost")
+    if not os.path.lexists(path):
+        return
+    hint = "another name; this one would be lost"
+    tables = _tables(path)
+    bench = tables.get("bench")
+    name = bench.get("name") if isinstance(bench, dict) else None
+    if not (isinstance(name, str) and name.startswith("simulated ")):
+        raise ConfigError(
+            f"{path} is there already, and no simulation wrote it", key="--bench-file", hint=hint
+        )
+    for role, resource in _resources(tables).items():
+        if not _SIMULATED.search(resource):
+            reason = f"{path}: {role} is at {resource}, which is no simulated instrument"
+            raise ConfigError(reason, key="--bench-file", hint=hint)
 
 
-def _announce(request: SimulateRequest, faults: int) -> None:
+def _write_bench_file(path: Path, fresh: str) -> str:
+    """Write the file, or only the addresses where it says more than a simulation does; return what was done.
+
+    :raises ConfigError: it holds edits or calibrations of another simulated bench.
+    """
+    from labctl.config.benchfile import bench_text, set_values
+    from labctl.model.errors import ConfigError
+
+    mark = _mark(fresh)
+    whole = f"# labctl simulate {mark}: every start writes the addresses anew; what you edit stays.\n{fresh}"
+    if not path.exists():
+        write_whole(path, whole)
+        return ""
+    text = bench_text(path)
+    made_by = _MADE_BY.match(text)
+    old, new = _tables(path), tomllib.loads(fresh)
+    same = made_by[1] == mark if made_by else old["bench"]["name"] == new["bench"]["name"]
+    if not same and made_by and made_by[1] == _mark(text):
+        write_whole(path, whole)
+        return f", written anew: it was that of {old['bench']['name']} with other options"
+    if not same:
+        raise ConfigError(
+            f"{path} holds edits or calibrations of {old['bench']['name']}, with other options than these",
+            key="--bench-file",
+            hint="another name, or the options it was made with",
+        )
+    lines = {("bench", key): f"{key} = {json.dumps(new['bench'][key])}" for key in ("hand", "time_scale")}
+    for role, resource in _resources(new).items():
+        if role in old:
+            lines[role, "resource"] = f"resource = {json.dumps(resource)}"
+    set_values(path, lines)
+    kept = _differing(old, new)
+    return f", kept but for the addresses: {', '.join(kept)}" if kept else ""
+
+
+def _tables(path: Path) -> dict[str, Any]:
+    from labctl.config.bench import why_no_toml
+    from labctl.config.benchfile import bench_text
+    from labctl.model.errors import ConfigError
+
+    try:
+        return tomllib.loads(bench_text(path).removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError(
+            f"{path} is there already, and is no bench file: {why_no_toml(exc)}",
+            key="--bench-file",
+            hint="another name; this one would be lost",
+        ) from exc
+
+
+def _resources(tables: Mapping[str, Any]) -> dict[str, str]:
+    """Return where the instruments of a bench file are, by role."""
+    found = {role: table.get("resource") for role, table in tables.items() if isinstance(table, dict)}
+    return {role: str(resource) for role, resource in found.items() if resource is not None}
+
+
+def _mark(text: str) -> str:
+    """Return what tells a simulated bench's file from any other, but for what changes with every start."""
+    return hashlib.sha256(_CHANGES.sub("", text.replace("\r\n", "\n")).encode()).hexdigest()[:16]
+
+
+def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Name the tables and keys that a file has otherwise than the simulation would write them."""
+    found = []
+    for name in {**old, **new}:
+        was, is_now = old.get(name), new.get(name)
+        if not (isinstance(was, dict) and isinstance(is_now, dict)):
+            found += [] if was == is_now else [f"[{name}]"]
+            continue
+        for key in {**was, **is_now}:
+            if was.get(key) != is_now.get(key) and key not in ("resource", "hand", "time_scale"):
+                found.append(f"{name}.{key}")
+    return found
+
+
+def _announce(request: SimulateRequest, faults: int, done: str) -> None:
     wrong = f", with {faults} fault{'s' * (faults > 1)} planned" if faults else ""
     with contextlib.suppress(OSError, ValueError):
         line = f"serving {request.sample}, seed {request.seed}, at {request.speed:g} times real time{wrong}"
-        write_lines([f"{line}; bench file {request.bench_file.resolve()}; Ctrl-C ends it"], sys.stderr)
+        write_lines([f"{line}; bench file {request.bench_file.resolve()}{done}; Ctrl-C ends it"], sys.stderr)
 
 
 def _wait_for_eof(stop: threading.Event) -> None:

@@ -17,9 +17,11 @@ from drivers.registry import DriverConfig
 from labctl.config.calibrated import CalibrationsTable, contradictions, with_calibrations, with_hint
 from labctl.config.mistakes import Mistake, mistakes_of, one_error
 from labctl.config.tables import BandsTable, LimitsTable, PumpTable, Table
+from labctl.config.units import sane
 from labctl.model.calibration import KINDS
 from labctl.model.errors import ConfigError
 from labctl.model.pump import Bands, Limits, PumpSettings
+from labctl.model.regular import open_regular
 
 MAX_BYTES = 1_000_000
 """A bench file is a few kilobytes; anything larger is the wrong file."""
@@ -27,6 +29,7 @@ MAX_BYTES = 1_000_000
 RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer"]
 ROLES: tuple[RoleName, ...] = ("attenuator", "power_meter", "spectrometer", "shutter")
 OPTIONAL_ROLES: tuple[RoleName, ...] = ("stage", "thermometer")
+_LEAST, _MOST = 1e-30, 1e30
 _NO_UTF8 = "save it as UTF-8; labctl init FILE writes it so, while > in Windows PowerShell writes UTF-16"
 _LIBRARIES = ("", "@py", "@ivi", "@sim")
 _OPTIONAL = {
@@ -53,7 +56,7 @@ class BenchTable(Table):
     """
 
     name: str = ""
-    time_scale: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    time_scale: Annotated[float, Field(gt=0, le=1e6), sane(1e-4, 1e6)] = 1.0
     visa_library: str = "@py"
     hand: Annotated[str, Field(pattern=r"^(127\.0\.0\.1:[0-9]{1,5})?$")] = ""
 
@@ -145,8 +148,17 @@ def parse_bench(text: str, file: Path | None = None) -> BenchConfig:
 def _tables(text: str, file: Path | None) -> dict[str, object]:
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
-        raise ConfigError(f"not valid TOML: {exc}", file=file, hint="labctl init prints a valid one") from exc
+    except (ValueError, RecursionError) as exc:  # not only TOMLDecodeError: numbers of thousands of digits
+        raise ConfigError(
+            f"not valid TOML: {why_no_toml(exc)}", file=file, hint="labctl init prints a valid one"
+        ) from exc
+
+
+def why_no_toml(exc: Exception) -> str:
+    """Return what is wrong with a text that is no TOML, as its writer understands it."""
+    if isinstance(exc, RecursionError):
+        return "brackets are nested too deeply"
+    return "a number has too many digits" if "digits" in str(exc) else str(exc)
 
 
 def calibration_files(path: Path | str) -> dict[str, Path]:
@@ -169,6 +181,9 @@ def bench_of(
         copies of calibrations in their place.
     :raises ConfigError: all mistakes in one line.
     """
+    mistakes = list(_no_numbers(data))
+    if mistakes:  # they would not even be shown
+        raise one_error(mistakes, file)
     mistakes = list(_libraries(data))
     checked = with_calibrations(data, beside, mistakes)
     for role in (*ROLES, *OPTIONAL_ROLES):
@@ -185,6 +200,20 @@ def bench_of(
     if mistakes:
         raise one_error(mistakes, file)
     return bench
+
+
+def _no_numbers(data: object, key: str = "") -> Iterator[Mistake]:
+    """Find numbers that no bench has, wherever they stand; calibrations have checks of their own."""
+    if isinstance(data, Mapping):
+        for name, value in data.items():
+            if (inner := f"{key}.{name}" if key else str(name)) != "calibrations":
+                yield from _no_numbers(value, inner)
+    elif isinstance(data, list):
+        for number, value in enumerate(data, start=1):
+            yield from _no_numbers(value, f"{key}, element {number}")
+    elif isinstance(data, int | float) and data and not _LEAST < abs(data) < _MOST:
+        tiny = abs(data) <= _LEAST
+        yield Mistake(key, f"is too small, below {_LEAST:g}" if tiny else f"must be finite, below {_MOST:g}")
 
 
 def _libraries(data: Mapping[str, object]) -> Iterator[Mistake]:
@@ -221,7 +250,7 @@ def _driver_table(role: RoleName, data: Mapping[str, object], mistakes: list[Mis
 
 def _read(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             raw = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or str(exc)

@@ -1,4 +1,4 @@
-"""Writes one line into a bench file, and nothing else: which calibration of a kind is to be used."""
+"""Writes single values into a bench file, and nothing else: a calibration to use, an instrument's address."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ import re
 import shutil
 import tempfile
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
+from labctl.config.bench import MAX_BYTES, why_no_toml
 from labctl.model.calibration import CalibrationKind
 from labctl.model.errors import ConfigError, DataError
+from labctl.model.regular import read_regular
 
 TABLE = "calibrations"
-_HEADER = re.compile(r"^\s*\[\s*calibrations\s*\]\s*(#.*)?$")
 _ANY_HEADER = re.compile(r"^\s*\[")
 
 
@@ -37,28 +39,48 @@ def use_calibration(bench: Path, kind: CalibrationKind, path: Path) -> None:
 
     :raises ConfigError: the file cannot be changed so that it still reads as before but for this line.
     """
+    set_values(bench, {(TABLE, kind): bench_line(kind, path, bench)})
+
+
+def set_values(bench: Path, lines: Mapping[tuple[str, str], str]) -> None:
+    """Write values into a bench file; every other line, comments included, stays as it is.
+
+    :param lines: ``key = value`` in TOML by table and key. A missing table goes to the end of the file.
+    :raises ConfigError: the file cannot be changed so that it still reads as before but for these values.
+    :raises DataError: it cannot be written.
+    """
+    text = changed = bench_text(bench)
+    for (table, key), line in lines.items():
+        changed = _with_line(changed, table, key, line)
+    _refuse_more(text, changed, lines, bench)
+    if changed != text:
+        _replace(bench, changed.encode("utf-8"))
+
+
+def bench_text(bench: Path) -> str:
+    """Return the text of a bench file, with its line ends.
+
+    :raises ConfigError: it cannot be read.
+    """
     try:
-        raw = bench.read_bytes()
-        text = raw.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
+        return read_regular(bench, MAX_BYTES).decode("utf-8")
+    except (OSError, ValueError) as exc:
         raise ConfigError(f"cannot be read: {getattr(exc, 'strerror', None) or exc}", file=bench) from exc
-    line = bench_line(kind, path, bench)
-    changed = _with_line(text, kind, line)
-    _refuse_more(text, changed, kind, line, bench)
-    _replace(bench, changed.encode("utf-8"))
 
 
-def _with_line(text: str, kind: str, line: str) -> str:
-    """Put the line in place of the one of its kind, else first; a missing table goes to the end."""
+def _with_line(text: str, table: str, key: str, line: str) -> str:
+    """Put the line in place of the one of its key, else first in its table; a missing table at the end."""
     end = "\r\n" if "\r\n" in text else "\n"
     lines = text.splitlines(keepends=True)
-    header = next((i for i, found in enumerate(lines) if _HEADER.match(found.rstrip("\r\n"))), None)
+    own_header = re.compile(rf"^\s*\[\s*{re.escape(table)}\s*\]\s*(#.*)?$")
+    header = next((i for i, found in enumerate(lines) if own_header.match(found.rstrip("\r\n"))), None)
     if header is None:
         gap = "" if not text or text.endswith("\n") else end
-        return f"{text}{gap}{end}[{TABLE}]{end}{line}{end}"
+        return f"{text}{gap}{end}[{table}]{end}{line}{end}"
     if not lines[header].endswith("\n"):
         lines[header] += end
-    own = re.compile(rf"""^(\s*){kind}\s*=\s*("[^"\n]*"|'[^'\n]*')([^\S\n]*(?:#[^\r\n]*)?)(\r?\n?)$""")
+    value = r"""("[^"\n]*"|'[^'\n]*'|[-+.\w]+)"""
+    own = re.compile(rf"^(\s*){re.escape(key)}\s*=\s*{value}([^\S\n]*(?:#[^\r\n]*)?)(\r?\n?)$")
     for i in range(header + 1, len(lines)):
         if _ANY_HEADER.match(lines[i]):
             break
@@ -69,17 +91,18 @@ def _with_line(text: str, kind: str, line: str) -> str:
     return "".join(lines)
 
 
-def _refuse_more(before: str, after: str, kind: str, line: str, bench: Path) -> None:
-    """Read both, and make sure that they differ in this one value alone."""
-    hint = f"write it yourself, under [{TABLE}]: {line}"
+def _refuse_more(before: str, after: str, lines: Mapping[tuple[str, str], str], bench: Path) -> None:
+    """Read both, and make sure that they differ in these values alone."""
+    hint = "write it yourself: " + "; ".join(f"under [{table}] {line}" for (table, _), line in lines.items())
     try:
         old, new = (tomllib.loads(text.removeprefix("\ufeff")) for text in (before, after))
-    except (tomllib.TOMLDecodeError, RecursionError) as exc:
-        raise ConfigError(f"the line does not fit into it ({exc})", file=bench, hint=hint) from exc
-    wanted = tomllib.loads(line)[kind]
-    tables = (old.pop(TABLE, {}), new.pop(TABLE, {}))
-    same = old == new and {**tables[0], kind: wanted} == tables[1]
-    if not same:
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError(f"cannot be changed: {why_no_toml(exc)}", file=bench, hint=hint) from exc
+    for (table, key), line in lines.items():
+        inner = old.setdefault(table, {})
+        if isinstance(inner, dict):
+            inner[key] = tomllib.loads(line)[key]
+    if old != new:
         raise ConfigError("the line would change more than itself", file=bench, hint=hint)
 
 

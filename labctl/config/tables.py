@@ -8,12 +8,12 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from labctl.config.units import Degree, Femtosecond, Fluence, Hertz, Joule, Micrometre, Nanometre, Watt
+from labctl.config.units import Degree, Femtosecond, Fluence, Hertz, Joule, Micrometre, Nanometre, Watt, sane
 from labctl.model.pump import Element, Limits, MalusCurve, PumpSettings, SpotSize, TableCurve
 
 Sigma = Annotated[float, Field(ge=0, lt=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(ge=0), sane(0, 1e6)]
 BandEdges = tuple[Nanometre, Nanometre]
 
 
@@ -83,7 +83,7 @@ class PumpTable(Table):
     repetition_rate_hz: Hertz
     pulse_width_fs: Femtosecond | None = None
     convention: Literal["peak", "average"]
-    pickoff_ratio: Annotated[float, Field(gt=0)]
+    pickoff_ratio: Annotated[float, Field(gt=0), sane(1e-9, 1e9)]
     max_pulse_energy: Joule
     order: tuple[Element, Element, Element, Element] = ("attenuator", "pick-off", "shutter", "sample")
     incidence_deg: Annotated[Degree, Field(ge=0, lt=90)] = 0.0

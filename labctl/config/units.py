@@ -9,7 +9,7 @@ import math
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 _PREFIX = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6}
 
@@ -83,11 +83,22 @@ def _of(kind: str, target: str | None) -> BeforeValidator:
     return BeforeValidator(lambda value: convert(value, kind, target))
 
 
-Nanometre = Annotated[float, _of("length", "nm"), Field(gt=0)]
-Micrometre = Annotated[float, _of("length", "um"), Field(gt=0)]
-Femtosecond = Annotated[float, _of("time", "fs"), Field(gt=0)]
-Hertz = Annotated[float, _of("frequency", "Hz"), Field(gt=0)]
-Degree = Annotated[float, _of("angle", "deg")]
-Fluence = Annotated[float, _of("fluence", "uJ/cm2"), Field(gt=0)]
-Joule = Annotated[float, _of("energy", None), Field(gt=0)]
-Watt = Annotated[float, _of("power", None), Field(gt=0)]
+def sane(low: float, high: float, unit: str = "") -> AfterValidator:
+    """Return a check that a number above zero lies where that of an optical bench can lie."""
+
+    def check(value: float) -> float:
+        if not low <= abs(value) <= high and value != 0:
+            raise ValueError(f"{value:g} lies outside of {low:g} to {high:g} {unit}".rstrip())
+        return value
+
+    return AfterValidator(check)
+
+
+Nanometre = Annotated[float, _of("length", "nm"), Field(gt=0), sane(10, 1e5, "nm")]
+Micrometre = Annotated[float, _of("length", "um"), Field(gt=0), sane(0.01, 1e6, "um")]
+Femtosecond = Annotated[float, _of("time", "fs"), Field(gt=0), sane(0.01, 1e12, "fs")]
+Hertz = Annotated[float, _of("frequency", "Hz"), Field(gt=0), sane(1e-3, 1e11, "Hz")]
+Degree = Annotated[float, _of("angle", "deg"), sane(0, 1e5, "deg")]
+Fluence = Annotated[float, _of("fluence", "uJ/cm2"), Field(gt=0), sane(1e-9, 1e12, "uJ/cm2")]
+Joule = Annotated[float, _of("energy", None), Field(gt=0), sane(1e-21, 1e3, "J")]
+Watt = Annotated[float, _of("power", None), Field(gt=0), sane(1e-18, 1e6, "W")]

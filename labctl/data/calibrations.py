@@ -19,6 +19,7 @@ from labctl.data.calibration_checks import Refused, checked
 from labctl.model.calibration import KINDS, Calibration, Quantity
 from labctl.model.errors import DataError
 from labctl.model.records import Identity
+from labctl.model.regular import open_regular
 
 SCHEMA_NAME, SCHEMA_NUMBER = "labctl-calibration", 1
 MAX_BYTES = 2_000_000
@@ -150,7 +151,7 @@ def _parsed(path: Path) -> object:
     try:
         if not path.is_file():
             raise DataError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             raw = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:
         raise DataError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc

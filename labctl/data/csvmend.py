@@ -56,7 +56,8 @@ def examine(csv: Path, points: NDArray[Any]) -> CsvState:
 
     :raises DataError: it is there but cannot be read as text.
     """
-    text = read_text(csv) if csv.exists() and csv.stat().st_size else ""
+    empty = not csv.exists() or (csv.is_file() and csv.stat().st_size == 0)
+    text = "" if empty else read_text(csv)
     *lines, rest = text.split("\n")
     ends = [number for number, line in enumerate(lines) if not line.startswith("#")][:1]
     begin = ends[0] + 1 if ends and lines[ends[0]] == _HEADER else None

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from labctl.data.guard import opened
+from labctl.data.guard import opened, read_json
 from labctl.data.layout import RECORD
 from labctl.data.run import Run
 from labctl.model.errors import DataError
+from labctl.model.regular import open_regular, read_regular
 
 _LARGEST = 16 << 20
 
@@ -76,7 +77,8 @@ def record_edit(h5: Path, point: int, *, out: bool, who: str = "") -> Edit:
     ).encode()
     torn = before and not before.endswith(b"\n")
     try:
-        with path.open("ab") as stream:  # one write: two windows cannot mix their lines
+        # One write at the end of the file: two windows cannot mix their lines.
+        with open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as stream:
             stream.write((b"\n" if torn else b"") + line + b"\n")
             stream.flush()
             os.fsync(stream.fileno())
@@ -95,13 +97,11 @@ def user_name() -> str:
 
 def _content(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path} is larger than {_LARGEST >> 20} MB", "move it away")
-        return path.read_bytes()
+        return read_regular(path, _LARGEST)
     except FileNotFoundError:
         return b""
     except OSError as exc:
-        raise DataError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+        raise DataError(f"{path}: cannot be read: {exc.strerror or exc}", "move it away") from exc
 
 
 def _lines(path: Path, content: bytes, run_id: str) -> Iterator[tuple[int, Edit]]:
@@ -110,7 +110,7 @@ def _lines(path: Path, content: bytes, run_id: str) -> Iterator[tuple[int, Edit]
         if not line.strip():
             continue
         try:
-            yield number, _edit(json.loads(line), run_id)
+            yield number, _edit(read_json(line), run_id)
         except (ValueError, RecursionError) as exc:
             if number == len(lines) or _was_torn(lines, number):
                 continue

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,22 +20,25 @@ from numpy.typing import NDArray
 
 from labctl.data.heaps import heap_of, is_endless
 from labctl.model.errors import DataError
+from labctl.model.regular import open_regular
 
 _LONGEST_TEXT = 16 << 20
 _LARGEST_LOAD = 4 << 30
 _DEEPEST_JSON = 40
+_MOST_DIGITS = 20
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[GuardedFile]:
     """Open ``path`` for reading, without a lock, and tell whatever goes wrong as :class:`DataError`."""
     try:
-        size = path.stat().st_size
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
         if not path.is_file():
             raise DataError(f"{path} is not a file")
-        if size == 0:
-            raise DataError(f"{path} is empty: the run never began")
-        with path.open("rb") as raw:
+        with open_regular(path) as raw:
+            if (size := os.fstat(raw.fileno()).st_size) == 0:
+                raise DataError(f"{path} is empty: the run never began")
             if raw.read(8) != b"\x89HDF\r\n\x1a\n":
                 raise DataError(f"{path} is not an HDF5 file", "give a run's .h5, or a CSV to labctl fit")
             with h5py.File(path, "r", locking=False, rdcc_nbytes=0) as file:
@@ -118,7 +122,7 @@ class GuardedFile:
     def parsed(self, name: str, text: str) -> dict[str, object]:
         """Return ``text``, stored as ``name``, as a JSON object."""
         try:
-            value = json.loads(text)
+            value = read_json(text)
         except (ValueError, RecursionError) as exc:
             raise self.refusal(f"{name} is not the JSON it should be") from exc
         if not isinstance(value, dict) or _too_deep(value, _DEEPEST_JSON):
@@ -142,6 +146,27 @@ class GuardedFile:
             raise self.refusal(f"{name} is a link to elsewhere")
         found: h5py.Group | h5py.Dataset = group[last]
         return found
+
+
+def read_json(text: str | bytes) -> object:
+    """Read JSON whose numbers are numbers of a measurement: finite, and whole ones of 64 bits at most.
+
+    :raises ValueError: it is no such JSON.
+    :raises RecursionError: it is nested without end.
+    """
+    return json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _finite(word: str) -> float:
+    if not math.isfinite(value := float(word)):
+        raise ValueError(f"{word} is no number")
+    return value
 
 
 def _too_deep(value: object, left: int) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from labctl.data.holder import Holder
 from labctl.model.errors import DataError
+from labctl.model.regular import open_regular
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def lock_path(h5: Path) -> Path:
 def held_by(h5: Path) -> str:
     """Return who says to hold a run: process, host and since when; "another process" if that is unknown."""
     try:
-        with lock_path(h5).open("rb") as file:
+        with open_regular(lock_path(h5)) as file:
             stored = json.loads(file.read(_LONGEST))
         return describe(int(stored["pid"]), str(stored["host"]), str(stored.get("since", "")))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

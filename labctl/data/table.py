@@ -15,10 +15,12 @@ from labctl.data.reader import read_run
 from labctl.data.textfile import read_text
 from labctl.model.errors import DataError
 from labctl.model.records import FloatArray
+from labctl.model.regular import open_regular
 
 _HINT = "a table needs a fluence and a signal column"
-MOST_ROWS = 20_000
+MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 20_000, 5_000, 1_000_000
 """A light-light curve has tens of points; a fit of far more would take the machine's memory."""
+_LONGEST_ROW = 30 * MOST_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def read_table(path: Path | str) -> Table:
     """
     path = Path(path)
     try:
-        with path.open("rb") as raw:
+        with open_regular(path) as raw:
             is_hdf5 = raw.read(8) == b"\x89HDF\r\n\x1a\n"
     except (OSError, ValueError) as exc:
         raise DataError(f"cannot read {path}: {getattr(exc, 'strerror', None) or exc}") from exc
@@ -78,6 +80,7 @@ def _of_text(path: Path, text: str) -> Table:
         raise DataError(f"{path} has no rows", _HINT)
     if len(lines) > MOST_ROWS:
         raise DataError(f"{path} has {len(lines)} rows, more than {MOST_ROWS}", "average or thin them first")
+    _refuse_too_wide(path, lines)
     try:
         cells = list(map(_splitter(lines), lines))
     except csv.Error as exc:
@@ -90,6 +93,19 @@ def _of_text(path: Path, text: str) -> Table:
         numbers[at, : len(row)] = [_number(cell) for cell in row]
     numeric = [at for at in range(width) if np.isfinite(numbers[:, at]).sum() * 2 >= max(len(rows), 1)]
     return _chosen(path, _names(header, width), numbers, numeric)
+
+
+def _refuse_too_wide(path: Path, lines: Sequence[str]) -> None:
+    """Count cells before anything is made of them: a million of them in one row is no light-light curve."""
+    if (longest := max(map(len, lines))) > _LONGEST_ROW:
+        raise DataError(f"{path} has a row of {longest} characters, more than {_LONGEST_ROW}", _HINT)
+    widths = [max(map(line.count, ",;\t ")) + 1 for line in lines]
+    if max(widths) > MOST_COLUMNS or sum(widths) > MOST_CELLS:
+        raise DataError(
+            f"{path} has {len(lines)} rows of up to {max(widths)} cells, more than {MOST_COLUMNS} in a row "
+            f"or {MOST_CELLS} in all",
+            "keep the fluence and signal columns",
+        )
 
 
 def _names(header: Sequence[Sequence[str]], width: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from labctl.model.errors import DataError
+from labctl.model.regular import read_regular
 
 _LARGEST = 256 << 20
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
@@ -18,9 +19,7 @@ def read_text(path: Path) -> str:
     try:
         if not path.is_file():
             raise DataError(f"{path}: no such file")
-        if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path} is larger than {_LARGEST >> 20} MB")
-        raw = path.read_bytes()
+        raw = read_regular(path, _LARGEST)
     except (OSError, ValueError) as exc:
         raise DataError(f"cannot read {path}: {getattr(exc, 'strerror', None) or exc}") from exc
     text = _decoded(raw)

@@ -9,6 +9,7 @@ from pathlib import Path
 from labctl.gui.calibrateforms import Common, OptionForm
 from labctl.gui.fields import between, whole
 from labctl.model.calibration import CalibrationKind
+from labctl.model.regular import read_regular
 from procedures.calibration import (
     AttenuatorOptions,
     CalOptions,
@@ -161,12 +162,9 @@ def _read_spot(form: OptionForm, common: Common) -> CalOptions | None:
     table = ""
     if form.text("absorption"):
         try:
-            table = Path(form.text("absorption")).expanduser().read_text("utf-8-sig")[: MOST_TABLE + 1]
-        except (OSError, UnicodeDecodeError, RuntimeError) as exc:
+            table = read_regular(Path(form.text("absorption")).expanduser(), MOST_TABLE).decode("utf-8-sig")
+        except (OSError, ValueError, RuntimeError) as exc:
             form.refuse("absorption", f"cannot be read: {getattr(exc, 'strerror', None) or exc}")
-            return None
-        if len(table) > MOST_TABLE:
-            form.refuse("absorption", "too large to be such a table")
             return None
     form.refuse("absorption", "")
     usual, position = SpotOptions(), form.value("position_sigma_um")

@@ -14,6 +14,7 @@ from labctl.gui.rundata import COLUMNS, Exposure, RunData, RunFacts
 from labctl.model.errors import DataError
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
+from labctl.model.regular import open_regular
 from labctl.runner.outcome import planned
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -63,7 +64,7 @@ def open_file(path: Path) -> RunData:
     :raises DataError: it is neither, it is damaged, or it is still being written.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             is_run = stream.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
     except (OSError, ValueError) as exc:
         raise DataError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc

@@ -18,6 +18,7 @@ from labctl.data.reader import is_sound_row
 from labctl.data.run import Run
 from labctl.data.table import Table
 from labctl.model.errors import DataError
+from labctl.model.regular import open_regular
 from labctl.runner.conclude import shown_by_design
 from labctl.runner.fitting import Curve, fit_curve, threshold_mapping, typical_sigma
 from labctl.runner.outcome import Tally, planned, tally
@@ -215,7 +216,7 @@ def _photon_order(run: Run) -> int:
 
 def _is_hdf5(path: Path) -> bool:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             return stream.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
     except (OSError, ValueError) as exc:
         raise DataError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc

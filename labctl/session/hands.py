@@ -14,6 +14,7 @@ from labctl.config.units import convert
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError, InstrumentTimeout
 from labctl.model.hands import Hands, Request
+from labctl.model.regular import open_regular
 
 CONNECT_S = 5.0
 ANSWER_S = 60.0
@@ -220,7 +221,7 @@ def read_answers(path: Path) -> list[str]:
     :raises ConfigError: it cannot be read.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             raw = stream.read(LONGEST_SCRIPT + 1)
         if len(raw) > LONGEST_SCRIPT:
             raise ConfigError(f"is larger than {LONGEST_SCRIPT} bytes, so it is no script", file=path)

@@ -25,6 +25,7 @@ from labctl.data.holder import Holder, is_alive, process
 from labctl.data.lock import RunLock
 from labctl.model.clock import Clock, ScaledClock, Stop
 from labctl.model.errors import DataError, SafetyStop
+from labctl.model.regular import open_regular
 
 log = logging.getLogger(__name__)
 
@@ -219,7 +220,7 @@ def _write(path: Path, minder: Mapping[str, object]) -> bool:
 
 def _read(path: Path) -> Minder | None:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             stored = json.loads(file.read(_LONGEST))
         return Minder(_holder(stored["watchdog"]), _holder(stored["main"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):

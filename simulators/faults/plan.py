@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labctl.model.errors import ConfigError
+from labctl.model.regular import open_regular
 from simulators.faults.checks import Mistake, choice, keys, read_number
 from simulators.faults.kinds import EVERYBODY, HOW, KINDS, LASTING, ROLES, WHEN, Direction, Kind
 
@@ -80,9 +81,7 @@ def load_faults(path: Path) -> FaultPlan:
     :raises ConfigError: the file cannot be read, or see :meth:`FaultPlan.parse`.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise ConfigError("is not a regular file", file=path)
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             data = stream.read(LARGEST_FILE + 1)
         text = data.decode("utf-8")
     except OSError as exc:
