@@ -97,6 +97,13 @@ class PM100Commands(VisaInstrument):
         """Control the readings averaged in the meter (float, 1 to 3000).""",
         check_set_errors=True,
     )
+    relative = Instrument.control(
+        "SENS:POW:REF:STAT?",
+        "SENS:POW:REF:STAT %d",
+        """Control whether a reading is shown less a reference, the panel's delta mode (int, 0 or 1).""",
+        cast=int,
+        check_set_errors=True,
+    )
     attenuation_db = Instrument.control(
         "SENS:CORR?",
         "SENS:CORR %g",

@@ -43,7 +43,7 @@ class PM100Settings(PM100Commands):
         self._range_found_w: float | None = None
 
     def prepare(self, wavelength_nm: float) -> None:
-        """Set unit, attenuation, wavelength, averaging and range, and verify each by reading it back.
+        """Set unit, delta mode (off), attenuation, wavelength, averaging, range; read each back.
 
         An answer that came twice stands where the next one is expected, and shifts all that follow. It is
         thrown away before; where one comes meanwhile, what is left on the line gives it away, and everything
@@ -69,6 +69,8 @@ class PM100Settings(PM100Commands):
             self.unit = "W"
             if str(self.unit).strip().upper() != "W":
                 raise InstrumentFault(self.name, "does not change its unit to W")
+            self.relative = 0
+            self._verify("delta mode", self.relative + 1.0, 1.0)
             self.set_range(self._upper_range_w)
             self.averages = self._average_count
             self._verify("averages", self.averages, self._average_count)
@@ -90,6 +92,7 @@ class PM100Settings(PM100Commands):
         fixed = self._range_found_w
         wanted: dict[str, str | float] = {
             "SENS:POW:UNIT?": "W",
+            "SENS:POW:REF:STAT?": 0.0,
             "SENS:CORR:WAV?": self._wavelength_nm,
             "SENS:AVER?": self._average_count,
             "SENS:CORR?": 0.0,

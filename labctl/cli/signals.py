@@ -52,6 +52,22 @@ def _after_echo() -> None:
             sys.stderr.flush()
 
 
+@contextmanager
+def ended_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process as it stands, by the system: for work that touches neither bench nor file.
+
+    A fit may hold the interpreter, and then nobody would hear the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+
+
 def _is_ignored_hangup(number: signal.Signals) -> bool:
     """Return whether ``nohup`` asked to survive the terminal."""
     return number.name == "SIGHUP" and signal.getsignal(number) is signal.SIG_IGN

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from patience import PATIENCE_S
 
 from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
@@ -232,3 +236,29 @@ def test_a_point_is_carried_whole(config: BenchConfig, simulated: SimulatedBench
         back = unpacked(json.loads(json.dumps(packed(point))))
         for field in dataclasses.fields(back):
             assert np.array_equal(getattr(back, field.name), getattr(point, field.name)), field.name
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal to another process is a POSIX thing")
+def test_labctl_fit_ends_at_ctrl_c_although_the_interpreter_is_held(tmp_path: Path) -> None:
+    script = """
+import re, sys
+from labctl.cli import main
+from labctl.runner import refit
+def stuck(path):
+    print("stuck", flush=True)
+    re.fullmatch("(a|a)+", "a" * 200 + "b")
+refit.refit = stuck
+main(["fit", sys.argv[1]])
+"""
+    file = tmp_path / "run.h5"
+    file.touch()
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(file)], stdout=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "stuck\n"
+            child.send_signal(signal.SIGINT)
+            assert child.wait(PATIENCE_S) == -signal.SIGINT
+        finally:
+            child.kill()

@@ -12,6 +12,8 @@ from drivers.support.pm100_commands import parse_sensor
 from drivers.thorlabs_pm100 import ThorlabsPM100
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected, ProtocolError
+from simulators import presets
+from simulators.bench import SimulatedBench
 
 PHOTODIODE = '"S130C","16060232","2-JUN-2021",1,18,33'
 HELLO = [("*IDN?", "THORLABS,PM100D,P0012345,2.4.0"), ("*CLS", None), ("SYST:SENS:IDN?", PHOTODIODE)]
@@ -33,6 +35,7 @@ def prepared(
     return [
         *LIMITS,
         ("SENS:POW:UNIT W", None), FINE, ("SENS:POW:UNIT?", unit),
+        ("SENS:POW:REF:STAT 0", None), FINE, ("SENS:POW:REF:STAT?", "0"),
         ("SENS:POW:RANG:AUTO 1", None), FINE, ("SENS:POW:RANG:AUTO?", "1"),
         ("SENS:AVER 100", None), FINE, ("SENS:AVER?", averages),
         ("SENS:CORR 0", None), FINE, ("SENS:CORR?", attenuation),
@@ -50,9 +53,9 @@ def test_prepare_sets_and_reads_back() -> None:
     ("answers", "upto", "text"),
     [
         ({"unit": "DBM"}, 5, "unit to W"),
-        ({"averages": "1"}, 11, "averages set to 100, read back as 1"),
-        ({"attenuation": "10.0"}, 14, "attenuation"),
-        ({"wavelength": "633"}, 17, "wavelength set to 800, read back as 633"),
+        ({"averages": "1"}, 14, "averages set to 100, read back as 1"),
+        ({"attenuation": "10.0"}, 17, "attenuation"),
+        ({"wavelength": "633"}, 20, "wavelength set to 800, read back as 633"),
     ],
 )
 def test_a_setting_that_does_not_stick_is_a_fault(answers: dict[str, str], upto: int, text: str) -> None:
@@ -80,7 +83,7 @@ def test_a_wavelength_outside_the_head_is_refused() -> None:
 
 def test_a_fixed_range_is_the_next_step_up() -> None:
     steps: list[tuple[str, str | None]] = [("SENS:POW:RANG 5e-06", None), FINE, ("SENS:POW:RANG?", "6.7e-6")]
-    talk = [*HELLO, *prepared()[:5], *steps, *prepared()[8:]]
+    talk = [*HELLO, *prepared()[:8], *steps, *prepared()[11:]]
     with expected_protocol(ThorlabsPM100, talk, upper_range_w=5e-6) as meter:
         meter.prepare(800.0)
 
@@ -88,7 +91,7 @@ def test_a_fixed_range_is_the_next_step_up() -> None:
 def test_a_range_too_low_is_a_fault() -> None:
     steps: list[tuple[str, str | None]] = [("SENS:POW:RANG 5e-06", None), FINE, ("SENS:POW:RANG?", "6.7e-7")]
     with (
-        expected_protocol(ThorlabsPM100, [*HELLO, *prepared()[:5], *steps], upper_range_w=5e-6) as meter,
+        expected_protocol(ThorlabsPM100, [*HELLO, *prepared()[:8], *steps], upper_range_w=5e-6) as meter,
         pytest.raises(InstrumentFault, match="range stays at"),
     ):
         meter.prepare(800.0)
@@ -282,3 +285,22 @@ def test_half_an_identification_is_a_protocol_error() -> None:
         pytest.raises(ProtocolError),
     ):
         meter.identity()
+
+
+def test_delta_mode_left_on_at_the_panel_is_switched_off_and_looked_at() -> None:
+    clock = SteppedClock()
+    with SimulatedBench(presets.scene("ola", "typical", 5), clock) as bench:
+        meter = ThorlabsPM100(bench.resources["power_meter"], clock=clock)
+        try:
+            meter.prepare(800.0)
+            honest_w = meter.read(3).power_w
+            meter.write("SENS:POW:REF 1e-6;REF:STAT 1")
+            assert meter.altered().startswith("SENS:POW:REF:STAT? answers 1")
+            meter.prepare(800.0)
+            assert meter.altered() == ""
+            meter.write("SENS:POW:REF 1e-6;REF:STAT 1")
+            # In the middle of its work: the reading is thrown away, and taken again without it.
+            assert abs(meter.read(3).power_w - honest_w) < 0.2e-6
+            assert meter.altered() == ""
+        finally:
+            meter.close()
