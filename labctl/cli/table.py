@@ -158,6 +158,7 @@ def more_lines(more: Mapping[str, object]) -> list[str]:
         "bleaching": _bleaching_line,
         "hysteresis": _hysteresis_line,
         "stability": _stability_line,
+        "energy_step": lambda step: f"careful: {step.get('text', 'the pulse energy stepped')}",
     }
     return [make(part) for key, make in makers.items() if isinstance(part := more.get(key), Mapping)]
 

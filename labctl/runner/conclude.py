@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from labctl.analysis.budget import fluence_budget
+from labctl.analysis.energy_step import FLAG, find_step, with_step
 from labctl.analysis.light_light import is_reference, light_light
 from labctl.analysis.spectra.lineshape import QResult
 from labctl.analysis.threshold import ThresholdResult
-from labctl.runner.facts import BenchFacts
+from labctl.runner.facts import BenchFacts, full_energies_j
 from labctl.runner.fitting import threshold_mapping
 from labctl.runner.keeper import Kept
 from labctl.runner.quality import quality, quality_mapping
@@ -43,6 +45,8 @@ def conclude(
         if it is. What takes no fit is said all the same.
     """
     design = Design.of(plan or {}, facts.photon_order, ending.cause if ending else None)
+    step = _tried(lambda: find_step(full_energies_j(kept.points, facts)), lambda _reason: None)
+    design = replace(design, energy_step=step)
     verdict = _nothing(why_not) if why_not else _tried(lambda: _judge(kept, design), _nothing)
     fits = {"emission": verdict.emission, "lasing": verdict.lasing}
     budgets = {band: fluence_budget(facts.settings, fit.threshold_uj_cm2) for band, fit in fits.items()}
@@ -70,6 +74,10 @@ def conclude(
         from labctl.runner.stability import decayed
 
         result["stability"] = decayed(kept.points, facts.photon_order, decay, why_not)
+    if step is not None:
+        result[FLAG] = step.to_mapping()
+        if isinstance(said := result.get("stability"), dict):
+            result["stability"] = with_step(said, step.text)
     return {key: plain(value) for key, value in result.items()}
 
 

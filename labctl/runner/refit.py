@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from labctl.analysis.budget import scale_rel
+from labctl.analysis.energy_step import stored_step
 from labctl.analysis.light_light import REFERENCE_FLAG, BandName, LightLight, middle_dose
 from labctl.analysis.threshold import ThresholdResult
 from labctl.data import read_run, read_table
@@ -68,7 +70,8 @@ def judge_run(run: Run) -> Verdict:
 def _design(run: Run) -> Design:
     adaptive = run.result.get("adaptive")
     ended = adaptive.get("ended") if isinstance(adaptive, Mapping) else None
-    return Design.of(run.start.plan, _photon_order(run), ended if isinstance(ended, str) else None)
+    design = Design.of(run.start.plan, _photon_order(run), ended if isinstance(ended, str) else None)
+    return replace(design, energy_step=stored_step(run.result))
 
 
 def spot_spread(runs: Sequence[RunReport]) -> list[dict[str, object]]:

@@ -48,7 +48,7 @@ Q_KEYS = {
     "lower_bound": "lower_bound",
 }
 
-MORE_KEYS = ("adaptive", "bleaching", "hysteresis", "budget", "stability")
+MORE_KEYS = ("adaptive", "bleaching", "hysteresis", "budget", "stability", "energy_step")
 
 
 @dataclass(frozen=True, slots=True)

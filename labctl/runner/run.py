@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any, Literal
 
+from labctl.analysis.energy_step import far_off
 from labctl.config import BenchConfig
 from labctl.data import RunWriter
 from labctl.model.clock import Clock
@@ -22,7 +23,7 @@ from labctl.model.records import RunStop
 from labctl.runner.carried import packed
 from labctl.runner.conclude import conclude
 from labctl.runner.events import Connected, Event, Measured, Message, Moved, OnEvent, RunFiles, Started
-from labctl.runner.facts import BenchFacts, RunRequest, now_utc, plan_mapping, run_start
+from labctl.runner.facts import BenchFacts, RunRequest, full_energies_j, now_utc, plan_mapping, run_start
 from labctl.runner.fit_process import FitFailed, FitProcess
 from labctl.runner.foresight import too_few
 from labctl.runner.keeper import Keeper
@@ -46,6 +47,8 @@ __all__ = ["RunFailed", "RunRequest", "run_sweep"]
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
+_ENERGIES = 3
+"""Points after which the energies are held against the stated one."""
 DOUBT = "the shutter was open when it said that it was closed: these points say nothing of the sample"
 LONGEST_FIT_S = 120.0
 LONGEST_STOPPED_FIT_S = 2.0
@@ -272,9 +275,13 @@ class _Acquisition:
         with fit as live:
             pace = _Pace(self._total, len(keeper.points))
 
+            facts = BenchFacts.of(bench)
+
             def on_row() -> None:
                 number = len(keeper.points)
                 self._tell(Measured(number, self._total, keeper.latest, pace.left_s(number)))
+                if number == _ENERGIES:
+                    self._remark_energies(keeper, facts)
                 self.kind.seen(bench, keeper)
                 if live is not None:
                     live.offer(tuple(keeper.points))
@@ -292,6 +299,13 @@ class _Acquisition:
                 pause=self.pause,
                 stored=self._writer,
             )
+
+    def _remark_energies(self, keeper: Keeper, facts: BenchFacts) -> None:
+        """Say once that the energies are far from what the bench file states."""
+        full_j = full_energies_j(keeper.points, facts)
+        if remark := far_off(full_j, facts.settings.max_pulse_energy_j):
+            self._say(f"warning: {remark}")
+            self._remarks = (*self._remarks, remark)
 
     def _end(self, keeper: Keeper, facts: BenchFacts) -> None:
         status, reason = _status_of(self._failure)

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from labctl.analysis.bleaching import Bleaching, Model, corrected, measure_bleaching, with_correction_error
+from labctl.analysis.energy_step import EnergyStep, widened
 from labctl.analysis.hysteresis import Hysteresis, measure_hysteresis
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.next_fluence import half_width_rel, stop_corrected
@@ -26,6 +27,7 @@ class Design:
 
     :param target_rel: half-width an adaptive sweep was to reach; None for one that was planned throughout.
     :param ended: why it asked for no more points (``procedures.sources.Cause``); None if it was broken off.
+    :param energy_step: a step of the pulse energy among its points.
     """
 
     photon_order: int
@@ -33,6 +35,7 @@ class Design:
     correction: Literal["off"] | Model = "off"
     target_rel: float | None = None
     ended: str | None = None
+    energy_step: EnergyStep | None = None
 
     @classmethod
     def of(cls, plan: Mapping[str, object], photon_order: int, ended: str | None) -> Design:
@@ -74,8 +77,11 @@ def judge(emission: LightLight, lasing: LightLight, design: Design) -> Verdict:
         whole = _of_adaptive(whole, design)
     flags = [*(bleaching.flags if bleaching else ()), *(hysteresis.flags if hysteresis else ())]
     whole = replace(whole, flags=tuple(dict.fromkeys((*whole.flags, *flags))))
+    peaks = _of_band(lasing, correcting, design)
+    if design.energy_step is not None:
+        whole, peaks = widened(whole, design.energy_step), widened(peaks, design.energy_step)
     shown = replace(shown, signal=np.where(shown.reference, np.nan, shown.signal))
-    return Verdict(whole, _of_band(lasing, correcting, design), shown, bleaching, hysteresis)
+    return Verdict(whole, peaks, shown, bleaching, hysteresis)
 
 
 def adaptive_mapping(result: ThresholdResult, design: Design, reason: str, points: int) -> dict[str, object]:

@@ -1,0 +1,100 @@
+"""A pulse energy, or a meter, that steps in mid-run: flagged, widened, and no decay."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from labctl.analysis.energy_step import far_off, find_step
+from labctl.config import parse_bench
+from labctl.model.clock import SteppedClock
+from labctl.runner.events import Event, Message
+from labctl.runner.refit import refit
+from labctl.runner.report import RunReport
+from labctl.runner.run import RunRequest, run_sweep
+from labctl.runner.stability import run_stability
+from procedures.plan import SweepPlan
+from procedures.stability import stability_plan
+from simulators import presets
+from simulators.bench import SimulatedBench
+
+PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=190.0, points=14, average=3)
+
+
+def run(folder: Path, factor: float, from_s: float, plan: SweepPlan = PLAN) -> tuple[RunReport, list[Event]]:
+    """Run with a meter that reads ``factor`` times the power from a time on."""
+    clock, shown = SteppedClock(), list[Event]()
+    with SimulatedBench(presets.scene("ola", "typical", 5), clock) as bench:
+        meter = bench.scene.meter
+        honest = meter.power_w
+
+        def power_w(*args: float, **more: float) -> float:
+            return honest(*args, **more) * (factor if clock.now_s() >= from_s else 1.0)
+
+        meter.power_w = power_w  # type: ignore[method-assign]
+        made = run_stability if hasattr(plan, "every_s") else run_sweep
+        report = made(
+            parse_bench(bench.bench_toml(1.0)),
+            plan,
+            RunRequest(folder, "OLA"),
+            stop=threading.Event(),
+            on_event=shown.append,
+            clock=clock,
+        )
+    return report, shown
+
+
+@pytest.mark.parametrize("factor", [1.15, 1 / 1.15])
+def test_a_step_in_mid_run_widens_the_threshold_to_hold_the_truth(tmp_path: Path, factor: float) -> None:
+    report, _ = run(tmp_path, factor, 45.0)
+    assert "energy_step" in report.threshold["flags"]  # type: ignore[operator]
+    assert "stepped by" in str(report.threshold["reason"])
+    low, high = report.threshold["ci95"]  # type: ignore[misc]
+    assert low < 79.81 < high
+    assert report.to_json()["energy_step"]["change_rel"] == pytest.approx(factor - 1, abs=0.04)  # type: ignore[index]
+    assert report.h5 is not None
+    again = refit(report.h5)
+    assert again.threshold["ci95"] == pytest.approx([low, high], rel=1e-6)
+    assert "energy_step" in again.threshold["flags"]  # type: ignore[operator]
+
+
+def test_an_honest_run_has_neither_flag_nor_remark(tmp_path: Path) -> None:
+    report, shown = run(tmp_path, 1.0, 0.0)
+    assert "energy_step" not in report.to_json()
+    assert not any("max_pulse_energy" in e.text for e in shown if isinstance(e, Message))
+
+
+def test_energies_far_from_the_stated_one_are_remarked_on(tmp_path: Path) -> None:
+    report, shown = run(tmp_path, 1 / 1.15, 0.0)
+    wanted = "energies are 13% below the stated max_pulse_energy"
+    assert any(wanted in e.text for e in shown if isinstance(e, Message))
+    assert any(wanted in note for note in report.notes)
+    assert "energy_step" not in report.to_json()
+
+
+def test_a_step_is_no_decay(tmp_path: Path) -> None:
+    report, _ = run(tmp_path, 1.15, 70.0, stability_plan(60.0, 140.0, 10.0))
+    said = report.more["stability"]
+    assert isinstance(said, dict)
+    assert "energy_step" in said["flags"]
+    assert said["status"] != "decay"
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_drift_and_scatter_are_no_step(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for n in (5, 12, 24, 100):
+        drift = 1 + 0.05 * np.linspace(0, 1, n)
+        assert find_step(drift * (1 + 0.015 * rng.standard_normal(n))) is None
+    outlier = 1 + 0.005 * rng.standard_normal(20)
+    outlier[9] = 1.2
+    assert find_step(outlier) is None
+
+
+def test_only_far_energies_are_far() -> None:
+    assert not far_off(np.array([0.95, 1.04]), 1.0)
+    assert not far_off(np.array([np.nan]), 1.0)
+    assert "15% above" in far_off(np.array([1.15, 1.15]), 1.0)
