@@ -50,11 +50,9 @@ def find_step(full_j: FloatArray) -> EnergyStep | None:
     4
     """
     places = np.flatnonzero(np.isfinite(full_j) & (full_j > 0))
-    if places.size < 4:
-        return None
     logs = np.log(full_j[places])
     best: tuple[float, int] | None = None
-    for k in range(3, places.size):
+    for k in range(3, places.size - 1):
         before, after = logs[max(k - 1 - _WINDOW, 0) : k - 1], logs[k : k + _WINDOW]
         height = float(np.median(after) - np.median(before))
         scatter = max(float(np.ptp(before)), float(np.ptp(after)))
@@ -88,8 +86,9 @@ def with_step(stability: Mapping[str, object], text: str) -> dict[str, object]:
     if stability.get("status") != "decay":
         return found
     reason = f"{text}; what the emission did cannot be told from that"
-    points = {key: found[key] for key in ("points", "flags", "sample_temperature_c") if key in found}
-    return {**points, "status": "refused", "reason": reason}
+    kept = {"points", "flags", "sample_temperature_c"} & set(found)
+    refused: dict[str, object] = {"status": "refused", "reason": reason}
+    return refused | {key: found[key] for key in kept}
 
 
 def far_off(full_j: FloatArray, stated_j: float) -> str:

@@ -158,9 +158,13 @@ def more_lines(more: Mapping[str, object]) -> list[str]:
         "bleaching": _bleaching_line,
         "hysteresis": _hysteresis_line,
         "stability": _stability_line,
-        "energy_step": lambda step: f"careful: {step.get('text', 'the pulse energy stepped')}",
+        "energy_step": _energy_step_line,
     }
     return [make(part) for key, make in makers.items() if isinstance(part := more.get(key), Mapping)]
+
+
+def _energy_step_line(step: Mapping[str, object]) -> str:
+    return f"careful: {step.get('text', 'the pulse energy stepped')}"
 
 
 def _stability_line(stability: Mapping[str, object]) -> str:

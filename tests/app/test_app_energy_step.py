@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from labctl.runner.report import RunReport
 from labctl.runner.run import RunRequest, run_sweep
 from labctl.runner.stability import run_stability
 from procedures.plan import SweepPlan
-from procedures.stability import stability_plan
+from procedures.stability import StabilityPlan, stability_plan
 from simulators import presets
 from simulators.bench import SimulatedBench
 
@@ -31,11 +32,11 @@ def run(folder: Path, factor: float, from_s: float, plan: SweepPlan = PLAN) -> t
         meter = bench.scene.meter
         honest = meter.power_w
 
-        def power_w(*args: float, **more: float) -> float:
-            return honest(*args, **more) * (factor if clock.now_s() >= from_s else 1.0)
+        def power_w(*args: Any) -> float:
+            return honest(*args) * (factor if clock.now_s() >= from_s else 1.0)
 
         meter.power_w = power_w  # type: ignore[method-assign]
-        made = run_stability if hasattr(plan, "every_s") else run_sweep
+        made: Any = run_stability if isinstance(plan, StabilityPlan) else run_sweep
         report = made(
             parse_bench(bench.bench_toml(1.0)),
             plan,
@@ -52,7 +53,9 @@ def test_a_step_in_mid_run_widens_the_threshold_to_hold_the_truth(tmp_path: Path
     report, _ = run(tmp_path, factor, 45.0)
     assert "energy_step" in report.threshold["flags"]  # type: ignore[operator]
     assert "stepped by" in str(report.threshold["reason"])
-    low, high = report.threshold["ci95"]  # type: ignore[misc]
+    interval = report.threshold["ci95"]
+    assert isinstance(interval, list)
+    low, high = (float(end) for end in interval)
     assert low < 79.81 < high
     assert report.to_json()["energy_step"]["change_rel"] == pytest.approx(factor - 1, abs=0.04)  # type: ignore[index]
     assert report.h5 is not None
