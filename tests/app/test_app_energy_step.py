@@ -35,7 +35,7 @@ def run(folder: Path, factor: float, from_s: float, plan: SweepPlan = PLAN) -> t
         def power_w(*args: Any) -> float:
             return honest(*args) * (factor if clock.now_s() >= from_s else 1.0)
 
-        meter.power_w = power_w  # type: ignore[method-assign]
+        meter.power_w = power_w  # type: ignore[method-assign, assignment]
         made: Any = run_stability if isinstance(plan, StabilityPlan) else run_sweep
         report = made(
             parse_bench(bench.bench_toml(1.0)),
