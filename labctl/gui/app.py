@@ -53,6 +53,7 @@ def _x_answers() -> bool:
 
 def make_application() -> object:
     """Return the application, made and dressed once."""
+    from PySide6.QtCore import Qt
     from PySide6.QtWidgets import QApplication
 
     from labctl.gui.theme import apply_theme
@@ -61,6 +62,9 @@ def make_application() -> object:
     assert isinstance(application, QApplication)
     application.setApplicationName("labctl")
     application.setQuitOnLastWindowClosed(False)
+    # The system's dialogs and menu bar run loops of their own, in which SAFE would hear nothing.
+    for attribute in ("AA_DontUseNativeDialogs", "AA_DontUseNativeMenuBar"):
+        QApplication.setAttribute(getattr(Qt.ApplicationAttribute, attribute))
     if not application.property(_DRESSED):  # a style sheet that is set again polishes every widget anew
         apply_theme(application)
         application.setProperty(_DRESSED, True)

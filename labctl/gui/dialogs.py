@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QAbstractItemView, QDialog, QFileDialog, QInputDia
 
 def show(dialog: QDialog) -> None:
     """Show a dialog beside the window, or raise it."""
-    dialog.setWindowModality(Qt.WindowModality.NonModal)
+    dialog.setModal(False)  # a message box is born modal
     dialog.show()
     dialog.raise_()
     dialog.activateWindow()

@@ -121,4 +121,5 @@ def _close_popups() -> bool:
 def _free(watched: QObject) -> None:
     """Make a dialog that is about to be shown no obstacle: a modal one would keep presses from SAFE."""
     if isinstance(watched, QWidget) and watched.isWindow() and watched.isModal():
-        watched.setWindowModality(Qt.WindowModality.NonModal)
+        # Not by setWindowModality(): a message box makes its window anew at that, and is not shown.
+        watched.setAttribute(Qt.WidgetAttribute.WA_ShowModal, False)

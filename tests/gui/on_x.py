@@ -134,8 +134,8 @@ def keys_box(hall: Hall) -> None:
 
 
 def modal_box(hall: Hall) -> None:
-    box = QDialog(hall.window)
-    box.setModal(True)
+    box = QMessageBox(hall.window)
+    box.setText("born modal")
     hall.show(box, QPoint(200, 500))
 
 
