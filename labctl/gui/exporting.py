@@ -38,7 +38,7 @@ def target(path: Path, chosen: str) -> Path:
 
 
 def export(view: RunView, path: Path, chosen: str) -> list[Path]:
-    """Write one of :data:`EXPORTS`; the ending is added where it lacks.
+    """Write one of the figures of :data:`EXPORTS`; the ending is added where it lacks.
 
     :raises DataError: there is nothing to write, or it cannot be written.
     """
@@ -48,17 +48,27 @@ def export(view: RunView, path: Path, chosen: str) -> list[Path]:
         "Spectrum": view.spectrum.widget,
         "Waterfall": view.waterfall.widget,
     }
-    run = view.current
-    if run is None:
+    if view.current is None:
         raise DataError("no run is open")
-    if chosen.endswith("(*.csv)"):
-        (write_spectra if chosen.startswith("Spectra") else write_curve)(run, path)
-    elif chosen.startswith("All"):
+    if chosen.startswith("All"):
         if not view.grab().save(str(path)):
             raise DataError(f"cannot write {path}")
     else:
         write_figure(plots[chosen.split()[0]], path)
     return [path]
+
+
+def is_table(chosen: str) -> bool:
+    """Whether one of :data:`EXPORTS` is a table: it needs no window, and may be written in any thread."""
+    return chosen.endswith("(*.csv)")
+
+
+def write_table(run: RunData, path: Path, chosen: str) -> None:
+    """Write one of the tables of :data:`EXPORTS`.
+
+    :raises DataError: there is nothing to write, or it cannot be written.
+    """
+    (write_spectra if chosen.startswith("Spectra") else write_curve)(run, path)
 
 
 def write_figure(widget: Any, path: Path) -> None:

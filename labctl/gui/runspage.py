@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 
 from labctl.gui.analyst import Analyst
 from labctl.gui.dialogs import ask_to_replace, file_dialog, show
-from labctl.gui.exporting import EXPORTS, export, target
+from labctl.gui.exporting import EXPORTS, export, is_table, target, write_table
 from labctl.gui.files import open_file
 from labctl.gui.plain import PlainLabel, plain, tool_tip
 from labctl.gui.rundata import RunData
@@ -44,6 +44,14 @@ class Opened:
     run: RunData | None
     message: str = ""
     quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A table was written, or could not be: then ``problem`` says why."""
+
+    path: Path
+    problem: str = ""
 
 
 class RunsPage(QWidget):
@@ -122,6 +130,11 @@ class RunsPage(QWidget):
                 self._post(Opened(path, None, str(exc)))
             except Exception as exc:  # noqa: BLE001  a message, never a traceback
                 self._post(Opened(path, None, f"{path}: {type(exc).__name__}: {exc}"))
+
+    def exported(self, told: Exported) -> None:
+        """Say what became of a table."""
+        text = f"not exported: {told.problem}" if told.problem else f"written: {told.path}"
+        self.said.emit(text, bool(told.problem))
 
     def take(self, opened: Opened) -> None:
         """Show a file that was read."""
@@ -251,9 +264,23 @@ class RunsPage(QWidget):
 
     def export(self, path: Path, chosen: str) -> None:
         """Write what is shown; tell the file, or why not."""
+        run = self.view.current
+        if run is not None and is_table(chosen):
+            path = target(path, chosen)
+            threading.Thread(target=self._write, args=(run, path, chosen), name="export").start()
+            return
         try:
             written = export(self.view, path, chosen)
         except (DataError, OSError) as exc:
             self.said.emit(f"not exported: {exc}", True)
         else:
             self.said.emit("written: " + ", ".join(str(p) for p in written), False)
+
+    def _write(self, run: RunData, path: Path, chosen: str) -> None:
+        """Write a table in a thread of its own: thousands of spectra take longer than SAFE may wait."""
+        try:
+            write_table(run, path, chosen)
+        except (DataError, OSError) as exc:
+            self._post(Exported(path, str(exc)))
+        else:
+            self._post(Exported(path))

@@ -22,7 +22,7 @@ from labctl.gui.mailbox import Mailbox
 from labctl.gui.memory import settings
 from labctl.gui.notices import Notices
 from labctl.gui.rundata import RunData
-from labctl.gui.runspage import Opened, RunsPage
+from labctl.gui.runspage import Exported, Opened, RunsPage
 from labctl.gui.runview import RunView
 
 
@@ -83,6 +83,8 @@ class MainWindow(QMainWindow):
             self.runs.refresh()
         elif isinstance(thing, Opened):
             self.runs.take(thing)
+        elif isinstance(thing, Exported):
+            self.runs.exported(thing)
         elif isinstance(thing, Kept) and thing.problem:
             self.say(f"not kept that point {thing.point + 1} was left out or taken in: {thing.problem}", True)
 

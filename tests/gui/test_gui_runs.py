@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -128,14 +129,14 @@ def test_compare_waterfall_and_switches(qtbot: QtBot, window: MainWindow, tmp_pa
     assert view.which == "lasing"
     for number, chosen in enumerate(EXPORTS):
         window.runs.export(tmp_path / f"figure{number}", chosen)
-    written = sorted(p.name for p in tmp_path.glob("figure*"))
-    assert len(written) == len(EXPORTS)
+    qtbot.waitUntil(lambda: len(list(tmp_path.glob("figure*"))) == len(EXPORTS), timeout=LONG_MS)
+    qtbot.waitUntil(lambda: not any(t.name == "export" for t in threading.enumerate()), timeout=LONG_MS)
     assert (tmp_path / "figure0.png").read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in (tmp_path / "figure1.svg").read_bytes()[:400]
     table = (tmp_path / f"figure{EXPORTS.index('L-L curve as CSV (*.csv)')}.csv").read_text().splitlines()
     assert len(table) == len(run) + 2
     window.runs.export(tmp_path / "nowhere" / "x.csv", EXPORTS[-1])
-    assert "not exported" in window.message.text()
+    qtbot.waitUntil(lambda: "not exported" in window.message.text(), timeout=LONG_MS)
     window.runs.close_current()
     window.runs.close_current()
     assert not view.runs
