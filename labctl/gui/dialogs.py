@@ -10,7 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QAbstractItemView, QDialog, QFileDialog, QInputDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import (
+    QAbstractItemView,
+    QDialog,
+    QFileDialog,
+    QInputDialog,
+    QMessageBox,
+    QTreeView,
+    QWidget,
+)
 
 
 def show(dialog: QDialog) -> None:
@@ -29,6 +37,9 @@ def file_dialog(parent: QWidget, title: str, mode: QFileDialog.FileMode) -> QFil
     dialog.setFileMode(mode)
     for view in dialog.findChildren(QAbstractItemView):
         view.setDragDropMode(QAbstractItemView.DragDropMode.NoDragDrop)  # a drag has a loop of its own
+    dialog.resize(940, 520)
+    for table in dialog.findChildren(QTreeView):
+        table.header().resizeSection(0, 400)
     return dialog
 
 
