@@ -198,7 +198,7 @@ def aligning(keyboard: Keyboard, _gate: Gate) -> None:
 
 def calibrating(keyboard: Keyboard, _gate: Gate) -> None:
     window, page = keyboard.window, keyboard.window.calibrate
-    quick(window)
+    quick(window, place=1)
     page.hand.setChecked(True)
     for ended_by in ("Ctrl+.", "F7", "Esc"):
         keyboard.free()
@@ -212,6 +212,9 @@ def calibrating(keyboard: Keyboard, _gate: Gate) -> None:
         keyboard.press("Ctrl+3")
         assert window.manual.close_button.isEnabled()
         if ended_by == "Esc":
+            request = page.prompt._request
+            if request is not None and request.word:  # light follows: the word is typed first
+                page.prompt.number.set_text(request.word)
             keyboard.press("Ctrl+D")
             assert page.prompt.waiting != asked
         keyboard.press(ended_by)
