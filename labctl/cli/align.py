@@ -11,6 +11,7 @@ from labctl.cli.common import BenchFile, warn
 from labctl.cli.output import write_lines
 
 if TYPE_CHECKING:
+    from labctl.model.pump import PumpSettings
     from procedures.alignment import AlignmentEvent
 
 
@@ -54,11 +55,21 @@ def align(
         config, pump = load_bench(bench), None
         with contextlib.suppress(Aborted), open_bench(config, stop=asked, tell=warn) as opened:
             pump = opened.pump
+            _say(_scale(opened.pump.settings))
             for event in following(plan, opened.roles, opened.pump, opened.bands, stop=asked):
                 _say(line(event, config.pump.convention))
     if pump is not None:  # what could not be made safe was raised
         _say(f"over: {pump.left}")
     return 0
+
+
+def _scale(settings: PumpSettings) -> str:
+    """Say what the intervals to come hold of the scale of all fluences."""
+    from labctl.analysis.budget import fluence_budget, scale_statement
+
+    budget = fluence_budget(settings)
+    only = "statistical only" if budget.combined_rel is None else "those at this scale"
+    return f"the intervals are {only}; {scale_statement(budget.to_mapping())}"
 
 
 def line(event: AlignmentEvent, convention: str) -> str:

@@ -19,13 +19,14 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from labctl.analysis.budget import fluence_budget
 from labctl.config import BenchConfig
 from labctl.gui import theme
 from labctl.gui.axes import make_plot, span
 from labctl.gui.fields import NumberField, between, whole
 from labctl.gui.plain import PlainLabel
 from labctl.gui.service.messages import Align, AlignEnded, AlignTold, Command
-from labctl.gui.wording import UNIT, digits, dose, duration
+from labctl.gui.wording import UNIT, digits, dose, duration, scale
 from labctl.model.errors import ConfigError
 from procedures.alignment import AlignmentPlan, Readout, Reference, ReferencePoint
 from procedures.beam import make_beam
@@ -76,12 +77,17 @@ class AlignPage(QWidget):
         self.digits.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
         self.interval.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.state.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.scale = PlainLabel(self._scale())
+        self.scale.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.scale.setWordWrap(True)
+        self.scale.setStyleSheet(f"font-size: 12pt; color: {theme.DIM};")
         self.interval.setStyleSheet(f"font-size: 34pt; color: {theme.THRESHOLD};")
         self.state.setStyleSheet(f"font-size: 15pt; color: {theme.DIM};")
         column = QVBoxLayout(self._face)
         column.addWidget(self.state)
         column.addWidget(self.digits, 1)
         column.addWidget(self.interval)
+        column.addWidget(self.scale)
         self._face.setToolTip(f"Lasing threshold now, {UNIT} {self._convention}, with its 95 % interval")
         self._set_digits("–", theme.DIM)
         self._side = QFrame()
@@ -151,9 +157,19 @@ class AlignPage(QWidget):
         self._settings, self._limits = config.pump_settings(), config.limit_settings()
         self._beam = make_beam(self._settings, self._limits)
 
+    def _scale(self) -> str:
+        """Say what the interval of the threshold lacks."""
+        try:
+            budget = fluence_budget(self._settings)
+        except ValueError:
+            return ""
+        only = "95 %, statistical only; " if budget.combined_rel is None else "95 %, at this scale; "
+        return only + scale(budget.to_mapping())
+
     def show_config(self, config: BenchConfig) -> None:
         """Judge by another bench file."""
         self._take(config)
+        self.scale.setText(self._scale())
         self.judge()
 
     def _forbidden(self, fluence: float) -> str:

@@ -226,7 +226,9 @@ class LivePage(QWidget):
             self.view.show_verdict() if self.run is not None else self._show_nothing()
 
     def _show_highest(self, value: str) -> None:
-        self.view.strip.clear("Free run", "By hand: the highest count of one exposure, of the bands", value)
+        self.view.strip.clear(
+            "Free run", "By hand: the highest raw count of one exposure in the emission band", value
+        )
 
     def _show_nothing(self) -> None:
         self.view.strip.clear("No run yet", "Set a fluence by hand, or queue a sweep.")

@@ -98,6 +98,8 @@ class Notices(QWidget):
         if self.state.text() != shown.text or self.state.styleSheet() != sheet:
             self.state.setStyleSheet(sheet)
             self.state.setText(shown.text)
+            self.state.ensurePolished()
+            self.state.setMinimumWidth(self.state.sizeHint().width())  # never cut
             self._place()
 
     def set_lost(self, lost: Mapping[str, str]) -> None:

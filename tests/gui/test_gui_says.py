@@ -185,6 +185,11 @@ def test_the_walk_of_a_sweep_paused_resumed_stopped_and_another(
         assert (read.shutter, read.light("shutter"), read.progress) == ("closed", "green", "nothing runs")
         assert read.title == "No run yet"
         assert "Connect" not in read.details
+        assert "statistical only; scale uncertainty: not stated" in window.align.scale.text()
+        assert "not stated (6 of 6 links)" in window.calibrate.budget.sum.text()
+        assert "0 %" not in window.calibrate.budget.sum.text()
+        label = window.notices.state
+        assert label.width() >= label.sizeHint().width()
         # by hand
         window.manual.fluence.set_text("60")
         window.manual.set_fluence.click()
