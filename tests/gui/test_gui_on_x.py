@@ -38,6 +38,7 @@ def x_server() -> Iterator[str]:
         server.wait(PATIENCE_S)
 
 
+@pytest.mark.timeout(900)
 def test_safe_closes_the_shutter_whatever_is_open() -> None:
     missing = [name for name in NEEDED if shutil.which(name) is None]
     if missing or sys.platform == "win32":
@@ -63,7 +64,7 @@ def test_safe_closes_the_shutter_whatever_is_open() -> None:
             cwd=HERE.parents[1],
             capture_output=True,
             text=True,
-            timeout=280.0,
+            timeout=800.0,
             check=False,
         )
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
