@@ -43,8 +43,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     looking = times(given.level, given.seed, given.points)
-    Eye.light_left = lambda _eye, _stop=None: ""  # type: ignore[method-assign]
-    Eye.ready = lambda _eye: None  # type: ignore[method-assign]
+    Eye.light_left = lambda _eye, _stop=None: ""  # type: ignore[method-assign, assignment]
+    Eye.ready = lambda _eye: None  # type: ignore[method-assign, assignment]
     blind = times(given.level, given.seed, given.points)
     print("| fluence, uJ/cm2 | added, s | point without, s |\n| --- | --- | --- |")
     added = []
