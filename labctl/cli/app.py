@@ -108,7 +108,7 @@ def resume(
     ],
     bench: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--bench", help="The bench file.", show_default="as the run holds it"),
+        typer.Option("--bench", help="The bench file.", show_default="as the run holds it, once agreed to"),
     ] = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Agree to differences between this bench and the run's.")
@@ -118,8 +118,8 @@ def resume(
 ) -> int:
     """Measure the rest of an aborted, failed or killed sweep, into the same files.
 
-    Points that are there stay. Differences between the bench and the run's are shown, and there is no light
-    before they are agreed to.
+    Points that are there stay. Resources and limits are those of the bench file; differences from the run's
+    are shown, and there is no light before they are agreed to.
     """
     from labctl.cli.resume import run_resume
 

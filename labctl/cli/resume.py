@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _POLL_S = 0.1
 _YES = {"y", "yes"}
+_WORD = "resume"
+_WITH_BENCH = "give the bench file with --bench; --yes then agrees to what differs"
 
 
 def run_resume(path: Path, bench: Path | None, *, yes: bool, figures: bool, as_json: bool) -> int:
@@ -54,10 +56,30 @@ def _resumed(
     def say(text: str) -> None:
         progress(Message(text))
 
-    confirm = make_confirm(stop, say, yes=yes)
-    return resume_run(
-        path, bench, stop=stop, on_event=progress, confirm=confirm, insert=make_insert(stop, say)
-    )
+    confirm, trust = make_confirm(stop, say, yes=yes), make_trust(stop, say)
+    insert = make_insert(stop, say)
+    return resume_run(path, bench, stop=stop, on_event=progress, confirm=confirm, trust=trust, insert=insert)
+
+
+def make_trust(stop: threading.Event, say: Callable[[str], None]) -> Callable[[tuple[str, ...]], None]:
+    """Return what shows the resources and limits of a run, and has them agreed to by a typed word.
+
+    ``--yes`` agrees to differences from a bench file; without one there is nothing to differ from.
+    """
+
+    def trust(lines: tuple[str, ...]) -> None:
+        for line in lines:
+            say(f"the run says: {line}")
+        if not sys.stdin.isatty():
+            raise ConfigError("resources and limits would come from the run file alone", hint=_WITH_BENCH)
+        say(
+            f"these come from the run file, not from a bench file; type {_WORD} to connect to them under "
+            "these limits, anything else to leave the run as it is"
+        )
+        if _typed(stop).strip().lower() != _WORD:
+            raise ConfigError("resources and limits of the run were not agreed to", hint=_WITH_BENCH)
+
+    return trust
 
 
 def make_confirm(

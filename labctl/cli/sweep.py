@@ -67,7 +67,7 @@ def run_sweep_command(request: SweepRequest, *, as_json: bool) -> int:
     if report.status == "aborted":
         aborted = Aborted()
         if report.points:
-            aborted.add_note(f'labctl resume "{report.h5}" measures the rest')
+            aborted.add_note(f'labctl resume "{report.h5}" --bench "{request.bench}" measures the rest')
         raise aborted
     return 0
 

@@ -11,13 +11,13 @@ from typing import Any
 from pymeasure.experiment import Procedure, Results
 
 from labctl.config import BenchConfig, load_bench
-from labctl.config.stored import stored_bench
+from labctl.config.stored import connections_and_limits, stored_bench
 from labctl.data.csvmend import mend_csv
 from labctl.data.differences import differences, refuse_other_axes
 from labctl.data.resumed import ResumedWriter, continuable
 from labctl.data.run import Run
 from labctl.model.clock import Clock
-from labctl.model.errors import DataError
+from labctl.model.errors import ConfigError, DataError
 from labctl.model.records import RunStart
 from labctl.runner.events import OnEvent
 from labctl.runner.facts import PROCEDURE_ID, RunRequest
@@ -37,6 +37,7 @@ from procedures.stability import StabilityPlan
 
 log = logging.getLogger(__name__)
 
+WITH_BENCH = "give the bench file with --bench: its resources and limits hold"
 Confirm = Callable[[tuple[str, ...]], None]
 """Shows what differs from the bench of the run, one line each, and raises where that is not agreed to."""
 
@@ -48,6 +49,7 @@ def resume_run(
     stop: threading.Event,
     on_event: OnEvent,
     confirm: Confirm,
+    trust: Confirm | None = None,
     clock: Clock | None = None,
     insert: Insert | None = None,
     pause: Pause | None = None,
@@ -56,9 +58,12 @@ def resume_run(
     """Measure the rest of a run and fit all of it; like :func:`~labctl.runner.run.run_sweep` in all else.
 
     :param path: the run's ``.h5``, or the ``.csv`` beside it.
-    :param bench: the bench file or its configuration; the one that the run holds by default.
+    :param bench: the bench file or its configuration: what is connected to, and what limits hold. Without it
+        they are those that the run holds, if ``trust`` agrees.
     :param opened: that bench where it is open already: it is used, made safe and left open.
     :param confirm: called in the acquisition thread, only if something differs, with the shutter closed.
+    :param trust: called before anything is connected to, with the resources and limits of the run; raises
+        where they are not to be used. A run may come from anybody.
     :raises DataError: it is no run, it has finished, or another process writes it.
     :raises ConfigError: it cannot be continued on this bench, or the differences are not agreed to.
     """
@@ -70,6 +75,9 @@ def resume_run(
     kind = stability_kind(plan) if isinstance(plan, StabilityPlan) else SWEEP
     if bench is None:
         config = stored_bench(run.sessions[-1].config, h5)
+        if trust is None:
+            raise ConfigError(f"{h5.name} may come from anybody: no bench is given", hint=WITH_BENCH)
+        trust(connections_and_limits(config))
     else:
         config = bench if isinstance(bench, BenchConfig) else load_bench(bench)
     start = run.start

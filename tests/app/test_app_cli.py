@@ -337,7 +337,7 @@ def test_signals_end_a_sweep_safely_with_130(
         assert process.returncode == 130, err
     assert "Traceback" not in err
     (run,) = json.loads(out)["runs"]
-    resume = f'labctl resume "{run["files"]["h5"]}" measures the rest'
+    resume = f'labctl resume "{run["files"]["h5"]}" --bench "{bench_file}" measures the rest'
     assert err.splitlines()[-1] == f"labctl: aborted; {resume}"
     assert run["status"] == "aborted"
     assert read_run(run["files"]["h5"]).status == "aborted"

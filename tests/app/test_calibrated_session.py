@@ -377,6 +377,7 @@ def test_a_run_goes_on_with_its_copies_and_asks_about_another_calibration(
             stop=threading.Event(),
             on_event=lambda event: None,
             confirm=disagree,
+            trust=lambda lines: None,
             clock=simulated.scene.clock,
         )
 

@@ -21,6 +21,7 @@ from labctl.data import read_run
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError, DataError
 from labctl.runner.events import Event, Measured
+from labctl.runner.resume import resume_run
 from labctl.runner.resume_plan import dose_before, plan_size, stored_plan
 from labctl.runner.run import RunRequest, run_sweep
 from procedures.plan import steps
@@ -127,6 +128,102 @@ def test_a_stop_ends_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
     asked.set()
 
 
+def typing(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal(text))
+
+
+@pytest.mark.parametrize("options", [[], ["--yes"]])
+@pytest.mark.parametrize("typed", [None, "y\n", "yes\n", "\n", "resume it\n", ""])
+def test_without_a_bench_file_the_runs_resources_and_limits_are_shown_and_a_word_is_typed(
+    options: list[str],
+    typed: str | None,
+    aborted: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = aborted.read_bytes()
+    if typed is not None:
+        typing(monkeypatch, typed)
+    assert main(["resume", str(aborted), *options]) == 2
+    said = capsys.readouterr().err
+    config = read_run(aborted).start.config
+    assert f"the run says: shutter: thorlabs-sc10 at {config['shutter']['resource']}" in said  # type: ignore[index]
+    assert "the run says: limits.max_fluence_uj_cm2 = 700.0" in said
+    assert "--bench" in said.splitlines()[-1]
+    assert aborted.read_bytes() == before
+
+
+def test_the_word_agrees_and_then_the_runs_bench_is_connected_to(
+    aborted: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typing(monkeypatch, " Resume\n")
+    assert main(["resume", str(aborted)]) == 3  # nobody listens there any more
+    assert "not connected" in capsys.readouterr().err
+
+
+def test_a_script_has_to_say_which_bench(aborted: Path) -> None:
+    with pytest.raises(ConfigError, match="no bench is given"):
+        resume_run(aborted, stop=threading.Event(), on_event=lambda _e: None, confirm=lambda _lines: None)
+
+
+@pytest.mark.parametrize(
+    "resource",
+    [
+        "ASRL/etc/passwd::INSTR",
+        "asrl/etc/passwd",
+        "ASRL/dev/../etc/passwd::INSTR",
+        "ASRLetc/passwd::INSTR",
+        "ASRL/dev::INSTR",
+        "ASRL//host/share::INSTR",
+        "ASRLC:\\secret.txt::INSTR",
+        *(["ASRL/dev/shm::INSTR"] if sys.platform == "linux" else []),
+    ],
+)
+def test_no_file_is_opened_for_a_run_that_calls_it_a_port(
+    resource: str, aborted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dict(read_run(aborted).start.config)
+    evil = {**config, "shutter": {**config["shutter"], "resource": resource}}  # type: ignore[dict-item]
+    rewrite(aborted, "entry/record/config", json.dumps(evil))
+    typing(monkeypatch, "resume\n")
+    with pytest.raises(ConfigError, match="is no serial port"):
+        stored_bench(evil, aborted)
+    assert main(["resume", str(aborted)]) == 2
+
+
+@pytest.mark.parametrize(
+    "resource", ["ASRL3::INSTR", "ASRLCOM12::INSTR", "ASRL/dev/null::INSTR", "TCPIP::1.2.3.4"]
+)
+def test_ports_are_ports(resource: str, aborted: Path) -> None:
+    config = dict(read_run(aborted).start.config)
+    table = {**config["shutter"], "resource": resource}  # type: ignore[dict-item]
+    assert stored_bench({**config, "shutter": table}, aborted).shutter.resource == resource
+
+
+def test_limits_are_those_of_the_bench_file_whatever_the_run_says(
+    stored: Path, aborted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that allows more than the bench, and wants more, is refused before anything is connected to."""
+    config = dict(read_run(aborted).start.config)
+    evil = {**config, "limits": {**config["limits"], "max_fluence_uj_cm2": 1e9}}  # type: ignore[dict-item]
+    rewrite(aborted, "entry/record/config", json.dumps(evil))
+    with SimulatedBench(scene("ola", "typical", 3), SteppedClock()) as bench:
+        text = bench.bench_toml(1.0)
+    assert "max_fluence_uj_cm2 = 700.0" in text
+    (tmp_path / "bench.toml").write_text(
+        text.replace("max_fluence_uj_cm2 = 700.0", "max_fluence_uj_cm2 = 90.0")
+    )
+    assert main(["resume", str(aborted), "--bench", str(tmp_path / "bench.toml"), "--yes"]) == 2
+    assert "90" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("library", ["", "@py", "@ivi", "@sim"])
+def test_a_run_may_name_what_a_bench_file_may(library: str, aborted: Path) -> None:
+    config = dict(read_run(aborted).start.config)
+    named = {**config, "bench": {**config["bench"], "visa_library": library}}  # type: ignore[dict-item]
+    assert stored_bench(named, aborted).bench.visa_library == library
+
+
 def test_a_library_that_a_run_names_is_never_loaded(aborted: Path) -> None:
     config = dict(read_run(aborted).start.config)
     assert stored_bench(config, aborted).resolved() == config
@@ -134,7 +231,7 @@ def test_a_library_that_a_run_names_is_never_loaded(aborted: Path) -> None:
     rewrite(aborted, "entry/record/config", json.dumps(evil))
     before = aborted.read_bytes()
     assert main(["resume", str(aborted), "--yes"]) == 2
-    with pytest.raises(ConfigError, match="is not taken from a run file"):
+    with pytest.raises(ConfigError, match="no program is loaded by a path"):
         stored_bench(evil, aborted)
     assert aborted.read_bytes() == before
 

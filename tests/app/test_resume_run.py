@@ -86,6 +86,7 @@ def resumed(
         stop=stop or threading.Event(),
         on_event=lambda event: None,
         confirm=nothing_differs,
+        trust=lambda lines: None,
         clock=bench.scene.clock,
     )
 
