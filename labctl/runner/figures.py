@@ -68,6 +68,7 @@ class RunPicture:
     :param fluence_uj_cm2: shape ``(n,)``, as are ``signal`` (counts per pulse), ``signal_sigma`` and
         ``fwhm_nm`` (nan where there is none).
     :param spectra: counts per pulse, shape ``(n, pixel)``.
+    :param scaled: whether the error of the fluences' scale is stated; else ``ci95`` is marked as lacking it.
     :param curve: fluence, fit, lower and upper edge of its 95 % band, each of shape ``(m,)``.
     """
 
@@ -82,6 +83,7 @@ class RunPicture:
     fwhm_nm: FloatArray
     threshold_uj_cm2: float | None = None
     ci95: tuple[float, float] | None = None
+    scaled: bool = False
     verdict: str = ""
     curve: tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None = None
     peak: PeakFit | None = None
@@ -279,6 +281,7 @@ def _mark_threshold(axes: Axes, picture: RunPicture) -> None:
     if picture.ci95 is not None:
         axes.axvspan(*picture.ci95, color=_MARK, alpha=0.22, lw=0, zorder=0)
         label += f"\n95 %: {picture.ci95[0]:.4g} – {picture.ci95[1]:.4g}"
+        label += "" if picture.scaled else "\nstatistical only"
     axes.axvline(picture.threshold_uj_cm2, color=_MARK, lw=1.0, zorder=1, label=label)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labctl.analysis.budget import scale_rel
 from labctl.analysis.threshold import ThresholdResult
 from labctl.data import read_run
 from labctl.data.run import Run
@@ -31,7 +32,7 @@ def picture_of(run: Run) -> RunPicture:
     """Collect what the figures of a run show."""
     verdict = judge_run(run)
     threshold, fluence = verdict.emission, verdict.shown.fluence_uj_cm2
-    result = run.result.get("q")
+    result, budget = run.result.get("q"), run.result.get("budget")
     return RunPicture(
         sample=in_figure(run.start.sample),
         convention=run.start.convention,
@@ -44,6 +45,7 @@ def picture_of(run: Run) -> RunPicture:
         fwhm_nm=run.fwhm_nm,
         threshold_uj_cm2=threshold.threshold_uj_cm2,
         ci95=threshold.ci95,
+        scaled=isinstance(budget, Mapping) and scale_rel(budget) is not None,
         verdict=threshold.reason.replace("uJ/cm2", "µJ/cm²"),
         curve=_curve(threshold, fluence),
         peak=_peak(result) if isinstance(result, Mapping) else None,
