@@ -22,6 +22,8 @@ from labctl.runner.children import child_environment, own_group
 log = logging.getLogger(__name__)
 
 MODULE = "labctl.runner.fit_child"
+EARLIER_S = 0.5
+"""Wall time for an earlier question; then its process is ended for the sake of the next."""
 
 
 class FitFailed(Exception):  # noqa: N818
@@ -33,6 +35,7 @@ class FitProcess:
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[str] | None = None
+        self._asking = threading.Lock()
 
     def __enter__(self) -> FitProcess:
         with contextlib.suppress(FitFailed):
@@ -40,13 +43,14 @@ class FitProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        self._end(self._child)
 
-    def end(self) -> None:
-        """End the process at once."""
-        child, self._child = self._child, None
+    def _end(self, child: subprocess.Popen[str] | None) -> None:
+        """End a process at once; another that took its place meanwhile stays."""
         if child is None:
             return
+        if self._child is child:
+            self._child = None
         child.kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(1.0)  # one that the system itself cannot end is left behind
@@ -58,11 +62,23 @@ class FitProcess:
     def ask(
         self, question: Mapping[str, object], within_s: float, stop: Stop | None = None
     ) -> dict[str, object]:
-        """Ask one question and wait for its answer; belongs to one thread at a time.
+        """Ask one question and wait for its answer; one that another thread asked before comes first.
 
         :param within_s: wall time, counted in slices: what stood still has not waited.
         :raises FitFailed: there is no answer; a process that owes one has been ended.
         """
+        if not self._asking.acquire(timeout=EARLIER_S):
+            self._end(self._child)  # whose question gets no answer then
+            if not self._asking.acquire(timeout=EARLIER_S):
+                raise FitFailed("could not begin: an earlier one cannot be ended")
+        try:
+            return self._answered(question, within_s, stop)
+        finally:
+            self._asking.release()
+
+    def _answered(
+        self, question: Mapping[str, object], within_s: float, stop: Stop | None
+    ) -> dict[str, object]:
         child, answers = self._living(), queue.SimpleQueue[str]()
         line = json.dumps(question) + "\n"
         threading.Thread(target=_talk, args=(child, line, answers), name="fit", daemon=True).start()
@@ -71,25 +87,22 @@ class FitProcess:
                 answer = answers.get(timeout=SLICE_S)
             except queue.Empty:
                 if stop is not None and stop.is_set():
-                    self.end()
+                    self._end(child)
                     raise FitFailed("was broken off") from None
                 continue
-            return self._read(answer)
-        self.end()
+            try:
+                found = json.loads(answer)
+            except ValueError:
+                self._end(child)
+                raise FitFailed("failed, and its process has ended") from None
+            assert isinstance(found, dict)
+            return found
+        self._end(child)
         raise FitFailed(f"did not end within {within_s:g} s")
-
-    def _read(self, answer: str) -> dict[str, object]:
-        try:
-            found = json.loads(answer)
-        except ValueError:
-            self.end()
-            raise FitFailed("failed, and its process has ended") from None
-        assert isinstance(found, dict)
-        return found
 
     def _living(self) -> subprocess.Popen[str]:
         if self._child is not None and self._child.poll() is not None:
-            self.end()
+            self._end(self._child)
         if self._child is None:
             try:
                 self._child = subprocess.Popen(  # type: ignore[call-overload]

@@ -23,7 +23,7 @@ ATTEMPTS = 3
 class LiveFit:
     """A context manager; :meth:`offer` never blocks, results come through ``on_result`` in another thread.
 
-    :param process: in which it is fitted; nobody else asks it meanwhile.
+    :param process: in which it is fitted.
     """
 
     def __init__(
@@ -40,11 +40,10 @@ class LiveFit:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave the process to the final fit; one that is at work is ended."""
+        """Ask nothing more, and wait for nothing: the bench is not safe yet."""
         with self._changed:
             self._closing.set()
             self._changed.notify()
-        self._thread.join()
 
     def offer(self, points: Sequence[SweepPoint]) -> None:
         """Give it the points so far; what was not fitted yet is forgotten."""
@@ -56,7 +55,9 @@ class LiveFit:
         left = ATTEMPTS
         while left and (points := self._take()) is not None:
             try:
-                self._on_result(self._ask(points))
+                found = self._ask(points)
+                if not self._closing.is_set():
+                    self._on_result(found)
             except (FitFailed, KeyError, TypeError) as exc:
                 left -= 1
                 if not self._closing.is_set():
@@ -81,7 +82,7 @@ class LiveFit:
         }
         question = plain(request)
         assert isinstance(question, dict)
-        answer: dict[str, Any] = self._process.ask(question, LONGEST_S, self._closing)
+        answer: dict[str, Any] = self._process.ask(question, LONGEST_S)
         interval = answer["ci95"]
         return LiveThreshold(
             points=answer["points"],
