@@ -36,6 +36,8 @@ ENOUGH_DEG = 50.0
 SEEN = "its sensor and the power meter behind it"
 SEEN_TIMES = 20.0
 """A meter that saw light this many times over its noise can say that the light is gone."""
+SURE_TIMES, WEAK_PART = 200.0, 0.5
+"""Light weaker than that is left only if this part of it is: a lamp in the room changes by about as much."""
 THERE_DEG = 0.004
 """A step of the encoder or so: no move is made for less."""
 
@@ -266,14 +268,15 @@ class BareBeam(Foresight):
         self.clock.sleep(meter.settling_s, stop)
         reading = retried(lambda: meter.read(1, stop))
         left_w, noise_w = reading.power_w - self.zero_w, max(reading.sigma_w, meter.noise_w)
-        if left_w > max(SEEN_PART * self._lit_w, 5 * noise_w):
+        seen = self._lit_w > SEEN_TIMES * noise_w  # a blade may cover the beam
+        part = SEEN_PART if self._lit_w > SURE_TIMES * noise_w else WEAK_PART
+        if seen and left_w > max(part * self._lit_w, 5 * noise_w):
             reason = (
                 f"the shutter says that it is closed, but {meter.name} behind it still sees "
                 f"{power_text(left_w)} of {power_text(self._lit_w)}"
             )
             self.blade.distrust(reason, self.worst.fluence_uj_cm2(self._at_deg))
             raise SafetyStop(reason, "block the beam by hand, then look at the blade and its sensor")
-        seen = self._lit_w > SEEN_TIMES * noise_w
         self.blade.proof = SEEN if seen else "its sensor alone: the light was too weak for the power meter"
 
     def turn(self, angle_deg: float) -> float:

@@ -93,8 +93,7 @@ def calibrate_pickoff(context: CalContext) -> Steps:
             if number == 0:
                 visits.append(_comes_to(beam, top, PARKED[1]))
             visits += yield from _visit(beam, levels, progress)
-            if (brightest := beam.brightest()) is not None:
-                beam.refuse_wrong_place(brightest)
+            _refuse_misplaced(beam)
             if number < len(_VISITS) - 1:
                 visits.append(_comes_to(beam, replace(top, sigma_rel=PARKED_REL), PARKED[number]))
                 beam.park(visits[-1].look, law.power_w(top.angle_deg) / law.highest_w, top.sigma_rel)
@@ -109,6 +108,17 @@ def calibrate_pickoff(context: CalContext) -> Steps:
     fit = _fit(visits, context.settings.pickoff_ratio)
     yield _fit_step(fit, visits)
     return _found(found, context, options, fit, visits)
+
+
+def _refuse_misplaced(beam: MeteredBeam) -> None:
+    """Make sure that sensor and sample are where they should be.
+
+    :raises CalibrationRefused: they are not.
+    """
+    if (brightest := beam.brightest()) is not None:
+        beam.refuse_wrong_place(brightest)
+        if beam.place == "sample":
+            beam.refuse_sample(brightest)
 
 
 def _levels(beam: MeteredBeam, points: int) -> Generator[CalStep, None, tuple[list[Level], Law]]:

@@ -9,6 +9,7 @@ from labctl.model.hands import LIGHT, Request
 from procedures.calibration.beam import BareBeam
 from procedures.calibration.foresight import Look, power_text
 from procedures.calibration.law import Law
+from procedures.calibration.witness import Witness
 from procedures.calibration.worst import UNKNOWN, Parked
 
 SHUT_PART = 0.02
@@ -136,8 +137,11 @@ class MeteredBeam(BareBeam):
             if self.zero_w > max(least_w, SHUT_PART * expected_w):
                 raise self._at_the_pickoff(self.zero_w)
             return
+        witness = self.witness()
         for angle in self._brighter():
             self.turn(angle)
+            with self.guard():
+                witness.refuse_leak()
             reading = self.gauge.read(self.moved_s, angle, pulses=False, readings=2)
             if reading.power_w - self.zero_w > max(least_w, LIGHT_SIGMAS * reading.sigma_w):
                 light_w = reading.power_w - self.zero_w
@@ -164,7 +168,7 @@ class MeteredBeam(BareBeam):
 
         :raises CalibrationRefused: it does.
         """
-        for angle in (self._brighter() or [self.dark_deg])[-2:]:
+        for angle in self._brighter():
             self.turn(angle)
             reading = self.gauge.read(self.moved_s, angle, pulses=False, readings=2)
             light_w = reading.power_w - self.zero_w
@@ -223,6 +227,25 @@ class MeteredBeam(BareBeam):
                 f"it does not stand at the {self.place}, or there is no light",
                 f"check the laser, and put the sensor at the {self.place} when you are asked to",
             )
+
+    def witness(self) -> Witness:
+        """Return the spectrometer with what it sees now, in the dark."""
+        with self.guard():
+            self._shut()
+            witness = Witness(self.context)
+            witness.learn()
+            return witness
+
+    def refuse_sample(self, brightest: Look) -> None:
+        """Look whether the sample, which should be out, emits at the brightest setting seen.
+
+        :raises CalibrationRefused: it does.
+        """
+        witness = self.witness()
+        self.look(brightest.angle_deg, keep_open=True)
+        with self.guard():
+            witness.refuse_sample()
+            self._shut()
 
     def refuse_dim(self, full_w: float) -> None:
         """Make sure that what was seen at the sample's place is not the power of the pick-off.

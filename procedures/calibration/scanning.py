@@ -52,6 +52,7 @@ def coarse(beam: MeteredBeam, progress: tuple[float, float]) -> Generator[CalSte
     Steps are as long as what was seen so far allows; a side ends where it may become too bright.
     """
     start = min(max(beam.guessed_dark_deg, beam.low_deg), beam.high_deg)
+    witness = None if beam.behind else beam.witness()
     first = beam.look(start, from_deg=_from(beam, start, 1))
     yield step_of(first, "scan", progress[0])
     sided: list[Sided] = [(first, 1)]
@@ -64,6 +65,9 @@ def coarse(beam: MeteredBeam, progress: tuple[float, float]) -> Generator[CalSte
                 continue
             side = -1 if len(sided) % 2 else 1
             edges[way] = look_filtered(beam, angle, _from(beam, angle, side))
+            if witness is not None:
+                with beam.guard():
+                    witness.refuse_leak()
             sided.append((edges[way], side))
             part = progress[0] + (progress[1] - progress[0]) * min(len(sided) / 16, 1.0)
             yield step_of(edges[way], "scan", part)
@@ -188,6 +192,8 @@ def survey(
         law = first_law([look for look, _ in sided])
     beam.expect = law.power_w
     beam.refuse_dim(law.highest_w)
+    if beam.behind:
+        beam.refuse_sample(max((look for look, _ in sided), key=lambda look: look.power_w))
     return sided, law
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from procedures_scene import LIMITS, SceneMount, SceneShutter, scene_pump, scene_roles
+from procedures_scene import BANDS, LIMITS, SceneMount, SceneShutter, scene_pump, scene_roles
 
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import SteppedClock, Stop
@@ -97,7 +97,13 @@ class CalibrationBench:
 
     def context(self, kind: CalibrationKind, stop: Stop | None = None, **options: Any) -> CalContext:
         return CalContext(
-            self.roles, self.settings, self.limits, self.hands, OPTIONS[kind](**options), stop=stop
+            self.roles,
+            self.settings,
+            self.limits,
+            self.hands,
+            OPTIONS[kind](**options),
+            bands=BANDS,
+            stop=stop,
         )
 
     def run(self, kind: CalibrationKind, stop: Stop | None = None, **options: Any) -> Calibration:

@@ -91,7 +91,7 @@ def test_a_meter_that_fails_ends_it_in_the_dark(
     real, reads = bench.roles.power_meter.read, iter(range(100))
 
     def read(count: int = 1, stop: Stop | None = None) -> PowerReading:
-        if next(reads) == 14:
+        if next(reads) == 24:
             raise InstrumentFault("power meter", "unplugged")
         return real(count, stop)
 

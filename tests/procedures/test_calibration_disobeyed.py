@@ -249,6 +249,40 @@ def test_each_limit_binds_with_the_film_in(limits: Limits, seed: int, level: str
         assert energy_j * truth.repetition_rate_hz <= (limits.max_average_power_w or math.inf)
 
 
+@pytest.mark.parametrize("kind", ["pickoff", "energy", "spot"])
+def test_a_sample_that_was_not_taken_out_is_seen_to_emit(kind: CalibrationKind) -> None:
+    bench = made(3, IN_FRONT, known=True)
+    failure = run(bench, kind, KeepsTheFilm(bench.scene))
+    assert isinstance(failure, CalibrationRefused)
+    assert "the sample is still in" in str(failure)
+
+
+@pytest.mark.parametrize("kind", ["attenuator", "energy", "pickoff"])
+def test_a_shutter_stuck_open_is_seen_before_the_plate_turns_far(kind: CalibrationKind) -> None:
+    """It says "closed" from the start; the film is in, and the plate is scanned at the pick-off."""
+    bench = made(3, IN_FRONT, known=True)
+    bench.mount.home()
+    bench.shutter.is_open = lambda: False  # type: ignore[method-assign]
+    bench.shutter.close_beam = lambda: None  # type: ignore[method-assign]
+    bench.clock.sleep(bench.scene.shutter.command(True) - bench.clock.now_s())
+    film: list[float] = []
+    move = bench.mount.move_to
+
+    def noted(angle_deg: float, stop: Stop | None = None) -> float:
+        reached = move(angle_deg, stop)
+        assert isinstance(bench.shutter, FilmShutter)
+        film.append(0.0 if bench.scene.hand.now.blocked else bench.shutter.now_uj_cm2)
+        return reached
+
+    bench.mount.move_to = noted  # type: ignore[method-assign]
+    bench.hands.do = lambda request, stop=None: bench.scene.hand.do(  # type: ignore[method-assign]
+        request.action, dict(request.values)
+    )
+    with pytest.raises((SafetyStop, CalibrationRefused), match=r"spectrometer sees|shutter lets light"):
+        bench.run(kind, **FAST[kind])
+    assert 0 < max(film) <= bench.limits.max_fluence_uj_cm2
+
+
 class LyingShutter(FilmShutter):
     """Says "closed" and stays open from its ``lies_from``-th closing after an opening on."""
 
