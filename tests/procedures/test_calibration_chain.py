@@ -68,14 +68,14 @@ def spoilt(bench: CalibrationBench, change: Callable[[int, PowerReading], PowerR
 
 def test_a_frozen_meter_is_refused() -> None:
     bench = CalibrationBench(2)
-    spoilt(bench, lambda i, reading: reading if i < 4 else replace(reading, power_w=4e-6, sigma_w=1e-9))
+    spoilt(bench, lambda i, reading: reading if i < 12 else replace(reading, power_w=4e-6, sigma_w=1e-9))
     with pytest.raises(CalibrationRefused, match="exactly as at another setting"):
         bench.run("attenuator", readings=2)
 
 
 def test_a_doubtful_reading_is_taken_again_and_counted() -> None:
     bench = CalibrationBench(2)
-    spoilt(bench, lambda i, r: replace(r, sigma_w=0.1 * r.power_w) if i in (8, 20, 21) else r)
+    spoilt(bench, lambda i, r: replace(r, sigma_w=0.1 * r.power_w) if i in (15, 27, 28) else r)
     found = bench.run("attenuator", points=10, pairs=4)
     assert found.facts["repeated_readings"] == 3
     assert "readings repeated" in found.flags
@@ -83,7 +83,7 @@ def test_a_doubtful_reading_is_taken_again_and_counted() -> None:
 
 def test_a_reading_far_off_the_curve_is_taken_again() -> None:
     bench = CalibrationBench(2)
-    spoilt(bench, lambda i, r: replace(r, power_w=0.9 * r.power_w) if i == 45 else r)
+    spoilt(bench, lambda i, r: replace(r, power_w=0.9 * r.power_w) if i == 52 else r)
     found = bench.run("attenuator")
     assert found.facts["outliers_repeated"] == 1
     within(found, "zero_deg", bench.truth.zero_deg, rel=0.02)
