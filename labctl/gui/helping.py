@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QUrl
 from PySide6.QtGui import QDesktopServices
-from PySide6.QtWidgets import QMessageBox, QWidget
+from PySide6.QtWidgets import QDialog, QLabel, QVBoxLayout, QWidget
 
 import labctl
 from labctl.gui.dialogs import show
@@ -68,9 +68,11 @@ def show_help(parent: QWidget, page: str, keys: Sequence[Key]) -> None:
 def show_keys(parent: QWidget, keys: Sequence[Key]) -> None:
     """Show what every key does, and when; does not block."""
     rows = "".join(
-        f"<tr><td><b>{name}</b>&nbsp;&nbsp;</td><td>{does}&nbsp;&nbsp;</td><td>{when}</td></tr>"
+        f"<tr><td><b>{name}</b>&nbsp; </td><td>{does}&nbsp; </td><td>{when}</td></tr>".replace(" ", "&nbsp;")
         for name, does, when in keys
-    )
-    box = QMessageBox(QMessageBox.Icon.NoIcon, "labctl: keys", f"<table>{rows}</table>", parent=parent)
+    )  # unbroken: with broken lines the box is higher than a screen
+    box = QDialog(parent)  # a message box gives no more than half of the screen to its text
+    box.setWindowTitle("labctl: keys")
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+    QVBoxLayout(box).addWidget(QLabel(f"<table>{rows}</table>"))
     show(box)

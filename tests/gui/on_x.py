@@ -130,7 +130,7 @@ def input_dialog(hall: Hall) -> None:
 
 def keys_box(hall: Hall) -> None:
     press("ctrl+F1")
-    hall.dialog(QMessageBox)
+    hall.dialog(QDialog)
 
 
 def modal_box(hall: Hall) -> None:

@@ -14,7 +14,7 @@ from gui_bench import LONG_MS, Gate, bench_window, is_safe
 from PySide6.QtCore import QUrl
 from PySide6.QtGui import QKeySequence
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QFileDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QFileDialog, QLabel, QWidget
 from pytestqt.qtbot import QtBot
 from test_gui_calibration import quick
 
@@ -269,7 +269,7 @@ def looking(keyboard: Keyboard, _gate: Gate) -> None:
     for key in ("F1", "Shift+F1"):
         keyboard.press(key)
     keyboard.press("Ctrl+F1")
-    assert "always, whatever is open" in shown(QMessageBox).text()
+    assert "always,&nbsp;whatever&nbsp;is&nbsp;open" in shown(QDialog).findChildren(QLabel)[0].text()
     keyboard.press("Esc")
     window.activateWindow()
     keyboard.wait(window.isActiveWindow)

@@ -50,7 +50,7 @@ def name_dialog(window: BenchWindow) -> QWidget:
 
 def keys_box(window: BenchWindow) -> QWidget:
     QTest.keyClick(window, Qt.Key.Key_F1, Qt.KeyboardModifier.ControlModifier)
-    return top(QMessageBox)
+    return top(QDialog)
 
 
 def modal_box(window: BenchWindow) -> QWidget:
