@@ -34,6 +34,8 @@ from simulators.bench import SimulatedBench
 ROOT = Path(__file__).resolve().parents[1]
 LIMIT_S = 90.0
 WALL = ScaledClock()
+STOP: int = getattr(signal, "SIGSTOP", 0)
+"""POSIX only, like this script."""
 BEHIND: tuple[Element, Element, Element, Element] = ("attenuator", "shutter", "pick-off", "sample")
 
 
@@ -152,7 +154,7 @@ def began(case: Case, fault: Fault, process: subprocess.Popen[str], truth: Truth
     """Let it go wrong while light passes; return when it began."""
     wait_for(lambda: truth.blade() > 0.0, LIMIT_S, "no light")
     if case.role == "watchdog":
-        os.kill(watchdog_of(process.pid), signal.SIGSTOP)
+        os.kill(watchdog_of(process.pid), STOP)
         return time.monotonic()
     fault.on.set()
     wait_for(lambda: fault.began_s > 0.0, LIMIT_S, "nothing was asked")
