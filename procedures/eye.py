@@ -49,6 +49,8 @@ _STEADY = 0.8
 """Part of the light that is still there after the wait, unless it fades."""
 _TELLING, _MOSTLY = 0.6, 0.5
 """Where the attenuator leaves more than this, it tells nothing: then most of the light must be there."""
+DARK_LOOK_S = 10.0
+"""From one look at a shutter that stays closed to the next."""
 _MOST_LOOKS = 25
 _MOST_DARKS = 16
 

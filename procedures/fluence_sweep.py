@@ -19,7 +19,7 @@ from procedures.adaptive import make_source
 from procedures.control import NOTHING_DONE, Done, Pause
 from procedures.darks import Darks
 from procedures.exposure import AutoExposure, Judge, ladder
-from procedures.eye import Eye
+from procedures.eye import DARK_LOOK_S, Eye
 from procedures.feasible import check_bands
 from procedures.fresh import FreshSpectrometer
 from procedures.metering import EnergyLost
@@ -218,10 +218,14 @@ class _Run:
 
     def _await(self, step: Step, stop: Stop | None) -> None:
         """Wait in the dark until a step is due."""
-        left_s = 0.0 if step.due_s is None else step.due_s + self._started_s - self._roles.clock.now_s()
-        if left_s > 0:
-            self._pump.close()
-            self._roles.clock.sleep(left_s, stop)
+        clock, due_s = self._roles.clock, (step.due_s or 0.0) + self._started_s
+        if step.due_s is None or due_s <= clock.now_s():
+            return
+        self._pump.close()
+        while due_s - clock.now_s() > 1.2 * DARK_LOOK_S:
+            clock.sleep(DARK_LOOK_S, stop)
+            self._again("a look at the closed shutter", lambda: self._pump.still_dark(stop), stop)
+        clock.sleep(due_s - clock.now_s(), stop)
 
     def _auto(self) -> AutoExposure:
         return AutoExposure(self._times, self._plan, self._pump.settings.photon_order)

@@ -177,6 +177,17 @@ class Blade:
         self.require_open()
         self.changed_at_s = self._clock.now_s()
 
+    def require_closed(self) -> None:
+        """Make sure that nobody else has opened it since it was confirmed closed: by its panel, by a trigger.
+
+        :raises SafetyStop: it is open, and counts as such from now on.
+        """
+        if not self.lit and retried(self._shutter.is_open):
+            self._known, self.proof = False, ""
+            raise SafetyStop(
+                f"{self._shutter.name} is open when it should be closed", "see its panel and interlock"
+            )
+
     def require_open(self) -> None:
         """Make sure that nobody else has closed it.
 

@@ -10,7 +10,7 @@ from labctl.model.clock import Stop
 from labctl.model.errors import InstrumentError
 from labctl.model.records import FloatArray, Spectrum
 from labctl.model.roles import Roles
-from procedures.eye import Eye
+from procedures.eye import DARK_LOOK_S, Eye
 from procedures.fresh import FreshSpectrometer
 from procedures.pump import Pump, PumpState
 
@@ -49,6 +49,7 @@ class ManualBench:
         )
         pump.eye = self._eye = Eye(self._fresh, pump, roles.clock)
         self._meter_ready = False
+        self._looked_s = roles.clock.now_s()
 
     def _allow(self, seconds: float) -> None:
         self.pump.allow(seconds)
@@ -128,10 +129,11 @@ class ManualBench:
         """Read mount, shutter and, if wanted, the meter; ask for the light of the next moments.
 
         :raises SafetyStop: the dose would pass its limit, or in the light the pulse energy jumped, was lost
-            or passed a limit; the shutter is closed.
+            or passed a limit, or nobody here has opened the shutter, which is open; it is closed.
         """
         self.pump.allow(LIGHT_AHEAD_S)
         angle = self.roles.attenuator.angle_deg()
+        self._look_at_dark(stop)
         is_open = self.roles.shutter.is_open()
         power = energy = None
         if meter:
@@ -148,6 +150,20 @@ class ManualBench:
             fluence_uj_cm2=None if energy is None else self.pump.beam.fluence_uj_cm2(energy),
             dose_uj_cm2=self.pump.dose_uj_cm2,
         )
+
+    def _look_at_dark(self, stop: Stop | None) -> None:
+        """Have the closed shutter looked at: by its sensor each time, by the others now and then."""
+        self.pump.require_closed()
+        now_s, seen = self.roles.clock.now_s(), self._eye.answers and self._eye.knows()
+        if self.pump.light.lit or self.pump.verified is None or not (seen or not self.pump.meter_in_front):
+            self._looked_s = now_s
+        if now_s - self._looked_s < DARK_LOOK_S:
+            return
+        self._looked_s = now_s
+        try:
+            self.pump.still_dark(stop)
+        except InstrumentError as exc:
+            self.pump.tell(f"nobody sees whether the shutter is still closed: {exc.message}")
 
     def forget_meter(self) -> None:
         """Set the meter anew before it is read next: somebody else has used it."""

@@ -167,6 +167,18 @@ class Pump:
         self._blade.close()
         self._witness.prove(stop)
 
+    def still_dark(self, stop: Stop | None = None) -> None:
+        """Make sure, in a longer wait, that the shutter is still closed: all who can see it look.
+
+        Whoever is interrupted in it has changed nothing.
+
+        :raises SafetyStop: it is open; it is closed again, or counts as open if that is not what it says.
+        :raises InstrumentError: there is no exposure.
+        """
+        with self._retreat.guarded(Aborted):
+            self._blade.require_closed()
+            self._witness.look_all(stop)
+
     def refute(self, seen: str) -> None:
         """Believe the shutter no more, if somebody has seen light behind it.
 
@@ -246,6 +258,14 @@ class Pump:
         else:
             self._darken(stop, light_s)
             self._setting.at(state.angle_deg, stop)
+
+    def require_closed(self) -> None:
+        """Make sure that nobody else has opened the shutter.
+
+        :raises SafetyStop: it is open when it should be closed; it is closed again.
+        """
+        with self._retreat.guarded():
+            self._blade.require_closed()
 
     def require_open(self) -> None:
         """Make sure that the light was not interrupted behind our back.

@@ -58,10 +58,18 @@ class Witness:
         """
         if self._blade.proof:
             return
+        self.look_all(stop)
+        self._blade.proof = self._proof(by_meter=self._light_left is not None)
+
+    def look_all(self, stop: Stop | None) -> None:
+        """Have a meter behind the shutter and the spectrometer see that it is dark.
+
+        :raises SafetyStop: there is light behind the shutter.
+        :raises InstrumentError: one of them says nothing.
+        """
         if self._light_left is not None:
             self.refute(self._light_left(stop))
         self.look_again(stop)
-        self._blade.proof = self._proof(by_meter=self._light_left is not None)
 
     def look_again(self, stop: Stop | None) -> None:
         """Have the spectrometer see that it is dark, after a closing and before the next opening.
@@ -90,7 +98,7 @@ class Witness:
         gave no answer to the last question is not asked.
         """
         if self._blade.proof:
-            return self._blade.proof, []
+            return self._word_again()
         by_meter = self._light_left is not None
         seen, silent = "", ""
         if self._light_left is not None:
@@ -104,6 +112,17 @@ class Witness:
         if silent and not self._sees:
             return "its sensor alone: the power meter behind it gives no reading", []
         self._blade.proof = self._proof(by_meter=by_meter and not silent)
+        return self._blade.proof, []
+
+    def _word_again(self) -> tuple[str, list[Exception]]:
+        """Likewise of a closing that was confirmed, perhaps long ago: the blade may have moved since."""
+        seen = ""
+        if self.eye is not None and self.eye.answers and self.eye.knows():
+            seen, _ = _asked(self.eye.name, self.eye.light_left, EYE_S)
+        try:
+            self.refute(seen)
+        except SafetyStop as lie:
+            return "", [lie]
         return self._blade.proof, []
 
     @property

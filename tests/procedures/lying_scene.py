@@ -94,3 +94,37 @@ def bench(
 
 def pump_of(scene: Scene, roles: Roles) -> Pump:
     return Pump(roles, scene_pump(scene.settings), LIMITS)
+
+
+class OpensAgain(SceneShutter):
+    """Closes honestly; some time after its n-th closing the blade opens without a command, as by its panel.
+
+    :param honest: whether its sensor tells.
+    :param deaf: whether no closing moves it any more then.
+    """
+
+    def __init__(self, scene: Scene, nth: int, after_s: float, *, honest: bool, deaf: bool = False) -> None:
+        super().__init__("shutter", scene)
+        self.nth, self.after_s, self.honest, self.deaf = nth, after_s, honest, deaf
+        self.closings, self.said_open, self.since_s = 0, False, np.inf
+
+    def is_open(self) -> bool:
+        return (
+            bool(self.scene.shutter.track.at(self.scene.clock.now_s()) > 0) if self.honest else self.said_open
+        )
+
+    def open(self) -> None:
+        self.said_open = True
+        super().open()
+
+    def close_beam(self) -> None:
+        was, self.said_open = self.said_open, False
+        self.closings += was
+        now = self.scene.clock.now_s()
+        if now > self.since_s and not self.deaf:
+            self.scene.shutter.track.go(now, now + 0.01, 0.0)
+            self.wait_until(now + 0.02)
+        super().close_beam()
+        if was and self.closings == self.nth:
+            self.since_s = self.scene.clock.now_s() + self.after_s
+            self.scene.shutter.track.go(self.since_s, self.since_s + 0.01, 1.0)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from lying_scene import Glowing, LyingShutter, Order, bench, pump_of
+from lying_scene import Glowing, LyingShutter, OpensAgain, Order, bench, pump_of
 from procedures_fakes import BEHIND, FRONT
 from procedures_scene import BANDS
 
-from labctl.model.errors import SafetyStop
+from labctl.model.errors import Aborted, SafetyStop
 from labctl.model.records import SweepPoint
 from labctl.model.roles import Roles
 from procedures.alignment import AlignmentPlan, align
@@ -179,3 +181,78 @@ def test_the_looks_of_a_point_are_short(monkeypatch: pytest.MonkeyPatch) -> None
         took.append(scene.clock.now_s())
         monkeypatch.setattr(Eye, "light_left", lambda _eye, _stop: "")
     assert (took[0] - took[1]) / 6 < 0.25
+
+
+def opened_again(order: Order, **how: Any) -> tuple[Scene, OpensAgain, Roles, Pump]:
+    scene, roles, _ = bench("typical", 3, order=order)
+    shutter = OpensAgain(scene, **how)
+    roles = replace(roles, shutter=shutter)
+    return scene, shutter, roles, pump_of(scene, roles)
+
+
+def closed_by_hand(roles: Roles, pump: Pump) -> ManualBench:
+    hand = ManualBench(roles, pump)
+    pump.prepare()
+    hand.set_fluence(100.0)
+    if pump.meter_in_front:
+        hand.open()
+        roles.clock.sleep(2.0)
+        hand.close()
+    return hand
+
+
+def idle(hand: ManualBench) -> None:
+    for _ in range(30):
+        hand.reading()
+        hand.roles.clock.sleep(1.0)
+
+
+@pytest.mark.parametrize("order", [FRONT, BEHIND])
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_shutter_that_somebody_else_opens_is_closed_while_a_hand_idles(order: Order, honest: bool) -> None:
+    scene, shutter, roles, pump = opened_again(order, nth=1, after_s=5.0, honest=honest)
+    hand = closed_by_hand(roles, pump)
+    with pytest.raises(SafetyStop, match="is open when it should be closed" if honest else "still sees"):
+        idle(hand)
+    assert scene.clock.now_s() - shutter.since_s < (2.0 if honest else 14.0)
+    assert dark_now(scene) or not scene.shutter.track.at(scene.clock.now_s())
+
+
+@pytest.mark.parametrize("order", [FRONT, BEHIND])
+def test_an_honest_shutter_stays_closed_while_a_hand_idles(order: Order) -> None:
+    _, roles, pump = bench("nasty", 3, order=order)
+    hand = closed_by_hand(roles, pump)
+    before = pump.verified
+    idle(hand)
+    assert pump.verified == before
+    assert pump.safe().failures == ()
+
+
+def test_the_word_on_a_closing_is_not_from_long_ago() -> None:
+    scene, _, roles, pump = opened_again(FRONT, nth=1, after_s=5.0, honest=False, deaf=True)
+    closed_by_hand(roles, pump)
+    scene.clock.sleep(60.0)
+    report = pump.safe()
+    assert "NOT confirmed closed" in report.shutter
+    assert "still sees" in str(report.failures[0])
+
+
+@pytest.mark.parametrize("order", [FRONT, BEHIND])
+@pytest.mark.parametrize("honest", [True, False])
+def test_a_shutter_that_opens_in_a_long_wait_is_found_there(order: Order, honest: bool) -> None:
+    scene, shutter, roles, pump = opened_again(order, nth=3, after_s=30.0, honest=honest)
+    plan = stability_plan(100.0, 8 * 300.0, 300.0)
+    points, _ = measured(sweep(plan, roles, pump, BANDS))
+    assert 0 < len(points) < 5
+    assert scene.clock.now_s() - shutter.since_s < 14.0
+
+
+def test_a_look_that_is_interrupted_changes_nothing() -> None:
+    _, roles, pump = bench("typical", 3)
+    hand = closed_by_hand(roles, pump)
+    before, stop = pump.verified, threading.Event()
+    stop.set()
+    with pytest.raises(Aborted):
+        pump.still_dark(stop)
+    assert pump.verified == before
+    hand.open()
