@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import multiprocessing
+import re
 import subprocess
 import sys
 import tempfile
@@ -84,6 +85,11 @@ class Ended:
     wall_s: float
     said: str
 
+    @property
+    def repeats(self) -> int:
+        """How often a point or a dark was measured again: something was believed to have gone wrong."""
+        return len(re.findall(r"(is repeated|taken again)", self.said))
+
 
 class Afterglow:
     """Adds to exposures in the dark what a film that was lit a moment ago still gives."""
@@ -132,7 +138,7 @@ def run(cell: Cell) -> Ended:
             command, capture_output=True, text=True, check=False, timeout=LIMIT_S, env=environment(),
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        return Ended(cell, done.returncode, time.monotonic() - began, done.stderr[-1500:])
+        return Ended(cell, done.returncode, time.monotonic() - began, done.stdout + done.stderr)
 
 
 def cells(trials: int, speeds: list[float]) -> Iterator[Cell]:
@@ -159,14 +165,17 @@ def main() -> int:
     with multiprocessing.get_context("spawn").Pool(args.jobs, maxtasksperchild=1) as pool:
         for ended in pool.imap(run, wanted):
             done.append(ended)
-            if ended.code:
-                print(f"{ended.cell}: exit code {ended.code}\n{ended.said}", file=sys.stderr, flush=True)
-    print("| scene | command | speed | trials | false stops | longest, s |\n|---|---|---|---|---|---|")
+            if ended.code or ended.repeats:
+                said = ended.said[-1500:]
+                print(f"{ended.cell}: exit code {ended.code}\n{said}", file=sys.stderr, flush=True)
+    print("| scene | command | speed | trials | false stops | repeats | longest, s |")
+    print("|---|---|---|---|---|---|---|")
     for key in dict.fromkeys((e.cell.scene, e.cell.command, e.cell.speed) for e in done):
         mine = [e for e in done if (e.cell.scene, e.cell.command, e.cell.speed) == key]
         stops = sum(e.code != 0 for e in mine)
         longest = max(e.wall_s for e in mine)
-        print(f"| {key[0]} | {key[1]} | {key[2]:g} | {len(mine)} | {stops} | {longest:.0f} |")
+        again = sum(e.repeats for e in mine)
+        print(f"| {key[0]} | {key[1]} | {key[2]:g} | {len(mine)} | {stops} | {again} | {longest:.0f} |")
     return sum(e.code != 0 for e in done)
 
 

@@ -14,7 +14,7 @@ from fault_truth import Reference, Truth
 
 from labctl.config import BenchConfig, parse_bench
 from labctl.model.records import SweepPoint
-from labctl.runner.events import Event
+from labctl.runner.events import Event, Message
 from labctl.runner.keeper import Keeper
 from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
@@ -66,12 +66,16 @@ def run(
     def see(point: SweepPoint) -> None:
         judge_point(outcome, point, truth.fluence_of(point), reference)
 
+    def heard(event: Event) -> None:
+        if isinstance(event, Message):
+            outcome.told += f"; {event.text}"
+
     name, before = outcome.cell.procedure, 0
     try:
         if name == "resume":
             before, report = KEPT, _resume(bench, folder, reference, see)
         else:
-            report = measure(bench, PLANS[name], folder, see)
+            report = measure(bench, PLANS[name], folder, see, on_event=heard)
     except RunFailed as exc:
         judge_file(outcome, exc.report.h5, KEPT if name == "resume" else 0)
         return judge_error(outcome, exc.error)
@@ -80,6 +84,8 @@ def run(
             _judge_untouched(outcome, folder / "run.h5")
         return judge_error(outcome, exc)
     outcome.ended = report.status
+    step: Any = report.more.get("energy_step")
+    outcome.told += f"; {step['text']}" if step else ""
     judge_file(outcome, report.h5, before)
     if before + outcome.points != _wanted(name):
         outcome.problems.append(f"{report.points} points")

@@ -28,8 +28,8 @@ FROM: Mapping[str, Mapping[ProcedureName, int]] = {
         "sweep": 3, "adaptive": 3, "stability": 5, "resume": 2, "align": 1, "set fluence": 1, "set angle": 1,
     },
     "power_meter": {
-        "sweep": 60, "adaptive": 60, "stability": 60, "resume": 20, "align": 40, "set fluence": 8,
-        "set angle": 8,
+        "sweep": 45, "adaptive": 60, "stability": 60, "resume": 20, "align": 40, "set fluence": 4,
+        "set angle": 4,
     },
     "attenuator": {
         "sweep": 5, "adaptive": 5, "stability": 7, "resume": 3, "align": 16, "set fluence": 2, "set angle": 2,

@@ -17,8 +17,9 @@ _IN_STORE = 0.25
 _LATE_BY_LOAD = 3.0
 """Excess of a long exposure over that of short ones, which a busy computer and the transport make."""
 _SLACK_S = 0.1
-"""Wall time by which a busy computer delays an answer; a clock that is stepped knows of no load."""
-_STEPPED = 0.2
+"""Wall time by which a busy computer delays an answer."""
+_ROUNDING_S = 0.02
+"""Bench time by which intervals differ all the same; a clock that is stepped knows of no load."""
 _SHORT = 0.25
 """Part of an exposure time that makes another one short beside it."""
 
@@ -34,7 +35,7 @@ class Pace:
     """Holds the times at which exposures arrive against the exposure time, on the bench's clock."""
 
     def __init__(self, clock: Clock) -> None:
-        self._slack_s = _SLACK_S * float(getattr(clock, "speed", _STEPPED))
+        self._slack_s = max(_SLACK_S * clock.speed, _ROUNDING_S)
         self._before: tuple[float, float] | None = None
         self._latest: deque[tuple[float, float]] = deque(maxlen=64)
 

@@ -29,6 +29,10 @@ class Stop(Protocol):
 class Clock(Protocol):
     """A monotonic clock in seconds, and the only way to wait."""
 
+    @property
+    def speed(self) -> float:
+        """Seconds of this clock that pass in a second of wall time; 0 where none pass by themselves."""
+
     def now_s(self) -> float:
         """Seconds since an arbitrary start; never goes back."""
 
@@ -76,8 +80,13 @@ class ScaledClock:
     def __init__(self, speed: float = 1.0) -> None:
         if not (math.isfinite(speed) and speed > 0):
             raise ValueError(f"clock speed must be positive and finite, not {speed!r}")
-        self.speed = speed
+        self._speed = speed
         self._origin = time.perf_counter()
+
+    @property
+    def speed(self) -> float:
+        """Bench seconds per wall second."""
+        return self._speed
 
     def now_s(self) -> float:
         """Bench seconds since this clock was made."""
@@ -102,6 +111,11 @@ class SteppedClock:
     def __init__(self, start_s: float = 0.0) -> None:
         self._now_s = start_s
         self._lock = threading.Lock()
+
+    @property
+    def speed(self) -> float:
+        """Nothing passes by itself."""
+        return 0.0
 
     def now_s(self) -> float:
         """Seconds stepped so far."""

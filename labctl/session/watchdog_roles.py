@@ -91,6 +91,11 @@ class WatchedClock:
     def __init__(self, clock: Clock, life: Life, end: Stop) -> None:
         self._clock, self._life, self._end = clock, life, end
 
+    @property
+    def speed(self) -> float:
+        """Its seconds in a second of wall time."""
+        return self._clock.speed
+
     def now_s(self) -> float:
         """Seconds since an arbitrary start."""
         return self._clock.now_s()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any, cast
 
 import pytest
 
 from labctl.config import parse_bench
-from labctl.model.clock import SteppedClock
+from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import Aborted, InstrumentError, InstrumentFault, SafetyStop
 from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrometer
 from labctl.session import Bench, SweepPlan, open_bench, sweep
@@ -207,3 +208,7 @@ def test_on_a_stepped_clock_there_is_no_second_process(simulated: SimulatedBench
     assert bench.watchdog is None
     assert isinstance(bench.roles.clock, WatchedClock)
     assert simulated.scene.shutter.closed_switch()
+
+
+def test_a_clock_that_is_watched_says_how_fast_it_is() -> None:
+    assert WatchedClock(ScaledClock(20.0), cast(Any, None), threading.Event()).speed == 20.0

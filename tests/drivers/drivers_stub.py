@@ -83,6 +83,8 @@ def closed_port() -> int:
 class NoSleep:
     """A clock that counts what is slept and never waits."""
 
+    speed = 0.0
+
     def __init__(self) -> None:
         self.time_s = 0.0
 
