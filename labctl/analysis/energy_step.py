@@ -108,11 +108,15 @@ def far_off(full_j: FloatArray, stated_j: float) -> str:
 def widened(result: ThresholdResult, step: EnergyStep) -> ThresholdResult:
     """Flag a threshold, and widen interval and bounds by the step, both ways: either side may err."""
     factor = max(1 + step.change_rel, 1 / (1 + step.change_rel)) * _OF_THE_STEP
-    interval, bound = result.ci95, result.bound
+    interval, bound, reason = result.ci95, result.bound, result.reason
     if interval is not None:
-        interval = (interval[0] / factor, interval[1] * factor)
+        before, interval = interval, (interval[0] / factor, interval[1] * factor)
+        was, now = (f"{low:.4g} to {high:.4g}" for low, high in (before, interval))
+        reason = reason.replace(was, now)
     if bound is not None:
         low, high = bound
         bound = (None if low is None else low / factor, None if high is None else high * factor)
+        for old, new in zip((low, high), bound, strict=True):
+            reason = reason.replace(f"below {old or 0:.4g} uJ/cm2", f"below {new or 0:.4g} uJ/cm2")
     flags = (*result.flags, FLAG) if FLAG not in result.flags else result.flags
-    return replace(result, ci95=interval, bound=bound, flags=flags, reason=f"{result.reason}; {step.text}")
+    return replace(result, ci95=interval, bound=bound, flags=flags, reason=f"{reason}; {step.text}")

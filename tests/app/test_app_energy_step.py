@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labctl.analysis.energy_step import far_off, find_step
+from labctl.analysis.energy_step import EnergyStep, far_off, find_step, widened
+from labctl.analysis.threshold import ThresholdResult
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.runner.events import Event, Message
@@ -57,11 +58,20 @@ def test_a_step_in_mid_run_widens_the_threshold_to_hold_the_truth(tmp_path: Path
     assert isinstance(interval, list)
     low, high = (float(end) for end in interval)
     assert low < 79.81 < high
+    assert f"95 % interval {low:.4g} to {high:.4g}; " in str(report.threshold["reason"])
     assert report.to_json()["energy_step"]["change_rel"] == pytest.approx(factor - 1, abs=0.04)  # type: ignore[index]
     assert report.h5 is not None
     again = refit(report.h5)
     assert again.threshold["ci95"] == pytest.approx([low, high], rel=1e-6)
     assert "energy_step" in again.threshold["flags"]  # type: ignore[operator]
+
+
+def test_the_words_of_a_bound_are_widened_with_it() -> None:
+    said = "no threshold below 90 uJ/cm2: the low end is luminescence"
+    found = ThresholdResult("not_found", said, 12, bound=(90.0, None))
+    wider = widened(found, EnergyStep(6, 0.15))
+    assert wider.bound == pytest.approx((90.0 / 1.15 / 1.03, None))
+    assert wider.reason.startswith("no threshold below 75.98 uJ/cm2: ")
 
 
 def test_an_honest_run_has_neither_flag_nor_remark(tmp_path: Path) -> None:
