@@ -354,6 +354,8 @@ class _Acquisition:
         }
         if isinstance(self._failure, ShutterLied):
             return conclude(**given, why_not=DOUBT)
+        if not keeper.points:  # there is nothing to fit, and nobody shall wait for that
+            return conclude(**given)
         stopped = self._stop.is_set()
         within_s, stop = (LONGEST_STOPPED_FIT_S, None) if stopped else (LONGEST_FIT_S, self._stop)
         try:
