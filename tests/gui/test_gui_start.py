@@ -83,7 +83,7 @@ def test_set_by_hand_in_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixtur
         assert main(["set", "--bench", str(file), "--fluence", "60", "--open", "--for", "1"]) == 0
         said = capfd.readouterr().out
         assert said.splitlines()[-1] == (
-            "over: the shutter is closed (its sensor alone: no power meter stands behind it), "
+            "over: the shutter is closed (its sensor and the spectrometer behind it), "
             "the attenuator is at its least transmission"
         )
         assert "shutter open" in said
