@@ -103,7 +103,7 @@ class Rescue:
 
         self._until(end_s, self._shutter, close)
         self._dark = True
-        log.warning("the shutter is closed")
+        log.warning("the shutter is closed, as its own sensor says")
 
     def _drop_attenuator(self, end_s: float, referenced: bool) -> None:
         if not referenced:
