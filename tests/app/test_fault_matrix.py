@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 Fault = tuple[str, ...]
 SPECTRUM, READING, MOVE = 'match = "00101000"', 'match = "MEAS:POW?"', 'match = "0ma"'
 RECOVERS: dict[str, tuple[str, Fault, int]] = {
@@ -54,15 +51,6 @@ ENDS: dict[str, tuple[str, Fault, str]] = {
         "resume", ("restart", "attenuator", MOVE, "nth = 3"), "SafetyStop",
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def cells() -> Any:
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        return importlib.import_module("fault_cells")
-    finally:
-        sys.path.remove(BENCHMARKS)
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 ENDS: dict[str, tuple[str, str, str, int, bool, str]] = {
     "a blade stays open in a sweep, the pick-off before it": (
         "sweep", "shutter", "sticks open", 3, False, "block the beam by hand",
@@ -39,15 +36,6 @@ ENDS: dict[str, tuple[str, str, str, int, bool, str]] = {
         "sweep", "spectrometer", "repeats it but for 20 bits", 40, False, "spectrometer",
     ),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def cells() -> Any:
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        return importlib.import_module("fault_cells")
-    finally:
-        sys.path.remove(BENCHMARKS)
 
 
 @pytest.fixture(scope="module")
