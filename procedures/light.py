@@ -88,12 +88,13 @@ class Blade:
 
     :ivar proof: what confirms, besides its own word, that it has closed since it was last opened; empty until
         somebody has looked.
+    :ivar lie: why its sensor is believed no more; empty while it is.
     """
 
     def __init__(self, shutter: Shutter, clock: Clock, account: LightAccount) -> None:
         self._shutter, self._clock, self.account = shutter, clock, account
         self._known = False
-        self._lie = ""
+        self.lie = ""
         self.proof = UNOPENED
         self._closes_at_s = math.inf
         self.changed_at_s = clock.now_s()
@@ -116,7 +117,7 @@ class Blade:
     @property
     def lied(self) -> bool:
         """Whether its sensor has said "closed" while there was light behind it."""
-        return bool(self._lie)
+        return bool(self.lie)
 
     @property
     def travel_s(self) -> float:
@@ -126,11 +127,11 @@ class Blade:
     def is_meant(self, error: BaseException) -> bool:
         """Return whether it is this shutter that failed, or lied."""
         failed = isinstance(error, InstrumentError) and error.instrument == self._shutter.name
-        return failed or bool(self._lie)
+        return failed or bool(self.lie)
 
     def distrust(self, reason: str, fluence_uj_cm2: float) -> None:
         """Believe its sensor no more: from now on it counts as open, and no closing is a success."""
-        self._lie, self._known = reason, False
+        self.lie, self._known = reason, False
         self.account.begin(fluence_uj_cm2)
 
     def close(self) -> None:
@@ -140,8 +141,8 @@ class Blade:
         """
         was_lit, self._known = self.lit, False  # until it confirms, it may be open
         self._shutter.close_beam()
-        if self._lie:
-            raise ShutterLied(self._lie, "block the beam by hand")
+        if self.lie:
+            raise ShutterLied(self.lie, "block the beam by hand")
         if retried(self._shutter.is_open):
             raise SafetyStop(
                 f"{self._shutter.name} does not confirm that it is closed", "block the beam by hand"

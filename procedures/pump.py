@@ -320,15 +320,18 @@ class Pump:
         self.left = self._retreat.safe()
         return self.left
 
-    def adopt(self, dark_deg: float | None, proof: str) -> None:
+    def adopt(self, dark_deg: float | None, proof: str, lie: str) -> None:
         """Take over from a calibration, which works without this gate: where it is dark, and what is closed.
 
         :param dark_deg: darkest angle that was measured; None: it is the curve's.
         :param proof: what confirmed the last closing; "" where the calibration opened nothing.
+        :param lie: why the shutter's sensor is believed no more; "" while it is.
         """
         self._setting.forget()
         self._retreat.dark_deg = dark_deg if dark_deg is not None else self._retreat.dark_deg
         self._blade.proof = proof or self._blade.proof
+        if lie:
+            self._blade.distrust(lie, self._setting.fluence_uj_cm2)
 
     def _reference(self, stop: Stop | None) -> None:
         if not self._plate.is_referenced():

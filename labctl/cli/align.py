@@ -52,14 +52,12 @@ def align(
 
         reference = SweepPlan(start_uj_cm2=start, stop_uj_cm2=stop, points=points, average=average)
         plan = AlignmentPlan(reference=reference, max_dose_uj_cm2=max_dose, max_readouts=readouts)
-        config, pump = load_bench(bench), None
-        with contextlib.suppress(Aborted), open_bench(config, stop=asked, tell=warn) as opened:
-            pump = opened.pump
+        config = load_bench(bench)
+        opening = open_bench(config, stop=asked, tell=warn, over=_say)
+        with contextlib.suppress(Aborted), opening as opened:
             _say(_scale(opened.pump.settings))
             for event in following(plan, opened.roles, opened.pump, opened.bands, stop=asked):
                 _say(line(event, config.pump.convention))
-    if pump is not None:  # what could not be made safe was raised
-        _say(f"over: {pump.left}")
     return 0
 
 

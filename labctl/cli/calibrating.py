@@ -117,7 +117,12 @@ def run_recheck(bench: Path, *, as_json: bool) -> int:
                 "names no calibration of the attenuator", file=bench, key="calibrations.attenuator",
                 hint="labctl calibrate attenuator --use",
             )  # fmt: skip
-        with open_bench(config, stop=stop, tell=warn) as opened:
+
+        def over(line: str) -> None:
+            with contextlib.suppress(OSError, ValueError):
+                write_lines([line], sys.stderr if as_json else sys.stdout)
+
+        with open_bench(config, stop=stop, tell=warn, over=over) as opened:
             found = recheck_attenuator(
                 named.calibration, opened.roles, opened.pump.settings, opened.pump.limits, stop=stop
             )

@@ -56,11 +56,11 @@ def set_bench(
         from labctl.session.limits import refuse_angle
         from procedures.manual import ManualBench
 
-        config, pump = load_bench(bench), None
+        config = load_bench(bench)
         if angle is not None:
             refuse_angle(config, angle)
-        with contextlib.suppress(Aborted), open_bench(config, stop=asked, tell=warn) as opened:
-            pump = opened.pump
+        opening = open_bench(config, stop=asked, tell=warn, over=_say)
+        with contextlib.suppress(Aborted), opening as opened:
             hand = ManualBench(opened.roles, opened.pump)
             if home:
                 hand.home(asked)
@@ -71,8 +71,6 @@ def set_bench(
             if open_shutter:
                 hand.open()
             _hold(hand, hold, asked)
-    if pump is not None:  # what could not be made safe was raised
-        _say(f"over: {pump.left}")
     return 0
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +14,15 @@ from labctl.config import BenchConfig
 from labctl.data.calibrations import write_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import Clock, Stop, check_stop
-from labctl.model.errors import ConfigError, DataError, NotMadeSafe
+from labctl.model.errors import ConfigError, DataError
 from labctl.model.hands import Hands
 from labctl.model.roles import Roles
 from labctl.runner.events import Connected, Message
 from labctl.session import Bench, open_bench
+from labctl.session.bench import over_said
 from labctl.session.calibrated import CalibratedSpectrometer, remarks_on_identity
 from procedures.calibration import OPTIONS, PROCEDURES, CalContext, CalOptions, CalProcedure, CalStep
+from procedures.safe import made_safe
 
 log = logging.getLogger(__name__)
 
@@ -79,22 +81,11 @@ def run_calibration(
         try:
             calibration = _measured(procedures[kind], context, stop, on_event)
         finally:
-            ready.pump.adopt(context.course.dark_deg, context.course.confirmed)
+            course = context.course
+            ready.pump.adopt(course.dark_deg, course.confirmed, course.lie)
         path = write_calibration(calibration, output)
-        _end(ready, on_event)
     log.info("the calibration is stored in %s", path)
     return calibration, path
-
-
-def _end(ready: Bench, on_event: OnCalEvent) -> None:
-    """Leave the light off, and say by what that was confirmed.
-
-    :raises NotMadeSafe: it could not be.
-    """
-    left = ready.pump.safe()
-    if left.failures:
-        raise NotMadeSafe(left.failures) from left.failures[0]
-    on_event(Message(f"over: {left}"))
 
 
 def _measured(
@@ -115,9 +106,22 @@ def _measured(
 def _opened(
     config: BenchConfig, clock: Clock | None, stop: Stop | None, bench: Bench | None, on_event: OnCalEvent
 ) -> AbstractContextManager[Bench]:
+    def tell(line: str) -> None:
+        on_event(Message(line))
+
     if bench is not None:
-        return nullcontext(bench)
-    return open_bench(config, clock, stop, calibrations="ignore", tell=lambda line: on_event(Message(line)))
+        return _lent(bench, tell)
+    return open_bench(config, clock, stop, calibrations="ignore", tell=tell, over=tell)
+
+
+@contextmanager
+def _lent(bench: Bench, tell: Callable[[str], None]) -> Iterator[Bench]:
+    """Use a bench that is open, leave the light off, and say by what that was confirmed.
+
+    :raises NotMadeSafe: it could not be, after a good end or a stop.
+    """
+    with over_said(bench.pump, tell), made_safe(lambda: bench.pump.safe().failures, tell):
+        yield bench
 
 
 def _own(bench: Bench) -> Roles:

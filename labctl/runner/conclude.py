@@ -24,6 +24,15 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+DOUBT = "the shutter was open when it said that it was closed: these points say nothing of the sample"
+"""Why nothing is said of a run; stored as its result's ``doubt``."""
+
+
+def stored_doubt(result: Mapping[str, object]) -> str:
+    """Return why nothing is said of a stored run; "" if something is."""
+    doubt = result.get("doubt")
+    return doubt if isinstance(doubt, str) else ""
+
 
 def conclude(
     kept: Kept,

@@ -21,7 +21,7 @@ from labctl.data.run import Run
 from labctl.data.table import Table
 from labctl.model.errors import DataError
 from labctl.model.regular import open_regular
-from labctl.runner.conclude import shown_by_design
+from labctl.runner.conclude import shown_by_design, stored_doubt
 from labctl.runner.fitting import Curve, fit_curve, threshold_mapping, typical_sigma
 from labctl.runner.outcome import Tally, planned, tally
 from labctl.runner.report import RunReport, more_of, plain
@@ -60,7 +60,10 @@ def run_curve(run: Run, band: BandName = "emission") -> LightLight:
 
 
 def judge_run(run: Run) -> Verdict:
-    """Fit a stored run again, as its plan wants it."""
+    """Fit a stored run again, as its plan wants it; one that says nothing of its sample says it again."""
+    if doubt := stored_doubt(run.result):
+        refused = ThresholdResult("refused", doubt, 0)
+        return Verdict(refused, refused, run_curve(run))
     if "every_s" in run.start.plan:  # a stability run
         refused = ThresholdResult("refused", "a stability run has one fluence and shows no threshold", 0)
         return Verdict(refused, refused, run_curve(run))

@@ -19,6 +19,7 @@ from labctl.data.run import Run
 from labctl.model.clock import Clock
 from labctl.model.errors import ConfigError, DataError
 from labctl.model.records import RunStart
+from labctl.runner.conclude import stored_doubt
 from labctl.runner.events import OnEvent
 from labctl.runner.facts import PROCEDURE_ID, RunRequest
 from labctl.runner.keeper import Keeper
@@ -64,13 +65,15 @@ def resume_run(
     :param confirm: called in the acquisition thread, only if something differs, with the shutter closed.
     :param trust: called before anything is connected to, with the resources and limits of the run; raises
         where they are not to be used. A run may come from anybody.
-    :raises DataError: it is no run, it has finished, or another process writes it.
+    :raises DataError: it is no run, it has finished, another process writes it, or the shutter lied in it.
     :raises ConfigError: it cannot be continued on this bench, or the differences are not agreed to.
     """
     h5 = path.with_suffix(".h5") if path.suffix.lower() == ".csv" else path
     run = continuable(h5)
     if run.start.procedure not in (PROCEDURE_ID, STABILITY_ID):
         raise DataError(f"{h5} is a run of {run.start.procedure}, which this command does not continue")
+    if doubt := stored_doubt(run.result):
+        raise DataError(f"{h5}: {doubt}", "see to the shutter, then begin a new run")
     plan = stored_plan(run)
     kind = stability_kind(plan) if isinstance(plan, StabilityPlan) else SWEEP
     if bench is None:

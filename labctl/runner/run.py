@@ -21,7 +21,7 @@ from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, ShutterLied, is_noticed_stop
 from labctl.model.records import RunStop
 from labctl.runner.carried import packed
-from labctl.runner.conclude import conclude
+from labctl.runner.conclude import DOUBT, conclude
 from labctl.runner.events import Connected, Event, Measured, Message, Moved, OnEvent, RunFiles, Started
 from labctl.runner.facts import BenchFacts, RunRequest, full_energies_j, now_utc, plan_mapping, run_start
 from labctl.runner.fit_process import FitFailed, FitProcess
@@ -35,6 +35,7 @@ from labctl.runner.procedure import measure
 from labctl.runner.report import RunReport, more_of, plain
 from labctl.runner.runlog import RunLog, run_log
 from labctl.session import Bench, open_bench
+from labctl.session.bench import over_said
 from labctl.session.check import weak_light
 from procedures.adaptive import make_source
 from procedures.control import Pause
@@ -49,7 +50,6 @@ log = logging.getLogger(__name__)
 _POLL_S = 0.1
 _ENERGIES = 3
 """Points after which the energies are held against the stated one."""
-DOUBT = "the shutter was open when it said that it was closed: these points say nothing of the sample"
 LONGEST_FIT_S = 120.0
 LONGEST_STOPPED_FIT_S = 2.0
 """Wall times for the fits at the end; the second after a stop, when somebody waits for the program's end."""
@@ -209,7 +209,7 @@ class _Acquisition:
     def _measure_and_end(self, keeper: Keeper, files: RunFiles) -> None:
         facts: BenchFacts | None = None
         try:
-            with self._open(files) as bench:
+            with self._open(keeper, files) as bench:
                 facts = BenchFacts.of(bench)
                 try:
                     self._sweep(bench, keeper, files)
@@ -225,19 +225,33 @@ class _Acquisition:
         if keeper.began and facts is not None:
             self._end(keeper, facts)
 
-    def _open(self, files: RunFiles) -> AbstractContextManager[Bench]:
+    def _open(self, keeper: Keeper, files: RunFiles) -> AbstractContextManager[Bench]:
+        def over(line: str) -> None:
+            self._over(keeper, line)
+
         if self.bench is not None:
-            return self._telling(self.bench)
-        return open_bench(self._config, self._clock, self._stop, log_file=files.log, tell=self._say)
+            return self._telling(self.bench, over)
+        return open_bench(
+            self._config, self._clock, self._stop, log_file=files.log, tell=self._say, over=over
+        )
 
     @contextmanager
-    def _telling(self, bench: Bench) -> Iterator[Bench]:
+    def _telling(self, bench: Bench, over: Callable[[str], None]) -> Iterator[Bench]:
         """Use a bench that is open; what its pump has to tell meanwhile belongs to this run."""
         told, bench.pump.tell = bench.pump.tell, self._say
         try:
-            yield bench
+            with over_said(bench.pump, over):
+                yield bench
         finally:
             bench.pump.tell = told
+
+    def _over(self, keeper: Keeper, line: str) -> None:
+        """Say how the bench was left, in the run's own log as well."""
+        log.info("%s", line)
+        self._tell(Message(line))
+        if self._now_s is not None and keeper.began:
+            with suppress(DataError):  # a file that fails here fails again at the run's end, which tells it
+                keeper.event(self._now_s(), line)
 
     def _say(self, line: str) -> None:
         log.warning("%s", line)
@@ -353,7 +367,7 @@ class _Acquisition:
             "decay": self.kind.decay,
         }
         if isinstance(self._failure, ShutterLied):
-            return conclude(**given, why_not=DOUBT)
+            return conclude(**given, why_not=DOUBT) | {"doubt": DOUBT}
         if not keeper.points:  # there is nothing to fit, and nobody shall wait for that
             return conclude(**given)
         stopped = self._stop.is_set()

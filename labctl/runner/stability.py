@@ -22,6 +22,7 @@ from labctl.data.run import Run
 from labctl.model.clock import Clock
 from labctl.model.errors import CalibrationRefused, DataError, InstrumentError
 from labctl.model.records import FloatArray, SweepPoint
+from labctl.runner.conclude import stored_doubt
 from labctl.runner.events import OnEvent
 from labctl.runner.facts import BenchFacts
 from labctl.runner.fitting import threshold_mapping
@@ -228,6 +229,8 @@ def refit_stability(run: Run) -> tuple[Stability, DecayFit]:
         raise DataError(f"{run.path} is a run of {run.start.procedure}, not a stability run")
     pump, stored = run.start.config.get("pump"), run.result.get("stability")
     order = pump.get("photon_order") if isinstance(pump, Mapping) else None
+    if doubt := stored_doubt(run.result):
+        raise CalibrationRefused(doubt)
     measured = Stability.of(
         [run.scalars(n) for n in range(len(run))], order if isinstance(order, int) and order > 0 else 2
     )

@@ -69,6 +69,7 @@ def open_bench(
     calibrations: Calibrations = "use",
     tell: Tell = log.warning,
     hear: Tell | None = None,
+    over: Tell = log.info,
 ) -> Iterator[Bench]:
     """Open every instrument of a bench; on the way out close the shutter, take the least light, disconnect.
 
@@ -82,6 +83,8 @@ def open_bench(
     :param tell: told, in one line each, what is waited for before anything is opened, and what went wrong
         before the bench is made safe after it.
     :param hear: told, in another thread, what the watchdog says on stderr when it acts.
+    :param over: told last, in one line, how the bench was left and by what that was confirmed, however it
+        ends; nothing where it was not made safe, which is raised, or where there was none.
     :raises ConfigError: the file is wrong, a limit is missing or contradicts another, the pump's numbers make
         no sense, or a calibration is not for these instruments, or expired or missing where that is refused.
     :raises NotConnected: instruments could not be reached: all of them, each with what to try.
@@ -102,7 +105,7 @@ def open_bench(
         opened = open_all(config, clock, stop)
         try:
             with (
-                _safe_bench(config, opened, clock, dog, way, calibrations, tell) as ready,
+                _safe_bench(config, opened, clock, dog, way, calibrations, tell, over) as ready,
                 _gentle(ready, dog, log_file),
             ):
                 yield ready
@@ -119,6 +122,7 @@ def _safe_bench(
     way: WayOut,
     calibrations: Calibrations,
     tell: Tell,
+    over: Tell,
 ) -> Iterator[Bench]:
     own = opened.roles(clock)
     roles, warnings = _judged(config, opened, own) if calibrations == "use" else (own, ())
@@ -129,10 +133,28 @@ def _safe_bench(
     pump = Pump(roles, config.pump_settings(), config.limit_settings())
     pump.tell = tell
     ends_light = nullcontext() if deadman is None else deadman.guarding(roles.shutter.close_beam)
-    with made_safe(lambda: _all_safe(pump, dog)), cause_said(tell), ends_light:
+    made = made_safe(lambda: _all_safe(pump, dog))
+    with over_said(pump, over), made, cause_said(tell), ends_light:
         way.arm(lambda: pump.safe().failures, None if dog is None else dog.done)
         pump.close()  # a shutter that does not confirm is no shutter: refused before anything else
         yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog, warnings, own_info)
+
+
+@contextmanager
+def over_said(pump: Pump, tell: Tell) -> Iterator[None]:
+    """Say, however the block ends, how the bench was left, and by what that was confirmed.
+
+    Nothing is said where the bench was not made safe in the block, or something failed: that is an error.
+
+    :param tell: told one line.
+    """
+    before = pump.left
+    try:
+        yield
+    finally:
+        left = pump.left
+        if left is not None and left is not before and not left.failures:
+            tell(f"over: {left}")
 
 
 def _all_safe(pump: Pump, dog: Watchdog | None) -> Sequence[Exception]:

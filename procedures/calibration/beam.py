@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 ENOUGH_DEG = 50.0
 """Room on one side of a minimum beyond which more does not help."""
 SEEN = "its sensor and the power meter behind it"
+UNJUDGED = "its sensor alone: nobody has looked since it was open"
 SEEN_TIMES = 20.0
 """A meter that saw light this many times over its noise can say that the light is gone."""
 SURE_TIMES, WEAK_PART = 200.0, 0.5
@@ -90,7 +91,8 @@ class BareBeam(Foresight):
             failures = self.safe()
         self.course.dose_uj_cm2 = self.blade.account.dose_uj_cm2
         if self.blade.proof != UNOPENED:
-            self.course.confirmed = self.blade.proof
+            self.course.confirmed = self.blade.proof or UNJUDGED
+        self.course.lie = self.blade.lie or self.course.lie
         if error is not None:
             raise_unsafe(error, failures)
         elif failures:

@@ -61,12 +61,14 @@ class Course:
     :param dark_deg: angle of the least transmission that is known by now; None: what the bench file says.
     :param law: what the plate transmits, as it was seen in front of the closed shutter by this calibration.
     :param parked: where the plate waits for the sensor; None where it waits in the dark.
-    :param confirmed: by what the last closing was confirmed besides the shutter's own sensor, in words.
+    :param confirmed: by what the last closing was confirmed, in words; "" where nothing was opened.
+    :param lie: why the shutter's sensor is believed no more; "" while it is.
     """
 
     dose_uj_cm2: float = 0.0
     dark_deg: float | None = None
     confirmed: str = ""
+    lie: str = ""
     law: Law | None = None
     parked: Parked | None = None
 

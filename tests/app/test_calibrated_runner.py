@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from calibration_files import calibration, stored
 from labctl.config import BenchConfig, load_bench
 from labctl.data.calibrations import read_calibration
 from labctl.model.clock import SteppedClock, Stop
-from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, DataError
+from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, DataError, NotMadeSafe, SafetyStop
 from labctl.model.hands import Request
 from labctl.runner.calibrate import CalEvent, run_calibration
 from labctl.runner.events import Connected, Message
@@ -108,12 +109,38 @@ def test_a_calibration_is_measured_shown_and_stored(
 def test_nothing_is_stored_of_a_measurement_that_is_refused(
     simulated: SimulatedBench, config: BenchConfig, tmp_path: Path, ends: Exception, said: str
 ) -> None:
-    procedure = Procedure(ends)
+    procedure, events = Procedure(ends), list[CalEvent]()
     with pytest.raises(type(ends), match=said):
-        calibrated(simulated, config, procedure, tmp_path / "out")
+        calibrated(simulated, config, procedure, tmp_path / "out", on_event=events.append)
     assert procedure.closed
+    assert isinstance(events[-1], Message)
+    assert events[-1].text.startswith("over: the shutter is closed (its sensor")
     assert list((tmp_path / "out").iterdir()) == []
     assert simulated.scene.shutter.closed_switch()
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_after_a_lie_nobody_says_that_the_shutter_is_closed(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path, lent: bool
+) -> None:
+    lie, events = "the shutter says that it is closed, but the meter sees light", list[CalEvent]()
+
+    class Lied(Procedure):
+        def __call__(self, context: CalContext) -> Steps:
+            context.course.lie = lie
+            return super().__call__(context)
+
+    procedure, more = Lied(SafetyStop("the blade")), dict[str, Any]()
+    with contextlib.ExitStack() as stack:
+        if lent:
+            stack.enter_context(pytest.raises(NotMadeSafe))
+            more["bench"] = stack.enter_context(
+                open_bench(config, simulated.scene.clock, calibrations="ignore")
+            )
+        with pytest.raises(SafetyStop, match="the blade") as stop:
+            calibrated(simulated, config, procedure, tmp_path, on_event=events.append, **more)
+    assert any("NOT MADE SAFE" in note and lie in note for note in stop.value.__notes__)
+    assert not any("over:" in event.text for event in events if isinstance(event, Message))
 
 
 def test_a_stop_between_two_readings_aborts_and_stores_nothing(

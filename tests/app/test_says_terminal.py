@@ -15,7 +15,8 @@ from labctl.cli.table import print_result
 from labctl.config import load_bench
 from labctl.data import read_run
 from labctl.model.clock import SteppedClock, Stop
-from labctl.model.errors import InstrumentFault
+from labctl.model.errors import Aborted, DataError, InstrumentFault
+from labctl.runner.conclude import DOUBT
 from labctl.runner.events import Event, Measured, Message
 from labctl.runner.report import RunReport
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
@@ -25,6 +26,7 @@ from procedures.plan import Step, SweepPlan
 from procedures.reduction import Shots
 from procedures.shooting import Shooter
 from simulators.bench import SimulatedBench
+from simulators.faults import FaultPlan
 from simulators.presets import scene, uncalibrated
 
 
@@ -153,3 +155,105 @@ def test_json_holds_null_for_what_nobody_stated(
     assert threshold["value"] is not None
     assert [threshold[key] for key in ("scale_rel", "scale_rel95", "total_ci95", "total_rel95")] == [None] * 4
     assert threshold["budget"]["combined_rel"] is None
+
+
+OVER = "over: the shutter is closed (its sensor"
+OPTIONS = {
+    "sweep": ("--start", "40", "--stop", "150", "--points", "6", "--average", "2"),
+    "stability": ("--fluence", "60", "--minutes", "1.2", "--every", "10", "--average", "1"),
+}
+
+
+@pytest.fixture
+def bench_file(bench: SimulatedBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bench whose time is stepped, for the commands as well."""
+    monkeypatch.setattr("labctl.session.bench.bench_clock", lambda _config: bench.scene.clock)
+    file = tmp_path / "bench.toml"
+    file.write_text(bench.bench_toml(1.0))
+    return file
+
+
+def words(command: str, bench_file: Path, *more: str) -> list[str]:
+    out = str(bench_file.parent)
+    return [command, "--bench", str(bench_file), "--sample", "OLA", "--output", out, *OPTIONS[command], *more]
+
+
+def check_last_words(run: Path, err: str) -> None:
+    """They stand once on stderr, after every point, in the log and in the file."""
+    lines = err.splitlines()
+    (line,) = (line for line in lines if line.startswith("over:"))
+    assert line.startswith(OVER)
+    assert line.endswith("the attenuator is at its least transmission")
+    assert not any("uJ/cm2; pulse" in later for later in lines[lines.index(line) :])
+    assert line in run.with_suffix(".log").read_text()
+    assert [e.text for e in read_run(run).events if e.text.startswith("over:")][-1] == line
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_last_words_of_a_run(command: str, bench_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words(command, bench_file, "--json")) == 0
+    told = capsys.readouterr()
+    (report,) = json.loads(told.out)["runs"]
+    check_last_words(Path(report["files"]["h5"]), told.err)
+
+
+def test_the_last_words_of_a_run_that_is_stopped_fails_and_goes_on(
+    bench_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shoot = Shooter.shoot
+    ends: dict[int, BaseException] = {1: Aborted(), 2: InstrumentFault("spectrometer", "gone")}
+
+    def ended(shooter: Shooter, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
+        if step.index in ends:
+            raise ends[step.index]
+        return shoot(shooter, step, auto, stop)
+
+    monkeypatch.setattr(Shooter, "shoot", ended)
+    assert main(words("sweep", bench_file)) == 130
+    (run,) = bench_file.parent.glob("*.h5")
+    check_last_words(run, capsys.readouterr().err)
+    resume = ["resume", str(run), "--bench", str(bench_file)]
+    del ends[1]
+    assert main(resume) == 3
+    check_last_words(run, capsys.readouterr().err)
+    ends.clear()
+    assert main(resume) == 0
+    check_last_words(run, capsys.readouterr().err)
+
+
+def test_no_last_words_where_nothing_was_connected(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench_file = tmp_path / "bench.toml"
+    with SimulatedBench(scene("ola", "typical", 3), SteppedClock()) as bench:
+        bench_file.write_text(bench.bench_toml(1.0))
+    assert main(words("sweep", bench_file)) == 3
+    assert "over:" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_what_a_lying_shutter_lets_nobody_say(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blade sticks open and its switch says what was commanded: no last words, no threshold, ever."""
+    faults = FaultPlan.parse(
+        '[[fault]]\nkind = "failed-shutter"\ninstrument = "shutter"\nmatch = "^ens$"\nnth = 8\n'
+        'readback = "commanded"\n'
+    )
+    clock = SteppedClock()
+    monkeypatch.setattr("labctl.session.bench.bench_clock", lambda _config: clock)
+    file = tmp_path / "bench.toml"
+    with SimulatedBench(scene("ola", "typical", 3), clock, faults=faults) as bench:
+        file.write_text(bench.bench_toml(1.0))
+        assert main(words(command, file)) == 4
+        err = capsys.readouterr().err
+        assert "NOT MADE SAFE" in err
+        assert "over:" not in err
+        (run,) = tmp_path.glob("*.h5")
+        assert len(read_run(run)) >= 2
+        assert main(["fit", str(run), "--json"]) == 0
+        (report,) = json.loads(capsys.readouterr().out)["runs"]
+        assert report["threshold"]["status"] == "refused"
+        assert report["threshold"]["reason"] == DOUBT
+        assert main(["resume", str(run), "--bench", str(file)]) == DataError("").exit_code
+        assert DOUBT in capsys.readouterr().err

@@ -15,8 +15,9 @@ from labctl.data.verify import verify
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import InstrumentTimeout, SafetyStop
 from labctl.model.pump import Bands, Element
+from labctl.runner.conclude import DOUBT
 from labctl.runner.events import Event, Measured
-from labctl.runner.run import DOUBT, RunFailed, RunRequest, run_sweep
+from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from procedures.fluence_sweep import sweep
 from procedures.plan import SweepPlan
 from procedures.pump import Pump

@@ -136,9 +136,6 @@ def run_calibrating(room: Room, command: Calibrate) -> None:
         )
     except (Aborted, LabctlError) as exc:
         failure = exc
-    finally:
-        with suppress(LabctlError):  # whatever the procedure left: nothing it set is a sweep's setting
-            room.bench.pump.safe()
     if failure is None:
         room.tell(CalEnded(command.kind, "stored", "", calibration, path))
         return

@@ -26,6 +26,7 @@ from labctl.gui.service.runs import Room, run_alignment, run_job
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted
 from labctl.model.safety import SafeReport
+from labctl.session.bench import over_said
 from procedures.manual import ManualBench
 from procedures.pump import PumpState
 
@@ -65,14 +66,8 @@ class Work:
         if isinstance(command, (Job, Align, Calibrate, Recheck)):
             self.streaming = False
             self._hand.forget_meter()
-            if isinstance(command, Job):
-                run_job(self._room, command)
-            elif isinstance(command, Align):
-                run_alignment(self._room, command)
-            elif isinstance(command, Calibrate):
-                self._calibrate(command)
-            else:
-                recheck(self._room)
+            with over_said(self._bench.pump, lambda line: self._tell(Said(line))):
+                self._work(command)
         elif isinstance(command, Stream):
             self.streaming = command.on
         elif isinstance(command, SetExposure):
@@ -81,6 +76,16 @@ class Work:
             self._dark(command.count)
         else:
             self._move(command)
+
+    def _work(self, command: Job | Align | Calibrate | Recheck) -> None:
+        if isinstance(command, Job):
+            run_job(self._room, command)
+        elif isinstance(command, Align):
+            run_alignment(self._room, command)
+        elif isinstance(command, Calibrate):
+            self._calibrate(command)
+        else:
+            recheck(self._room)
 
     def _move(self, command: Command) -> None:
         hand, stop = self._hand, self._stop
