@@ -66,8 +66,11 @@ class Work:
         if isinstance(command, (Job, Align, Calibrate, Recheck)):
             self.streaming = False
             self._hand.forget_meter()
-            with over_said(self._bench.pump, lambda line: self._tell(Said(line))):
-                self._work(command)
+            if isinstance(command, Recheck):  # opens nothing, and has a result to say
+                recheck(self._room)
+            else:
+                with over_said(self._bench.pump, lambda line: self._tell(Said(line))):
+                    self._work(command)
         elif isinstance(command, Stream):
             self.streaming = command.on
         elif isinstance(command, SetExposure):
@@ -77,15 +80,13 @@ class Work:
         else:
             self._move(command)
 
-    def _work(self, command: Job | Align | Calibrate | Recheck) -> None:
+    def _work(self, command: Job | Align | Calibrate) -> None:
         if isinstance(command, Job):
             run_job(self._room, command)
         elif isinstance(command, Align):
             run_alignment(self._room, command)
-        elif isinstance(command, Calibrate):
-            self._calibrate(command)
         else:
-            recheck(self._room)
+            self._calibrate(command)
 
     def _move(self, command: Command) -> None:
         hand, stop = self._hand, self._stop
