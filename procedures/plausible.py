@@ -29,6 +29,9 @@ _LIVELY = 0.5
 """Where less than this part is the same, the noise is beyond rounding."""
 _BRIGHT = 0.3
 _LEAST_PIXELS = 30
+_MANY, _SOME = 6, 2
+"""Exposures in a row like the one before, and changes of light or exposure time among them, that no quiet
+detector explains."""
 
 
 class Pace:
@@ -81,7 +84,7 @@ class Likeness:
 
     Noise is known once two exposures have differed in most pixels; in the dark and in the light for itself,
     since a quiet detector may well show the same dark again. Where the light has changed in between, its
-    bright pixels cannot have stayed the same.
+    bright pixels cannot have stayed the same; and where it has changed more than once, nothing can have.
 
     :param max_counts: full scale.
     """
@@ -90,6 +93,7 @@ class Likeness:
         self._full = 0.98 * max_counts
         self._before: FloatArray | None = None
         self._lively: set[bool] = set()
+        self._alike = self._changes = 0
 
     def repeats(self, counts: FloatArray, *, changed: bool) -> bool:
         """Return whether it repeats the exposure before; shape ``(pixel,)``.
@@ -104,6 +108,12 @@ class Likeness:
             return False
         low, high = np.percentile(counts[telling], (10, 99))
         lit, same = bool(high - low > 100.0), float(np.mean(counts[telling] == before[telling]))
+        if same < SAME:
+            self._alike = self._changes = 0
+        else:
+            self._alike, self._changes = self._alike + 1, self._changes + changed
+        if self._alike >= _MANY and self._changes >= _SOME:
+            return True
         if same < _LIVELY and not changed:
             self._lively.add(lit)
         if same >= SAME and lit in self._lively:

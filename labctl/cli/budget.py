@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from labctl.analysis.budget import UNSTATED, scale_rel, scale_statement
 from labctl.cli.output import write_json, write_lines
 
 if TYPE_CHECKING:
@@ -103,6 +102,8 @@ def of_run(run: Run, fluence_uj_cm2: float | None = None) -> dict[str, object]:
 
 def budget_lines(budget: Mapping[str, object]) -> list[str]:
     """Return the table and what stands below it."""
+    from labctl.analysis.budget import scale_rel
+
     terms = [term for term in _list(budget, "terms") if isinstance(term, dict)]
     rows: list[tuple[str, ...]] = [
         ("link", "value", "uncertainty", "sensitivity", "of the fluence", "source")
@@ -125,6 +126,8 @@ def budget_lines(budget: Mapping[str, object]) -> list[str]:
 
 
 def _below(budget: Mapping[str, object]) -> list[str]:
+    from labctl.analysis.budget import scale_statement
+
     convention = str(budget.get("convention"))
     lines = [f"fluence:      {_CONVENTIONS.get(convention, convention)}"]
     width, source = budget.get("pulse_width_fs"), budget.get("pulse_width_source")
@@ -152,6 +155,8 @@ def _below(budget: Mapping[str, object]) -> list[str]:
 
 
 def _row(term: Mapping[str, object]) -> tuple[str, ...]:
+    from labctl.analysis.budget import UNSTATED
+
     unit, sensitivity = str(term.get("unit") or ""), _number(term, "sensitivity") + 0.0
     relative = term.get("uncertainty_unit") == "1" and unit != "1"
     value, sigma, part = term.get("value"), term.get("uncertainty"), term.get("contribution_rel")
@@ -181,6 +186,8 @@ def _shown(sigma: object, unit: str) -> str:
 
 
 def _percent(relative: object) -> str:
+    from labctl.analysis.budget import UNSTATED
+
     return f"{100 * relative:.3g} %" if isinstance(relative, (int, float)) else UNSTATED
 
 
