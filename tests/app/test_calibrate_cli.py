@@ -334,6 +334,7 @@ def test_what_was_typed_ahead_at_a_terminal_answers_nothing() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a pseudo-terminal is needed")
 def test_a_real_terminal_forgets_what_was_typed_before_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sys.platform != "win32"
     import pty
 
     master, slave = pty.openpty()

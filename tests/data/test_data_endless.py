@@ -29,6 +29,7 @@ Make = Callable[[Path], None]
 
 
 def fifo(path: Path) -> None:
+    assert sys.platform != "win32"
     os.mkfifo(path)
 
 

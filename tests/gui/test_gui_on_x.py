@@ -41,7 +41,7 @@ def x_server() -> Iterator[str]:
 @pytest.mark.timeout(900)
 def test_safe_closes_the_shutter_whatever_is_open() -> None:
     missing = [name for name in NEEDED if shutil.which(name) is None]
-    if missing or sys.platform == "win32":
+    if missing or os.name == "nt":
         why = f"needs {' and '.join(missing)}"
         if os.environ.get(INSISTS):
             pytest.fail(why)
