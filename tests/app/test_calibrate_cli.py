@@ -332,12 +332,17 @@ def test_what_was_typed_ahead_at_a_terminal_answers_nothing() -> None:
         hands.do(METER)
 
 
-def test_a_real_terminal_forgets_what_was_typed_before_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
-    if sys.platform == "win32":
-        pytest.skip("a pseudo-terminal is needed")
-    import pty
+def pseudo_terminal() -> tuple[int, int]:
+    if sys.platform != "win32":
+        import pty
 
-    master, slave = pty.openpty()
+        return pty.openpty()
+    else:  # noqa: RET505  mypy knows what is reached on which platform
+        pytest.skip("a pseudo-terminal is needed")
+
+
+def test_a_real_terminal_forgets_what_was_typed_before_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pseudo_terminal()
     with os.fdopen(slave, "r") as terminal:
         monkeypatch.setattr("sys.stdin", terminal)
         os.write(master, b"y\ny\n")
