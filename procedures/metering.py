@@ -13,6 +13,8 @@ from labctl.model.roles import Roles
 from procedures.beam import Beam
 from procedures.safe import retried
 
+USUALLY_ALIKE = 0.2
+"""Part of the runs of equal readings, beyond which it is the meter's way to repeat itself."""
 MOST_ALIKE = 3
 """So many averaged readings of light never agree in every digit."""
 _TICK_S = 1e-3
@@ -66,6 +68,7 @@ class Monitor:
         """What the last reading took, a second before the first."""
         self._seen: tuple[float, float] | None = None
         self._last_w, self._alike = math.nan, 0
+        self._pairs = self._same = 0
         self._read_s = -math.inf
 
     def refuse_frozen(self, reading: PowerReading, angle_deg: float) -> None:
@@ -85,14 +88,19 @@ class Monitor:
     def refuse_repeated(self, reading: PowerReading) -> None:
         """Take in a reading of light: means that agree in every digit again and again are one old answer.
 
-        What is not clearly above the head's noise is not judged: a head without light may show its zero.
+        What is not clearly above the head's noise is not judged: a head without light may show its zero. Nor
+        is a meter whose readings of one light agree as a rule: its digits are coarser than its noise.
 
         :raises SafetyStop: three in a row do.
         """
         is_light = reading.power_w - self.background_w > 5 * self._floor_w(reading)
-        self._alike = self._alike + 1 if is_light and reading.power_w == self._last_w else 1
+        if is_light and reading.power_w == self._last_w:
+            self._alike += 1
+        else:
+            self._pairs, self._same = self._pairs + 1, self._same + (self._alike > 1)
+            self._alike = 1
         self._last_w, self._read_s = reading.power_w, reading.stop_s
-        if self._alike >= MOST_ALIKE:
+        if self._alike >= MOST_ALIKE and self._same <= USUALLY_ALIKE * self._pairs:
             raise SafetyStop(
                 f"{self._meter.name} shows {reading.power_w:g} W {MOST_ALIKE} times in a row, the same in "
                 "every digit: that is no reading",
