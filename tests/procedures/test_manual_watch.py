@@ -12,8 +12,11 @@ from procedures_scene import LIMITS, scene_pump, scene_roles
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import SafetyStop
 from labctl.model.pump import Element, Limits
+from labctl.model.records import PowerReading
+from procedures.beam import make_beam
 from procedures.fluence_sweep import sweep
 from procedures.manual import ManualBench
+from procedures.metering import Monitor
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
 from simulators import presets
@@ -163,3 +166,24 @@ def test_the_zero_of_a_meter_behind_the_shutter_is_learned_for_hands_too() -> No
     hand.open()
     hand.close()  # no false alarm
     assert hand.pump.safe().failures == ()
+
+
+def test_a_meter_that_repeats_itself_as_a_rule_has_coarse_digits() -> None:
+    """Two readings of one light agree at every setting, without noise; then three may."""
+    monitor = Monitor(FakeBench(FRONT).roles, make_beam(pump_settings(), limits()), 1, lambda _angle: 1.0)
+    for step in range(6):
+        for _ in range(2):
+            monitor.refuse_repeated(PowerReading(1e-7 * (1 + step), 0.0, 1, float(step), step + 0.1))
+    for _ in range(4):
+        monitor.refuse_repeated(PowerReading(2e-6, 0.0, 1, 9.0, 9.1))
+
+
+def test_a_meter_whose_noise_shows_does_not_repeat_itself() -> None:
+    monitor = Monitor(FakeBench(FRONT).roles, make_beam(pump_settings(), limits()), 1, lambda _angle: 1.0)
+    for step in range(12):
+        monitor.refuse_repeated(PowerReading(1e-7 * (1 + step), 0.0, 1, float(step), step + 0.1))
+    again = PowerReading(2e-6, 0.0, 1, 99.0, 99.1)
+    monitor.refuse_repeated(again)
+    monitor.refuse_repeated(again)
+    with pytest.raises(SafetyStop, match="3 times in a row"):
+        monitor.refuse_repeated(again)
