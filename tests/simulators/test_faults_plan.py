@@ -154,7 +154,7 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
     binary.write_bytes(b"seed = 1 # \xff\xfe")
     for path, reason in (
         (tmp_path / "none.toml", "cannot be read"),
-        (tmp_path, "not a regular file"),
+        (tmp_path, "is a directory"),
         (huge, "too large"),
         (binary, "not UTF-8"),
         (Path("/dev/zero"), "not a regular file|cannot be read"),
