@@ -1,11 +1,8 @@
 """One point of a sweep, from raw exposures to signals with errors."""
 
-from functools import partial
-
 import numpy as np
 import pytest
 from test_spectra_scene import FINE_NM, below, luminescence, make
-from yardstick import cost_s, slowness
 
 from labctl.analysis.spectra.bands import Band, Bands
 from labctl.analysis.spectra.reduce import ReducedPoint, reduce_exposures
@@ -157,17 +154,3 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(ValueError, match="fit"):
             reduce_exposures(FINE_NM, frames, dark, bands=BANDS, pulses_per_exposure=1.0)
-
-
-def test_a_point_is_reduced_in_a_few_milliseconds() -> None:
-    frames = make(1, n_exposures=12).frames + DARK
-    reduce = partial(
-        reduce_exposures,
-        FINE_NM,
-        frames,
-        DARK,
-        bands=BANDS,
-        pulses_per_exposure=100.0,
-        nonlinearity=(1.0, -1e-7),
-    )
-    assert cost_s(reduce) < 0.006 * slowness()  # about 2.5 ms on the computer it was written on

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from yardstick import cost_s, slowness
 
 from labctl.analysis.next_fluence import (
     STOP_FACTOR,
@@ -88,18 +87,6 @@ def test_the_live_form_starts_refused_and_forgets() -> None:
     assert live.result() is live.result()
     live.clear()
     assert live.result().n_points == 0
-
-
-def test_a_live_update_is_quick() -> None:
-    live = LiveThreshold()
-    for f, y in zip(*sweep(63, seed=4), strict=True):
-        live.add(f, y)
-
-    def update() -> None:
-        live.add(100.0, 2000.0)
-        live.result()
-
-    assert cost_s(update, 7) < 0.060 * slowness()  # 13 ms on the computer this was written on
 
 
 def test_tracking_follows_a_step_and_says_that_it_tracks(reference: ThresholdResult) -> None:

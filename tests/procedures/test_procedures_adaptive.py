@@ -11,7 +11,6 @@ import pytest
 from procedures_fakes import BANDS as FAKE_BANDS
 from procedures_fakes import FakeBench, FakeSink, limits, pump_settings
 from procedures_scene import BANDS, LIMITS, scene_pump, scene_roles
-from yardstick import cost_s, slowness
 
 import procedures.adaptive
 from labctl.analysis.bleaching import corrected, measure_bleaching
@@ -171,12 +170,6 @@ def test_asked_twice_it_answers_the_same() -> None:
     source = AdaptiveSource(PLAN, 2, None)
     assert source.next(points) == source.next(points)
     assert source.ending is None
-
-
-def test_a_choice_among_many_points_is_short() -> None:
-    points = noisy_points(list(np.geomspace(30, 170, 40)), noise=0.1)
-    source = AdaptiveSource(replace(PLAN, target_rel=0.0051, budget_points=64), 2, None)
-    assert cost_s(lambda: source.next(points), 5) < 0.05 * slowness()  # of the acquisition thread
 
 
 def test_without_a_kink_it_fills_gaps_until_the_points_are_spent() -> None:

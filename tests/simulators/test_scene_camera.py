@@ -10,7 +10,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from scene_bench import Bench, changed, noiseless
-from yardstick import cost_s, slowness
 
 from labctl.model.clock import SteppedClock
 from simulators import presets
@@ -271,15 +270,6 @@ def test_forgetting_does_not_spare_the_film(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert alive(20.0) == pytest.approx(alive(1e6), rel=1e-6)
     assert alive(20.0) < 0.5
-
-
-def test_a_question_costs_little() -> None:
-    assert cost_s(lambda: Bench(presets.scene("ola")), 3) < 0.1 * slowness()
-    bench = Bench(presets.scene("ola"))
-    bench.set_u(1.5)
-    bench.shutter(True)
-    assert cost_s(lambda: bench.expose(0.1), 40) < 1e-3 * slowness()
-    assert cost_s(lambda: bench.expose(1.0), 20) < 3e-3 * slowness()
 
 
 def test_the_scene_imports_nothing_heavy() -> None:
