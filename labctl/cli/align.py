@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,13 +26,13 @@ def align(
     points: Annotated[int, typer.Option(help="Fluences of the reference sweep.")] = 16,
     average: Annotated[int, typer.Option(help="Exposures at each of them.")] = 3,
     max_dose: Annotated[
-        Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+        float | None,
         typer.Option(
             help="Sum of fluence x pulses at which it ends, uJ/cm2.", show_default="no limit of its own"
         ),
     ] = None,
     readouts: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(min=1, help="End after so many readouts.", show_default="until Ctrl-C"),
     ] = None,
 ) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -53,7 +53,7 @@ app.command()(demo)
 @app.command()
 def init(
     file: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Argument(help="Where to write it; an existing file stays as it is.", show_default="print it"),
     ] = None,
 ) -> int:
@@ -77,7 +77,7 @@ def init(
 def check(
     bench: BenchFile,
     start: Annotated[
-        Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+        float | None,
         typer.Option(min=0.0, help="Lowest fluence planned, uJ/cm2.", show_default="none"),
     ] = None,
     recheck: Annotated[
@@ -107,7 +107,7 @@ def resume(
         Path, typer.Argument(help="The run file (.h5) of an interrupted sweep.", show_default=False)
     ],
     bench: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--bench", help="The bench file.", show_default="as the run holds it, once agreed to"),
     ] = None,
     yes: Annotated[

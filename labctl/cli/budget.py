@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,15 +23,15 @@ _CONVENTIONS = {
 
 def budget(
     run: Annotated[
-        Optional[Path],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+        Path | None,
         typer.Argument(help="A run file (.h5), for the budget it was measured with.", show_default=False),
     ] = None,
     bench: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--bench", help="The bench file, TOML.", show_default=False),
     ] = None,
     fluence: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(
             min=0.0,
             help="Where it is wanted, uJ/cm2: the meter's zero weighs more in weak light.",

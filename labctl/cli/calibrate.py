@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -16,7 +16,7 @@ calibrate = typer.Typer(
 )
 
 Output = Annotated[
-    Optional[Path],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+    Path | None,
     typer.Option(
         help="Directory of the calibration's file.", show_default="calibrations, beside the bench file"
     ),
@@ -26,7 +26,7 @@ Operator = Annotated[str, typer.Option(help="Who measures.")]
 Note = Annotated[str, typer.Option(help="Anything worth keeping.")]
 Use = Annotated[bool, typer.Option("--use", help="Name it in the bench file.")]
 Answers = Annotated[
-    Optional[Path],  # noqa: UP045
+    Path | None,
     typer.Option(help="Answers to what is asked, one a line, instead of a person.", show_default=False),
 ]
 SensorLimit = Annotated[
@@ -71,7 +71,7 @@ def pickoff(
     bench: BenchFile,
     points: Annotated[int, typer.Option(help="Powers at which the places are compared.")] = 8,
     filters: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option(
             "--filter", help='A filter or loss between the places by name: "ND1:0.1".', show_default=False
         ),
@@ -110,12 +110,12 @@ def energy(
     drift: Annotated[float, typer.Option(min=1.0, help="How long the power is watched, s.")] = 60.0,
     pulses: Annotated[int, typer.Option(min=0, help="Single pulses read where the head sees them.")] = 400,
     pulse_width: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(help="Measured AT THE SAMPLE, fs.", show_default="unknown"),
     ] = None,
     pulse_width_sigma: Annotated[float, typer.Option(min=0.0, help="Standard uncertainty of it, fs.")] = 0.0,
     pulse_fs: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option("--pulse-fs", help="Pulse width before the glasses, fs.", show_default=False),
     ] = None,
     glass: Annotated[
@@ -157,23 +157,23 @@ def spot(
         str, typer.Option(help="gaussian, ellipse or stripe; the last two are stated.")
     ] = "gaussian",
     x_um: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option("--x-um", help="Stated size along x, um: semi-axis or half-length.", show_default=False),
     ] = None,
     y_um: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option("--y-um", help="Stated size along y, um.", show_default=False),
     ] = None,
     size_sigma_um: Annotated[
         float, typer.Option("--size-sigma-um", min=0.0, help="Uncertainty of both, um.")
     ] = 0.0,
     incidence: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(help="Angle of incidence on the sample, deg.", show_default="bench file"),
     ] = None,
     blade_range: Annotated[str, typer.Option(help="Lowest and highest micrometer position, um.")] = "0:10000",
     absorption: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option(help="CSV of wavelength (nm) and transmission of the sample, one-photon pumping only."),
     ] = None,
     optical_density: Annotated[
@@ -212,7 +212,7 @@ def spot(
 def spectrometer(
     bench: BenchFile,
     lamps: Annotated[
-        Optional[list[str]],  # noqa: UP045
+        list[str] | None,
         typer.Option("--lamp", help="hg-ar, ne or kr; may be given again.", show_default="hg-ar"),
     ] = None,
     linearity: Annotated[

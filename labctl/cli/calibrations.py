@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,11 +29,11 @@ _SHOWN = {
 
 def calibrations(
     directory: Annotated[
-        Optional[Path],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+        Path | None,
         typer.Argument(help="A directory of calibrations.", show_default=str(_DIRECTORY)),
     ] = None,
     bench: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--bench", help="The calibrations that this bench file names.", show_default=False),
     ] = None,
     as_json: Annotated[

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
 
 def gui(
     runs: Annotated[
-        Optional[list[Path]],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+        list[Path] | None,
         typer.Argument(help="Run files to open; no bench is needed for them.", show_default=False),
     ] = None,
     bench: Annotated[
-        Optional[Path],  # noqa: UP045
+        Path | None,
         typer.Option("--bench", help="The bench file, TOML.", show_default=False),
     ] = None,
     sim: Annotated[bool, typer.Option("--sim", help="Start a simulated bench for the window.")] = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from typing import TYPE_CHECKING, Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,7 +23,7 @@ LOOK_S = 0.1
 def set_bench(
     bench: BenchFile,
     fluence: Annotated[
-        Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+        float | None,
         typer.Option(
             parser=fluence_uj_cm2,
             metavar="FLUENCE",
@@ -32,13 +32,13 @@ def set_bench(
         ),
     ] = None,
     angle: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(help="Angle of the attenuator's mount, degrees.", show_default=False),
     ] = None,
     home: Annotated[bool, typer.Option("--home", help="Search the mount's reference first.")] = False,
     open_shutter: Annotated[bool, typer.Option("--open", help="Open the shutter onto the setting.")] = False,
     hold: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option("--for", min=0.0, help="Hold it so many seconds.", show_default="until Ctrl-C"),
     ] = None,
 ) -> int:

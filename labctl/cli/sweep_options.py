@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal
 
 import typer
 
-from labctl.cli.choices import Background, BleachingModel, Direction, Per, Spacing
 from labctl.cli.common import BenchFile, Json, SampleName, fluence_uj_cm2
 
 
@@ -15,7 +14,7 @@ def sweep(
     bench: BenchFile,
     sample: SampleName,
     start: Annotated[
-        Optional[float],  # noqa: UP045  typer 0.12 cannot read the newer spelling
+        float | None,
         typer.Option(
             parser=fluence_uj_cm2,
             metavar="FLUENCE",
@@ -24,28 +23,32 @@ def sweep(
         ),
     ] = None,
     stop: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(
             parser=fluence_uj_cm2, metavar="FLUENCE", help="Highest fluence, uJ/cm2.", show_default=False
         ),
     ] = None,
     points: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(help="Number of fluences.", show_default="24"),
     ] = None,
-    spacing: Annotated[Spacing, typer.Option(help="Spacing of the fluences.")] = Spacing.LOG,
+    spacing: Annotated[
+        Literal["linear", "log", "list"], typer.Option(help="Spacing of the fluences.")
+    ] = "log",
     fluences: Annotated[
         str, typer.Option(help="The fluences themselves instead: 20,30,45.", show_default=False)
     ] = "",
-    direction: Annotated[Direction, typer.Option(help="Order of the fluences.")] = Direction.UP,
+    direction: Annotated[
+        Literal["up", "down", "up-down", "shuffled"], typer.Option(help="Order of the fluences.")
+    ] = "up",
     average: Annotated[int, typer.Option(help="Exposures at each fluence.")] = 10,
     output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
     operator: Annotated[str, typer.Option(help="Who measures.")] = "",
     spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
     note: Annotated[str, typer.Option(help="Anything worth keeping.")] = "",
     background: Annotated[
-        Background, typer.Option(help="Subtract a dark, or a blank measured at each fluence.")
-    ] = Background.DARK,
+        Literal["dark", "blank"], typer.Option(help="Subtract a dark, or a blank measured at each fluence.")
+    ] = "dark",
     keep_open: Annotated[
         bool, typer.Option("--keep-open", help="Leave the shutter open between points.")
     ] = False,
@@ -54,34 +57,34 @@ def sweep(
         bool, typer.Option("--adaptive", help="Choose each fluence from the points so far.")
     ] = False,
     target: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help="Adaptive: half-width of the 95 % interval to reach.", show_default="3%"),
     ] = None,
     per: Annotated[
-        Optional[Per],  # noqa: UP045
+        Literal["point", "dose"] | None,
         typer.Option(help="Adaptive: narrow the interval fastest per this.", show_default="point"),
     ] = None,
     start_points: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(help="Adaptive: space-filling points to begin with.", show_default="10"),
     ] = None,
     budget_points: Annotated[
-        Optional[int],  # noqa: UP045
+        int | None,
         typer.Option(help="Adaptive: most points.", show_default="40"),
     ] = None,
     budget_dose: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help='Adaptive: most dose, uJ/cm2 or "2 J/cm2".', show_default="the bench's limit"),
     ] = None,
     budget_time: Annotated[
-        Optional[str],  # noqa: UP045
+        str | None,
         typer.Option(help='Adaptive: most time, seconds or "10min".', show_default="none"),
     ] = None,
     reference_every: Annotated[
         int, typer.Option(min=0, help="Measure a reference after every so many points; 0 never.")
     ] = 0,
     reference: Annotated[
-        Optional[float],  # noqa: UP045
+        float | None,
         typer.Option(
             parser=fluence_uj_cm2,
             metavar="FLUENCE",
@@ -93,8 +96,9 @@ def sweep(
         bool, typer.Option("--correct-bleaching", help="Correct the fit by what the reference shows.")
     ] = False,
     bleaching_model: Annotated[
-        BleachingModel, typer.Option(help="Bleached: what excites less, or only what is seen.")
-    ] = BleachingModel.EXCITATION,
+        Literal["excitation", "signal"],
+        typer.Option(help="Bleached: what excites less, or only what is seen."),
+    ] = "excitation",
     figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -115,21 +119,21 @@ def sweep(
         start_uj_cm2=start,
         stop_uj_cm2=stop,
         points=points,
-        spacing=Spacing.LIST.value if fluences else spacing.value,
+        spacing="list" if fluences else spacing,
         fluences=fluences,
-        direction=direction.value,
+        direction=direction,
         average=average,
-        background=background.value,
+        background=background,
         keep_open=keep_open,
         seed=seed,
         figures=figures,
         reference_every=reference_every,
         reference_uj_cm2=reference,
-        correct_bleaching=bleaching_model.value if correct_bleaching else "off",
+        correct_bleaching=bleaching_model if correct_bleaching else "off",
         adaptive=AdaptiveWords(
             adaptive,
             target,
-            per.value if per else None,
+            per,
             start_points,
             budget_points,
             budget_dose,
