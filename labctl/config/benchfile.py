@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import tomlkit
 
 from labctl.config.bench import MAX_BYTES, why_no_toml
 from labctl.model.calibration import CalibrationKind
 from labctl.model.errors import ConfigError, DataError
 from labctl.model.regular import read_regular
 
+if TYPE_CHECKING:
+    from tomlkit.items import Table
+
 TABLE = "calibrations"
-_ANY_HEADER = re.compile(r"^\s*\[")
 
 
 def bench_line(kind: CalibrationKind, path: Path, bench: Path) -> str:
@@ -49,10 +53,14 @@ def set_values(bench: Path, lines: Mapping[tuple[str, str], str]) -> None:
     :raises ConfigError: the file cannot be changed so that it still reads as before but for these values.
     :raises DataError: it cannot be written.
     """
-    text = changed = bench_text(bench)
-    for (table, key), line in lines.items():
-        changed = _with_line(changed, table, key, line)
-    _refuse_more(text, changed, lines, bench)
+    text = bench_text(bench)
+    try:
+        changed = _with_lines(text, lines)
+    except (ValueError, TypeError, RecursionError) as exc:  # tomlkit's own errors are ValueErrors
+        by_hand = "; ".join(f"under [{table}] {line}" for (table, _), line in lines.items())
+        raise ConfigError(
+            f"cannot be changed: {why_no_toml(exc)}", file=bench, hint=f"write it yourself: {by_hand}"
+        ) from exc
     if changed != text:
         _replace(bench, changed.encode("utf-8"))
 
@@ -68,42 +76,22 @@ def bench_text(bench: Path) -> str:
         raise ConfigError(f"cannot be read: {getattr(exc, 'strerror', None) or exc}", file=bench) from exc
 
 
-def _with_line(text: str, table: str, key: str, line: str) -> str:
-    """Put the line in place of the one of its key, else first in its table; a missing table at the end."""
-    end = "\r\n" if "\r\n" in text else "\n"
-    lines = text.splitlines(keepends=True)
-    own_header = re.compile(rf"^\s*\[\s*{re.escape(table)}\s*\]\s*(#.*)?$")
-    header = next((i for i, found in enumerate(lines) if own_header.match(found.rstrip("\r\n"))), None)
-    if header is None:
-        gap = "" if not text or text.endswith("\n") else end
-        return f"{text}{gap}{end}[{table}]{end}{line}{end}"
-    if not lines[header].endswith("\n"):
-        lines[header] += end
-    value = r"""("[^"\n]*"|'[^'\n]*'|[-+.\w]+)"""
-    own = re.compile(rf"^(\s*){re.escape(key)}\s*=\s*{value}([^\S\n]*(?:#[^\r\n]*)?)(\r?\n?)$")
-    for i in range(header + 1, len(lines)):
-        if _ANY_HEADER.match(lines[i]):
-            break
-        if match := own.match(lines[i]):
-            lines[i] = f"{match[1]}{line}{match[3]}{match[4]}"
-            return "".join(lines)
-    lines.insert(header + 1, f"{line}{end}")
-    return "".join(lines)
-
-
-def _refuse_more(before: str, after: str, lines: Mapping[tuple[str, str], str], bench: Path) -> None:
-    """Read both, and make sure that they differ in these values alone."""
-    hint = "write it yourself: " + "; ".join(f"under [{table}] {line}" for (table, _), line in lines.items())
-    try:
-        old, new = (tomllib.loads(text.removeprefix("\ufeff")) for text in (before, after))
-    except (ValueError, RecursionError) as exc:
-        raise ConfigError(f"cannot be changed: {why_no_toml(exc)}", file=bench, hint=hint) from exc
+def _with_lines(text: str, lines: Mapping[tuple[str, str], str]) -> str:
+    """Return the text with these values; with byte order mark and line ends as they were."""
+    mark, windows = "\ufeff" * text.startswith("\ufeff"), 0 < text.count("\r\n") == text.count("\n")
+    plain = text.removeprefix(mark).replace("\r\n", "\n") if windows else text.removeprefix(mark)
+    document = tomlkit.parse(plain if plain.endswith("\n") else plain + "\n")
+    expected = document.unwrap()
     for (table, key), line in lines.items():
-        inner = old.setdefault(table, {})
-        if isinstance(inner, dict):
-            inner[key] = tomllib.loads(line)[key]
-    if old != new:
-        raise ConfigError("the line would change more than itself", file=bench, hint=hint)
+        value = tomllib.loads(line)[key]
+        if table not in document:
+            document[table] = tomlkit.table()
+        cast("Table", document[table])[key] = value
+        expected.setdefault(table, {})[key] = value
+    changed = tomlkit.dumps(document)
+    if tomllib.loads(changed) != expected:
+        raise ValueError("the line would change more than itself")
+    return mark + (changed.replace("\n", "\r\n") if windows else changed)
 
 
 def _replace(bench: Path, raw: bytes) -> None:

@@ -406,13 +406,22 @@ SPOT = Path("calibrations/spot-1.json")
         ("a = 1", 'a = 1\n\n[calibrations]\nspot = "calibrations/spot-1.json"\n'),
         (
             '[calibrations]  # mine\nexpired = "warn"\n[pump]\nspot = 1\n',
-            '[calibrations]  # mine\nspot = "calibrations/spot-1.json"\nexpired = "warn"\n[pump]\nspot = 1\n',
+            '[calibrations]  # mine\nexpired = "warn"\nspot = "calibrations/spot-1.json"\n[pump]\nspot = 1\n',
         ),
         (
             '[calibrations]\nspot = "old.json"  # keep me\n',
             '[calibrations]\nspot = "calibrations/spot-1.json"  # keep me\n',
         ),
         ("a = 1\r\n", 'a = 1\r\n\r\n[calibrations]\r\nspot = "calibrations/spot-1.json"\r\n'),
+        (
+            'calibrations = { spot = "a" }  # inline\n',
+            'calibrations = { spot = "calibrations/spot-1.json" }  # inline\n',
+        ),
+        ('calibrations.spot = "a"\n', 'calibrations.spot = "calibrations/spot-1.json"\n'),
+        (
+            '[x]\ny = """\n[calibrations]\n"""\n',
+            '[x]\ny = """\n[calibrations]\n"""\n\n[calibrations]\nspot = "calibrations/spot-1.json"\n',
+        ),
         ("[calibrations]", '[calibrations]\nspot = "calibrations/spot-1.json"\n'),
     ],
 )
@@ -426,12 +435,7 @@ def test_one_line_is_written_and_nothing_else(tmp_path: Path, before: str, after
 
 @pytest.mark.parametrize(
     "text",
-    [
-        'calibrations = { spot = "a" }\n',
-        'calibrations.spot = "a"\n',
-        "[calibrations\n",
-        '[x]\ny = """\n[calibrations]\n"""\n',
-    ],
+    ["[calibrations\n", "calibrations = 5\n", '[[calibrations]]\nspot = "a"\n'],
 )
 def test_a_file_in_which_the_line_has_no_place_is_left_alone(tmp_path: Path, text: str) -> None:
     file = tmp_path / "bench.toml"
