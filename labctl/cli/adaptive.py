@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,6 @@ from labctl.model.errors import ConfigError
 
 if TYPE_CHECKING:
     from procedures.plan import SweepPlan
-
-_SECONDS = {"": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
-UJ_CM2 = {"": 1.0, "uj/cm2": 1.0, "mj/cm2": 1e3, "j/cm2": 1e6}
-_AMOUNT = re.compile(r"\s*(\d+\.?\d*(?:e[+-]?\d+)?|\.\d+)\s*([a-z/%]*[0-9]?)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +62,11 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
         "per": ("per", str),
         "start_points": ("points", int),
         "budget_points": ("budget_points", int),
-        "budget_dose": ("budget_dose_uj_cm2", lambda text: amount(text, UJ_CM2, "--budget-dose", "2 J/cm2")),
-        "budget_time": ("budget_time_s", lambda text: amount(text, _SECONDS, "--budget-time", "10min")),
+        "budget_dose": (
+            "budget_dose_uj_cm2",
+            lambda text: amount(text, "fluence", "uJ/cm2", "--budget-dose", "2 J/cm2"),
+        ),
+        "budget_time": ("budget_time_s", lambda text: amount(text, "time", "s", "--budget-time", "10min")),
     }
     return {readers[name][0]: readers[name][1](value) for name, value in given.items()}
 
@@ -81,22 +79,23 @@ def share(text: str) -> float:
     >>> share("3%"), share("0.03")
     (0.03, 0.03)
     """
-    value = amount(text, {"%": 0.01, "": 1.0}, "--target", "3%")
+    value = amount(text, "share", "", "--target", "3%")
     if "%" not in text and value >= 1:
         raise ConfigError(f"{text!r} could be a share or a percentage", key="--target", hint=f"{text}%")
     return value
 
 
-def amount(text: str, units: Mapping[str, float], key: str, example: str) -> float:
-    """Read a number with one of ``units``, lower case.
+def amount(text: str, kind: str, unit: str, key: str, example: str) -> float:
+    """Read a positive number, with a unit of its kind or in ``unit``.
 
-    :raises ConfigError: it is no such number.
+    :raises ConfigError: it is none.
 
-    >>> amount("10min", {"s": 1.0, "min": 60.0}, "--budget-time", "10min")
+    >>> amount("10min", "time", "s", "--budget-time", "10min")
     600.0
     """
-    match = _AMOUNT.fullmatch(text.replace("²", "2").replace("^", ""))
-    factor = units.get(match[2].lower()) if match else None
-    if match is None or factor is None or not math.isfinite(float(match[1])):
-        raise ConfigError(f"{text!r} is no number with a unit that is known here", key=key, hint=example)
-    return float(f"{float(match[1]) * factor:.12g}")
+    from labctl.config.units import typed
+
+    with contextlib.suppress(ValueError):
+        if (value := typed(text, kind, unit)) >= 0:
+            return value
+    raise ConfigError(f"{text!r} is not a number with a unit that is known here", key=key, hint=example)

@@ -209,13 +209,9 @@ def _number(text: str, option: str) -> float:
 
 
 def _converted(text: str, kind: str, target: str | None, option: str) -> float:
-    from labctl.config.units import convert
+    from labctl.config.units import convert, typed
 
-    value: object = text
-    if target is not None:
-        with contextlib.suppress(ValueError):
-            value = float(text)
     try:
-        return convert(value, kind, target)
+        return convert(text, kind, None) if target is None else typed(text, kind, target)
     except ValueError as exc:
         raise ConfigError(str(exc), key=option) from None

@@ -36,16 +36,15 @@ def fluence_uj_cm2(text: str | float) -> float:
     >>> fluence_uj_cm2("20"), fluence_uj_cm2("0.02 mJ/cm2")
     (20.0, 20.0)
     """
-    from labctl.cli.adaptive import UJ_CM2, amount
-    from labctl.model.errors import ConfigError
-
     with contextlib.suppress(ValueError):
         return float(text)
+    from labctl.config.units import typed
+
     try:
-        return amount(str(text), UJ_CM2, "", "")
-    except ConfigError:
+        return typed(str(text), "fluence", "uJ/cm2")
+    except ValueError:
         known = "20, 20uJ/cm2, 0.02mJ/cm2"
-        raise typer.BadParameter(f"{text!r} is no fluence; write it as {known}") from None
+        raise typer.BadParameter(f"{text!r} is not a fluence; write it as {known}") from None
 
 
 SampleName = Annotated[

@@ -88,7 +88,7 @@ def _refuse(fluence: float | None, angle: float | None, *, home: bool, open_shut
     if fluence is None and angle is None and not home:
         raise ConfigError("nothing to set", hint="--fluence, --angle or --home")
     if fluence is not None and not 0.0 < fluence < math.inf:
-        raise ConfigError(f"{fluence:g} uJ/cm2 is no fluence above zero", key="--fluence")
+        raise ConfigError(f"{fluence:g} uJ/cm2 is not a fluence above zero", key="--fluence")
 
 
 def _hold(hand: ManualBench, seconds: float | None, asked: Stop) -> None:

@@ -1,37 +1,51 @@
-"""Unit-bearing text of a bench file, converted once: "2.5 mW", "100 nJ", "35 fs", "100 um".
+"""Numbers with units, as people type them: "2.5 mW", "100 nJ", "35 fs", "0.02 mJ/cm2", "10 min".
 
-A plain number is taken in the unit its key names; text must carry a unit of the right kind.
+In a bench file a plain number is taken in the unit its key names, and text must carry a unit of the right
+kind; on a command line or at a prompt a plain number may be typed too (:func:`typed`). pint knows the units.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-_PREFIX = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6}
-
-
-def _prefixed(unit: str, prefixes: str) -> dict[str, float]:
-    return {f"{p}{unit}": _PREFIX[p] for p in prefixes} | {unit: 1.0}
-
-
-_KINDS: dict[str, dict[str, float]] = {
-    "length": _prefixed("m", "num") | {"cm": 1e-2},
-    "energy": _prefixed("J", "fpnum"),
-    "power": _prefixed("W", "pnum"),
-    "time": _prefixed("s", "fpnum"),
-    "frequency": _prefixed("Hz", "kM"),
-    "angle": {"deg": 1.0, "rad": 180.0 / math.pi, "mrad": 0.18 / math.pi},
-    "fluence": {"J/cm2": 1e6, "mJ/cm2": 1e3, "uJ/cm2": 1.0, "nJ/cm2": 1e-3, "J/m2": 100.0},
+_KINDS = {
+    "length": "m",
+    "energy": "J",
+    "power": "W",
+    "time": "s",
+    "frequency": "Hz",
+    "angle": "rad",
+    "fluence": "uJ/cm2",
+    "share": "",
 }
-_TEXT = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*([^\d\s].*?)\s*")
+"""A unit of each kind of quantity; what is asked for without a target comes in it."""
+_SHOWN = {"energy": "nJ", "power": "mW"}
+_NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
+_TEXT = re.compile(rf"\s*{_NUMBER}\s*([^\d\s].*?)\s*")
+_UNIT = re.compile(r"[A-Za-z%/^2 ]{1,24}")  # pint would carry out whatever sum it is given
 
 
 def _spell(unit: str) -> str:
-    return unit.replace("µ", "u").replace("μ", "u").replace("²", "2").replace("^2", "2").replace("°", "deg")
+    plain = unit.replace("µ", "u").replace("μ", "u").replace("²", "2").replace("^2", "2").replace("°", "deg")
+    return re.sub("j(?=/)", "J", plain)
+
+
+@functools.cache
+def _factor(unit: str, target: str) -> float | None:
+    """Return how many of ``target`` a unit is; None if it is unknown or of another kind."""
+    import pint  # comes with pymeasure, and is slow to import
+
+    registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
+    try:
+        first, second = (registry.parse_units(re.sub("(?<=m)2", "^2", name)) for name in (unit, target))
+        return float(registry.Quantity(1.0, first).to(second).magnitude)
+    except Exception:  # noqa: BLE001  pint has no one class for what it cannot read
+        return None
 
 
 def convert(value: object, kind: str, target: str | None) -> float:
@@ -45,7 +59,6 @@ def convert(value: object, kind: str, target: str | None) -> float:
     >>> convert("35 fs", "time", "fs"), convert("0.8 um", "length", "nm"), convert(5, "length", "nm")
     (35.0, 800.0, 5.0)
     """
-    units = _KINDS[kind]
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"expected a number or text such as {_example(kind, target)}")
     if not isinstance(value, str):
@@ -60,12 +73,23 @@ def convert(value: object, kind: str, target: str | None) -> float:
         raise ValueError(
             f"{value!r} is not a number with a unit; write text such as {_example(kind, target)}"
         )
-    unit = _spell(match[2])
-    if unit not in units:
-        raise ValueError(f"{match[2]!r} is no unit of {kind}; use one of {', '.join(units)}")
-    scale = units[unit] / (units[target] if target else 1.0)
+    spelled = _spell(match[2])
+    factor = _factor(spelled, target or _KINDS[kind]) if _UNIT.fullmatch(spelled) else None
+    if factor is None:
+        raise ValueError(f"{match[2]!r} is not a unit of {kind}; write text such as {_example(kind, target)}")
     # 15 digits keep "0.8 um" at exactly 800 nm and "100 nJ" at exactly 1e-7 J.
-    return _finite(float(f"{float(match[1]) * scale:.15g}"))
+    return _finite(float(f"{float(match[1]) * factor:.15g}"))
+
+
+def typed(text: str, kind: str, target: str) -> float:
+    """Return what somebody typed: a plain number in ``target``, or a number with a unit of its kind.
+
+    :raises ValueError: it is neither, or not finite.
+
+    >>> typed("20", "fluence", "uJ/cm2"), typed("0.02 mJ/cm²", "fluence", "uJ/cm2")
+    (20.0, 20.0)
+    """
+    return convert(float(text) if re.fullmatch(rf"\s*{_NUMBER}\s*", text) else text, kind, target)
 
 
 def _finite(number: float) -> float:
@@ -75,8 +99,7 @@ def _finite(number: float) -> float:
 
 
 def _example(kind: str, target: str | None) -> str:
-    shown = {"energy": "nJ", "power": "mW"}.get(kind) if target is None else target
-    return f'"2.5 {shown or next(iter(_KINDS[kind]))}"'
+    return f'"2.5 {target or _SHOWN.get(kind, _KINDS[kind])}"'
 
 
 def _of(kind: str, target: str | None) -> BeforeValidator:

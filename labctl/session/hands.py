@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 import re
 import socket
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from labctl.config.units import convert
+from labctl.config.units import typed
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError, InstrumentTimeout
 from labctl.model.hands import Hands, Request
@@ -195,20 +193,11 @@ def number(text: str, unit: str) -> float:
 
     :raises CalibrationRefused: it is none.
     """
-    kind = _KINDS.get(unit)
-    stripped = text.strip()
     try:
-        plain = float(stripped)
+        return typed(text, _KINDS.get(unit, "share"), unit)
     except ValueError:
-        pass
-    else:
-        if math.isfinite(plain):
-            return plain
-    if kind is not None:
-        with contextlib.suppress(ValueError):
-            return convert(stripped, kind, unit)
-    units = " or ".join([unit, *_ALSO.get(unit, ())])
-    raise CalibrationRefused(f"{_shown(text)} is no number in {units}")
+        units = " or ".join([unit, *_ALSO.get(unit, ())])
+        raise CalibrationRefused(f"{_shown(text)} is not a number in {units}") from None
 
 
 def _shown(text: str) -> str:

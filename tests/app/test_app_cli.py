@@ -136,7 +136,7 @@ def test_the_names_of_simulated_things_may_be_written_in_capitals(
         (["--start", "200", "--stop", "20"], "start"),
         (["--start", "0.2 mJ/cm2", "--stop", "20 uJ/cm2"], "start"),
         (["--start", "0.02 mJ/cm2", "--stop", "0.0008 J/cm2"], "limit"),
-        (["--start", "20 mW"], "'20 mW' is no fluence"),
+        (["--start", "20 mW"], "'20 mW' is not a fluence"),
         (["--start", "0", "--stop", "20"], "above zero"),
         (["--start", "20", "--stop", "800"], "limit"),
         (["--start", "20", "--stop", "200", "--points", "1"], "points"),

@@ -162,10 +162,10 @@ def test_the_resolved_configuration_is_plain() -> None:
         ('kind = "malus"', 'kind = "mallus"', "pump.attenuator_curve.kind: must be one of 'malus', 'table'"),
         ('"thorlabs-sc10"', '"thorlabs-sc1"', "shutter.driver: no shutter driver is called 'thorlabs-sc1'"),
         ('driver = "ocean"', "", "spectrometer.driver: missing"),
-        ('"200 nJ"', '"200 mW"', "'mW' is no unit of energy"),
+        ('"200 nJ"', '"200 mW"', "'mW' is not a unit of energy"),
         ('"200 nJ"', "200", "pump.max_pulse_energy: a number without a unit"),
         ('"200 nJ"', '"-200 nJ"', "pump.max_pulse_energy"),
-        ('"200 nJ"', '"200nJoule"', "'nJoule' is no unit of energy"),
+        ('"200 nJ"', '"200nJoule"', "'nJoule' is not a unit of energy"),
         ("x_um = 100.0", "x_um = true", "pump.spot.x_um: expected a number"),
         (
             "max_fluence_uj_cm2 = 700.0",

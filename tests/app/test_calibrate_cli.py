@@ -231,7 +231,7 @@ def test_a_script_answers_in_order() -> None:
     assert hands.left == ("3",)
     assert hands.do(NUMBER) == 3.0
     assert ScriptHands(["..."]).do(METER) is None
-    with pytest.raises(CalibrationRefused, match="no number in um"):
+    with pytest.raises(CalibrationRefused, match="not a number in um"):
         ScriptHands(["12 kg"]).do(NUMBER)
     with pytest.raises(Aborted):
         ScriptHands(["refuse"]).do(METER)
