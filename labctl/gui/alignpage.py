@@ -35,6 +35,8 @@ from procedures.plan import SweepPlan, validate
 MOST = 5000
 SHOWN = 300
 """Readouts that the trend shows."""
+LEAST_PX = 100
+"""Height of the large digits on the smallest screen."""
 
 
 class AlignPage(QWidget):
@@ -74,7 +76,9 @@ class AlignPage(QWidget):
         self._face.setStyleSheet("QFrame { background: #08090b; border-radius: 12px; }")
         self.digits, self.interval, self.state = PlainLabel("–"), PlainLabel(""), PlainLabel("not running")
         self.digits.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.digits.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Expanding)
+        # As large as there is room for; they never ask for room themselves.
+        self.digits.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        self.digits.setMinimumHeight(LEAST_PX)
         self.interval.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.state.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.scale = PlainLabel(self._scale())
@@ -107,7 +111,7 @@ class AlignPage(QWidget):
         ):
             label, value = PlainLabel(text), PlainLabel("–")
             label.setStyleSheet(f"font-size: 15pt; color: {theme.DIM};")
-            value.setStyleSheet("font-size: 26pt; font-weight: 700;")
+            value.setStyleSheet("font-size: 20pt; font-weight: 700;")
             value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
             label.setToolTip(tip)
             value.setToolTip(tip)

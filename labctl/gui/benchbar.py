@@ -14,8 +14,9 @@ from labctl.gui.service.messages import Link
 from labctl.gui.service.observed import Seen
 from labctl.gui.wording import UNIT
 
-NARROW_PX = 116
-"""Room for the dot and the longest role."""
+LAMPS_HIGH = 3
+"""Rows of instruments: as high as the large readout, and as narrow as can be."""
+LAMP = "●"
 
 
 def _short(identity: str) -> str:
@@ -25,17 +26,23 @@ def _short(identity: str) -> str:
 
 
 class Readout(QWidget):
-    """One value with its name above it."""
+    """One value with its name above it, or before it where two stand one over the other.
 
-    def __init__(self, name: str, tip: str, large: bool = False, widest: str = "") -> None:
+    :param size_pt: of the value.
+    """
+
+    def __init__(
+        self, name: str, tip: str, size_pt: int = 16, widest: str = "", *, beside: bool = False
+    ) -> None:
         super().__init__()
         self.setStyleSheet("background: transparent;")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(8, 0, 8, 0)
-        column.setSpacing(0)
+        column = QHBoxLayout(self) if beside else QVBoxLayout(self)
+        column.setContentsMargins(6, 0, 6, 0)
+        column.setSpacing(6 if beside else 0)
+        self._face = f"font-size: {size_pt}pt; font-weight: 700;"
         self.name, self.value = PlainLabel(name), PlainLabel("–")
         self.name.setProperty("role", "dim")
-        self.value.setStyleSheet(f"font-size: {24 if large else 16}pt; font-weight: 700;")
+        self.value.setStyleSheet(self._face)
         self.value.setText(widest)  # a bar whose parts move is hard to read, and a narrow one clips
         self.value.ensurePolished()
         self.value.setMinimumWidth(self.value.sizeHint().width())
@@ -49,8 +56,7 @@ class Readout(QWidget):
         if shown.text != self.value.text():
             self.value.setText(shown.text)
         line = "line-through" if shown.struck else "none"
-        size = "24" if "24pt" in self.value.styleSheet() else "16"
-        sheet = f"font-size: {size}pt; font-weight: 700; color: {TONES[shown.tone]}; text-decoration: {line};"
+        sheet = f"{self._face} color: {TONES[shown.tone]}; text-decoration: {line};"
         if sheet != self.value.styleSheet():
             self.value.setStyleSheet(sheet)
 
@@ -76,13 +82,13 @@ class BenchBar(QFrame):
         self._link = Link("disconnected")
         self._troubles: tuple[object, object] = ({}, frozenset())
         row = QHBoxLayout(self)
-        row.setContentsMargins(12, 6, 12, 6)
+        row.setContentsMargins(10, 6, 10, 6)
         row.addWidget(self._instruments(config))
         self.fluence = Readout(
             f"Fluence, {self._convention} ({UNIT})",
             f"On the sample, {UNIT}, {self._convention}, from the meter; ≈: from the plate's angle alone. "
             "Grey: behind the closed shutter. Struck out: the instrument does not answer.",
-            large=True,
+            size_pt=24,
             widest="≈ 888.8",
         )
         self.energy = Readout(
@@ -90,16 +96,30 @@ class BenchBar(QFrame):
             "On the sample, from the meter's power and the repetition rate",
             widest="≈ 88.88 nJ",
         )
-        self.angle = Readout("Plate", "Angle of the attenuator's mount, degrees, read back", widest="88.888°")
-        self.rate = Readout("Rate", "Repetition rate of the laser, Hz, from the bench file")
+        self.angle = Readout(
+            "Plate",
+            "Angle of the attenuator's mount, degrees, read back",
+            size_pt=12,
+            widest="88.888°",
+            beside=True,
+        )
+        self.rate = Readout(
+            "Rate", "Repetition rate of the laser, Hz, from the bench file", size_pt=12, beside=True
+        )
         self.rate.show_value(Shown(f"{self._rate_hz:g} Hz"))
         self.shutter = Readout(
             "Shutter",
             "As its sensor says; anything but a confirmed “closed” counts as open",
             widest="unknown",
         )
-        for readout in (self.fluence, self.energy, self.angle, self.rate, self.shutter):
-            row.addWidget(readout)
+        pair = QVBoxLayout()
+        pair.setSpacing(0)
+        for small in (self.angle, self.rate):
+            pair.addWidget(small)
+        row.addWidget(self.fluence)
+        row.addWidget(self.energy)
+        row.addLayout(pair)
+        row.addWidget(self.shutter)
         row.addStretch(1)
         self.connect_button = QPushButton("Connect")
         self.connect_button.setToolTip("Open every instrument, or make safe and release them (Ctrl+B)")
@@ -122,15 +142,16 @@ class BenchBar(QFrame):
         for place, role in enumerate(config.roles):
             label = QLabel()
             label.setToolTip(tool_tip(f"{config.driver(role).driver} at {config.driver(role).resource}"))
-            label.setMinimumWidth(NARROW_PX)  # on a narrow screen the model is cut, never the role
+            label.ensurePolished()  # on a narrow screen the model is cut, never the role
+            label.setMinimumWidth(label.fontMetrics().horizontalAdvance(f"{LAMP} {NAMES[role]} "))
             self._lights[role] = label
-            grid.addWidget(label, place % 2, place // 2)
+            grid.addWidget(label, place % LAMPS_HIGH, place // LAMPS_HIGH)
             self._light(role, Shown("", "dim"))
         return box
 
     def _light(self, role: str, lamp: Shown) -> None:
         colour, wrong = TONES[lamp.tone], lamp.tone == "danger"
-        text = f"<span style='color:{colour}; font-size:14pt'>●</span> {NAMES[role]}"
+        text = f"<span style='color:{colour}'>{LAMP}</span> {NAMES[role]}"
         if lamp.text:
             beside = colour if wrong else theme.DIM
             text += f" <span style='color:{beside}; font-size:9pt'>{rich(lamp.text)}</span>"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QCloseEvent
-from PySide6.QtWidgets import QDockWidget, QScrollArea, QTabWidget, QWidget
+from PySide6.QtWidgets import QDockWidget, QScrollArea, QStyle, QTabWidget, QWidget
 
 from labctl.config import BenchConfig
 from labctl.gui.agreepanel import AgreePanel
@@ -124,10 +124,12 @@ class BenchWindow(MainWindow):
         self.dock = QDockWidget("Bench")
         self.dock.setObjectName("bench")
         self.dock.setWidget(self.panels)
-        self.dock.setMinimumWidth(390)
+        widest = max(panel.minimumSizeHint().width() for panel in (self.sweep, self.manual, self.queue))
+        scrollbar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
+        self.dock.setMinimumWidth(max(widest + scrollbar, 390))  # no panel is cut, whatever the font
         self.dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
         self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, self.dock)
-        self.resizeDocks([self.dock], [400], Qt.Orientation.Horizontal)
+        self.resizeDocks([self.dock], [self.dock.minimumWidth()], Qt.Orientation.Horizontal)
         self.resize(1720, 1000)
 
     def _wire(self) -> None:

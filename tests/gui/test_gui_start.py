@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import queue
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from gui_bench import bench_window
 from patience import PATIENCE_S
-from PySide6.QtCore import QTimer
-from PySide6.QtWidgets import QApplication
+from PySide6.QtCore import QSize, QTimer
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from labctl.cli import main
 from labctl.cli.align import line as align_line
 from labctl.gui.analysis_child import answer
 from labctl.gui.analyst import Analyst, Answer
-from labctl.gui.app import make_application
+from labctl.gui.app import FRAME_PX, make_application
 from labctl.model.clock import ScaledClock, SteppedClock
 from procedures.alignment import Finished
 from simulators.bench import SimulatedBench
@@ -143,3 +145,39 @@ def test_a_fitting_process_that_dies_is_replaced() -> None:
     assert not analyst._thread.is_alive()
     assert children[0] is not children[1]
     assert children[1].poll() is not None
+
+
+SMALL = QSize(1280, 720 - FRAME_PX[1])
+"""The smallest screen that the window is made for, without the frame and title of a window."""
+
+
+@pytest.mark.parametrize("larger", [1.0, 1.15])
+def test_every_page_has_room_on_a_small_screen(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, larger: float
+) -> None:
+    """SAFE stands at the window's right edge: a window wider than the screen would put it beside it."""
+    make_application()
+    application = QApplication.instance()
+    assert isinstance(application, QApplication)
+    dress, look = QWidget.setStyleSheet, application.styleSheet()
+
+    def sized(sheet: str) -> str:
+        return re.sub(r"(\d+)pt", lambda found: f"{larger * int(found[1]):.2f}pt", sheet)
+
+    # Every size of a font stands in a style sheet.
+    monkeypatch.setattr(QWidget, "setStyleSheet", lambda widget, sheet: dress(widget, sized(sheet)))
+    application.setStyleSheet(sized(look))
+    try:
+        with bench_window(qtbot, tmp_path, unknown=True) as (window, _simulated):
+            window.notices.set_lost({"shutter": "no answer", "spectrometer": "no answer"})
+            for number in range(window.tabs.count()):
+                window.tabs.setCurrentIndex(number)
+                qtbot.wait(20)
+                least, page = window.minimumSizeHint(), window.tabs.tabText(number)
+                assert least.width() <= SMALL.width(), page
+                if larger == 1.0:
+                    assert least.height() <= SMALL.height(), page
+            for panel in (window.sweep, window.manual, window.queue):  # nothing in them is cut
+                assert panel.minimumSizeHint().width() <= window.dock.minimumWidth()
+    finally:
+        application.setStyleSheet(look)
