@@ -34,12 +34,12 @@ FROM: Mapping[str, Mapping[ProcedureName, int]] = {
     "attenuator": {
         "sweep": 5, "adaptive": 5, "stability": 7, "resume": 3, "align": 16, "set fluence": 2, "set angle": 2,
     },
-    "spectrometer": {"sweep": 40, "adaptive": 40, "stability": 40, "resume": 52, "align": 50},
+    "spectrometer": {"sweep": 54, "adaptive": 54, "stability": 54, "resume": 66, "align": 64},
 }  # fmt: skip
 """In the midst of the measurement; the first closings, readings, motions and settings are other cells."""
 FIRST = {"shutter": 1, "attenuator": 2, "power_meter": 1, "spectrometer": 1}
-TIMES: Mapping[ProcedureName, int] = {"sweep": 3, "adaptive": 3, "stability": 1, "resume": 1, "align": 2}
-"""Settings of another exposure time; the n-th is meant where a lie is about the time."""
+TIMES: Mapping[ProcedureName, int] = {"sweep": 5, "adaptive": 5, "stability": 3, "resume": 3, "align": 4}
+"""Settings of another exposure time, two of them the proof's; the n-th, where a lie is about the time."""
 
 
 def cells(procedures: Sequence[ProcedureName] = PROCEDURES) -> Iterator[Cell]:

@@ -28,6 +28,8 @@ _CLEAN = 0.05
 """A frame with less than this part of it, surely, is a dark to compare with."""
 _SURE, _LOOK = 5.0, 3.5
 """Standard errors that make a part of the light more than chance; those of a tenth of it in one look."""
+_PLAIN = 15.0
+"""Standard errors of a light that one frame shows well enough to be followed."""
 _BLOCKS = 64
 """Parts of the axis, each with one median: laser lines, hot pixels and cosmic spikes leave no trace in it."""
 _LEAST_BLOCKS = 3
@@ -210,26 +212,37 @@ class Eye:
         full = self._net_per_s(light) * (ratio if ratio > 1 else ratio**self._order)
         if (full > 0).sum() < _LEAST_BLOCKS:
             return []
+        half = self._half
+        return [full] if half is None else [full, self._net_per_s(half)]
+
+    @property
+    def _half(self) -> _Light | None:
+        """What was seen at about half the present fluence."""
+        now = self._pump.expected_uj_cm2
         halves = [half for half in self._lights if _HALF[0] < half.fluence_uj_cm2 / now < _HALF[1]]
-        if not halves:
-            return [full]
-        return [full, self._net_per_s(min(halves, key=lambda h: abs(math.log(2 * h.fluence_uj_cm2 / now))))]
+        return min(halves, key=lambda h: abs(math.log(2 * h.fluence_uj_cm2 / now)), default=None)
 
     def _net_per_s(self, light: _Light) -> FloatArray:
         return _standing_out(light.blocks - self._dark(light.integration_s)) / light.integration_s
 
     def _exposure_s(self) -> float:
-        """Return the shortest exposure that shows a tenth of the light; the light's own where none does."""
+        """Return the shortest exposure that shows a tenth of the light; the light's own where none does.
+
+        Half a beam may be far fainter than half the light: then as long as it was exposed.
+        """
         light = self._light
         shortest_s = max(_LEAST_PULSES / self._rate_hz, self._fresh.device.info.integration_min_s)
         if light is None:
             return shortest_s
         blocks = next(reversed(self._darks.values()), light.blocks)
         sigma = max(_scatter(np.diff(blocks)) / math.sqrt(2), _LEAST_SIGMA)
-        parts = zip(self._patterns(), (SHOWN, _MOSTLY), strict=False)
-        needed = [_LOOK * sigma / (part * _length(_model(p, _without_lines(p)))) for p, part in parts]
-        pulses = _round_up(min(max([shortest_s, *needed]), light.integration_s) * self._rate_hz)
-        return min((pulses - 0.5 * self._triggered) / self._rate_hz, light.integration_s)
+        longest_s = (light.integration_s, max((self._half or light).integration_s, light.integration_s))
+        wanted_s = shortest_s
+        for pattern, part, most_s in zip(self._patterns(), (SHOWN, _MOSTLY), longest_s, strict=False):
+            needed_s = _LOOK * sigma / (part * _length(_model(pattern, _without_lines(pattern))))
+            wanted_s = max(wanted_s, min(needed_s, most_s))
+        pulses = _round_up(wanted_s * self._rate_hz)
+        return min((pulses - 0.5 * self._triggered) / self._rate_hz, longest_s[1])
 
     # --- looking -----------------------------------------------------------------------------------
 
@@ -267,8 +280,8 @@ class Eye:
         if not found.shown or found.pattern is None:
             return ""
         pattern = found.pattern
-        # A hint in the mean of many frames would drown in the noise of one.
-        count = 1 if found.part > 1.5 * max(SHOWN, _SURE * found.sigma) else _FRAMES
+        # A hint would drown in the noise of one frame, or what the attenuator takes from it.
+        count = 1 if found.part > max(1.5 * SHOWN, _PLAIN * found.sigma) else _FRAMES
         found, stays = self._look(pattern, seconds, count, stop), 0.0
         for _ in range(_MOST_LOOKS):
             if not found.shown:

@@ -194,6 +194,7 @@ class _Run:
         if source.next(taken) is None:
             return  # it was killed between its last point and its end
         self._again("the start", lambda: self._pump.prepare(stop), stop)
+        self._again("the proof of the exposure time", lambda: self._fresh.prove(stop), stop)
         blanks = self._blanks(insert, stop) if insert and self._plan.background == "blank" else {}
         auto = self._auto()
         while (step := source.next(taken)) is not None:
@@ -203,6 +204,7 @@ class _Run:
             shots = self._shots(f"point {step.index + 1}", step, auto, stop)
             blank = blanks.get(step.fluence_uj_cm2)
             dark = self._dark(shots, stop)
+            self._again("the proof of the exposure time", lambda: self._believe(stop), stop)
             point = self._reducer.point(shots, dark, blank)
             self._sink.append(point)
             taken.append(replace(point, frames=_NOTHING, spectrum=_NOTHING.ravel(), spikes=()))
@@ -241,6 +243,15 @@ class _Run:
         return self._again(
             "a dark", lambda: self._darks.get(shots.integration_s, shots.temperature_c, stop), stop
         )
+
+    def _believe(self, stop: Stop | None) -> None:
+        """Have no point stored whose exposures came at times that the device does not explain.
+
+        :raises InstrumentFault: they last for another time than it confirms.
+        """
+        if self._fresh.doubtful:
+            self._pump.shut(stop)
+            self._fresh.prove(stop)
 
     def _again(self, what: str, measure: Callable[[], T], stop: Stop | None) -> T:
         """Measure; if the light or an instrument failed, make it dark, wait and repeat, by the plan's rule.

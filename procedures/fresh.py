@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 
@@ -9,7 +10,7 @@ from labctl.model.clock import Clock, Stop
 from labctl.model.errors import InstrumentError, InstrumentFault
 from labctl.model.records import Spectrum
 from labctl.model.roles import Spectrometer
-from procedures.plausible import Likeness, Pace
+from procedures.plausible import Likeness, Pace, Proof
 from procedures.safe import retried
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,37 @@ class FreshSpectrometer:
             self.device.name,
             f"{_MOST_STALE} exposures in a row began before the last change, or came twice",
         )
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether exposures have come at times that only a proof explains."""
+        return self._pace.judge()
+
+    def prove(self, stop: Stop | None = None) -> None:
+        """Find out how long exposures really last; call it behind the closed shutter.
+
+        :raises InstrumentFault: they last for another time than the device confirms.
+        """
+        info = self.device.info
+        bounds_s = (info.integration_min_s, info.integration_max_s)
+        proof = Proof(
+            self.set_integration, lambda count: self._arrivals(count, stop), self._clock.speed, bounds_s
+        )
+        self._pace.interrupted()
+        if wrong := proof.wrong():
+            raise InstrumentFault(self.device.name, wrong, "switch it off and on")
+        self._pace.doubt, self._pace.excess_s = False, proof.excess_s
+
+    def _arrivals(self, count: int, stop: Stop | None) -> list[float]:
+        """Take exposures that nobody judges, the first two for nothing; return the intervals between them."""
+        at_s = []
+        for _ in range(count + 2):
+            self._allow(self.integration_s or 0.0)
+            spectrum = self._acquired(stop)
+            at_s.append(spectrum.stop_s)
+            if self._lost_its_time(spectrum) and len(at_s) > 1:
+                raise InstrumentError(self.device.name, "lost its exposure time while that was proved")
+        return [after - before for before, after in itertools.pairwise(at_s[1:])]
 
     def _refused(self, spectrum: Spectrum, *, first: bool) -> bool:
         """Return whether an exposure is the one before once more.

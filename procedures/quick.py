@@ -78,6 +78,7 @@ class QuickPoints:
         """Reference the mount, set the meter, take the dark; ends in the dark."""
         self._pump.light.restart()
         self._pump.prepare(stop)
+        self._fresh.prove(stop)
         self._darks.get(self._integration_s, None, stop)
 
     def safe(self) -> SafeReport:

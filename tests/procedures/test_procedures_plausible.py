@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from labctl.model.records import FloatArray, Spectrum
 from labctl.model.roles import Roles
 from procedures.fluence_sweep import sweep
 from procedures.plan import SweepPlan
-from procedures.plausible import Likeness, Pace
+from procedures.plausible import Likeness, Pace, Proof
 from procedures.pump import Pump
 from simulators.scene import Scene
 
@@ -119,3 +120,62 @@ def test_late_and_early_need_more_than_a_busy_moment() -> None:
         pace.interrupted()
         told += [pace.wrong(spectrum(0.01, float(rng.exponential(0.01)))) for _ in range(2)]
         assert not any(told)
+
+
+@pytest.mark.parametrize("part", [0.5, 2.0, 3.0])
+def test_a_device_that_lies_from_its_first_setting_on_makes_no_point(part: float) -> None:
+    scene, roles, _ = bench("typical", 2)
+    device = OtherTime(scene, 1, part)
+    roles, pump = with_spectrometer(scene, roles, device)
+    found: list[float] = []
+    with pytest.raises(InstrumentError, match="integrates for"):
+        found.extend(p.signal for p in sweep(PLAN, roles, pump, BANDS))
+    assert not found
+    assert pump.dose_uj_cm2 == 0.0, "it was told in the dark"
+
+
+class Answers:
+    """A device on a busy computer: each answer is late by chance, at times by much."""
+
+    def __init__(self, part: float, seed: int) -> None:
+        self.part, self.seconds = part, 0.0
+        self.rng = np.random.default_rng(seed)
+
+    def set_time(self, seconds: float) -> float:
+        self.seconds = seconds
+        return seconds
+
+    def arrivals(self, count: int) -> list[float]:
+        now_s, at_s, lasts_s = self.rng.random(), [], self.seconds * self.part
+        for late_s in self.rng.exponential(0.03, count + 1):
+            now_s = (math.floor(now_s / lasts_s) + 1) * lasts_s + late_s
+            now_s += 0.4 if self.rng.random() < 0.1 else 0.0
+            at_s.append(now_s)
+        return [float(each) for each in np.diff(at_s)]
+
+
+@pytest.mark.parametrize("part", [0.4, 0.5, 1.0, 2.0])
+def test_the_proof_is_right_on_a_busy_computer(part: float) -> None:
+    told = sum(bool(_proof(part, seed).wrong()) for seed in range(300))
+    assert told == 0 if part == 1.0 else told >= 285
+
+
+def _proof(part: float, seed: int) -> Proof:
+    device = Answers(part, seed)
+    return Proof(device.set_time, device.arrivals, 1.0, (1e-5, 10.0))
+
+
+@pytest.mark.parametrize("part", [0.5, 2.0])
+@pytest.mark.parametrize("speed", [1.0, 20.0])
+def test_what_comes_early_or_late_within_the_slack_leaves_a_doubt(part: float, speed: float) -> None:
+    pace, now_s = Pace(ScaledClock(speed)), 0.0
+    told = []
+    for _ in range(6):
+        now_s += 0.4 * part
+        told.append(pace.wrong(Spectrum(np.zeros(1), 0.4, now_s - 0.4, now_s)))
+    assert any(told) or pace.judge()
+    pace = Pace(ScaledClock(speed))
+    for n in range(6):
+        now_s += 0.4 + (0.01 * speed if n == 3 else 0.0)
+        assert not pace.wrong(Spectrum(np.zeros(1), 0.4, now_s - 0.4, now_s))
+    assert not pace.judge()

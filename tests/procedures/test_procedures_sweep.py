@@ -38,6 +38,8 @@ from procedures.pump import Pump
 
 Order = tuple[Element, Element, Element, Element]
 PLAN = SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=120.0, points=5, average=4, max_integration_s=0.2)
+PROOF = 14
+"""Exposures that prove the exposure time, before the first light."""
 
 
 class Run:
@@ -153,7 +155,7 @@ def test_of_some_saturated_exposures_only_the_sound_ones_are_used() -> None:
     run = Run(integration_s=(0.1,), average=6)
     spectrometer = run.bench.spectrometer
     spectrometer.on_exposure = lambda: setattr(
-        spectrometer, "gain", 500.0 if spectrometer.acquired == 4 else 1
+        spectrometer, "gain", 500.0 if spectrometer.acquired == PROOF + 4 else 1
     )
     point = run.all()[0]
     assert (point.saturated_exposures, point.exposures) == (1, 6)
@@ -203,7 +205,9 @@ def test_a_laser_that_drops_out_repeats_the_point() -> None:
 def test_a_laser_that_fails_within_the_exposures_is_flagged() -> None:
     run = Run(integration_s=(0.1,), average=8)
     spectrometer = run.bench.spectrometer
-    spectrometer.on_exposure = lambda: setattr(spectrometer, "gain", 0.3 if spectrometer.acquired == 5 else 1)
+    spectrometer.on_exposure = lambda: setattr(
+        spectrometer, "gain", 0.3 if spectrometer.acquired == PROOF + 5 else 1
+    )
     points = run.all()
     assert "dropout" in points[0].flags
     assert "dropout" not in points[1].flags
@@ -213,7 +217,7 @@ def test_a_shutter_closed_by_somebody_else_is_noticed() -> None:
     run = Run()
 
     def interlock() -> None:
-        if run.bench.spectrometer.acquired == 4:
+        if run.bench.spectrometer.acquired == PROOF + 4:
             run.bench.table.set_shutter(open_=False)
 
     run.bench.spectrometer.on_exposure = interlock

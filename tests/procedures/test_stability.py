@@ -160,7 +160,7 @@ class Film:
 
 @contextmanager
 def film(bleach_pulses: float, **changes: object) -> Iterator[Film]:
-    settings: SceneSettings = presets.scene("ola", "typical", seed=4)
+    settings: SceneSettings = presets.scene("ola", "typical", seed=5)
     sample = replace(settings.sample, bleach_pulses=bleach_pulses, bleach_law="single")
     clock = SteppedClock()
     with SimulatedBench(replace(settings, sample=sample, **changes), clock) as simulated:  # type: ignore[arg-type]
