@@ -2,14 +2,18 @@
 
 The running threshold and the end of a run, in a process of its own: a fit beside the acquisition thread would
 hold the interpreter when a point is due, and one that hangs can only be ended from outside. It ends when its
-input does.
+input does; where a fit hangs and the program that would end it is gone, some time after the deadline.
 """
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import json
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,11 +21,25 @@ import numpy as np
 from labctl.runner.fitting import Curve, fit_curve
 from labctl.runner.report import plain
 
+AFTER_S = 10.0
+"""Wall time after a question's deadline; who asked has ended this process long before, if it lives."""
+
 
 def answer(line: str) -> str:
     """Answer one question; a fit that fails is an answer too."""
     request = json.loads(line)
     return json.dumps(_conclusion(request) if request["do"] == "conclude" else _threshold(request))
+
+
+@contextlib.contextmanager
+def ending_after(seconds: float) -> Iterator[None]:
+    """End this process if the block takes longer, from a thread that needs no interpreter."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _conclusion(request: Mapping[str, Any]) -> dict[str, object]:
@@ -53,7 +71,9 @@ def _threshold(request: Mapping[str, Any]) -> object:
 def main() -> None:
     """Answer until the input ends."""
     for line in sys.stdin:
-        sys.stdout.write(answer(line) + "\n")
+        with ending_after(json.loads(line)["within_s"] + AFTER_S):
+            found = answer(line)
+        sys.stdout.write(found + "\n")
         sys.stdout.flush()
 
 

@@ -2,10 +2,14 @@
 
 A fit may hold the interpreter for ever: numpy's linear algebra, short of memory, tries again and again to get
 some, and then no thread of its process hears a Ctrl-C. Here it is waited for with an end, and killed.
+
+A process that owes nothing when its run ends serves the next run of this program: a new one would load numpy
+and scipy again.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
@@ -30,12 +34,61 @@ class FitFailed(Exception):  # noqa: N818
     """There is no answer; the text says why: "did not end within 120 s", "was broken off"..."""
 
 
+class _Spare:
+    """The process that waits for the next run, at most one; none is left when the program ends."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[str, subprocess.Popen[str]] | None = None
+        self._lock = threading.Lock()
+
+    def take(self) -> subprocess.Popen[str] | None:
+        """Return a living process of the fits that owes nothing, if there is one."""
+        with self._lock:
+            kept, self._kept = self._kept, None
+        if kept is not None and kept[0] == MODULE and kept[1].poll() is None:
+            return kept[1]
+        if kept is not None:
+            _kill(kept[1])
+        return None
+
+    def keep(self, child: subprocess.Popen[str]) -> None:
+        """Keep one that owes nothing, or end it where one is kept."""
+        with self._lock:
+            if self._kept is None:
+                self._kept = MODULE, child
+                return
+        _kill(child)
+
+    def end(self) -> None:
+        """End the one that is kept."""
+        with self._lock:
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            _kill(kept[1])
+
+
+SPARE = _Spare()
+atexit.register(SPARE.end)
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    child.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(1.0)  # one that the system itself cannot end is left behind
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
+
+
 class FitProcess:
-    """A context manager; the process is started when it is entered, and again after it was ended."""
+    """A context manager; the process starts when it is entered, unless an earlier run left one, and again
+    after it was ended."""
 
     def __init__(self) -> None:
         self._child: subprocess.Popen[str] | None = None
-        self._asking = threading.Lock()
+        self._asking, self._starting = threading.Lock(), threading.Lock()
+        self._left = False
 
     def __enter__(self) -> FitProcess:
         with contextlib.suppress(FitFailed):
@@ -43,7 +96,18 @@ class FitProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._end(self._child)
+        """Leave the process to the next run, but end one that owes an answer; no other is started."""
+        with self._starting:
+            self._left = True
+        if not self._asking.acquire(blocking=False):
+            self._end(self._child)
+            return
+        try:
+            child, self._child = self._child, None
+            if child is not None:
+                SPARE.keep(child)
+        finally:
+            self._asking.release()
 
     def _end(self, child: subprocess.Popen[str] | None) -> None:
         """End a process at once; another that took its place meanwhile stays."""
@@ -51,13 +115,7 @@ class FitProcess:
             return
         if self._child is child:
             self._child = None
-        child.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(1.0)  # one that the system itself cannot end is left behind
-        for pipe in (child.stdin, child.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        _kill(child)
 
     def ask(
         self, question: Mapping[str, object], within_s: float, stop: Stop | None = None
@@ -80,7 +138,7 @@ class FitProcess:
         self, question: Mapping[str, object], within_s: float, stop: Stop | None
     ) -> dict[str, object]:
         child, answers = self._living(), queue.SimpleQueue[str]()
-        line = json.dumps(question) + "\n"
+        line = json.dumps({**question, "within_s": within_s}) + "\n"
         threading.Thread(target=_talk, args=(child, line, answers), name="fit", daemon=True).start()
         for _ in range(max(math.ceil(within_s / SLICE_S), 1)):
             try:
@@ -101,24 +159,31 @@ class FitProcess:
         raise FitFailed(f"did not end within {within_s:g} s")
 
     def _living(self) -> subprocess.Popen[str]:
-        if self._child is not None and self._child.poll() is not None:
-            self._end(self._child)
-        if self._child is None:
-            try:
-                self._child = subprocess.Popen(  # type: ignore[call-overload]
-                    [sys.executable, "-P", "-m", MODULE],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.DEVNULL,
-                    text=True,
-                    encoding="utf-8",
-                    env=child_environment(),
-                    **own_group(),
-                )
-            except OSError as exc:
-                log.exception("the process of the fits could not be started")
-                raise FitFailed(f"could not be started: {exc}") from exc
-        return self._child
+        with self._starting:
+            if self._left:
+                raise FitFailed("could not begin: its run is over")
+            if self._child is not None and self._child.poll() is not None:
+                self._end(self._child)
+            if self._child is None:
+                self._child = SPARE.take() or _started()
+            return self._child
+
+
+def _started() -> subprocess.Popen[str]:
+    try:
+        return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+            [sys.executable, "-P", "-m", MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
+            env=child_environment(),
+            **own_group(),
+        )
+    except OSError as exc:
+        log.exception("the process of the fits could not be started")
+        raise FitFailed(f"could not be started: {exc}") from exc
 
 
 def _talk(child: subprocess.Popen[str], line: str, answers: queue.SimpleQueue[str]) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from patience import PATIENCE_S
 
@@ -34,6 +35,16 @@ from simulators.presets import scene
 
 PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=8, average=2)
 STABILITY = stability_plan(60.0, 400.0, 20.0, average=3)
+
+QUESTION: dict[str, object] = {
+    "do": "threshold",
+    "fluence": [1.0],
+    "signal": [1.0],
+    "sigma_rel": 0.01,
+    "photon_order": 2,
+    "fwhm_nm": [None],
+    "peak_count": [0],
+}
 
 
 @pytest.fixture
@@ -210,16 +221,67 @@ def test_the_decay_of_a_stability_run_is_fitted_apart(
 
 
 def test_a_process_that_was_killed_is_started_anew() -> None:
-    question = {"do": "threshold", "fluence": [1.0], "signal": [1.0], "sigma_rel": 0.01, "photon_order": 2}
-    question |= {"fwhm_nm": [None], "peak_count": [0]}
     with FitProcess() as process:
         assert process._child is not None
         process._child.kill()
         process._child.wait()
-        assert process.ask(question, 100.0)["points"] == 1
+        assert process.ask(QUESTION, 100.0)["points"] == 1
         with pytest.raises(FitFailed, match="has ended"):
             process.ask({"do": "conclude", "given": "nonsense"}, 100.0)
-        assert process.ask(question, 100.0)["points"] == 1
+        assert process.ask(QUESTION, 100.0)["points"] == 1
+
+
+def test_one_process_serves_run_after_run() -> None:
+    with FitProcess() as process:
+        first = process._child
+        assert process.ask(QUESTION, 100.0)["points"] == 1
+    with FitProcess() as process, FitProcess() as other:
+        assert process._child is first
+        assert other._child not in (None, first)  # two runs at a time do not wait for each other
+        assert process.ask(QUESTION, 100.0)["points"] == 1
+
+
+def test_a_process_that_owes_an_answer_serves_no_other_run(stuck: None) -> None:
+    with FitProcess() as process:
+        child = process._child
+        assert child is not None
+        failed = threading.Event()
+
+        def ask() -> None:
+            with pytest.raises(FitFailed, match=r"has ended|is over"):
+                process.ask(QUESTION, 3600.0)
+            failed.set()
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        while not process._asking.locked():
+            thread.join(0.01)
+    assert child.wait(PATIENCE_S) != 0
+    assert failed.wait(PATIENCE_S)
+    thread.join()
+    assert fit_process.SPARE.take() is None
+
+
+def test_the_end_of_the_program_ends_the_process_that_waits() -> None:
+    script = """
+from labctl.runner.fit_process import SPARE, FitProcess
+with FitProcess():
+    pass
+print(SPARE._kept[1].pid, flush=True)
+"""
+    found = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=True)
+    assert not psutil.pid_exists(int(found.stdout))
+
+
+def test_a_fit_that_hangs_ends_by_itself_where_nobody_is_left_to_end_it() -> None:
+    script = """
+import re
+from labctl.runner import fit_child
+with fit_child.ending_after(0.2):
+    re.fullmatch("(a|a)+", "a" * 200 + "b")
+"""
+    held = subprocess.run([sys.executable, "-c", script], timeout=PATIENCE_S, check=False)
+    assert held.returncode == 1
 
 
 def test_a_point_is_carried_whole(config: BenchConfig, simulated: SimulatedBench, tmp_path: Path) -> None:
