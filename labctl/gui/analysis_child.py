@@ -43,7 +43,9 @@ def unpacked(stored: Mapping[str, Any]) -> FloatArray:
 
 
 def threshold(question: Question) -> dict[str, object]:
-    """Fit a light-light curve; the fitted curve with its band and the cross-checks come along."""
+    """Fit a light-light curve; the fitted curve with its band and the cross-checks come along; or say why none is."""
+    if why := question.get("not_fitted"):
+        return {**ThresholdResult("refused", why, 0).to_mapping(), "cross_checks": {}, "curve": None}
     fluence, signal = unpacked(question["fluence"]), unpacked(question["signal"])
     width, count = unpacked(question["fwhm"]), unpacked(question["peak_count"])
     result = fit_threshold(

@@ -293,7 +293,7 @@ class BenchWindow(MainWindow):
         self.queue.take(told)
 
     def _job_ended(self, told: JobEnded) -> None:
-        self.live.end(told.status, told.message)
+        self.live.end(told.status, told.message, told.report.doubt if told.report is not None else "")
         self.queue.ended(told)
         if told.message:
             self.say(f"sweep {told.number} {told.status}: {told.message}", wrong=told.status == "failed")

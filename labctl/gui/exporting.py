@@ -148,6 +148,7 @@ def _write(path: Path, run: RunData, header: list[str], rows: Any) -> None:
         f"emission {bands.emission_nm[0]:.2f} to {bands.emission_nm[1]:.2f} nm, "
         f"lasing {bands.lasing_nm[0]:.2f} to {bands.lasing_nm[1]:.2f} nm"
     )
+    about += f"; {run.doubt}" if run.doubt else ""
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
             file.write(about.replace("\n", " ").replace("\r", " ") + "\n")

@@ -15,6 +15,7 @@ from labctl.model.errors import DataError
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
 from labctl.model.regular import open_regular
+from labctl.runner.conclude import stored_doubt
 from labctl.runner.outcome import planned
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -93,6 +94,7 @@ def _of_run(run: Run) -> RunData:
     )
     columns = {name: run.column(name) for name in COLUMNS}
     made = RunData(facts, FileArrays(run), columns, run.flags, status=run.status, reason=run.reason)
+    made.doubt = stored_doubt(run.result)
     try:
         made.excluded = left_out(run)
     except DataError as exc:  # the run itself is sound: it is shown, and what is wrong is said

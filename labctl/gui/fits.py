@@ -21,7 +21,10 @@ SOME_CLIPPED = 0.8
 
 
 def threshold_question(run: RunData, which: Signal) -> dict[str, Any]:
-    """Return the question for a threshold; points left out are nan, so that every number stays in place."""
+    """Return the question for a threshold; points left out are nan, so that every number stays in place.
+
+    Of a run that ``labctl fit`` does not fit it holds why not: that is then the answer.
+    """
     signal, _ = run.signal(which)
     return {
         "task": "threshold",
@@ -31,6 +34,7 @@ def threshold_question(run: RunData, which: Signal) -> dict[str, Any]:
         "fwhm": packed(run.column("fwhm_nm")),
         "peak_count": packed(run.column("peak_count")),
         "photon_order": run.facts.photon_order,
+        "not_fitted": run.not_fitted,
     }
 
 

@@ -174,11 +174,16 @@ class LivePage(QWidget):
             self.run.paused = paused
             self.view.show_verdict()
 
-    def end(self, status: str, message: str) -> None:
-        """The sweep has ended."""
+    def end(self, status: str, message: str, doubt: str = "") -> None:
+        """The sweep has ended.
+
+        :param doubt: why what was measured says nothing of the sample; empty if it does.
+        """
         self._goes_on = None
         if self.run is not None and self.run.status == "running":
             self.run.status, self.run.reason = status, message
+            if doubt:
+                self.view.doubt(self.run, doubt)
             self.view.set_current(self.run.facts.key)
 
     @property

@@ -222,6 +222,8 @@ class QueuePanel(QWidget):
         """Return in a few words what came of a sweep; a found threshold is kept for refining."""
         if told.report is None:
             return f"{told.status}: {told.message}" if told.message else told.status
+        if told.report.doubt:
+            self.threshold = None
         value = told.report.threshold.get("threshold_uj_cm2")
         if isinstance(value, (int, float)):
             self.threshold = float(value)

@@ -14,7 +14,7 @@ from labctl.analysis.spectra.bands import Band, band_mask
 from labctl.gui.wording import fluence_axis
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
-from labctl.runner.outcome import is_clipped
+from labctl.runner.outcome import is_clipped, not_fitted
 
 Signal = Literal["emission", "lasing"]
 MovedSignals = Mapping[Signal, tuple[FloatArray, FloatArray]]
@@ -107,6 +107,7 @@ class RunData:
 
     :param columns: one array of shape ``(n,)`` for each of :data:`COLUMNS`; missing ones are nan.
     :ivar problem: what could not be read beside the run, in words.
+    :ivar doubt: why what was measured says nothing of the sample; empty if it does.
     :ivar paused: it is being measured, and stands still.
     """
 
@@ -124,7 +125,7 @@ class RunData:
         self.status, self.reason = status, reason
         self.bands = facts.bands
         self.excluded: frozenset[int] = frozenset()
-        self.problem = ""
+        self.problem = self.doubt = ""
         self.paused = False
         self.moved_signals: MovedSignals | None = None
         self._flags = flags
@@ -140,6 +141,11 @@ class RunData:
     def axis_label(self) -> str:
         """Label of the fluence axis, convention and unit included."""
         return fluence_axis(self.facts.convention)
+
+    @property
+    def not_fitted(self) -> str:
+        """Why no threshold is looked for, as ``labctl fit`` says it; empty where one is."""
+        return not_fitted(self.facts.plan, self.doubt)
 
     @property
     def moved(self) -> bool:

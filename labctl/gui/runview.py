@@ -165,12 +165,16 @@ class RunView(QWidget):
         self.spectrum.show_exposure(exposure)
         self.spectrum.set_peaks(())
         facts = run.facts
-        question = fits.peaks_question(
-            exposure,
-            facts.wavelength_nm,
-            run.bands.lasing_nm,
-            resolution_nm=facts.resolution_nm,
-            max_counts=facts.max_counts,
+        question = (
+            None
+            if run.doubt
+            else fits.peaks_question(
+                exposure,
+                facts.wavelength_nm,
+                run.bands.lasing_nm,
+                resolution_nm=facts.resolution_nm,
+                max_counts=facts.max_counts,
+            )
         )
         if question is not None:
             self._analyst.ask((self._name, "peaks", key), lambda: question)
@@ -241,6 +245,15 @@ class RunView(QWidget):
         question = fits.threshold_question(run, which)
         self._analyst.ask((self._name, "threshold", key), lambda: question)
 
+    def doubt(self, run: RunData, why: str) -> None:
+        """Say no more of a run than that nothing follows from it."""
+        run.doubt = why
+        for kept in (self.fits, self.found):
+            kept.pop(run.facts.key, None)
+        if run is self.current:
+            self.spectrum.set_peaks(())
+        self._edited(run)
+
     def take(self, answer: Answer) -> None:
         """Show an answer to one of this view's questions."""
         name, task, key = answer.subject
@@ -248,11 +261,13 @@ class RunView(QWidget):
         if name != self._name or run is None:
             return
         if task == "threshold":
+            if run.not_fitted and answer.found.get("status") != "refused":
+                return  # asked before that was known
             self.found[key] = answer.found
             self.fits[key] = fits.fit_shown(answer.found)
             self._draw_series(run)
             self._show_verdict(run)
-        elif task == "peaks" and run is self.current:
+        elif task == "peaks" and run is self.current and not run.doubt:
             self.spectrum.set_peaks(fits.peak_marks(answer.found))
         elif task == "moved" and self._asked.get(key) == (answer.number, run.bands):
             run.moved_signals = fits.moved_signals(answer.found)

@@ -111,6 +111,17 @@ def outcome(threshold: Mapping[str, object], status: str, counted: Tally) -> Out
     return Outcome(none, reason, "warn")
 
 
+def not_fitted(plan: Mapping[str, object], doubt: str = "") -> str:
+    """Return why no threshold is looked for in the points of a run; "" if one is.
+
+    :param plan: as a run file stores it.
+    :param doubt: why what was measured says nothing of the sample; empty if it does.
+    """
+    if doubt:
+        return doubt
+    return "a stability run has one fluence and shows no threshold" if "every_s" in plan else ""
+
+
 def ended(status: str, counted: Tally) -> str:
     """Say how a run ended and how far it had come.
 

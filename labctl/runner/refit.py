@@ -23,7 +23,7 @@ from labctl.model.errors import DataError
 from labctl.model.regular import open_regular
 from labctl.runner.conclude import shown_by_design, stored_doubt
 from labctl.runner.fitting import Curve, fit_curve, threshold_mapping, typical_sigma
-from labctl.runner.outcome import Tally, planned, tally
+from labctl.runner.outcome import Tally, not_fitted, planned, tally
 from labctl.runner.report import RunReport, more_of, plain
 from labctl.runner.verdict import Design, Verdict, adaptive_mapping, judge
 
@@ -61,11 +61,8 @@ def run_curve(run: Run, band: BandName = "emission") -> LightLight:
 
 def judge_run(run: Run) -> Verdict:
     """Fit a stored run again, as its plan wants it; one that says nothing of its sample says it again."""
-    if doubt := stored_doubt(run.result):
-        refused = ThresholdResult("refused", doubt, 0)
-        return Verdict(refused, refused, run_curve(run))
-    if "every_s" in run.start.plan:  # a stability run
-        refused = ThresholdResult("refused", "a stability run has one fluence and shows no threshold", 0)
+    if why := not_fitted(run.start.plan, stored_doubt(run.result)):
+        refused = ThresholdResult("refused", why, 0)
         return Verdict(refused, refused, run_curve(run))
     return judge(run_curve(run), run_curve(run, "lasing"), _design(run))
 
@@ -146,6 +143,7 @@ def _refit_run(run: Run) -> RunReport:
             planned=planned(run.result),
             left_out=len({*left_out(run), *_damaged(run)}),
         ),
+        doubt=stored_doubt(stored),
     )
 
 

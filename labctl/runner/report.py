@@ -58,6 +58,7 @@ class RunReport:
     :param threshold: a threshold's mapping as in the run file; ``q`` likewise, empty when there is none.
     :param more: ``adaptive``, ``bleaching``, ``hysteresis`` and ``budget`` as in the run file, where there.
     :param counted: its points: how many were planned, saturated, usable.
+    :param doubt: why what was measured says nothing of the sample; empty if it does.
     :param nominal_uj_cm2: what the paper states, for the demonstration's table.
     """
 
@@ -74,6 +75,7 @@ class RunReport:
     notes: tuple[str, ...] = field(default=())
     more: Mapping[str, object] = field(default_factory=dict)
     counted: Tally | None = None
+    doubt: str = ""
 
     @property
     def outcome(self) -> Outcome:

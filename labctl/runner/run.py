@@ -21,7 +21,7 @@ from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, ShutterLied, is_noticed_stop
 from labctl.model.records import RunStop
 from labctl.runner.carried import packed
-from labctl.runner.conclude import DOUBT, conclude
+from labctl.runner.conclude import DOUBT, conclude, stored_doubt
 from labctl.runner.events import Connected, Event, Measured, Message, Moved, OnEvent, RunFiles, Started
 from labctl.runner.facts import BenchFacts, RunRequest, full_energies_j, now_utc, plan_mapping, run_start
 from labctl.runner.fit_process import FitFailed, FitProcess
@@ -352,6 +352,7 @@ class _Acquisition:
                 [p.integration_s for p in keeper.points],
                 planned=self._total,
             ),
+            doubt=stored_doubt(result),
         )
         if self._failure is not None and not isinstance(self._failure, Aborted):
             notes = (*self._report.notes, f"{status}: {reason}")

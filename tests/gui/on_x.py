@@ -8,6 +8,7 @@ switch on the simulated bench.
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,8 +42,16 @@ def xdotool(*words: object) -> None:
     subprocess.run(["xdotool", *map(str, words)], check=True, timeout=PATIENCE_S)
 
 
+_clicked_s = 0.0
+
+
 def click(widget: QWidget, at: QPoint | None = None, button: int = 1) -> None:
-    """Click where the widget stands on the screen, whatever lies over it."""
+    """Click once where the widget stands on the screen, whatever lies over it.
+
+    Soon after another click at that place it would be the second of a double click, which opens a menu and
+    closes it again.
+    """
+    global _clicked_s  # noqa: PLW0603  the mouse is one, too
     around = widget.parentWidget()
     while around is not None:
         if isinstance(around, QScrollArea):
@@ -52,7 +61,11 @@ def click(widget: QWidget, at: QPoint | None = None, button: int = 1) -> None:
     place = widget.mapToGlobal(widget.rect().center() if at is None else at)
     xdotool("mousemove", place.x(), place.y())
     QTest.qWait(50)  # the mouse has arrived there
+    single_s = _clicked_s + QApplication.doubleClickInterval() / 1000.0 + 0.1
+    while time.monotonic() < single_s:
+        QTest.qWait(20)
     xdotool("click", button)
+    _clicked_s = time.monotonic()
 
 
 def press(key: str) -> None:
