@@ -43,7 +43,7 @@ def unpacked(stored: Mapping[str, Any]) -> FloatArray:
 
 
 def threshold(question: Question) -> dict[str, object]:
-    """Fit a light-light curve; the fitted curve with its band and the cross-checks come along; or say why none is."""
+    """Fit a light-light curve, with its band and the cross-checks; or say why it is not fitted."""
     if why := question.get("not_fitted"):
         return {**ThresholdResult("refused", why, 0).to_mapping(), "cross_checks": {}, "curve": None}
     fluence, signal = unpacked(question["fluence"]), unpacked(question["signal"])

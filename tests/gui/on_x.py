@@ -51,7 +51,7 @@ def click(widget: QWidget, at: QPoint | None = None, button: int = 1) -> None:
     Soon after another click at that place it would be the second of a double click, which opens a menu and
     closes it again.
     """
-    global _clicked_s  # noqa: PLW0603  the mouse is one, too
+    global _clicked_s
     around = widget.parentWidget()
     while around is not None:
         if isinstance(around, QScrollArea):

@@ -61,7 +61,7 @@ def test_the_fitting_process_refuses_in_the_words_of_the_terminal(doubted: Path)
     told = refit(doubted)
     assert told.doubt == DOUBT
     for which in ("emission", "lasing"):
-        found = json.loads(answer(json.dumps(threshold_question(open_file(doubted), which))))  # type: ignore[arg-type]
+        found = json.loads(answer(json.dumps(threshold_question(open_file(doubted), which))))
         assert found["status"] == told.threshold["status"] == "refused"
         assert found["reason"] == told.threshold["reason"] == DOUBT
         assert found["threshold_uj_cm2"] is found["curve"] is None
