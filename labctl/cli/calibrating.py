@@ -126,6 +126,7 @@ def run_recheck(bench: Path, *, as_json: bool) -> int:
             found = recheck_attenuator(
                 named.calibration, opened.roles, opened.pump.settings, opened.pump.limits, stop=stop
             )
+            opened.pump.adopt(found.dark_deg, "", "")
     if as_json:
         write_json(found.to_mapping())
     else:

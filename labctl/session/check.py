@@ -114,6 +114,7 @@ def recheck_bench(
         found = recheck_attenuator(
             named.calibration, bench.roles, bench.pump.settings, bench.pump.limits, stop=stop
         )
+        bench.pump.adopt(found.dark_deg, "", "")
     drifted = tuple(f"attenuator: {text}" for text in found.warnings)
     return replace(report, warnings=(*report.warnings, *drifted), recheck=found.text)
 

@@ -1,8 +1,9 @@
 """Which watchdog minds which instrument: told to whoever comes next, who waits while it still makes safe.
 
 A killed program's watchdog talks to the shutter and the mount for some seconds. A small file for each of the
-two says so, in a directory that only this user can write to. Nobody has to believe it: it names processes,
-and only one that really lives, of a program that has really ended, is waited for.
+two says so, and one for every other instrument says which program has it, in a directory that only this user
+can write to. Nobody has to believe it: it names processes, and only one that really lives, of a program that
+has really ended, is waited for.
 """
 
 from __future__ import annotations
@@ -56,16 +57,16 @@ class Minder:
 
 @contextmanager
 def claimed(config: BenchConfig) -> Iterator[None]:
-    """Have the bench for this program while inside: before anything is sent to an instrument of it.
+    """Have every instrument of the bench for this program while inside: before anything is sent to one.
 
-    :raises SafetyStop: another program, which lives, has it open.
+    :raises SafetyStop: another program, which lives, has the bench or an instrument of it open.
     """
     refuse_second(config)
-    mine = _minder(os.getpid())
-    with _removed_at_the_end(_paths(config)):
-        for path in _paths(config):
+    mine, wanted = _minder(os.getpid()), _wanted(config)
+    with _removed_at_the_end(wanted):
+        for path, what in wanted.items():
             with _alone_at(path):
-                _refuse(path)
+                _refuse(path, what)
                 _write(path, mine)
         yield
 
@@ -138,20 +139,22 @@ def wait_for_others(
 
 
 def refuse_second(config: BenchConfig) -> None:
-    """Refuse a bench that another program has open: two that toggle one shutter undo each other.
+    """Refuse a bench that another program has open, or of which it has an instrument.
 
-    :raises SafetyStop: it has; names the process.
+    Two that toggle one shutter undo each other; two that ask one meter read each other's answers.
+
+    :raises SafetyStop: it has; names the process, and what it has.
     """
-    for path in _paths(config):
-        _refuse(path)
+    for path, what in _wanted(config).items():
+        _refuse(path, what)
 
 
-def _refuse(path: Path) -> None:
+def _refuse(path: Path, what: str) -> None:
     minder = _read(path)
     if minder is not None and minder.is_used_by_another(path):
         raise SafetyStop(
-            f"process {minder.main.pid} has this bench open since {minder.main.since}",
-            "end it first: two programs must not command one shutter",
+            f"process {minder.main.pid} has {what} open since {minder.main.since}",
+            "end it first: two programs must not command one instrument",
         )
 
 
@@ -172,12 +175,23 @@ def forget(*resources: str) -> None:
                 path.unlink()
 
 
+def _wanted(config: BenchConfig) -> dict[Path, str]:
+    """Return where it is said who has each instrument, and its name; who has the shutter has the bench."""
+    found = dict.fromkeys(_paths(config), "this bench")
+    for role in config.roles:
+        resource = config.driver(role).resource
+        for path in _paths_of(resource):
+            found.setdefault(path, f"the {role.replace('_', ' ')} of this bench ({resource})")
+    return found
+
+
 def _paths(config: BenchConfig) -> list[Path]:
+    """Return where it is said of the two instruments that a watchdog talks to."""
     return _paths_of(config.shutter.resource, config.attenuator.resource)
 
 
 def _paths_of(*addresses: str) -> list[Path]:
-    """Return where it is said: a file for each instrument a watchdog talks to; none without a safe place."""
+    """Return where it is said: a file for each instrument; none without a safe place."""
     folder = _folder()
     if folder is None:
         return []

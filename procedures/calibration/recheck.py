@@ -37,6 +37,7 @@ class Recheck:
     :param shift_deg: how far the zero seems to have moved, with its standard error; None for a table.
     :param power_rel: power at full transmission now over that at calibration; the laser's own drift is in it.
     :param warnings: plain sentences; empty when all is as calibrated.
+    :param dark_deg: darkest angle, where it is no longer the calibrated one.
     """
 
     checked: bool
@@ -45,6 +46,7 @@ class Recheck:
     shift_sigma_deg: float | None = None
     power_rel: float | None = None
     warnings: tuple[str, ...] = ()
+    dark_deg: float | None = None
 
     def to_mapping(self) -> dict[str, object]:
         """Return it as plain values."""
@@ -66,6 +68,8 @@ def recheck_attenuator(
     readings: int = 2,
 ) -> Recheck:
     """Read the brightest, a steep and the darkest angle again; the shutter stays closed.
+
+    Where they have moved, the plate is left at the least transmission that these readings show.
 
     :raises InstrumentError: an instrument failed.
     :raises SafetyStop: the shutter or the mount does not confirm what it was told.
@@ -104,11 +108,31 @@ def _malus(calibration: Calibration, beam: BareBeam) -> Recheck:
     sigma = _shift_sigma_deg(calibration, slope)
     warnings = _warnings(calibration, shift, sigma, dark.power_w / full_w, full_w, beam)
     power_rel = full_w / calibration.quantities["max_power"].value
+    if abs(shift) > SURE * sigma or dark.power_w > full_w:
+        steep_w = 0.5 * sum(look.power_w for look in steep)
+        _leave_dark(beam, top_deg, sign, full_w, steep_w, dark.power_w)
     text = (
         f"zero moved by {shift:+.3f} +- {sigma:.3f} deg, leakage {dark.power_w / full_w:.3g}, "
         f"power {power_rel:.0%} of that at calibration"
     )
-    return Recheck(True, text, shift, sigma, power_rel, warnings)
+    return Recheck(True, text, shift, sigma, power_rel, warnings, beam.course.dark_deg)
+
+
+def _leave_dark(
+    beam: BareBeam, top_deg: float, sign: float, top_w: float, steep_w: float, dark_w: float
+) -> None:
+    """Find the minimum anew, by the one curve of a half-wave plate through three readings, and look there.
+
+    The readings are those at the calibrated maximum, halfway and at the minimum. Whichever of all readings
+    was the darkest is where the plate is left.
+    """
+    swing_w, bend_w = 0.5 * (top_w - dark_w), steep_w - 0.5 * (top_w + dark_w)
+    moved_deg = sign * math.degrees(math.atan2(bend_w, swing_w)) / 4
+    fresh = [top_deg + moved_deg + 45.0 + 90.0 * k for k in range(-4, 5)]
+    allowed = [angle for angle in fresh if beam.low_deg <= angle <= beam.high_deg]
+    if allowed:
+        beam.look(min(allowed, key=lambda angle: abs(angle - top_deg - sign * 45.0)))
+    beam.course.dark_deg = min(beam.looks, key=lambda look: look.power_w).angle_deg
 
 
 def _repetition(zero_deg: float, sign: float, beam: BareBeam) -> int | None:
@@ -176,4 +200,8 @@ def _table(calibration: Calibration, beam: BareBeam) -> Recheck:
     if apart <= allowed:
         return Recheck(True, text)
     warning = f"the attenuator departs from its table by {apart:.0%}: calibrate it again"
-    return Recheck(True, text, warnings=(warning,))
+    darkest_deg = float(angle[order[0]])
+    if beam.low_deg <= darkest_deg <= beam.high_deg:
+        beam.look(darkest_deg)
+    beam.course.dark_deg = min(beam.looks, key=lambda look: look.power_w).angle_deg
+    return Recheck(True, text, warnings=(warning,), dark_deg=beam.course.dark_deg)

@@ -27,6 +27,7 @@ from labctl.model.hands import LIGHT, Request
 from labctl.session.hands import ScriptHands, SocketHands, read_answers, understood
 from simulators import presets
 from simulators.bench import SimulatedBench
+from simulators.scene.spells import Spell
 
 SPEED = 400.0
 METER = Request("meter", "Put the sensor at the sample.", {"place": "sample"})
@@ -76,6 +77,12 @@ def test_an_attenuator_is_calibrated_named_in_the_bench_file_and_checked(
     found = json.loads(capsys.readouterr().out)
     assert found["checked"] is True
     assert found["warnings"] == []
+    scene = simulated.scene
+    scene.mount.slips.add(Spell(scene.clock.now_s(), value=20.0))
+    for words, code in ((["calibrate", "check"], 4), (["check", "--recheck"], 0)):
+        assert main([*words, "--bench", str(bench)]) == code
+        assert "zero has moved by" in capsys.readouterr().out
+        assert float(scene.beam.malus(scene.mount.angle_deg())) < 1.05 * scene.truth.t_min + 1e-4
 
 
 @pytest.mark.parametrize("seed", [3, 7, 11])

@@ -197,6 +197,32 @@ def test_check_of_a_bench_in_use_says_who_has_it_and_sends_nothing(
             listener.accept()  # nobody has connected
 
 
+@pytest.mark.parametrize(
+    ("other", "shared"),
+    [
+        (('"first"', '"ANOTHER"'), f"power meter of this bench ({CONFIG.power_meter.resource})"),
+        (("P0000001", "P0000002"), f"spectrometer of this bench ({CONFIG.spectrometer.resource})"),
+    ],
+)
+def test_a_bench_that_shares_one_instrument_alone_is_told_who_has_it(
+    folder: Path,
+    sleeper: subprocess.Popen[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    other: tuple[str, str],
+    shared: str,
+) -> None:
+    """The other bench has another shutter and another mount; nothing of this one is opened."""
+    text = EXAMPLE.replace("ASRL3::", "ASRL13::").replace("ASRL4::", "ASRL14::").replace(*other)
+    monkeypatch.setattr("labctl.session.check.open_all", lambda *_: pytest.fail("it was opened"))
+    with watchdog_record.claimed(parse_bench(text)):
+        alive = process(sleeper.pid).to_mapping()
+        for path in folder.glob("*.json"):
+            path.write_text(json.dumps({"watchdog": alive, "main": alive}), encoding="utf-8")
+        with pytest.raises(SafetyStop) as told:
+            check_bench(CONFIG)
+    assert f"process {sleeper.pid} has the {shared} open since 20" in str(told.value)
+
+
 def test_who_comes_while_a_bench_is_checked_is_told_who_has_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

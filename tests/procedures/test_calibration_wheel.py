@@ -182,6 +182,21 @@ def test_a_zero_that_has_moved_is_told(measured: tuple[CalibrationBench, Calibra
     assert re.search(r"has moved by \+0\.[56]", found.warnings[0])
 
 
+@pytest.mark.parametrize("moved_deg", [0.6, -0.9, 7.0, -20.0, 33.0, 45.0])
+def test_it_leaves_the_plate_at_the_minimum_that_it_has_just_seen(
+    measured: tuple[CalibrationBench, Calibration], moved_deg: float
+) -> None:
+    bench, calibration = measured
+    zero = calibration.quantities["zero_deg"]
+    other = {**calibration.quantities, "zero_deg": replace(zero, value=zero.value - moved_deg)}
+    found = look(bench, replace(calibration, quantities=other))
+    assert found.dark_deg is not None
+    apart_deg = (found.dark_deg - bench.truth.zero_deg) % 90.0 - 45.0
+    assert abs(apart_deg) < 0.3
+    assert bench.scene.mount.encoder_deg() == pytest.approx(found.dark_deg, abs=0.05)
+    assert look(bench, calibration).dark_deg is None
+
+
 def test_leakage_and_lost_power_are_told(measured: tuple[CalibrationBench, Calibration]) -> None:
     bench, calibration = measured
     leak, power = calibration.quantities["leakage"], calibration.quantities["max_power"]

@@ -159,6 +159,7 @@ def recheck(room: Room) -> None:
         found = recheck_attenuator(
             named.calibration, bench.roles, bench.pump.settings, bench.pump.limits, stop=room.stop
         )
+        bench.pump.adopt(found.dark_deg, "", "")
     finally:
         with suppress(LabctlError):
             bench.pump.safe()
