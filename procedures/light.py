@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentError, SafetyStop, ShutterLied
@@ -96,6 +97,8 @@ class Blade:
         self._known = False
         self.lie = ""
         self.proof = UNOPENED
+        self.on_lie: Callable[[str], object] = lambda _reason: None
+        """Told why its sensor is believed no more, before anybody else hears of it; must not raise."""
         self._closes_at_s = math.inf
         self.changed_at_s = clock.now_s()
 
@@ -133,6 +136,7 @@ class Blade:
         """Believe its sensor no more: from now on it counts as open, and no closing is a success."""
         self.lie, self._known = reason, False
         self.account.begin(fluence_uj_cm2)
+        self.on_lie(reason)
 
     def close(self) -> None:
         """Close. A shutter that failed is not tried again here: the attenuator comes first.

@@ -222,6 +222,15 @@ class Pump:
         finally:
             self.eye = before
 
+    @property
+    def on_lie(self) -> Callable[[str], object]:
+        """Told why the shutter's sensor is believed no more, before the error is raised; must not raise."""
+        return self._blade.on_lie
+
+    @on_lie.setter
+    def on_lie(self, tell: Callable[[str], object]) -> None:
+        self._blade.on_lie = tell
+
     def open(self, seconds: float = 0.0, *, timed: bool = True, stop: Stop | None = None) -> None:
         """Open the shutter onto a verified setting, for about ``seconds`` of light.
 

@@ -94,7 +94,7 @@ def _of_run(run: Run) -> RunData:
     )
     columns = {name: run.column(name) for name in COLUMNS}
     made = RunData(facts, FileArrays(run), columns, run.flags, status=run.status, reason=run.reason)
-    made.doubt = stored_doubt(run.result)
+    made.doubt = stored_doubt(run)
     try:
         made.excluded = left_out(run)
     except DataError as exc:  # the run itself is sound: it is shown, and what is wrong is said

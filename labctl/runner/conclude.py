@@ -12,6 +12,7 @@ from labctl.analysis.energy_step import FLAG, find_step, with_step
 from labctl.analysis.light_light import is_reference, light_light
 from labctl.analysis.spectra.lineshape import QResult
 from labctl.analysis.threshold import ThresholdResult
+from labctl.data.run import Run
 from labctl.runner.facts import BenchFacts, full_energies_j
 from labctl.runner.fitting import threshold_mapping
 from labctl.runner.keeper import Kept
@@ -25,13 +26,15 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DOUBT = "the shutter was open when it said that it was closed: these points say nothing of the sample"
-"""Why nothing is said of a run; stored as its result's ``doubt``."""
+"""Why nothing is said of a run; stored as its result's ``doubt``, and at once in its log, for a kill."""
 
 
-def stored_doubt(result: Mapping[str, object]) -> str:
+def stored_doubt(run: Run) -> str:
     """Return why nothing is said of a stored run; "" if something is."""
-    doubt = result.get("doubt")
-    return doubt if isinstance(doubt, str) else ""
+    doubt = run.result.get("doubt")
+    if isinstance(doubt, str):
+        return doubt
+    return DOUBT if any(event.text.startswith(DOUBT) for event in run.events) else ""
 
 
 def conclude(

@@ -44,7 +44,7 @@ def run_curve(run: Run, band: BandName = "emission") -> LightLight:
     :raises DataError: what was left out cannot be read.
     """
     usable = run.column("saturated_exposures") < run.column("exposures")
-    usable[[*left_out(run), *_damaged(run)]] = False
+    usable[[*left_out(run), *_damaged(run), *_unjudged(run)]] = False
     whole = band == "emission"
     return LightLight(
         fluence_uj_cm2=run.fluence_uj_cm2,
@@ -61,7 +61,7 @@ def run_curve(run: Run, band: BandName = "emission") -> LightLight:
 
 def judge_run(run: Run) -> Verdict:
     """Fit a stored run again, as its plan wants it; one that says nothing of its sample says it again."""
-    if why := not_fitted(run.start.plan, stored_doubt(run.result)):
+    if why := not_fitted(run.start.plan, stored_doubt(run)):
         refused = ThresholdResult("refused", why, 0)
         return Verdict(refused, refused, run_curve(run))
     return judge(run_curve(run), run_curve(run, "lasing"), _design(run))
@@ -134,6 +134,7 @@ def _refit_run(run: Run) -> RunReport:
             *((f"{run.status}: {run.reason}",) if run.reason else ()),
             *_by_hand(run),
             *_said_of_damage(run),
+            *_said_of_unjudged(run),
         ),
         more=_more(run, verdict),
         counted=tally(
@@ -143,7 +144,7 @@ def _refit_run(run: Run) -> RunReport:
             planned=planned(run.result),
             left_out=len({*left_out(run), *_damaged(run)}),
         ),
-        doubt=stored_doubt(stored),
+        doubt=stored_doubt(run),
     )
 
 
@@ -156,6 +157,26 @@ def _said_of_damage(run: Run) -> tuple[str, ...]:
     bad = _damaged(run)
     told = f"damaged, and left out: point{'s' if len(bad) > 1 else ''} {', '.join(str(i + 1) for i in bad)}"
     return (f"{told} (labctl verify)",) if bad else ()
+
+
+def _unjudged(run: Run) -> range:
+    """Return the places of the points that a killed run took since its last closing was looked at.
+
+    Its shutter was kept open between them; nobody knows what a next closing would have shown. A new dark is
+    taken, and looked at, right after the first point that it belongs to.
+    """
+    if run.status != "killed" or not run.start.plan.get("keep_open"):
+        return range(0)
+    last = max((dark.number for dark in run.darks if dark.kind == "dark"), default=0)
+    since = np.flatnonzero(run.column("dark_number") == last)
+    return range(int(since[0]) + 1 if since.size else len(run), len(run))
+
+
+def _said_of_unjudged(run: Run) -> tuple[str, ...]:
+    if not (places := _unjudged(run)):
+        return ()
+    since = f"points from {places[0] + 1} on are left out"
+    return (f"{since}: the run was killed before the closing after them was looked at",)
 
 
 def _by_hand(run: Run) -> tuple[str, ...]:

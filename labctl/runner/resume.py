@@ -72,7 +72,7 @@ def resume_run(
     run = continuable(h5)
     if run.start.procedure not in (PROCEDURE_ID, STABILITY_ID):
         raise DataError(f"{h5} is a run of {run.start.procedure}, which this command does not continue")
-    if doubt := stored_doubt(run.result):
+    if doubt := stored_doubt(run):
         raise DataError(f"{h5}: {doubt}", "see to the shutter, then begin a new run")
     plan = stored_plan(run)
     kind = stability_kind(plan) if isinstance(plan, StabilityPlan) else SWEEP

@@ -21,7 +21,7 @@ from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, ShutterLied, is_noticed_stop
 from labctl.model.records import RunStop
 from labctl.runner.carried import packed
-from labctl.runner.conclude import DOUBT, conclude, stored_doubt
+from labctl.runner.conclude import DOUBT, conclude
 from labctl.runner.events import Connected, Event, Measured, Message, Moved, OnEvent, RunFiles, Started
 from labctl.runner.facts import BenchFacts, RunRequest, full_energies_j, now_utc, plan_mapping, run_start
 from labctl.runner.fit_process import FitFailed, FitProcess
@@ -173,6 +173,7 @@ class _Acquisition:
         self._writer: RunWriter | None = None
         self._remarks: tuple[str, ...] = ()
         self._now_s: Callable[[], float] | None = None
+        self._lied = False
 
     def outcome(self) -> RunReport:
         """Return the report of a run that finished or was aborted.
@@ -211,6 +212,7 @@ class _Acquisition:
         try:
             with self._open(keeper, files) as bench:
                 facts = BenchFacts.of(bench)
+                bench.pump.on_lie = lambda reason: self._doubt(keeper, reason)
                 try:
                     self._sweep(bench, keeper, files)
                 finally:
@@ -239,11 +241,12 @@ class _Acquisition:
     def _telling(self, bench: Bench, over: Callable[[str], None]) -> Iterator[Bench]:
         """Use a bench that is open; what its pump has to tell meanwhile belongs to this run."""
         told, bench.pump.tell = bench.pump.tell, self._say
+        on_lie = bench.pump.on_lie
         try:
             with over_said(bench.pump, over):
                 yield bench
         finally:
-            bench.pump.tell = told
+            bench.pump.tell, bench.pump.on_lie = told, on_lie
 
     def _over(self, keeper: Keeper, line: str) -> None:
         """Say how the bench was left, in the run's own log as well."""
@@ -252,6 +255,15 @@ class _Acquisition:
         if self._now_s is not None and keeper.began:
             with suppress(DataError):  # a file that fails here fails again at the run's end, which tells it
                 keeper.event(self._now_s(), line)
+
+    def _doubt(self, keeper: Keeper, reason: str) -> None:
+        """Have the file say at once, whatever becomes of this process, that nothing is said of the sample."""
+        self._lied = True
+        if self._now_s is not None and keeper.began:
+            try:
+                keeper.event(self._now_s(), f"{DOUBT} ({reason})")
+            except Exception:
+                log.exception("while noting that the shutter lied")
 
     def _say(self, line: str) -> None:
         log.warning("%s", line)
@@ -352,7 +364,7 @@ class _Acquisition:
                 [p.integration_s for p in keeper.points],
                 planned=self._total,
             ),
-            doubt=stored_doubt(result),
+            doubt=str(result.get("doubt", "")),
         )
         if self._failure is not None and not isinstance(self._failure, Aborted):
             notes = (*self._report.notes, f"{status}: {reason}")
@@ -367,7 +379,7 @@ class _Acquisition:
             "ending": self._ending,
             "decay": self.kind.decay,
         }
-        if isinstance(self._failure, ShutterLied):
+        if self._lied or isinstance(self._failure, ShutterLied):
             return conclude(**given, why_not=DOUBT) | {"doubt": DOUBT}
         if not keeper.points:  # there is nothing to fit, and nobody shall wait for that
             return conclude(**given)

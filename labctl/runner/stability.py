@@ -229,7 +229,7 @@ def refit_stability(run: Run) -> tuple[Stability, DecayFit]:
         raise DataError(f"{run.path} is a run of {run.start.procedure}, not a stability run")
     pump, stored = run.start.config.get("pump"), run.result.get("stability")
     order = pump.get("photon_order") if isinstance(pump, Mapping) else None
-    if doubt := stored_doubt(run.result):
+    if doubt := stored_doubt(run):
         raise CalibrationRefused(doubt)
     measured = Stability.of(
         [run.scalars(n) for n in range(len(run))], order if isinstance(order, int) and order > 0 else 2
