@@ -40,6 +40,8 @@ _LEAST_SIGMA = 0.3
 """Noise of a block's median in counts, at least: that of rounding."""
 _STANDS_OUT = 3.0
 """Standard errors by which a block's light must stand out to count."""
+_SMOOTHED, _SMOOTH_SURE = 9, 6.0
+"""Blocks that are taken together to find any light at all, and its standard errors then."""
 _MOST_FRAMES, _MOST_LIGHTS, _FRAMES = 8, 16, 4
 _HALF = (0.3, 0.75)
 """Fluences over the present one at which a film shows what half the beam would make of it."""
@@ -318,6 +320,19 @@ class Eye:
         self._remember(lit, seconds)
         self._pump.turn_back(here_deg, stop)
         return ""
+
+
+def shows_light(counts: FloatArray, before: FloatArray) -> bool:
+    """Return whether an exposure shows more light than one of the same time before, in some part of the axis.
+
+    Parts of a seventh of the axis, against the rest: a level that has risen or fallen everywhere is none.
+
+    :param counts: shape ``(pixel,)``, like ``before``.
+    """
+    more = _medians(counts) - _medians(before)
+    sigma = max(_scatter(np.diff(more)) / math.sqrt(2), _LEAST_SIGMA) / math.sqrt(_SMOOTHED)
+    parts = np.convolve(more - np.median(more), np.full(_SMOOTHED, 1 / _SMOOTHED), "valid")
+    return bool(parts.max() > _SMOOTH_SURE * sigma)
 
 
 def _medians(counts: FloatArray) -> FloatArray:

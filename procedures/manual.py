@@ -10,12 +10,19 @@ from labctl.model.clock import Stop
 from labctl.model.errors import InstrumentError
 from labctl.model.records import FloatArray, Spectrum
 from labctl.model.roles import Roles
-from procedures.eye import DARK_LOOK_S, Eye
+from procedures.eye import DARK_LOOK_S, Eye, shows_light
 from procedures.fresh import FreshSpectrometer
 from procedures.pump import Pump, PumpState
 
-GLANCE_S, GLANCE_PULSES = 0.05, 20
-"""Exposure of a glance at the light, at least."""
+GLANCES_S, GLANCE_PULSES = (0.05, 0.5), 20
+"""Exposures of a glance at the light, at least; the longer one where the shorter shows nothing."""
+LOOK_AGAIN_S = 2.0
+"""From one glance to the next while no light is seen."""
+UNSEEN = (
+    "the shutter was told to open and says that it is open, but the spectrometer sees no more light than "
+    "before: either the shutter did not move, or nothing on the stage emits"
+)
+SEEN_NOW = "the spectrometer sees light now"
 LIGHT_AHEAD_S = 1.0
 """Light that is asked for in advance, again and again, while the shutter stands open."""
 
@@ -28,6 +35,8 @@ class BenchReading:
     :param pulse_energy_j: on the sample, or what would reach it with the shutter open; None where the meter
         sees nothing because the shutter is closed.
     :param fluence_uj_cm2: that energy's fluence, in the bench's convention.
+    :param unseen: whether the shutter is open by its word alone: nobody behind it sees any light. Energy and
+        fluence are then what reaches the sample at most.
     """
 
     angle_deg: float
@@ -37,6 +46,7 @@ class BenchReading:
     pulse_energy_j: float | None
     fluence_uj_cm2: float | None
     dose_uj_cm2: float
+    unseen: bool = False
 
 
 class ManualBench:
@@ -49,7 +59,9 @@ class ManualBench:
         )
         pump.eye = self._eye = Eye(self._fresh, pump, roles.clock)
         self._meter_ready = False
-        self._looked_s = roles.clock.now_s()
+        self._looked_s = self._glanced_s = roles.clock.now_s()
+        self._before: dict[float, FloatArray] = {}
+        self._unseen = False
 
     def _allow(self, seconds: float) -> None:
         self.pump.allow(seconds)
@@ -62,7 +74,7 @@ class ManualBench:
         self._prepare_meter(stop)
         lit = self.pump.light.lit
         state = self.pump.set_fluence(fluence_uj_cm2, stop, keep_open=lit)
-        self._restore(lit)
+        self._restore(lit, stop)
         return state
 
     def set_angle(self, angle_deg: float, stop: Stop | None = None) -> PumpState:
@@ -70,7 +82,7 @@ class ManualBench:
         self._prepare_meter(stop)
         lit = self.pump.light.lit
         state = self.pump.set_angle(angle_deg, stop)
-        self._restore(lit)
+        self._restore(lit, stop)
         return state
 
     def jog(self, by_deg: float, stop: Stop | None = None) -> PumpState:
@@ -81,22 +93,61 @@ class ManualBench:
         """Search the mount's reference, behind the closed shutter."""
         self.pump.home(stop)
 
-    def open(self) -> None:
-        """Open the shutter onto the setting that was verified last.
+    def open(self, stop: Stop | None = None) -> None:
+        """Open the shutter onto the setting that was verified last; it is told if nobody sees any light then.
 
         :raises SafetyStop: there is none: set a fluence first.
         """
-        self.pump.open(LIGHT_AHEAD_S, timed=False)
-        self._glance()
+        if self.pump.meter_in_front and self.pump.verified is not None and not self.pump.light.lit:
+            self._glance_before(stop)
+        self.pump.open(LIGHT_AHEAD_S, timed=False, stop=stop)
+        self._glance(stop)
 
-    def _glance(self) -> None:
-        """Let the spectrometer see the light, so that it can tell after the closing whether that is gone."""
-        if not self.pump.light.lit or self._eye.knows():
-            return
+    def _glances(self) -> list[float]:
+        least_s = GLANCE_PULSES / self.pump.settings.repetition_rate_hz
+        return [max(seconds, least_s) for seconds in GLANCES_S]
+
+    def _glance_before(self, stop: Stop | None) -> None:
+        """See what there is to be seen before the shutter opens: the dark, and the light of the room."""
+        self._before.clear()
         try:
-            self.expose(max(GLANCE_S, GLANCE_PULSES / self.pump.settings.repetition_rate_hz))
+            for seconds in self._glances():
+                self._before[seconds] = self.expose(seconds, stop).counts
+        except InstrumentError:
+            return  # it is told after the opening
+
+    def _glance(self, stop: Stop | None) -> None:
+        """Let the spectrometer see the light.
+
+        It can tell after the closing whether that is gone, and now whether there is any: a shutter that stays
+        closed and says that it is open is seen by no meter in front of it.
+        """
+        in_front = self.pump.meter_in_front
+        if not self.pump.light.lit or (not in_front and self._eye.knows()):
+            return
+        was_unseen, self._unseen = self._unseen, in_front
+        try:
+            for seconds in self._glances() if in_front else self._glances()[:1]:
+                spectrum, before = self.expose(seconds, stop), self._before.get(seconds)
+                if before is not None and shows_light(spectrum.counts, before):
+                    self._unseen = False
+                    break
         except InstrumentError as exc:
-            self.pump.tell(f"the spectrometer will not see whether the shutter closes: {exc.message}")
+            self.pump.tell(
+                f"the spectrometer sees neither light nor whether the shutter closes: {exc.message}"
+            )
+            return
+        finally:
+            self._glanced_s = self.roles.clock.now_s()
+        if self._unseen is not was_unseen:
+            self.pump.tell(UNSEEN if self._unseen else SEEN_NOW)
+
+    def _glance_again(self, stop: Stop | None) -> None:
+        """Look whether there is light by now, where none was seen: a sample came, or the blade moved."""
+        if not self.pump.light.lit:
+            self._unseen = False
+        elif self._unseen and self.roles.clock.now_s() - self._glanced_s > LOOK_AGAIN_S:
+            self._glance(stop)
 
     def close(self) -> None:
         """Close the shutter; a meter behind it must see that the light is gone."""
@@ -134,6 +185,7 @@ class ManualBench:
         self.pump.allow(LIGHT_AHEAD_S)
         angle = self.roles.attenuator.angle_deg()
         self._look_at_dark(stop)
+        self._glance_again(stop)
         is_open = self.roles.shutter.is_open()
         power = energy = None
         if meter:
@@ -149,6 +201,7 @@ class ManualBench:
             pulse_energy_j=energy,
             fluence_uj_cm2=None if energy is None else self.pump.beam.fluence_uj_cm2(energy),
             dose_uj_cm2=self.pump.dose_uj_cm2,
+            unseen=is_open and self._unseen,
         )
 
     def _look_at_dark(self, stop: Stop | None) -> None:
@@ -174,8 +227,8 @@ class ManualBench:
             self.pump.prepare_meter(stop)
             self._meter_ready = True
 
-    def _restore(self, lit: bool) -> None:
+    def _restore(self, lit: bool, stop: Stop | None) -> None:
         if lit:
-            self.open()
+            self.open(stop)
         elif not self.pump.meter_in_front:  # it was opened for the meter only
             self.pump.shut()

@@ -69,7 +69,7 @@ def set_bench(
             elif angle is not None:
                 hand.set_angle(angle, asked)
             if open_shutter:
-                hand.open()
+                hand.open(asked)
             _hold(hand, hold, asked)
     return 0
 
@@ -112,6 +112,8 @@ def line(reading: BenchReading) -> str:
     light = "the meter sees nothing behind the closed shutter"
     if reading.fluence_uj_cm2 is not None and reading.pulse_energy_j is not None:
         light = f"{reading.fluence_uj_cm2:.4g} uJ/cm2, {reading.pulse_energy_j * 1e9:.4g} nJ"
+    if reading.unseen:
+        light, shutter = f"no light seen; at most {light}", "told to open"
     return f"{light}; {reading.angle_deg:.3f} deg; shutter {shutter}; dose {reading.dose_uj_cm2:.3g} uJ/cm2"
 
 

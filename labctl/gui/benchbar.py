@@ -87,7 +87,8 @@ class BenchBar(QFrame):
         self.fluence = Readout(
             f"Fluence, {self._convention} ({UNIT})",
             f"On the sample, {UNIT}, {self._convention}, from the meter; ≈: from the plate's angle alone. "
-            "Grey: behind the closed shutter. Struck out: the instrument does not answer.",
+            "Grey: behind the closed shutter. ≤: the shutter may be open, nobody sees light. "
+            "Struck out: the instrument does not answer.",
             size_pt=24,
             widest="≈ 888.8",
         )
@@ -109,7 +110,8 @@ class BenchBar(QFrame):
         self.rate.show_value(Shown(f"{self._rate_hz:g} Hz"))
         self.shutter = Readout(
             "Shutter",
-            "As its sensor says; anything but a confirmed “closed” counts as open",
+            "As its sensor says; anything but a confirmed “closed” counts as open. open?: "
+            "it says so, and the spectrometer sees no light",
             widest="unknown",
         )
         pair = QVBoxLayout()

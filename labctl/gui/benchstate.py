@@ -76,25 +76,28 @@ def shutter(seen: Seen) -> Shown:
         return Shown("unknown", "danger")
     if seen.shutter_open is None:
         return Shown("–")
+    if seen.shutter_open and seen.unseen:
+        return Shown("open?", "warn")
     return Shown("OPEN", "light") if seen.shutter_open else Shown("closed", "good")
 
 
 def fluence(seen: Seen) -> Shown:
     """Say what is on the sample, or would be; what is only calculated from the plate's angle says so."""
-    sign = "≈ " if seen.computed and seen.fluence_uj_cm2 is not None else ""
-    return _light(seen, sign + digits(seen.fluence_uj_cm2))
+    return _light(seen, seen.fluence_uj_cm2, digits(seen.fluence_uj_cm2))
 
 
 def pulse_energy(seen: Seen) -> Shown:
     """Say the energy of a pulse on the sample."""
-    sign = "≈ " if seen.computed and seen.pulse_energy_j is not None else ""
-    return _light(seen, sign + energy(seen.pulse_energy_j))
+    return _light(seen, seen.pulse_energy_j, energy(seen.pulse_energy_j))
 
 
-def _light(seen: Seen, text: str) -> Shown:
+def _light(seen: Seen, value: float | None, text: str) -> Shown:
+    unseen = bool(seen.unseen and seen.shutter_open)
+    if value is not None:
+        text = f"{'≤ ' if unseen else '≈ ' if seen.computed else ''}{text}"
     if any(role in seen.lost or role in seen.doubtful for role in ("power_meter", "attenuator")):
         return Shown(text, "danger", struck=True)
-    return Shown(text, "dim" if seen.shutter_open is False else "plain")
+    return Shown(text, "dim" if seen.shutter_open is False else "warn" if unseen else "plain")
 
 
 def angle(seen: Seen) -> Shown:
@@ -148,6 +151,8 @@ def _idle(now: BenchNow) -> Shown:
 
 
 def _with_light(what: str, seen: Seen) -> Shown:
+    if seen.shutter_open and seen.unseen:
+        return Shown(f"{what}: no light seen, the shutter may be open", "warn")
     return Shown(f"{what}: LIGHT ON", "light") if seen.shutter_open else Shown(what, "plain")
 
 

@@ -22,6 +22,7 @@ from labctl.runner.report import RunReport
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from labctl.session.check import check_bench
 from procedures.exposure import AutoExposure
+from procedures.manual import UNSEEN
 from procedures.plan import Step, SweepPlan
 from procedures.reduction import Shots
 from procedures.shooting import Shooter
@@ -257,3 +258,26 @@ def test_what_a_lying_shutter_lets_nobody_say(
         assert report["threshold"]["reason"] == DOUBT
         assert main(["resume", str(run), "--bench", str(file)]) == DataError("").exit_code
         assert DOUBT in capsys.readouterr().err
+
+
+def test_a_shutter_that_stays_closed_is_not_called_open(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its switch says what was commanded, the meter stands in front of it: only the spectrometer knows."""
+    faults = FaultPlan.parse(
+        '[[fault]]\nkind = "failed-shutter"\ninstrument = "shutter"\nmatch = "^ens$"\nnth = 1\n'
+        'readback = "commanded"\n'
+    )
+    clock = SteppedClock()
+    monkeypatch.setattr("labctl.session.bench.bench_clock", lambda _config: clock)
+    file = tmp_path / "bench.toml"
+    with SimulatedBench(scene("ola", "typical", 3), clock, faults=faults) as bench:
+        file.write_text(bench.bench_toml(1.0))
+        assert main(["set", "--bench", str(file), "--fluence", "100", "--open", "--for", "3"]) == 0
+    told = capsys.readouterr()
+    assert UNSEEN in told.err
+    held = [text for text in told.out.splitlines() if "uJ/cm2" in text]
+    assert held
+    for text in held:
+        assert text.startswith("no light seen; at most ")
+        assert "shutter told to open" in text

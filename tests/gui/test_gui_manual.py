@@ -13,13 +13,14 @@ from pytestqt.qtbot import QtBot
 
 from labctl.config import BenchConfig
 from labctl.gui.service.messages import SetFluence
+from procedures.manual import UNSEEN
 
 ENDLESS_EXPOSURE = """
 [[fault]]
 kind = "stall"
 instrument = "spectrometer"
 match = "00101000"  # a spectrum is asked for
-nth = 1
+nth = 20  # in the stream: the first ones look whether light comes with the opening
 """
 
 
@@ -152,3 +153,34 @@ def test_safe_says_what_became_of_each_element(qtbot: QtBot, tmp_path: Path) -> 
         qtbot.waitUntil(lambda: "least transmission" in window.message.text(), timeout=LONG_MS)
         assert window.message.text().startswith("safe: the shutter is closed (its sensor")
         assert is_safe(simulated)
+
+
+STAYS_CLOSED = """
+[[fault]]
+kind = "failed-shutter"
+instrument = "shutter"
+match = "^ens$"  # open, or close
+nth = 1
+readback = "commanded"
+"""
+
+
+def test_a_shutter_that_stays_closed_is_not_shown_as_open_with_a_fluence(
+    qtbot: QtBot, tmp_path: Path
+) -> None:
+    with bench_window(qtbot, tmp_path, faults=STAYS_CLOSED) as (window, _):
+        window.post(SetFluence(100.0))
+        bar = window.bar
+        qtbot.waitUntil(lambda: (window.service.sight.seen.fluence_uj_cm2 or 0) > 90, timeout=LONG_MS)
+        window.manual.open.click()
+        qtbot.waitUntil(lambda: bar.shutter.value.text() == "open?", timeout=LONG_MS)
+        assert bar.fluence.value.text().startswith("≤ ")
+        assert bar.energy.value.text().startswith("≤ ")
+        qtbot.waitUntil(
+            lambda: window.notices.state.text() == "by hand: no light seen, the shutter may be open",
+            timeout=LONG_MS,
+        )
+        assert UNSEEN in window.message.text()
+        window.manual.close_button.click()
+        qtbot.waitUntil(lambda: bar.shutter.value.text() == "closed", timeout=LONG_MS)
+        assert not bar.fluence.value.text().startswith("≤ ")

@@ -13,18 +13,20 @@ from lying_scene import Glowing, LyingShutter, OpensAgain, Order, bench, pump_of
 from procedures_fakes import BEHIND, FRONT
 from procedures_scene import BANDS
 
+from labctl.cli.manual import line
 from labctl.model.errors import Aborted, SafetyStop
 from labctl.model.records import SweepPoint
 from labctl.model.roles import Roles
 from procedures.alignment import AlignmentPlan, align
 from procedures.eye import Eye
 from procedures.fluence_sweep import sweep
-from procedures.manual import ManualBench
+from procedures.manual import SEEN_NOW, UNSEEN, ManualBench
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
 from procedures.stability import stability_plan
 from simulators.scene import Scene
 from simulators.scene.settings import Level, RoomSettings, SceneSettings
+from simulators.scene.spells import Spell
 
 PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=200.0, points=6, average=2)
 FOUND = r"the shutter says that it is closed, but spectrometer behind it still sees \d+% of the last light"
@@ -256,3 +258,66 @@ def test_a_look_that_is_interrupted_changes_nothing() -> None:
         pump.still_dark(stop)
     assert pump.verified == before
     hand.open()
+
+
+def hand_on(scene: Scene, roles: Roles, pump: Pump, fluence_uj_cm2: float) -> tuple[ManualBench, list[str]]:
+    said: list[str] = []
+    pump.tell = said.append
+    hand = ManualBench(roles, pump)
+    pump.prepare()
+    hand.set_fluence(fluence_uj_cm2)
+    return hand, said
+
+
+@pytest.mark.parametrize("level", ["ideal", "typical", "nasty"])
+@pytest.mark.parametrize("fluence_uj_cm2", [40.0, 150.0])
+def test_a_shutter_that_stays_closed_is_not_called_open(level: Level, fluence_uj_cm2: float) -> None:
+    """The meter stands in front and sees the light all the same; the shutter's switch repeats its command."""
+    scene, roles, pump = bench(level, 2)
+    hand, said = hand_on(scene, roles, pump, fluence_uj_cm2)
+    scene.shutter.stuck.add(Spell(scene.clock.now_s(), value=1.0))
+    hand.open()
+    assert said == [UNSEEN]
+    reading = hand.reading()
+    assert (reading.shutter_open, reading.unseen) == (True, True)
+    assert "no light seen; at most " in line(reading)
+    assert "shutter open" not in line(reading)
+    scene.clock.sleep(5.0)
+    assert hand.reading().unseen
+    assert said == [UNSEEN]  # once
+    hand.close()
+    assert not hand.reading().unseen
+
+
+@pytest.mark.parametrize("level", ["ideal", "typical", "nasty"])
+@pytest.mark.parametrize("fluence_uj_cm2", [40.0, 150.0])
+def test_light_that_is_there_is_seen(level: Level, fluence_uj_cm2: float) -> None:
+    for seed in range(4):
+        scene, roles, pump = bench(level, seed)
+        hand, said = hand_on(scene, roles, pump, fluence_uj_cm2)
+        hand.open()
+        assert not hand.reading().unseen
+        assert said == []
+        hand.close()
+
+
+def test_a_stage_without_a_sample_gives_no_light_and_the_sentence_holds() -> None:
+    scene, roles, pump = bench("typical", 2)
+    hand, said = hand_on(scene, roles, pump, 100.0)
+    scene.hand.do("sample", {"in": False})
+    hand.open()
+    assert said == [UNSEEN]
+    assert "nothing on the stage emits" in UNSEEN
+    scene.hand.do("sample", {"in": True})  # now there is light, and that is said
+    scene.clock.sleep(3.0)
+    assert not hand.reading().unseen
+    assert said == [UNSEEN, SEEN_NOW]
+
+
+def test_a_meter_behind_the_shutter_needs_no_spectrometer_to_see_light() -> None:
+    scene, roles, pump = bench("typical", 2, order=BEHIND)
+    hand, said = hand_on(scene, roles, pump, 100.0)
+    scene.hand.do("sample", {"in": False})
+    hand.open()
+    assert not hand.reading().unseen
+    assert said == []

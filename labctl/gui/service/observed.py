@@ -33,6 +33,7 @@ class Seen:
     """The last that was seen of the bench; None where nothing was.
 
     :param computed: whether the fluence follows from the plate's angle: the meter was not read there yet.
+    :param unseen: whether the shutter is open by its word alone: no light is seen behind it.
     :param streaming: whether spectra are taken by hand, one after another.
     :param lost: role and reason of every instrument whose last call failed or is not answered.
     :param doubtful: roles that were not heard of since another one was lost.
@@ -46,6 +47,7 @@ class Seen:
     shutter_open: bool | None = None
     dose_uj_cm2: float | None = None
     computed: bool = False
+    unseen: bool = False
     streaming: bool = False
     lost: Mapping[str, str] = field(default_factory=dict)
     doubtful: frozenset[str] = frozenset()

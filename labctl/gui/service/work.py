@@ -65,6 +65,7 @@ class Work:
         """
         if isinstance(command, (Job, Align, Calibrate, Recheck)):
             self.streaming = False
+            self._sight.note(unseen=False)
             self._hand.forget_meter()
             if isinstance(command, Recheck):  # opens nothing, and has a result to say
                 recheck(self._room)
@@ -104,7 +105,7 @@ class Work:
             self._tell(Said("the mount is referenced; attenuator at its minimum"))
         elif isinstance(command, MoveShutter):
             if command.open_it:
-                hand.open()
+                hand.open(stop)
             else:
                 hand.close()
         self._looked_s = 0.0
@@ -163,6 +164,7 @@ class Work:
             fluence_uj_cm2=now.fluence_uj_cm2,
             dose_uj_cm2=now.dose_uj_cm2,
             computed=False,
+            unseen=now.unseen,
         )
         self._looked_s = time.monotonic()
 
