@@ -311,6 +311,12 @@ class Eye:
         dimmed = self._look(steady.pattern, seconds, count, stop)
         left, sigma = max(dimmed.part, 0.0) / steady.part, math.hypot(steady.sigma, dimmed.sigma)
         follows = left < 0.5 * (ratio + fading) and steady.part - dimmed.part > _LOOK * sigma
+        if follows and self._told:
+            # A lamp shines in this room: it may have gone out just then. The laser's light comes back.
+            self._pump.turn_back(here_deg, stop)
+            back, lit = self._look(steady.pattern, seconds, count, stop), self._latest
+            sigma = math.hypot(back.sigma, dimmed.sigma)
+            follows = back.part - dimmed.part > max(0.5 * (steady.part - dimmed.part), _LOOK * sigma)
         if follows if ratio < _TELLING * fading else steady.part > _MOSTLY:
             return f"{self.name} behind it still sees {min(steady.part, 1.0):.0%} of the last light"
         if not self._told:

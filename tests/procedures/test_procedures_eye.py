@@ -8,14 +8,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from lying_scene import Glowing, LyingShutter, OpensAgain, Order, bench, pump_of
 from procedures_fakes import BEHIND, FRONT
-from procedures_scene import BANDS
+from procedures_scene import BANDS, SceneSpectrometer
 
+<<<<<<< HEAD
 from labctl.cli.manual import line
+=======
+from labctl.model.clock import Stop
+>>>>>>> 6127e9b (Have what follows the attenuator come back with it where a lamp shines: one that went out just then ended an honest run)
 from labctl.model.errors import Aborted, SafetyStop
-from labctl.model.records import SweepPoint
+from labctl.model.records import Spectrum, SweepPoint
 from labctl.model.roles import Roles
 from procedures.alignment import AlignmentPlan, align
 from procedures.eye import Eye
@@ -260,6 +265,7 @@ def test_a_look_that_is_interrupted_changes_nothing() -> None:
     hand.open()
 
 
+<<<<<<< HEAD
 def hand_on(scene: Scene, roles: Roles, pump: Pump, fluence_uj_cm2: float) -> tuple[ManualBench, list[str]]:
     said: list[str] = []
     pump.tell = said.append
@@ -321,3 +327,32 @@ def test_a_meter_behind_the_shutter_needs_no_spectrometer_to_see_light() -> None
     hand.open()
     assert not hand.reading().unseen
     assert said == []
+=======
+class LampThatGoesOut(SceneSpectrometer):
+    """A lamp, with the very shape of the emission, shines in the dark; at a turn of the plate it goes out."""
+
+    def __init__(self, scene: Scene, burns: int) -> None:
+        super().__init__("spectrometer", scene)
+        self.burns, self.dims, self.bright = burns, 0, True
+        self.lamp = np.zeros(scene.camera.pixels)
+
+    def acquire(self, stop: Stop | None = None) -> Spectrum:
+        spectrum = super().acquire(stop)
+        seconds = spectrum.integration_s
+        if self.scene.shutter.track.at(self.scene.clock.now_s()) > 0:
+            self.lamp = np.maximum(spectrum.counts - np.median(spectrum.counts), 0.0) / seconds
+            return spectrum
+        bright = not dark_now(self.scene)
+        self.dims += int(self.bright and not bright and bool(self.lamp.any()))
+        self.bright = bright
+        on = self.dims <= self.burns
+        return replace(spectrum, counts=np.minimum(spectrum.counts + on * 0.5 * self.lamp * seconds, 65535.0))
+
+
+def test_a_lamp_that_goes_out_in_the_moment_of_a_look_is_no_laser() -> None:
+    scene, roles, _ = bench("typical", 1)
+    lamp = LampThatGoesOut(scene, burns=1)
+    roles = replace(roles, spectrometer=lamp)
+    assert len(list(sweep(PLAN, roles, pump_of(scene, roles), BANDS))) == 6
+    assert lamp.dims > 1
+>>>>>>> 6127e9b (Have what follows the attenuator come back with it where a lamp shines: one that went out just then ended an honest run)
