@@ -14,11 +14,8 @@ from lying_scene import Glowing, LyingShutter, OpensAgain, Order, bench, pump_of
 from procedures_fakes import BEHIND, FRONT
 from procedures_scene import BANDS, SceneSpectrometer
 
-<<<<<<< HEAD
 from labctl.cli.manual import line
-=======
 from labctl.model.clock import Stop
->>>>>>> 6127e9b (Have what follows the attenuator come back with it where a lamp shines: one that went out just then ended an honest run)
 from labctl.model.errors import Aborted, SafetyStop
 from labctl.model.records import Spectrum, SweepPoint
 from labctl.model.roles import Roles
@@ -265,7 +262,6 @@ def test_a_look_that_is_interrupted_changes_nothing() -> None:
     hand.open()
 
 
-<<<<<<< HEAD
 def hand_on(scene: Scene, roles: Roles, pump: Pump, fluence_uj_cm2: float) -> tuple[ManualBench, list[str]]:
     said: list[str] = []
     pump.tell = said.append
@@ -327,7 +323,8 @@ def test_a_meter_behind_the_shutter_needs_no_spectrometer_to_see_light() -> None
     hand.open()
     assert not hand.reading().unseen
     assert said == []
-=======
+
+
 class LampThatGoesOut(SceneSpectrometer):
     """A lamp, with the very shape of the emission, shines in the dark; at a turn of the plate it goes out."""
 
@@ -355,4 +352,3 @@ def test_a_lamp_that_goes_out_in_the_moment_of_a_look_is_no_laser() -> None:
     roles = replace(roles, spectrometer=lamp)
     assert len(list(sweep(PLAN, roles, pump_of(scene, roles), BANDS))) == 6
     assert lamp.dims > 1
->>>>>>> 6127e9b (Have what follows the attenuator come back with it where a lamp shines: one that went out just then ended an honest run)
