@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +18,10 @@ USUALLY_ALIKE = 0.2
 """Part of the runs of equal readings, beyond which it is the meter's way to repeat itself."""
 MOST_ALIKE = 3
 """So many averaged readings of light never agree in every digit."""
+LEAST_CHANCE = 1e-7
+"""A run of equal readings this unlikely, by how often two readings of one light agree, is no chance."""
+FINE = 241
+"""Pairs of readings taken for unlike before any are seen: a console's digits are finer than its noise."""
 _TICK_S = 1e-3
 """Two clocks of one computer may differ by this."""
 
@@ -69,6 +74,9 @@ class Monitor:
         self._seen: tuple[float, float] | None = None
         self._last_w, self._alike = math.nan, 0
         self._pairs = self._same = 0
+        self._singles_w: list[float] = []
+        self._run_w, self._run = math.nan, 0
+        self._compared = self._equal = 0
         self._read_s = -math.inf
 
     def refuse_frozen(self, reading: PowerReading, angle_deg: float) -> None:
@@ -107,6 +115,34 @@ class Monitor:
                 "restart the meter",
             )
 
+    def _hear(self, power_w: float) -> None:
+        """Take in one of the readings that are averaged, as it comes: one that is stuck is not waited for.
+
+        :raises SafetyStop: it has repeated itself so often as its readings of one light hardly ever do.
+        """
+        if power_w - self.background_w <= 5 * self._meter.noise_w:
+            self._run = 0
+            return
+        self._singles_w.append(power_w)
+        self._run = self._run + 1 if power_w == self._run_w else 1
+        self._run_w = power_w
+        if not self._compared:
+            return
+        chance = max(self._equal / self._compared, (self._equal + 1) / (self._compared + FINE))
+        if self._run > MOST_ALIKE and chance ** (self._run - 1) <= LEAST_CHANCE:
+            raise SafetyStop(
+                f"{self._meter.name} shows {power_w:g} W {self._run} times in a row, the same in "
+                "every digit: that is no reading",
+                "restart the meter",
+            )
+
+    def _learn_repeats(self) -> None:
+        """Count how many of the readings of one light agree."""
+        values, self._singles_w = self._singles_w, []
+        n, kinds = len(values), Counter(values)
+        self._compared += n * (n - 1) // 2
+        self._equal += sum(same * (same - 1) // 2 for same in kinds.values())
+
     def read(
         self, not_before_s: float, stop: Stop | None = None, *, count: int | None = None
     ) -> PowerReading:
@@ -115,7 +151,9 @@ class Monitor:
         :raises SafetyStop: the meter delivers only older values, or none that is a number.
         """
         for _ in range(2):
-            reading = retried(lambda: self._meter.read(count or self._count, stop))
+            self._singles_w = []
+            reading = retried(lambda: self._meter.read(count or self._count, stop, self._hear))
+            self._learn_repeats()
             self.refuse_no_number(reading)
             self.refuse_repeated(reading)
             self.took_s = reading.stop_s - reading.start_s

@@ -15,6 +15,7 @@ from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spect
 from labctl.model.roles import (
     Attenuator,
     Device,
+    Heard,
     PowerMeter,
     SelfClosing,
     SensorKind,
@@ -120,10 +121,10 @@ class DelegatePowerMeter(Delegate[PowerMeter]):
         with self.around():
             self._device.prepare(wavelength_nm)
 
-    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
+    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
         """Take ``count`` averaged readings."""
         with self.around():
-            return self._device.read(count, self.flag(stop))
+            return self._device.read(count, self.flag(stop), heard)
 
     def __getattr__(self, name: str) -> Callable[..., float]:
         """Return what the meter can beyond its role, each call like any other."""

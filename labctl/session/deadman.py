@@ -94,6 +94,7 @@ class DeadMan:
         self._owner = threading.get_ident()
         self._lit, self._over = threading.Event(), threading.Event()
         self._reading_s, self._transfer_s = Durations(FIRST_READING_S), Durations(0.0)
+        self._lead_s, self._tells_each = Durations(FIRST_READING_S), False
 
     # --- life, passed on ---------------------------------------------------------------------------
 
@@ -160,19 +161,42 @@ class DeadMan:
             return any(owed.thread == me for owed in lost)
 
     @contextmanager
-    def reading(self, name: str, count: int) -> Iterator[None]:
-        """Owe a meter's reading, in the light, for as long as it takes; the block's good end is its.
+    def reading(self, name: str, count: int) -> Iterator[Callable[[], None]]:
+        """Owe a meter's readings, in the light, each in its own time; the block's good end is theirs.
 
+        A meter that does not tell each as it comes owes all of them in the time of all.
+
+        :returns: to be called whenever one of them comes.
         :raises LightUnwatched: it did not come in time; the shutter was closed.
         """
-        began_s = self._now_s()
-        with self._owed(name, "no reading", max(count, 1) * self._reading_s.typical_s):
-            yield
-        self._reading_s.add((self._now_s() - began_s) / max(count, 1))
+        began_s, last_s = self._now_s(), 0.0
+        own_s = self._lead_s.typical_s if self._tells_each else max(count, 1) * self._reading_s.typical_s
+        with self._owed(name, "no reading", own_s) as call:
+
+            def came() -> None:
+                nonlocal last_s
+                now_s = self._now_s()
+                if last_s:
+                    self._reading_s.add(now_s - last_s)
+                else:
+                    self._lead_s.add(now_s - began_s)
+                last_s, self._tells_each = now_s, True
+                self._has_read(name, call)
+
+            yield came
+        if not last_s or count == 1:
+            self._reading_s.add((self._now_s() - began_s) / max(count, 1))
+        self._has_read(name)
+
+    def _has_read(self, name: str, call: _Owed | None = None) -> None:
+        """Count from now on: what is owed in a call that goes on, and in light held by hand."""
         with self._lock:
+            now_s = self._now_s()
+            for owed in (call, self._held):
+                if owed is not None:
+                    owed.since_s, owed.due_s = now_s, now_s + self._patience_s
             if self._held is not None:
-                self._held.name, self._held.since_s = name, self._now_s()
-                self._held.due_s = self._held.since_s + self._patience_s
+                self._held.name = name
 
     @contextmanager
     def exposing(self, name: str, integration_s: float) -> Iterator[None]:
@@ -194,13 +218,13 @@ class DeadMan:
                 self._held.due_s = min(self._held.due_s, self._now_s() + self._patience_s)
 
     @contextmanager
-    def _owed(self, name: str, what: str, own_s: float) -> Iterator[None]:
+    def _owed(self, name: str, what: str, own_s: float) -> Iterator[_Owed]:
         now_s = self._now_s()
         call = _Owed(name, what, now_s, now_s + own_s + UNWATCHED_S, threading.get_ident())
         with self._lock:
             self._calls.append(call)
         try:
-            yield
+            yield call
         except Exception as exc:
             if (reason := self._ended(call)) is not None:
                 raise reason from exc

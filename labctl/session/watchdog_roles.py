@@ -13,7 +13,7 @@ from labctl.model.delegate import (
 )
 from labctl.model.errors import Aborted
 from labctl.model.records import PowerReading, Spectrum
-from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrometer
+from labctl.model.roles import Attenuator, Heard, PowerMeter, Roles, Shutter, Spectrometer
 from labctl.session.deadman import DeadMan
 from labctl.session.watchdog_calls import CALL_S, End, Life, Polled, Watched
 from labctl.session.watchdog_optional import WatchedStage, WatchedThermometer
@@ -135,17 +135,23 @@ class WatchedPowerMeter(Watched[PowerMeter], DelegatePowerMeter):
         super().__init__(device, life, end)
         self._deadman = deadman
 
-    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
-        """Take readings.
+    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
+        """Take readings; each that comes is one of the deadman's.
 
         :raises SafetyStop: light may pass, and nobody watches any more.
         :raises LightUnwatched: in the light none came in time.
         """
         self._life.require()
         if self._deadman is None:
-            return super().read(count, stop)
-        with self._deadman.reading(self.name, count):
-            return super().read(count, stop)
+            return super().read(count, stop, heard)
+        with self._deadman.reading(self.name, count) as came:
+
+            def one(power_w: float) -> None:
+                came()
+                if heard is not None:
+                    heard(power_w)
+
+            return super().read(count, stop, one)
 
 
 class WatchedSpectrometer(Watched[Spectrometer], DelegateSpectrometer):

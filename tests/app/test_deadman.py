@@ -90,6 +90,30 @@ def test_a_readings_own_duration_is_learned() -> None:
     assert bench.wall_s - began_s == pytest.approx(0.3 + UNWATCHED_S, abs=0.11)
 
 
+def test_of_an_average_each_reading_is_owed_in_its_own_time() -> None:
+    """Six that are averaged take 1.8 s together; the fault is noticed as if there were one."""
+    bench = Bench()
+    deadman = bench.lit()
+
+    def average(number: int) -> None:
+        with deadman.reading(METER, 6) as came:
+            for _ in range(number):
+                bench.wait(0.3)
+                came()
+            if number < 6:
+                while not deadman.given_up():
+                    bench.wait(0.1)
+                raise Aborted
+
+    average(6)
+    average(6)
+    began_s = bench.wall_s
+    with pytest.raises(LightUnwatched, match=r"no reading for 1\.[89] s in the light"):
+        average(2)
+    assert bench.wall_s - began_s == pytest.approx(0.6 + 0.3 + UNWATCHED_S, abs=0.21)
+    assert bench.events == ["closed", "told"]
+
+
 def test_in_the_dark_nothing_is_owed() -> None:
     bench = Bench()
     deadman = bench.lit()

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from procedures_fakes import BANDS, FakeBench, limits, pump_settings
+from procedures_fakes import BANDS, FakeBench, FakeMeter, limits, pump_settings
 from procedures_scene import LIMITS, scene_pump, scene_roles
 
-from labctl.model.clock import SteppedClock
+from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import SafetyStop
 from labctl.model.pump import Element, Limits
 from labctl.model.records import PowerReading
+from labctl.model.roles import Heard
 from procedures.beam import make_beam
 from procedures.fluence_sweep import sweep
 from procedures.manual import ManualBench
@@ -187,3 +191,46 @@ def test_a_meter_whose_noise_shows_does_not_repeat_itself() -> None:
     monitor.refuse_repeated(again)
     with pytest.raises(SafetyStop, match="3 times in a row"):
         monitor.refuse_repeated(again)
+
+
+class ToldEach(FakeMeter):
+    """Tells the readings it is given, one after the other; its mean is always new."""
+
+    given_w: Iterator[float] = iter(())
+    told: int = 0
+
+    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
+        assert heard is not None
+        for _ in range(count):
+            heard(next(self.given_w))
+            self.told += 1
+        return super().read(count, stop)
+
+
+def told_each(given_w: Iterator[float], readings: int) -> ToldEach:
+    """Have that many averages of six read."""
+    bench = FakeBench(FRONT)
+    meter = ToldEach(bench.table)
+    meter.given_w = given_w
+    roles = dataclasses.replace(bench.roles, power_meter=meter)
+    monitor = Monitor(roles, make_beam(pump_settings(), limits()), 6, lambda _angle: 1.0)
+    for _ in range(readings):
+        monitor.read(-math.inf)
+    return meter
+
+
+@pytest.mark.parametrize("before", [8, 98])
+def test_a_meter_that_gets_stuck_within_an_average_is_not_waited_for(before: int) -> None:
+    rng = np.random.default_rng(3)
+    sound = [*(1e-6 * (1 + 1e-3 * rng.standard_normal(before))), *[1e-6] * 9]
+    given = iter(sound)
+    with pytest.raises(SafetyStop, match="4 times in a row, the same in every digit"):
+        told_each(given, 18)
+    assert len(list(given)) == 5
+
+
+@pytest.mark.parametrize("step_rel", [3e-3, 1e-3, 3e-4])
+def test_digits_as_coarse_as_the_noise_may_agree_within_an_average(step_rel: float) -> None:
+    rng = np.random.default_rng(4)
+    coarse = (1e-6 * round((1 + 1e-3 * rng.standard_normal()) / step_rel) * step_rel for _ in range(18_000))
+    assert told_each(coarse, 3_000).told == 18_000

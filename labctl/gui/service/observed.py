@@ -19,7 +19,7 @@ from labctl.model.delegate import (
 )
 from labctl.model.errors import InstrumentError, InstrumentFault
 from labctl.model.records import FloatArray, PowerReading, Spectrum
-from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrometer
+from labctl.model.roles import Attenuator, Heard, PowerMeter, Roles, Shutter, Spectrometer
 
 QUICK_S, SHUTTER_S = 3.0, 5.0
 """Wall time within which an instrument answers a question that moves nothing; then it counts as silent."""
@@ -271,10 +271,10 @@ class ObservedPowerMeter(DelegatePowerMeter):
         with self._sight.calling("power_meter", PREPARING_S):
             super().prepare(wavelength_nm)
 
-    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
+    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
         """Take ``count`` averaged readings."""
         with self._sight.calling("power_meter", QUICK_S + count):
-            reading = super().read(count, stop)
+            reading = super().read(count, stop, heard)
         self._sight.power(reading.power_w)
         return reading
 
