@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE_S
 
 from labctl.cli import main
 from labctl.cli.progress import point_texts
@@ -21,6 +22,7 @@ from labctl.runner.events import Event, Measured, Message
 from labctl.runner.report import RunReport
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from labctl.session.check import check_bench
+from procedures.control import Pause
 from procedures.exposure import AutoExposure
 from procedures.manual import UNSEEN
 from procedures.plan import Step, SweepPlan
@@ -281,3 +283,67 @@ def test_a_shutter_that_stays_closed_is_not_called_open(
     for text in held:
         assert text.startswith("no light seen; at most ")
         assert "shutter told to open" in text
+
+
+def test_a_bench_that_idles_with_a_setting_is_not_called_lit(
+    bench_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["set", "--bench", str(bench_file), "--fluence", "60", "--for", "2"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    held = [text for text in told if "uJ/cm2" in text]
+    assert held
+    for text in held:
+        assert "behind the closed shutter" in text or "shutter closed" in text
+        assert "shutter open" not in text
+        assert text.endswith("dose 0 uJ/cm2")
+    assert told[-1].startswith("over: the shutter is closed (its sensor")
+
+
+def test_a_sweep_below_threshold_and_one_that_goes_on(
+    bench: SimulatedBench, bench_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = SweepPlan(start_uj_cm2=20, stop_uj_cm2=55, points=12, average=3)
+    report, _ = swept(bench, bench_file.parent, plan, stop_at=3)
+    done = report.points
+    assert report.outcome.headline == f"aborted after {done} of 12 points"
+    capsys.readouterr()
+    assert main(["resume", str(report.h5), "--bench", str(bench_file)]) == 0
+    told = capsys.readouterr()
+    counted = [text.split(":")[0] for text in told.err.splitlines() if "pulse energy" in text]
+    assert counted == [f"{number}/12" for number in range(done + 1, 13)]
+    text = " ".join(told.out.split())
+    assert "aborted" not in text
+    assert "saturated" not in text
+    assert report.h5 is not None
+    threshold = read_run(report.h5).result["threshold"]
+    assert isinstance(threshold, dict)
+    assert (threshold["status"], threshold["threshold_uj_cm2"]) == ("not_found", None)
+    assert str(threshold["reason"]) in text
+
+
+def test_a_pause_stands_in_the_dark_and_is_noted(bench: SimulatedBench, bench_file: Path) -> None:
+    pause, closed, ended = Pause(), list[bool](), threading.Event()
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Measured) and event.number == 2:
+            pause.hold()
+
+    def look() -> None:
+        while not (pause.standing or ended.wait(0.01)):
+            pass
+        closed.append(pause.standing and bench.scene.shutter.closed_switch())
+        pause.go_on()
+
+    onlooker = threading.Thread(target=look)
+    onlooker.start()
+    plan = SweepPlan(start_uj_cm2=40, stop_uj_cm2=150, points=4, average=2, keep_open=True)
+    report = run_sweep(
+        load_bench(bench_file), plan, RunRequest(bench_file.parent, "OLA"), stop=threading.Event(),
+        on_event=tell, clock=bench.scene.clock, pause=pause,
+    )  # fmt: skip
+    ended.set()
+    onlooker.join(PATIENCE_S)
+    assert closed == [True]
+    assert report.h5 is not None
+    noted = report.h5.with_suffix(".log").read_text()
+    assert noted.index("paused: the shutter is closed") < noted.index("the pause has ended")

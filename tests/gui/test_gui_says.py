@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from labctl.gui.analysis_child import packed, peaks
 from labctl.gui.benchstate import BLOCK, BenchNow, RunNow, danger, progress, sentence
 from labctl.gui.benchwindow import BenchWindow
 from labctl.gui.fits import peak_marks
+from labctl.gui.service import service
 from labctl.gui.service.observed import Seen, Sight
 from labctl.gui.spectrum import _table
 from labctl.model.errors import InstrumentTimeout
@@ -324,3 +327,26 @@ def test_a_long_message_lies_over_the_pages_and_is_whole(qtbot: QtBot, tmp_path:
         label = window.notices.message
         assert label.height() >= label.heightForWidth(label.width())
         assert window.notices.sheet.height() > window.notices.height()
+
+
+def test_while_it_connects_nothing_is_claimed(
+    qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, opened = threading.Event(), service.open_bench
+
+    def held(*arguments: Any, **more: Any) -> Any:
+        assert opening.wait(LONG_MS / 1000)
+        return opened(*arguments, **more)
+
+    monkeypatch.setattr(service, "open_bench", held)
+    with bench_window(qtbot, tmp_path, connected=False) as (window, _):
+        read = Read(window)
+        until(qtbot, lambda: read.state == "connecting …")
+        until(qtbot, lambda: {read.light(role) for role in window.bar._lights} == {"amber"})
+        assert (read.shutter, read.fluence, read.progress) == ("–", "–", "nothing runs")
+        assert (read.title, read.verdict, read.banner) == ("No run yet", "–", "")
+        assert not window.manual.open.isEnabled()
+        opening.set()
+        until(qtbot, lambda: read.state == "ready; attenuator not homed")
+        until(qtbot, lambda: {read.light(role) for role in window.bar._lights} == {"green"})
+        assert read.shutter == "closed"

@@ -96,7 +96,7 @@ def test_set_by_hand_in_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert main(["set", "--bench", str(file)]) == 2
     assert main(["set", "--bench", str(file), "--open", "--home"]) == 2
     assert main(["set", "--bench", str(file), "--fluence", "-5"]) == 2
-    assert "no fluence above zero" in capfd.readouterr().err
+    assert "not a fluence above zero" in capfd.readouterr().err
 
 
 def test_align_in_the_terminal(
