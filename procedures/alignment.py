@@ -17,7 +17,6 @@ from labctl.model.errors import ConfigError, SafetyStop
 from labctl.model.pump import Bands
 from labctl.model.records import SweepPoint
 from labctl.model.roles import Roles
-from labctl.model.safety import SafeReport
 from procedures.plan import Step, SweepPlan, steps, validate
 from procedures.pump import Pump
 from procedures.quick import QuickPoints
@@ -128,7 +127,8 @@ def align(
 
 
 def _safely(alignment: _Alignment, pump: Pump, stop: Stop | None) -> Iterator[AlignmentEvent]:
-    with made_safe(lambda: (*alignment.end().failures, *pump.safe().failures)), cause_said(pump.tell):
+    made = made_safe(lambda: pump.safe().failures)
+    with alignment.at_work(), made, cause_said(pump.tell):
         yield from alignment.events(stop)
 
 
@@ -138,6 +138,7 @@ class _Alignment:
     def __init__(self, plan: AlignmentPlan, roles: Roles, pump: Pump, bands: Bands) -> None:
         self._plan, self._clock, self._pump = plan, roles.clock, pump
         self._quick = QuickPoints(plan.reference, roles, pump, bands)
+        self.at_work = self._quick.at_work
 
     def events(self, stop: Stop | None) -> Iterator[AlignmentEvent]:
         """Alternate between a reference and its readouts, until the dose is spent."""
@@ -157,10 +158,6 @@ class _Alignment:
             if ended:
                 yield Finished(ended)
                 return
-
-    def end(self) -> SafeReport:
-        """Close the shutter and take the least light; return what was done and what failed."""
-        return self._quick.safe()
 
     def _fitted(self, points: Sequence[SweepPoint]) -> ThresholdResult:
         result = fit_threshold(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentError, SafetyStop, ShutterLied
 from labctl.model.roles import SelfClosing, Shutter
-from procedures.locked import unlocked
+from procedures.gate.permit import unlocked
 from procedures.safe import Action, retried
 
 UNOPENED = "its sensor; nobody has opened it"

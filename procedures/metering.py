@@ -67,7 +67,7 @@ class Monitor:
 
     def __init__(self, roles: Roles, beam: Beam, count: int, relative: Callable[[float], float]) -> None:
         self._meter, self._clock = roles.power_meter, roles.clock
-        self._beam, self._count, self._relative = beam, count, relative
+        self._beam, self.count, self._relative = beam, count, relative
         self.background_w = 0.0
         self.took_s = 1.0
         """What the last reading took, a second before the first."""
@@ -152,7 +152,7 @@ class Monitor:
         """
         for _ in range(2):
             self._singles_w = []
-            reading = retried(lambda: self._meter.read(count or self._count, stop, self._hear))
+            reading = retried(lambda: self._meter.read(count or self.count, stop, self._hear))
             self._learn_repeats()
             self.refuse_no_number(reading)
             self.refuse_repeated(reading)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from labctl.analysis.attenuation import LEAST_TRANSMISSION
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import SafetyStop
 from labctl.model.pump import Limits
 from labctl.model.roles import Attenuator
 from procedures.curve import Curve
-from procedures.locked import unlocked
+from procedures.gate.permit import unlocked
 from procedures.safe import retried
 
 ARRIVAL_DEG = 0.2
@@ -27,6 +29,8 @@ class Plate:
         self.reached_deg = 0.0
         self.changed_at_s = clock.now_s()
         self._brightest = 1.0
+        self.arrived: Callable[[], object] | None = None
+        """Told when a move has ended, before anybody reads the meter."""
 
     @property
     def name(self) -> str:
@@ -61,6 +65,8 @@ class Plate:
         self._brightest = max(self._brightest, self._curve.highest_between(self.reached_deg, angle_deg))
         with unlocked():
             found_deg = self._mount.move_to(angle_deg, stop)
+        if self.arrived is not None:
+            self.arrived()
         self.changed_at_s = self._clock.now_s()
         off_deg = _off(found_deg, angle_deg)
         self.reached_deg = angle_deg + off_deg

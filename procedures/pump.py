@@ -49,8 +49,6 @@ class Pump:
 
     :param readings: averaged meter readings that verify a setting.
     :param patience_s: how long to wait, in the dark, for a laser that shows too little energy.
-    :param beside: another pump of the same bench: its shutter and dose account are used, so that both know of
-        the light that either makes, and whoever it tells is told.
     :raises ConfigError: settings or limits make no sense for these instruments.
     """
 
@@ -62,7 +60,6 @@ class Pump:
         *,
         readings: int = 6,
         patience_s: float = 5.0,
-        beside: Pump | None = None,
     ) -> None:
         self.settings, self.limits = settings, limits
         self._meter, self._watch = roles.power_meter, roles.watch
@@ -70,14 +67,14 @@ class Pump:
         self.curve = make_curve(settings.curve, allowed_angles(roles.attenuator, limits))
         self.beam.refuse_contradiction(self.curve.reach[0])
         self._plate = Plate(roles.attenuator, roles.clock, self.curve, settings.angle_sigma_deg)
-        own = Blade(roles.shutter, roles.clock, LightAccount(roles.clock, settings.repetition_rate_hz))
-        self._blade: Blade = own if beside is None else beside._blade
+        account = LightAccount(roles.clock, settings.repetition_rate_hz)
+        self._blade = Blade(roles.shutter, roles.clock, account)
         self.light = self._blade.account
         self._place = Place.of(settings.order)
-        monitor = Monitor(roles, self.beam, readings, self._behind_meter)
+        self._monitor = Monitor(roles, self.beam, readings, self._behind_meter)
         self.aim = Aim(self.beam, self.curve, self._plate, meter_in_front=self.meter_in_front)
         self._verifier = Verifier(
-            monitor,
+            self._monitor,
             self.aim,
             self._plate,
             self.light,
@@ -105,7 +102,7 @@ class Pump:
         )
         self.left: SafeReport | None = None
         """How it was made safe last."""
-        self.tell: Callable[[str], object] = log.warning if beside is None else beside.tell
+        self.tell: Callable[[str], object] = log.warning
         """Told, in one line, what whoever works with the light should know at once."""
 
     @property
@@ -230,6 +227,19 @@ class Pump:
     @on_lie.setter
     def on_lie(self, tell: Callable[[str], object]) -> None:
         self._blade.on_lie = tell
+
+    @contextmanager
+    def quick(self, arrived: Callable[[], object]) -> Iterator[None]:
+        """Verify settings with one reading each in the block, and say when the plate has arrived.
+
+        :param arrived: called before the meter is read.
+        """
+        before = self._monitor.count
+        self._monitor.count, self._plate.arrived = 1, arrived
+        try:
+            yield
+        finally:
+            self._monitor.count, self._plate.arrived = before, None
 
     def open(self, seconds: float = 0.0, *, timed: bool = True, stop: Stop | None = None) -> None:
         """Open the shutter onto a verified setting, for about ``seconds`` of light.

@@ -7,18 +7,17 @@ are the pump's, as everywhere.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
 
 from labctl.model.clock import Stop
-from labctl.model.delegate import DelegateAttenuator
 from labctl.model.errors import InstrumentTimeout
 from labctl.model.pump import Bands
 from labctl.model.records import Spectrum, SweepPoint
-from labctl.model.roles import Attenuator, Roles
-from labctl.model.safety import SafeReport
+from labctl.model.roles import Roles
 from procedures.darks import Darks
 from procedures.exposure import Judge, ladder, pulses_in
 from procedures.eye import Eye
@@ -31,7 +30,6 @@ from procedures.pump import Pump
 from procedures.reduction import Reducer, Shots
 from procedures.verifying import PumpState
 
-READINGS = 1
 DARKS = 20
 TRIES = 3
 _MARGIN_S = 30.0
@@ -54,20 +52,23 @@ class QuickPoints:
         self._pulses = pulses_in(self._integration_s, rate, triggered=own.triggered)
         self._arrived_s = roles.clock.now_s()
         self._exposing: _Exposures | None = None
-        mount = NotifyingMount(roles.attenuator, self._arrived)
-        self._pump = Pump(
-            replace(roles, attenuator=mount), pump.settings, pump.limits, readings=READINGS, beside=pump
-        )
+        self._pump = pump
         self._fresh = FreshSpectrometer(
             roles.spectrometer, roles.clock, lambda: max(self._arrived_s, self._pump.changed_at_s)
         )
         self._judge = Judge(info, bands, own.margin_nm)
-        self._pump.eye = eye = Eye(self._fresh, self._pump, roles.clock, triggered=own.triggered)
-        self._darks = Darks(self._pump, self._fresh, roles.clock, own, NoSink(), eye=eye)
+        self._eye = Eye(self._fresh, pump, roles.clock, triggered=own.triggered)
+        self._darks = Darks(pump, self._fresh, roles.clock, own, NoSink(), eye=self._eye)
         self._reducer = Reducer(info, bands, own, roles.power_meter.noise_w)
         self._started_s = roles.clock.now_s()
         self._stop: Stop | None = None
         self._overlap = False
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Use the pump as these points want it, in a block: it reads once, tells of arrivals, and is seen."""
+        with self._pump.quick(self._arrived), self._pump.seen_by(self._eye):
+            yield
 
     @property
     def dose_uj_cm2(self) -> float:
@@ -80,10 +81,6 @@ class QuickPoints:
         self._pump.prepare(stop)
         self._fresh.prove(stop)
         self._darks.get(self._integration_s, None, stop)
-
-    def safe(self) -> SafeReport:
-        """Close the shutter and take the least light; return what was done and what failed."""
-        return self._pump.safe()
 
     def point(self, step: Step, stop: Stop | None, average: int = 1) -> SweepPoint:
         """Measure one fluence with ``average`` exposures; the shutter is open afterwards.
@@ -196,17 +193,3 @@ class _Exposures:
         """Have it end, and wait for that: two threads must not speak with one spectrometer."""
         self._unwanted.set()
         self._thread.join(deadline_s)
-
-
-class NotifyingMount(DelegateAttenuator):
-    """A mount that tells when it has arrived."""
-
-    def __init__(self, device: Attenuator, arrived: Callable[[], None]) -> None:
-        super().__init__(device)
-        self._tell = arrived
-
-    def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
-        """Move, tell, and return the angle read back."""
-        reached = super().move_to(angle_deg, stop)
-        self._tell()
-        return reached

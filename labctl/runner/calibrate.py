@@ -20,8 +20,9 @@ from labctl.model.roles import Roles
 from labctl.runner.events import Connected, Message
 from labctl.session import Bench, open_bench
 from labctl.session.bench import over_said
-from labctl.session.calibrated import CalibratedSpectrometer, remarks_on_identity
+from labctl.session.calibrated import remarks_on_identity
 from procedures.calibration import OPTIONS, PROCEDURES, CalContext, CalOptions, CalProcedure, CalStep
+from procedures.gate.hooks import HookedSpectrometer, Hooks
 from procedures.safe import made_safe
 
 log = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ def _own(bench: Bench) -> Roles:
     """Return the instruments, the spectrometer with what it says of itself."""
     if bench.own_info is None:
         return bench.roles
-    own = CalibratedSpectrometer(bench.roles.spectrometer, bench.own_info)
+    own = HookedSpectrometer(bench.roles.spectrometer, Hooks(), bench.own_info)
     return replace(bench.roles, spectrometer=own)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,18 +14,19 @@ from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SpectrometerInfo
 from labctl.model.roles import Roles
-from labctl.session.calibrated import calibrated, refuse, remarks_on_identity, remarks_on_time
+from labctl.session.calibrated import measured_info, refuse, remarks_on_identity, remarks_on_time
 from labctl.session.deadman import DeadMan
 from labctl.session.exits import WayOut, closed_when_silent, way_out
 from labctl.session.limits import refuse_limits
 from labctl.session.opening import Opened, bench_clock, open_all
 from labctl.session.watchdog import Watchdog
 from labctl.session.watchdog_bench import watching
+from labctl.session.watchdog_hook import Nobody, watched
 from labctl.session.watchdog_record import Tell
-from labctl.session.watchdog_roles import Nobody, watched
 from procedures.fluence_sweep import Sweep
 from procedures.fluence_sweep import sweep as measured
-from procedures.locked import locked
+from procedures.gate.hooks import Hooks, hooked
+from procedures.gate.permit import Permit
 from procedures.plan import SweepPlan
 from procedures.pump import Pump
 from procedures.safe import cause_said, made_safe
@@ -46,6 +47,7 @@ class Bench:
         ``roles.clock`` and using the instruments is one; before a longer pause call its ``beat(busy_s)``.
     :param warnings: on the calibrations, in words.
     :param own_info: what the spectrometer says of itself, where a calibration takes the place of it.
+    :param hooks: around every call of an instrument; who must see or stop the calls attaches his own.
     """
 
     config: BenchConfig
@@ -56,6 +58,7 @@ class Bench:
     watchdog: Watchdog | None = None
     warnings: tuple[str, ...] = ()
     own_info: SpectrometerInfo | None = None
+    hooks: Hooks = field(default_factory=Hooks)
 
 
 @contextmanager
@@ -125,11 +128,13 @@ def _safe_bench(
     over: Tell,
 ) -> Iterator[Bench]:
     own = opened.roles(clock)
-    roles, warnings = _judged(config, opened, own) if calibrations == "use" else (own, ())
-    own_info = None if roles is own else own.spectrometer.info
+    info, warnings = _judged(config, opened, own) if calibrations == "use" else (None, ())
+    own_info = None if info is None else own.spectrometer.info
     life, stepped = dog or Nobody(), isinstance(clock, SteppedClock)
     deadman = None if stepped else DeadMan(life, tell, speed=config.bench.time_scale)
-    roles = locked(watched(roles, life, way, deadman))
+    hooks = Hooks()
+    roles = watched(hooked(own, hooks, info), hooks, life, way, deadman)
+    hooks.attach(Permit(roles.shutter))
     pump = Pump(roles, config.pump_settings(), config.limit_settings())
     pump.tell = tell
     ends_light = nullcontext() if deadman is None else deadman.guarding(roles.shutter.close_beam)
@@ -137,7 +142,8 @@ def _safe_bench(
     with over_said(pump, over), made, cause_said(tell), ends_light:
         way.arm(lambda: pump.safe().failures, None if dog is None else dog.done)
         pump.close()  # a shutter that does not confirm is no shutter: refused before anything else
-        yield Bench(config, roles, pump, config.band_settings(), opened.identities, dog, warnings, own_info)
+        bands, who = config.band_settings(), opened.identities
+        yield Bench(config, roles, pump, bands, who, dog, warnings, own_info, hooks)
 
 
 @contextmanager
@@ -167,13 +173,15 @@ def _all_safe(pump: Pump, dog: Watchdog | None) -> Sequence[Exception]:
     return failures
 
 
-def _judged(config: BenchConfig, opened: Opened, roles: Roles) -> tuple[Roles, tuple[str, ...]]:
-    """Return the instruments as they were calibrated; a calibration that is not theirs is refused here."""
+def _judged(
+    config: BenchConfig, opened: Opened, roles: Roles
+) -> tuple[SpectrometerInfo | None, tuple[str, ...]]:
+    """Return what was measured of the spectrometer; a calibration that is not theirs is refused here."""
     remarks = (*remarks_on_time(config), *remarks_on_identity(config, opened.identities))
     refuse(remarks)
     for remark in remarks:
         log.warning("%s", remark)
-    return calibrated(roles, config), tuple(map(str, remarks))
+    return measured_info(roles.spectrometer.info, config), tuple(map(str, remarks))
 
 
 def _gentle(bench: Bench, dog: Watchdog | None, log_file: Path | None) -> AbstractContextManager[None]:

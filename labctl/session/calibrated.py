@@ -12,11 +12,9 @@ from labctl.config import BenchConfig, RoleName
 from labctl.config.calibrated import NamedCalibration
 from labctl.data.calibrations import is_expired
 from labctl.model.calibration import KINDS, Calibration, CalibrationKind
-from labctl.model.delegate import DelegateSpectrometer
 from labctl.model.errors import ConfigError
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SpectrometerInfo
-from labctl.model.roles import Roles, Spectrometer
 
 _HINT = "measure it again with labctl calibrate, or name another file in [calibrations]"
 
@@ -78,29 +76,13 @@ def refuse(remarks: tuple[Remark, ...]) -> None:
         raise ConfigError("; ".join(map(str, refused)), hint=_HINT)
 
 
-def calibrated(roles: Roles, config: BenchConfig) -> Roles:
-    """Return the same instruments, the spectrometer with the axis that was measured of it.
+def measured_info(info: SpectrometerInfo, config: BenchConfig) -> SpectrometerInfo | None:
+    """Return what a spectrometer says of itself, with what was measured in its place; None if nothing was.
 
     :raises ConfigError: that axis is none for this spectrometer.
     """
     named = config.calibrations.spectrometer if config.calibrations else None
-    if named is None:
-        return roles
-    info = calibrated_info(roles.spectrometer.info, named, config.band_settings())
-    return replace(roles, spectrometer=CalibratedSpectrometer(roles.spectrometer, info))
-
-
-class CalibratedSpectrometer(DelegateSpectrometer):
-    """A spectrometer whose wavelengths, resolution and nonlinearity are those that were measured of it."""
-
-    def __init__(self, device: Spectrometer, info: SpectrometerInfo) -> None:
-        super().__init__(device)
-        self._info = info
-
-    @property
-    def info(self) -> SpectrometerInfo:
-        """Pixels, wavelengths and limits."""
-        return self._info
+    return None if named is None else calibrated_info(info, named, config.band_settings())
 
 
 def calibrated_info(info: SpectrometerInfo, named: NamedCalibration, bands: Bands) -> SpectrometerInfo:

@@ -1,15 +1,11 @@
-"""Signs of life from calls: what the wrapped instruments of a bench have in common."""
+"""What the parts of the watchdog on this side have in common: who gives signs of life, and to whom."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from labctl.model.clock import Stop
-from labctl.model.delegate import D, Delegate
-from labctl.model.errors import Aborted, InstrumentError
 
 CALL_S = 2.0
 """Announced for a call that looks at no stop flag; with the limit of silence it covers drivers' deadlines."""
@@ -65,33 +61,3 @@ class Polled:
         """Return whether the user, or the program's end, asked to stop."""
         self.life.beat()
         return (self.stop is not None and self.stop.is_set()) or self.end.is_set()
-
-
-class Watched(Delegate[D]):
-    """What all of them have in common: every call is announced, and each look at the stop flag is a sign."""
-
-    def __init__(self, device: D, life: Life, end: End) -> None:
-        super().__init__(device)
-        self._life, self._end = life, end
-        self._failed = False
-
-    @contextmanager
-    def around(self) -> Iterator[None]:
-        """Announce a call that may take a while, and give a sign of life after it."""
-        self._life.beat(REOPEN_S if self._failed else CALL_S)
-        try:
-            yield
-        except InstrumentError:
-            self._failed = True
-            raise
-        except Aborted:
-            self._life.require()  # it may be light that was ended, not the user
-            raise
-        else:
-            self._failed = False
-        finally:
-            self._life.beat()
-
-    def flag(self, stop: Stop | None) -> Stop:
-        """Return a stop flag that gives a sign of life whenever it is looked at."""
-        return Polled(stop, self._life, self._end)

@@ -23,8 +23,8 @@ from procedures.calibration.foresight import Foresight, Look, power_text
 from procedures.calibration.gauge import Gauge
 from procedures.calibration.law import Law
 from procedures.curve import QUARTER_DEG, make_curve
+from procedures.gate.permit import unlocked
 from procedures.light import UNOPENED, Blade, LightAccount
-from procedures.locked import unlocked
 from procedures.metering import SEEN_PART
 from procedures.plate import ARRIVAL_DEG
 from procedures.safe import Action, held_back, make_safe, raise_unsafe, retried

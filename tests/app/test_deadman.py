@@ -9,7 +9,7 @@ import pytest
 
 from labctl.model.errors import Aborted, InstrumentFault, LightUnwatched, SafetyStop
 from labctl.session.deadman import FIRST_READING_S, UNWATCHED_S, DeadMan
-from labctl.session.watchdog_roles import Nobody
+from labctl.session.watchdog_hook import Nobody
 
 METER, SPECTROMETER = "power_meter FAKE", "spectrometer FAKE"
 

@@ -15,8 +15,10 @@ from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrome
 from labctl.session import Bench, SweepPlan, open_bench, sweep
 from labctl.session.exits import WayOut
 from labctl.session.opening import open_all
-from labctl.session.watchdog_calls import CALL_S, REOPEN_S
-from labctl.session.watchdog_roles import WatchedClock, watched
+from labctl.session.watchdog_calls import CALL_S, REOPEN_S, End, Life
+from labctl.session.watchdog_hook import WatchedClock
+from labctl.session.watchdog_hook import watched as attached
+from procedures.gate.hooks import Hooks, hooked
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
@@ -69,6 +71,11 @@ def plain(simulated: SimulatedBench) -> Iterator[Roles]:
     opened = open_all(config, simulated.scene.clock)
     yield opened.roles(simulated.scene.clock)
     opened.close()
+
+
+def watched(plain: Roles, life: Life, end: End) -> Roles:
+    hooks = Hooks()
+    return attached(hooked(plain, hooks), hooks, life, end)
 
 
 def test_wrapped_instruments_fill_their_roles(plain: Roles) -> None:

@@ -13,7 +13,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.errors import InstrumentTimeout, SafetyStop
 from labctl.model.pump import Element, Limits
 from labctl.session import Bench, open_bench
-from procedures.locked import holds_key, locked, unlocked
+from procedures.gate.permit import holds_key, locked, unlocked
 from procedures.manual import ManualBench
 from procedures.pump import Pump
 from procedures.setting import FRESH_S

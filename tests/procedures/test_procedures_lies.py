@@ -121,16 +121,6 @@ def test_no_reference_is_searched_behind_a_shutter_that_lies() -> None:
     assert bench.table.flashes == 0
 
 
-def test_two_pumps_of_one_bench_know_of_each_others_light() -> None:
-    bench, pump = lit(BEHIND)
-    other = Pump(bench.roles, pump_settings(order=BEHIND), limits(), beside=pump)
-    jam_and_lie(bench)
-    assert pump.safe().failures
-    assert other.safe().failures
-    assert bench.table.flashes == 0
-    assert other.dose_uj_cm2 == pump.dose_uj_cm2 > 0
-
-
 def test_from_then_on_no_closing_is_believed_and_its_light_counts_as_dose() -> None:
     bench, pump = lit(BEHIND)
     jam_and_lie(bench)

@@ -11,10 +11,10 @@ from procedures_fakes import BEHIND, FRONT, FakeBench, FakeShutter, limits, pump
 
 from labctl.config import parse_bench
 from labctl.model.clock import ScaledClock
-from labctl.model.delegate import DelegateShutter
 from labctl.model.errors import SafetyStop
 from labctl.model.pump import Element
 from labctl.session import open_bench, sweep
+from procedures.gate.hooks import HookedShutter, Hooks
 from procedures.light import SELF_CLOSING_MARGIN_S
 from procedures.manual import ManualBench
 from procedures.plan import SweepPlan
@@ -48,7 +48,7 @@ def made(order: Order = FRONT, *, wrapped: bool = False) -> tuple[FakeBench, Pum
     bench = FakeBench(order)
     shutter = TimedShutter(bench.table)
     roles = bench.roles.__class__(
-        bench.mount, bench.meter, bench.spectrometer, DelegateShutter(shutter) if wrapped else shutter,
+        bench.mount, bench.meter, bench.spectrometer, HookedShutter(shutter, Hooks()) if wrapped else shutter,
         bench.clock,
     )  # fmt: skip
     pump = Pump(roles, pump_settings(order=order), limits())

@@ -6,20 +6,14 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from labctl.gui.rundata import Exposure
-from labctl.model.clock import Stop
-from labctl.model.delegate import (
-    DelegateAttenuator,
-    DelegatePowerMeter,
-    DelegateShutter,
-    DelegateSpectrometer,
-)
 from labctl.model.errors import InstrumentError, InstrumentFault
 from labctl.model.records import FloatArray, PowerReading, Spectrum
-from labctl.model.roles import Attenuator, Heard, PowerMeter, Roles, Shutter, Spectrometer
+from procedures.gate.hooks import Call
 
 QUICK_S, SHUTTER_S = 3.0, 5.0
 """Wall time within which an instrument answers a question that moves nothing; then it counts as silent."""
@@ -208,120 +202,49 @@ class Sight:
                 self._lost_at = 0
 
 
-def observed(roles: Roles, shutter: Shutter, sight: Sight) -> Roles:
-    """Return the same instruments, seen; the shutter is the guarded one."""
-    return replace(
-        roles,
-        attenuator=ObservedAttenuator(roles.attenuator, sight),
-        power_meter=ObservedPowerMeter(roles.power_meter, sight),
-        spectrometer=ObservedSpectrometer(roles.spectrometer, sight),
-        shutter=ObservedShutter(shutter, sight),
-    )
+class Observer:
+    """A hook that notes what passes.
 
+    :param sight: where it is noted.
+    """
 
-class ObservedAttenuator(DelegateAttenuator):
-    """An attenuator whose angle is noted."""
-
-    def __init__(self, device: Attenuator, sight: Sight) -> None:
-        super().__init__(device)
+    def __init__(self, sight: Sight) -> None:
         self._sight = sight
 
-    def around(self) -> AbstractContextManager[None]:
-        """Notice whether the instrument answers."""
-        return self._sight.calling("attenuator")
+    @contextmanager
+    def around(self, call: Call) -> Iterator[None]:
+        """Note a call before it begins, whether it is answered, and the answer."""
+        if call.role == "shutter" and call.name == "open":
+            self._sight.note(shutter_open=True)
+        with self._sight.calling(call.role, _patience_s(call)):
+            yield
+        self._note(call, call.result)
 
-    def is_referenced(self) -> bool:
-        """Return whether the position can be trusted."""
-        known = super().is_referenced()
-        self._sight.note(referenced=known)
-        return known
-
-    def angle_deg(self) -> float:
-        """Read the present angle."""
-        angle = super().angle_deg()
-        self._sight.note(angle_deg=angle)
-        return angle
-
-    def home(self, stop: Stop | None = None) -> None:
-        """Search the reference."""
-        with self._sight.calling("attenuator", math.inf):
-            super().home(stop)
-
-    def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
-        """Move and return the angle read back."""
-        with self._sight.calling("attenuator", math.inf):
-            angle = super().move_to(angle_deg, stop)
-        self._sight.moved(angle)
-        return angle
-
-
-class ObservedPowerMeter(DelegatePowerMeter):
-    """A power meter whose readings are noted."""
-
-    def __init__(self, device: PowerMeter, sight: Sight) -> None:
-        super().__init__(device)
-        self._sight = sight
-
-    def around(self) -> AbstractContextManager[None]:
-        """Notice whether the instrument answers."""
-        return self._sight.calling("power_meter")
-
-    def prepare(self, wavelength_nm: float) -> None:
-        """Set unit, wavelength, range and averaging."""
-        with self._sight.calling("power_meter", PREPARING_S):
-            super().prepare(wavelength_nm)
-
-    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
-        """Take ``count`` averaged readings."""
-        with self._sight.calling("power_meter", QUICK_S + count):
-            reading = super().read(count, stop, heard)
-        self._sight.power(reading.power_w)
-        return reading
+    def _note(self, call: Call, result: object) -> None:
+        sight = self._sight
+        match call.role, call.name, result:
+            case "attenuator", "is_referenced", bool(known):
+                sight.note(referenced=known)
+            case "attenuator", "angle_deg", float(angle_deg):
+                sight.note(angle_deg=angle_deg)
+            case "attenuator", "move_to", float(angle_deg):
+                sight.moved(angle_deg)
+            case "power_meter", "read", PowerReading() as reading:
+                sight.power(reading.power_w)
+            case "spectrometer", "acquire", Spectrum() as spectrum:
+                sight.exposure(spectrum)
+            case "shutter", "is_open", bool(is_open):
+                sight.note(shutter_open=is_open)
+            case "shutter", "close_beam", _:
+                sight.note(shutter_open=False)
 
 
-class ObservedSpectrometer(DelegateSpectrometer):
-    """A spectrometer whose exposures are shown as they come."""
-
-    def __init__(self, device: Spectrometer, sight: Sight) -> None:
-        super().__init__(device)
-        self._sight = sight
-
-    def around(self) -> AbstractContextManager[None]:
-        """Notice whether the instrument answers."""
-        return self._sight.calling("spectrometer", math.inf)
-
-    def acquire(self, stop: Stop | None = None) -> Spectrum:
-        """Return the next exposure."""
-        with self._sight.calling("spectrometer", math.inf):
-            spectrum = super().acquire(stop)
-        self._sight.exposure(spectrum)
-        return spectrum
-
-
-class ObservedShutter(DelegateShutter):
-    """A shutter whose state is noted."""
-
-    def __init__(self, device: Shutter, sight: Sight) -> None:
-        super().__init__(device)
-        self._sight = sight
-
-    def around(self) -> AbstractContextManager[None]:
-        """Notice whether the instrument answers."""
-        return self._sight.calling("shutter", SHUTTER_S)
-
-    def is_open(self) -> bool:
-        """Ask the device."""
-        is_open = super().is_open()
-        self._sight.note(shutter_open=is_open)
-        return is_open
-
-    def open(self, within_s: float | None = None) -> None:
-        """Open and return once the device confirms it."""
-        self._sight.note(shutter_open=True)
-        with self._sight.calling("shutter", SHUTTER_S):
-            super().open(within_s)
-
-    def close_beam(self) -> None:
-        """Close and return once the device confirms it."""
-        super().close_beam()
-        self._sight.note(shutter_open=False)
+def _patience_s(call: Call) -> float:
+    """Wall time after which a call that is not answered counts as silence."""
+    if call.role == "spectrometer" or call.name in ("home", "move_to"):
+        return math.inf
+    if call.role == "shutter":
+        return SHUTTER_S
+    if call.name == "prepare":
+        return PREPARING_S
+    return QUICK_S + (cast("int", call.arguments[0]) if call.name == "read" else 0.0)

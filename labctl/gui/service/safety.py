@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from labctl.gui.service.messages import SafeTold
-from labctl.model.delegate import DelegateShutter
 from labctl.model.errors import Aborted, InstrumentError
 from labctl.model.roles import Shutter
+from procedures.gate.hooks import Call
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ TRIES = 4
 
 
 class SafetyLine:
-    """Closes the shutter on request; any thread may ask, and never waits.
+    """Closes the shutter on request, and as a hook keeps it closed; any thread may ask, and never waits.
 
     :param tell: called in the safety thread once the shutter is confirmed closed, or could not be.
     """
@@ -41,10 +42,24 @@ class SafetyLine:
         """Return whether the shutter must not open."""
         return self._latched.is_set()
 
-    def adopt(self, shutter: Shutter) -> GuardedShutter:
-        """Take charge of an open connection; return the shutter that everybody else must use."""
+    def adopt(self, shutter: Shutter) -> None:
+        """Take charge of the shutter of an open bench, among whose hooks this object is."""
         self._shutter = shutter
-        return GuardedShutter(shutter, self)
+
+    @contextmanager
+    def around(self, call: Call) -> Iterator[None]:
+        """Let a call pass, but for one that opens the shutter once SAFE was asked for.
+
+        :raises Aborted: SAFE was asked for, perhaps while it opened: it is closed again.
+        """
+        opening = call.role == "shutter" and call.name == "open"
+        if opening and self.is_latched():
+            raise Aborted
+        yield
+        if opening and self.is_latched():
+            if self._shutter is not None:
+                self._shutter.close_beam()
+            raise Aborted
 
     def release(self) -> None:
         """The connection is about to be closed."""
@@ -93,23 +108,3 @@ class SafetyLine:
             else:
                 return ""
         return f"{problem}. Block the beam by hand"
-
-
-class GuardedShutter(DelegateShutter):
-    """The shutter as procedures see it: it does not open while SAFE is being carried out."""
-
-    def __init__(self, shutter: Shutter, line: SafetyLine) -> None:
-        super().__init__(shutter)
-        self._line = line
-
-    def open(self, within_s: float | None = None) -> None:
-        """Open, unless SAFE was asked for; also if that happens while it opens.
-
-        :raises Aborted: SAFE was asked for.
-        """
-        if self._line.is_latched():
-            raise Aborted
-        super().open(within_s)
-        if self._line.is_latched():
-            self.close_beam()
-            raise Aborted

@@ -9,7 +9,6 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from labctl.config import BenchConfig
@@ -33,15 +32,13 @@ from labctl.gui.service.messages import (
     Said,
     Stream,
 )
-from labctl.gui.service.observed import Optics, Sight, observed
+from labctl.gui.service.observed import Observer, Optics, Sight
 from labctl.gui.service.runs import LostInstrument, Room, said_of
 from labctl.gui.service.safety import SafetyLine
 from labctl.gui.service.work import Work
 from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, InstrumentError, LabctlError, NotConnected, SafetyStop
 from labctl.session import Bench, open_bench
-from procedures.pump import Pump
-from procedures.safe import made_safe
 
 log = logging.getLogger(__name__)
 
@@ -178,7 +175,7 @@ class BenchService:
         if isinstance(first, Connect) and first.config is not None:
             self.config = first.config
         reason, quitting, connected = "", False, False
-        plain: Bench | None = None
+        bench: Bench | None = None
         job = first if isinstance(first, Job) else None
         try:
             with open_bench(
@@ -189,15 +186,14 @@ class BenchService:
                 tell=self._warn,
                 hear=self._heard,
             ) as opened:
-                plain = opened
-                bench = self._guarded(plain)
-                identities = {str(role): str(who) for role, who in plain.identities.items()}
+                bench = opened
+                self._attend(bench)
+                identities = {str(role): str(who) for role, who in bench.identities.items()}
                 self._tell(Link("connected", identities, info=bench.roles.spectrometer.info))
                 connected = True
-                if plain.warnings:
-                    self._tell(Said("; ".join(plain.warnings), wrong=True))
-                with made_safe(lambda: bench.pump.safe().failures, self._warn):
-                    quitting = self._serve(bench, job)
+                if bench.warnings:
+                    self._tell(Said("; ".join(bench.warnings), wrong=True))
+                quitting = self._serve(bench, job)
         except NotConnected as exc:
             self._tell(Link("failed", failures=exc.failures, message=str(exc)))
             self._failed(job, str(exc))
@@ -205,7 +201,7 @@ class BenchService:
         except Aborted:
             reason = "stopped while connecting"
         except (LostInstrument, LabctlError) as exc:
-            left = plain.pump.left if plain is not None else None
+            left = bench.pump.left if bench is not None else None
             self._note_lost(exc, exc.__cause__, *(left.failures if left is not None else ()))
             reason = said_of(exc)
             self._tell(Said(reason, wrong=True))
@@ -243,11 +239,12 @@ class BenchService:
         if job is not None:
             self._tell(JobEnded(job.number, "failed", None, reason))
 
-    def _guarded(self, bench: Bench) -> Bench:
-        """Return the bench with a shutter that SAFE can hold shut, and with everything seen."""
-        roles = observed(bench.roles, self.safety.adopt(bench.roles.shutter), self.sight)
-        pump = Pump(roles, bench.pump.settings, bench.pump.limits)
-        pump.tell = bench.pump.tell
+    def _attend(self, bench: Bench) -> None:
+        """Let SAFE hold the shutter of a bench shut, and see everything that passes."""
+        self.safety.adopt(bench.roles.shutter)
+        bench.hooks.attach(self.safety)
+        bench.hooks.attach(Observer(self.sight))
+        pump = bench.pump
 
         def light(energy_j: float) -> tuple[float, float]:
             return energy_j, pump.beam.fluence_uj_cm2(energy_j)
@@ -258,7 +255,6 @@ class BenchService:
             in_front=pump.meter_in_front,
         )
         pump.close()
-        return replace(bench, roles=roles, pump=pump)
 
     def _serve(self, bench: Bench, first: Job | None) -> bool:
         """Do what is asked for; return True to quit, False to disconnect."""

@@ -1,0 +1,1 @@
+"""May this light be, and is it so?"""
