@@ -18,11 +18,11 @@ from labctl.gui.analysis_child import packed, peaks
 from labctl.gui.benchstate import BLOCK, BenchNow, RunNow, danger, progress, sentence
 from labctl.gui.benchwindow import BenchWindow
 from labctl.gui.fits import peak_marks
-from labctl.gui.service import service
 from labctl.gui.service.observed import Seen, Sight
 from labctl.gui.spectrum import _table
 from labctl.model.errors import InstrumentTimeout
 from labctl.runner.outcome import Tally, outcome
+from labctl.session import open_bench
 
 RUN = RunNow("Sweep 1, film", done=6, total=24, left_s=70.0, begun=True)
 CLOSED = Seen(angle_deg=57.0, referenced=True, fluence_uj_cm2=61.7, pulse_energy_j=1e-8, shutter_open=False)
@@ -332,13 +332,13 @@ def test_a_long_message_lies_over_the_pages_and_is_whole(qtbot: QtBot, tmp_path:
 def test_while_it_connects_nothing_is_claimed(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opening, opened = threading.Event(), service.open_bench
+    opening = threading.Event()
 
     def held(*arguments: Any, **more: Any) -> Any:
         assert opening.wait(LONG_MS / 1000)
-        return opened(*arguments, **more)
+        return open_bench(*arguments, **more)
 
-    monkeypatch.setattr(service, "open_bench", held)
+    monkeypatch.setattr("labctl.gui.service.service.open_bench", held)
     with bench_window(qtbot, tmp_path, connected=False) as (window, _):
         read = Read(window)
         until(qtbot, lambda: read.state == "connecting …")
