@@ -23,8 +23,9 @@ from drivers.support.pm100_settings import PM100Settings
 from drivers.support.spec import DriverSpec, VisaConfig
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout
+from labctl.model.meters import has_read
 from labctl.model.records import Identity, PowerReading
-from labctl.model.roles import Heard, SensorKind
+from labctl.model.roles import SensorKind
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +145,7 @@ class ThorlabsPM100(PM100Settings):
         except ValueError as exc:
             raise self.garbled("SYST:SENS:IDN?", text) from exc
 
-    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
+    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         """Take ``count`` averaged readings; the error of a single one is the head's noise.
 
         A pyroelectric head measures pulses: its power is pulse energy times repetition rate.
@@ -154,18 +155,18 @@ class ThorlabsPM100(PM100Settings):
 
         :raises InstrumentFault: over range, or the settings do not stay.
         """
-        reading = self._read(count, stop, heard)
+        reading = self._read(count, stop)
         if not (reason := self.altered()):
             return reading
         log.warning("%s: %s; set again, the reading is repeated", self.name, reason)
         self.prepare(self._wavelength_nm or 0.0)
-        reading = self._read(count, stop, heard)
+        reading = self._read(count, stop)
         if reason := self.altered():
             hint = "keep hands and other programs off the console"
             raise InstrumentFault(self.name, f"its settings do not stay: {reason}", hint)
         return reading
 
-    def _read(self, count: int, stop: Stop | None, heard: Heard | None) -> PowerReading:
+    def _read(self, count: int, stop: Stop | None) -> PowerReading:
         start_s = self.clock.now_s()
         rate_hz = self.frequency_hz(stop) if self._kind == "pyro" else 0.0
         values: list[float] = []
@@ -173,8 +174,7 @@ class ThorlabsPM100(PM100Settings):
             check_stop(stop)
             energy_j = self.pulse_energy_j(stop) if self._kind == "pyro" else 0.0
             values.append(energy_j * rate_hz if self._kind == "pyro" else self._averaged_w(stop))
-            if heard is not None:
-                heard(values[-1])
+            has_read(values[-1])
         n = len(values)
         sigma_w = statistics.stdev(values) / math.sqrt(n) if n > 1 else self.noise_w
         return PowerReading(statistics.fmean(values), sigma_w, n, start_s, self.clock.now_s())

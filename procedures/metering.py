@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from labctl.model.clock import Stop
 from labctl.model.errors import InstrumentError, SafetyStop
+from labctl.model.meters import heard_by
 from labctl.model.records import PowerReading
 from labctl.model.roles import Roles
 from procedures.beam import Beam
@@ -152,7 +153,8 @@ class Monitor:
         """
         for _ in range(2):
             self._singles_w = []
-            reading = retried(lambda: self._meter.read(count or self.count, stop, self._hear))
+            with heard_by(self._hear):
+                reading = retried(lambda: self._meter.read(count or self.count, stop))
             self._learn_repeats()
             self.refuse_no_number(reading)
             self.refuse_repeated(reading)

@@ -1,11 +1,37 @@
-"""What some power meters can beyond their role."""
+"""What some power meters can beyond their role, and who hears of each of their readings."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Protocol, cast
 
 from labctl.model.clock import Stop
 from labctl.model.roles import PowerMeter
+
+Heard = Callable[[float], object]
+"""Told a power in W as it is read."""
+_listeners: ContextVar[tuple[Heard, ...]] = ContextVar("listeners", default=())
+
+
+@contextmanager
+def heard_by(listener: Heard) -> Iterator[None]:
+    """Tell a listener each of the readings that a meter averages in the block, as it comes.
+
+    :param listener: what it raises ends the reading.
+    """
+    token = _listeners.set((*_listeners.get(), listener))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)
+
+
+def has_read(power_w: float) -> None:
+    """Say that one reading came; for drivers."""
+    for listener in _listeners.get():
+        listener(power_w)
 
 
 class RangedMeter(Protocol):

@@ -7,7 +7,6 @@ it takes ``stop``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -15,8 +14,6 @@ from labctl.model.clock import Clock, Stop
 from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spectrum
 
 SensorKind = Literal["photodiode", "thermal", "pyro"]
-Heard = Callable[[float], object]
-"""Told a power in W as it is read."""
 
 
 @runtime_checkable
@@ -74,10 +71,11 @@ class PowerMeter(Device, Protocol):
     def prepare(self, wavelength_nm: float) -> None:
         """Set unit, wavelength, range and averaging, and verify each by reading it back."""
 
-    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
+    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         """Take ``count`` averaged readings. An over-range reading raises ``InstrumentFault``.
 
-        :param heard: told each of them (W) as it comes; what it raises ends the reading.
+        A driver that says of each that it came (:func:`labctl.model.meters.has_read`) is judged by each, and
+        another one by all of them.
         """
 
 

@@ -9,6 +9,7 @@ from typing import cast
 
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import Aborted, InstrumentError
+from labctl.model.meters import heard_by
 from labctl.model.roles import Roles
 from labctl.session.deadman import DeadMan
 from labctl.session.watchdog_calls import CALL_S, REOPEN_S, End, Life, Polled
@@ -156,15 +157,8 @@ class WatchdogHook:
     @contextmanager
     def _reading(self, deadman: DeadMan, call: Call) -> Iterator[None]:
         """Owe every single reading of an average."""
-        heard = call.heard
-        with deadman.reading(call.instrument, cast("int", call.arguments[0])) as came:
-
-            def one(power_w: float) -> None:
-                came()
-                if heard is not None:
-                    heard(power_w)
-
-            call.heard = one
+        count = cast("int", call.arguments[0])
+        with deadman.reading(call.instrument, count) as came, heard_by(lambda _power_w: came()):
             yield
 
     @contextmanager

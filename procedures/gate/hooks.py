@@ -16,7 +16,6 @@ from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spect
 from labctl.model.roles import (
     Attenuator,
     Device,
-    Heard,
     PowerMeter,
     Roles,
     SelfClosing,
@@ -42,7 +41,6 @@ class Call:
     :ivar instrument: role and address.
     :ivar arguments: but the stop flag.
     :ivar stop: the flag that the instrument gets; a hook may put another one in its place.
-    :ivar heard: told each of a meter's readings as it comes; likewise.
     :ivar result: what it answered; None before.
     """
 
@@ -51,7 +49,6 @@ class Call:
     instrument: str
     arguments: tuple[object, ...] = ()
     stop: Stop | None = None
-    heard: Heard | None = None
     result: object = None
 
 
@@ -95,15 +92,8 @@ class Hooked(Generic[D]):
     def __init__(self, device: D, hooks: Hooks) -> None:
         self._device, self._hooks = device, hooks
 
-    def _call(
-        self,
-        name: str,
-        act: Callable[[Call], T],
-        *arguments: object,
-        stop: Stop | None = None,
-        heard: Heard | None = None,
-    ) -> T:
-        return self._hooks.carry_out(Call(self.role, name, self._device.name, arguments, stop, heard), act)
+    def _call(self, name: str, act: Callable[[Call], T], *arguments: object, stop: Stop | None = None) -> T:
+        return self._hooks.carry_out(Call(self.role, name, self._device.name, arguments, stop), act)
 
     @property
     def name(self) -> str:
@@ -180,15 +170,9 @@ class HookedPowerMeter(Hooked[PowerMeter]):
         """Set unit, wavelength, range and averaging."""
         self._call("prepare", lambda _: self._device.prepare(wavelength_nm), wavelength_nm)
 
-    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
-        """Take ``count`` averaged readings; ``heard`` is told each of them (W)."""
-        return self._call(
-            "read",
-            lambda call: self._device.read(count, call.stop, call.heard),
-            count,
-            stop=stop,
-            heard=heard,
-        )
+    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
+        """Take ``count`` averaged readings."""
+        return self._call("read", lambda call: self._device.read(count, call.stop), count, stop=stop)
 
     def __getattr__(self, name: str) -> Callable[..., float]:
         """Return what the meter can beyond its role, each call like any other."""

@@ -22,7 +22,7 @@ from labctl.model.records import (
     Spectrum,
     SweepPoint,
 )
-from labctl.model.roles import Heard, Roles, SensorKind
+from labctl.model.roles import Roles, SensorKind
 
 RATE_HZ = 1000.0
 RATIO = 24.0
@@ -209,7 +209,7 @@ class FakeMeter(FakeDevice):
         self.check()
         self.table.events.append(f"wavelength {wavelength_nm:g}")
 
-    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
+    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         self.check(stop)
         start = self.table.clock.now_s()
         values = []

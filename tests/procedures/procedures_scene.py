@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from labctl.model.clock import Clock, Stop
+from labctl.model.meters import has_read
 from labctl.model.pump import Bands, Limits, MalusCurve, PumpSettings, SpotSize
 from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spectrum
-from labctl.model.roles import Heard, Roles, SensorKind
+from labctl.model.roles import Roles, SensorKind
 from simulators.scene import Scene, SceneSettings
 
 SAMPLE_S = 0.003
@@ -61,15 +62,14 @@ class SceneMeter(_Device):
     def prepare(self, wavelength_nm: float) -> None:
         self.wavelength_nm = wavelength_nm
 
-    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
+    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         start = self.clock.now_s()
         values = []
         for _ in range(count):
             self.clock.sleep(AVERAGES * SAMPLE_S, stop)
             now = self.clock.now_s()
             values.append(self.scene.meter.power_w(now, AVERAGES, SAMPLE_S, self.wavelength_nm, 0.0, 1e-5))
-            if heard is not None:
-                heard(values[-1])
+            has_read(values[-1])
         sigma = float(np.std(values, ddof=1) / count**0.5) if count > 1 else self.noise_w
         return PowerReading(float(np.mean(values)), sigma, count, start, self.clock.now_s())
 

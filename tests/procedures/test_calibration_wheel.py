@@ -27,7 +27,6 @@ from labctl.model.errors import CalibrationRefused, InstrumentFault
 from labctl.model.hands import Request
 from labctl.model.pump import TableCurve
 from labctl.model.records import FloatArray, PowerReading
-from labctl.model.roles import Heard
 from procedures.calibration import PROCEDURES, AttenuatorOptions, CalContext
 from procedures.calibration.recheck import recheck_attenuator
 
@@ -58,8 +57,8 @@ class RangedMeter(FakeMeter):
         self.upper_w = None if upper_w is None else min(upper_w, self.highest_w)
         return self.upper_w or self.highest_w
 
-    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
-        reading = super().read(count, stop, heard)
+    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
+        reading = super().read(count, stop)
         power = reading.power_w * self.filter
         if power > (self.upper_w or self.highest_w):
             raise InstrumentFault(self.name, "the reading is out of range (inf)")

@@ -14,9 +14,9 @@ from procedures_scene import LIMITS, scene_pump, scene_roles
 
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import SafetyStop
+from labctl.model.meters import has_read
 from labctl.model.pump import Element, Limits
 from labctl.model.records import PowerReading
-from labctl.model.roles import Heard
 from procedures.beam import make_beam
 from procedures.fluence_sweep import sweep
 from procedures.manual import ManualBench
@@ -199,10 +199,9 @@ class ToldEach(FakeMeter):
     given_w: Iterator[float] = iter(())
     told: int = 0
 
-    def read(self, count: int = 1, stop: Stop | None = None, heard: Heard | None = None) -> PowerReading:
-        assert heard is not None
+    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         for _ in range(count):
-            heard(next(self.given_w))
+            has_read(next(self.given_w))
             self.told += 1
         return super().read(count, stop)
 
