@@ -1,0 +1,119 @@
+"""The parts of pages that are made from the code and from stored files, and so agree with them.
+
+A page says where they go: a line ``<!-- labctl COMMAND -->`` becomes the help of that command, a line
+``<!-- table KEY -->`` the keys of that table of the bench file. A notebook is read as a page, with its stored
+outputs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from drivers import registry
+from labctl.cli.app import app as command_line
+from labctl.config import bench, tables
+
+log = logging.getLogger(__name__)
+COMMAND, TABLE = re.compile(r"^<!-- labctl ([a-z ]+) -->$", re.M), re.compile(r"^<!-- table (\S+) -->$", re.M)
+
+TABLES: dict[str, type[BaseModel]] = {
+    "bench": bench.BenchTable,
+    "pump": tables.PumpTable,
+    "pump.spot": tables.SpotTable,
+    "pump.attenuator_curve:malus": tables.MalusTable,
+    "pump.attenuator_curve:table": tables.TableTable,
+    "limits": tables.LimitsTable,
+    "bands": tables.BandsTable,
+    **{spec.key: spec.config for spec in registry.all_drivers()},
+}
+
+
+def commands() -> set[str]:
+    """Return every command as it is typed, those of a group included."""
+    names: set[str] = set()
+    for name, command in get_command(command_line).commands.items():  # type: ignore[attr-defined]
+        names |= {f"{name} {sub}" for sub in getattr(command, "commands", {})} or {name}
+    return names
+
+
+def helped(command: str) -> str:
+    """Return what ``labctl COMMAND --help`` prints."""
+    shown = CliRunner().invoke(command_line, [*command.split(), "--help"], prog_name="labctl", color=False)
+    return f"```text\n{shown.output.strip()}\n```"
+
+
+def keys(model: type[BaseModel]) -> str:
+    """Return the keys of a table of the bench file as a table of the page."""
+    lines = ["| key | value | default |", "|---|---|---|"]
+    for name, field in model.model_fields.items():
+        lines.append(f"| `{name}` | {_value(field)} | {_default(field)} |")
+    return "\n".join(lines)
+
+
+def _value(field: FieldInfo) -> str:
+    words = re.sub(r"\b(labctl|drivers|pydantic|typing|pathlib)(\.\w+)*\.", "", str(field.annotation))
+    words = re.sub(r"<class '([^']+)'>", r"\1", words).replace("NoneType", "none")
+    words = words.replace("Literal[", "one of [").replace(" | None", "").replace("|", "or")
+    words = re.sub(r"Annotated\[(\w+), [^\[\]]*\]", r"\1", words)
+    for word, plain in _WORDS.items():
+        words = re.sub(rf"\b{word}\b", plain, words)
+    limits = [f"{sign} {getattr(rule, name):g}" for rule in field.metadata for name, sign in _SIGNS.items()
+              if getattr(rule, name, None) is not None]  # fmt: skip
+    return ", ".join([words, *limits])
+
+
+_WORDS = {"float": "number", "int": "whole number", "str": "text", "bool": "true or false"}
+_SIGNS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=False)
+    if field.is_required() or default is PydanticUndefined:
+        return "required"
+    return "-" if default is None or default == "" else f"`{json.dumps(default, default=str)}`"
+
+
+def as_page(notebook: dict[str, Any]) -> str:
+    """Return a notebook, its stored outputs included, as Markdown."""
+    return "\n\n".join(part for cell in notebook["cells"] for part in _parts(cell))
+
+
+def _parts(cell: dict[str, Any]) -> Iterator[str]:
+    source = "".join(cell["source"])
+    yield source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```"
+    for output in cell.get("outputs", []):
+        if "text" in output:
+            yield "```text\n" + "".join(output["text"]).rstrip() + "\n```"
+        if picture := output.get("data", {}).get("image/png"):
+            yield f"![The figure that this cell draws](data:image/png;base64,{''.join(picture).strip()})"
+
+
+def fill(app: Sphinx, page: str, source: list[str]) -> None:
+    """Put in what a page asks for."""
+    text = source[0]
+    if os.fspath(app.env.doc2path(page)).endswith(".ipynb"):
+        text = as_page(json.loads(text))
+    if page == "command-line" and (missing := commands() ^ set(COMMAND.findall(text))):
+        log.warning("the page and the command line differ in: %s", ", ".join(sorted(missing)), location=page)
+    if page == "bench-file" and (missing := set(TABLES) ^ set(TABLE.findall(text))):
+        log.warning("the page and the bench file differ in: %s", ", ".join(sorted(missing)), location=page)
+    text = COMMAND.sub(lambda found: helped(found[1]), text)
+    source[0] = TABLE.sub(lambda found: keys(TABLES[found[1]]), text)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Join the build."""
+    app.connect("source-read", fill)
+    return {"parallel_read_safe": True}
