@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 import threading
 from pathlib import Path
@@ -92,17 +91,3 @@ def test_the_stored_run_is_readable_and_fits() -> None:
     assert report.threshold["threshold_uj_cm2"] == pytest.approx(79.81, rel=0.02)
     assert report.q["value"] == pytest.approx(1312, rel=0.05)
     assert refit(EXAMPLES / "run" / "OLA-spot-1.csv").threshold["status"] == "found"
-
-
-def test_the_notebook_runs_as_it_stands(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(EXAMPLES)
-    notebook = json.loads((EXAMPLES / "notebook.ipynb").read_text(encoding="utf-8"))
-    names: dict[str, object] = {}
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), "notebook.ipynb", "exec"), names)
-    said = capsys.readouterr().out
-    assert "finished 14 points, peak fluence" in said
-    assert "onset at 79." in said

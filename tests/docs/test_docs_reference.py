@@ -1,0 +1,111 @@
+"""The form of the docstrings that the Python reference is made of."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from labctl.model import errors
+
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "reference"
+DIRECTIVE = re.compile(r"^\.\. auto(function|class|module):: (\S+)\n((?:   :.*\n)*)", re.M)
+OURS = {name for name, thing in vars(errors).items() if isinstance(thing, type)} | {"ValueError", "KeyError"}
+
+
+def _found(dotted: str) -> Any:
+    parts = dotted.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            thing: Any = importlib.import_module(".".join(parts[:cut]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[cut:]:
+            thing = getattr(thing, name)
+        return thing
+    raise AssertionError(f"{dotted} is nowhere")
+
+
+def _documented() -> Iterator[tuple[str, Any]]:
+    """Yield every function, method and class that the reference shows, by its name there."""
+    for page in sorted(PAGES.glob("*.md")):
+        for kind, dotted, options in DIRECTIVE.findall(page.read_text(encoding="utf-8")):
+            thing = _found(dotted)
+            if kind == "module":
+                left_out = re.search(r":exclude-members: (.*)", options)
+                skipped = set(left_out[1].replace(" ", "").split(",")) if left_out else set()
+                for name, member in vars(thing).items():
+                    if getattr(member, "__module__", "") == dotted and not name.startswith("_"):
+                        if name not in skipped and (inspect.isfunction(member) or inspect.isclass(member)):
+                            yield from _with_methods(f"{dotted}.{name}", member)
+            else:
+                only = re.search(r":members: (.+)", options)
+                yield from _with_methods(dotted, thing, only[1].replace(" ", "").split(",") if only else None)
+
+
+def _with_methods(name: str, thing: Any, only: list[str] | None = None) -> Iterator[tuple[str, Any]]:
+    yield name, thing
+    if inspect.isclass(thing):
+        for method, member in vars(thing).items():
+            if not method.startswith("_") and (only is None or method in only):
+                member = getattr(member, "__func__", member)
+                if inspect.isfunction(member):
+                    yield f"{name}.{method}", member
+
+
+DOCUMENTED = dict(_documented())
+
+
+def _parameters(thing: Any) -> set[str]:
+    if inspect.isclass(thing):
+        if dataclasses.is_dataclass(thing):
+            return {field.name for field in dataclasses.fields(thing) if field.init}
+        start = vars(thing).get("__init__")
+        if not inspect.isfunction(start) or getattr(thing, "_is_protocol", False):
+            return set()
+        thing = start
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    found = inspect.signature(thing).parameters.values()
+    return {p.name for p in found if p.kind not in kinds} - {"self", "cls"}
+
+
+def _raised(thing: Any) -> set[str]:
+    """Return the errors that the body itself raises by name."""
+    if inspect.isclass(thing):
+        thing = vars(thing).get("__init__")
+        if not inspect.isfunction(thing):
+            return set()
+    tree = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(thing))))
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            called = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            names.add(getattr(called, "id", ""))
+    return names & OURS
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_a_docstring_names_every_parameter_and_every_error(name: str) -> None:
+    thing = DOCUMENTED[name]
+    text = inspect.getdoc(thing) or ""
+    assert text.split("\n")[0].strip().endswith((".", ":")), f"{name}: the first line is one sentence"
+    named = set(re.findall(r":(?:param|ivar) (\w+):", text))
+    assert _parameters(thing) <= named, f"{name}: {sorted(_parameters(thing) - named)}"
+    raised = set(re.findall(r":raises (\w+):", text))
+    assert _raised(thing) <= raised, f"{name}: {sorted(_raised(thing) - raised)}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_a_docstring_names_no_parameter_that_there_is_not(name: str) -> None:
+    thing = DOCUMENTED[name]
+    named = set(re.findall(r":param (\w+):", inspect.getdoc(thing) or ""))
+    variable = {p.name for p in inspect.signature(thing).parameters.values()} if callable(thing) else set()
+    assert named <= _parameters(thing) | variable, name
