@@ -61,8 +61,10 @@ def of_role(role: RoleName) -> tuple[DriverSpec, ...]:
 
 
 def find(role: RoleName, key: str) -> DriverSpec:
-    """Return the driver called ``key``.
+    """Return one driver.
 
+    :param role: the role it must play.
+    :param key: its name in the bench file.
     :raises ConfigError: there is none of that name and role; the nearest key is named.
     """
     known = {spec.key: spec for spec in of_role(role)}

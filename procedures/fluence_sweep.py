@@ -44,6 +44,8 @@ _PAUSE_S = 1.0
 class Sweep:
     """An iterator over the points of a sweep; when it is dropped or closed, the bench is made safe.
 
+    :param points: the points as they are measured.
+    :param source: which says what comes next.
     :ivar most: how many points there will be at most.
     """
 
@@ -107,7 +109,12 @@ def sweep(
     for. Each dark reaches the sink before a point that refers to it, each point before it is yielded. However
     the generator ends (exhausted, closed, an exception, an abort), the bench is made safe.
 
+    :param plan: what is to be measured.
+    :param roles: the instruments.
+    :param pump: the gate that sets each fluence.
     :param bands: where the emission is looked for, nm.
+    :param sink: stores each point before it is yielded; by default nothing is stored.
+    :param stop: ends the sweep: anything with ``is_set()``.
     :param insert: needed for ``background="blank"``.
     :param source: says which fluence comes next; made from the plan by default.
     :param done: what earlier sessions of the same run measured: only the rest is yielded.

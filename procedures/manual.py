@@ -31,6 +31,10 @@ LIGHT_AHEAD_S = 1.0
 class BenchReading:
     """What the bench shows now.
 
+    :param angle_deg: of the attenuator, read back, degrees.
+    :param referenced: whether that angle can be trusted.
+    :param shutter_open: what the shutter's sensor says.
+    :param dose_uj_cm2: sum of fluence x pulses on the sample so far, uJ/cm2.
     :param power_w: at the meter; None where it was not read.
     :param pulse_energy_j: on the sample, or what would reach it with the shutter open; None where the meter
         sees nothing because the shutter is closed.
@@ -50,7 +54,11 @@ class BenchReading:
 
 
 class ManualBench:
-    """Manual work on an open bench; belongs to the thread that owns the bench."""
+    """Manual work on an open bench; belongs to the thread that owns the bench.
+
+    :param roles: the instruments of the bench.
+    :param pump: its gate for light.
+    """
 
     def __init__(self, roles: Roles, pump: Pump) -> None:
         self.roles, self.pump = roles, pump
@@ -69,6 +77,8 @@ class ManualBench:
     def set_fluence(self, fluence_uj_cm2: float, stop: Stop | None = None) -> PumpState:
         """Set a fluence; a shutter that was open is open again afterwards.
 
+        :param fluence_uj_cm2: on the sample, uJ/cm2, in the bench's convention.
+        :param stop: ends waiting and moving.
         :raises SafetyStop: a limit, or what the meter or the mount says; the shutter is closed.
         """
         self._prepare_meter(stop)
@@ -78,7 +88,11 @@ class ManualBench:
         return state
 
     def set_angle(self, angle_deg: float, stop: Stop | None = None) -> PumpState:
-        """Turn the plate to an angle; otherwise as :meth:`set_fluence`."""
+        """Turn the plate to an angle; otherwise as :meth:`set_fluence`.
+
+        :param angle_deg: degrees, within the mount's range.
+        :param stop: ends waiting and moving.
+        """
         self._prepare_meter(stop)
         lit = self.pump.light.lit
         state = self.pump.set_angle(angle_deg, stop)
@@ -86,16 +100,24 @@ class ManualBench:
         return state
 
     def jog(self, by_deg: float, stop: Stop | None = None) -> PumpState:
-        """Turn the plate a little further."""
+        """Turn the plate a little further.
+
+        :param by_deg: degrees; negative turns back.
+        :param stop: ends waiting and moving.
+        """
         return self.set_angle(self.roles.attenuator.angle_deg() + by_deg, stop)
 
     def home(self, stop: Stop | None = None) -> None:
-        """Search the mount's reference, behind the closed shutter."""
+        """Search the mount's reference, behind the closed shutter.
+
+        :param stop: ends the search.
+        """
         self.pump.home(stop)
 
     def open(self, stop: Stop | None = None) -> None:
         """Open the shutter onto the setting that was verified last; it is told if nobody sees any light then.
 
+        :param stop: ends waiting.
         :raises SafetyStop: there is none: set a fluence first.
         """
         if self.pump.meter_in_front and self.pump.verified is not None and not self.pump.light.lit:
@@ -156,6 +178,8 @@ class ManualBench:
     def expose(self, integration_s: float, stop: Stop | None = None) -> Spectrum:
         """Take one exposure that began after the last change.
 
+        :param integration_s: exposure time, s.
+        :param stop: ends the wait.
         :raises SafetyStop: the dose would pass its limit; the shutter is closed. Or that is what it says, and
             there is light.
         """
@@ -171,7 +195,12 @@ class ManualBench:
             self.pump.refute(self._eye.confirmed(found, integration_s, stop))
 
     def dark(self, integration_s: float, count: int, stop: Stop | None = None) -> FloatArray:
-        """Close the shutter and return the median of ``count`` exposures, shape ``(pixel,)``."""
+        """Close the shutter and return the median of some exposures, raw counts, shape ``(pixel,)``.
+
+        :param integration_s: exposure time, s.
+        :param count: number of exposures, 1 or more.
+        :param stop: ends the wait.
+        """
         self.pump.shut(stop)
         frames = [self.expose(integration_s, stop).counts for _ in range(count)]
         return np.asarray(np.median(np.stack(frames), axis=0))
@@ -179,6 +208,8 @@ class ManualBench:
     def reading(self, stop: Stop | None = None, *, meter: bool = True) -> BenchReading:
         """Read mount, shutter and, if wanted, the meter; ask for the light of the next moments.
 
+        :param stop: ends the wait.
+        :param meter: whether the meter is read.
         :raises SafetyStop: the dose would pass its limit, or in the light the pulse energy jumped, was lost
             or passed a limit, or nobody here has opened the shutter, which is open; it is closed.
         """

@@ -38,7 +38,13 @@ _MOST = 1e9
 class SweepContext:
     """What a sweep works with, opened and closed by the thread that runs it.
 
-    :param done: what earlier sessions of the run measured; ``pause`` makes the sweep stand still in the dark.
+    :param roles: the instruments.
+    :param pump: the gate that sets each fluence.
+    :param bands: where the emission is looked for, nm.
+    :param sink: stores each point before it is emitted; None stores nothing.
+    :param insert: asks for a blank to be put into the beam.
+    :param done: what earlier sessions of the run measured.
+    :param pause: while it is set the sweep stands still in the dark.
     :param finish: told how the sweep ended, and why, once the bench is safe and before anything is closed.
     """
 
@@ -121,13 +127,19 @@ class FluenceSweepProcedure(Procedure):
             self.set_parameters({"fluences": listed, "shuffle_seed": plan.seed})
 
     def open_context(self) -> AbstractContextManager[SweepContext]:
-        """Open what the sweep works with; a subclass may do it itself."""
+        """Open what the sweep works with; a subclass may do it itself.
+
+        :raises ConfigError: nothing was attached.
+        """
         if self._open_context is None:
             raise ConfigError("nothing is attached to this procedure", hint="call attach() before it is run")
         return self._open_context()
 
     def row(self, point: SweepPoint) -> Mapping[str, object]:
-        """Return the scalars to emit for a point."""
+        """Return the scalars to emit for a point, keyed by the labels in ``DATA_COLUMNS``.
+
+        :param point: as it was measured.
+        """
         return {} if self._row is None else self._row(point)
 
     def plan(self) -> SweepPlan:

@@ -90,7 +90,10 @@ class SimulatedBench:
         return self._log
 
     def server(self, role: str) -> Server:
-        """Return the server of one role, to press a button on its wire or to put a filter into its link."""
+        """Return the server of one role, to press a button on its wire or to put a filter into its link.
+
+        :param role: e.g. "shutter".
+        """
         return self._servers[role]
 
     @property

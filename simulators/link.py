@@ -36,14 +36,20 @@ class Wire:
         self._send: Send = _nobody
 
     def attach(self, send: Send) -> None:
-        """Say where bytes for the client go."""
+        """Say where bytes for the client go.
+
+        :param send: called with the bytes.
+        """
         self._send = send
 
     def new_client(self) -> None:
         """Forget what an earlier client left half said; settings stay."""
 
     def receive(self, data: bytes) -> None:
-        """Take bytes from the client, in pieces of any size."""
+        """Take bytes from the client.
+
+        :param data: a piece of any size.
+        """
         raise NotImplementedError
 
     def due_s(self) -> float | None:

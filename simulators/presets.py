@@ -139,6 +139,13 @@ def scene(
     """Return the settings of a whole scene.
 
     :param sample: "oam" or "ola", in any case.
+    :param level: how far laser, mount, meter and spectrometer are from ideal.
+    :param seed: of all that is random.
+    :param spectrometer: which grating.
+    :param collection: light from the centre of the spot, or from all of it.
+    :param chaotic: whether the lasing modes are redrawn from pulse to pulse.
+    :param bleaching: whether the film fades, and how fast.
+    :param law: how the emission grows above threshold.
     :param meter: kind of head; one that is not a photodiode stands in front of the attenuator.
     :param spot: number of the place on the film; 0 has the preset's threshold exactly.
     :param bleach_law: how it fades, where ``bleaching`` says that it does.
@@ -165,7 +172,9 @@ def uncalibrated(settings: SceneSettings, seed: int, meter_sigma_rel: float = 0.
     repetition rate, the meter's scale, the spectrometer's true axis and resolution, and where the blade cuts.
     The device keeps the coefficients it had, and none for its linearity. A stage and a thermometer are there.
 
-    :param seed: of the draws alone. :param meter_sigma_rel: standard uncertainty of the meter's calibration.
+    :param settings: the bench as it was, see :func:`scene`.
+    :param seed: of the draws alone.
+    :param meter_sigma_rel: relative standard uncertainty of the meter's calibration.
     """
     rng = generator(seed, Stream.BENCH)
     optics = replace(

@@ -25,6 +25,7 @@ class Simulator:
     """One simulated instrument.
 
     :param key: the driver key of the instrument it stands for.
+    :param role: the role it plays.
     :param make: builds the wire in front of a scene.
     :param serial: whether the instrument has a serial line (and so may sit on a pseudo-terminal).
     """

@@ -12,7 +12,11 @@ RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stag
 
 
 class DriverConfig(BaseModel):
-    """One instrument's table in the bench file; a key that is not declared is an error."""
+    """One instrument's table in the bench file; a key that is not declared is an error.
+
+    :param driver: the key of the driver.
+    :param resource: the address.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,6 +37,10 @@ class VisaConfig(DriverConfig):
 class DriverSpec:
     """One driver, as configuration and registry know it.
 
+    :param key: what ``driver`` in the bench file says, e.g. "thorlabs-sc10".
+    :param role: the role it plays.
+    :param config: the table of the bench file.
+    :param summary: the instrument, in a few words.
     :param open: called as ``open(config, clock)``; connects, checks who answers and returns an object that
         satisfies the role. Raises ``NotConnected`` or another ``InstrumentError`` and nothing else.
     """

@@ -16,6 +16,8 @@ _FIELDS = ("fluence_uj_cm2", "signal", "signal_sigma", "peaks_signal", "peaks_si
 def export_curve(run: Run, path: Path) -> Path:
     """Write one row per point: fluence and its error, both signals with theirs, FWHM. Never overwrites.
 
+    :param run: a stored run.
+    :param path: the CSV to write; it must not exist.
     :raises DataError: ``path`` exists or cannot be written.
     """
     labels = {column.field: column.label for column in COLUMNS}
@@ -30,6 +32,8 @@ def export_curve(run: Run, path: Path) -> Path:
 def export_spectra(run: Run, path: Path) -> Path:
     """Write one row per wavelength and one column per point, headed by its fluence. Never overwrites.
 
+    :param run: a stored run.
+    :param path: the CSV to write; it must not exist.
     :raises DataError: ``path`` exists or cannot be written.
     """
     header = ["Wavelength (nm)", *(f"{value:.6g} uJ/cm^2" for value in run.fluence_uj_cm2)]

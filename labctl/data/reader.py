@@ -28,6 +28,7 @@ def read_run(path: Path | str) -> Run:
     A spectrum whose row was never written does not exist; a run left "running" by a process that is gone
     is "killed". Works on a file that is being written.
 
+    :param path: the file.
     :raises DataError: missing, empty, damaged, not a run, or written by a newer labctl.
     """
     given = Path(path)

@@ -27,6 +27,10 @@ class Event:
 class Run:
     """A stored run; ``n`` points, ``pixel`` wavelengths. Nothing in it is ever written to.
 
+    :param path: the ``.h5``.
+    :param start: how it began: plan, configuration, identities, wavelengths.
+    :param darks: the darks and blanks that points refer to.
+    :param events: the run's own log.
     :param status: "running" while another process still writes, "killed" if that process is gone.
     :param reason: why it ended as it did, in words; empty for a run that simply finished.
     :param stop: how it ended; None while running and after a kill.
@@ -112,6 +116,7 @@ class Run:
 
         A width of a point without one unsaturated exposure is NaN, also where an older labctl stored one.
 
+        :param field: its name, e.g. "dose_uj_cm2".
         :raises KeyError: no such numeric field.
         """
         if field not in _NUMERIC:
@@ -127,18 +132,30 @@ class Run:
         return self._spectra(0, len(self))
 
     def spectrum(self, index: int) -> FloatArray:
-        """Return the reduced spectrum of the ``index``-th stored point, shape ``(pixel,)``."""
+        """Return the reduced spectrum of a point, counts per pulse, shape ``(pixel,)``.
+
+        :param index: from 0, in the order in which points were stored; -1 is the last.
+        :raises DataError: the file lost it.
+        """
         return self._spectra(self._at(index), 1).reshape(-1)
 
     def frames(self, index: int) -> FloatArray:
-        """Return the raw counts of the ``index``-th stored point, shape ``(exposure, pixel)``."""
+        """Return the raw counts of a point, shape ``(exposure, pixel)``.
+
+        :param index: from 0, in the order in which points were stored; -1 is the last.
+        :raises DataError: the file lost it.
+        """
         row = self.points[self._at(index)]
         with opened(self.path) as file:
             frames = stored_frames(file, row, self.wavelength_nm.size)
         return np.asarray(frames, dtype=np.float64)
 
     def point(self, index: int) -> SweepPoint:
-        """Return the ``index``-th stored point just as it was appended, arrays included."""
+        """Return a point just as it was appended, arrays included.
+
+        :param index: from 0, in the order in which points were stored; -1 is the last.
+        :raises DataError: the file lost it.
+        """
         with opened(self.path) as file:
             spikes = _spikes(file, self.points[self._at(index)])
         return replace(
@@ -146,7 +163,10 @@ class Run:
         )
 
     def scalars(self, index: int) -> SweepPoint:
-        """Return the ``index``-th stored point without its arrays: they are empty, and so are its spikes."""
+        """Return a point without its arrays: they are empty, and so are its spikes.
+
+        :param index: from 0, in the order in which points were stored; -1 is the last.
+        """
         row = self.points[self._at(index)]
         scalars = columns.fields({name: row[name].item() for name in columns.ROW_DTYPE.names or ()})
         return SweepPoint(**scalars, frames=np.empty((0, 0)), spectrum=np.empty(0))  # type: ignore[arg-type]

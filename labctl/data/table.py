@@ -27,10 +27,14 @@ _LONGEST_ROW = 30 * MOST_COLUMNS
 class Table:
     """What a threshold is fitted to; arrays have shape ``(n,)``, in the file's order, NaN where unreadable.
 
+    :param path: the file.
+    :param signal: emission, in the file's unit.
+    :param signal_sigma: its standard error, or None.
     :param fluence_uj_cm2: scaled if the header names another unit, else taken as uJ/cm^2.
     :param fluence_sigma_rel: one relative point-to-point error per point, or None.
     :param taken: the names of the columns used for fluence, signal and (if any) its error.
-    :param fwhm_nm: width of the emission, nm, or None; ``peak_count`` the narrow peaks of each spectrum.
+    :param fwhm_nm: width of the emission, nm, or None.
+    :param peak_count: narrow peaks of each spectrum, or None.
     :param convention: "peak" or "average" where the file says so.
     """
 
@@ -52,6 +56,7 @@ def read_table(path: Path | str) -> Table:
     or none, with lines of text before it and a line of units below it. Columns are found by name, else the
     first two numeric ones are taken.
 
+    :param path: the file.
     :raises DataError: empty, binary, damaged, longer than ``MOST_ROWS``, or without two numeric columns.
     """
     path = Path(path)

@@ -24,6 +24,7 @@ _FLOAT = np.dtype("<f8")
 class Findings:
     """What a run file is like.
 
+    :param run: what could be read of it.
     :param problems: what is wrong, one line each; empty for a sound run, however it ended.
     :param notes: what a reader should know though nothing is wrong, e.g. that a kill cost the last row.
     """
@@ -44,6 +45,7 @@ def verify(path: Path | str) -> tuple[str, ...]:
 def findings(path: Path | str) -> Findings:
     """Check a run file, and the CSV beside it if there is one.
 
+    :param path: the ``.h5``, or the ``.csv`` beside one.
     :raises DataError: it cannot be opened as a run at all.
     """
     run = read_run(path)

@@ -39,12 +39,18 @@ class Clock(Protocol):
     def sleep(self, seconds: float, stop: Stop | None = None) -> None:
         """Wait; return early by raising :class:`Aborted` when ``stop`` is set.
 
+        :param seconds: of this clock; nothing is waited if not positive.
+        :param stop: ends the wait: anything with ``is_set()``; None: nothing does.
         :raises Aborted: ``stop`` was set before or during the wait.
         """
 
 
 def check_stop(stop: Stop | None) -> None:
-    """Raise :class:`Aborted` if ``stop`` is set."""
+    """Raise :class:`Aborted` if ``stop`` is set.
+
+    :param stop: anything with ``is_set()``; None is never set.
+    :raises Aborted: it is set.
+    """
     if stop is not None and stop.is_set():
         raise Aborted
 
@@ -57,6 +63,8 @@ def hearing(stop: Stop | None) -> Iterator[None]:
     """Have every wait for an instrument inside the block, in this thread, end when ``stop`` is set.
 
     For connecting and looking, where no light passes: what makes a bench safe must not be broken off.
+
+    :param stop: what is heard; None: nothing.
     """
     token = _heard.set(stop)
     try:
@@ -93,7 +101,12 @@ class ScaledClock:
         return (time.perf_counter() - self._origin) * self.speed
 
     def sleep(self, seconds: float, stop: Stop | None = None) -> None:
-        """Wait ``seconds`` of bench time in slices of at most 0.05 s of wall time."""
+        """Wait in slices of at most 0.05 s of wall time.
+
+        :param seconds: of bench time; nothing is waited if not positive.
+        :param stop: ends the wait: anything with ``is_set()``; None: nothing does.
+        :raises Aborted: ``stop`` was set before or during the wait.
+        """
         check_stop(stop)
         end = self.now_s() + seconds
         while (left := (end - self.now_s()) / self.speed) > 0:
@@ -106,6 +119,8 @@ class SteppedClock:
 
     Every sleep advances it at once, so it suits one active sleeper at a time (one acquisition thread
     and the simulated instruments that serve it).
+
+    :param start_s: what it shows at the start, s.
     """
 
     def __init__(self, start_s: float = 0.0) -> None:
@@ -123,7 +138,12 @@ class SteppedClock:
             return self._now_s
 
     def sleep(self, seconds: float, stop: Stop | None = None) -> None:
-        """Advance by ``seconds`` (nothing if not positive) and return at once."""
+        """Advance the clock and return at once.
+
+        :param seconds: by how much; nothing if not positive.
+        :param stop: ends the wait: anything with ``is_set()``; None: nothing does.
+        :raises Aborted: ``stop`` was set.
+        """
         check_stop(stop)
         with self._lock:
             self._now_s += max(seconds, 0.0)

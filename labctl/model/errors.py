@@ -15,8 +15,10 @@ class Aborted(Exception):  # noqa: N818  an abort is not an error
 
 
 class LabctlError(Exception):
-    """Anything labctl tells its user in one line; ``hint`` says what to try.
+    """Anything labctl tells its user in one line.
 
+    :param message: what failed.
+    :param hint: what to try.
     :ivar announced: whether the user was told in the moment it happened, before the bench was made safe.
     """
 
@@ -33,7 +35,13 @@ class LabctlError(Exception):
 
 
 class ConfigError(LabctlError):
-    """The command line or a configuration file asks for something impossible or unknown."""
+    """The command line or a configuration file asks for something impossible or unknown.
+
+    :param reason: what is wrong.
+    :param file: the file it stands in.
+    :param key: the key, or the option.
+    :param hint: what to try.
+    """
 
     exit_code = 2
 
@@ -44,7 +52,12 @@ class ConfigError(LabctlError):
 
 
 class InstrumentError(LabctlError):
-    """An instrument did not do what it was asked; ``instrument`` is its role and address."""
+    """An instrument did not do what it was asked.
+
+    :param instrument: its role and address.
+    :param message: what it did, or did not.
+    :param hint: what to try.
+    """
 
     exit_code = 3
 
@@ -65,7 +78,13 @@ class LightUnwatched(InstrumentError):  # noqa: N818
 
 
 class ProtocolError(InstrumentError):
-    """An answer that does not parse; carries the bytes of both directions, where they are known."""
+    """An answer that does not parse; carries the bytes of both directions, where they are known.
+
+    :param instrument: its role and address.
+    :param message: what is wrong with it.
+    :param sent: the bytes that asked.
+    :param received: the bytes that came.
+    """
 
     def __init__(self, instrument: str, message: str, *, sent: bytes = b"", received: bytes = b"") -> None:
         exchanged = f" (sent {sent!r}, received {received[:200]!r})" if sent or received else ""
@@ -83,7 +102,13 @@ class InstrumentFault(InstrumentError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class ConnectionFailure:
-    """Why one instrument could not be reached, and what to try."""
+    """Why one instrument could not be reached, and what to try.
+
+    :param role: its role.
+    :param resource: its address.
+    :param reason: what happened.
+    :param hint: what to try.
+    """
 
     role: str
     resource: str
@@ -92,7 +117,10 @@ class ConnectionFailure:
 
 
 class NotConnected(InstrumentError):  # noqa: N818
-    """One or more instruments could not be reached; all of them are told at once."""
+    """One or more instruments could not be reached; all of them are named at once.
+
+    :param failures: one for each instrument.
+    """
 
     def __init__(self, failures: tuple[ConnectionFailure, ...]) -> None:
         lines = "; ".join(_with_hint(f"{f.role} at {f.resource}: {f.reason}", f.hint) for f in failures)

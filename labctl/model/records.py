@@ -14,7 +14,13 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who answered at an address."""
+    """Who answered at an address.
+
+    :param vendor: the maker.
+    :param model: the device, its head or sensor included.
+    :param serial: serial number; empty where the device has none.
+    :param firmware: version; empty where the device does not say.
+    """
 
     vendor: str
     model: str
@@ -27,10 +33,13 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class PowerReading:
-    """A power as the meter shows it (W, at the meter, not at the sample).
+    """A power as the meter shows it, at the meter, not at the sample.
 
-    ``sigma_w`` is the standard error of ``power_w`` from ``n`` readings taken between ``start_s`` and
-    ``stop_s`` on the bench clock.
+    :param power_w: mean of the readings, W.
+    :param sigma_w: its standard error, W.
+    :param n: number of readings.
+    :param start_s: bench time at which the first reading began.
+    :param stop_s: bench time at which the last reading was there.
     """
 
     power_w: float
@@ -44,6 +53,10 @@ class PowerReading:
 class SpectrometerInfo:
     """What a spectrometer says of itself.
 
+    :param identity: who it is.
+    :param max_counts: full scale of one pixel, counts.
+    :param integration_min_s: shortest exposure, s.
+    :param integration_max_s: longest exposure, s.
     :param wavelength_nm: shape ``(pixel,)``, rising.
     :param nonlinearity: polynomial coefficients c0..cn of counts (counts / poly(counts) is linear), or
         None where the device has none.
@@ -61,9 +74,13 @@ class SpectrometerInfo:
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """One raw exposure; ``counts`` has shape ``(pixel,)``.
+    """One raw exposure.
 
-    ``start_s`` is the bench time before which the exposure cannot have begun, ``stop_s`` when it was read.
+    :param counts: raw counts, shape ``(pixel,)``.
+    :param integration_s: exposure time that the device confirms, s.
+    :param start_s: bench time before which the exposure cannot have begun.
+    :param stop_s: bench time at which it was read.
+    :param temperature_c: of the detector, degrees Celsius; None where the device cannot tell.
     """
 
     counts: FloatArray
@@ -75,10 +92,17 @@ class Spectrum:
 
 @dataclass(frozen=True, slots=True)
 class DarkRecord:
-    """The mean of ``n`` exposures without the emission, at one integration time.
+    """The mean of several exposures without the emission, at one integration time.
 
-    ``kind`` is "dark" (shutter closed) or "blank" (pump on a blank, at one fluence). ``spread`` is the
-    per-pixel standard deviation of a single frame, shape ``(pixel,)``.
+    :param number: what points refer to it by.
+    :param kind: "dark" (shutter closed) or "blank" (pump on a blank, at one fluence).
+    :param counts: mean raw counts, shape ``(pixel,)``.
+    :param spread: standard deviation of a single frame, counts, shape ``(pixel,)``.
+    :param n: number of exposures.
+    :param integration_s: exposure time, s.
+    :param at_s: bench time at which it was taken.
+    :param temperature_c: of the detector, degrees Celsius; None where the device cannot tell.
+    :param fluence_uj_cm2: of a blank, uJ/cm2; None for a dark.
     """
 
     number: int
@@ -96,16 +120,40 @@ class DarkRecord:
 class SweepPoint:
     """One fluence, measured. Scalars are the CSV's row; arrays go to the HDF5 file only.
 
+    :param index: number of the step in the plan, from 0.
+    :param direction: of the step that led here.
+    :param fluence_set_uj_cm2: what was asked for, uJ/cm2.
+    :param pulse_energy_j: on the sample, J, from the same readings as the fluence.
+    :param angle_deg: of the attenuator, read back, degrees.
+    :param power_before_w: power at the meter before the exposures, W.
+    :param power_after_w: the same after them, W.
+    :param power_sigma_w: standard error of their mean, W.
+    :param integration_s: exposure time, s.
+    :param exposures: number of exposures.
+    :param pulses_per_exposure: laser pulses in one exposure.
+    :param signal_sigma: standard error of ``signal``.
+    :param peaks_signal: counts per pulse integrated over the lasing peaks.
+    :param peaks_signal_sigma: its standard error.
+    :param fwhm_nm: width of the emission, nm; None without emission.
+    :param equivalent_width_nm: integral over maximum, nm; None without emission.
+    :param peak_count: number of narrow peaks.
+    :param peak_wavelength_nm: wavelength of the highest point, nm.
+    :param exposure_cv: scatter of the signal from exposure to exposure, relative.
+    :param spikes_removed: number of cosmic spikes taken out.
+    :param dark_number: the dark that was subtracted.
+    :param blank_number: the blank that was subtracted, if any.
+    :param temperature_c: of the detector, degrees Celsius; None where the device cannot tell.
+    :param elapsed_s: bench time since the run began, s.
     :param fluence_uj_cm2: on the sample, in the run's convention, from the readings round the exposures.
     :param fluence_sigma_rel: relative point-to-point standard error of that mean, without any scale error.
     :param frames: raw counts, shape ``(exposure, pixel)``.
     :param spectrum: dark-subtracted, linearised, spike-free mean in counts per pulse, shape ``(pixel,)``.
-    :param signal: counts per pulse integrated over the whole-emission band; ``peaks_signal`` likewise over
-        the lasing peaks; each with its standard error.
+    :param signal: counts per pulse integrated over the whole-emission band.
     :param saturation: highest raw count inside the bands over the saturation level, 0 to 1.
     :param saturated_exposures: exposures with a saturated pixel inside the bands or their margin.
     :param dose_uj_cm2: accumulated sum of fluence x pulses since the run began, this point included.
     :param flags: short words, e.g. "saturated", "drift", "spikes", "low_power", "shutter_open".
+    :param spikes: exposure, pixel and raw counts of each spike.
     """
 
     index: int

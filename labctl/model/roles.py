@@ -37,19 +37,30 @@ class Attenuator(Device, Protocol):
 
     @property
     def angle_range_deg(self) -> tuple[float, float]:
-        """Lowest and highest angle that may be asked for."""
+        """Lowest and highest angle that may be asked for, degrees."""
 
     def is_referenced(self) -> bool:
         """Return whether the position can be trusted (homed since power-up)."""
 
     def home(self, stop: Stop | None = None) -> None:
-        """Find the reference. May sweep through any angle: the shutter must be closed."""
+        """Find the reference. May sweep through any angle: the shutter must be closed.
+
+        :param stop: ends the search; the device stops.
+        :raises Aborted: ``stop`` was set.
+        """
 
     def angle_deg(self) -> float:
-        """Read the present angle."""
+        """Read the present angle, degrees."""
 
     def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
-        """Move, wait for the end of the motion and return the angle read back."""
+        """Move, wait for the end of the motion and return the angle read back.
+
+        :param angle_deg: where to, degrees, within :attr:`angle_range_deg`.
+        :param stop: ends the motion; the device stops.
+        :returns: where it is, degrees.
+        :raises InstrumentFault: outside of the range, or it ended elsewhere.
+        :raises Aborted: ``stop`` was set.
+        """
 
 
 @runtime_checkable
@@ -62,20 +73,29 @@ class PowerMeter(Device, Protocol):
 
     @property
     def settling_s(self) -> float:
-        """Time after a change of power until a reading is within 0.1 % of it."""
+        """Time after a change of power until a reading is within 0.1 % of it, s."""
 
     @property
     def noise_w(self) -> float:
-        """Standard deviation of one averaged reading in the dark."""
+        """Standard deviation of one averaged reading in the dark, W."""
 
     def prepare(self, wavelength_nm: float) -> None:
-        """Set unit, wavelength, range and averaging, and verify each by reading it back."""
+        """Set unit, wavelength, range and averaging, and verify each by reading it back.
+
+        :param wavelength_nm: of the light, nm.
+        :raises InstrumentFault: a setting does not stay.
+        """
 
     def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
-        """Take ``count`` averaged readings. An over-range reading raises ``InstrumentFault``.
+        """Take averaged readings.
 
         A driver that says of each that it came (:func:`labctl.model.meters.has_read`) is judged by each, and
         another one by all of them.
+
+        :param count: how many, 1 or more.
+        :param stop: ends the wait.
+        :raises InstrumentFault: a reading is over range, or no number.
+        :raises Aborted: ``stop`` was set.
         """
 
 
@@ -88,13 +108,21 @@ class Spectrometer(Device, Protocol):
         """Pixels, wavelengths and limits, asked for once at connect."""
 
     def set_integration(self, seconds: float) -> float:
-        """Set the integration time; return the one the device confirms."""
+        """Set the integration time; return the one the device confirms.
+
+        :param seconds: between the shortest and the longest of :attr:`info`.
+        :raises InstrumentFault: outside of that range, or refused.
+        """
 
     def acquire(self, stop: Stop | None = None) -> Spectrum:
-        """Return the next exposure. The first one after a change may be stale: discarding is the caller's."""
+        """Return the next exposure. The first one after a change may be stale: discarding is the caller's.
+
+        :param stop: ends the wait.
+        :raises Aborted: ``stop`` was set.
+        """
 
     def temperature_c(self) -> float | None:
-        """Detector temperature, None where the device cannot tell."""
+        """Detector temperature, degrees Celsius; None where the device cannot tell."""
 
 
 @runtime_checkable
@@ -103,7 +131,7 @@ class Shutter(Device, Protocol):
 
     @property
     def travel_s(self) -> float:
-        """Longest time from a command to the blade's end position."""
+        """Longest time from a command to the blade's end position, s."""
 
     def is_open(self) -> bool:
         """Ask the device; anything but a confirmed "closed" counts as open."""
@@ -124,7 +152,10 @@ class SelfClosing(Shutter, Protocol):
         """Whether it does so when told for how long to open."""
 
     def open(self, within_s: float | None = None) -> None:
-        """Open, for ``within_s`` seconds of the bench's time at most; None leaves it open."""
+        """Open, for a time at most.
+
+        :param within_s: bench time after which the shutter closes by itself, s; None leaves it open.
+        """
 
 
 @runtime_checkable
@@ -133,19 +164,30 @@ class Stage(Device, Protocol):
 
     @property
     def range_um(self) -> tuple[float, float]:
-        """Lowest and highest position that may be asked for."""
+        """Lowest and highest position that may be asked for, um."""
 
     def is_referenced(self) -> bool:
         """Return whether the position can be trusted (homed since power-up)."""
 
     def home(self, stop: Stop | None = None) -> None:
-        """Find the reference. May pass any position."""
+        """Find the reference. May pass any position.
+
+        :param stop: ends the search; the device stops.
+        :raises Aborted: ``stop`` was set.
+        """
 
     def position_um(self) -> float:
-        """Read the present position."""
+        """Read the present position, um."""
 
     def move_to(self, position_um: float, stop: Stop | None = None) -> float:
-        """Move, wait for the end of the motion and return the position read back."""
+        """Move, wait for the end of the motion and return the position read back.
+
+        :param position_um: where to, um, within :attr:`range_um`.
+        :param stop: ends the motion; the device stops.
+        :returns: where it is, um.
+        :raises InstrumentFault: outside of the range, or it ended elsewhere.
+        :raises Aborted: ``stop`` was set.
+        """
 
 
 @runtime_checkable
@@ -160,7 +202,10 @@ class LightWatch(Protocol):
     """Who ends light that is held by hand when the power meter was not read for too long."""
 
     def hold(self, meter: str) -> None:
-        """Owe readings of the meter, by its name, from now on until :meth:`release` or the closing."""
+        """Owe readings of the meter from now on until :meth:`release` or the closing.
+
+        :param meter: its name, as errors show it.
+        """
 
     def release(self) -> None:
         """Owe none: the light is somebody else's business again."""
@@ -170,6 +215,13 @@ class LightWatch(Protocol):
 class Roles:
     """The four instruments of a bench, the clock its physics runs on, and what a bench may have besides.
 
+    :param attenuator: the mount in the beam.
+    :param power_meter: at the pick-off.
+    :param spectrometer: looks at the sample.
+    :param shutter: in front of the sample.
+    :param clock: of the bench; everything waits on it.
+    :param stage: carries a blade, or None.
+    :param thermometer: at the sample or in the room, or None.
     :param watch: of light held by hand; None where time is stepped.
     """
 

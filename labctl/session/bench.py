@@ -41,6 +41,9 @@ Calibrations = Literal["use", "ignore"]
 class Bench:
     """An open bench. All of it belongs to the thread that opened it.
 
+    :param config: the bench file.
+    :param bands: where emission and lasing peaks are looked for, nm.
+    :param identities: who answered, by role.
     :param roles: the instruments, to look at; shutter and mount let light through for the pump alone.
     :param pump: the only way to set a fluence; it enforces the limits of the configuration.
     :param watchdog: while the shutter is open it wants a sign of life every few seconds. Waiting on
@@ -78,6 +81,7 @@ def open_bench(
 
     :param bench: the bench file, or its configuration.
     :param clock: what the procedures wait on; the wall's clock at the bench's ``time_scale`` by default.
+    :param stop: ends connecting: anything with ``is_set()``, e.g. a ``threading.Event``.
     :param watchdog: whether a second process makes the bench safe when this one is killed or frozen; by
         default yes, except on a stepped clock.
     :param log_file: of the run, where the watchdog writes what it did; it always says it on stderr.
@@ -196,6 +200,7 @@ def sweep(bench: Bench, plan: SweepPlan, stop: Stop | None = None) -> Sweep:
 
     Nothing is stored: that is what ``labctl sweep`` does. Leaving the loop early closes the shutter.
 
+    :param bench: an open bench.
     :param plan: a ``SweepPlan``, or an ``AdaptivePlan``, which chooses its fluences.
     :param stop: anything with ``is_set()``, e.g. a ``threading.Event``.
     :returns: an iterator; once it is exhausted, its ``ending`` says why no more points were wanted.

@@ -19,8 +19,11 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A named range of wavelength, nm, both ends included.
+    """A named range of wavelength, both ends included.
 
+    :param low_nm: shortest wavelength, nm, below ``high_nm``.
+    :param high_nm: longest wavelength, nm.
+    :param name: what errors call it.
     :raises ValueError: an end is not finite, or low is not below high.
     """
 
@@ -37,7 +40,11 @@ class Band:
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """The two bands of a sweep: the whole emission, and the shoulder where lasing peaks appear."""
+    """The two bands of a sweep: the whole emission, and the shoulder where lasing peaks appear.
+
+    :param whole: what the signal is integrated over.
+    :param peaks: where lasing peaks are looked for.
+    """
 
     whole: Band = Band(495.0, 565.0, "whole emission")
     peaks: Band = Band(525.0, 560.0, "lasing peaks")

@@ -30,7 +30,8 @@ class SpikeRecord(NamedTuple):
 def subtract_dark(counts: Floats, dark: Floats) -> Floats:
     """Subtract a dark spectrum taken with the same integration time.
 
-    :param counts: raw counts, shape ``(..., pixel)``; ``dark`` counts, shape ``(pixel,)``.
+    :param counts: raw counts, shape ``(..., pixel)``.
+    :param dark: raw counts of the dark, shape ``(pixel,)``.
     :raises ValueError: the numbers of pixels differ.
 
     >>> subtract_dark(np.array([5.0, 7.0]), np.array([1.0, 1.0]))
@@ -76,6 +77,7 @@ def remove_spikes(
     or two exposures the neighbours alone decide.
 
     :param frames: dark-subtracted counts, shape ``(exposure, pixel)``; not written to.
+    :param threshold_sigma: how far a spike stands out of a pixel's own scatter.
     :param line_fwhm_pixels: the instrument's resolution in pixels, or less.
     :returns: cleaned frames (the input itself when nothing was found) and one record for each pixel replaced.
     :raises ValueError: frames are not two-dimensional.

@@ -88,10 +88,12 @@ def q_factor(
     own largest line. The median over exposures is given. The line shape, anything from Gaussian to
     Lorentzian, is fitted behind a Gaussian slit, unless stated.
 
+    :param wavelength_nm: rising, nm, shape ``(pixel,)``.
     :param frames: dark-subtracted counts, shape ``(exposure, pixel)`` or ``(pixel,)``, without spikes.
     :param resolution_nm: FWHM of the slit function, nm, > 0.
     :param band: where to look; everywhere by default.
     :param saturated: True where a RAW count was clipped, shape of ``frames``.
+    :param shape: gaussian, lorentzian or voigt; fitted by default.
     :param resolution_sigma_nm: standard error of the resolution; it is added to ``sigma``.
     :param widest_line_nm: a line seen wider than this is reported as a lower bound, as several modes run
         together.

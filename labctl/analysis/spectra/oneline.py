@@ -17,8 +17,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class LineFit:
-    """Fit of one peak on a straight background; the FWHM is as measured, resolution included. Errors are 1
-    sigma."""
+    """Fit of one peak on a straight background.
+
+    :param shape: gaussian, lorentzian or voigt.
+    :param centre_nm: wavelength of the centre, nm.
+    :param centre_sigma_nm: its standard error, nm.
+    :param fwhm_nm: width as measured, resolution included, nm.
+    :param fwhm_sigma_nm: its standard error, nm.
+    :param area_counts_nm: area above the background, counts x nm.
+    :param reduced_chi2: scatter about the fit over the noise; 1 where the noise was taken from the fit.
+    """
 
     shape: LineShape
     centre_nm: float
@@ -40,6 +48,8 @@ def fit_line(
 
     :param wavelength_nm: nm, shape ``(pixel,)``, cut to the peak and some background on both sides, at least
         8 pixels.
+    :param counts: dark-subtracted counts, shape ``(pixel,)``.
+    :param shape: gaussian, lorentzian or voigt.
     :param noise: one sigma of a pixel, counts. By default the scatter about the fit, with a constant part and
         one that grows with the counts, as shot noise does.
     :raises ValueError: an unknown shape or fewer than 8 pixels.

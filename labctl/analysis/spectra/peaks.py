@@ -50,7 +50,10 @@ def find_peaks(
     sets the least prominence. ``min_relative`` of the luminescence is asked for as well, because the pixels'
     unequal response is no noise and does not average away.
 
-    :param wavelength_nm: rising, nm, shape ``(pixel,)``, cut to the band wanted; ``counts`` dark-subtracted.
+    :param wavelength_nm: rising, nm, shape ``(pixel,)``, cut to the band wanted.
+    :param counts: dark-subtracted counts, shape ``(pixel,)``.
+    :param min_prominence_sigma: least prominence over the noise that is left after smoothing.
+    :param min_relative: least prominence over the luminescence at that place.
     :param resolution_nm: FWHM of the slit function; by default five pixels, at most 0.3 nm, at least two
         pixels.
     :param noise: white noise of each pixel, counts; from the spectrum by default.
@@ -141,7 +144,10 @@ def track_peaks(
     through another. It should be where it was last, or on the line of its last points where that clearly
     rises or falls. Longest track first.
 
+    :param fluence_uj_cm2: in any order, shape (n,).
     :param peaks: what ``find_peaks`` gave at each fluence, same length as ``fluence_uj_cm2``.
+    :param tolerance_nm: how far a peak may lie from where the track should be, nm.
+    :param max_gap: points that a track may miss.
     :raises ValueError: the lengths differ.
     """
     if len(fluence_uj_cm2) != len(peaks):
@@ -270,7 +276,12 @@ class RandomLaserEvidence:
 def random_laser_evidence(
     spacing: SpacingStatistics, tracks: Sequence[PeakTrack], *, position_sigma_nm: float = 0.01
 ) -> RandomLaserEvidence:
-    """Weigh spacing and wander; ``position_sigma_nm`` is how well one position is known."""
+    """Weigh the spacing of the peaks and the wander of each: random laser or regular cavity.
+
+    :param spacing: what ``spacing_statistics`` gave.
+    :param tracks: what ``track_peaks`` gave.
+    :param position_sigma_nm: standard error of one position, nm.
+    """
     long = [t.wander_nm for t in tracks if len(t.wavelength_nm) >= 3]
     wander = float(np.median(long)) if long else None
     moving = wander > 3 * position_sigma_nm if wander is not None else None

@@ -22,14 +22,26 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class ReducedPoint:
-    """What the exposures of one fluence say. Signals are dark-subtracted COUNTS PER PULSE, summed over a
-    band.
+    """What the exposures of one fluence say, in dark-subtracted COUNTS PER PULSE.
 
-    ``spectrum`` is the mean over exposures, counts per pulse, shape ``(pixel,)``. A sigma is one standard
-    error: the scatter of the exposures over sqrt(n) (n - 1 degrees of freedom), and the share of the dark,
-    and of the blank, which is common to all exposures, in quadrature; nan with a single exposure.
-    ``exposure_cv`` is the scatter of one exposure's whole signal over its mean. Widths and the wavelength of
-    the highest point are None without emission above the noise.
+    A sigma is one standard error: the scatter of the exposures over sqrt(n) (n - 1 degrees of freedom), and
+    the share of the dark, and of the blank, which is common to all exposures, in quadrature; nan with a
+    single exposure. Widths and the wavelength of the highest point are None without emission above the noise.
+
+    :param spectrum: mean over exposures, counts per pulse, shape ``(pixel,)``.
+    :param signal_whole: counts per pulse summed over the whole emission.
+    :param signal_whole_sigma: its standard error.
+    :param signal_peaks: counts per pulse summed over the lasing peaks.
+    :param signal_peaks_sigma: its standard error.
+    :param fwhm_nm: full width of the emission at half maximum, nm.
+    :param equivalent_width_nm: integral over maximum, nm.
+    :param peak_count: number of narrow peaks.
+    :param peak_wavelength_nm: wavelength of the highest point, nm.
+    :param exposure_cv: scatter of one exposure's whole signal over its mean.
+    :param spikes: cosmic spikes that were taken out.
+    :param peaks: the narrow peaks.
+    :param n_exposures: exposures that were reduced.
+    :param exposure_signals: whole signal of each exposure, counts per pulse.
     """
 
     spectrum: Floats = field(compare=False, repr=False)
@@ -63,14 +75,17 @@ def reduce_exposures(
     estimator: Estimator = "mean",
     resolution_nm: float | None = None,
 ) -> ReducedPoint:
-    """Reduce the exposures of one fluence: dark, spikes, nonlinearity, per pulse, blank, bands, widths,
-    peaks.
+    """Reduce the exposures of one fluence to signals, widths and peaks.
+
+    In this order: dark, spikes, nonlinearity, per pulse, blank, bands, widths, peaks.
 
     :param wavelength_nm: rising, nm, shape ``(pixel,)``.
     :param raw_frames: raw counts, shape ``(exposure, pixel)``, at least one; saturated ones left out by the
         caller.
     :param dark: raw dark counts of the same integration time: the mean, ``(pixel,)``, or all frames,
         ``(dark exposure, pixel)``, whose scatter then gives the dark's share of the error.
+    :param bands: where signals are integrated and peaks are looked for.
+    :param remove_spikes: whether cosmic spikes are taken out.
     :param pulses_per_exposure: laser pulses in an exposure (> 0), one number or one for each exposure.
     :param nonlinearity: the detector's polynomial, see ``correct.correct_nonlinearity``; none by default.
     :param blank: spectrum without sample at the same fluence, counts per pulse: an earlier result, or its

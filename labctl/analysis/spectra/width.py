@@ -84,13 +84,22 @@ def fwhm(wavelength_nm: Floats, counts: Floats, *, noise: Floats | None = None) 
     The width of the contiguous part above half of the maximum: it collapses to one peak's width once a lasing
     peak stands twice above the luminescence. None without emission, or when a side never falls to half inside
     the range.
+
+    :param wavelength_nm: rising, nm, shape ``(pixel,)``.
+    :param counts: dark-subtracted counts, shape ``(pixel,)``.
+    :param noise: one sigma of each pixel, counts, shape ``(pixel,)``; from the spectrum by default.
     """
     measured = widths(wavelength_nm, counts, noise=noise)
     return measured[0]
 
 
 def equivalent_width(wavelength_nm: Floats, counts: Floats, *, noise: Floats | None = None) -> float | None:
-    """Integral over maximum, nm: the width of a rectangle as high and as bright as the emission."""
+    """Integral over maximum, nm: the width of a rectangle as high and as bright as the emission.
+
+    :param wavelength_nm: rising, nm, shape ``(pixel,)``.
+    :param counts: dark-subtracted counts, shape ``(pixel,)``.
+    :param noise: one sigma of each pixel, counts, shape ``(pixel,)``; from the spectrum by default.
+    """
     return widths(wavelength_nm, counts, noise=noise)[1]
 
 

@@ -29,10 +29,12 @@ def naive_lines(fluence: Array, signal: Array, threshold: float) -> tuple[float 
 
 
 def width_collapse(fluence_uj_cm2: ArrayLike, fwhm_nm: ArrayLike) -> float | None:
-    """Fluence of the steepest fall of the linewidth, uJ/cm2, at the middle of the step; None without a clear
-    fall.
+    """Fluence of the steepest fall of the linewidth, uJ/cm2, at the middle of the step.
 
-    :param fluence_uj_cm2: shape (n,); ``fwhm_nm`` likewise, nan where no width was found.
+    None without a clear fall.
+
+    :param fluence_uj_cm2: uJ/cm2, shape (n,), in any order.
+    :param fwhm_nm: widths, nm, shape (n,), nan where no width was found.
     """
     f, w = np.asarray(fluence_uj_cm2, float), np.asarray(fwhm_nm, float)
     good = np.isfinite(f) & np.isfinite(w) & (w > 0)
@@ -49,7 +51,11 @@ def width_collapse(fluence_uj_cm2: ArrayLike, fwhm_nm: ArrayLike) -> float | Non
 
 
 def peak_onset(fluence_uj_cm2: ArrayLike, peak_count: ArrayLike) -> float | None:
-    """Middle, uJ/cm2, between the last fluence without a peak and the next one; else None."""
+    """Middle, uJ/cm2, between the last fluence without a peak and the next one; else None.
+
+    :param fluence_uj_cm2: uJ/cm2, shape (n,), in any order.
+    :param peak_count: narrow peaks of each spectrum, shape (n,), nan where unknown.
+    """
     f, c = np.asarray(fluence_uj_cm2, float), np.asarray(peak_count, float)
     good = np.isfinite(f) & np.isfinite(c)
     order = np.argsort(f[good])

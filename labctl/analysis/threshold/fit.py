@@ -96,8 +96,9 @@ def fit_threshold(
     :param definition: "onset", the fluence where the lasing excess sets in (operational, not static
         inversion).
     :param fwhm_nm: widths of the emission, nm, shape (n,), nan where unknown: a cross-check, and together
-        with ``peak_count``, the narrow peaks of each spectrum, likewise, the evidence that a sweep without a
-        kink lies below threshold. Without both, a lower bound is conditional (``bound_condition``).
+        with ``peak_count`` the evidence that a sweep without a kink lies below threshold. Without both, a
+        lower bound is conditional (``bound_condition``).
+    :param peak_count: narrow peaks of each spectrum, shape (n,), nan where unknown.
     :raises ValueError: shapes differ, an input is not one-dimensional, or an option is out of range. Data
         never raise.
     """

@@ -70,9 +70,10 @@ class ThresholdTracker:
         self.steps = 0
 
     def add(self, fluence_uj_cm2: ArrayLike, signal: ArrayLike) -> ThresholdResult:
-        """Take one readout, arrays of shape (m,), and return the threshold from the readouts since the last
-        step.
+        """Take one readout and return the threshold from the readouts since the last step.
 
+        :param fluence_uj_cm2: pump fluence, uJ/cm2, shape (m,).
+        :param signal: emission in the unit of the reference, shape (m,).
         :raises ValueError: shapes differ or are not one-dimensional. Unusable points are skipped and counted.
         """
         f, y = np.array(fluence_uj_cm2, float), np.array(signal, float)
