@@ -83,9 +83,10 @@ class QuickPoints:
         self._darks.get(self._integration_s, None, stop)
 
     def point(self, step: Step, stop: Stop | None, average: int = 1) -> SweepPoint:
-        """Measure one fluence with ``average`` exposures; the shutter is open afterwards.
+        """Measure one fluence with ``average`` exposures; the shutter is open afterwards, as a rule.
 
         :raises SafetyStop: the pump refused, or the meter disagreed; the shutter is closed.
+        :raises InstrumentFault: exposures last for another time than the spectrometer confirms.
         """
         dark = self._darks.get(self._integration_s, None, stop)
         self._fresh.set_integration(self._integration_s)
@@ -98,6 +99,9 @@ class QuickPoints:
                 if attempt == TRIES - 1:
                     raise
                 self._pump.tell(f"the point at {step.fluence_uj_cm2:.4g} uJ/cm2 is repeated: {exc.message}")
+        if self._fresh.doubtful:
+            self._pump.shut(stop)
+            self._fresh.prove(stop)
         return self._reducer.point(shots, dark)
 
     def _shots(self, step: Step, stop: Stop | None) -> Shots:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from labctl.model.errors import InstrumentError
 from labctl.model.records import FloatArray, Spectrum
 from labctl.model.roles import Roles
 from procedures.fluence_sweep import sweep
+from procedures.fresh import FreshSpectrometer
 from procedures.plan import SweepPlan
 from procedures.plausible import Likeness, Pace, Proof
 from procedures.pump import Pump
@@ -179,3 +181,40 @@ def test_what_comes_early_or_late_within_the_slack_leaves_a_doubt(part: float, s
         now_s += 0.4 + (0.01 * speed if n == 3 else 0.0)
         assert not pace.wrong(Spectrum(np.zeros(1), 0.4, now_s - 0.4, now_s))
     assert not pace.judge()
+
+
+class Hasty(SceneSpectrometer):
+    """Its answers come late all at once, and then in quick succession, as on a busy computer."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__("spectrometer", scene)
+        self.late_s: Iterator[float] = iter(())
+
+    def acquire(self, stop: Stop | None = None) -> Spectrum:
+        spectrum = super().acquire(stop)
+        return replace(spectrum, stop_s=spectrum.stop_s + next(self.late_s, 0.0))
+
+
+def five_of(fresh: FreshSpectrometer) -> None:
+    for _ in range(5):
+        fresh.acquire()
+
+
+@pytest.mark.parametrize("proved", [False, True])
+def test_times_that_a_busy_computer_makes_end_nothing_where_they_can_be_proved(proved: bool) -> None:
+    scene, roles, _ = bench()
+    device = Hasty(scene)
+    fresh = FreshSpectrometer(device, roles.clock, lambda: 0.0)
+    if proved:
+        fresh.prove()
+    fresh.set_integration(0.2)
+    fresh.acquire()
+    device.late_s = iter([0.7, 0.56, 0.42, 0.28, 0.14])
+    if not proved:
+        with pytest.raises(InstrumentError, match="less than it confirms"):
+            five_of(fresh)
+        return
+    five_of(fresh)
+    assert fresh.doubtful
+    fresh.prove()
+    assert not fresh.doubtful
