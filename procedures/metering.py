@@ -137,6 +137,18 @@ class Monitor:
                 "restart the meter",
             )
 
+    def glance(self, stop: Stop | None) -> PowerReading:
+        """Take one reading between whiles; one that is the same as the last is not left at that.
+
+        :raises SafetyStop: the meter repeats itself.
+        """
+        self._singles_w = []
+        with heard_by(self._hear):
+            reading = retried(lambda: self._meter.read(1, stop))
+            if self._run > 1 and self._equal <= USUALLY_ALIKE * self._compared:
+                retried(lambda: self._meter.read(MOST_ALIKE, stop))
+        return reading
+
     def _learn_repeats(self) -> None:
         """Count how many of the readings of one light agree."""
         values, self._singles_w = self._singles_w, []

@@ -27,7 +27,6 @@ from procedures.light import Blade, LightAccount
 from procedures.metering import Bracket, Monitor
 from procedures.plate import Plate, allowed_angles
 from procedures.retreat import Retreat, Witness
-from procedures.safe import retried
 from procedures.setting import Setting
 from procedures.verifying import Place, PumpState, Verifier
 
@@ -451,7 +450,7 @@ class Pump:
         :raises InstrumentError: there is no reading; the shutter is closed, if not by a stop.
         """
         with self._retreat.guarded(Aborted):
-            reading = retried(lambda: self._meter.read(1, stop))
+            reading = self._verifier.glance(stop)
         self.watch(reading)
         return reading
 

@@ -133,6 +133,13 @@ class Verifier:
         """Bench seconds since the last reading of light."""
         return self._monitor.unread_s
 
+    def glance(self, stop: Stop | None) -> PowerReading:
+        """Take one reading between whiles.
+
+        :raises SafetyStop: the meter repeats itself.
+        """
+        return self._monitor.glance(stop)
+
     def confirm(self, state: PumpState, stop: Stop | None) -> PowerReading:
         """Read again at an unchanged setting.
 
