@@ -16,13 +16,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labctl.analysis.evaluation import evaluate
 from labctl.analysis.light_light import LightLight, light_light
 from labctl.analysis.next_fluence import half_width_rel
 from labctl.analysis.threshold import ThresholdResult, fit_threshold
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
+from labctl.model.plan import Cause, Ending
 from labctl.model.records import SweepPoint
-from labctl.runner.verdict import Design, judge
+from labctl.model.results import Threshold
+from labctl.model.run import RunFacts
 from labctl.session import open_bench, sweep
 from procedures.plan import AdaptivePlan, SweepPlan
 from simulators import presets
@@ -55,7 +58,7 @@ class Outcome:
     off: float
 
 
-def measured(table: Table, seed: int, plan: SweepPlan) -> tuple[list[SweepPoint], str, float]:
+def measured(table: Table, seed: int, plan: SweepPlan) -> tuple[list[SweepPoint], Cause, float]:
     """Sweep once; return the points, why it ended, and the true threshold."""
     clock = SteppedClock()
     settings = presets.scene(
@@ -81,7 +84,7 @@ def fit(curve: LightLight) -> ThresholdResult:
 
 
 def outcome(
-    points: Sequence[SweepPoint], result: ThresholdResult, truth: float, target: float, plain: int
+    points: Sequence[SweepPoint], result: Threshold, truth: float, target: float, plain: int
 ) -> Outcome:
     ends, value = result.ci95, result.threshold_uj_cm2 or math.nan
     return Outcome(
@@ -105,14 +108,14 @@ def adaptive(table: Table, seed: int, target: float, per: str, start: int) -> Ou
         per="dose" if per == "dose" else "point",
     )
     points, cause, truth = measured(table, seed, plan)
-    design = Design(ORDER, target_rel=target, ended=cause)
-    verdict = judge(light_light(points), light_light(points, "lasing"), design)
+    facts = RunFacts(ORDER, ending=Ending(cause, ""))
+    result = evaluate(points, plan, facts)
     met = (
         n
         for n in range(start, len(points))
         if (half_width_rel(fit(light_light(points[:n]))) or 1.0) <= target
     )
-    return outcome(points, verdict.emission, truth, target, next(met, len(points)))
+    return outcome(points, result.threshold, truth, target, next(met, len(points)))
 
 
 def uniform(table: Table, seed: int, target: float) -> Outcome:

@@ -27,13 +27,15 @@ from pathlib import Path
 
 import numpy as np
 
-from labctl.analysis.budget import K95, fluence_budget, total_interval
+from labctl.analysis.budget import fluence_budget
+from labctl.analysis.evaluation import fit_curve
+from labctl.analysis.light_light import light_light
 from labctl.config import load_bench
 from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import SteppedClock
+from labctl.model.results import K95, total_interval
 from labctl.runner.calibrate import run_calibration
-from labctl.runner.fitting import curve_of, fit_curve
 from labctl.runner.keeper import Keeper
 from labctl.session import open_bench
 from labctl.session.hands import SocketHands
@@ -165,7 +167,7 @@ def _sweep(row: Row, file: Path, clock: SteppedClock, bench: SimulatedBench, sam
         for _ in fluence_sweep.sweep(plan, opened.roles, pump, bands, sink=keeper):
             pass
         order, scale_rel = pump.settings.photon_order, fluence_budget(pump.settings).stated_rel
-    result = fit_curve(curve_of(keeper.points, order))
+    result = fit_curve(light_light(keeper.points), order)
     truth = bench.scene.truth.threshold_uj_cm2
     row["status"], row["threshold_truth"] = result.status, truth
     if result.threshold_uj_cm2 is None or result.ci95 is None:

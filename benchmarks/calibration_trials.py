@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erf
 
-from labctl.analysis.calibration.decay import Estimate, fit_decay
+from labctl.analysis.calibration.decay import fit_decay
 from labctl.analysis.calibration.interleave import pair_interleaved
 from labctl.analysis.calibration.knife import fit_knife_edge
 from labctl.analysis.calibration.malus import fit_malus
@@ -19,6 +19,7 @@ from labctl.analysis.calibration.pickoff import fit_pickoff
 from labctl.analysis.calibration.plate import fit_plate
 from labctl.analysis.calibration.pulses import pulse_statistics
 from labctl.analysis.calibration.table import fit_table
+from labctl.model.results import Estimate
 
 Floats = NDArray[np.floating[Any]]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from labctl.analysis.spectra.bands import Bands
 from labctl.analysis.spectra.reduce import reduce_exposures
-from labctl.analysis.threshold import LiveThreshold
+from labctl.analysis.threshold import fit_threshold
 from labctl.model.clock import SteppedClock
 from simulators import presets
 from simulators.scene import Scene
@@ -59,17 +59,11 @@ def analysis_costs() -> Iterator[Cost]:
         reduce_exposures, wavelength, frames, dark, bands=Bands(), pulses_per_exposure=100.0
     )  # fmt: skip
     yield "12 exposures are reduced to a point", 6.0, partial(reduce, nonlinearity=(1.0, -1e-7))
-    live = LiveThreshold()
     u = np.geomspace(0.3, 2.4, 63)
     light = (100.0 + 300.0 * u**2 + 6000.0 * np.maximum(u - 1.0, 0.0)) * (1 + 0.05 * rng.standard_normal(63))
-    for f, y in zip(79.81 * u, light, strict=True):
-        live.add(f, y)
-
-    def update() -> None:
-        live.add(100.0, 2000.0)
-        live.result()
-
-    yield "a live fit takes the 64th point in", 60.0, update
+    fluence, signal = np.append(79.81 * u, 100.0), np.append(light, 2000.0)
+    choose = partial(fit_threshold, fluence, signal, quick=True)
+    yield "64 points are fitted to choose the next", 60.0, choose
 
 
 def least_ms(action: Callable[[], object], times: int) -> float:

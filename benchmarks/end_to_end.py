@@ -19,15 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from labctl.analysis.spectra.lineshape import QResult
-from labctl.analysis.threshold import ThresholdResult
+from labctl.analysis.evaluation import evaluate, fit_curve
+from labctl.analysis.light_light import light_light
 from labctl.analysis.threshold.fit import MIN_POINTS
 from labctl.config import load_bench
 from labctl.model.clock import SteppedClock
-from labctl.model.records import SweepPoint
-from labctl.runner.fitting import curve_of, fit_curve
-from labctl.runner.keeper import Keeper
-from labctl.runner.quality import quality
+from labctl.model.records import DarkRecord, SweepPoint
+from labctl.model.results import QResult, Threshold
+from labctl.model.run import PointList
 from labctl.session import open_bench
 from procedures import fluence_sweep
 from procedures.plan import SweepPlan
@@ -93,25 +92,33 @@ def run(case: Case) -> Outcome:
     with SimulatedBench(settings, clock) as simulated, tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "bench.toml"
         file.write_text(simulated.bench_toml(1.0), encoding="utf-8")
-        keeper = Keeper(fluence_sweep.NoSink())
+        darks = Darks()
         with open_bench(load_bench(file), clock) as bench:
             plan = PLANS[case.sample]
-            for _ in fluence_sweep.sweep(plan, bench.roles, bench.pump, bench.bands, sink=keeper):
-                pass
-            info = bench.roles.spectrometer.info
-            order, band_nm = bench.pump.settings.photon_order, bench.bands.lasing_nm
-        curve = curve_of(keeper.points, order)
-        whole, peaks = fit_curve(curve), fit_curve(curve, "lasing")
-        found = quality(keeper.brightest, keeper.darks, info, band_nm, whole)
+            points = list(fluence_sweep.sweep(plan, bench.roles, bench.pump, bench.bands, sink=darks))
+            facts = bench.facts
+        result = evaluate(PointList(points, darks.taken), plan, facts)
         seconds = (clock.now_s(), time.perf_counter() - began)
         truth = simulated.scene.truth
-        running = running_fits(keeper.points, order, truth.threshold_uj_cm2)
-        return _outcome(case, truth, running, whole, peaks, found, seconds)
+        running = running_fits(points, facts.photon_order, truth.threshold_uj_cm2)
+        fitted = (result.threshold, result.threshold_lasing, result.q)
+        return _outcome(case, truth, running, *fitted, seconds)
+
+
+class Darks(fluence_sweep.NoSink):
+    """Keeps the darks alone."""
+
+    def __init__(self) -> None:
+        self.taken: list[DarkRecord] = []
+
+    def dark(self, record: DarkRecord) -> None:
+        """Keep it."""
+        self.taken.append(record)
 
 
 def running_fits(points: Sequence[SweepPoint], order: int, truth: float) -> tuple[tuple[bool, bool], ...]:
     """Fit the first points, and one more each time, as a running sweep does."""
-    fits = (fit_curve(curve_of(points[:k], order)) for k in range(MIN_POINTS, len(points) + 1))
+    fits = (fit_curve(light_light(points[:k]), order) for k in range(MIN_POINTS, len(points) + 1))
     return tuple((f.provisional, f.ci95[0] <= truth <= f.ci95[1]) for f in fits if f.ci95 is not None)
 
 
@@ -119,8 +126,8 @@ def _outcome(
     case: Case,
     truth: Truth,
     running: tuple[tuple[bool, bool], ...],
-    whole: ThresholdResult,
-    peaks: ThresholdResult,
+    whole: Threshold,
+    peaks: Threshold,
     found: QResult | None,
     seconds: tuple[float, float],
 ) -> Outcome:

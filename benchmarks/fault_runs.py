@@ -84,8 +84,8 @@ def run(
             _judge_untouched(outcome, folder / "run.h5")
         return judge_error(outcome, exc)
     outcome.ended = report.status
-    step: Any = report.more.get("energy_step")
-    outcome.told += f"; {step['text']}" if step else ""
+    step = report.result.energy_step
+    outcome.told += "" if step is None else f"; {step.text}"
     judge_file(outcome, report.h5, before)
     if before + outcome.points != _wanted(name):
         outcome.problems.append(f"{report.points} points")
@@ -136,14 +136,14 @@ def _judge_untouched(outcome: Outcome, path: Path) -> None:
 
 def _judge_decay(outcome: Outcome, report: RunReport) -> None:
     """Nothing fades on this bench, and the curve has to say so, unless it says nothing."""
-    said: Any = report.more["stability"]
-    if said.get("status") not in ("no_decay", "decay"):
+    said = report.result.stability
+    if said is None or said.retained is None:
         outcome.flagged += 1
         return
-    found = said["retained"]
-    if not abs(found["value"] - 1.0) <= 5 * max(found["sigma"], 0.012):
-        outcome.problems.append(f"{found['value']:.3f} +- {found['sigma']:.3f} left of what does not fade")
-    shown = [value for value in said["sample_temperature_c"] if value is not None]
+    found = said.retained
+    if not abs(found.value - 1.0) <= 5 * max(found.sigma, 0.012):
+        outcome.problems.append(f"{found.value:.3f} +- {found.sigma:.3f} left of what does not fade")
+    shown = [value for value in said.sample_temperature_c if value is not None]
     if any(not 15.0 < value < 30.0 for value in shown):
         outcome.problems.append(f"the sample's temperature: {shown}")
 

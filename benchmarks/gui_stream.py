@@ -26,13 +26,13 @@ from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QApplication, QGraphicsView
 
 from labctl.config import parse_bench
-from labctl.gui.analyst import Analyst
 from labctl.gui.app import make_application
 from labctl.gui.livepage import LivePage
 from labctl.gui.mailbox import Mailbox
 from labctl.gui.service.observed import Sight
 from labctl.model.clock import SteppedClock
 from labctl.model.records import FloatArray, Identity, SpectrometerInfo, Spectrum
+from labctl.runner.fit_process import Fits
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
@@ -161,8 +161,8 @@ def with_window(seconds: float) -> dict[str, object]:
     sight = Sight()
     with SimulatedBench(scene("ola"), SteppedClock()) as bench:
         config = parse_bench(bench.bench_toml(1.0))
-    analyst = Analyst(lambda answer: mailbox.post(answer))
-    page = LivePage(config, analyst, QUndoStack(), sight)
+    fits = Fits()
+    page = LivePage(config, fits, lambda answer: mailbox.post(answer), QUndoStack(), sight)
     mailbox = Mailbox(page.take, page.tick)  # type: ignore[arg-type]
     page.resize(1300, 800)
     page.set_info(SpectrometerInfo(Identity("a", "b", "c"), np.linspace(500, 561, PIXELS), 65535, 1e-3, 10))
@@ -200,7 +200,7 @@ def with_window(seconds: float) -> dict[str, object]:
     thread.join()
     gc.collect()
     grown = process.memory_info().rss - rss
-    analyst.close()
+    fits.close()
     mailbox.stop()
     times, away = latency.values[latency_from:], gaps.gaps_s.values
     return {

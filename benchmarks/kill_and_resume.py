@@ -197,10 +197,10 @@ def judge(tally: Tally, h5: Path, options: argparse.Namespace) -> None:
 
 def threshold_of(h5: Path) -> tuple[float, float, float]:
     """Return a run's threshold and its 95 % interval."""
-    threshold = read_run(h5).result.get("threshold")
-    if not isinstance(threshold, dict) or threshold.get("status") != "found":
+    threshold = read_run(h5).result.threshold
+    if threshold.threshold_uj_cm2 is None or threshold.ci95 is None:
         return float("nan"), float("nan"), float("nan")
-    return threshold["threshold_uj_cm2"], threshold["ci95"][0], threshold["ci95"][1]
+    return threshold.threshold_uj_cm2, *threshold.ci95
 
 
 def main() -> None:

@@ -11,10 +11,9 @@ from __future__ import annotations
 import argparse
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -72,17 +71,19 @@ def measured(law: str, level: Level, seed: int, points: int) -> Outcome:
         )
         assert report.h5 is not None
         truth = left(simulated.scene, read_run(report.h5))
-    said = cast("Mapping[str, object]", report.more["stability"])
-    retained = cast("Mapping[str, float]", said["retained"])
-    free = cast("Mapping[str, float]", said["retained_model_free"])
+    said = report.result.stability
+    assert said is not None
+    retained, free = said.retained, said.retained_model_free
+    assert retained is not None
+    assert free is not None
     return Outcome(
         truth,
-        retained["value"] / truth - 1,
-        (retained["value"] - truth) / retained["sigma"],
-        retained["low"] <= truth <= retained["high"],
-        free["value"] / truth - 1,
-        retained["value"] - truth,
-        str(said["model"]),
+        retained.value / truth - 1,
+        (retained.value - truth) / retained.sigma,
+        retained.low <= truth <= retained.high,
+        free.value / truth - 1,
+        retained.value - truth,
+        str(said.model),
     )
 
 

@@ -21,7 +21,8 @@ import numpy as np
 from labctl.data.columns import COLUMNS, DATA_COLUMNS, row
 from labctl.data.reader import read_run
 from labctl.data.writer import RunWriter
-from labctl.model.records import RunStart, RunStop, SweepPoint
+from labctl.model.records import SweepPoint
+from labctl.model.run import RunStart, RunStop
 
 PIXELS = 2048
 Store = Callable[[int], None]
@@ -134,7 +135,7 @@ def memory(directory: Path, count: int) -> None:
             writer.append(one, flush=index % 10 == 9)
             if index in (count // 10, count - 1):
                 marks.append(resident_mb())
-        writer.end(RunStop("finished", "", "", {}))
+        writer.end(RunStop("finished", "", ""))
     size = writer.paths.h5.stat().st_size / 1e6
     print(
         f"\nresident after {count // 10} spectra {marks[0]:.1f} MB, after {count} {marks[1]:.1f} MB;"

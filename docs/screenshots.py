@@ -72,7 +72,7 @@ def runs_pictures(folder: Path, images: Path) -> None:
     window.show()
     window.open_files(stored_runs(folder))
     view = window.runs.view
-    wait(lambda: len(view.fits) == 2 and window.analyst.idle)
+    wait(lambda: all(r.result for r in view.runs.values()) and len(view.runs) == 2 and window.fits.idle)
     view.tools.log.setChecked(True)
     save(window, images / "runs-compared.png")
     view.set_visible(next(iter(view.runs)), False)

@@ -2,7 +2,7 @@
 
 From a script or notebook::
 
-    from labctl import open_bench, read_run, sweep
+    from labctl import evaluate, open_bench, read_run, sweep
 
 The names are imported on first use, so that ``labctl --help`` answers at once.
 """
@@ -13,18 +13,35 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from labctl.analysis.evaluation import evaluate
     from labctl.data import read_run
-    from labctl.session import AdaptivePlan, SweepPlan, open_bench, sweep
+    from labctl.model.plan import AdaptivePlan, SweepPlan
+    from labctl.model.results import SweepResult
+    from labctl.model.run import RunFacts
+    from labctl.session import open_bench, sweep
 
 __version__ = "0.1.0"
 
-__all__ = ["AdaptivePlan", "SweepPlan", "__version__", "open_bench", "read_run", "sweep"]
+__all__ = [
+    "AdaptivePlan",
+    "RunFacts",
+    "SweepPlan",
+    "SweepResult",
+    "__version__",
+    "evaluate",
+    "open_bench",
+    "read_run",
+    "sweep",
+]
 
 _HOMES = {
     "open_bench": "labctl.session",
     "sweep": "labctl.session",
-    "SweepPlan": "labctl.session",
-    "AdaptivePlan": "labctl.session",
+    "SweepPlan": "labctl.model.plan",
+    "AdaptivePlan": "labctl.model.plan",
+    "SweepResult": "labctl.model.results",
+    "RunFacts": "labctl.model.run",
+    "evaluate": "labctl.analysis.evaluation",
     "read_run": "labctl.data",
 }
 

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from labctl.analysis.bleaching import corrected, measure_bleaching
-from labctl.analysis.light_light import LightLight, is_reference, light_light
+from labctl.analysis.evaluation import emission_threshold
+from labctl.analysis.light_light import is_reference
 from labctl.analysis.next_fluence import half_width_rel, next_fluence, stop_corrected
-from labctl.analysis.threshold import ALL_LINES, START_LOWER, LiveThreshold, ThresholdResult
+from labctl.analysis.threshold import ALL_LINES, START_LOWER, ThresholdResult
+from labctl.model.plan import AdaptivePlan, Cause, Ending, SweepPlan
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import SweepPoint
-from procedures.plan import AdaptivePlan, Step, SweepPlan, fluences, steps
-from procedures.sources import Cause, Ending, PlannedSource, StepSource, with_reference
+from procedures.plan import Step, fluences, steps
+from procedures.sources import PlannedSource, StepSource, with_reference
 from procedures.stability import StabilityPlan, TimedSource
 
 
@@ -56,7 +57,7 @@ class AdaptiveSource:
         """Return a step if budgets did not matter, or the end that the target makes."""
         if len(own) < len(self._first):
             return self._first[len(own)], None
-        result = self._fit(points)
+        result = emission_threshold(points, self._plan, self._photon_order)
         self._width = half_width_rel(stop_corrected(result))
         target, chosen = self._plan.target_rel, len(own) - len(self._first)
         if self._width is not None and self._width <= target and chosen >= self._plan.confirm_points:
@@ -64,24 +65,6 @@ class AdaptiveSource:
         if ALL_LINES in result.flags:
             return None, _ending("above", result.reason, None)
         return self._choose(result, own), None
-
-    def _fit(self, points: Sequence[SweepPoint]) -> ThresholdResult:
-        curve = self._curve(points)
-        live = LiveThreshold(
-            fluence_sigma_rel=curve.typical_fluence_sigma_rel, photon_order=self._photon_order
-        )
-        for i in range(curve.signal.size):
-            live.add(float(curve.fluence_uj_cm2[i]), float(curve.signal[i]))
-            if curve.fwhm_nm is not None and curve.peak_count is not None:
-                live.show(fwhm_nm=curve.fwhm_nm[i], peak_count=curve.peak_count[i])
-        return live.result()
-
-    def _curve(self, points: Sequence[SweepPoint]) -> LightLight:
-        curve, model = light_light(points), self._plan.correct_bleaching
-        bleaching = None if model == "off" else measure_bleaching(curve, self._photon_order)
-        if bleaching is not None and model != "off":
-            curve = corrected(curve, bleaching, model, self._photon_order)
-        return curve.grid
 
     def _choose(self, result: ThresholdResult, own: Sequence[SweepPoint]) -> Step:
         # Where all of it may lie above threshold, more light is more damage and no more knowledge.

@@ -9,9 +9,9 @@ import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from labctl.analysis.threshold import START_LOWER, ThresholdResult, ThresholdTracker, fit_threshold
+from labctl.analysis.evaluation import fit_curve
+from labctl.analysis.light_light import light_light
+from labctl.analysis.threshold import START_LOWER, ThresholdResult, ThresholdTracker
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import ConfigError, SafetyStop
 from labctl.model.pump import Bands
@@ -160,14 +160,7 @@ class _Alignment:
                 return
 
     def _fitted(self, points: Sequence[SweepPoint]) -> ThresholdResult:
-        result = fit_threshold(
-            [p.fluence_uj_cm2 for p in points],
-            [_signal(p) for p in points],
-            fluence_sigma_rel=_sigma(points),
-            photon_order=self._pump.settings.photon_order,
-            fwhm_nm=[math.nan if p.fwhm_nm is None else p.fwhm_nm for p in points],
-            peak_count=[p.peak_count for p in points],
-        )
+        result = fit_curve(light_light(points), self._pump.settings.photon_order)
         if result.status != "found":
             spans = "choose a range that spans the threshold, from a third of it to twice as much"
             raise SafetyStop(
@@ -187,7 +180,7 @@ class _Alignment:
         tracker = ThresholdTracker(
             reference,
             noise_rel=max(float(reference.noise_rel or 0.03), 0.01) * more,
-            fluence_sigma_rel=_sigma(points),
+            fluence_sigma_rel=light_light(points).typical_fluence_sigma_rel,
             keep=1,
         )
         clock, lost = self._clock, 0
@@ -256,8 +249,3 @@ class _Alignment:
 
 def _signal(point: SweepPoint) -> float:
     return point.signal if point.saturated_exposures < point.exposures else math.nan
-
-
-def _sigma(points: Sequence[SweepPoint]) -> float:
-    finite = [p.fluence_sigma_rel for p in points if math.isfinite(p.fluence_sigma_rel)]
-    return float(np.median(finite)) if finite else 0.0

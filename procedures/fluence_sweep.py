@@ -12,8 +12,9 @@ import numpy as np
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import ConfigError, InstrumentError
 from labctl.model.pump import Bands
-from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
+from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.roles import Roles
+from labctl.model.run import RunStart, RunStop
 from labctl.model.sink import RunSink
 from procedures.adaptive import make_source
 from procedures.control import NOTHING_DONE, Done, Pause

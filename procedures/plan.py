@@ -1,4 +1,4 @@
-"""What a fluence sweep is to do: plain data, checked completely before anything moves."""
+"""What follows from the plan of a fluence sweep; it is checked completely before anything moves."""
 
 from __future__ import annotations
 
@@ -10,101 +10,25 @@ from typing import Literal, get_args
 import numpy as np
 
 from labctl.model.errors import ConfigError
+from labctl.model.plan import AdaptivePlan, Background, Correction, Direction, Per, Spacing, SweepPlan
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import SpectrometerInfo
 from procedures import feasible
 
-Spacing = Literal["linear", "log", "list"]
-Direction = Literal["up", "down", "up-down", "shuffled"]
-Background = Literal["dark", "blank"]
-Correction = Literal["off", "excitation", "signal"]
-Per = Literal["point", "dose"]
+__all__ = [
+    "AdaptivePlan",
+    "Step",
+    "SweepPlan",
+    "all_fluences",
+    "fluences",
+    "reference_fluence",
+    "steps",
+    "validate",
+]
 
 MOST_POINTS = 10_000
 """A sweep of more is a slip of the finger: at a second or two a point it would last a working day."""
 _MOST = 1e9
-
-
-@dataclass(frozen=True, slots=True)
-class SweepPlan:
-    """A fluence sweep. Fluences are on the sample, in the bench's convention.
-
-    :param start_uj_cm2: lowest fluence, > 0; ``stop_uj_cm2`` the highest; ``points`` with both of them.
-    :param fluences_uj_cm2: the fluences themselves with spacing "list", in the order of an upward sweep.
-    :param direction: "up-down" visits the highest fluence once; "shuffled" is seeded by ``seed``.
-    :param average: exposures at each point.
-    :param min_pulses: least number of laser pulses in an exposure that is not triggered.
-    :param integration_s: exposure times that may be used; empty: a ladder of 1, 2, 5 is made.
-    :param max_integration_s: longest exposure time of that ladder.
-    :param aim: share of the full scale that an exposure should reach.
-    :param max_light_s: longest time of light on the sample at one point.
-    :param background: "blank" subtracts a blank measured at each fluence beforehand.
-    :param keep_open: leave the shutter open between points (darks close it).
-    :param dark_factor: dark exposures over signal exposures, at least 4: its error is common to all points.
-    :param dark_max_age_s: a dark older than this is renewed, as is one taken at a detector temperature that
-        differs by more than ``dark_max_change_c``.
-    :param margin_nm: how far outside the bands saturation is looked for.
-    :param drift_limit: change between the readings round a point above which it is flagged.
-    :param retries: how often a point is repeated when the laser dropped out.
-    :param reference_every: points between two measurements at the reference fluence; 0: none are made.
-    :param reference_uj_cm2: that fluence, which must lie below threshold; None chooses one by ratio a
-        quarter of the way from the lowest to the highest.
-    :param correct_bleaching: what the loss of light at the reference stands for in the fit. "excitation":
-        fewer emitters absorb, so a point counts with the fluence that would excite the fresh sample as much;
-        "signal": only the light that is seen faded. What is stored of the points is never changed.
-    """
-
-    start_uj_cm2: float = 20.0
-    stop_uj_cm2: float = 200.0
-    points: int = 24
-    spacing: Spacing = "log"
-    fluences_uj_cm2: tuple[float, ...] = ()
-    direction: Direction = "up"
-    average: int = 10
-    min_pulses: int = 100
-    triggered: bool = False
-    integration_s: tuple[float, ...] = ()
-    max_integration_s: float = 0.5
-    aim: float = 0.6
-    max_light_s: float = 60.0
-    background: Background = "dark"
-    keep_open: bool = False
-    seed: int = 0
-    remove_spikes: bool = True
-    dark_factor: int = 4
-    dark_max_age_s: float = 600.0
-    dark_max_change_c: float = 0.2
-    margin_nm: float = 5.0
-    drift_limit: float = 0.02
-    retries: int = 2
-    reference_every: int = 0
-    reference_uj_cm2: float | None = None
-    correct_bleaching: Correction = "off"
-
-
-@dataclass(frozen=True, slots=True)
-class AdaptivePlan(SweepPlan):
-    """A sweep that begins like any other and then chooses where to measure, between its lowest and highest.
-
-    :param points: space-filling fluences to begin with: 10 or more, unless shape and noise are known.
-    :param target_rel: half-width of the 95 % interval over the threshold at which the sweep may end, the
-        correction for ending so included; 0.03 is 3 %.
-    :param confirm_points: chosen points without which no interval is believed. Between few and exact points
-        an interval rests on the shapes alone: of 10 simulated sweeps it covered in 3 after the 10 points to
-        begin with, in 7 after one more near the kink, in all after two (benchmarks/adaptive_sweep.py).
-    :param per: what the interval shall shrink fastest for: a "point", or a unit of "dose".
-    :param budget_points: most points, the first ones included, those at the reference not.
-    :param budget_dose_uj_cm2: most dose (sum of fluence x pulses, trials included); None: the bench's limit.
-    :param budget_time_s: most time on the bench's clock, counted as ``elapsed_s`` of a point.
-    """
-
-    points: int = 10
-    target_rel: float = 0.03
-    confirm_points: int = 2
-    per: Per = "point"
-    budget_points: int = 40
-    budget_dose_uj_cm2: float | None = None
-    budget_time_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.analysis.light_light import REFERENCE_FLAG
-from labctl.analysis.spectra import bands as analysis_bands
+from labctl.analysis.spectra.bands import bands_of
 from labctl.analysis.spectra.reduce import ReducedPoint, reduce_exposures
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, FloatArray, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
@@ -60,10 +60,7 @@ class Reducer:
 
     def __init__(self, info: SpectrometerInfo, bands: Bands, plan: SweepPlan, meter_noise_w: float) -> None:
         self._info, self._plan, self._noise_w = info, plan, meter_noise_w
-        self._bands = analysis_bands.Bands(
-            whole=analysis_bands.Band(*bands.emission_nm, "whole emission"),
-            peaks=analysis_bands.Band(*bands.lasing_nm, "lasing peaks"),
-        )
+        self._bands = bands_of(bands)
 
     def reduce(self, shots: Shots, dark: DarkRecord, blank: Blank | None = None) -> ReducedPoint:
         """Reduce the unsaturated exposures (all of them where every one is saturated)."""
@@ -121,6 +118,7 @@ class Reducer:
             frames=shots.frames,
             spectrum=reduced.spectrum,
             spikes=spikes,
+            left_out=tuple((int(exposure), "saturated") for exposure in np.flatnonzero(~_used(shots))),
         )
 
     def _flags(self, shots: Shots, reduced: ReducedPoint) -> tuple[str, ...]:

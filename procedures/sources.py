@@ -4,29 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import replace
+from typing import Protocol
 
 from labctl.analysis.light_light import is_reference
+from labctl.model.plan import Ending, SweepPlan
 from labctl.model.records import SweepPoint
-from procedures.plan import Step, SweepPlan, reference_fluence, steps
+from procedures.plan import Step, reference_fluence, steps
 
-Cause = Literal["plan", "target", "above", "points", "dose", "time"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why a sweep asked for no more points.
-
-    :param cause: "plan": all were measured; "target": the interval is narrow enough; "above": every
-        point lies above threshold; else the budget spent.
-    :param reason: one sentence for people.
-    :param half_width_rel: of the 95 % interval at that moment, its correction for such an end included.
-    """
-
-    cause: Cause
-    reason: str
-    half_width_rel: float | None = None
+__all__ = ["Ending", "PlannedSource", "ReferencedSource", "StepSource", "with_reference"]
 
 
 class StepSource(Protocol):

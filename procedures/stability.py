@@ -4,37 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 
 from labctl.model.errors import ConfigError
+from labctl.model.plan import Decay, Ending, StabilityPlan
 from labctl.model.records import SweepPoint
-from procedures.plan import MOST_POINTS, Step, SweepPlan
-from procedures.sources import Ending, PlannedSource
+from procedures.plan import MOST_POINTS, Step
+from procedures.sources import PlannedSource
 
-Decay = Literal["best", "single", "double", "stretched"]
+__all__ = ["StabilityPlan", "TimedSource", "stability_plan"]
+
 LEAST_POINTS = 8
 """Fewer tell nothing of the shape of a decay."""
 _RECENT = 5
-
-
-@dataclass(frozen=True, slots=True)
-class StabilityPlan(SweepPlan):
-    """A sweep whose fluences are all the same, begun at even intervals; the shutter is closed between points.
-
-    Make one with :func:`stability_plan`.
-
-    :param every_s: from the beginning of one point to that of the next, on the bench's clock. A point that
-        takes longer is followed by the next at once.
-    :param model: shape of the decay to fit; "best" lets the data choose.
-    :param constant: fit a part that stays, too.
-    """
-
-    every_s: float = 10.0
-    model: Decay = "best"
-    constant: bool = False
 
 
 def stability_plan(

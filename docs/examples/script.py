@@ -9,19 +9,18 @@ import sys
 
 import numpy as np
 
-from labctl import SweepPlan, open_bench, read_run, sweep
-from labctl.analysis.threshold import ThresholdResult, fit_threshold
+from labctl import SweepPlan, SweepResult, evaluate, open_bench, read_run, sweep
 
 
-def measure(bench_file: str) -> ThresholdResult:
+def measure(bench_file: str) -> SweepResult:
     plan = SweepPlan(start_uj_cm2=30, stop_uj_cm2=160, points=12, average=4)
-    fluence, signal = [], []
+    points = []
     with open_bench(bench_file) as bench:  # on the way out: shutter closed, least light, disconnected
         for point in sweep(bench, plan):
             print(f"{point.fluence_uj_cm2:8.2f} uJ/cm2  {point.signal:10.1f} counts per pulse")
-            fluence.append(point.fluence_uj_cm2)
-            signal.append(point.signal)
-    return fit_threshold(fluence, signal, photon_order=2)
+            points.append(point)
+        facts = bench.facts
+    return evaluate(points, plan, facts)
 
 
 def describe(run_file: str) -> str:
@@ -35,6 +34,6 @@ def describe(run_file: str) -> str:
 
 
 if __name__ == "__main__":
-    print(measure(sys.argv[1]).reason)
+    print(measure(sys.argv[1]).threshold.reason)
     for path in sys.argv[2:]:
         print(describe(path))

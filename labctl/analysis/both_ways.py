@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as t_distribution
+from scipy.special import stdtr
 
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.threshold.result import CurveModel
@@ -221,5 +221,5 @@ def _averaged(weight: FloatArray, solved: list[_Solved], k: int, freedom: float)
     value, variance = np.array([(s.value[k], s.variance[k]) for s in solved]).T
     mean = float(weight @ value)
     sigma = math.sqrt(float(weight @ (variance + (value - mean) ** 2)))
-    chance = 2 * t_distribution.sf(np.abs(value) / np.sqrt(variance), freedom)
+    chance = 2 * stdtr(freedom, -np.abs(value) / np.sqrt(variance))
     return Change(mean, sigma, float(weight @ chance))

@@ -8,14 +8,16 @@ points. Combined to first order as in the GUM (JCGM 100:2008, 5.1): the contribu
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from labctl.analysis.fluence import fluence_uj_cm2 as fluence_of
 from labctl.analysis.fluence import mean_square_factor
+from labctl.model.mapping import record_of
 from labctl.model.pump import Convention, MalusCurve, PumpSettings
+from labctl.model.results import FluenceBudget
 
 UNSTATED = "not stated"
 BENCH_FILE = "bench file"
@@ -26,8 +28,6 @@ SCALE = "scale uncertainty"
 UNKNOWN_PULSE_WIDTH = "unknown: a two-photon threshold scales as sqrt(pulse width)"
 _MIDDLE = 0.5
 """Relative transmission at which the terms that depend on it are given, where no fluence is asked for."""
-K95 = 1.959964
-"""Standard uncertainties in the half of a normal 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +139,13 @@ class Budget:
             "absorptance_sigma": self.absorptance_sigma,
         }
 
+    def record(self, warnings: tuple[str, ...] = ()) -> FluenceBudget:
+        """Return what of it is kept with a run.
+
+        :param warnings: on the calibrations its numbers come from.
+        """
+        return replace(record_of(FluenceBudget, self.to_mapping()), warnings=warnings)
+
 
 def fluence_budget(settings: PumpSettings, fluence_uj_cm2: float | None = None) -> Budget:
     """Return the budget of a bench.
@@ -168,28 +175,28 @@ def fluence_budget(settings: PumpSettings, fluence_uj_cm2: float | None = None) 
     )
 
 
-def scale_rel(budget: Mapping[str, object]) -> float | None:
-    """Return the relative standard uncertainty (k = 1) of a budget (plain values); None if it is not stated.
+def scale_rel(budget: FluenceBudget | None) -> float | None:
+    """Return the relative standard uncertainty (k = 1) of a budget; None if it is not stated.
 
     A budget that an older labctl stored took what nobody stated for 0: it is judged like any other.
     """
-    combined = budget.get("combined_rel")
-    if not isinstance(combined, (int, float)) or set(_unstated(budget)) & set(HEAVY):
+    if budget is None or set(budget.unstated) & set(HEAVY):
         return None
-    return float(combined)
+    return budget.combined_rel
 
 
-def scale_statement(budget: Mapping[str, object]) -> str:
+def scale_statement(budget: FluenceBudget | None) -> str:
     """Say what is known of the scale of all fluences; which links are missing from a number is said with it.
 
-    :param budget: as plain values, e.g. of a run file; empty where there is none.
+    :param budget: None where there is none.
 
-    >>> scale_statement({"combined_rel": None, "links": 9, "unstated": ["pick-off ratio"]})
+    >>> scale_statement(FluenceBudget(links=9, unstated=("pick-off ratio",)))
     'scale uncertainty: not stated (1 of 9 links)'
-    >>> scale_statement({"combined_rel": 0.03, "unstated": ["repetition rate"]})
+    >>> scale_statement(FluenceBudget(combined_rel=0.03, unstated=("repetition rate",)))
     'scale uncertainty: +-3 % (k = 1), without repetition rate'
     """
-    known, missing, links = scale_rel(budget), _unstated(budget), budget.get("links")
+    known = scale_rel(budget)
+    missing, links = ((), None) if budget is None else (budget.unstated, budget.links)
     if known is None:
         how_many = f" ({len(missing)} of {links} links)" if missing and links else ""
         return f"{SCALE}: {UNSTATED}{how_many or _named(missing)}"
@@ -199,25 +206,6 @@ def scale_statement(budget: Mapping[str, object]) -> str:
 
 def _named(missing: Sequence[str]) -> str:
     return f" ({', '.join(missing)})" if missing else ""
-
-
-def _unstated(budget: Mapping[str, object]) -> tuple[str, ...]:
-    found = budget.get("unstated")
-    return tuple(map(str, found)) if isinstance(found, (list, tuple)) else ()
-
-
-def total_interval(threshold: float, interval: tuple[float, float], scale_rel: float) -> tuple[float, float]:
-    """Return the 95 % interval of a fluence with the error of its scale in it.
-
-    The scale is normal in the logarithm, independent of the rest, so each side widens in quadrature.
-
-    :param interval: 95 %, without the scale; both ends positive.
-    :param scale_rel: standard (k = 1).
-    """
-    low, high = interval
-    scale = K95 * scale_rel
-    below, above = (math.hypot(math.log(side), scale) for side in (threshold / low, high / threshold))
-    return threshold * math.exp(-below), threshold * math.exp(above)
 
 
 def _energy_terms(s: PumpSettings, transmission: float) -> tuple[Term, ...]:

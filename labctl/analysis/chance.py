@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy.stats import t as t_distribution
+from scipy.special import stdtr
 
 _TRUST = 4.0
 """The declared errors count as much as so many degrees of freedom: a handful of residuals, which a smooth
@@ -23,4 +23,4 @@ def scaled_error(error: float, chi2: float, freedom: int) -> tuple[float, float]
 
 def chance_of(value: float, error: float, freedom: float) -> float:
     """Return the two-sided chance of a number as far from zero by luck alone."""
-    return float(2 * t_distribution.sf(abs(value) / error, freedom))
+    return float(2 * stdtr(freedom, -abs(value) / error))

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labctl.model.records import FloatArray, SweepPoint
+from labctl.model.results import BandName
+
+__all__ = ["REFERENCE_FLAG", "BandName", "LightLight", "is_reference", "light_light", "middle_dose"]
 
 REFERENCE_FLAG = "reference"
 """Marks a point that repeats the reference fluence; it belongs to no grid."""
-
-BandName = Literal["emission", "lasing"]
 
 
 def is_reference(point: SweepPoint) -> bool:
@@ -70,14 +70,21 @@ class LightLight:
         )
 
 
-def light_light(points: Sequence[SweepPoint], band: BandName = "emission") -> LightLight:
-    """Collect one band of a sweep: the whole "emission", or the "lasing" peaks alone."""
+def light_light(
+    points: Sequence[SweepPoint], band: BandName = "emission", left_out: Set[int] = frozenset()
+) -> LightLight:
+    """Collect one band of a sweep: the whole "emission", or the "lasing" peaks alone.
+
+    :param left_out: points, counted from 0, that keep their place, with nan for a signal.
+    """
 
     def column(values: Iterable[float]) -> FloatArray:
         return np.fromiter(values, dtype=np.float64, count=len(points))
 
     whole = band == "emission"
-    lost = np.array([p.saturated_exposures >= p.exposures for p in points], dtype=np.bool_)
+    lost = clipped = np.array([p.saturated_exposures >= p.exposures for p in points], dtype=np.bool_)
+    if left_out:
+        lost = clipped | np.isin(np.arange(len(points)), sorted(left_out))
     signal = column(p.signal if whole else p.peaks_signal for p in points)
     return LightLight(
         fluence_uj_cm2=column(p.fluence_uj_cm2 for p in points),
@@ -87,7 +94,8 @@ def light_light(points: Sequence[SweepPoint], band: BandName = "emission") -> Li
         signal_sigma=column(p.signal_sigma if whole else p.peaks_signal_sigma for p in points),
         dose_uj_cm2=middle_dose(column(p.dose_uj_cm2 for p in points)),
         reference=np.array([is_reference(p) for p in points], dtype=np.bool_),
-        fwhm_nm=column(np.nan if p.fwhm_nm is None else p.fwhm_nm for p in points),
+        # An older labctl stored the width of a flat top.
+        fwhm_nm=np.where(clipped, np.nan, column(np.nan if p.fwhm_nm is None else p.fwhm_nm for p in points)),
         peak_count=column(p.peak_count for p in points),
     )
 

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.analysis.threshold.result import Interval, ThresholdResult
+from labctl.model.results import Threshold
 
 Array = NDArray[np.float64]
 
@@ -99,7 +100,7 @@ def _most_telling(result: ThresholdResult, low: float, high: float, per: str) ->
     return Proposal(float(candidates[best]), "interval", expected)
 
 
-def half_width_rel(result: ThresholdResult) -> float | None:
+def half_width_rel(result: Threshold) -> float | None:
     """Half-width of the total 95 % interval over the threshold; None without a two-sided interval."""
     if result.ci95 is None or result.threshold_uj_cm2 is None:
         return None

@@ -67,7 +67,7 @@ def _scale(settings: PumpSettings) -> str:
 
     budget = fluence_budget(settings)
     only = "statistical only" if budget.combined_rel is None else "those at this scale"
-    return f"the intervals are {only}; {scale_statement(budget.to_mapping())}"
+    return f"the intervals are {only}; {scale_statement(budget.record())}"
 
 
 def line(event: AlignmentEvent, convention: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from labctl.cli.output import write_json, write_lines
 if TYPE_CHECKING:
     from labctl.config import BenchConfig
     from labctl.data.run import Run
+    from labctl.model.results import BudgetTerm, FluenceBudget
 
 _PREFIXES = ((1.0, ""), (1e-3, "m"), (1e-6, "u"), (1e-9, "n"), (1e-12, "p"))
 _CONVENTIONS = {
@@ -47,7 +49,7 @@ def budget(
     Nothing is connected to.
     """
     from labctl.model.errors import ConfigError
-    from labctl.runner.report import plain
+    from labctl.model.mapping import plain
 
     if (run is None) == (bench is None):
         raise ConfigError(
@@ -63,15 +65,15 @@ def budget(
         assert run is not None
         source, found = run, of_run(read_run(run), fluence)
     if as_json:
-        document = plain({"file": str(source.resolve()), **found})
+        document = {"file": str(source.resolve()), **plain(found)}
         write_json(document)
     else:
         write_lines([f"Fluence budget of {source}", *budget_lines(found)])
     return 0
 
 
-def of_bench(config: BenchConfig, fluence_uj_cm2: float | None = None) -> dict[str, object]:
-    """Return the budget of a bench as plain values, with what is to be said of its calibrations.
+def of_bench(config: BenchConfig, fluence_uj_cm2: float | None = None) -> FluenceBudget:
+    """Return the budget of a bench, with what is to be said of its calibrations.
 
     :raises ConfigError: there is none at this fluence.
     """
@@ -83,33 +85,33 @@ def of_bench(config: BenchConfig, fluence_uj_cm2: float | None = None) -> dict[s
         found = fluence_budget(config.pump_settings(), fluence_uj_cm2)
     except ValueError as exc:
         raise ConfigError(str(exc), key="--fluence") from exc
-    return {**found.to_mapping(), "warnings": [str(remark) for remark in remarks_on_time(config)]}
+    return found.record(tuple(str(remark) for remark in remarks_on_time(config)))
 
 
-def of_run(run: Run, fluence_uj_cm2: float | None = None) -> dict[str, object]:
+def of_run(run: Run, fluence_uj_cm2: float | None = None) -> FluenceBudget:
     """Return the budget that a run carries; of an older run, or at another fluence, that of its bench.
 
     :raises ConfigError: the run holds no bench that this labctl understands.
     """
     from labctl.config.stored import stored_bench
 
-    stored = run.result.get("budget")
-    if isinstance(stored, dict) and fluence_uj_cm2 is None:
+    stored = run.result.budget
+    if stored is not None and fluence_uj_cm2 is None:
         return stored
-    found = of_bench(stored_bench(run.sessions[-1].config, run.path), fluence_uj_cm2 or _threshold(run))
-    return {**found, "warnings": stored.get("warnings", []) if isinstance(stored, dict) else []}
+    at = fluence_uj_cm2 or run.result.threshold.threshold_uj_cm2
+    found = of_bench(stored_bench(run.sessions[-1].config, run.path), at)
+    return replace(found, warnings=() if stored is None else stored.warnings)
 
 
-def budget_lines(budget: Mapping[str, object]) -> list[str]:
+def budget_lines(budget: FluenceBudget) -> list[str]:
     """Return the table and what stands below it."""
     from labctl.analysis.budget import scale_rel
 
-    terms = [term for term in _list(budget, "terms") if isinstance(term, dict)]
     rows: list[tuple[str, ...]] = [
         ("link", "value", "uncertainty", "sensitivity", "of the fluence", "source")
     ]
-    rows += [_row(term) for term in terms]
-    combined, at = scale_rel(budget), _number(budget, "fluence_uj_cm2")
+    rows += [_row(term) for term in budget.terms]
+    combined = scale_rel(budget)
     expanded = None if combined is None else 2 * combined
     rows += [
         ("combined, k = 1", "", "", "", _percent(combined), ""),
@@ -117,7 +119,7 @@ def budget_lines(budget: Mapping[str, object]) -> list[str]:
     ]
     return [
         "P x ratio / rate x cos(incidence) / area, with P the meter's reading less its zero. Standard",
-        f"uncertainties (k = 1) of what is common to all points, at {at:.4g} uJ/cm2",
+        f"uncertainties (k = 1) of what is common to all points, at {budget.fluence_uj_cm2 or 0:.4g} uJ/cm2",
         "",
         *_aligned(rows),
         "",
@@ -125,50 +127,49 @@ def budget_lines(budget: Mapping[str, object]) -> list[str]:
     ]
 
 
-def _below(budget: Mapping[str, object]) -> list[str]:
+def _below(budget: FluenceBudget) -> list[str]:
     from labctl.analysis.budget import scale_statement
 
-    convention = str(budget.get("convention"))
+    convention = str(budget.convention)
     lines = [f"fluence:      {_CONVENTIONS.get(convention, convention)}"]
-    width, source = budget.get("pulse_width_fs"), budget.get("pulse_width_source")
-    if isinstance(width, (int, float)):
-        sigma = _number(budget, "pulse_width_sigma_fs")
-        lines.append(
-            f"pulse width:  {width:.3g} fs{f' +- {sigma:.2g} fs' if sigma else ''} at the sample ({source})"
-        )
+    width, source = budget.pulse_width_fs, budget.pulse_width_source
+    if width is not None:
+        sigma = budget.pulse_width_sigma_fs
+        spread = f" +- {sigma:.2g} fs" if sigma else ""
+        lines.append(f"pulse width:  {width:.3g} fs{spread} at the sample ({source})")
     else:
         lines.append(f"pulse width:  {source}")
-    factor = budget.get("two_photon_factor")
-    if isinstance(factor, (int, float)):
-        cv = _number(budget, "pulse_cv")
-        lines.append(f"pulse noise:  {_percent(cv)} from pulse to pulse, <F^2>/<F>^2 = {factor:.5g}")
+    factor = budget.two_photon_factor
+    if factor is not None:
+        cv = _percent(budget.pulse_cv or 0.0)
+        lines.append(f"pulse noise:  {cv} from pulse to pulse, <F^2>/<F>^2 = {factor:.5g}")
     else:
         lines.append("pulse noise:  unknown, so that <F^2>/<F>^2 is taken for 1")
-    absorbed = budget.get("absorptance")
-    if isinstance(absorbed, (int, float)):
-        sigma = _number(budget, "absorptance_sigma")
-        lines.append(f"absorptance:  {absorbed:.3g} +- {sigma:.2g}; fluences here are incident ones")
+    if budget.absorptance is not None:
+        sigma = budget.absorptance_sigma or 0.0
+        lines.append(
+            f"absorptance:  {budget.absorptance:.3g} +- {sigma:.2g}; fluences here are incident ones"
+        )
     lines.append(scale_statement(budget))
-    if unstated := _list(budget, "unstated"):
-        lines.append(f"not stated:   {', '.join(map(str, unstated))}")
-    return [*lines, *(f"warning: {text}" for text in _list(budget, "warnings"))]
+    if budget.unstated:
+        lines.append(f"not stated:   {', '.join(budget.unstated)}")
+    return [*lines, *(f"warning: {text}" for text in budget.warnings)]
 
 
-def _row(term: Mapping[str, object]) -> tuple[str, ...]:
+def _row(term: BudgetTerm) -> tuple[str, ...]:
     from labctl.analysis.budget import UNSTATED
 
-    unit, sensitivity = str(term.get("unit") or ""), _number(term, "sensitivity") + 0.0
-    relative = term.get("uncertainty_unit") == "1" and unit != "1"
-    value, sigma, part = term.get("value"), term.get("uncertainty"), term.get("contribution_rel")
-    stated = isinstance(sigma, (int, float)) and term.get("source") != UNSTATED  # an older labctl stored 0
-    note = f" ({term['note']})" if term.get("note") else ""
+    unit, sensitivity = term.unit, term.sensitivity + 0.0
+    relative = term.uncertainty_unit == "1" and unit != "1"
+    stated = term.uncertainty is not None and term.source != UNSTATED  # an older labctl stored 0
+    note = f" ({term.note})" if term.note else ""
     return (
-        str(term.get("name")),
-        _with_unit(float(value), unit) if isinstance(value, (int, float)) else "",
-        _shown(sigma, "" if relative else unit) if stated else UNSTATED,
+        term.name,
+        "" if term.value is None else _with_unit(term.value, unit),
+        _shown(term.uncertainty, "" if relative else unit) if stated else UNSTATED,
         f"{sensitivity:+.3g}" if relative or unit in ("", "1") else f"{sensitivity:+.3g} / {unit}",
-        (_percent(part) if stated else UNSTATED) if sensitivity else "-",
-        f"{term.get('source')}{note}",
+        (_percent(term.contribution_rel) if stated else UNSTATED) if sensitivity else "-",
+        f"{term.source}{note}",
     )
 
 
@@ -181,14 +182,14 @@ def _with_unit(value: float, unit: str) -> str:
     return f"{value / scale:.4g} {prefix}{unit}"
 
 
-def _shown(sigma: object, unit: str) -> str:
-    return _with_unit(sigma, unit) if unit and isinstance(sigma, (int, float)) else _percent(sigma)
+def _shown(sigma: float | None, unit: str) -> str:
+    return _with_unit(sigma, unit) if unit and sigma is not None else _percent(sigma)
 
 
-def _percent(relative: object) -> str:
+def _percent(relative: float | None) -> str:
     from labctl.analysis.budget import UNSTATED
 
-    return f"{100 * relative:.3g} %" if isinstance(relative, (int, float)) else UNSTATED
+    return UNSTATED if relative is None else f"{100 * relative:.3g} %"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -198,19 +199,3 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     ]
     rule = "-" * min(max(map(len, lines)), 110)
     return [lines[0], rule, *lines[1:-2], rule, *lines[-2:]]
-
-
-def _threshold(run: Run) -> float | None:
-    threshold = run.result.get("threshold")
-    value = threshold.get("threshold_uj_cm2") if isinstance(threshold, dict) else None
-    return float(value) if isinstance(value, (int, float)) and value > 0 else None
-
-
-def _number(values: Mapping[str, object], key: str) -> float:
-    value = values.get(key)
-    return float(value) if isinstance(value, (int, float)) else 0.0
-
-
-def _list(values: Mapping[str, object], key: str) -> Sequence[object]:
-    value = values.get(key)
-    return value if isinstance(value, (list, tuple)) else ()

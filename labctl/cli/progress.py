@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from labctl.cli.output import make_console, write_lines
 from labctl.model.printable import printable
 from labctl.model.records import SweepPoint
-from labctl.runner.events import Connected, Event, LiveThreshold, Measured, Message, Moved, Started
+from labctl.runner.events import Connected, Evaluated, Event, Measured, Message, Moved, Started
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -56,9 +56,10 @@ class LineProgress:
                 write_lines([line], sys.stderr)
 
     def _line(self, event: Event) -> str:
-        if isinstance(event, LiveThreshold):
+        if isinstance(event, Evaluated):
             # It was fitted while the next point was measured: a number of points beside that one would lag.
-            self._threshold = "not yet" if event.status == "refused" else threshold_text(event)
+            refused = event.result.threshold.status == "refused"
+            self._threshold = "not yet" if refused else threshold_text(event)
             return ""
         if isinstance(event, Measured):
             shown = "; ".join(f"{name} {text}" for name, text in point_texts(event.point))
@@ -111,7 +112,7 @@ class LiveProgress:
         if isinstance(event, Measured):
             self._point = event.point
             self._bar.update(self._task, completed=event.number, left=left_text(event.left_s))
-        elif isinstance(event, LiveThreshold):
+        elif isinstance(event, Evaluated):
             self._threshold = threshold_text(event)
         else:
             if isinstance(event, Started):
@@ -159,15 +160,15 @@ def point_texts(point: SweepPoint) -> tuple[tuple[str, str], ...]:
     return tuple(texts)
 
 
-def threshold_text(live: LiveThreshold) -> str:
+def threshold_text(live: Evaluated) -> str:
     """Return the running threshold with its interval, or why there is none yet."""
-    points = "1 point" if live.points == 1 else f"{live.points} points"
-    if live.status == "refused":
+    points, found = "1 point" if live.points == 1 else f"{live.points} points", live.result.threshold
+    if found.status == "refused":
         return f"not yet ({points})"
-    if live.value is None:
-        return f"{live.reason or live.status.replace('_', ' ')} ({points})"
-    interval = f" (95 %: {live.ci95[0]:.4g} to {live.ci95[1]:.4g})" if live.ci95 else ""
-    return f"{live.value:.4g} uJ/cm2{interval}{', provisional' if live.provisional else ''}"
+    if found.threshold_uj_cm2 is None:
+        return f"{found.reason or found.status.replace('_', ' ')} ({points})"
+    interval = f" (95 %: {found.ci95[0]:.4g} to {found.ci95[1]:.4g})" if found.ci95 else ""
+    return f"{found.threshold_uj_cm2:.4g} uJ/cm2{interval}{', provisional' if found.provisional else ''}"
 
 
 def left_text(seconds: float) -> str:

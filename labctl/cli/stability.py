@@ -90,12 +90,7 @@ def _drawn(report: RunReport, *, figures: bool) -> RunReport:
         logging.getLogger(__name__).exception("after the run %s", report.h5)
         note = f"no table or figure: {type(exc).__name__}: {exc}"
         return dataclasses.replace(report, notes=(*report.notes, note))
-    said = report.more.get("stability")
-    more = {
-        **report.more,
-        "stability": {**(said if isinstance(said, dict) else {}), "table": str(table.resolve())},
-    }
-    return dataclasses.replace(report, figures=drawn, more=more)
+    return dataclasses.replace(report, figures=drawn, table=table)
 
 
 def _print(report: RunReport, convention: str, *, as_json: bool) -> None:
@@ -105,11 +100,9 @@ def _print(report: RunReport, convention: str, *, as_json: bool) -> None:
     if as_json:
         write_json(dump_json([report]))
         return
-    said = report.more.get("stability")
-    lines = [
-        f"{report.sample}: {verdict(said, convention)}" if isinstance(said, dict) else f"{report.sample}:"
-    ]
+    said = report.result.stability
+    lines = [f"{report.sample}:" if said is None else f"{report.sample}: {verdict(said, convention)}"]
     lines += [f"{report.sample}: {note}" for note in report.notes]
-    table = said.get("table") if isinstance(said, dict) else None
-    lines += [f"    {path}" for path in (report.csv, report.h5, table, *report.figures) if path is not None]
+    files = (report.csv, report.h5, report.table, *report.figures)
+    lines += [f"    {path}" for path in files if path is not None]
     write_lines(lines)

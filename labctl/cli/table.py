@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH, scale_statement
 from labctl.cli.output import make_console, write_json, write_styled
-from labctl.runner.report import RunReport, dump_json, with_scale
+from labctl.model.results import Interval, QResult
+from labctl.runner.outcome import more_lines
+from labctl.runner.report import RunReport, dump_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,10 +56,10 @@ def _table(runs: Sequence[RunReport], spread: Mapping[str, Mapping[str, object]]
         table.add_column(heading)
     for run in runs:
         cells = [_name(run), _points(run), *threshold_cells(run)]
-        cells += [_interval_cell(with_scale(run.threshold)["total_ci95"])] if scaled else []
+        cells += [_interval_cell(run.threshold.total_ci95)] if scaled else []
         cells += [_spread_cell(run, spread.get(run.sample))] if spread else []
         cells += ["-" if run.nominal_uj_cm2 is None else f"{run.nominal_uj_cm2:.2f}"] if nominal else []
-        table.add_row(*cells, q_cell(run.q))
+        table.add_row(*cells, q_cell(run.result.q))
     return table
 
 
@@ -74,7 +77,7 @@ def spread_line(spread: Mapping[str, object]) -> str:
 
 
 def _spread_cell(run: RunReport, spread: Mapping[str, object] | None) -> str:
-    counts = run.threshold.get("threshold_uj_cm2") is not None
+    counts = run.threshold.threshold_uj_cm2 is not None
     if spread is None or not counts or (spread.get("named", True) and not run.spot):
         return "-"
     relative = spread["rel"]
@@ -84,32 +87,28 @@ def _spread_cell(run: RunReport, spread: Mapping[str, object] | None) -> str:
 def threshold_cells(run: RunReport) -> tuple[str, str]:
     """Return a threshold and its interval, or in a few words why there is none."""
     threshold = run.threshold
-    value, interval = threshold.get("threshold_uj_cm2"), threshold.get("ci95")
-    if not isinstance(value, (int, float)):
+    value, convention = threshold.threshold_uj_cm2, threshold.convention
+    if value is None:
         return run.outcome.headline, "-"
-    convention = threshold.get("convention")
     shown = f"{value:.2f} ({convention})" if convention else f"{value:.2f}"
-    return shown, _interval_cell(interval)
+    return shown, _interval_cell(threshold.ci95)
 
 
-def _interval_cell(interval: object) -> str:
-    return f"{interval[0]:.2f} to {interval[1]:.2f}" if isinstance(interval, (list, tuple)) else "-"
+def _interval_cell(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
 
 
 def _scale(run: RunReport) -> float:
-    scale = run.threshold.get("scale_rel")
-    return float(scale) if isinstance(scale, (int, float)) else 0.0
+    return run.threshold.scale_rel or 0.0
 
 
-def q_cell(q: Mapping[str, object]) -> str:
+def q_cell(q: QResult | None) -> str:
     """Return Q with its error and the spectrometer's resolution beside it."""
-    value, resolution = q.get("value"), q.get("resolution_nm")
-    if not isinstance(value, (int, float)):
+    if q is None:
         return "-"
-    sigma = q.get("sigma")
-    spread = f" +- {sigma:.0f}" if isinstance(sigma, (int, float)) else ""
-    slit = f"{resolution:.2f} nm" if isinstance(resolution, (int, float)) else "unknown"
-    return f">= {value:.0f} ({slit})" if q.get("lower_bound") else f"{value:.0f}{spread} ({slit})"
+    spread = f" +- {q.sigma:.0f}" if math.isfinite(q.sigma) else ""
+    slit = "unknown" if q.resolution_nm is None else f"{q.resolution_nm:.2f} nm"
+    return f">= {q.value:.0f} ({slit})" if q.lower_bound else f"{q.value:.0f}{spread} ({slit})"
 
 
 def _name(run: RunReport) -> str:
@@ -124,91 +123,31 @@ def _below(run: RunReport) -> list[str]:
     reason = run.outcome.reason
     files = [path for path in (run.csv, run.h5, *run.figures) if path is not None]
     lines = [f"{_name(run)}: {reason}"] if reason else []
-    notes = (*run.notes, *uncertainty_lines(run), *more_lines(run.more))
+    notes = (*run.notes, *uncertainty_lines(run), *more_lines(run.result))
     return [*lines, *(f"{_name(run)}: {note}" for note in notes), *(f"    {path}" for path in files)]
 
 
 def uncertainty_lines(run: RunReport) -> list[str]:
     """Take the uncertainty of a threshold apart, and say what nobody stated or knows of the light."""
-    stated, budget = with_scale(run.threshold), run.more.get("budget")
+    stated, budget = run.threshold, run.result.budget
     lines = []
-    if isinstance(stated["total_rel95"], float) and _scale(run):
+    if stated.total_ci95 is not None and stated.total_rel95 is not None and _scale(run):
+        halves = (stated.statistical_rel95, stated.model_rel95, stated.scale_rel95)
         parts = (
-            f"{part} +-{100 * _n(stated, f'{part}_rel95'):.2g} %"
-            for part in ("statistical", "model", "scale")
+            f"{part} +-{100 * _n(half):.2g} %"
+            for part, half in zip(("statistical", "model", "scale"), halves, strict=True)
         )
-        low, high = _interval_cell(stated["total_ci95"]).split(" to ")
-        lines.append(
-            f"at 95 %: {', '.join(parts)}; all together {low} to {high} (labctl budget shows the scale)"
-        )
-    budget = budget if isinstance(budget, Mapping) else {}
-    if run.threshold.get("threshold_uj_cm2") is not None:
+        whole = _interval_cell(stated.total_ci95)
+        lines.append(f"at 95 %: {', '.join(parts)}; all together {whole} (labctl budget shows the scale)")
+    if stated.threshold_uj_cm2 is not None:
         only = "" if _scale(run) else "the interval is statistical only; "
         lines.append(f"{only}{scale_statement(budget)}{': see labctl budget' if budget else ''}")
-    if budget and budget.get("pulse_width_fs") is None and _n(budget, "photon_order") > 1:
+    if budget is None:
+        return lines
+    if budget.pulse_width_fs is None and (budget.photon_order or 0) > 1:
         lines.append(f"pulse width at the sample {UNKNOWN_PULSE_WIDTH}")
-    warnings = budget.get("warnings")
-    return [*lines, *(f"warning: {w}" for w in (warnings if isinstance(warnings, (list, tuple)) else ()))]
+    return [*lines, *(f"warning: {w}" for w in budget.warnings)]
 
 
-def more_lines(more: Mapping[str, object]) -> list[str]:
-    """Say how a sweep that chose its fluences ended, what reference and way back show, how light faded."""
-    makers = {
-        "adaptive": _adaptive_line,
-        "bleaching": _bleaching_line,
-        "hysteresis": _hysteresis_line,
-        "stability": _stability_line,
-        "energy_step": _energy_step_line,
-    }
-    return [make(part) for key, make in makers.items() if isinstance(part := more.get(key), Mapping)]
-
-
-def _energy_step_line(step: Mapping[str, object]) -> str:
-    return f"careful: {step.get('text', 'the pulse energy stepped')}"
-
-
-def _stability_line(stability: Mapping[str, object]) -> str:
-    from labctl.runner.stability import verdict  # not needed for most runs, and heavy
-
-    return verdict(stability)
-
-
-def _adaptive_line(adaptive: Mapping[str, object]) -> str:
-    met = "met" if adaptive.get("target_met") else "not met"
-    reached = adaptive.get("half_width_rel")
-    width = f"+-{100 * reached:.2g} %" if isinstance(reached, float) else "no interval"
-    return (
-        f"adaptive sweep, ended by {adaptive.get('ended') or 'a stop'}: {adaptive.get('reason')}. "
-        f"In the end {width} after {adaptive.get('points')} points, target {met}"
-    )
-
-
-def _bleaching_line(bleaching: Mapping[str, object]) -> str:
-    seen = "bleaching" if bleaching.get("flags") == ["bleaching"] else "reference"
-    treated = {"off": "not corrected"}.get(str(bleaching.get("corrected")), "corrected")
-    return (
-        f"{seen}: the light at {_n(bleaching, 'fluence_uj_cm2'):.4g} uJ/cm2 changed over the run by "
-        f"{100 * _n(bleaching, 'change_rel'):+.2g} +- {100 * _n(bleaching, 'change_sigma_rel'):.2g} % "
-        f"({100 * _n(bleaching, 'change_per_j_cm2'):+.2g} +- "
-        f"{100 * _n(bleaching, 'change_per_j_cm2_sigma'):.2g} % per J/cm2 of dose), {treated} in the fit"
-    )
-
-
-def _hysteresis_line(hysteresis: Mapping[str, object]) -> str:
-    seen = "hysteresis" if hysteresis.get("flags") else "no hysteresis beyond chance"
-    line = (
-        f"{seen}: the way down against the way up, signal "
-        f"{100 * _n(hysteresis, 'signal_change_rel'):+.2g} +- "
-        f"{100 * _n(hysteresis, 'signal_change_sigma_rel'):.2g} %"
-    )
-    if hysteresis.get("threshold_change_rel") is None:
-        return line
-    return (
-        f"{line}, threshold {100 * _n(hysteresis, 'threshold_change_rel'):+.2g} +- "
-        f"{100 * _n(hysteresis, 'threshold_change_sigma_rel'):.2g} %"
-    )
-
-
-def _n(values: Mapping[str, object], key: str) -> float:
-    value = values.get(key)
-    return float(value) if isinstance(value, (int, float)) else float("nan")
+def _n(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -9,7 +9,7 @@ from pathlib import Path
 from labctl.cli.output import write_json, write_lines
 from labctl.data.verify import findings
 from labctl.model.errors import DataError
-from labctl.runner.report import plain
+from labctl.model.mapping import plain
 from labctl.runner.resume_plan import plan_size
 
 EXIT_BAD = 5

@@ -10,7 +10,7 @@ import numpy as np
 from labctl.data.nexus import as_json
 from labctl.data.run import Run
 from labctl.model.errors import ConfigError
-from labctl.model.records import RunStart
+from labctl.model.run import RunStart
 
 _PLACEHOLDER = "nothing"
 _CLOSE_NM = 1e-6

@@ -1,7 +1,8 @@
-"""Points left out of a run by hand: an append-only file beside the run, which itself is never touched.
+"""What was changed by hand after a run: an append-only file beside the run, which itself is never touched.
 
-``<stem>.edits.jsonl`` holds one JSON object a line: the run's id, when, who, which point, and whether it was
-left out or taken in again. The last word on a point counts; a last line that a kill has torn does not exist.
+``<stem>.edits.jsonl`` holds one JSON object a line: the run's id, when, who, and either which point and
+whether it was left out or taken in again, or the bands over which signals are summed. The last word on a
+point, and on the bands, counts; a last line that a kill has torn does not exist.
 """
 
 from __future__ import annotations
@@ -9,16 +10,22 @@ from __future__ import annotations
 import getpass
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labctl.data.guard import opened, read_json
 from labctl.data.layout import RECORD
-from labctl.data.run import Run
 from labctl.model.errors import DataError
+from labctl.model.mapping import plain, record_of
+from labctl.model.pump import Bands
 from labctl.model.regular import open_regular, read_regular
+from labctl.model.results import Edits
+
+if TYPE_CHECKING:
+    from labctl.data.run import Run
 
 _LARGEST = 16 << 20
 
@@ -27,13 +34,15 @@ _LARGEST = 16 << 20
 class Edit:
     """One change, as it was made.
 
-    :param point: counted from 0 in order of acquisition.
+    :param point: counted from 0 in order of acquisition; None where the bands were moved.
+    :param bands: that were moved; those of the run itself take an earlier move back.
     """
 
     at_utc: str
     who: str
-    point: int
-    left_out: bool
+    point: int | None = None
+    left_out: bool = False
+    bands: Bands | None = None
 
 
 def edits_path(h5: Path) -> Path:
@@ -55,26 +64,47 @@ def left_out(run: Run) -> frozenset[int]:
 
     :raises DataError: as :func:`read_edits`.
     """
-    last = {edit.point: edit.left_out for edit in read_edits(run)}
-    return frozenset(point for point, out in last.items() if out and point < len(run))
+    return edits_of(run).left_out
+
+
+def edits_of(run: Run) -> Edits:
+    """Return what of a run is changed by hand now.
+
+    :raises DataError: as :func:`read_edits`.
+    """
+    found = read_edits(run)
+    last = {edit.point: edit.left_out for edit in found if edit.point is not None}
+    out = frozenset(point for point, is_out in last.items() if is_out and point < len(run))
+    moved = [edit.bands for edit in found if edit.bands is not None]
+    return Edits(out, moved[-1] if moved else None)
 
 
 def record_edit(h5: Path, point: int, *, out: bool, who: str = "") -> Edit:
-    """Append one change; on disk when this returns.
+    """Leave a point out, or take it in again; on disk when this returns.
 
     :param who: the user of this computer by default.
     :raises DataError: it cannot be written, or the edits that are there are damaged or of another run.
     """
+    return _record(h5, Edit(_now(), who or user_name(), point, out), {"point": point, "left_out": out})
+
+
+def record_bands(h5: Path, bands: Bands, who: str = "") -> Edit:
+    """Sum over other bands from now on; on disk when this returns. Parameters and errors as above."""
+    return _record(h5, Edit(_now(), who or user_name(), bands=bands), {"bands": plain(bands)})
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _record(h5: Path, edit: Edit, what: Mapping[str, object]) -> Edit:
     with opened(h5) as file:
         run_id = str(file.mapping(f"{RECORD}/run").get("run_id", ""))
     path = edits_path(h5)
     before = _content(path)
     for _ in _lines(path, before, run_id):
         pass
-    edit = Edit(datetime.now(UTC).isoformat(timespec="milliseconds"), who or user_name(), point, out)
-    line = json.dumps(
-        {"run": run_id, "at": edit.at_utc, "who": edit.who, "point": point, "left_out": out}
-    ).encode()
+    line = json.dumps({"run": run_id, "at": edit.at_utc, "who": edit.who, **what}).encode()
     torn = before and not before.endswith(b"\n")
     try:
         # One write at the end of the file: two windows cannot mix their lines.
@@ -129,6 +159,16 @@ def _edit(stored: object, run_id: str) -> Edit:
     point, out = stored.get("point"), stored.get("left_out")
     if stored.get("run") != run_id:
         raise ValueError("it belongs to another run")
+    when, who, bands = str(stored.get("at", "")), str(stored.get("who", "")), stored.get("bands")
+    if isinstance(bands, dict):
+        return Edit(when, who, bands=_ordered(record_of(Bands, bands)))
     if not isinstance(point, int) or isinstance(point, bool) or point < 0 or not isinstance(out, bool):
         raise ValueError("it names no point")
-    return Edit(str(stored.get("at", "")), str(stored.get("who", "")), point, out)
+    return Edit(when, who, point, out)
+
+
+def _ordered(bands: Bands) -> Bands:
+    for low, high in (bands.emission_nm, bands.lasing_nm):
+        if not low < high:
+            raise ValueError(f"a band from {low} to {high} nm")
+    return bands

@@ -22,6 +22,9 @@ DETECTOR = "entry/instrument/detector"
 DARKS = "entry/instrument/detector/darks"
 ANALYSIS = "entry/analysis"
 RECORD = "entry/record"
+LEFT_OUT = "entry/record/exposures_left_out"
+"""Not in the files of an older labctl, nor is :data:`FACTS`: nobody knows it of their points."""
+FACTS = "entry/record/facts"
 
 CURVE_NAMES = ("fluence", "fluence_errors", "signal", "signal_errors")
 """The columns of the L-L curve, one row a point."""
@@ -45,6 +48,7 @@ GROWING: Mapping[str, str] = MappingProxyType(
         "spectrum": f"{SPECTRA}/spectrum",
         "events": f"{RECORD}/events",
         "spikes": f"{RECORD}/spikes",
+        "left_out": LEFT_OUT,
         "points": f"{RECORD}/points",
         "result": f"{RECORD}/result",
         **{name: f"{DETECTOR}/{name}" for name, _ in FRAME_KINDS},
@@ -89,6 +93,9 @@ EVENT_DTYPE = np.dtype([("at_s", "<f8"), ("continued", "<u1"), ("text", "S240")]
 
 SPIKE_DTYPE = np.dtype([("point", "<i8"), ("exposure", "<i4"), ("pixel", "<i4"), ("counts", "<f8")])
 """A removed spike: which pixel of which exposure, and the raw counts it had."""
+
+LEFT_OUT_DTYPE = np.dtype([("point", "<i8"), ("exposure", "<i4"), ("why", "S16")])
+"""An exposure that a point was not reduced from; ``exposure`` -1 says that the point left out none."""
 
 INSTRUMENT_CLASSES = MappingProxyType(
     {

@@ -13,7 +13,8 @@ import numpy as np
 from labctl.data import layout
 from labctl.data.holder import Holder
 from labctl.data.store import create_growing
-from labctl.model.records import RunStart
+from labctl.model.mapping import plain
+from labctl.model.run import RunFacts, RunStart
 
 _FLOAT = np.dtype("<f8")
 _POINTS, _EXPOSURES = 512, 10  # where a plan does not say
@@ -190,10 +191,27 @@ def _record(file: h5py.File, start: RunStart, holder: Holder, expected: Expected
     _texts(record, {"run": as_json(run), "config": as_json(start.config), "plan": as_json(start.plan)})
     _texts(record, {"identities": as_json(identities), "versions": as_json(start.versions)})
     _texts(record, {"writer": as_json(holder.to_mapping())})
+    if start.facts is not None:
+        _texts(record, {layout.FACTS.rpartition("/")[2]: facts_text(start.facts)})
     create_growing(record, "events", layout.EVENT_DTYPE, (), 256)
     create_growing(record, "result", np.dtype("u1"), (), 1 << 16)
     create_growing(record, "spikes", layout.SPIKE_DTYPE, (), 16 * expected.points)
+    create_growing(record, layout.LEFT_OUT.rpartition("/")[2], layout.LEFT_OUT_DTYPE, (), expected.points)
     create_growing(record, "points", layout.POINT_DTYPE, (), expected.points)
+
+
+def facts_text(facts: RunFacts) -> str:
+    """Return what is stored of the facts of a run: those of its bench, less the axis, which is there."""
+    info = facts.spectrometer
+    bench = RunFacts(
+        photon_order=facts.photon_order,
+        convention=facts.convention,
+        bands=facts.bands,
+        settings=facts.settings,
+        spectrometer=None if info is None else replace(info, wavelength_nm=np.empty(0)),
+        warnings=facts.warnings,
+    )
+    return as_json(plain(bench))
 
 
 def _link_name(text: str) -> str:

@@ -10,13 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.data import layout
+from labctl.data.facts import bench_facts, result_of
 from labctl.data.guard import GuardedFile, opened
 from labctl.data.holder import Holder, is_alive
 from labctl.data.lock import describe
-from labctl.data.run import Event, Run, stored_frames, stored_rows
+from labctl.data.run import Event, Run, is_sound_row, stored_frames, stored_rows
 from labctl.data.sessions import identity
 from labctl.model.errors import DataError
-from labctl.model.records import DarkRecord, RunStart, RunStatus, RunStop
+from labctl.model.records import DarkRecord
+from labctl.model.run import RunStart, RunStatus, RunStop
 
 _FLOAT = np.dtype("<f8")
 _STORED: tuple[str, ...] = ("running", "finished", "aborted", "failed")
@@ -42,10 +44,15 @@ def read_run(path: Path | str) -> Run:
             raise file.refusal(f"unknown status {status!r}")
         start = _start(file)
         shown, why = _judged(file, status, reason)
-        stop = None if status == "running" else _stop(file, status, reason, end_time)
+        stored: dict[str, object] = {} if status == "running" else _result(file)
+        found = result_of(stored)
+        stop = None if status == "running" else RunStop(cast(Any, status), reason, end_time, found)
         pixels = start.wavelength_nm.size
         points = whole_points(file, pixels)
-        return Run(file.path, shown, why, start, stop, _darks(file, pixels), _events(file), points)
+        known = file.has(layout.LEFT_OUT)
+        left_out = file.array(layout.LEFT_OUT, layout.LEFT_OUT_DTYPE, ()) if known else None
+        darks, events = _darks(file, pixels), _events(file)
+        return Run(file.path, shown, why, start, stop, darks, events, points, left_out, stored)
 
 
 _STATUS = ("status", "status_reason", "end_time")
@@ -86,7 +93,8 @@ def _start(file: GuardedFile) -> RunStart:
     convention = run.get("convention")
     if convention not in ("peak", "average"):
         raise file.refusal(f"unknown fluence convention {convention!r}")
-    wavelength = f"{layout.SPECTRA}/wavelength"
+    wavelength = cast(NDArray[np.float64], file.array(f"{layout.SPECTRA}/wavelength", _FLOAT, ()))
+    facts = bench_facts(file.mapping(layout.FACTS), wavelength) if file.has(layout.FACTS) else None
     return RunStart(
         **{name: run.get(name, "") for name in ("run_id", "sample", "operator", "spot", "note")},
         procedure=file.text(f"{layout.ENTRY}/procedure"),
@@ -95,16 +103,16 @@ def _start(file: GuardedFile) -> RunStart:
         plan=record["plan"],
         identities={role: identity(who) for role, who in record["identities"].items()},
         versions={name: str(version) for name, version in record["versions"].items()},
-        wavelength_nm=cast(NDArray[np.float64], file.array(wavelength, _FLOAT, ())),
+        wavelength_nm=wavelength,
         convention=cast(Literal["peak", "average"], convention),
+        facts=facts,
     )
 
 
-def _stop(file: GuardedFile, status: str, reason: str, end_time: str) -> RunStop:
-    """Read how the run ended. A disk that was full at the end leaves a status without a result."""
+def _result(file: GuardedFile) -> dict[str, object]:
+    """Read what came of the run. A disk that was full at the end leaves a status without a result."""
     stored = file.array(f"{layout.RECORD}/result", np.dtype("u1"), ()).tobytes()
-    result = file.parsed("result", stored.decode("utf-8", "replace")) if stored else {}
-    return RunStop(cast(Any, status), reason, end_time, result)
+    return file.parsed("result", stored.decode("utf-8", "replace")) if stored else {}
 
 
 def whole_points(file: GuardedFile, pixels: int) -> NDArray[Any]:
@@ -137,11 +145,6 @@ def is_sound(file: GuardedFile, row: np.void, at: int, pixels: int) -> bool:
     frames = stored_frames(file, row, pixels)
     spectrum = stored_rows(file, f"{layout.SPECTRA}/spectrum", at, 1, pixels)
     return bool(row["crc32_data"] == zlib.crc32(spectrum.tobytes(), zlib.crc32(frames.tobytes())))
-
-
-def is_sound_row(row: np.void) -> bool:
-    """Return whether the checksum of a row's own numbers is right."""
-    return bool(row["crc32_row"] == zlib.crc32(row.tobytes()[:-4]))
 
 
 def damaged_points(path: Path, points: NDArray[Any], pixels: int) -> list[int]:

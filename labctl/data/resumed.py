@@ -22,10 +22,10 @@ from labctl.data.reader import damaged_points, read_run
 from labctl.data.run import Run
 from labctl.data.sessions import SESSIONS, Session
 from labctl.data.space import check_space, run_bytes
-from labctl.data.store import LARGEST_CHUNK, guarded, open_h5
+from labctl.data.store import LARGEST_CHUNK, create_growing, guarded, open_h5
 from labctl.data.writer import RunWriter, sync
 from labctl.model.errors import DataError
-from labctl.model.records import RunStart
+from labctl.model.run import RunFacts, RunStart
 
 
 class ResumedWriter(RunWriter):
@@ -69,7 +69,7 @@ class ResumedWriter(RunWriter):
             with guarded(self.paths.h5):
                 check_space(self.paths.h5.parent, left, pixels, self.paths.h5.stat().st_size)
                 shutil.copyfile(self.paths.h5, part)
-                mend(part, self.run, sessions, self._holder)
+                mend(part, self.run, sessions, self._holder, start.facts)
                 sync(part)
                 part.replace(self.paths.h5)
                 self._open(run_bytes(left, pixels))
@@ -126,8 +126,13 @@ def continued_sessions(run: Run, start: RunStart, holder: Holder, dose_uj_cm2: f
     return (*earlier, last, now)
 
 
-def mend(path: Path, run: Run, sessions: tuple[Session, ...], holder: Holder) -> None:
-    """Cut ``path``, a copy of ``run``, to its whole points and darks, and make it a running run again."""
+def mend(
+    path: Path, run: Run, sessions: tuple[Session, ...], holder: Holder, facts: RunFacts | None = None
+) -> None:
+    """Cut ``path``, a copy of ``run``, to its whole points and darks, and make it a running run again.
+
+    :param facts: of the bench it goes on with; those it holds stay where there are none.
+    """
     lengths = _sound_lengths(run)
     with opened(path) as checked:  # no link out of the file, nothing external, before anything is written
         for name, rows in lengths.items():
@@ -142,6 +147,11 @@ def mend(path: Path, run: Run, sessions: tuple[Session, ...], holder: Holder) ->
             if dataset.shape[0] != rows:
                 dataset.resize(rows, axis=0)
         _forget_the_end(file)
+        if run.left_out is None:
+            record, _, name = layout.LEFT_OUT.rpartition("/")
+            create_growing(file[record], name, layout.LEFT_OUT_DTYPE, (), max(len(run), 16))
+        if facts is not None:
+            _text(file, layout.FACTS, nexus.facts_text(facts))
         _text(file, SESSIONS, as_json({"sessions": [one.to_mapping() for one in sessions]}))
         _text(file, f"{layout.RECORD}/writer", as_json(holder.to_mapping()))
 
@@ -156,6 +166,8 @@ def _sound_lengths(run: Run) -> dict[str, int]:
         lengths[name] = int(ends[points["frames_kind"] == kind].max(initial=0))
     lengths["spikes"] = int((points["spikes_first"] + points["spikes_count"]).max(initial=0))
     lengths["result"] = 0
+    if run.left_out is not None:
+        lengths["left_out"] = int(np.isin(run.left_out["point"], points["index"]).sum())
     return lengths
 
 

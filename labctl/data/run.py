@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.data import columns, layout
+from labctl.data.edits import edits_of
+from labctl.data.facts import bands_of, doubt_of, facts_of, plan_of
 from labctl.data.guard import GuardedFile, opened
 from labctl.data.sessions import Session, read_sessions
-from labctl.model.records import DarkRecord, FloatArray, RunStart, RunStatus, RunStop, SweepPoint
+from labctl.model.plan import SweepPlan
+from labctl.model.pump import Bands
+from labctl.model.records import DarkRecord, FloatArray, SweepPoint
+from labctl.model.results import NO_EDITS, Edits, SweepResult
+from labctl.model.run import RunFacts, RunStart, RunStatus, RunStop
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +43,8 @@ class Run:
     :param reason: why it ended as it did, in words; empty for a run that simply finished.
     :param stop: how it ended; None while running and after a kill.
     :param points: structured array of the rows (``labctl.data.layout.POINT_DTYPE``), shape ``(n,)``.
+    :param left_out: exposures the points left out (``LEFT_OUT_DTYPE``); None in the file of an older labctl.
+    :param stored_result: what came of it, as the file holds it; :attr:`result` is the record of it.
     """
 
     path: Path
@@ -45,6 +55,8 @@ class Run:
     darks: tuple[DarkRecord, ...]
     events: tuple[Event, ...]
     points: NDArray[Any]
+    left_out: NDArray[Any] | None = None
+    stored_result: Mapping[str, object] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -61,9 +73,50 @@ class Run:
             return read_sessions(file, self.start)
 
     @property
-    def result(self) -> dict[str, object]:
-        """Thresholds, Q and the like as they were stored; empty for a run without an end."""
-        return dict(self.stop.result) if self.stop else {}
+    def result(self) -> SweepResult:
+        """Thresholds, Q and the like as they were found at its end; refused for a run without one."""
+        return self.stop.result if self.stop else SweepResult()
+
+    @property
+    def doubt(self) -> str:
+        """Why what was measured says nothing of the sample; empty for most runs."""
+        return doubt_of(self)
+
+    @property
+    def plan(self) -> SweepPlan:
+        """What was to be measured; what an older plan lacks has its default."""
+        return plan_of(self.start.plan)
+
+    @property
+    def bands(self) -> Bands:
+        """Bands it was measured with, nm."""
+        return bands_of(self)
+
+    @property
+    def edits(self) -> Edits:
+        """What was changed by hand since: points left out, bands moved.
+
+        :raises DataError: it cannot be read, or belongs to another run.
+        """
+        return edits_of(self)
+
+    @property
+    def facts(self) -> RunFacts:
+        """What evaluating the run needs beside points and plan, :attr:`edits` among them.
+
+        :raises DataError: as :attr:`edits`.
+        """
+        return facts_of(self, self.edits)
+
+    @property
+    def unedited_facts(self) -> RunFacts:
+        """The same without what was changed by hand."""
+        return facts_of(self, NO_EDITS)
+
+    @property
+    def damaged(self) -> tuple[int, ...]:
+        """Places of the points whose numbers do not match their checksum."""
+        return tuple(at for at, row in enumerate(self.points) if not is_sound_row(row))
 
     @property
     def wavelength_nm(self) -> FloatArray:
@@ -159,7 +212,11 @@ class Run:
         with opened(self.path) as file:
             spikes = _spikes(file, self.points[self._at(index)])
         return replace(
-            self.scalars(index), frames=self.frames(index), spectrum=self.spectrum(index), spikes=spikes
+            self.scalars(index),
+            frames=self.frames(index),
+            spectrum=self.spectrum(index),
+            spikes=spikes,
+            left_out=self._left_out(index),
         )
 
     def scalars(self, index: int) -> SweepPoint:
@@ -170,6 +227,15 @@ class Run:
         row = self.points[self._at(index)]
         scalars = columns.fields({name: row[name].item() for name in columns.ROW_DTYPE.names or ()})
         return SweepPoint(**scalars, frames=np.empty((0, 0)), spectrum=np.empty(0))  # type: ignore[arg-type]
+
+    def _left_out(self, index: int) -> tuple[tuple[int, str], ...] | None:
+        """Return which exposures a point left out, and why; None where the file does not say."""
+        if self.left_out is None:
+            return None
+        rows = self.left_out[self.left_out["point"] == self.points[self._at(index)]["index"]]
+        if not rows.size:
+            return None
+        return tuple((int(r["exposure"]), bytes(r["why"]).decode()) for r in rows if r["exposure"] >= 0)
 
     def _at(self, index: int) -> int:
         return range(len(self))[index]
@@ -185,6 +251,11 @@ _SPECTRUM = f"{layout.SPECTRA}/spectrum"
 _FLOAT = np.dtype("<f8")
 _WIDTHS = ("fwhm_nm", "equivalent_width_nm")
 _NUMERIC = {column.field for column in columns.COLUMNS if column.kind != "text"}
+
+
+def is_sound_row(row: np.void) -> bool:
+    """Return whether the checksum of a row's own numbers is right."""
+    return bool(row["crc32_row"] == zlib.crc32(row.tobytes()[:-4]))
 
 
 def stored_frames(file: GuardedFile, row: np.void, pixels: int) -> NDArray[Any]:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 
 from labctl.data import layout
 from labctl.data.guard import GuardedFile
-from labctl.model.records import Identity, RunStart
+from labctl.model.records import Identity
+from labctl.model.run import RunStart
 
 SESSIONS = f"{layout.RECORD}/sessions"
 

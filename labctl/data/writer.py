@@ -24,7 +24,9 @@ from labctl.data.room import Room
 from labctl.data.space import check_space, run_bytes, try_room
 from labctl.data.store import Growing, guarded, open_h5
 from labctl.model.errors import DataError
-from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
+from labctl.model.mapping import plain
+from labctl.model.records import DarkRecord, SweepPoint
+from labctl.model.run import RunStart, RunStop
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +114,7 @@ class RunWriter:
             first = self._tables[layout.FRAME_KINDS[kind][0]].append(frames)
             spikes = [(point.index, *spike) for spike in point.spikes]
             spikes_first = self._tables["spikes"].append(np.array(spikes, layout.SPIKE_DTYPE))
+            self._tables["left_out"].append(_left_out(point))
             self._tables["spectrum"].append(spectrum)
             sigma = point.fluence_uj_cm2 * point.fluence_sigma_rel
             curve = (point.fluence_uj_cm2, sigma, point.signal, point.signal_sigma)
@@ -168,7 +171,7 @@ class RunWriter:
                     self.paths.h5.unlink()
         elif not self._ended:
             try:
-                self.end(RunStop("failed", "the writer was closed before the run ended", "", {}))
+                self.end(RunStop("failed", "the writer was closed before the run ended", ""))
             except DataError as exc:
                 log.warning("%s", exc)
         self._close_file()
@@ -211,13 +214,14 @@ class RunWriter:
 
     def _write_result(self, file: h5py.File, room: Room, stop: RunStop) -> None:
         """Store the result where a kill cannot hurt it, then the status: from here on the run has ended."""
-        text = np.frombuffer(nexus.as_json(stop.result).encode(), np.uint8)
+        found = plain(stop.result)
+        text = np.frombuffer(nexus.as_json(found).encode(), np.uint8)
         self._tables["result"].append(text)
         file.flush()
         for name, words in _ending(stop).items():
             file[layout.ENTRY][name][()] = np.bytes_(_clipped(words, layout.STATUS_BYTES[name]))
             file.flush()
-        result.add_for_viewers(file, room, stop.result, self._convention)
+        result.add_for_viewers(file, room, found, self._convention)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[h5py.File]:
@@ -376,6 +380,13 @@ def _stored_frames(frames: NDArray[np.float64]) -> tuple[int, NDArray[np.generic
             if np.array_equal(stored, frames, equal_nan=dtype.kind == "f"):
                 return kind, stored
     raise DataError("raw frames are not numbers")
+
+
+def _left_out(point: SweepPoint) -> NDArray[np.void]:
+    """Return the exposures a point left out; a row of its own says that it left out none."""
+    known = [] if point.left_out is None else point.left_out or [(-1, "")]
+    rows = [(point.index, exposure, why.encode()) for exposure, why in known]
+    return np.array(rows, layout.LEFT_OUT_DTYPE)
 
 
 def _row(point: SweepPoint, where: tuple[int, int, int, int, int, int]) -> NDArray[np.void]:

@@ -168,7 +168,7 @@ class AlignPage(QWidget):
         except ValueError:
             return ""
         only = "95 %, statistical only; " if budget.combined_rel is None else "95 %, at this scale; "
-        return only + scale(budget.to_mapping())
+        return only + scale(budget.record())
 
     def show_config(self, config: BenchConfig) -> None:
         """Judge by another bench file."""

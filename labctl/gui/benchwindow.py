@@ -15,7 +15,6 @@ from PySide6.QtWidgets import QDockWidget, QScrollArea, QStyle, QTabWidget, QWid
 from labctl.config import BenchConfig
 from labctl.gui.agreepanel import AgreePanel
 from labctl.gui.alignpage import AlignPage
-from labctl.gui.analyst import Answer
 from labctl.gui.benchbar import BenchBar
 from labctl.gui.benchstate import BenchNow, sentence
 from labctl.gui.calibratedesk import CalibrateDesk
@@ -50,7 +49,8 @@ from labctl.gui.sweeppanel import SweepPanel, Wish
 from labctl.gui.window import MainWindow
 from labctl.model.clock import Clock
 from labctl.model.printable import printable
-from labctl.runner.events import Measured, Moved, Started
+from labctl.runner.events import Evaluated, Measured, Moved, Started
+from labctl.runner.fit_process import Answer
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +81,9 @@ class BenchWindow(MainWindow):
         super().__init__()
         self.setWindowTitle(printable(f"labctl: {config.bench.name or 'bench'}"))
         self._failed, self._asked_s = failed, time.monotonic()
-        self.service = BenchService(config, self.mailbox.post, clock)
+        self.service = BenchService(config, self.mailbox.post, clock, fits=self.fits)
         self.bar, self.connection = BenchBar(config), ConnectionPanel()
-        self.live = LivePage(config, self.analyst, self.undo, self.service.sight)
+        self.live = LivePage(config, self.fits, self.mailbox.post, self.undo, self.service.sight)
         self.align = AlignPage(config, self.post, self.service.abort)
         self.sweep, self.manual = (
             SweepPanel(config, output),
@@ -141,6 +141,7 @@ class BenchWindow(MainWindow):
         self.queue.refine_wanted.connect(self._refine)
         self.desk.changed.connect(self._allow)
         self.live.view.left_out.connect(self.left_out)
+        self.live.view.bands_moved.connect(self.bands_moved)
         self.runs.resume_wanted.connect(self._resume)
         self.runs.allow_resume()
         self._give_keys()
@@ -287,13 +288,15 @@ class BenchWindow(MainWindow):
             self.live.begin(told.event)
         elif isinstance(told.event, Measured):
             self.live.add(told.event.point)
+        elif isinstance(told.event, Evaluated):
+            self.live.evaluated(told.event.result)
         elif isinstance(told.event, Moved):
             self.live.moved(told.event.files.h5)
             self.say(told.event.text, wrong=True)
         self.queue.take(told)
 
     def _job_ended(self, told: JobEnded) -> None:
-        self.live.end(told.status, told.message, told.report.doubt if told.report is not None else "")
+        self.live.end(told.status, told.message, None if told.report is None else told.report.result)
         self.queue.ended(told)
         if told.message:
             self.say(f"sweep {told.number} {told.status}: {told.message}", wrong=told.status == "failed")
@@ -372,7 +375,7 @@ class BenchWindow(MainWindow):
     def _all_ended(self) -> None:
         if self._closing:
             self.mailbox.stop()
-            self.analyst.close()
+            self.fits.close()
             self.keeper.close()
             self.ended.emit()
         else:

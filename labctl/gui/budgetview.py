@@ -123,7 +123,7 @@ class BudgetView(QWidget):
             colours = {3: theme.THRESHOLD} if heavy else {4: theme.WARN} if unstated else {}
             rows.append((_link(term), colours))
         _fill(self.links, rows)
-        combined, text = budget.combined_rel, scale(budget.to_mapping())
+        combined, text = budget.combined_rel, scale(budget.record())
         expanded = "" if combined is None else f"   ·   ± {_percent(2 * combined)} (k = 2, about 95 %)"
         self.sum.setText(f"{text[0].upper()}{text[1:]}{expanded}")
         self.sum.setStyleSheet(

@@ -174,7 +174,7 @@ class LightLightPlot(QWidget):
         if not self.show_checks or fit is None:
             return
         for number, (name, (text, colour)) in enumerate(_CHECKS.items()):
-            value = fit.checks.get(name)
+            value = fit.cross_checks.get(name)
             if value is None or not value > 0:
                 continue
             line = pg.InfiniteLine(
@@ -198,7 +198,7 @@ class LightLightPlot(QWidget):
         for series in self._series.values():
             fit = series.fit
             value = (
-                f": {digits(fit.threshold)} {UNIT}" if fit is not None and fit.threshold is not None else ""
+                f": {digits(fit.threshold_uj_cm2)} {UNIT}" if fit is not None and fit.threshold_uj_cm2 else ""
             )
             sample = pg.PlotDataItem(
                 pen=theme.pen(series.colour, width=2), symbol="o", symbolBrush=series.colour

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
-from labctl.analysis.budget import fluence_budget
 from labctl.analysis.spectra.bands import Band, band_slice
 from labctl.config import BenchConfig
-from labctl.gui.analyst import Analyst, Answer
 from labctl.gui.columns import scalars_of
-from labctl.gui.fits import peak_marks, peaks_question
-from labctl.gui.rundata import Exposure, RunData, RunFacts
+from labctl.gui.fits import peaks_question
+from labctl.gui.rundata import Exposure, RunData, RunHead
 from labctl.gui.runview import RunView
 from labctl.gui.service.observed import Sight
 from labctl.gui.wording import duration
 from labctl.model.records import FloatArray, SpectrometerInfo, SweepPoint
+from labctl.model.results import SweepResult
 from labctl.runner.events import Started
+from labctl.runner.fit_process import Answer, Fits
 
 ROWS = 200
 WATERFALL_S = 0.2
@@ -68,10 +68,17 @@ class LiveArrays:
 class LivePage(QWidget):
     """A :class:`RunView` that also shows exposures as they come."""
 
-    def __init__(self, config: BenchConfig, analyst: Analyst, undo: QUndoStack, sight: Sight) -> None:
+    def __init__(
+        self,
+        config: BenchConfig,
+        fits: Fits,
+        tell: Callable[[Answer], None],
+        undo: QUndoStack,
+        sight: Sight,
+    ) -> None:
         super().__init__()
-        self._config, self._analyst, self._sight = config, analyst, sight
-        self.view = RunView("live", analyst, undo)
+        self._config, self._fits, self._tell, self._sight = config, fits, tell, sight
+        self.view = RunView("live", fits, tell, undo)
         self.info: SpectrometerInfo | None = None
         self.run: RunData | None = None
         self._arrays = LiveArrays()
@@ -125,17 +132,15 @@ class LivePage(QWidget):
             return
         for key in list(self.view.runs):
             self.view.remove_run(key)
-        facts = RunFacts(
+        facts = RunHead(
             key=str(started.files.h5),
             title=started.sample,
             sample=started.sample,
             convention=self._config.pump.convention,
             wavelength_nm=self.info.wavelength_nm,
             bands=self._config.band_settings(),
-            photon_order=self._config.pump.photon_order,
             resolution_nm=self.info.resolution_nm,
             max_counts=self.info.max_counts,
-            budget=self._budget(),
             planned=started.total,
             path=started.files.h5,
             is_run=True,
@@ -148,12 +153,6 @@ class LivePage(QWidget):
         self.view.add_run(self.run)
         self.by_hand = False
         self.live.setChecked(True)
-
-    def _budget(self) -> Mapping[str, object]:
-        try:
-            return fluence_budget(self._config.pump_settings()).to_mapping()
-        except ValueError:
-            return {}
 
     def add(self, point: SweepPoint) -> None:
         """A point is on disk."""
@@ -174,16 +173,23 @@ class LivePage(QWidget):
             self.run.paused = paused
             self.view.show_verdict()
 
-    def end(self, status: str, message: str, doubt: str = "") -> None:
+    def evaluated(self, result: SweepResult) -> None:
+        """Show what is said of the points so far."""
+        if self.run is not None:
+            self.view.show_result(self.run, result)
+
+    def end(self, status: str, message: str, result: SweepResult | None = None) -> None:
         """The sweep has ended.
 
-        :param doubt: why what was measured says nothing of the sample; empty if it does.
+        :param result: what came of it, as its file holds it.
         """
         self._goes_on = None
         if self.run is not None and self.run.status == "running":
             self.run.status, self.run.reason = status, message
-            if doubt:
-                self.view.doubt(self.run, doubt)
+            if result is not None:
+                self.view.show_result(self.run, result)
+            if self.run.result is not result:
+                self.view.refit(self.run)
             self.view.set_current(self.run.facts.key)
 
     @property
@@ -273,12 +279,12 @@ class LivePage(QWidget):
         if question is None:
             self.view.spectrum.set_peaks(())
         else:
-            self._analyst.ask(("stream", "peaks", ""), lambda: question)
+            self._fits.ask(("stream", "peaks", ""), lambda: question, self._tell)
 
     def take(self, answer: Answer) -> None:
         """Show an answer."""
         if answer.subject[0] == "stream":
-            if self.live.isChecked():
-                self.view.spectrum.set_peaks(peak_marks(answer.found))
+            if self.live.isChecked() and isinstance(answer.found, tuple):
+                self.view.spectrum.set_peaks(answer.found)
         else:
             self.view.take(answer)

@@ -24,7 +24,7 @@ from labctl.gui.plain import PlainLabel, plain, tool_tip
 from labctl.gui.service.messages import Command, Job, JobEnded, JobTold
 from labctl.gui.sweeppanel import Wish
 from labctl.gui.wording import UNIT, digits
-from labctl.runner.events import LiveThreshold, Measured, Message, Moved, Started
+from labctl.runner.events import Evaluated, Measured, Message, Moved, Started
 from labctl.runner.facts import RunRequest
 
 _COLOURS = {"running": theme.ACCENT, "finished": theme.GOOD, "aborted": theme.WARN, "failed": theme.DANGER}
@@ -192,8 +192,9 @@ class QueuePanel(QWidget):
                 self._set(entry, "running", "running")
         elif isinstance(event, Measured) and self._now is not None:
             self._now = replace(self._now, done=event.number, total=event.total, left_s=event.left_s)
-        elif isinstance(event, LiveThreshold):
-            self.threshold = event.value if event.value is not None else self.threshold
+        elif isinstance(event, Evaluated):
+            value = event.result.threshold.threshold_uj_cm2
+            self.threshold = self.threshold if value is None else value
         elif isinstance(event, Message | Moved):
             self._lines.append(event.text)
         self._refresh()
@@ -222,18 +223,17 @@ class QueuePanel(QWidget):
         """Return in a few words what came of a sweep; a found threshold is kept for refining."""
         if told.report is None:
             return f"{told.status}: {told.message}" if told.message else told.status
-        if told.report.doubt:
+        if told.report.result.doubt:
             self.threshold = None
-        value = told.report.threshold.get("threshold_uj_cm2")
-        if isinstance(value, (int, float)):
-            self.threshold = float(value)
+        value = told.report.threshold.threshold_uj_cm2
+        self.threshold = self.threshold if value is None else value
         if told.message:
             return f"{told.status}: {told.message}"
         said = told.report.outcome
         if said.tone == "danger":
             return f"{told.status}, nothing usable: {said.headline}"
-        if isinstance(value, (int, float)):
-            return f"{told.status}: {digits(float(value))} {UNIT}"
+        if value is not None:
+            return f"{told.status}: {digits(value)} {UNIT}"
         return said.headline if said.headline.startswith(told.status) else f"{told.status}: {said.headline}"
 
     def tick(self, *, stopping: bool) -> None:

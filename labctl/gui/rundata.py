@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,10 @@ from labctl.analysis.spectra.bands import Band, band_mask
 from labctl.gui.wording import fluence_axis
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
-from labctl.runner.outcome import is_clipped, not_fitted
+from labctl.model.results import BandName, CurvePoints, Edits, SweepResult
+from labctl.runner.outcome import is_clipped
 
-Signal = Literal["emission", "lasing"]
-MovedSignals = Mapping[Signal, tuple[FloatArray, FloatArray]]
-"""Signal and standard error inside moved bands, counts per pulse, each of shape ``(n,)``."""
+Signal = BandName
 COLUMNS = (
     "fluence_uj_cm2",
     "fluence_sigma_rel",
@@ -45,12 +44,11 @@ _PARTIAL = ("spikes", "shutter_open")
 
 
 @dataclass(frozen=True, slots=True)
-class RunFacts:
+class RunHead:
     """What is known of a run before its first point.
 
     :param max_counts: full scale of the detector, None where it is not known.
     :param planned: points it was to have, at most; None where nobody knows.
-    :param budget: of its fluences, as plain values; empty where there is none.
     :param is_run: ``path`` is a run file, beside which edits are kept.
     """
 
@@ -60,16 +58,13 @@ class RunFacts:
     convention: str
     wavelength_nm: FloatArray
     bands: Bands
-    photon_order: int = 2
     resolution_nm: float | None = None
     max_counts: float | None = None
-    budget: Mapping[str, object] = field(default_factory=dict)
     planned: int | None = None
     path: Path | None = None
     is_run: bool = False
-    plan: Mapping[str, object] = field(default_factory=dict)
 
-    def is_same_file(self, other: RunFacts) -> bool:
+    def is_same_file(self, other: RunHead) -> bool:
         """Whether both are read from, or written to, one run file."""
         mine, theirs = self.path, other.path
         if mine is None or theirs is None or not (self.is_run and other.is_run):
@@ -107,13 +102,13 @@ class RunData:
 
     :param columns: one array of shape ``(n,)`` for each of :data:`COLUMNS`; missing ones are nan.
     :ivar problem: what could not be read beside the run, in words.
-    :ivar doubt: why what was measured says nothing of the sample; empty if it does.
+    :ivar result: what was last said of it; None before. ``doubt``: why nothing is said of the sample.
     :ivar paused: it is being measured, and stands still.
     """
 
     def __init__(
         self,
-        facts: RunFacts,
+        facts: RunHead,
         arrays: Arrays,
         columns: Mapping[str, FloatArray],
         flags: tuple[tuple[str, ...], ...],
@@ -125,9 +120,10 @@ class RunData:
         self.status, self.reason = status, reason
         self.bands = facts.bands
         self.excluded: frozenset[int] = frozenset()
-        self.problem = self.doubt = ""
+        self.problem = ""
         self.paused = False
-        self.moved_signals: MovedSignals | None = None
+        self.doubt = ""
+        self.result: SweepResult | None = None
         self._flags = flags
         size = len(flags)
         self._columns = {
@@ -141,11 +137,6 @@ class RunData:
     def axis_label(self) -> str:
         """Label of the fluence axis, convention and unit included."""
         return fluence_axis(self.facts.convention)
-
-    @property
-    def not_fitted(self) -> str:
-        """Why no threshold is looked for, as ``labctl fit`` says it; empty where one is."""
-        return not_fitted(self.facts.plan, self.doubt)
 
     @property
     def moved(self) -> bool:
@@ -165,7 +156,6 @@ class RunData:
         self._flags = (*self._flags, flags)
         for name in COLUMNS:
             self._columns[name] = np.append(self._columns[name], columns.get(name, np.nan))
-        self.moved_signals = None
 
     def take_points(self, other: RunData) -> None:
         """Begin with the points of another: the same run, before it went on."""
@@ -178,20 +168,33 @@ class RunData:
 
     def set_bands(self, bands: Bands) -> None:
         """Sum over other bands from now on."""
-        if bands != self.bands:
-            self.bands, self.moved_signals = bands, None
+        self.bands = bands
+
+    @property
+    def edits(self) -> Edits:
+        """What was changed by hand."""
+        return Edits(self.excluded, self.bands if self.moved else None)
+
+    def points(self, which: Signal) -> CurvePoints | None:
+        """Return the points as they were last fitted; None where they have been changed since.
+
+        Of a run that goes on, the last points may lack.
+        """
+        result = self.result
+        points = None if result is None or result.edits != self.edits else result.of(which).points
+        return points if points is not None and points.signal.size <= len(self) else None
 
     def signal(self, which: Signal) -> tuple[FloatArray, FloatArray]:
         """Return the light-light curve's signal and its standard error, counts per pulse, shape ``(n,)``.
 
-        Inside moved bands both come from the raw exposures, which takes a moment: until
-        :attr:`moved_signals` is set, all light of the band stands for it, with the relative error it had.
+        Inside moved bands both come from the raw exposures, which takes a moment: until then all light of
+        the band stands for it, with the relative error it had.
         """
         name = "signal" if which == "emission" else "peaks_signal"
         stored, sigma = self.column(name), self.column(f"{name}_sigma")
-        exact = self.moved_signals[which] if self.moved and self.moved_signals is not None else None
-        if exact is not None and len(exact[0]) == len(self):
-            stored, sigma = exact
+        points = self.points(which) if self.moved else None
+        if points is not None and points.signal.size == len(self):
+            stored, sigma = points.measured_signal, points.measured_sigma
         elif self.moved and len(self):
             found = self._summed(which)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -210,13 +213,6 @@ class RunData:
             return self.column("signal" if which == "emission" else "peaks_signal")
         mask = band_mask(self.facts.wavelength_nm, Band(*ends, which))
         return np.asarray(spectra[:, mask].sum(axis=1), dtype=np.float64)
-
-    def used(self, which: Signal) -> NDArray[np.bool_]:
-        """Whether each point takes part in the fit, shape ``(n,)``."""
-        signal, _ = self.signal(which)
-        good = np.isfinite(signal) & np.isfinite(self.column("fluence_uj_cm2"))
-        good[list(self.excluded)] = False
-        return np.asarray(good)
 
     def doubtful(self) -> NDArray[np.bool_]:
         """Whether each point carries a flag worth a look, shape ``(n,)``."""

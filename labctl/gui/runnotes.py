@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.analysis.budget import scale_rel
 from labctl.gui.rundata import RunData, Signal
-from labctl.gui.wording import UNIT, digits, duration, scale
-from labctl.runner.outcome import Outcome, Tally, outcome, tally
-from labctl.runner.report import with_scale
+from labctl.gui.wording import UNIT, digits, duration, pretty, scale
+from labctl.model.results import BandThreshold, SweepResult
+from labctl.runner.outcome import Outcome, Tally, more_lines, outcome, tally
 
 
 def signal_label(which: Signal) -> str:
@@ -33,34 +29,36 @@ def counted(run: RunData) -> Tally:
     return tally(*columns, planned=run.facts.planned, left_out=out)
 
 
-def outcome_of(run: RunData, found: Mapping[str, Any] | None) -> Outcome:
+def outcome_of(run: RunData, found: BandThreshold | None) -> Outcome:
     """Say what came of a run.
 
     :param found: the fitted threshold, None before there is one.
     """
     if found is None and not counted(run).all_saturated and run.status in ("running", "finished"):
         return Outcome("", "", "plain")
-    return outcome(found or {}, run.status, counted(run))
+    return outcome(found or BandThreshold(), run.status, counted(run))
 
 
-def notes_of(run: RunData, found: Mapping[str, Any] | None) -> str:
-    """Return one line: why it ended, how many points, what was changed by hand, and the error of the scale.
+def notes_of(run: RunData, result: SweepResult | None, which: Signal = "emission") -> str:
+    """Return one line: why it ended, how many points, what was changed by hand, what else its plan showed.
 
-    :param found: the fitted threshold, None before there is one.
+    :param result: what was said of it last, None before there is anything.
     """
     notes = [run.reason, "1 point" if len(run) == 1 else f"{len(run)} points"]
     if run.excluded:
         notes.append(f"{len(run.excluded)} left out by you")
     if run.moved:
         notes.append("bands moved")
-    return "  ·  ".join(part for part in (*notes, _scale(run, found or {})) if part)
+    if result is not None:
+        notes += [pretty(line) for line in more_lines(result)]
+    return "  ·  ".join(part for part in (*notes, _scale(result, which)) if part)
 
 
-def _scale(run: RunData, found: Mapping[str, Any]) -> str:
+def _scale(result: SweepResult | None, which: Signal) -> str:
     """Say how well the fluences themselves are known; the interval in large digits does not hold that."""
-    text, known = scale(run.facts.budget), scale_rel(run.facts.budget)
-    total = with_scale({**found, "scale_rel": known})["total_ci95"]
-    if isinstance(total, list):
+    text = scale(None if result is None else result.budget)
+    total = None if result is None else result.of(which).total_ci95
+    if total is not None:
         text += f", 95 % with it {digits(total[0])} – {digits(total[1])} {UNIT}"
     return text
 

@@ -20,7 +20,6 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from labctl.gui.analyst import Analyst
 from labctl.gui.dialogs import ask_to_replace, file_dialog, show
 from labctl.gui.exporting import EXPORTS, export, is_table, target, write_table
 from labctl.gui.files import open_file
@@ -29,6 +28,7 @@ from labctl.gui.rundata import RunData
 from labctl.gui.runview import RunView
 from labctl.gui.wording import UNIT, digits
 from labctl.model.errors import DataError
+from labctl.runner.fit_process import Fits
 
 RESUMABLE = ("aborted", "failed", "killed")
 
@@ -65,10 +65,10 @@ class RunsPage(QWidget):
     said = Signal(str, bool)
     resume_wanted = Signal(object)
 
-    def __init__(self, analyst: Analyst, undo: QUndoStack, post: Callable[[object], None]) -> None:
+    def __init__(self, fits: Fits, undo: QUndoStack, post: Callable[[object], None]) -> None:
         super().__init__()
         self._post = post
-        self.view = RunView("runs", analyst, undo)
+        self.view = RunView("runs", fits, post, undo)
         self.list = QListWidget()
         self.list.setToolTip(
             "Open runs. The ticked ones are drawn on the L-L curve; the selected one shows its spectra."
@@ -164,11 +164,10 @@ class RunsPage(QWidget):
         item = self._items.get(run.facts.key)
         if item is None:
             return
-        found = self.view.found.get(run.facts.key, {})
-        value = found.get("threshold_uj_cm2")
+        value = None if run.result is None else run.result.of(self.view.which).threshold_uj_cm2
         text = f"{run.facts.title}\n{run.status}, {len(run)} points"
-        if isinstance(value, (int, float)):
-            text += f"\n{digits(float(value))} {UNIT}"
+        if value is not None:
+            text += f"\n{digits(value)} {UNIT}"
         blocked = self.list.blockSignals(True)
         item.setText(plain(text))
         item.setForeground(QColor(self.view.colour(run.facts.key)))

@@ -2,55 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
 
 import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QSplitter, QVBoxLayout, QWidget
 
-from labctl.analysis.budget import scale_rel
-from labctl.gui import fits, theme
-from labctl.gui.analyst import Analyst, Answer
+from labctl.gui import theme
 from labctl.gui.edits import BandsCommand, ExcludeCommand
+from labctl.gui.fits import no_answer, peaks_question, run_question, series_of
 from labctl.gui.lightlight import LightLightPlot
 from labctl.gui.plain import PlainLabel
 from labctl.gui.rundata import RunData
 from labctl.gui.rundata import Signal as Which
 from labctl.gui.runnotes import notes_of, outcome_of, signal_label, title_of, waterfall_rows
-from labctl.gui.series import FitShown
 from labctl.gui.spectrum import SpectrumPlot
 from labctl.gui.verdict import VerdictStrip
 from labctl.gui.viewtools import ViewTools
 from labctl.gui.waterfall import Waterfall
 from labctl.model.pump import Bands
+from labctl.model.results import NO_EDITS, BandThreshold, SweepResult
+from labctl.runner.fit_process import Answer, Fits
 
 
 class RunView(QWidget):
     """Light-light curve, spectrum and waterfall of the current run; the others on the same curve.
 
     :param name: tells this view's questions from another's.
+    :param fits: the process that is asked, and ``tell`` takes its answers, in another thread.
     :ivar left_out: the user left a point of a run out (True) or took it in again: run, point, which.
+    :ivar bands_moved: the user moved the bands of a run, or took that back.
     """
 
     current_changed = Signal(str)
     left_out = Signal(object, int, bool)
+    bands_moved = Signal(object)
 
-    def __init__(self, name: str, analyst: Analyst, undo: QUndoStack, parent: QWidget | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        fits: Fits,
+        tell: Callable[[Answer], None],
+        undo: QUndoStack,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
-        self._name, self._analyst, self._undo = name, analyst, undo
+        self._name, self._fits, self._tell, self._undo = name, fits, tell, undo
         self.runs: dict[str, RunData] = {}
         self._hidden: set[str] = set()
         self._colours: dict[str, str] = {}
-        self.fits: dict[str, FitShown | None] = {}
-        self.found: dict[str, Mapping[str, Any]] = {}
         self.current: RunData | None = None
         self.index = -1
         self.which: Which = "emission"
         self._rows: list[int] = []
         self._dragged_from: Bands | None = None
-        self._asked: dict[str, tuple[int, Bands]] = {}
         self.lightlight, self.spectrum, self.waterfall = LightLightPlot(), SpectrumPlot(), Waterfall()
         self.strip, self.point_label = VerdictStrip(), PlainLabel()
         self.tools = ViewTools(self)
@@ -94,8 +102,7 @@ class RunView(QWidget):
     def remove_run(self, key: str) -> None:
         """Forget a run."""
         self.runs.pop(key, None)
-        for kept in (self._colours, self.fits, self.found, self._asked):
-            kept.pop(key, None)
+        self._colours.pop(key, None)
         self.lightlight.remove(key)
         if self.current is not None and self.current.facts.key == key:
             self.current = None
@@ -165,19 +172,15 @@ class RunView(QWidget):
         self.spectrum.show_exposure(exposure)
         self.spectrum.set_peaks(())
         facts = run.facts
-        question = (
-            None
-            if run.doubt
-            else fits.peaks_question(
-                exposure,
-                facts.wavelength_nm,
-                run.bands.lasing_nm,
-                resolution_nm=facts.resolution_nm,
-                max_counts=facts.max_counts,
-            )
+        question = peaks_question(
+            exposure,
+            facts.wavelength_nm,
+            run.bands.lasing_nm,
+            resolution_nm=facts.resolution_nm,
+            max_counts=facts.max_counts,
         )
-        if question is not None:
-            self._analyst.ask((self._name, "peaks", key), lambda: question)
+        if question is not None and not run.doubt:
+            self._fits.ask((self._name, "peaks", key), lambda: question, self._tell)
 
     def step(self, by: int) -> None:
         """Go to the next point in order of fluence."""
@@ -208,6 +211,13 @@ class RunView(QWidget):
                 run.leave_out(index, out)
                 self._edited(run)
 
+    def follow_bands(self, changed: RunData) -> None:
+        """Move the bands of the same run, as they were moved elsewhere."""
+        for run in self.runs.values():
+            if run is not changed and changed.facts.is_same_file(run.facts) and run.bands != changed.bands:
+                run.set_bands(changed.bands)
+                self._edited(run)
+
     def _edited(self, run: RunData) -> None:
         if self.runs.get(run.facts.key) is not run:
             return
@@ -231,28 +241,36 @@ class RunView(QWidget):
         if finished:
             before, self._dragged_from = self._dragged_from, None
             if before != bands:
-                self._undo.push(BandsCommand(run, before, bands, self._edited))
+                self._undo.push(BandsCommand(run, before, bands, self._moved))
+
+    def _moved(self, run: RunData) -> None:
+        self._edited(run)
+        self.bands_moved.emit(run)
 
     # --- fits --------------------------------------------------------------------------------------
 
     def refit(self, run: RunData) -> None:
-        """Ask for the threshold again; the answer comes when it comes."""
-        key, which = run.facts.key, self.which
-        if run.moved and run.moved_signals is None and run.facts.is_run:
-            errors = fits.moved_question(run)
-            number = self._analyst.ask((self._name, "moved", key), lambda: errors)
-            self._asked[key] = (number, run.bands)
-        question = fits.threshold_question(run, which)
-        self._analyst.ask((self._name, "threshold", key), lambda: question)
+        """Ask again what is said of a run; the answer comes when it comes.
 
-    def doubt(self, run: RunData, why: str) -> None:
-        """Say no more of a run than that nothing follows from it."""
-        run.doubt = why
-        for kept in (self.fits, self.found):
-            kept.pop(run.facts.key, None)
-        if run is self.current:
-            self.spectrum.set_peaks(())
-        self._edited(run)
+        A run that goes on is evaluated by itself, for :meth:`show_result`, unless it was changed here.
+        """
+        known = run.result is None or run.result.edits == NO_EDITS
+        if run.status == "running" and run.edits == NO_EDITS and known:
+            return
+        question = run_question(run)
+        self._fits.ask((self._name, "run", run.facts.key), lambda: question, self._tell)
+
+    def show_result(self, run: RunData, result: SweepResult) -> None:
+        """Show what is said of a run, unless it was changed since it was asked."""
+        if result.doubt and not run.doubt:
+            run.doubt, run.result = result.doubt, None
+            if run is self.current:
+                self.spectrum.set_peaks(())
+        if result.edits != run.edits or result.doubt != run.doubt:
+            return
+        run.result = result
+        self._draw_series(run)
+        self._show_verdict(run)
 
     def take(self, answer: Answer) -> None:
         """Show an answer to one of this view's questions."""
@@ -260,29 +278,21 @@ class RunView(QWidget):
         run = self.runs.get(key)
         if name != self._name or run is None:
             return
-        if task == "threshold":
-            if run.not_fitted and answer.found.get("status") != "refused":
-                return  # asked before that was known
-            self.found[key] = answer.found
-            self.fits[key] = fits.fit_shown(answer.found)
-            self._draw_series(run)
-            self._show_verdict(run)
-        elif task == "peaks" and run is self.current and not run.doubt:
-            self.spectrum.set_peaks(fits.peak_marks(answer.found))
-        elif task == "moved" and self._asked.get(key) == (answer.number, run.bands):
-            run.moved_signals = fits.moved_signals(answer.found)
-            if run.moved_signals is not None:
-                self._edited(run)
+        if task == "run":
+            found = answer.found
+            none = replace(no_answer(answer.problem), edits=run.edits)
+            self.show_result(run, found if isinstance(found, SweepResult) else none)
+        elif run is self.current and isinstance(answer.found, tuple) and not run.doubt:
+            self.spectrum.set_peaks(answer.found)
 
     # --- drawing -----------------------------------------------------------------------------------
 
     def set_which(self, which: str) -> None:
         """Choose the signal of the light-light curve."""
         self.which = cast("Which", which)
-        self.fits.clear()
         for run in self.runs.values():
             self._draw_series(run)
-            self.refit(run)
+            self._show_verdict(run)
         if self.current is not None:
             self.lightlight.set_labels(self.current.axis_label, signal_label(self.which))
 
@@ -291,9 +301,7 @@ class RunView(QWidget):
         if key in self._hidden:
             self.lightlight.remove(key)
             return
-        self.lightlight.set_series(
-            key, fits.series_of(run, self.which, self._colours[key], self.fits.get(key))
-        )
+        self.lightlight.set_series(key, series_of(run, self.which, self._colours[key]))
 
     def draw_waterfall(self) -> None:
         """Draw the waterfall anew, after its order or its colours were changed."""
@@ -316,14 +324,14 @@ class RunView(QWidget):
     def _show_verdict(self, run: RunData) -> None:
         if run is not self.current:
             return
-        found = self.found.get(run.facts.key)
-        title, note = title_of(run), notes_of(run, found)
+        result = run.result
+        found = None if result is None else result.of(self.which)
+        title, note = title_of(run), notes_of(run, result, self.which)
         said = outcome_of(run, found)
         if found is None and said.tone != "danger" and not said.headline:
             self.strip.clear(title, note)
         else:
-            scaled = scale_rel(run.facts.budget) is not None
-            self.strip.show_threshold(title, run.facts.convention, found or {}, note, said, scaled=scaled)
+            self.strip.show_threshold(title, run.facts.convention, found or BandThreshold(), note, said)
 
     def show_verdict(self) -> None:
         """Show what is said of the current run, after something else stood in its place."""

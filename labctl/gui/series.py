@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,35 +12,17 @@ from numpy.typing import NDArray
 from labctl.gui import theme
 from labctl.gui.axes import Scale
 from labctl.model.records import FloatArray
+from labctl.model.results import BandThreshold
 
 USED, DOUBTFUL, EXCLUDED = 0, 1, 2
-"""States of a point: it takes part in the fit; it does, but carries a flag; it was left out."""
+"""States of a point: it takes part in the fit; it does, but carries a flag; it takes none."""
 
 SELECTED_SIZE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class FitShown:
-    """A fit to draw; the four arrays have shape ``(m,)``, fluences are in uJ/cm2.
-
-    :param checks: thresholds by other methods, by name; None where a method has none.
-    """
-
-    fluence: FloatArray
-    signal: FloatArray
-    low: FloatArray
-    high: FloatArray
-    threshold: float | None
-    ci95: tuple[float, float] | None
-    bound: tuple[float | None, float | None] | None
-    verdict: str
-    outliers: tuple[int, ...]
-    checks: Mapping[str, float | None]
-
-
-@dataclass(frozen=True, slots=True)
 class Series:
-    """One curve; arrays of shape ``(n,)``, ``state`` one of the three above for each point."""
+    """One curve; arrays of shape ``(n,)``, ``state`` one of the three above; a fit has a curve."""
 
     label: str
     colour: str
@@ -51,7 +32,7 @@ class Series:
     sigma: FloatArray
     fwhm_nm: FloatArray
     state: NDArray[np.intp]
-    fit: FitShown | None = None
+    fit: BandThreshold | None = None
 
 
 class SeriesItems:
@@ -138,17 +119,18 @@ class SeriesItems:
 
     def _draw_fit(self, series: Series, single: bool) -> None:
         fit = series.fit
+        curve = None if fit is None else fit.curve
         drawn = (self._low, self._high, self._band, self._curve)
         for item in drawn:
             item.setVisible(fit is not None)
-        marked = fit is not None and fit.threshold is not None
+        marked = fit is not None and fit.threshold_uj_cm2 is not None
         self.line.setVisible(marked)
         self.interval.setVisible(marked and fit is not None and fit.ci95 is not None)
-        if fit is None:
+        if fit is None or curve is None:
             return
         colour = theme.FIT if single else series.colour
-        x = self._x.place(fit.fluence)
-        parts = [self._y.place(values) for values in (fit.low, fit.high, fit.signal)]
+        x = self._x.place(curve.fluence_uj_cm2)
+        parts = [self._y.place(values) for values in (curve.low, curve.high, curve.signal)]
         good = np.isfinite(x) & np.isfinite(parts[1]) & np.isfinite(parts[2])
         lowest = np.nanmin(parts[2][good]) - 0.5 if self._y.log and good.any() else 0.0
         low = np.where(np.isfinite(parts[0]), parts[0], lowest)
@@ -158,11 +140,11 @@ class SeriesItems:
         self._curve.setData(x[good], parts[2][good], pen=theme.pen(colour, width=2))
         self._mark(fit, theme.THRESHOLD if single else series.colour)
 
-    def _mark(self, fit: FitShown, colour: str) -> None:
-        if fit.threshold is None:
+    def _mark(self, fit: BandThreshold, colour: str) -> None:
+        if fit.threshold_uj_cm2 is None:
             return
         self.line.setPen(theme.pen(colour, width=2))
-        self.line.setValue(float(self._x.place([fit.threshold])[0]))
+        self.line.setValue(float(self._x.place([fit.threshold_uj_cm2])[0]))
         if fit.ci95 is not None:
             ends = self._x.place(fit.ci95)
             self.interval.setBrush(theme.brush(colour, 45))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,17 +17,7 @@ from labctl.gui.ghosts import Ghosts, columns_of
 from labctl.gui.rundata import Exposure
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class PeakMark:
-    """A peak to mark; ``height`` in dark-subtracted counts. A clipped one has neither width nor Q."""
-
-    wavelength_nm: float
-    height: float
-    fwhm_nm: float | None
-    q: float | None
-    at_least: bool
+from labctl.model.results import PeakMark
 
 
 def _table(peaks: Sequence[PeakMark]) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from labctl.gui import theme
-from labctl.gui.fits import pair
 from labctl.gui.plain import PlainLabel
 from labctl.gui.wording import UNIT, digits, interval
+from labctl.model.results import BandThreshold
 from labctl.runner.outcome import Outcome, Tally, outcome
 
 SHORT = 12
@@ -65,42 +63,37 @@ class VerdictStrip(QFrame):
         self,
         title: str,
         convention: str,
-        found: Mapping[str, object],
+        found: BandThreshold,
         note: str = "",
         said: Outcome | None = None,
-        *,
-        scaled: bool = False,
     ) -> None:
-        """Show a threshold's mapping, or why there is none.
+        """Show a threshold, or why there is none. Its interval lacks the error of a scale nobody stated.
 
         :param said: what came of the run, in words; of a running one by default.
-        :param scaled: whether the error of the fluences' scale is stated; else the interval lacks it.
         """
         said = said or outcome(found, "running", Tally(0))
         self.title.setText(title)
-        value = found.get("threshold_uj_cm2")
+        value = found.threshold_uj_cm2
         parts = [said.reason.replace("uJ/cm2", UNIT)]
-        if isinstance(value, (int, float)) and said.tone == "good":
-            self._set_value(f"{digits(float(value))} {UNIT}", "number")
-            marks = ["provisional"] if found.get("provisional") else []
-            marks += [] if scaled else ["statistical only"]
-            self.interval.setText("  ·  ".join([interval(pair(found.get("ci95"))), *marks]))
-            own = str(found.get("reason") or "").replace("uJ/cm2", UNIT)
+        if value is not None and said.tone == "good":
+            self._set_value(f"{digits(value)} {UNIT}", "number")
+            marks = ["provisional"] if found.provisional else []
+            marks += ["statistical only"] if found.scale_rel is None else []
+            self.interval.setText("  ·  ".join([interval(found.ci95), *marks]))
+            own = found.reason.replace("uJ/cm2", UNIT)
             beside = parts[0].removesuffix(own).strip("; ")
             parts = [
-                f"{found.get('definition')} by shape “{found.get('shape')}”, {convention} fluence",
+                f"{found.definition} by shape “{found.shape}”, {convention} fluence",
                 beside,
             ]
         else:
             bound = _bound(found) if said.tone != "danger" else ""
             self._set_value(bound or said.headline or "–", "number" if bound else said.tone)
             self.interval.setText("")
-        flags = found.get("flags")
-        if isinstance(flags, (list, tuple)) and flags:
-            parts.append("flags: " + ", ".join(str(f) for f in flags))
-        outliers = found.get("outliers")
-        if isinstance(outliers, (list, tuple)) and outliers:
-            parts.append("repeat point " + ", ".join(str(int(i) + 1) for i in outliers))
+        if found.flags:
+            parts.append("flags: " + ", ".join(found.flags))
+        if found.outliers:
+            parts.append("repeat point " + ", ".join(str(i + 1) for i in found.outliers))
         self.details.setText("  ·  ".join(part for part in (*parts, note) if part))
 
     def _set_value(self, text: str, tone: str) -> None:
@@ -111,12 +104,8 @@ class VerdictStrip(QFrame):
         self.value.setStyleSheet(f"font-size: {size}pt; font-weight: 800; color: {colour};")
 
 
-def _bound(found: Mapping[str, object]) -> str:
-    bound = None if found.get("bound_condition") else found.get("bound")
-    if isinstance(bound, (list, tuple)) and len(bound) == 2:
-        low, high = bound
-        if isinstance(low, (int, float)):
-            return f"> {digits(float(low), 3)} {UNIT}"
-        if isinstance(high, (int, float)):
-            return f"< {digits(float(high), 3)} {UNIT}"
-    return ""
+def _bound(found: BandThreshold) -> str:
+    low, high = (None, None) if found.bound_condition or found.bound is None else found.bound
+    if low is not None:
+        return f"> {digits(low, 3)} {UNIT}"
+    return "" if high is None else f"< {digits(high, 3)} {UNIT}"

@@ -15,7 +15,6 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QDialog, QMainWindow, QSplitter, QTabWidget, QToolBar, QVBoxLayout, QWidget
 
-from labctl.gui.analyst import Analyst, Answer
 from labctl.gui.helping import VIEW_KEYS, Key, show_help, show_keys
 from labctl.gui.keeping import EditKeeper, Kept
 from labctl.gui.mailbox import Mailbox
@@ -24,6 +23,7 @@ from labctl.gui.notices import Notices
 from labctl.gui.rundata import RunData
 from labctl.gui.runspage import Exported, Opened, RunsPage
 from labctl.gui.runview import RunView
+from labctl.runner.fit_process import Answer, Fits
 
 
 class MainWindow(QMainWindow):
@@ -41,11 +41,12 @@ class MainWindow(QMainWindow):
         self.setAcceptDrops(True)
         self.undo = QUndoStack(self)
         self.mailbox = Mailbox(self.handle, self.tick)
-        self.analyst = Analyst(self.mailbox.post)
-        self.runs = RunsPage(self.analyst, self.undo, self.mailbox.post)
+        self.fits = Fits()
+        self.runs = RunsPage(self.fits, self.undo, self.mailbox.post)
         self.runs.said.connect(self.say)
         self.keeper = EditKeeper(self.mailbox.post)
         self.runs.view.left_out.connect(self.left_out)
+        self.runs.view.bands_moved.connect(self.bands_moved)
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(self.runs, "Runs")
@@ -86,7 +87,7 @@ class MainWindow(QMainWindow):
         elif isinstance(thing, Exported):
             self.runs.exported(thing)
         elif isinstance(thing, Kept) and thing.problem:
-            self.say(f"not kept that point {thing.point + 1} was left out or taken in: {thing.problem}", True)
+            self.say(f"not kept that {thing.what}: {thing.problem}", True)
 
     def tick(self) -> None:
         """Run at most 25 times a second, after everything posted was shown."""
@@ -105,6 +106,13 @@ class MainWindow(QMainWindow):
             view.follow(run, index, out)
         if run.facts.is_run and run.facts.path is not None:
             self.keeper.keep(run.facts.path, index, out=out)
+
+    def bands_moved(self, run: RunData) -> None:
+        """Keep where the bands are now, and show it wherever that run is shown."""
+        for view in self.views():
+            view.follow_bands(run)
+        if run.facts.is_run and run.facts.path is not None:
+            self.keeper.keep_bands(run.facts.path, run.bands)
 
     # --- menus -------------------------------------------------------------------------------------
 
@@ -207,7 +215,7 @@ class MainWindow(QMainWindow):
         self.close_dialogs()
         self.remember()
         self.mailbox.stop()
-        self.analyst.close()
+        self.fits.close()
         self.keeper.close()
         event.accept()
         self.ended.emit()

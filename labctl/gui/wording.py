@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from labctl.analysis.budget import scale_statement
+from labctl.model.results import FluenceBudget
 
 UNIT = "µJ/cm²"
 
@@ -32,11 +33,6 @@ def interval(ci95: Sequence[float] | None, wanted: int = 4) -> str:
     if ci95 is None:
         return ""
     return f"95 %: {digits(ci95[0], wanted)} – {digits(ci95[1], wanted)}"
-
-
-def verdict(threshold: Mapping[str, object]) -> str:
-    """Return a threshold's one sentence, with typographic units."""
-    return str(threshold.get("reason", "")).replace("uJ/cm2", UNIT)
 
 
 def duration(seconds: float) -> str:
@@ -80,7 +76,7 @@ def dose(uj_cm2: float | None) -> str:
     return f"{digits(uj_cm2, 3)} {UNIT}"
 
 
-def scale(budget: Mapping[str, object]) -> str:
+def scale(budget: FluenceBudget | None) -> str:
     """Say what is known of the scale of all fluences."""
     return pretty(scale_statement(budget)).replace("±", "± ")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -154,6 +153,8 @@ class SweepPoint:
     :param dose_uj_cm2: accumulated sum of fluence x pulses since the run began, this point included.
     :param flags: short words, e.g. "saturated", "drift", "spikes", "low_power", "shutter_open".
     :param spikes: exposure, pixel and raw counts of each spike.
+    :param left_out: exposures that the numbers were not reduced from, counted from 0, each with why
+        ("saturated", "straddling"); None where nobody knows.
     """
 
     index: int
@@ -190,39 +191,4 @@ class SweepPoint:
     frames: FloatArray = field(repr=False)
     spectrum: FloatArray = field(repr=False)
     spikes: tuple[tuple[int, int, float], ...] = field(default=(), repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class RunStart:
-    """How a run began; everything a reader needs to understand the columns.
-
-    ``config`` is the resolved bench configuration and ``plan`` the sweep's plan, as plain mappings.
-    """
-
-    run_id: str
-    procedure: str
-    sample: str
-    operator: str
-    spot: str
-    note: str
-    started_utc: str
-    config: Mapping[str, object]
-    plan: Mapping[str, object]
-    identities: Mapping[str, Identity]
-    versions: Mapping[str, str]
-    wavelength_nm: FloatArray
-    convention: Literal["peak", "average"]
-
-
-RunStatus = Literal["running", "finished", "aborted", "failed", "killed"]
-"""``killed`` is never written: it is what a reader says of a file left "running" by a dead process."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunStop:
-    """How a run ended. ``result`` holds thresholds, Q and the like as plain JSON-able values."""
-
-    status: Literal["finished", "aborted", "failed"]
-    reason: str
-    stopped_utc: str
-    result: Mapping[str, object]
+    left_out: tuple[tuple[int, str], ...] | None = field(default=None, repr=False)

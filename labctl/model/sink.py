@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
+from labctl.model.records import DarkRecord, SweepPoint
+from labctl.model.run import RunStart, RunStop
 
 
 class RunSink(Protocol):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.model.records import SweepPoint
+from labctl.model.results import SweepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +54,11 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveThreshold:
-    """A running fit over the first ``points`` points; fluences in uJ/cm2, absent numbers None.
-
-    Without a value ``reason`` says what can be said. What is ``provisional`` may well be overturned by the
-    next points (see :class:`ThresholdResult`).
-    """
+class Evaluated:
+    """What the first ``points`` points say; a threshold that is provisional may well be overturned."""
 
     points: int
-    status: str
-    value: float | None
-    ci95: tuple[float, float] | None
-    provisional: bool = False
-    reason: str = ""
+    result: SweepResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,5 +68,5 @@ class Message:
     text: str
 
 
-Event = Connected | Started | Moved | Measured | LiveThreshold | Message
+Event = Connected | Started | Moved | Measured | Evaluated | Message
 OnEvent = Callable[[Event], None]

@@ -1,8 +1,9 @@
-"""The process of a run's fits: a question a line in, an answer a line out, both JSON.
+"""The process of the fits: a question a line in, an answer a line out, both JSON.
 
-The running threshold and the end of a run, in a process of its own: a fit beside the acquisition thread would
-hold the interpreter when a point is due, and one that hangs can only be ended from outside. It ends when its
-input does; where a fit hangs and the program that would end it is gone, some time after the deadline.
+What is asked of a run is answered from its file, while it goes on as well: nothing is said of points that are
+not on disk. A process of its own, because a fit beside the acquisition thread or the window's would hold the
+interpreter when a point or a frame is due, and one that hangs can only be ended from outside. It ends when
+its input does; where a fit hangs and the program that would end it is gone, some time after the deadline.
 """
 
 from __future__ import annotations
@@ -12,23 +13,102 @@ import faulthandler
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from labctl.runner.fitting import Curve, fit_curve
-from labctl.runner.report import plain
+from labctl.analysis.evaluation import evaluate
+from labctl.analysis.spectra.bands import Band, band_slice
+from labctl.analysis.spectra.peaks import find_peaks
+from labctl.analysis.spectra.profiles import deconvolve_width
+from labctl.data import read_run, read_table
+from labctl.model.errors import LabctlError
+from labctl.model.mapping import plain, record_of
+from labctl.model.records import FloatArray
+from labctl.model.results import NO_EDITS, PeakMark, SweepResult
+from labctl.runner.fit_process import FileQuestion, PeaksQuestion
+from labctl.runner.refit import evaluate_table, is_hdf5
+
+MOST_PEAKS = 8
+_RESOLVED = 1.3
+"""Widths of the slit from which a line is taken for resolved."""
+
+
+def evaluate_file(question: FileQuestion) -> SweepResult:
+    """Say what came of a run, or of a table.
+
+    :raises DataError: it cannot be read.
+    """
+    path = Path(question.path)
+    if not is_hdf5(path):
+        return evaluate_table(read_table(path), question.edits or NO_EDITS)
+    run = read_run(path)
+    facts = run.facts if question.edits is None else replace(run.unedited_facts, edits=question.edits)
+    if run.status == "running":
+        facts = replace(
+            facts,
+            ending=question.ending,
+            planned=question.planned,
+            dose_uj_cm2=question.dose_uj_cm2,
+            sample_temperature_c=question.sample_temperature_c,
+        )
+    return evaluate(run, run.plan, facts)
+
+
+def peak_marks(question: PeaksQuestion) -> tuple[PeakMark, ...]:
+    """Find the narrow peaks of one spectrum, each with its width and Q."""
+    axis, clipped = question.wavelength_nm, question.clipped
+    inside = band_slice(axis, Band(*question.band_nm, "lasing"))
+    at_nm, counts = axis[inside], question.counts[inside]
+    found = find_peaks(at_nm, counts, resolution_nm=question.resolution_nm)
+    strongest = sorted(found, key=lambda p: p.area_counts, reverse=True)[:MOST_PEAKS]
+    return tuple(
+        _mark(p.wavelength_nm, p.fwhm_nm, float(counts[p.index]), axis, clipped, question.resolution_nm)
+        for p in sorted(strongest, key=lambda p: p.wavelength_nm)
+    )
+
+
+def _mark(
+    wavelength_nm: float,
+    seen_nm: float,
+    height: float,
+    axis: FloatArray,
+    clipped: NDArray[np.bool_],
+    resolution_nm: float | None,
+) -> PeakMark:
+    """Return a peak, the slit taken out where it is resolved, else with what its Q is at least."""
+    if clipped[np.abs(axis - wavelength_nm) <= seen_nm].any():  # what was cut off nobody knows
+        return PeakMark(wavelength_nm, height, None, None, at_least=False)
+    if resolution_nm is not None and seen_nm > _RESOLVED * resolution_nm:
+        own = float(deconvolve_width(seen_nm, 0.0, resolution_nm, "lorentzian")[0])
+        if own > 0:
+            return PeakMark(wavelength_nm, height, own, wavelength_nm / own, at_least=False)
+    return PeakMark(wavelength_nm, height, seen_nm, wavelength_nm / max(seen_nm, 1e-6), at_least=True)
+
+
+TASKS: Mapping[str, Callable[[Mapping[str, object]], object]] = {
+    FileQuestion.DO: lambda asked: evaluate_file(record_of(FileQuestion, asked)),
+    PeaksQuestion.DO: lambda asked: peak_marks(record_of(PeaksQuestion, asked)),
+}
 
 AFTER_S = 10.0
 """Wall time after a question's deadline; who asked has ended this process long before, if it lives."""
 
 
 def answer(line: str) -> str:
-    """Answer one question; a fit that fails is an answer too."""
-    request = json.loads(line)
-    return json.dumps(_conclusion(request) if request["do"] == "conclude" else _threshold(request))
+    """Answer one question; what fails is an answer too."""
+    asked = json.loads(line)
+    found: dict[str, object]
+    try:
+        found = {"found": TASKS[asked["do"]](asked)}
+    except LabctlError as exc:
+        found = {"problem": str(exc)}
+    except Exception as exc:  # noqa: BLE001  whoever asked goes on, and says why there is no answer
+        found = {"problem": f"{type(exc).__name__}: {exc}"}
+    return json.dumps(plain(found, stored=False), allow_nan=False)
 
 
 @contextlib.contextmanager
@@ -40,32 +120,6 @@ def ending_after(seconds: float) -> Iterator[None]:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
-
-
-def _conclusion(request: Mapping[str, Any]) -> dict[str, object]:
-    from labctl.runner.carried import unpacked
-    from labctl.runner.conclude import conclude
-
-    return conclude(**unpacked(request["given"]))
-
-
-def _threshold(request: Mapping[str, Any]) -> object:
-    signal = np.array(request["signal"], dtype=np.float64)  # None becomes nan
-    curve = Curve(
-        fluence_uj_cm2=np.array(request["fluence"], dtype=np.float64),
-        signal=signal,
-        peaks_signal=signal,
-        fluence_sigma_rel=float(request["sigma_rel"]),
-        photon_order=int(request["photon_order"]),
-        fwhm_nm=np.array(request["fwhm_nm"], dtype=np.float64),
-        peak_count=np.array(request["peak_count"], dtype=np.float64),
-    )
-    try:
-        result = fit_curve(curve).to_mapping()
-    except Exception as exc:  # noqa: BLE001  the sweep goes on without a running threshold
-        result = {"status": "refused", "reason": f"{type(exc).__name__}: {exc}"}
-    wanted = {key: result.get(key) for key in ("status", "reason", "threshold_uj_cm2", "ci95", "provisional")}
-    return plain({**wanted, "points": int(signal.size)})
 
 
 def main() -> None:

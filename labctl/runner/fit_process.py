@@ -18,16 +18,77 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from labctl.model.clock import SLICE_S, Stop
+from labctl.model.mapping import plain, record_of
+from labctl.model.plan import Ending
+from labctl.model.records import FloatArray
+from labctl.model.results import Edits, PeakMark, SweepResult
 from labctl.runner.children import child_environment, own_group
 
 log = logging.getLogger(__name__)
 
 MODULE = "labctl.runner.fit_child"
-EARLIER_S = 0.5
+EARLIER_S = 2.0
 """Wall time for an earlier question; then its process is ended for the sake of the next."""
+
+
+LONGEST_S = 60.0
+"""Wall time for a question that nobody waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileQuestion:
+    """What is to be said of a file, run or table, as it is when it is read?
+
+    :param edits: what was changed by hand; None: what is stored beside the run.
+    :param ending: of a run that goes on, whose file does not say it yet, as are those that follow.
+    """
+
+    DO: ClassVar[str] = "evaluate"
+
+    path: str
+    edits: Edits | None = None
+    ending: Ending | None = None
+    planned: int | None = None
+    dose_uj_cm2: float | None = None
+    sample_temperature_c: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PeaksQuestion:
+    """Which narrow peaks has a spectrum? Arrays of shape ``(pixel,)``, counts less the dark.
+
+    :param clipped: where raw counts were saturated: such a peak has no width.
+    """
+
+    DO: ClassVar[str] = "peaks"
+
+    wavelength_nm: FloatArray
+    counts: FloatArray
+    clipped: NDArray[np.bool_]
+    band_nm: tuple[float, float]
+    resolution_nm: float | None = None
+
+
+Question = FileQuestion | PeaksQuestion
+Subject = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the process says of a subject; without it ``problem`` says why."""
+
+    subject: Subject
+    number: int
+    found: SweepResult | tuple[PeakMark, ...] | None
+    problem: str = ""
 
 
 class FitFailed(Exception):  # noqa: N818
@@ -125,7 +186,7 @@ class FitProcess:
         :param within_s: wall time, counted in slices: what stood still has not waited.
         :raises FitFailed: there is no answer; a process that owes one has been ended.
         """
-        if not self._asking.acquire(timeout=EARLIER_S):
+        if not self._asking.acquire(timeout=min(EARLIER_S, within_s)):
             self._end(self._child)  # whose question gets no answer then
             if not self._asking.acquire(timeout=EARLIER_S):
                 raise FitFailed("could not begin: an earlier one cannot be ended")
@@ -196,3 +257,125 @@ def _talk(child: subprocess.Popen[str], line: str, answers: queue.SimpleQueue[st
         child.stdin.flush()
         answer = child.stdout.readline()
     answers.put(answer)
+
+
+class Fits:
+    """The questions to one process, for a run and for a window: for each subject the latest one wins.
+
+    :param process: made, and started, by default.
+    """
+
+    def __init__(self, process: FitProcess | None = None) -> None:
+        self.process = process or FitProcess()
+        self._waiting: dict[Subject, tuple[int, Callable[[], Question], Callable[[Answer], None]]] = {}
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._closing = self._busy = False
+        self._urgent = 0
+        self._asked = 0
+
+    def __enter__(self) -> Fits:
+        self.process.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(self, subject: Subject, question: Callable[[], Question], tell: Callable[[Answer], None]) -> int:
+        """Ask; an older question on the same subject that was not begun is forgotten. Never waits.
+
+        :param question: makes the question, in another thread.
+        :param tell: called in that thread with the answer; must not wait.
+        :returns: a number that the answer carries.
+        """
+        with self._changed:
+            self._asked += 1
+            self._waiting.pop(subject, None)
+            self._waiting[subject] = (self._asked, question, tell)
+            if self._thread is None and not self._closing:
+                self._thread = threading.Thread(target=self._serve, name="fits", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+            return self._asked
+
+    def forget(self, subject: Subject) -> None:
+        """Ask nothing of a subject any more; what is being answered is."""
+        with self._changed:
+            self._waiting.pop(subject, None)
+
+    def evaluate(self, question: FileQuestion, within_s: float, stop: Stop | None = None) -> SweepResult:
+        """Ask before everything that waits, and wait for the answer.
+
+        :param within_s: wall time.
+        :raises FitFailed: there is none.
+        """
+        with self._changed:
+            self._urgent += 1
+        try:
+            return record_of(SweepResult, _found(self.process, question, within_s, stop))
+        finally:
+            with self._changed:
+                self._urgent -= 1
+                self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the process; the thread follows by itself. Never waits for an answer."""
+        with self._changed:
+            self._closing = True
+            self._waiting.clear()
+            self._changed.notify()
+        self.process.__exit__()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits to be asked, or to be answered."""
+        with self._changed:
+            return not self._waiting and not self._busy
+
+    def _serve(self) -> None:
+        while (taken := self._take()) is not None:
+            subject, (number, question, tell) = taken
+            answer = self._answer(subject, number, question)
+            with self._changed:
+                self._busy = False
+                closing = self._closing
+            if not closing:
+                tell(answer)
+
+    def _take(self) -> tuple[Subject, tuple[int, Callable[[], Question], Callable[[Answer], None]]] | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or (bool(self._waiting) and not self._urgent))
+            if self._closing:
+                return None
+            subject = next(iter(self._waiting))
+            self._busy = True
+            return subject, self._waiting.pop(subject)
+
+    def _answer(self, subject: Subject, number: int, question: Callable[[], Question]) -> Answer:
+        """Ask, and once more if the process was ended for the sake of another question."""
+        problem = ""
+        for _ in range(2):
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing or not self._urgent)
+                if self._closing:
+                    break
+            try:
+                asked = question()
+                found = _found(self.process, asked, LONGEST_S)
+                if isinstance(asked, FileQuestion):
+                    return Answer(subject, number, record_of(SweepResult, found))
+                return Answer(subject, number, tuple(record_of(PeakMark, one) for one in found))
+            except FitFailed as exc:
+                problem = str(exc)
+            except Exception as exc:  # whoever asked goes on without an answer
+                log.exception("while asking the process of the fits")
+                problem = f"failed: {type(exc).__name__}: {exc}"
+        return Answer(subject, number, None, problem)
+
+
+def _found(process: FitProcess, question: Question, within_s: float, stop: Stop | None = None) -> Any:
+    asked = {"do": question.DO, **plain(question)}
+    answer = process.ask(asked, within_s, stop)
+    if "problem" in answer:
+        raise FitFailed(f"failed: {answer['problem']}")
+    return answer["found"]

@@ -1,31 +1,13 @@
-"""A sink between procedure and file that remembers what the end of a run needs, and no more.
+"""A sink between procedure and file that remembers the points' scalars, and no more.
 
-Scalars of every point stay (the fit wants them), arrays only of the few brightest points that can give a Q,
-so that memory does not grow with the spectra of a long run.
+What is fitted is read from the file, so that memory does not grow with the spectra of a long run.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-
-from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
+from labctl.model.records import DarkRecord, SweepPoint
+from labctl.model.run import RunStart, RunStop, without_arrays
 from labctl.model.sink import RunSink
-from labctl.runner.quality import CANDIDATES, is_candidate
-
-_NOTHING = np.empty((0, 0))
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """What the end of a run is concluded from: every point without its arrays, the brightest with them."""
-
-    points: Sequence[SweepPoint]
-    brightest: Sequence[SweepPoint]
-    darks: Mapping[int, DarkRecord]
 
 
 class Keeper:
@@ -35,8 +17,6 @@ class Keeper:
         self._sink = sink
         self.points: list[SweepPoint] = []
         self._latest: SweepPoint | None = None
-        self.brightest: list[SweepPoint] = []
-        self.darks: dict[int, DarkRecord] = {}
         self.began = False
 
     @property
@@ -44,32 +24,20 @@ class Keeper:
         """The last point; with its arrays if it was measured just now."""
         return self.points[-1] if self._latest is None else self._latest
 
-    def kept(self) -> Kept:
-        """Return what was kept so far."""
-        return Kept(tuple(self.points), tuple(self.brightest), dict(self.darks))
-
     def begin(self, start: RunStart) -> None:
         """Create the file."""
         self._sink.begin(start)
         self.began = True
 
     def dark(self, record: DarkRecord) -> None:
-        """Store a dark, and keep it while a kept point refers to it."""
+        """Store a dark."""
         self._sink.dark(record)
-        used = {p.dark_number for p in self.brightest}
-        self.darks = {n: d for n, d in self.darks.items() if n in used or n > record.number - 8}
-        self.darks[record.number] = record
 
     def append(self, point: SweepPoint) -> None:
         """Store a point."""
         self._sink.append(point)
         self._latest = point
-        self.points.append(
-            dataclasses.replace(point, frames=_NOTHING, spectrum=_NOTHING[0:0].ravel(), spikes=())
-        )
-        if is_candidate(point):
-            best = sorted([*self.brightest, point], key=lambda p: p.fluence_uj_cm2, reverse=True)
-            self.brightest = best[:CANDIDATES]
+        self.points.append(without_arrays(point))
 
     def event(self, at_s: float, text: str) -> None:
         """Store one line of the run's log."""

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from labctl.runner.facts import PROCEDURE_ID, BenchFacts
+from labctl.runner.facts import PROCEDURE_ID
 from labctl.runner.keeper import Keeper
 from labctl.session import Bench
 
 
-def _nothing_more(_keeper: Keeper, _facts: BenchFacts, _fitted: Mapping[str, object]) -> dict[str, object]:
-    return {}
-
-
 def _unseen(_bench: Bench, _keeper: Keeper) -> None:
     """Nothing is read beside a point."""
+
+
+def _unknown(_keeper: Keeper) -> tuple[float | None, ...]:
+    return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,17 +23,15 @@ class RunKind:
     """A kind of run.
 
     :param procedure: what the run file says of itself.
-    :param live: whether a threshold is fitted while it goes on.
+    :param live: whether it is evaluated while it goes on.
     :param seen: called in the acquisition thread once a point is stored.
-    :param decay: how its decay is fitted at the end; None where there is none to fit.
-    :param more: what the run's result holds beside what was fitted, which it is given; never raises.
+    :param temperature_c: of the sample at each point, where it was read; called once, at the end.
     """
 
     procedure: str = PROCEDURE_ID
     live: bool = True
     seen: Callable[[Bench, Keeper], None] = _unseen
-    decay: Mapping[str, object] | None = None
-    more: Callable[[Keeper, BenchFacts, Mapping[str, object]], dict[str, object]] = _nothing_more
+    temperature_c: Callable[[Keeper], tuple[float | None, ...]] = _unknown
 
 
 SWEEP = RunKind()

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from pymeasure.experiment import Procedure, Results
 
 from labctl.data import RunWriter
-from labctl.model.records import RunStart
+from labctl.model.run import RunStart
 from labctl.runner.facts import RunRequest
 from labctl.runner.keeper import Keeper
 from labctl.session import Bench

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from labctl.analysis.threshold import START_LOWER
 from labctl.analysis.threshold.fit import MIN_POINTS
+from labctl.model.results import (
+    AdaptiveEnding,
+    BleachingResult,
+    Hysteresis,
+    StabilityResult,
+    SweepResult,
+    Threshold,
+)
 
 Tone = Literal["good", "plain", "warn", "danger"]
 
@@ -72,33 +79,26 @@ def tally(
     return Tally(bad.size, planned, count, shortest, bad.size - count - left_out)
 
 
-def planned(result: Mapping[str, object]) -> int | None:
-    """Return how many points a stored run was to have; None for an older file, or one without an end."""
-    found = result.get("planned")
-    return found if isinstance(found, int) else None
-
-
 def is_clipped(saturated_exposures: ArrayLike, exposures: ArrayLike) -> NDArray[np.bool_]:
     """Whether each point has not one unsaturated exposure: its peaks have neither height, width nor Q."""
     bad, all_of = np.asarray(saturated_exposures), np.asarray(exposures)
     return np.asarray((bad >= all_of) & (all_of > 0), dtype=np.bool_)
 
 
-def outcome(threshold: Mapping[str, object], status: str, counted: Tally) -> Outcome:
+def outcome(threshold: Threshold, status: str, counted: Tally) -> Outcome:
     """Say what is known of a run's threshold, or why nothing is.
 
-    :param threshold: its mapping, as a run file stores it.
     :param status: "running", or how the run ended.
     """
-    reason = str(threshold.get("error") or threshold.get("reason") or "")
+    reason = threshold.reason
     if counted.all_saturated:
         return Outcome(saturation(counted).partition(":")[0], saturation(counted), "danger")
     broken_off = "" if status in ("running", "finished") else ended(status, counted)
     reason = "; ".join(part for part in (broken_off, saturation(counted), reason) if part)
-    if isinstance(threshold.get("threshold_uj_cm2"), (int, float)):
+    if threshold.threshold_uj_cm2 is not None:
         return Outcome("", reason, "good")
-    found, flags = str(threshold.get("status", "refused")), threshold.get("flags")
-    if isinstance(flags, (list, tuple)) and START_LOWER in flags:
+    found = threshold.status
+    if START_LOWER in threshold.flags:
         return Outcome("start lower", reason, "warn")
     if status == "running":
         return Outcome({"refused": "not yet", "not_found": "none found"}.get(found, ""), reason, "plain")
@@ -109,17 +109,6 @@ def outcome(threshold: Mapping[str, object], status: str, counted: Tally) -> Out
     few = 0 < counted.usable < MIN_POINTS
     none = f"no threshold: {_points(counted.usable)}, at least {MIN_POINTS} needed" if few else "no threshold"
     return Outcome(none, reason, "warn")
-
-
-def not_fitted(plan: Mapping[str, object], doubt: str = "") -> str:
-    """Return why no threshold is looked for in the points of a run; "" if one is.
-
-    :param plan: as a run file stores it.
-    :param doubt: why what was measured says nothing of the sample; empty if it does.
-    """
-    if doubt:
-        return doubt
-    return "a stability run has one fluence and shows no threshold" if "every_s" in plan else ""
 
 
 def ended(status: str, counted: Tally) -> str:
@@ -151,3 +140,55 @@ def saturation(counted: Tally) -> str:
 
 def _points(count: int | None) -> str:
     return "1 point" if count == 1 else f"{count} points"
+
+
+def more_lines(result: SweepResult) -> list[str]:
+    """Say how a sweep that chose its fluences ended, what reference and way back show, how light faded."""
+    return [
+        *([] if result.adaptive is None else [_adaptive_line(result.adaptive)]),
+        *([] if result.bleaching is None else [_bleaching_line(result.bleaching)]),
+        *([] if result.hysteresis is None else [_hysteresis_line(result.hysteresis)]),
+        *([] if result.stability is None else [_stability_line(result.stability)]),
+        *([] if result.energy_step is None else [f"careful: {result.energy_step.text}"]),
+    ]
+
+
+def _stability_line(stability: StabilityResult) -> str:
+    from labctl.runner.stability import verdict  # not needed for most runs, and heavy
+
+    return verdict(stability)
+
+
+def _adaptive_line(adaptive: AdaptiveEnding) -> str:
+    met = "met" if adaptive.target_met else "not met"
+    reached = adaptive.half_width_rel
+    width = "no interval" if reached is None else f"+-{100 * reached:.2g} %"
+    return (
+        f"adaptive sweep, ended by {adaptive.ended or 'a stop'}: {adaptive.reason}. "
+        f"In the end {width} after {adaptive.points} points, target {met}"
+    )
+
+
+def _bleaching_line(bleaching: BleachingResult) -> str:
+    seen = "bleaching" if bleaching.flags == ("bleaching",) else "reference"
+    treated = "not corrected" if bleaching.corrected == "off" else "corrected"
+    return (
+        f"{seen}: the light at {bleaching.fluence_uj_cm2:.4g} uJ/cm2 changed over the run by "
+        f"{100 * bleaching.change_rel:+.2g} +- {100 * bleaching.change_sigma_rel:.2g} % "
+        f"({100 * bleaching.change_per_j_cm2:+.2g} +- "
+        f"{100 * bleaching.change_per_j_cm2_sigma:.2g} % per J/cm2 of dose), {treated} in the fit"
+    )
+
+
+def _hysteresis_line(hysteresis: Hysteresis) -> str:
+    seen = "hysteresis" if hysteresis.flags else "no hysteresis beyond chance"
+    line = (
+        f"{seen}: the way down against the way up, signal "
+        f"{100 * hysteresis.signal_change_rel:+.2g} +- {100 * hysteresis.signal_change_sigma_rel:.2g} %"
+    )
+    if hysteresis.threshold_change_rel is None:
+        return line
+    return (
+        f"{line}, threshold {100 * hysteresis.threshold_change_rel:+.2g} +- "
+        f"{100 * (hysteresis.threshold_change_sigma_rel or math.nan):.2g} %"
+    )

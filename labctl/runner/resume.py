@@ -18,13 +18,12 @@ from labctl.data.resumed import ResumedWriter, continuable
 from labctl.data.run import Run
 from labctl.model.clock import Clock
 from labctl.model.errors import ConfigError, DataError
-from labctl.model.records import RunStart
-from labctl.runner.conclude import stored_doubt
+from labctl.model.run import RunStart
 from labctl.runner.events import OnEvent
 from labctl.runner.facts import PROCEDURE_ID, RunRequest
+from labctl.runner.fit_process import Fits
 from labctl.runner.keeper import Keeper
 from labctl.runner.kinds import SWEEP
-from labctl.runner.quality import CANDIDATES, is_candidate
 from labctl.runner.report import RunReport
 from labctl.runner.resume_plan import dose_before, stored_plan
 from labctl.runner.run import run_sweep
@@ -55,6 +54,7 @@ def resume_run(
     insert: Insert | None = None,
     pause: Pause | None = None,
     opened: Bench | None = None,
+    fits: Fits | None = None,
 ) -> RunReport:
     """Measure the rest of a run and fit all of it; like :func:`~labctl.runner.run.run_sweep` in all else.
 
@@ -62,6 +62,7 @@ def resume_run(
     :param bench: the bench file or its configuration: what is connected to, and what limits hold. Without it
         they are those that the run holds, if ``trust`` agrees.
     :param opened: that bench where it is open already: it is used, made safe and left open.
+    :param fits: where it is evaluated; a process of its own by default.
     :param confirm: called in the acquisition thread, only if something differs, with the shutter closed.
     :param trust: called before anything is connected to, with the resources and limits of the run; raises
         where they are not to be used. A run may come from anybody.
@@ -72,10 +73,10 @@ def resume_run(
     run = continuable(h5)
     if run.start.procedure not in (PROCEDURE_ID, STABILITY_ID):
         raise DataError(f"{h5} is a run of {run.start.procedure}, which this command does not continue")
-    if doubt := stored_doubt(run):
+    if doubt := run.doubt:
         raise DataError(f"{h5}: {doubt}", "see to the shutter, then begin a new run")
     plan = stored_plan(run)
-    kind = stability_kind(plan) if isinstance(plan, StabilityPlan) else SWEEP
+    kind = stability_kind() if isinstance(plan, StabilityPlan) else SWEEP
     if bench is None:
         config = stored_bench(run.sessions[-1].config, h5)
         if trust is None:
@@ -98,6 +99,7 @@ def resume_run(
         pause=pause,
         bench=opened,
         kind=kind,
+        fits=fits,
     )
 
 
@@ -160,13 +162,6 @@ class _Continued(Results):  # type: ignore[misc]  # pymeasure publishes no types
 def recall(keeper: Keeper, run: Run) -> None:
     """Give ``keeper`` what it would hold had it seen the points of ``run``."""
     keeper.points.extend(run.scalars(number) for number in range(len(run)))
-    bright = [p for p in keeper.points if p.saturated_exposures == 0 and p.peak_count > 0]
-    bright.sort(key=lambda p: p.fluence_uj_cm2, reverse=True)
-    where = {point.index: number for number, point in enumerate(keeper.points)}
-    candidates = [run.point(where[point.index]) for point in bright[:CANDIDATES]]
-    keeper.brightest = [point for point in candidates if is_candidate(point)]
-    used = {point.dark_number for point in keeper.brightest}
-    keeper.darks = {dark.number: dark for dark in run.darks if dark.number in used}
 
 
 def _story(run: Run, found: tuple[str, ...], dose: float, assumed: float) -> list[str]:

@@ -64,9 +64,9 @@ def dose_before(run: Run, plan: SweepPlan, repetition_rate_hz: float) -> tuple[f
     """
     doses = run.column("dose_uj_cm2")
     known = max([float(doses[-1]) if doses.size else 0.0, run.sessions[-1].dose_uj_cm2])
-    ended = run.result.get("dose_uj_cm2")
-    if isinstance(ended, int | float) and math.isfinite(ended):
-        return max(known, float(ended)), 0.0
+    ended = run.result.dose_uj_cm2
+    if ended is not None:
+        return max(known, ended), 0.0
     planned = steps(plan)
     after = planned[min(len(run), len(planned) - 1)].fluence_uj_cm2
     assumed = after * _pulses(run, plan, repetition_rate_hz)

@@ -12,19 +12,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from typing import Any, Literal
+from typing import Literal
 
-from labctl.analysis.energy_step import far_off
+from labctl.analysis.evaluation import evaluate, unfitted
+from labctl.analysis.evaluation.energy_step import far_off, full_energies_j
 from labctl.config import BenchConfig
 from labctl.data import RunWriter
 from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, ShutterLied, is_noticed_stop
-from labctl.model.records import RunStop
-from labctl.runner.carried import packed
-from labctl.runner.conclude import DOUBT, conclude
+from labctl.model.plan import Ending, SweepPlan
+from labctl.model.results import DOUBT, SweepResult
+from labctl.model.run import PointList, RunFacts, RunStop
 from labctl.runner.events import Connected, Event, Measured, Message, Moved, OnEvent, RunFiles, Started
-from labctl.runner.facts import BenchFacts, RunRequest, full_energies_j, now_utc, plan_mapping, run_start
-from labctl.runner.fit_process import FitFailed, FitProcess
+from labctl.runner.facts import RunRequest, now_utc, run_start
+from labctl.runner.fit_process import FileQuestion, FitFailed, Fits
 from labctl.runner.foresight import too_few
 from labctl.runner.keeper import Keeper
 from labctl.runner.kinds import SWEEP, RunKind
@@ -32,7 +33,7 @@ from labctl.runner.live import LiveFit
 from labctl.runner.origin import NewRun, Origin
 from labctl.runner.outcome import tally
 from labctl.runner.procedure import measure
-from labctl.runner.report import RunReport, more_of, plain
+from labctl.runner.report import RunReport
 from labctl.runner.runlog import RunLog, run_log
 from labctl.session import Bench, open_bench
 from labctl.session.bench import over_said
@@ -40,8 +41,7 @@ from labctl.session.check import weak_light
 from procedures.adaptive import make_source
 from procedures.control import Pause
 from procedures.fluence_sweep import Insert
-from procedures.plan import SweepPlan, all_fluences, validate
-from procedures.sources import Ending
+from procedures.plan import all_fluences, validate
 
 __all__ = ["RunFailed", "RunRequest", "run_sweep"]
 
@@ -78,6 +78,7 @@ def run_sweep(
     pause: Pause | None = None,
     bench: Bench | None = None,
     kind: RunKind = SWEEP,
+    fits: Fits | None = None,
 ) -> RunReport:
     """Run a sweep and return what came of it; the bench is safe and every file closed in any case.
 
@@ -89,6 +90,7 @@ def run_sweep(
     :param pause: while it is set, the sweep stands still between two points, in the dark.
     :param bench: one that is open: it is used, made safe and left open. The caller waits here meanwhile.
     :param kind: of run, where it is no plain sweep.
+    :param fits: where it is evaluated, and what it stays open for; a process of its own by default.
     :raises ConfigError: the plan is impossible on this bench; nothing has been opened.
     :raises LabctlError: it failed before its file existed; ``Aborted`` likewise.
     :raises RunFailed: it failed later.
@@ -100,6 +102,7 @@ def run_sweep(
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     run = _Acquisition(config, plan, request, stop, events.put, clock, insert)
     run.origin, run.pause, run.bench, run.kind = origin or run.origin, pause, bench, kind
+    run.fits = fits
     thread = threading.Thread(target=run.main, args=(lambda: events.put(None),), name="acquisition")
     thread.start()
     try:
@@ -164,7 +167,8 @@ class _Acquisition:
         self.bench: Bench | None = None
         self.kind = SWEEP
         self.bench_left = threading.Event()
-        self._fits = FitProcess()
+        self.fits: Fits | None = None
+        self._fits: Fits
         self._dose_uj_cm2 = 0.0
         self._ending: Ending | None = None
         self._report: RunReport | None = None
@@ -196,7 +200,8 @@ class _Acquisition:
             with self.origin.writer() as writer:
                 self._writer, self._files = writer, _files_of(writer)
                 keeper, is_new = Keeper(writer), not self._files.log.exists()
-                with run_log(self._files.log) as log_file, self._fits:
+                fits = Fits() if self.fits is None else nullcontext(self.fits)
+                with run_log(self._files.log) as log_file, fits as self._fits:
                     writer.on_move = lambda line: self._moved(keeper, log_file, line)
                     self._measure_and_end(keeper, self._files)
                 if is_new and not keeper.began and isinstance(self._failure, Aborted):
@@ -208,10 +213,10 @@ class _Acquisition:
             done()
 
     def _measure_and_end(self, keeper: Keeper, files: RunFiles) -> None:
-        facts: BenchFacts | None = None
+        facts: RunFacts | None = None
         try:
             with self._open(keeper, files) as bench:
-                facts = BenchFacts.of(bench)
+                facts = bench.facts
                 bench.pump.on_lie = lambda reason: self._doubt(keeper, reason)
                 try:
                     self._sweep(bench, keeper, files)
@@ -293,15 +298,11 @@ class _Acquisition:
         for remark in filter(None, (few, *bench.warnings)):
             self._tell(Message(f"warning: {remark}"))
         self._tell(Started(self._request.sample, files, self._total))
-        fit = (
-            LiveFit(bench.pump.settings.photon_order, self._tell, self._fits)
-            if self.kind.live
-            else nullcontext()
-        )
+        fit = LiveFit(self._question, self._tell, self._fits) if self.kind.live else nullcontext()
         with fit as live:
             pace = _Pace(self._total, len(keeper.points))
 
-            facts = BenchFacts.of(bench)
+            facts = bench.facts
 
             def on_row() -> None:
                 number = len(keeper.points)
@@ -310,7 +311,7 @@ class _Acquisition:
                     self._remark_energies(keeper, facts)
                 self.kind.seen(bench, keeper)
                 if live is not None:
-                    live.offer(tuple(keeper.points))
+                    live.offer()
 
             self._ending = measure(
                 bench,
@@ -326,37 +327,32 @@ class _Acquisition:
                 stored=self._writer,
             )
 
-    def _remark_energies(self, keeper: Keeper, facts: BenchFacts) -> None:
+    def _remark_energies(self, keeper: Keeper, facts: RunFacts) -> None:
         """Say once that the energies are far from what the bench file states."""
-        full_j = full_energies_j(keeper.points, facts)
+        assert facts.settings is not None
+        full_j = full_energies_j(keeper.points, facts.settings)
         if remark := far_off(full_j, facts.settings.max_pulse_energy_j):
             self._say(f"warning: {remark}")
             self._remarks = (*self._remarks, remark)
 
-    def _end(self, keeper: Keeper, facts: BenchFacts) -> None:
+    def _end(self, keeper: Keeper, facts: RunFacts) -> None:
         status, reason = _status_of(self._failure)
-        result = self._concluded(keeper, facts)
-        result |= self.kind.more(keeper, facts, result)
-        result |= {"dose_uj_cm2": self._dose_uj_cm2, "planned": self._total}
+        result = self._evaluated(keeper, facts)
         try:
             keeper.end(RunStop(status, reason, now_utc(), result))
         except DataError as exc:
             log.exception("while ending the file")
             self._failure, status = self._failure or exc, "failed"
-        files, threshold, q = self._files, result["threshold"], result["q"]
+        files = self._files
         assert files is not None
-        assert isinstance(threshold, dict)
-        assert isinstance(q, dict)
         self._report = RunReport(
             sample=self._request.sample,
             status=status,
             csv=files.csv if files.csv.exists() else None,
             h5=files.h5,
             points=len(keeper.points),
-            threshold=threshold,
-            q=q,
+            result=result,
             spot=self._request.spot,
-            more=more_of(result),
             notes=self._remarks,
             counted=tally(
                 [p.saturated_exposures for p in keeper.points],
@@ -364,35 +360,47 @@ class _Acquisition:
                 [p.integration_s for p in keeper.points],
                 planned=self._total,
             ),
-            doubt=str(result.get("doubt", "")),
         )
         if self._failure is not None and not isinstance(self._failure, Aborted):
             notes = (*self._report.notes, f"{status}: {reason}")
             self._report = dataclasses.replace(self._report, notes=notes)
 
-    def _concluded(self, keeper: Keeper, facts: BenchFacts) -> dict[str, object]:
-        """Have the run's points fitted in the process that can be ended; the bench was left before."""
-        given: dict[str, Any] = {
-            "kept": keeper.kept(),
-            "facts": facts,
-            "plan": plain(plan_mapping(self._plan, facts.bands)),
-            "ending": self._ending,
-            "decay": self.kind.decay,
-        }
-        if self._lied or isinstance(self._failure, ShutterLied):
-            return conclude(**given, why_not=DOUBT) | {"doubt": DOUBT}
-        if not keeper.points:  # there is nothing to fit, and nobody shall wait for that
-            return conclude(**given)
+    def _question(self, temperatures: tuple[float | None, ...] = ()) -> FileQuestion:
+        """Ask what the run's file says, which does not hold its end yet."""
+        assert self._files is not None
+        return FileQuestion(
+            str(self._files.h5),
+            ending=self._ending,
+            planned=self._total,
+            dose_uj_cm2=self._dose_uj_cm2,
+            sample_temperature_c=temperatures,
+        )
+
+    def _evaluated(self, keeper: Keeper, facts: RunFacts) -> SweepResult:
+        """Have the run evaluated in the process that can be ended; the bench was left before."""
+        lied = self._lied or isinstance(self._failure, ShutterLied)
+        temperatures = self.kind.temperature_c(keeper)
+        facts = dataclasses.replace(
+            facts,
+            ending=self._ending,
+            doubt=DOUBT if lied else "",
+            planned=self._total,
+            dose_uj_cm2=self._dose_uj_cm2,
+            sample_temperature_c=temperatures,
+        )
+        points = PointList(keeper.points)
+        if lied or not keeper.points:  # there is nothing to fit, and nobody shall wait for that
+            return evaluate(points, self._plan, facts)
         stopped = self._stop.is_set()
         within_s, stop = (LONGEST_STOPPED_FIT_S, None) if stopped else (LONGEST_FIT_S, self._stop)
         try:
-            return self._fits.ask({"do": "conclude", "given": packed(given)}, within_s, stop)
+            return self._fits.evaluate(self._question(temperatures), within_s, stop)
         except FitFailed as exc:
             assert self._files is not None
             later = f": labctl fit {self._files.h5} computes it later" if self.kind.live else ""
             text = f"the fit {exc}{later}"
             self._say(text)
-            return conclude(**given, why_not=text)
+            return unfitted(points, self._plan, facts, text)
 
 
 def _files_of(writer: RunWriter) -> RunFiles:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib as mpl
@@ -12,11 +11,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from labctl.analysis.calibration.decay import DecayFit
+from labctl.analysis.evaluation.stability import Stability
 from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.model.records import FloatArray
 from labctl.runner.figures import STYLE, in_figure
-from labctl.runner.stability import Stability, duration, refit_stability
+from labctl.runner.stability import duration, refit_stability
 
 _DATA, _FIT, _WARM, _LATE = "#1b1e23", "#c8553d", "#b8860b", "#2a6f97"
 _AT_ENDS = 0.05  # of the points, averaged into the first and the last spectrum
@@ -64,13 +64,9 @@ def stability_figure(run: Run, measured: Stability, fit: DecayFit) -> Figure:
 
 def _retained(run: Run, fit: DecayFit) -> tuple[float, float]:
     """What the run's own result says is left; it weighs in the shapes that were not drawn."""
-    stored = run.result.get("stability")
-    said = stored.get("retained") if isinstance(stored, Mapping) else None
-    if isinstance(said, Mapping):
-        value, sigma = said.get("value"), said.get("sigma")
-        if isinstance(value, float) and isinstance(sigma, float):
-            return value, sigma
-    return fit.retained.value, fit.retained.sigma
+    stored = run.result.stability
+    retained = fit.retained if stored is None or stored.retained is None else stored.retained
+    return retained.value, retained.sigma
 
 
 def _unit(seconds: float) -> tuple[str, float]:
@@ -127,9 +123,8 @@ def _rest(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
 
 def _temperature(axes: Axes, run: Run, time: FloatArray) -> None:
     """Show the sample's temperature, where it was measured."""
-    stored = run.result.get("stability")
-    listed = stored.get("sample_temperature_c") if isinstance(stored, Mapping) else None
-    known = [np.nan if t is None else float(t) for t in listed] if isinstance(listed, list) else []
+    listed = run.facts.sample_temperature_c
+    known = [np.nan if t is None else t for t in listed]
     if len(known) != time.size or not np.isfinite(known).any():
         axes.spines["right"].set_visible(False)
         return
@@ -144,7 +139,7 @@ def _spectra(axes: Axes, run: Run, measured: Stability) -> None:
     used = np.flatnonzero(measured.usable)
     count = max(round(_AT_ENDS * used.size), 1)
     spectra = run.spectra
-    low, high = _band(run)
+    low, high = run.bands.emission_nm
     margin = 0.1 * (high - low)
     inside = (run.wavelength_nm >= low - margin) & (run.wavelength_nm <= high + margin)
     for which, name, colour in ((used[:count], "first", _DATA), (used[-count:], "last", _LATE)):
@@ -155,10 +150,3 @@ def _spectra(axes: Axes, run: Run, measured: Stability) -> None:
     )
     axes.spines["right"].set_visible(False)
     axes.legend(loc="upper right")
-
-
-def _band(run: Run) -> tuple[float, float]:
-    listed = run.start.plan.get("emission_nm")
-    if isinstance(listed, list) and len(listed) == 2:
-        return float(listed[0]), float(listed[1])
-    return float(run.wavelength_nm[0]), float(run.wavelength_nm[-1])

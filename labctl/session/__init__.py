@@ -14,8 +14,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from labctl.model.plan import AdaptivePlan, SweepPlan
     from labctl.session.bench import Bench, open_bench, sweep
-    from procedures.plan import AdaptivePlan, SweepPlan
 
 __all__ = ["AdaptivePlan", "Bench", "SweepPlan", "open_bench", "sweep"]
 
@@ -23,5 +23,5 @@ __all__ = ["AdaptivePlan", "Bench", "SweepPlan", "open_bench", "sweep"]
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = "procedures.plan" if name.endswith("Plan") else "labctl.session.bench"
+    home = "labctl.model.plan" if name.endswith("Plan") else "labctl.session.bench"
     return getattr(importlib.import_module(home), name)

@@ -14,6 +14,7 @@ from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SpectrometerInfo
 from labctl.model.roles import Roles
+from labctl.model.run import RunFacts
 from labctl.session.calibrated import measured_info, refuse, remarks_on_identity, remarks_on_time
 from labctl.session.deadman import DeadMan
 from labctl.session.exits import WayOut, closed_when_silent, way_out
@@ -62,6 +63,19 @@ class Bench:
     warnings: tuple[str, ...] = ()
     own_info: SpectrometerInfo | None = None
     hooks: Hooks = field(default_factory=Hooks)
+
+    @property
+    def facts(self) -> RunFacts:
+        """What evaluating points needs of the bench they were measured on; it outlives the bench."""
+        settings = self.pump.settings
+        return RunFacts(
+            photon_order=settings.photon_order,
+            convention=settings.convention,
+            bands=self.bands,
+            settings=settings,
+            spectrometer=self.roles.spectrometer.info,
+            warnings=self.warnings,
+        )
 
 
 @contextmanager

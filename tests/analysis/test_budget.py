@@ -16,10 +16,10 @@ from labctl.analysis.budget import (
     fluence_budget,
     scale_rel,
     scale_statement,
-    total_interval,
 )
 from labctl.analysis.fluence import effective_area_cm2
 from labctl.model.pump import Element, MalusCurve, PumpSettings, SpotSize, TableCurve
+from labctl.model.results import total_interval
 
 BEFORE_ALL: tuple[Element, Element, Element, Element] = ("pick-off", "attenuator", "shutter", "sample")
 SETTINGS = PumpSettings(
@@ -174,20 +174,20 @@ def test_what_nobody_stated_is_never_a_zero() -> None:
     nothing = fluence_budget(SETTINGS)
     assert nothing.combined_rel is None
     assert (
-        scale_statement(nothing.to_mapping())
+        scale_statement(nothing.record())
         == f"scale uncertainty: not stated ({nothing.links} of {nothing.links} links)"
     )
-    assert "0 %" not in scale_statement(nothing.to_mapping())
+    assert "0 %" not in scale_statement(nothing.record())
     heavy = replace(SETTINGS, meter_sigma_rel=0.03, pickoff_sigma_rel=0.004)
     assert fluence_budget(heavy).combined_rel is None
     stated = fluence_budget(replace(heavy, spot_sigma_rel=0.01))
     assert stated.combined_rel == stated.stated_rel
-    assert scale_statement(stated.to_mapping()).startswith(
+    assert scale_statement(stated.record()).startswith(
         "scale uncertainty: +-3.6 % (k = 1), without meter zero"
     )
-    old = {**stated.to_mapping(), "combined_rel": 0.0, "unstated": ["pick-off ratio"]}
+    old = replace(stated.record(), combined_rel=0.0, unstated=("pick-off ratio",))
     assert scale_rel(old) is None
-    assert scale_statement({}) == "scale uncertainty: not stated"
+    assert scale_statement(None) == "scale uncertainty: not stated"
 
 
 def test_the_total_interval_adds_the_scale_in_quadrature_on_the_logarithm() -> None:

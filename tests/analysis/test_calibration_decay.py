@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labctl.analysis.calibration.decay import DecayFit, Estimate, fit_decay
+from labctl.analysis.calibration.decay import DecayFit, fit_decay
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
+from labctl.model.results import Estimate
 
 END_S = 36000.0
 TIME_S = np.linspace(60.0, END_S, 40)

@@ -15,7 +15,7 @@ from labctl.analysis.next_fluence import (
     stop_corrected,
     widest_gap,
 )
-from labctl.analysis.threshold import LiveThreshold, ThresholdResult, ThresholdTracker, fit_threshold
+from labctl.analysis.threshold import ThresholdResult, ThresholdTracker, fit_threshold
 
 Array = NDArray[np.float64]
 ONSET_UJ_CM2 = 79.81
@@ -36,14 +36,10 @@ def reference() -> ThresholdResult:
     return fit_threshold(*sweep(32, seed=1, noise=0.02))
 
 
-def test_the_live_form_agrees_with_the_full_fit_at_the_end() -> None:
+def test_the_quick_form_agrees_with_the_full_fit() -> None:
     for n in (16, 40, 64):
         fluence, signal = sweep(n, seed=n)
-        live = LiveThreshold()
-        for f, y in zip(fluence, signal, strict=True):
-            live.add(f, y)
-        quick, full = live.result(), fit_threshold(fluence, signal)
-        assert live.final().to_mapping() == full.to_mapping()
+        quick, full = fit_threshold(fluence, signal, quick=True), fit_threshold(fluence, signal)
         assert quick.status == full.status == "found"
         assert quick.ci95 is not None
         assert full.ci95 is not None
@@ -52,41 +48,25 @@ def test_the_live_form_agrees_with_the_full_fit_at_the_end() -> None:
 
 
 def test_a_number_with_two_fluences_above_it_is_provisional() -> None:
-    live = LiveThreshold()
     seen: dict[int, bool] = {}
-    for f, y in zip(*sweep(24, seed=11, noise=0.01), strict=True):
-        live.add(f, y)
-        found = live.result()
+    fluence, signal = sweep(24, seed=11, noise=0.01)
+    for n in range(1, 25):
+        found = fit_threshold(fluence[:n], signal[:n], quick=True)
         if found.ci95 is not None:
-            above = sum(f > found.ci95[1] for f in live._fluence)
+            above = int(np.sum(fluence[:n] > found.ci95[1]))
             assert ("few_above" in found.flags) is (above < 3)
             seen[above] = found.provisional
             assert ("provisional" in found.reason) is (above < 3)
     assert seen[2]
     assert not any(provisional for above, provisional in seen.items() if above > 2)
-    assert live.final().to_mapping()["provisional"] is False
+    assert fit_threshold(fluence, signal).to_mapping()["provisional"] is False
 
 
 def test_a_kink_that_chance_makes_now_and_then_is_provisional_while_the_sweep_runs() -> None:
-    sure = LiveThreshold()
-    for f, y in zip(*sweep(16, seed=3), strict=True):
-        sure.add(f, y)
-    found = sure.result()
+    found = fit_threshold(*sweep(16, seed=3), quick=True)
     assert not found.provisional
     assert replace(found, p_value=1e-3).provisional
     assert not replace(found, status="not_found", p_value=1e-3).provisional
-
-
-def test_the_live_form_starts_refused_and_forgets() -> None:
-    live = LiveThreshold(fluence_sigma_rel=0.01)
-    assert live.result().status == "refused"
-    for f, y in zip(*sweep(16, seed=3), strict=True):
-        live.add(f, y, 0.05 * y)
-    assert len(live) == 16
-    assert live.result().status == "found"
-    assert live.result() is live.result()
-    live.clear()
-    assert live.result().n_points == 0
 
 
 def test_tracking_follows_a_step_and_says_that_it_tracks(reference: ThresholdResult) -> None:

@@ -11,24 +11,25 @@ import numpy as np
 import pytest
 from patience import PATIENCE_S
 
-from labctl.analysis.light_light import light_light
+from labctl.analysis.evaluation import evaluate
 from labctl.cli.progress import threshold_text
 from labctl.cli.table import print_result
 from labctl.config import parse_bench
 from labctl.data import read_run
-from labctl.gui.analysis_child import answer
 from labctl.gui.files import open_file
-from labctl.gui.fits import threshold_question
+from labctl.gui.fits import run_question
 from labctl.model.clock import SteppedClock
 from labctl.model.records import SweepPoint
-from labctl.runner.events import LiveThreshold
-from labctl.runner.fit_process import FitProcess
+from labctl.model.results import BandThreshold
+from labctl.model.run import RunFacts
+from labctl.runner.events import Evaluated
+from labctl.runner.fit_child import evaluate_file
+from labctl.runner.fit_process import FileQuestion, Fits
 from labctl.runner.live import LiveFit
 from labctl.runner.picture import picture_of
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport, dump_json
 from labctl.runner.run import RunRequest, run_sweep
-from labctl.runner.verdict import Design, judge
 from procedures.adaptive import AdaptiveSource
 from procedures.plan import AdaptivePlan, SweepPlan
 from simulators.bench import SimulatedBench
@@ -64,11 +65,11 @@ def test_the_demo_bench_well_above_threshold_says_that_every_point_shows_lines(
     report = report_of(plan, tmp_path, seed)
     assert report.h5 is not None
     for key in ("threshold", "threshold_lasing"):
-        found = read_run(report.h5).result[key]
-        assert isinstance(found, dict)
-        assert LINES in found["reason"]
-        assert "start lower" in found["reason"]
-        assert (found["bound"] or [None])[0] is None
+        found = getattr(read_run(report.h5).result, key)
+        assert isinstance(found, BandThreshold)
+        assert LINES in found.reason
+        assert "start lower" in found.reason
+        assert (found.bound or (None,))[0] is None
 
 
 def test_terminal_json_file_figure_and_window_agree(
@@ -77,17 +78,15 @@ def test_terminal_json_file_figure_and_window_agree(
     report, words = case
     assert report.h5 is not None
     assert report.csv is not None
-    reason = str(report.threshold["reason"])
+    reason = report.threshold.reason
     assert words in reason
     stored = read_run(report.h5)
     assert picture_of(stored).verdict.replace("µJ/cm²", "uJ/cm2") == reason
     said = {
-        "h5": refit(report.h5).threshold["reason"],
-        "csv": refit(report.csv).threshold["reason"],
+        "h5": refit(report.h5).threshold.reason,
+        "csv": refit(report.csv).threshold.reason,
         "json": json.loads(dump_json([report]))["runs"][0]["threshold"]["reason"],
-        "window": json.loads(answer(json.dumps(threshold_question(open_file(report.h5), "emission"))))[
-            "reason"
-        ],
+        "window": evaluate_file(run_question(open_file(report.h5))).threshold.reason,
     }
     assert set(said.values()) == {reason}, said
     print_result([report], as_json=False)
@@ -99,15 +98,16 @@ def test_terminal_json_file_figure_and_window_agree(
 def test_the_running_fit_says_it_too(case: tuple[RunReport, str]) -> None:
     report, words = case
     assert report.h5 is not None
-    answers: list[LiveThreshold] = []
+    answers: list[Evaluated] = []
     done = threading.Event()
 
-    def take(live: LiveThreshold) -> None:
+    def take(live: Evaluated) -> None:
         answers.append(live)
         done.set()
 
-    with FitProcess() as process, LiveFit(2, take, process) as fit:
-        fit.offer(points_of(report.h5))
+    path = str(report.h5)
+    with Fits() as fits, LiveFit(lambda: FileQuestion(path), take, fits) as fit:
+        fit.offer()
         assert done.wait(PATIENCE_S)
     assert words in threshold_text(answers[-1])
 
@@ -119,7 +119,7 @@ def test_a_table_knows_less_and_says_so(case: tuple[RunReport, str], tmp_path: P
     columns = [run.fluence_uj_cm2, run.signal]
     np.savetxt(path, np.column_stack(columns), delimiter=",", header="fluence (uJ/cm2),signal", comments="")
     table = refit(path).threshold
-    assert table["bound"] is None or table["bound_condition"] == "if the lowest points are luminescence"
+    assert table.bound is None or table.bound_condition == "if the lowest points are luminescence"
     np.savetxt(
         path,
         np.column_stack([*columns, run.fwhm_nm]),
@@ -130,9 +130,9 @@ def test_a_table_knows_less_and_says_so(case: tuple[RunReport, str], tmp_path: P
     told = refit(path)
     assert "from the spectra: FWHM" in told.notes
     if words == LINES:
-        assert LINES in str(told.threshold["reason"])
+        assert LINES in told.threshold.reason
     else:
-        assert told.threshold["bound_condition"] == "if the lowest points are luminescence"
+        assert told.threshold.bound_condition == "if the lowest points are luminescence"
 
 
 def test_an_adaptive_sweep_goes_no_higher(case: tuple[RunReport, str]) -> None:
@@ -140,7 +140,7 @@ def test_an_adaptive_sweep_goes_no_higher(case: tuple[RunReport, str]) -> None:
     assert report.h5 is not None
     points = list(points_of(report.h5))
     low, high = points[0].fluence_set_uj_cm2, points[-1].fluence_set_uj_cm2
-    plan = AdaptivePlan(start_uj_cm2=low, stop_uj_cm2=high, points=10, budget_points=20)
+    plan = AdaptivePlan(start_uj_cm2=low, stop_uj_cm2=high, points=10, budget_points=20, target_rel=0.006)
     source = AdaptiveSource(plan, 2, None)
     step = source.next(points)
     if words == LINES:
@@ -162,7 +162,7 @@ def test_what_is_left_out_by_saturation_or_by_hand_speaks_for_nothing(case: tupl
         replace(p, saturated_exposures=p.exposures, peak_count=9, fwhm_nm=0.5) if i > 8 else p
         for i, p in enumerate(points_of(report.h5))
     ]
-    found = judge(light_light(points), light_light(points, "lasing"), Design(2)).emission
+    found = evaluate(points, SweepPlan(), RunFacts()).threshold
     assert (words in found.reason) or ("start lower" in found.reason and words == LINES)
 
 

@@ -5,27 +5,30 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from labctl.analysis.evaluation import evaluate, fit_curve
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.next_fluence import STOP_FACTOR
 from labctl.cli import main
 from labctl.cli.adaptive import AdaptiveWords, share, with_adaptive
 from labctl.cli.sweep import SweepRequest, plan_of
-from labctl.cli.table import more_lines
 from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
 from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import ConfigError
+from labctl.model.mapping import plain
+from labctl.model.plan import Cause, Ending
 from labctl.runner.events import Event, Started
+from labctl.runner.outcome import more_lines
 from labctl.runner.picture import picture_of
-from labctl.runner.refit import judge_run, refit, run_curve
+from labctl.runner.refit import refit
 from labctl.runner.report import RunReport, dump_json
 from labctl.runner.run import RunRequest, run_sweep
-from labctl.runner.verdict import Design, judge
 from labctl.session import open_bench, sweep
 from procedures.plan import AdaptivePlan, SweepPlan
 from simulators.bench import SimulatedBench
@@ -78,6 +81,7 @@ def report(
 def test_the_report_says_why_it_ended_and_what_the_reference_saw(report: RunReport) -> None:
     (document,) = json.loads(dump_json([report]))["runs"]
     assert list(document)[-2:] == ["adaptive", "bleaching"]
+    assert document["result"]["adaptive"] == document["adaptive"]
     adaptive, bleaching = document["adaptive"], document["bleaching"]
     assert adaptive["ended"] == "target"
     assert adaptive["half_width_rel"] < 0.025
@@ -88,7 +92,7 @@ def test_the_report_says_why_it_ended_and_what_the_reference_saw(report: RunRepo
     flags = document["threshold"]["flags"]
     assert {"adaptive", "stopped_early", "bleaching", "bleaching_corrected"} <= set(flags)
     assert document["threshold"]["value"] == pytest.approx(79.81, rel=0.03)
-    adaptive_line, bleaching_line = more_lines(report.more)
+    adaptive_line, bleaching_line = more_lines(report.result)
     assert "ended by target" in adaptive_line
     assert "corrected in the fit" in bleaching_line
 
@@ -96,30 +100,32 @@ def test_the_report_says_why_it_ended_and_what_the_reference_saw(report: RunRepo
 def test_the_file_says_it_too_and_fits_the_same_again(report: RunReport) -> None:
     assert report.h5 is not None
     stored = read_run(report.h5)
-    assert stored.result["adaptive"] == report.more["adaptive"]
+    assert stored.result.adaptive == report.result.adaptive
     assert any("the sweep ends: the target" in event.text for event in stored.events)
     assert stored.flags[0] == ("reference",)
     assert stored.start.plan["target_rel"] == 0.02
     again = refit(report.h5)
-    assert again.threshold["ci95"] == pytest.approx(report.threshold["ci95"], rel=1e-9)
-    assert again.threshold["flags"] == report.threshold["flags"]
-    assert again.more == report.more
+    assert plain(again.result) == plain(report.result) == plain(stored.result)
 
 
 def test_its_interval_is_wider_for_the_end_it_chose_and_for_the_correction(report: RunReport) -> None:
     assert report.h5 is not None
     stored = read_run(report.h5)
-    curves = run_curve(stored), run_curve(stored, "lasing")
+    facts = stored.facts
+    causes: tuple[Cause | None, ...] = ("target", "points", None)
     ends = {
-        ended: judge(*curves, Design(2, correction="excitation", target_rel=0.02, ended=ended)).emission.ci95
-        for ended in ("target", "points", None)
+        cause: evaluate(
+            stored, stored.plan, replace(facts, ending=None if cause is None else Ending(cause, ""))
+        ).threshold.ci95
+        for cause in causes
     }
     assert ends["target"] == ends[None]
     wide, narrow = ends["target"], ends["points"]
     assert wide is not None
     assert narrow is not None
     assert np.log(wide[1] / wide[0]) == pytest.approx(STOP_FACTOR * np.log(narrow[1] / narrow[0]))
-    budget = judge(*curves, Design(2, target_rel=0.02, ended="points")).emission
+    ended = replace(facts, ending=Ending("points", ""))
+    budget = evaluate(stored, replace(stored.plan, correct_bleaching="off"), ended).threshold
     assert "budget_points" in budget.flags
     assert "stopped_early" not in budget.flags
 
@@ -132,7 +138,7 @@ def test_the_figure_shows_the_corrected_curve_without_its_references(report: Run
     assert np.isnan(picture.signal[reference]).all()
     assert np.isfinite(picture.signal[~reference]).all()
     assert (picture.fluence_uj_cm2[1:] < stored.fluence_uj_cm2[1:]).all()
-    assert judge_run(stored).emission.n_points == (~reference).sum()
+    assert evaluate(stored, stored.plan, stored.facts).threshold.n_points == (~reference).sum()
 
 
 def test_an_outlier_is_named_by_its_place_among_all_points() -> None:
@@ -142,7 +148,7 @@ def test_an_outlier_is_named_by_its_place_among_all_points() -> None:
     light[13] *= 3.0
     none = np.zeros(20)
     curve = LightLight(fluence, fluence, none, light, none, np.arange(20.0), reference)
-    assert judge(curve, curve, Design(2)).emission.outliers == (13,)
+    assert fit_curve(curve, 2).outliers == (13,)
 
 
 def test_an_up_and_down_run_reports_its_hysteresis(
@@ -150,11 +156,11 @@ def test_an_up_and_down_run_reports_its_hysteresis(
 ) -> None:
     plan = SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=160.0, points=9, average=6, direction="up-down")
     report = run(config, simulated, plan, tmp_path)
-    found = report.more["hysteresis"]
-    assert isinstance(found, dict)
-    assert found["pairs"] == 8
-    assert found["signal_change_rel"] < 0
-    assert ("hysteresis" in report.threshold["flags"]) is (found["flags"] == ["hysteresis"])  # type: ignore[operator]
+    found = report.result.hysteresis
+    assert found is not None
+    assert found.pairs == 8
+    assert found.signal_change_rel < 0
+    assert ("hysteresis" in report.threshold.flags) is (found.flags == ("hysteresis",))
 
 
 def test_a_script_hears_why_the_sweep_ended(config: BenchConfig, simulated: SimulatedBench) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labctl.analysis.energy_step import EnergyStep, far_off, find_step, widened
+from labctl.analysis.evaluation.energy_step import far_off, find_step, widened
 from labctl.analysis.threshold import ThresholdResult
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
+from labctl.model.results import EnergyStep
 from labctl.runner.events import Event, Message
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport
@@ -52,24 +53,24 @@ def run(folder: Path, factor: float, from_s: float, plan: SweepPlan = PLAN) -> t
 @pytest.mark.parametrize("factor", [1.15, 1 / 1.15])
 def test_a_step_in_mid_run_widens_the_threshold_to_hold_the_truth(tmp_path: Path, factor: float) -> None:
     report, _ = run(tmp_path, factor, 45.0)
-    assert "energy_step" in report.threshold["flags"]  # type: ignore[operator]
-    assert "stepped by" in str(report.threshold["reason"])
-    interval = report.threshold["ci95"]
-    assert isinstance(interval, list)
-    low, high = (float(end) for end in interval)
+    assert "energy_step" in report.threshold.flags
+    assert "stepped by" in report.threshold.reason
+    interval = report.threshold.ci95
+    assert interval is not None
+    low, high = interval
     assert low < 79.81 < high
-    assert f"95 % interval {low:.4g} to {high:.4g}; " in str(report.threshold["reason"])
+    assert f"95 % interval {low:.4g} to {high:.4g}; " in report.threshold.reason
     assert report.to_json()["energy_step"]["change_rel"] == pytest.approx(factor - 1, abs=0.04)  # type: ignore[index]
     assert report.h5 is not None
     again = refit(report.h5)
-    assert again.threshold["ci95"] == pytest.approx([low, high], rel=1e-6)
-    assert "energy_step" in again.threshold["flags"]  # type: ignore[operator]
+    assert again.threshold.ci95 == (low, high)
+    assert "energy_step" in again.threshold.flags
 
 
 def test_the_words_of_a_bound_are_widened_with_it() -> None:
     said = "no threshold below 90 uJ/cm2: the low end is luminescence"
     found = ThresholdResult("not_found", said, 12, bound=(90.0, None))
-    wider = widened(found, EnergyStep(6, 0.15))
+    wider = widened(found, EnergyStep(7, 0.15))
     assert wider.bound == pytest.approx((90.0 / 1.15 / 1.03, None))
     assert wider.reason.startswith("no threshold below 75.98 uJ/cm2: ")
 
@@ -90,10 +91,10 @@ def test_energies_far_from_the_stated_one_are_remarked_on(tmp_path: Path) -> Non
 
 def test_a_step_is_no_decay(tmp_path: Path) -> None:
     report, _ = run(tmp_path, 1.15, 70.0, stability_plan(60.0, 140.0, 10.0))
-    said = report.more["stability"]
-    assert isinstance(said, dict)
-    assert "energy_step" in said["flags"]
-    assert said["status"] != "decay"
+    said = report.result.stability
+    assert said is not None
+    assert "energy_step" in said.flags
+    assert said.status != "decay"
 
 
 @pytest.mark.parametrize("seed", range(20))

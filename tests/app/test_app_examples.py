@@ -39,8 +39,8 @@ def test_the_script_finds_the_threshold(
     with SimulatedBench(scene("ola"), ScaledClock(100.0)) as bench:
         file = tmp_path / "sim.toml"
         file.write_text(bench.bench_toml(100.0), encoding="utf-8")
-        result = script.measure(str(file))
-        assert result.threshold_uj_cm2 == pytest.approx(bench.scene.truth.threshold_uj_cm2, rel=0.05)
+        found = script.measure(str(file)).threshold.threshold_uj_cm2
+        assert found == pytest.approx(bench.scene.truth.threshold_uj_cm2, rel=0.05)
         assert bench.scene.shutter.closed_switch()
     assert capsys.readouterr().out.count("counts per pulse") == 12
 
@@ -56,7 +56,7 @@ def test_the_script_describes_a_run(script: ModuleType, tmp_path: Path) -> None:
             clock=bench.scene.clock,
         )
     assert script.describe(str(report.h5)).startswith("film: finished, 2 points up to 1")
-    assert report.threshold["status"] == "refused"
+    assert report.threshold.status == "refused"
 
 
 def test_the_bench_file_of_the_examples_is_the_one_that_init_prints() -> None:
@@ -88,6 +88,7 @@ def test_the_package_offers_its_small_interface() -> None:
 def test_the_stored_run_is_readable_and_fits() -> None:
     report = refit(EXAMPLES / "run" / "OLA-spot-1.h5")
     assert (report.status, report.points, report.spot) == ("finished", 14, "1")
-    assert report.threshold["threshold_uj_cm2"] == pytest.approx(79.81, rel=0.02)
-    assert report.q["value"] == pytest.approx(1312, rel=0.05)
-    assert refit(EXAMPLES / "run" / "OLA-spot-1.csv").threshold["status"] == "found"
+    assert report.threshold.threshold_uj_cm2 == pytest.approx(79.81, rel=0.02)
+    assert report.result.q is not None
+    assert report.result.q.value == pytest.approx(1312, rel=0.05)
+    assert refit(EXAMPLES / "run" / "OLA-spot-1.csv").threshold.status == "found"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import signal
 import subprocess
@@ -19,10 +18,12 @@ from patience import PATIENCE_S
 from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
 from labctl.model.clock import SteppedClock, Stop
+from labctl.model.mapping import plain, record_of
+from labctl.model.results import QResult
+from labctl.model.run import RunFacts
 from labctl.runner import fit_process, run
-from labctl.runner.carried import packed, unpacked
 from labctl.runner.events import Event, Measured, Message
-from labctl.runner.facts import BenchFacts, RunRequest
+from labctl.runner.facts import RunRequest
 from labctl.runner.fit_process import FitFailed, FitProcess
 from labctl.runner.refit import refit
 from labctl.runner.run import run_sweep
@@ -36,15 +37,7 @@ from simulators.presets import scene
 PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=8, average=2)
 STABILITY = stability_plan(60.0, 400.0, 20.0, average=3)
 
-QUESTION: dict[str, object] = {
-    "do": "threshold",
-    "fluence": [1.0],
-    "signal": [1.0],
-    "sigma_rel": 0.01,
-    "photon_order": 2,
-    "fwhm_nm": [None],
-    "peak_count": [0],
-}
+QUESTION = {"do": "evaluate", "path": "nowhere"}
 
 
 @pytest.fixture
@@ -84,16 +77,16 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_carried_comes_back(config: BenchConfig, simulated: SimulatedBench) -> None:
     with open_bench(config, simulated.scene.clock) as bench:
-        facts = BenchFacts.of(bench)
-    back = unpacked(json.loads(json.dumps(packed({"facts": facts, 3: (1.5, None, float("nan"))}))))
-    assert back["facts"].settings == facts.settings
-    assert back["facts"].bands == facts.bands
-    assert np.array_equal(back["facts"].info.wavelength_nm, facts.info.wavelength_nm)
-    assert back[3][:2] == (1.5, None)
-    with pytest.raises(TypeError, match="Path is not carried"):
-        packed([Path("x")])
-    with pytest.raises(KeyError):
-        unpacked({"!": "system", "of": ["rm"]})
+        facts = bench.facts
+    back = record_of(RunFacts, json.loads(json.dumps(plain(facts))))
+    assert back.settings == facts.settings
+    assert back.bands == facts.bands
+    assert back.spectrometer is not None
+    assert facts.spectrometer is not None
+    assert np.array_equal(back.spectrometer.wavelength_nm, facts.spectrometer.wavelength_nm)
+    assert record_of(RunFacts, {"photon_order": "rm", "settings": {"curve": 3}, "more": 1}) == RunFacts()
+    with pytest.raises(ValueError, match="no QResult"):
+        record_of(QResult, {"value": 3.0})
 
 
 def test_the_last_fit_comes_after_the_bench_was_left(
@@ -107,11 +100,11 @@ def test_the_last_fit_comes_after_the_bench_was_left(
         on_event=lambda _event: None,
         clock=simulated.scene.clock,
     )
-    assert asked[-1] == ("conclude", True)
-    assert report.threshold["status"] == "found"
-    assert report.q
+    assert asked[-1] == ("evaluate", True)
+    assert report.threshold.status == "found"
+    assert report.result.q is not None
     assert report.h5 is not None
-    assert refit(report.h5).threshold["threshold_uj_cm2"] == report.threshold["threshold_uj_cm2"]
+    assert refit(report.h5).threshold.threshold_uj_cm2 == report.threshold.threshold_uj_cm2
 
 
 def test_a_last_fit_that_hangs_ends_the_run_finished_with_its_points(
@@ -133,14 +126,14 @@ def test_a_last_fit_that_hangs_ends_the_run_finished_with_its_points(
         clock=simulated.scene.clock,
     )
     text = f"the fit did not end within 0.5 s: labctl fit {report.h5} computes it later"
-    assert asked[-1] == ("conclude", True)
+    assert asked[-1] == ("evaluate", True)
     assert (report.status, report.points) == ("finished", 8)
-    assert (report.threshold["status"], report.threshold["reason"]) == ("refused", text)
+    assert (report.threshold.status, report.threshold.reason) == ("refused", text)
     assert Message(text) in told
     assert report.h5 is not None
     stored = read_run(report.h5)
     assert (stored.status, len(stored)) == ("finished", 8)
-    assert refit(report.h5).threshold["status"] == "found"
+    assert refit(report.h5).threshold.status == "found"
 
 
 def test_a_stop_breaks_a_hanging_last_fit_off(
@@ -158,7 +151,7 @@ def test_a_stop_breaks_a_hanging_last_fit_off(
     def stopped(
         self: FitProcess, question: Mapping[str, object], within_s: float, asked_stop: Stop | None = None
     ) -> dict[str, object]:
-        if question["do"] == "conclude":
+        if within_s > 1000.0:
             stop.set()
         return ask(self, question, within_s, asked_stop)
 
@@ -172,7 +165,7 @@ def test_a_stop_breaks_a_hanging_last_fit_off(
         clock=simulated.scene.clock,
     )
     assert report.status == "finished"
-    assert str(report.threshold["reason"]).startswith("the fit was broken off: labctl fit ")
+    assert report.threshold.reason.startswith("the fit was broken off: labctl fit ")
     stopping = [e.text for e in told if isinstance(e, Message) and e.text.startswith("stopping")]
     assert stopping in ([], [run.BREAKING_OFF])
 
@@ -190,7 +183,7 @@ def test_a_run_that_was_stopped_waits_shortly_for_its_fit(
         config, PLAN, RunRequest(tmp_path, "OLA"), stop=stop, on_event=after_four, clock=simulated.scene.clock
     )
     assert report.status == "aborted"
-    assert "did not end within 2 s" in str(report.threshold["reason"])
+    assert "did not end within 2 s" in report.threshold.reason
 
 
 @pytest.mark.parametrize("hangs", [False, True])
@@ -213,11 +206,11 @@ def test_the_decay_of_a_stability_run_is_fitted_apart(
         on_event=lambda _event: None,
         clock=simulated.scene.clock,
     )
-    decay = report.more["stability"]
-    assert isinstance(decay, Mapping)
-    assert decay["points"] == report.points
-    assert (decay.get("reason") == "the fit did not end within 0.5 s") is hangs
-    assert (decay["status"] == "refused") is hangs, decay
+    decay = report.result.stability
+    assert decay is not None
+    assert decay.points == report.points
+    assert (decay.reason == "the fit did not end within 0.5 s") is hangs
+    assert (decay.status == "refused") is hangs, decay
 
 
 def test_a_process_that_was_killed_is_started_anew() -> None:
@@ -225,20 +218,21 @@ def test_a_process_that_was_killed_is_started_anew() -> None:
         assert process._child is not None
         process._child.kill()
         process._child.wait()
-        assert process.ask(QUESTION, 100.0)["points"] == 1
-        with pytest.raises(FitFailed, match="has ended"):
-            process.ask({"do": "conclude", "given": "nonsense"}, 100.0)
-        assert process.ask(QUESTION, 100.0)["points"] == 1
+        assert "nowhere" in str(process.ask(QUESTION, 100.0)["problem"])
+        assert "nonsense" in str(process.ask({"do": "nonsense"}, 100.0)["problem"])
+        process._child.kill()
+        process._child.wait()
+        assert "nowhere" in str(process.ask(QUESTION, 100.0)["problem"])
 
 
 def test_one_process_serves_run_after_run() -> None:
     with FitProcess() as process:
         first = process._child
-        assert process.ask(QUESTION, 100.0)["points"] == 1
+        assert "nowhere" in str(process.ask(QUESTION, 100.0)["problem"])
     with FitProcess() as process, FitProcess() as other:
         assert process._child is first
         assert other._child not in (None, first)  # two runs at a time do not wait for each other
-        assert process.ask(QUESTION, 100.0)["points"] == 1
+        assert "nowhere" in str(process.ask(QUESTION, 100.0)["problem"])
 
 
 def test_a_process_that_owes_an_answer_serves_no_other_run(stuck: None) -> None:
@@ -282,22 +276,6 @@ with fit_child.ending_after(0.2):
 """
     held = subprocess.run([sys.executable, "-c", script], timeout=PATIENCE_S, check=False)
     assert held.returncode == 1
-
-
-def test_a_point_is_carried_whole(config: BenchConfig, simulated: SimulatedBench, tmp_path: Path) -> None:
-    points: list[object] = []
-    run_sweep(
-        config,
-        dataclasses.replace(PLAN, points=2),
-        RunRequest(tmp_path, "OLA"),
-        stop=threading.Event(),
-        on_event=lambda e: points.append(e.point) if isinstance(e, Measured) else None,
-        clock=simulated.scene.clock,
-    )
-    for point in points:
-        back = unpacked(json.loads(json.dumps(packed(point))))
-        for field in dataclasses.fields(back):
-            assert np.array_equal(getattr(back, field.name), getattr(point, field.name)), field.name
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a signal to another process is a POSIX thing")

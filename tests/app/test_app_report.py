@@ -7,21 +7,26 @@ import math
 import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from patience import PATIENCE_S
 
+from labctl.analysis.light_light import light_light
 from labctl.cli.progress import LineProgress, LiveProgress, left_text, point_texts, threshold_text
 from labctl.cli.table import print_result, q_cell, threshold_cells
-from labctl.model.records import DarkRecord, RunStart, RunStop, SweepPoint
-from labctl.runner.events import Connected, LiveThreshold, Measured, Message, RunFiles, Started
-from labctl.runner.fit_process import FitProcess
-from labctl.runner.fitting import curve_of
+from labctl.data import RunWriter
+from labctl.model.mapping import plain
+from labctl.model.records import DarkRecord, SweepPoint
+from labctl.model.results import BandThreshold, QResult, SweepResult, ThresholdStatus
+from labctl.model.run import RunStart, RunStop
+from labctl.runner.events import Connected, Evaluated, Measured, Message, RunFiles, Started
+from labctl.runner.fit_process import FileQuestion, Fits
 from labctl.runner.keeper import Keeper
 from labctl.runner.live import LiveFit
 from labctl.runner.refit import spot_spread
-from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS, RunReport, dump_json, plain
+from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS, RunReport, dump_json
 
 
 def point(index: int, fluence: float, signal: float, **changes: object) -> SweepPoint:
@@ -69,14 +74,32 @@ def kink(n: int = 16) -> list[SweepPoint]:
 
 
 def report(sample: str, value: float | None, **changes: object) -> RunReport:
-    ci95 = None if value is None else [0.99 * value, 1.01 * value]
-    threshold = {"status": "found" if value else "not_found", "threshold_uj_cm2": value, "ci95": ci95}
-    values: dict[str, object] = {"csv": None, "h5": Path("run.h5"), "points": 3, "q": {}}
-    return RunReport(sample, "finished", threshold=threshold, **(values | changes))  # type: ignore[arg-type]
+    ci95 = None if value is None else (0.99 * value, 1.01 * value)
+    threshold = BandThreshold("found" if value else "not_found", threshold_uj_cm2=value, ci95=ci95)
+    result = SweepResult(threshold, q=cast("QResult | None", changes.pop("q", None)))
+    values: dict[str, object] = {"csv": None, "h5": Path("run.h5"), "points": 3}
+    return RunReport(sample, "finished", result=result, **(values | changes))  # type: ignore[arg-type]
+
+
+def quality(value: float, sigma: float, resolution_nm: float | None, *, at_least: bool = False) -> QResult:
+    return QResult(value, sigma, 540.0, 0.4, resolution_nm, at_least, 5, 0.5, "gaussian", 1.0)
+
+
+def live(
+    points: int,
+    status: ThresholdStatus,
+    value: float | None = None,
+    ci95: tuple[float, float] | None = None,
+    *,
+    provisional: bool = False,
+) -> Evaluated:
+    flags = ("few_above",) if provisional else ()
+    threshold = BandThreshold(status, threshold_uj_cm2=value, ci95=ci95, flags=flags)
+    return Evaluated(points, SweepResult(threshold))
 
 
 def test_json_has_every_key_absolute_paths_and_no_nan() -> None:
-    run = report("OLA", None, q={"value": math.nan, "sigma": np.float64(2.0), "lower_bound": np.bool_(True)})
+    run = report("OLA", None, q=quality(math.nan, np.float64(2.0), 0.1, at_least=True))
     (stored,) = json.loads(dump_json([run]))["runs"]
     assert list(stored["threshold"]) == list(THRESHOLD_KEYS)
     assert list(stored["q"]) == list(Q_KEYS)
@@ -95,7 +118,7 @@ def test_plain_unpacks_what_json_cannot_hold() -> None:
 
 def test_the_table_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     found = report("OLA", 79.9, nominal_uj_cm2=79.81)
-    missing = report("OAm", None, spot="3", q={"value": 410.0, "resolution_nm": 1.3, "lower_bound": True})
+    missing = report("OAm", None, spot="3", q=quality(410.0, 1.0, 1.3, at_least=True))
     print_result([found, missing], as_json=False)
     said = capsys.readouterr().out
     assert all(
@@ -115,17 +138,17 @@ def test_the_table_holds_the_spread_beside_each_interval(capsys: pytest.CaptureF
 
 
 def test_cells() -> None:
-    low = replace(report("A", None), threshold={"status": "below_range"})
+    low = replace(report("A", None), result=SweepResult(BandThreshold("below_range")))
     assert threshold_cells(low) == ("below range", "-")
     assert threshold_cells(report("A", 80.0))[0] == "80.00"
-    assert q_cell({}) == "-"
-    assert q_cell({"value": 1000.4, "sigma": 9.6, "resolution_nm": 0.15}) == "1000 +- 10 (0.15 nm)"
-    assert q_cell({"value": 1000.0, "resolution_nm": None, "lower_bound": True}) == ">= 1000 (unknown)"
+    assert q_cell(None) == "-"
+    assert q_cell(quality(1000.4, 9.6, 0.15)) == "1000 +- 10 (0.15 nm)"
+    assert q_cell(quality(1000.0, 9.6, None, at_least=True)) == ">= 1000 (unknown)"
 
 
 def test_progress_lines_hold_all_that_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     with LineProgress() as show:
-        show(LiveThreshold(9, "found", 79.81, (79.0, 80.5)))
+        show(live(9, "found", 79.81, (79.0, 80.5)))
         show(Measured(10, 24, point(9, 81.5, 900.0, saturated_exposures=2, flags=("drift",)), 61.0))
         show(Message("hello"))
     captured = capsys.readouterr()
@@ -141,7 +164,7 @@ def test_a_threshold_that_is_not_there_yet_names_no_number_of_points_that_lags(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with LineProgress() as show:
-        show(LiveThreshold(1, "refused", None, None))
+        show(live(1, "refused"))
         show(Measured(2, 24, point(1, 21.0, 50.0), 30.0))
     assert "; threshold not yet; 30 s left" in capsys.readouterr().err
 
@@ -151,7 +174,7 @@ def test_the_threshold_of_one_run_is_not_shown_in_the_next(
 ) -> None:
     files = RunFiles(tmp_path / "a.csv", tmp_path / "a.h5", tmp_path / "a.log")
     with LineProgress() as show:
-        show(LiveThreshold(24, "found", 256.9, (255.5, 258.3)))
+        show(live(24, "found", 256.9, (255.5, 258.3)))
         show(Started("OLA", files, 24))
         show(Measured(1, 24, point(0, 25.0, 50.0), 30.0))
     assert "256.9" not in capsys.readouterr().err
@@ -167,7 +190,7 @@ def test_the_live_table_takes_every_event(
         show(Connected({"shutter": "Thorlabs SC10"}))
         show(Started("OLA [x]", files, 24))
         show(Measured(10, 24, point(9, 81.5, 900.0), 61.0))
-        show(LiveThreshold(9, "found", 79.81, (79.0, 80.5)))
+        show(live(9, "found", 79.81, (79.0, 80.5)))
     captured = capsys.readouterr()
     assert captured.out == ""
     for word in ("Thorlabs SC10", "OLA [x]: 24 points", "81.5 uJ/cm2", "1 min 01 s left", "95 %: 79 to 80.5"):
@@ -182,40 +205,49 @@ def test_time_left(seconds: float, text: str) -> None:
 
 
 def test_a_threshold_that_is_not_there_yet_is_said_so() -> None:
-    assert threshold_text(LiveThreshold(3, "refused", None, None)) == "not yet (3 points)"
-    assert threshold_text(LiveThreshold(1, "refused", None, None)) == "not yet (1 point)"
-    assert threshold_text(LiveThreshold(9, "above_range", None, None)) == "above range (9 points)"
-    early = LiveThreshold(17, "found", 79.81, (79.0, 80.5), provisional=True)
+    assert threshold_text(live(3, "refused")) == "not yet (3 points)"
+    assert threshold_text(live(1, "refused")) == "not yet (1 point)"
+    assert threshold_text(live(9, "above_range")) == "above range (9 points)"
+    early = live(17, "found", 79.81, (79.0, 80.5), provisional=True)
     assert threshold_text(early) == "79.81 uJ/cm2 (95 %: 79 to 80.5), provisional"
     assert ("FWHM", "none") in point_texts(point(0, 1.0, 1.0, fwhm_nm=None))
 
 
-def test_the_running_fit_answers_for_the_latest_points() -> None:
-    answers: list[LiveThreshold] = []
+def test_the_running_fit_answers_for_the_latest_points(tmp_path: Path) -> None:
+    answers: list[Evaluated] = []
     last = threading.Event()
 
-    def take(answer: LiveThreshold) -> None:
+    def take(answer: Evaluated) -> None:
         answers.append(answer)
         if answer.points == 16:
             last.set()
 
     points = kink()
-    with FitProcess() as process, LiveFit(2, take, process) as live:
-        for n in range(1, len(points) + 1):
-            live.offer(tuple(points[:n]))
-        assert last.wait(PATIENCE_S)
-    assert answers[-1].status == "found"
-    assert answers[-1].value == pytest.approx(80.0, rel=0.02)
+    with RunWriter(tmp_path, "run") as writer, Fits() as fits:
+        writer.begin(
+            RunStart(
+                run_id="r", procedure="fluence-sweep/1", sample="film", operator="", spot="", note="",
+                started_utc="", config={}, plan={}, identities={}, versions={},
+                wavelength_nm=np.linspace(510.0, 560.0, 16), convention="peak",
+            )
+        )  # fmt: skip
+        with LiveFit(lambda: FileQuestion(str(writer.paths.h5)), take, fits) as running:
+            for one in points:
+                writer.append(one)
+                running.offer()
+            assert last.wait(PATIENCE_S)
+    assert answers[-1].result.threshold.status == "found"
+    assert answers[-1].result.threshold.threshold_uj_cm2 == pytest.approx(80.0, rel=0.02)
     assert len(answers) < len(points)
 
 
 def test_points_without_an_unsaturated_exposure_are_no_signal() -> None:
     points = [point(0, 50.0, 10.0), point(1, 60.0, 99.0, saturated_exposures=4)]
-    curve = curve_of(points, 2)
+    curve = light_light(points)
     assert curve.signal[0] == 10.0
     assert math.isnan(curve.signal[1])
-    assert curve.fluence_sigma_rel == 0.002
-    assert curve_of([], 2).signal.shape == (0,)
+    assert curve.typical_fluence_sigma_rel == 0.002
+    assert light_light([]).signal.shape == (0,)
 
 
 class Sink:
@@ -240,16 +272,14 @@ class Sink:
         self.calls.append("end")
 
 
-def test_the_keeper_holds_scalars_of_all_and_arrays_of_few() -> None:
+def test_the_keeper_holds_scalars_alone() -> None:
     keeper = Keeper(Sink())
     for number in range(1, 40):
         keeper.dark(DarkRecord(number, "dark", np.zeros(16), np.zeros(16), 16, 0.1, 0.0))
         keeper.append(point(number, float(number), 1.0, peak_count=2, dark_number=number))
     assert len(keeper.points) == 39
     assert all(p.frames.size == p.spectrum.size == 0 for p in keeper.points)
-    assert [p.fluence_uj_cm2 for p in keeper.brightest] == [39.0, 38.0, 37.0]
-    assert {37, 38, 39} <= set(keeper.darks)
-    assert len(keeper.darks) < 12
+    assert keeper.latest.frames.size > 0
 
 
 def test_the_spread_of_spots_stands_beside_their_intervals() -> None:

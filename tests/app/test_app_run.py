@@ -91,15 +91,15 @@ def test_a_sweep_is_told_stored_and_fitted(
     assert [float(row["Signal (counts per pulse)"]) for row in rows] == pytest.approx(run.signal.tolist())
     assert report.h5.with_suffix(".log").stat().st_size > 0
 
-    threshold = run.result["threshold"]
-    assert isinstance(threshold, dict)
+    threshold = run.result.threshold
     assert threshold == report.threshold
-    assert threshold["status"] == "found"
-    assert threshold["threshold_uj_cm2"] == pytest.approx(simulated.scene.truth.threshold_uj_cm2, rel=0.03)
-    assert report.q["value"] == pytest.approx(simulated.scene.truth.q, rel=0.1)
+    assert threshold.status == "found"
+    assert threshold.threshold_uj_cm2 == pytest.approx(simulated.scene.truth.threshold_uj_cm2, rel=0.03)
+    assert report.result.q is not None
+    assert report.result.q.value == pytest.approx(simulated.scene.truth.q, rel=0.1)
 
     again = refit(report.h5)
-    assert again.threshold["threshold_uj_cm2"] == pytest.approx(threshold["threshold_uj_cm2"], rel=1e-9)
+    assert again.threshold.threshold_uj_cm2 == threshold.threshold_uj_cm2
     figures = draw_run(report.h5)
     assert [f.name.rsplit("_", 1)[1] for f in figures] == ["spectra.png", "threshold.png", "peak.png"]
     assert all(f.read_bytes().startswith(b"\x89PNG") for f in figures)
@@ -118,7 +118,7 @@ def test_a_damaged_point_takes_no_part_in_a_fit(tmp_path: Path) -> None:
         file["entry/record/points"][3] = row
     again = refit(path)
     assert "damaged, and left out: point 4 (labctl verify)" in again.notes
-    before, after = (r.threshold["threshold_uj_cm2"] for r in (sound, again))
+    before, after = (r.threshold.threshold_uj_cm2 for r in (sound, again))
     assert after == pytest.approx(before, rel=0.02)
     assert after != before
 
@@ -141,7 +141,7 @@ def test_a_stop_ends_the_file_as_aborted(
     assert report.h5 is not None
     run = read_run(report.h5)
     assert (run.status, len(run)) == ("aborted", report.points)
-    assert report.threshold["status"] == "refused"
+    assert report.threshold.status == "refused"
 
 
 def test_an_instrument_that_dies_keeps_the_points(
@@ -255,7 +255,7 @@ def test_too_few_points_are_said_before_there_is_light(
     first = next(i for i, e in enumerate(heard.events) if isinstance(e, Measured))
     assert len(told) == 1
     assert told[0] < first
-    assert (report.status, report.points, report.threshold["status"]) == ("finished", 3, "refused")
+    assert (report.status, report.points, report.threshold.status) == ("finished", 3, "refused")
 
 
 def test_how_many_points_a_threshold_needs_is_what_the_fit_refuses_below() -> None:

@@ -24,12 +24,14 @@ from labctl.data import read_run
 from labctl.model.calibration import Calibration, CalibrationKind, Quantity
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError
+from labctl.model.mapping import plain
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SpectrometerInfo
+from labctl.model.results import BandThreshold, FluenceBudget, SweepResult
 from labctl.model.roles import Spectrometer
 from labctl.runner.events import Message, Started
 from labctl.runner.refit import refit
-from labctl.runner.report import RunReport, dump_json, with_scale
+from labctl.runner.report import RunReport, dump_json
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunRequest, run_sweep
 from labctl.session import open_bench
@@ -309,30 +311,33 @@ def test_a_run_carries_calibrations_and_budget_and_says_the_total(
     assert config.calibrations is not None
     assert copies["spot"]["calibration"] == config.calibrations.named()["spot"].to_mapping()["calibration"]
 
-    budget, threshold = held.result["budget"], held.result["threshold"]
-    assert isinstance(budget, dict)
-    assert isinstance(threshold, dict)
-    terms = {term["name"]: term for term in budget["terms"]}
-    assert terms["pick-off ratio"]["source"] == "pickoff-20261123-101500.json, 2026-11-23"
-    assert terms["meter calibration"]["source"] == "bench file"
+    budget, threshold = held.result.budget, held.result.threshold
+    assert budget is not None
+    terms = {term.name: term for term in budget.terms}
+    assert terms["pick-off ratio"].source == "pickoff-20261123-101500.json, 2026-11-23"
+    assert terms["meter calibration"].source == "bench file"
     parts = (0.03, 0.004, 1e-4, 0.002, 0.003, 0.004)  # meter, pick-off, rate, both sizes, x, y
-    assert budget["combined_rel"] == pytest.approx(math.hypot(*parts), rel=1e-6)
-    assert threshold["scale_rel"] == budget["combined_rel"]
-    assert budget["fluence_uj_cm2"] == threshold["threshold_uj_cm2"]
-    assert threshold["scale_rel95"] == pytest.approx(1.96 * budget["combined_rel"], rel=1e-4)
-    low, high = threshold["total_ci95"]
-    assert low < threshold["ci95"][0] < threshold["ci95"][1] < high
+    assert budget.combined_rel == pytest.approx(math.hypot(*parts), rel=1e-6)
+    assert threshold.scale_rel == budget.combined_rel
+    assert budget.fluence_uj_cm2 == threshold.threshold_uj_cm2
+    assert budget.combined_rel is not None
+    assert threshold.scale_rel95 == pytest.approx(1.96 * budget.combined_rel, rel=1e-4)
+    assert threshold.total_ci95 is not None
+    assert threshold.ci95 is not None
+    assert threshold.scale_rel95 is not None
+    low, high = threshold.total_ci95
+    assert low < threshold.ci95[0] < threshold.ci95[1] < high
     assert low < simulated.scene.truth.threshold_uj_cm2 < high
-    both = math.log(threshold["ci95"][1] / threshold["ci95"][0]) / 2
-    assert threshold["total_rel95"] == pytest.approx(math.hypot(both, threshold["scale_rel95"]), rel=0.02)
+    both = math.log(threshold.ci95[1] / threshold.ci95[0]) / 2
+    assert threshold.total_rel95 == pytest.approx(math.hypot(both, threshold.scale_rel95), rel=0.02)
 
     again = refit(report.h5)
-    assert with_scale(again.threshold)["total_ci95"] == pytest.approx(threshold["total_ci95"], rel=1e-9)
+    assert again.threshold.total_ci95 == threshold.total_ci95
     (document,) = json.loads(dump_json([again]))["runs"]
-    assert document["threshold"]["budget"] == budget
-    assert document["threshold"]["total_ci95"] == pytest.approx(threshold["total_ci95"], rel=1e-9)
+    assert document["threshold"]["budget"] == plain(budget)
+    assert document["threshold"]["total_ci95"] == list(threshold.total_ci95)
     assert main(["budget", str(report.h5), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"file": str(report.h5.resolve()), **budget}
+    assert json.loads(capsys.readouterr().out) == {"file": str(report.h5.resolve()), **plain(budget)}
     print_result([report], as_json=False)
     said = capsys.readouterr().out
     for words in (
@@ -394,17 +399,17 @@ def test_a_run_goes_on_with_its_copies_and_asks_about_another_calibration(
 
 
 def test_a_report_without_a_scale_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    threshold = {"status": "found", "threshold_uj_cm2": 80.0, "ci95": [79.0, 81.0], "scale_rel": 0.0}
-    budget = {"pulse_width_fs": 35.0, "photon_order": 2, "warnings": ["calibrations.spot: old"]}
-    report = RunReport("A", "finished", None, None, 9, threshold, {}, more={"budget": budget})
+    threshold = BandThreshold("found", threshold_uj_cm2=80.0, ci95=(79.0, 81.0), scale_rel=0.0)
+    budget = FluenceBudget(pulse_width_fs=35.0, photon_order=2, warnings=("calibrations.spot: old",))
+    report = RunReport("A", "finished", None, None, 9, SweepResult(threshold, budget=budget))
     print_result([report], as_json=False)
     said = capsys.readouterr().out
     assert "the interval is statistical only; scale uncertainty: not stated" in said
     assert "warning: calibrations.spot: old" in said
     assert "with scale" not in said
     assert "unknown" not in said.replace("(unknown)", "")
-    assert with_scale({"status": "refused"})["total_ci95"] is None
-    assert with_scale({**threshold, "scale_rel": None})["total_ci95"] is None
+    assert BandThreshold().total_ci95 is None
+    assert threshold.total_ci95 is None
 
 
 def test_the_attenuator_is_checked_against_its_calibration_behind_the_closed_shutter(

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from labctl.analysis.budget import fluence_budget, total_interval
+from labctl.analysis.budget import fluence_budget
+from labctl.analysis.evaluation import fit_curve
+from labctl.analysis.light_light import light_light
 from labctl.config import load_bench
 from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import CalibrationKind
 from labctl.model.clock import SteppedClock
+from labctl.model.results import total_interval
 from labctl.runner.calibrate import run_calibration
-from labctl.runner.fitting import curve_of, fit_curve
 from labctl.runner.keeper import Keeper
 from labctl.session import open_bench
 from labctl.session.hands import ScriptHands, SocketHands
@@ -58,7 +60,7 @@ def test_from_unknown_to_threshold(tmp_path: Path) -> None:
             for _ in fluence_sweep.sweep(plan, bench.roles, bench.pump, bench.bands, sink=keeper):
                 pass
             scale_rel = fluence_budget(bench.pump.settings).stated_rel
-            found = fit_curve(curve_of(keeper.points, bench.pump.settings.photon_order))
+            found = fit_curve(light_light(keeper.points), bench.pump.settings.photon_order)
         truth = simulated.scene.truth
         s = load_bench(file).pump_settings()
     chain = s.pickoff_ratio / s.repetition_rate_hz / (s.spot.x_um * s.spot.y_um)

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from labctl.config import parse_bench
@@ -18,9 +17,9 @@ from labctl.data.verify import verify
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import DataError
 from labctl.model.pump import Element
-from labctl.runner.conclude import DOUBT
+from labctl.model.results import DOUBT
 from labctl.runner.events import Event, Measured
-from labctl.runner.refit import refit, run_curve
+from labctl.runner.refit import refit
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunRequest, run_sweep
 from procedures.plan import SweepPlan
@@ -89,7 +88,7 @@ def test_a_killed_run_in_which_the_shutter_lied_says_nothing_of_its_sample(
     assert verify(h5) == ()
     assert any(event.text.startswith(DOUBT) for event in run.events)
     report = refit(h5)
-    assert (report.threshold["status"], report.threshold["reason"]) == ("refused", DOUBT)
+    assert (report.threshold.status, report.threshold.reason) == ("refused", DOUBT)
     with pytest.raises(DataError, match="the shutter was open when it said"):
         _resumed(h5)
 
@@ -107,5 +106,7 @@ def test_points_after_the_last_closing_that_was_looked_at_are_left_out(tmp_path:
     newest = [int(number) for number in run.column("dark_number")]
     judged = newest.index(max(newest)) + 1
     assert len(run) >= 4 > judged
-    assert np.isfinite(run_curve(run).signal).tolist() == [True] * judged + [False] * (len(run) - judged)
+    points = refit(h5).threshold.points
+    assert points is not None
+    assert points.used.tolist() == [True] * judged + [False] * (len(run) - judged)
     assert any(f"points from {judged + 1} on are left out" in note for note in refit(h5).notes)

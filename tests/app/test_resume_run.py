@@ -125,7 +125,7 @@ def test_an_aborted_sweep_is_completed(
     assert [s.first_point for s in run.sessions] == [0, len(before)]
     assert (run.sessions[0].ended, run.sessions[0].reason) == ("aborted", "stopped by the user")
     assert any(f"resumed after {len(before)} points" in event.text for event in run.events)
-    stored = before.result["dose_uj_cm2"]
+    stored = before.result.dose_uj_cm2
     assert run.sessions[1].dose_uj_cm2 == stored
     assert isinstance(stored, float)
     assert run.column("dose_uj_cm2")[len(before)] > stored >= before.column("dose_uj_cm2")[-1]
@@ -162,17 +162,18 @@ def test_a_run_aborted_twice_ends_with_one_result(
     run = assert_whole(h5, before, POINTS)
     assert [s.ended for s in run.sessions] == ["aborted", "aborted", ""]
     threshold = report.threshold
-    assert threshold["status"] == "found"
-    assert threshold["threshold_uj_cm2"] == pytest.approx(bench.scene.truth.threshold_uj_cm2, rel=0.03)
-    assert report.q["value"] == pytest.approx(bench.scene.truth.q, rel=0.1)
-    assert run.result["threshold"] == threshold
+    assert threshold.status == "found"
+    assert threshold.threshold_uj_cm2 == pytest.approx(bench.scene.truth.threshold_uj_cm2, rel=0.03)
+    assert report.result.q is not None
+    assert report.result.q.value == pytest.approx(bench.scene.truth.q, rel=0.1)
+    assert run.result.threshold == threshold
 
 
 def threshold_of(report: RunReport) -> tuple[float, tuple[float, float]]:
-    value, interval = report.threshold["threshold_uj_cm2"], report.threshold["ci95"]
-    assert isinstance(value, float)
-    assert isinstance(interval, (list, tuple))
-    return value, (interval[0], interval[1])
+    value, interval = report.threshold.threshold_uj_cm2, report.threshold.ci95
+    assert value is not None
+    assert interval is not None
+    return value, interval
 
 
 def killed_after(directory: Path, points: int) -> tuple[Path, list[str]]:
@@ -269,7 +270,7 @@ def test_what_the_sample_may_still_get_is_what_the_sessions_left(
     h5 = aborted(bench, config, tmp_path, plan_of(POINTS), 8)
     run = read_run(h5)
     dose, assumed = dose_before(run, stored_plan(run), 1000.0)
-    assert (dose, assumed) == (run.result["dose_uj_cm2"], 0.0)
+    assert (dose, assumed) == (run.result.dose_uj_cm2, 0.0)
     limits = config.limits.model_copy(update={"max_dose_uj_cm2": 1.05 * dose})
     tight = config.model_copy(update={"limits": limits})
     with pytest.raises(Exception, match="the dose would pass its limit"):

@@ -17,7 +17,7 @@ from labctl.config import load_bench
 from labctl.data import read_run
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted, DataError, InstrumentFault
-from labctl.runner.conclude import DOUBT
+from labctl.model.results import DOUBT
 from labctl.runner.events import Event, Measured, Message
 from labctl.runner.report import RunReport
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
@@ -86,7 +86,7 @@ def test_all_points_saturated(
     assert isinstance(document["q"], dict)
     assert set(document["q"].values()) == {None}
     assert report.h5 is not None
-    assert read_run(report.h5).result["q"] == {}
+    assert read_run(report.h5).result.q is None
 
 
 def test_aborted(bench: SimulatedBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -315,10 +315,9 @@ def test_a_sweep_below_threshold_and_one_that_goes_on(
     assert "aborted" not in text
     assert "saturated" not in text
     assert report.h5 is not None
-    threshold = read_run(report.h5).result["threshold"]
-    assert isinstance(threshold, dict)
-    assert (threshold["status"], threshold["threshold_uj_cm2"]) == ("not_found", None)
-    assert str(threshold["reason"]) in text
+    threshold = read_run(report.h5).result.threshold
+    assert (threshold.status, threshold.threshold_uj_cm2) == ("not_found", None)
+    assert threshold.reason in text
 
 
 def test_a_pause_stands_in_the_dark_and_is_noted(bench: SimulatedBench, bench_file: Path) -> None:

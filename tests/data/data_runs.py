@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from labctl.data.writer import RunWriter
-from labctl.model.records import DarkRecord, Identity, RunStart, RunStop, SweepPoint
+from labctl.model.records import DarkRecord, Identity, SweepPoint
+from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.run import RunStart, RunStop
 
 PIXELS = 32
 POINT = SweepPoint(
@@ -92,9 +94,6 @@ def finished_run(directory: Path) -> Path:
         for index in range(8):
             writer.append(make_point(index))
         writer.event(2.0, "a new dark")
-        result = {
-            "threshold": {"status": "found", "value": 25.0, "ci95": [24.0, 26.0], "flags": []},
-            "q": None,
-        }
+        result = SweepResult(BandThreshold("found", threshold_uj_cm2=25.0, ci95=(24.0, 26.0)))
         writer.end(RunStop("finished", "", "2025-05-01T10:10:00Z", result))
     return writer.paths.h5

@@ -13,8 +13,8 @@ from labctl.data import read_run
 from labctl.data.edits import edits_path, left_out, read_edits, record_edit
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
-from labctl.model.records import RunStop
-from labctl.runner.refit import refit, run_curve
+from labctl.model.run import RunStop
+from labctl.runner.refit import refit
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def stored(tmp_path: Path) -> Path:
         writer.dark(DARK)
         for number in range(6):
             writer.append(make_point(number, fluence_uj_cm2=20.0 + number))
-        writer.end(RunStop("finished", "", "2025-05-01T10:01:00Z", {}))
+        writer.end(RunStop("finished", "", "2025-05-01T10:01:00Z"))
         return writer.paths.h5
 
 
@@ -37,7 +37,9 @@ def test_the_last_word_counts_and_nothing_is_forgotten(stored: Path) -> None:
     assert left_out(run) == {1, 4}
     assert [(e.point, e.left_out, e.who) for e in read_edits(run)][2] == (3, False, "A. B.")
     assert stored.read_bytes() == before
-    assert list(np.flatnonzero(np.isnan(run_curve(run).signal))) == [1, 4]
+    points = refit(stored).threshold.points
+    assert points is not None
+    assert list(np.flatnonzero(~points.used)) == [1, 4]
     assert "2 points left out by hand: 2, 5" in refit(stored).notes
 
 

@@ -22,7 +22,8 @@ from labctl.data.reader import read_run
 from labctl.data.space import try_room
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
-from labctl.model.records import RunStop
+from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.run import RunStop
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def test_every_prefix_of_the_writes_is_a_sound_file(
         returned.append((len(tape.log), index + 1))
         if index == 4:
             run.event(float(index), "x" * 300)
-    run.end(RunStop("finished", "", "", {"threshold": {"value": 3.0}}))
+    run.end(RunStop("finished", "", "", SweepResult(BandThreshold("found", threshold_uj_cm2=3.0))))
     copy = tmp_path / "copy.h5"
 
     def look(number: int) -> None:
@@ -131,7 +132,7 @@ import numpy as np
 from data_runs import PIXELS, POINT
 from dataclasses import replace
 from labctl.data.writer import RunWriter
-from labctl.model.records import RunStart
+from labctl.model.run import RunStart
 writer = RunWriter(Path(sys.argv[3]), "run")
 writer.begin(RunStart("r", "fluence-sweep/1", "s", "", "", "", "", {}, {"points": 50, "average": 2}, {}, {},
     np.arange(float(PIXELS)), "peak"))
@@ -196,7 +197,7 @@ from data_runs import PIXELS, POINT
 from dataclasses import replace
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
-from labctl.model.records import RunStart, RunStop
+from labctl.model.run import RunStart, RunStop
 writer = RunWriter(Path(sys.argv[3]), "run")
 writer.begin(RunStart("r", "fluence-sweep/1", "s", "", "", "", "", {}, {"points": 5, "average": 2}, {}, {},
     np.arange(float(PIXELS)), "peak"))
@@ -211,7 +212,7 @@ try:
 except DataError as exc:
     print(stored, exc.exit_code, exc)
 try:
-    writer.end(RunStop("failed", "the disk is full", "", {}))
+    writer.end(RunStop("failed", "the disk is full", ""))
 except DataError as exc:
     print(exc)
 writer.close()

@@ -21,11 +21,14 @@ from labctl.data.resumed import ResumedWriter
 from labctl.data.verify import findings
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
-from labctl.model.records import RunStop
+from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.run import RunStop
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the name of an open file")
 
-FINISHED = RunStop("finished", "", "2025-05-01T10:10:00Z", {"threshold": {"status": "found", "value": 25.0}})
+FINISHED = RunStop(
+    "finished", "", "2025-05-01T10:10:00Z", SweepResult(BandThreshold("found", threshold_uj_cm2=25.0))
+)
 
 
 def gone(writer: RunWriter) -> None:
@@ -179,7 +182,7 @@ def test_a_resumed_run_is_kept_too(runs: Path) -> None:
         first.begin(START)
         first.dark(DARK)
         first.append(make_point(0))
-        first.end(RunStop("aborted", "", "", {}))
+        first.end(RunStop("aborted", "", ""))
     writer = ResumedWriter(first.paths.h5)
     with writer:
         writer.begin(START)

@@ -63,7 +63,7 @@ def test_classes_and_content(finished: Path) -> None:
             "entry/analysis/peaks_curve": "NXdata",
         }.items():
             assert classes[name] == nx_class
-        assert file["entry/analysis/result/threshold/value"][()] == 25.0
+        assert file["entry/analysis/result/threshold/threshold_uj_cm2"][()] == 25.0
         assert file["entry/analysis/result/threshold/ci95"][()].tolist() == [24.0, 26.0]
         assert file["entry/instrument/laser/frequency"].attrs["units"] == "Hz"
         assert file["entry/schema"][()] == b"labctl-run/1"

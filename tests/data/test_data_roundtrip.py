@@ -19,7 +19,9 @@ from labctl.data.table import read_table
 from labctl.data.verify import verify
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
-from labctl.model.records import RunStop, SweepPoint
+from labctl.model.records import SweepPoint
+from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.run import RunStop
 
 
 @pytest.fixture
@@ -65,7 +67,8 @@ def test_a_run_says_how_it_ended(tmp_path: Path, status: Literal["finished", "ab
     writer = RunWriter(tmp_path, "run")
     writer.begin(START)
     writer.dark(DARK)
-    result = {"threshold": {"value": 1.5, "ci95": [1, None]}, "q": None, "words": ["a", "b/c"]}
+    threshold = BandThreshold("found", "words", 9, threshold_uj_cm2=1.5, flags=("a", "b/c"))
+    result = SweepResult(threshold, doubt="some", planned=4)
     writer.end(RunStop(status, "because", "2025-05-01T10:10:00Z", result))
     run = read_run(writer.paths.h5)
     assert (run.status, run.reason) == (status, "because")
@@ -78,7 +81,7 @@ def test_a_closed_run_without_an_end_has_failed(tmp_path: Path) -> None:
         writer.begin(START)
     assert read_run(writer.paths.h5).status == "failed"
     with pytest.raises(DataError, match="ended before"):
-        writer.end(RunStop("finished", "", "", {}))
+        writer.end(RunStop("finished", "", ""))
 
 
 def test_arrays_of_a_run(finished: Path) -> None:
@@ -107,7 +110,7 @@ def test_long_and_strange_texts(tmp_path: Path) -> None:
     lines = ["é" * 500, "", "x" * 240, "nul\0"]
     for at, line in enumerate(lines):
         writer.event(float(at), line)
-    writer.end(RunStop("failed", "ü" * 2000, "", {}))
+    writer.end(RunStop("failed", "ü" * 2000, ""))
     run = read_run(writer.paths.h5)
     assert [event.text for event in run.events] == ["é" * 500, "", "x" * 240, "nul"]
     assert run.reason == "ü" * 512

@@ -25,12 +25,18 @@ def test_schema_1_reads_as_it_did() -> None:
     assert (run.status, run.start.procedure, run.start.sample) == ("finished", "fluence-sweep/1", "OLA")
     assert run.start.plan == START.plan
     assert run.start.identities == START.identities
-    assert run.result["threshold"] == {"status": "found", "value": 25.0, "ci95": [24.0, 26.0], "flags": []}
+    assert run.stored_result["threshold"] == {
+        "status": "found",
+        "value": 25.0,
+        "ci95": [24.0, 26.0],
+        "flags": [],
+    }
     assert run.signal.tolist() == [4.0 * i**2 + 0.1 for i in range(8)]
     assert run.spectra.shape == (8, PIXELS)
     assert np.array_equal(run.frames(5), make_point(5).frames)
     assert np.array_equal(run.spectrum(5), make_point(5).spectrum)
     assert np.array_equal(run.darks[0].counts, DARK.counts)
+    assert (run.result.threshold.status, run.result.threshold.ci95) == ("found", (24.0, 26.0))
     assert verify(run.path) == ()
 
 

@@ -22,7 +22,9 @@ from labctl.data.resumed import ResumedWriter, continuable
 from labctl.data.verify import verify
 from labctl.data.writer import RunWriter
 from labctl.model.errors import ConfigError, DataError
-from labctl.model.records import Identity, RunStop
+from labctl.model.records import Identity
+from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.run import RunStop
 
 TORN = (
     "entry/spectra/spectrum",
@@ -40,7 +42,7 @@ def interrupted(directory: Path, points: int = 5, status: str = "aborted") -> Pa
         for index in range(points):
             writer.append(make_point(index, spikes=((0, 1, 9.0),) if index == 2 else ()))
         writer.event(1.0, "something")
-        writer.end(RunStop("aborted", "stopped by the user", "", {"threshold": {"value": 3.0}}))
+        writer.end(RunStop("aborted", "stopped by the user", ""))
     if status == "killed":
         make_killed(writer.paths.h5)
     return writer.paths.h5
@@ -77,9 +79,10 @@ def test_points_stay_bit_by_bit_and_the_rest_follows(tmp_path: Path, status: str
         writer.dark(dataclasses.replace(DARK, number=1))
         for index in range(5, 8):
             writer.append(make_point(index))
-        writer.end(RunStop("finished", "", "2025-05-02T10:10:00Z", {"threshold": {"value": 4.0}}))
+        found = SweepResult(BandThreshold("found", threshold_uj_cm2=4.0))
+        writer.end(RunStop("finished", "", "2025-05-02T10:10:00Z", found))
     after = read_run(path)
-    assert (after.status, len(after), after.result) == ("finished", 8, {"threshold": {"value": 4.0}})
+    assert (after.status, len(after), after.result) == ("finished", 8, found)
     assert after.points[:5].tobytes() == before.points.tobytes()
     for number, point in enumerate(kept):
         again = after.point(number)
@@ -105,7 +108,7 @@ def test_it_can_be_resumed_again_and_again(tmp_path: Path) -> None:
             other = {"attenuator": Identity("Thorlabs", "ELL14", f"number {session}")}
             writer.begin(dataclasses.replace(START, identities=other))
             writer.append(make_point(session))
-            writer.end(RunStop("failed", f"for the {session}. time", "", {}))
+            writer.end(RunStop("failed", f"for the {session}. time", ""))
     run = read_run(path)
     assert (len(run), run.status, verify(path)) == (5, "failed", ())
     assert [s.first_point for s in run.sessions] == [0, 1, 2, 3, 4]

@@ -70,12 +70,10 @@ def _with_methods(name: str, thing: Any, only: list[str] | None = None) -> Itera
 LATER = {
     "labctl.AdaptivePlan",
     "labctl.SweepPlan",
-    "labctl.analysis.spectra.QResult",
-    "labctl.analysis.threshold.Curve",
     "labctl.analysis.threshold.ThresholdResult",
     "labctl.analysis.threshold.ThresholdResult.curve",
-    "labctl.model.records.RunStart",
-    "labctl.model.records.RunStop",
+    "labctl.model.run.RunStart",
+    "labctl.model.run.RunStop",
 }
 """Their docstrings do not have the form yet."""
 DOCUMENTED = {name: thing for name, thing in _documented() if name not in LATER}

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import atexit
-import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytest
@@ -23,7 +20,6 @@ from drivers.thorlabs_pm100 import ThorlabsPM100
 from drivers.thorlabs_sc10 import ThorlabsSC10
 from labctl.config import BenchConfig, load_bench
 from labctl.data.writer import RunWriter
-from labctl.gui.analyst import Analyst
 from labctl.gui.app import make_application
 from labctl.gui.benchwindow import BenchWindow
 from labctl.model.clock import Clock, SteppedClock
@@ -108,8 +104,7 @@ def bench_window(
         SimulatedBench(settings, own, faults=FaultPlan.parse(faults)) as simulated,
     ):
         file.write_text(simulated.bench_toml(1.0, nominal=unknown))
-        with shared_fits():
-            window = BenchWindow(edit(load_bench(file)), folder, clock=own, file=file)
+        window = BenchWindow(edit(load_bench(file)), folder, clock=own, file=file)
         window.resize(1200, 760)
         window.show()
         try:
@@ -124,51 +119,6 @@ def bench_window(
                 qtbot.waitUntil(lambda: bool(ended), timeout=LONG_MS)
         assert not window.service.alive or _joined(window)
     forget(window)
-
-
-class SharedAnalyst(Analyst):
-    """Hands its fitting process on to the next window: starting one costs more than most tests."""
-
-    _spare: ClassVar[list[subprocess.Popen[str]]] = []
-    _asking = False
-
-    def close(self) -> None:
-        with self._changed:
-            self._closing = True
-            self._changed.notify()
-
-    def _living(self) -> subprocess.Popen[str]:
-        if self._child is None and self._spare:
-            self._child = self._spare.pop()
-        self._asking = True
-        return super()._living()
-
-    def _found(self, question: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-        found = super()._found(question)
-        self._asking = False
-        return found
-
-    def _end_child(self) -> None:
-        child = self._child
-        if child is not None and child.poll() is None and self._closing and not self._asking:
-            self._child = None
-            self._spare.append(child)
-        else:
-            super()._end_child()
-
-
-@contextmanager
-def shared_fits() -> Iterator[None]:
-    """Windows made here share a fitting process."""
-    with patch("labctl.gui.window.Analyst", SharedAnalyst):
-        yield
-
-
-@atexit.register
-def _end_spare() -> None:
-    for child in SharedAnalyst._spare:
-        child.kill()
-        child.wait()
 
 
 def forget(window: QWidget) -> None:

@@ -10,18 +10,20 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from gui_bench import LONG_MS, bench_window, forget, keep_settings_in, shared_fits
+from gui_bench import LONG_MS, bench_window, forget, keep_settings_in
 from pytestqt.qtbot import QtBot
 from test_gui_sweep import queue_sweep
 
-from labctl.gui.analysis_child import answer
+from labctl.analysis.evaluation import evaluate
+from labctl.data import read_run
 from labctl.gui.app import make_application
 from labctl.gui.exporting import write_curve, write_spectra
 from labctl.gui.files import open_file
-from labctl.gui.fits import threshold_question
-from labctl.gui.rundata import RunData, RunFacts
+from labctl.gui.fits import run_question
 from labctl.gui.window import MainWindow
-from labctl.runner.conclude import DOUBT
+from labctl.model.plan import StabilityPlan
+from labctl.model.results import DOUBT
+from labctl.runner.fit_child import evaluate_file
 from labctl.runner.refit import refit
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"
@@ -49,8 +51,7 @@ def doubted(tmp_path: Path) -> Path:
 def window(tmp_path: Path) -> Iterator[MainWindow]:
     make_application()
     keep_settings_in(tmp_path)
-    with shared_fits():
-        made = MainWindow()
+    made = MainWindow()
     made.show()
     yield made
     made.close()
@@ -58,24 +59,22 @@ def window(tmp_path: Path) -> Iterator[MainWindow]:
 
 
 def test_the_fitting_process_refuses_in_the_words_of_the_terminal(doubted: Path) -> None:
-    told = refit(doubted)
+    told = refit(doubted).result
     assert told.doubt == DOUBT
-    for which in ("emission", "lasing"):
-        found = json.loads(answer(json.dumps(threshold_question(open_file(doubted), which))))
-        assert found["status"] == told.threshold["status"] == "refused"
-        assert found["reason"] == told.threshold["reason"] == DOUBT
-        assert found["threshold_uj_cm2"] is found["curve"] is None
-        assert not any(found["cross_checks"].values())
+    said = evaluate_file(run_question(open_file(doubted)))
+    for found in (said.threshold, said.threshold_lasing):
+        assert found.status == told.threshold.status == "refused"
+        assert found.reason == told.threshold.reason == DOUBT
+        assert found.threshold_uj_cm2 is None
+        assert found.curve is None
+        assert not any(found.cross_checks.values())
 
 
 def test_a_stability_run_is_not_fitted_either() -> None:
-    sound = open_file(EXAMPLE)
-    plan = {"every_s": 1.0}
-    facts = RunFacts(**{n: getattr(sound.facts, n) for n in RunFacts.__dataclass_fields__} | {"plan": plan})
-    run = RunData(facts, sound.arrays, {"signal": sound.column("signal")}, ((),) * len(sound))
-    assert "stability run" in run.not_fitted
-    assert json.loads(answer(json.dumps(threshold_question(run, "emission"))))["reason"] == run.not_fitted
-    assert sound.not_fitted == ""
+    run = read_run(EXAMPLE)
+    said = evaluate(run, StabilityPlan(), run.facts)
+    assert "stability run" in said.threshold.reason
+    assert said.threshold_lasing.reason == said.threshold.reason
 
 
 def test_a_stored_run_with_a_doubt_shows_no_threshold_anywhere(
@@ -83,9 +82,10 @@ def test_a_stored_run_with_a_doubt_shows_no_threshold_anywhere(
 ) -> None:
     window.open_files([EXAMPLE, doubted])
     view, key = window.runs.view, str(doubted.resolve())
-    qtbot.waitUntil(lambda: len(view.found) == 2 and window.analyst.idle, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: len(view.runs) == 2 and window.fits.idle, timeout=LONG_MS)
     run = view.runs[key]
-    assert (view.found[key]["reason"], view.fits[key]) == (DOUBT, None)
+    assert run.result is not None
+    assert (run.result.threshold.reason, run.result.threshold.curve) == (DOUBT, None)
     view.set_current(key)
     assert DOUBT in view.strip.details.text()
     assert view.strip.interval.text() == ""
@@ -98,13 +98,16 @@ def test_a_stored_run_with_a_doubt_shows_no_threshold_anywhere(
     assert other.fit is None
     # No peak of it has a width and a Q, wherever one clicks.
     view.select(key, len(run) - 1)
-    qtbot.waitUntil(lambda: window.analyst.idle, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: window.fits.idle, timeout=LONG_MS)
     assert len(view.spectrum._marks.data) == 0
     # Left out, taken in, summed over other light: it stays so.
     view.toggle_selected()
     view.set_which("lasing")
-    qtbot.waitUntil(lambda: window.analyst.idle and len(view.fits) == 2, timeout=LONG_MS)
-    assert view.found[key]["reason"] == DOUBT
+    qtbot.waitUntil(
+        lambda: window.fits.idle and run.result is not None and bool(run.result.edits.left_out),
+        timeout=LONG_MS,
+    )
+    assert run.result.threshold_lasing.reason == DOUBT
     assert DOUBT in view.strip.details.text()
     # Tables go out with the sentence, for whoever fits them elsewhere.
     for write in (write_curve, write_spectra):
@@ -122,6 +125,7 @@ def test_a_running_sweep_whose_shutter_lied_takes_its_threshold_back(qtbot: QtBo
         assert window.queue.threshold is None
         assert window.live.run is not None
         assert window.live.run.doubt == DOUBT
-        assert view.fits[window.live.run.facts.key] is None
+        assert window.live.run.result is not None
+        assert window.live.run.result.threshold.curve is None
         stored = window.runs.view
         qtbot.waitUntil(lambda: DOUBT in stored.strip.details.text(), timeout=LONG_MS)

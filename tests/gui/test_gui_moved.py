@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from labctl.analysis.evaluation.moved import moved_points
 from labctl.analysis.spectra.bands import Band, Bands
 from labctl.analysis.spectra.reduce import ReducedPoint, reduce_exposures
-from labctl.data import read_run
+from labctl.data import Run, read_run
 from labctl.data.writer import RunWriter
-from labctl.gui.moved import moved_signals
-from labctl.model.records import DarkRecord, FloatArray, RunStart, RunStop, SweepPoint
+from labctl.model import pump
+from labctl.model.records import DarkRecord, FloatArray, SweepPoint
+from labctl.model.run import RunStart, RunStop
 
 AXIS = np.linspace(500.0, 560.0, 1024)
 MEASURED = Bands(Band(505.0, 555.0, "whole"), Band(530.0, 550.0, "peaks"))
@@ -36,7 +39,7 @@ def reduced(frames: FloatArray, dark: DarkRecord, bands: Bands) -> ReducedPoint:
 
 
 def point_of(index: int, frames: FloatArray, found: ReducedPoint) -> SweepPoint:
-    numbers: dict[str, float] = dict.fromkeys(
+    numbers: dict[str, Any] = dict.fromkeys(
         ("pulse_energy_j", "angle_deg", "power_before_w", "power_after_w", "power_sigma_w"), 1e-6
     )
     return SweepPoint(
@@ -49,6 +52,13 @@ def point_of(index: int, frames: FloatArray, found: ReducedPoint) -> SweepPoint:
         temperature_c=None, dose_uj_cm2=1.0, elapsed_s=1.0, flags=(), frames=frames,
         spectrum=found.spectrum, spikes=found.spikes,
     )  # fmt: skip
+
+
+def signals(run: Run, bands: Bands) -> list[SweepPoint]:
+    moved = pump.Bands((bands.whole.low_nm, bands.whole.high_nm), (bands.peaks.low_nm, bands.peaks.high_nm))
+    points, guessed = moved_points(run, run.plan, run.facts, moved)
+    assert not guessed
+    return points
 
 
 @pytest.fixture
@@ -69,7 +79,7 @@ def measured(tmp_path: Path) -> tuple[Path, list[FloatArray], DarkRecord]:
         writer.dark(dark)
         for index, shot in enumerate(frames):
             writer.append(point_of(index, shot, reduced(shot, dark, MEASURED)))
-        writer.end(RunStop("finished", "", "2025-05-01T10:01:00Z", {}))
+        writer.end(RunStop("finished", "", "2025-05-01T10:01:00Z"))
         return writer.paths.h5, frames, dark
 
 
@@ -78,13 +88,14 @@ def test_errors_are_those_of_a_run_measured_so(
     measured: tuple[Path, list[FloatArray], DarkRecord], bands: Bands
 ) -> None:
     path, frames, dark = measured
-    found = moved_signals(read_run(path), bands)
+    found = signals(read_run(path), bands)
     expected = [reduced(shot, dark, bands) for shot in frames]
     assert expected[1].spikes
-    assert found.emission == pytest.approx([e.signal_whole for e in expected], rel=1e-6)
-    assert found.lasing == pytest.approx([e.signal_peaks for e in expected], rel=1e-2)
-    assert found.emission_sigma == pytest.approx([e.signal_whole_sigma for e in expected], rel=0.03)
-    assert found.lasing_sigma == pytest.approx([e.signal_peaks_sigma for e in expected], rel=0.03)
+    assert [p.signal for p in found] == [e.signal_whole for e in expected]
+    assert [p.peaks_signal for p in found] == [e.signal_peaks for e in expected]
+    assert [p.signal_sigma for p in found] == [e.signal_whole_sigma for e in expected]
+    assert [p.peaks_signal_sigma for p in found] == [e.signal_peaks_sigma for e in expected]
+    assert [p.fwhm_nm for p in found] == [e.fwhm_nm for e in expected]
 
 
 def test_relative_errors_differ_from_those_before(
@@ -92,5 +103,6 @@ def test_relative_errors_differ_from_those_before(
 ) -> None:
     """The line flickers more than the band: a band that holds more of it has the larger relative error."""
     run = read_run(measured[0])
-    narrow = moved_signals(run, Bands(Band(538.0, 544.0, "whole"), Band(539.0, 543.0, "peaks")))
-    assert np.all(narrow.emission_sigma / narrow.emission > 1.3 * run.signal_sigma / run.signal)
+    narrow = signals(run, Bands(Band(538.0, 544.0, "whole"), Band(539.0, 543.0, "peaks")))
+    relative = np.array([p.signal_sigma / p.signal for p in narrow])
+    assert np.all(relative > 1.3 * run.signal_sigma / run.signal)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gui_bench import LONG_MS, forget, keep_settings_in, shared_fits
+from gui_bench import LONG_MS, forget, keep_settings_in
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
@@ -28,8 +28,7 @@ EVIL = "<b>EVIL<b> \x1b[31m\u202egpj.exe & co"
 def window(qtbot: QtBot, tmp_path: Path) -> Iterator[MainWindow]:
     make_application()
     keep_settings_in(tmp_path)
-    with shared_fits():
-        made = MainWindow()
+    made = MainWindow()
     made.show()
     yield made
     made.close()
@@ -43,7 +42,7 @@ def test_a_strangers_file_is_named_and_steers_nothing(
     run.write_bytes(EXAMPLE.read_bytes())
     bad.write_bytes(b"nothing")
     window.open_files([run])
-    qtbot.waitUntil(lambda: len(window.runs.view.found) == 1 and window.analyst.idle, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: bool(window.runs.view.runs) and window.fits.idle, timeout=LONG_MS)
     window.open_files([bad])
     qtbot.waitUntil(lambda: "<b>EVIL<b>" in window.message.text(), timeout=LONG_MS)
     labels = window.findChildren(QLabel)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from gui_bench import LONG_MS, bench_window, keep_settings_in, shared_fits
+from gui_bench import LONG_MS, bench_window, keep_settings_in
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QDialog, QFileDialog, QMenu, QMessageBox, QWidget
@@ -154,8 +154,7 @@ def test_a_held_key_acts_once(
 def test_without_a_bench_escape_keeps_its_meaning(qtbot: QtBot, tmp_path: Path) -> None:
     make_application()
     keep_settings_in(tmp_path)
-    with shared_fits():
-        window = MainWindow()
+    window = MainWindow()
     window.show()
     window.runs.ask_for_files()
     dialog = top(QFileDialog)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gui_bench import LONG_MS, forget, keep_settings_in, shared_fits
+from gui_bench import LONG_MS, forget, keep_settings_in
 from PySide6.QtCore import QPointF
 from pytestqt.qtbot import QtBot
 
@@ -22,6 +22,7 @@ from labctl.gui.files import open_file
 from labctl.gui.runnotes import notes_of
 from labctl.gui.window import MainWindow
 from labctl.model.pump import Bands
+from labctl.model.results import BandThreshold, FluenceBudget, SweepResult
 from labctl.runner.refit import refit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,8 +34,7 @@ OLD = ROOT / "tests" / "data" / "samples" / "schema-1.h5"
 def window(qtbot: QtBot, tmp_path: Path) -> Iterator[MainWindow]:
     make_application()
     keep_settings_in(tmp_path)
-    with shared_fits():
-        made = MainWindow()
+    made = MainWindow()
     made.resize(1200, 760)
     made.show()
     yield made
@@ -45,7 +45,20 @@ def window(qtbot: QtBot, tmp_path: Path) -> Iterator[MainWindow]:
 def open_and_fit(qtbot: QtBot, window: MainWindow, *paths: Path) -> None:
     window.open_files(list(paths))
     view = window.runs.view
-    qtbot.waitUntil(lambda: len(view.found) == len(paths) and window.analyst.idle, timeout=LONG_MS)
+    qtbot.waitUntil(
+        lambda: (
+            len([run for run in view.runs.values() if run.result is not None]) == len(paths)
+            and window.fits.idle
+        ),
+        timeout=LONG_MS,
+    )
+
+
+def said_of_run(window: MainWindow, key: str) -> BandThreshold:
+    """What the view on stored runs says of a run's emission."""
+    result = window.runs.view.runs[key].result
+    assert result is not None
+    return result.threshold
 
 
 def copy_of_example(folder: Path) -> Path:
@@ -64,9 +77,9 @@ def test_leave_out_undo_redo_and_bands(qtbot: QtBot, window: MainWindow, tmp_pat
     run = view.current
     assert run is not None
     key = run.facts.key
-    whole = view.found[key]
-    assert whole["threshold_uj_cm2"] == pytest.approx(79.4, rel=0.02)
-    fit = view.fits[key]
+    whole = said_of_run(window, key)
+    assert whole.threshold_uj_cm2 == pytest.approx(79.4, rel=0.02)
+    fit = whole.curve
     assert fit is not None
     assert np.all(fit.low <= fit.signal)
     # A click on a point shows it; X leaves it out, off the Qt thread it is fitted again.
@@ -77,11 +90,11 @@ def test_leave_out_undo_redo_and_bands(qtbot: QtBot, window: MainWindow, tmp_pat
     assert view.index == 3
     view.toggle_selected()
     assert run.excluded == {3}
-    qtbot.waitUntil(lambda: view.found[key]["n_points"] == len(run) - 1, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: said_of_run(window, key).n_points == len(run) - 1, timeout=LONG_MS)
     window.undo.undo()
     assert run.excluded == frozenset()
-    qtbot.waitUntil(lambda: view.found[key]["n_points"] == len(run), timeout=LONG_MS)
-    assert view.found[key]["threshold_uj_cm2"] == whole["threshold_uj_cm2"]
+    qtbot.waitUntil(lambda: said_of_run(window, key).n_points == len(run), timeout=LONG_MS)
+    assert said_of_run(window, key) == whole
     window.undo.redo()
     assert run.excluded == {3}
     window.undo.undo()
@@ -94,7 +107,7 @@ def test_leave_out_undo_redo_and_bands(qtbot: QtBot, window: MainWindow, tmp_pat
     assert np.all(run.signal("emission")[0][:6] < before[:6])
     assert view.lightlight._series[key].signal[0] == run.signal("emission")[0][0]
     rough = run.signal("lasing")[0]
-    qtbot.waitUntil(lambda: run.moved_signals is not None, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: run.points("lasing") is not None, timeout=LONG_MS)
     assert np.all(run.signal("lasing")[0] < rough)  # the luminescence under the peaks is no light in peaks
     assert view.lightlight._series[key].signal == pytest.approx(run.signal("emission")[0])
     while window.undo.canUndo():
@@ -125,7 +138,7 @@ def test_compare_waterfall_and_switches(qtbot: QtBot, window: MainWindow, tmp_pa
         qtbot.wait(5)
     view.tools.all.click()
     view.tools.signal.setCurrentIndex(1)
-    qtbot.waitUntil(lambda: window.analyst.idle and bool(view.fits), timeout=LONG_MS)
+    qtbot.waitUntil(lambda: window.fits.idle, timeout=LONG_MS)
     assert view.which == "lasing"
     for number, chosen in enumerate(EXPORTS):
         window.runs.export(tmp_path / f"figure{number}", chosen)
@@ -162,8 +175,8 @@ def test_a_table_of_numbers_is_a_run_without_spectra(
     signal = 5 + 0.01 * fluence**2 + np.where(fluence > 80, 20 * (fluence - 80), 0)
     table.write_text("fluence,signal\n" + "\n".join(f"{f},{s}" for f, s in zip(fluence, signal, strict=True)))
     open_and_fit(qtbot, window, table)
-    found = window.runs.view.found[str(table.resolve())]
-    assert found["threshold_uj_cm2"] == pytest.approx(80, rel=0.03)
+    found = said_of_run(window, str(table.resolve()))
+    assert found.threshold_uj_cm2 == pytest.approx(80, rel=0.03)
 
 
 def test_the_window_keeps_its_state(qtbot: QtBot, tmp_path: Path) -> None:
@@ -199,9 +212,9 @@ def test_points_left_out_are_there_when_the_run_is_opened_again(
     assert run is not None
     assert run.excluded == {3, 5}
     assert "2 left out" in window.message.text()
-    qtbot.waitUntil(lambda: view.found[key]["n_points"] == len(run) - 2, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: said_of_run(window, key).n_points == len(run) - 2, timeout=LONG_MS)
     # The same numbers from the terminal's fit.
-    assert refit(copy).threshold["threshold_uj_cm2"] == view.found[key]["threshold_uj_cm2"]
+    assert refit(copy).threshold.threshold_uj_cm2 == said_of_run(window, key).threshold_uj_cm2
     window.undo.undo()  # made before it was closed: it is taken back in the run that is open now
     assert run.excluded == {3}
     assert "2 points left out" not in view.strip.details.text()
@@ -217,14 +230,14 @@ def test_points_left_out_are_there_when_the_run_is_opened_again(
 
 def test_the_error_of_the_scale_is_said_beside_the_threshold() -> None:
     run = open_file(EXAMPLE)
-    run.facts = replace(run.facts, budget={"combined_rel": 0.03, "unstated": ["repetition rate"]})
-    found = {"threshold_uj_cm2": 80.0, "ci95": [79.0, 81.0]}
-    note = notes_of(run, found)
+    threshold = BandThreshold("found", threshold_uj_cm2=80.0, ci95=(79.0, 81.0), scale_rel=0.03)
+    known = SweepResult(threshold, budget=FluenceBudget(combined_rel=0.03, unstated=("repetition rate",)))
+    note = notes_of(run, known)
     assert "scale uncertainty: ± 3 % (k = 1), without repetition rate, 95 % with it 75.3" in note
     assert "with it" not in notes_of(run, None)
-    unknown = {"combined_rel": 0.0, "links": 9, "unstated": ["meter calibration", "repetition rate"]}
-    run.facts = replace(run.facts, budget=unknown)
-    assert "scale uncertainty: not stated (2 of 9 links)" in notes_of(run, found)
-    assert "0 %" not in notes_of(run, found)
-    run.facts = replace(run.facts, budget={})
-    assert "scale uncertainty: not stated" in notes_of(run, found)
+    unstated = ("meter calibration", "repetition rate")
+    threshold = replace(threshold, scale_rel=None)
+    unknown = SweepResult(threshold, budget=FluenceBudget(combined_rel=0.0, links=9, unstated=unstated))
+    assert "scale uncertainty: not stated (2 of 9 links)" in notes_of(run, unknown)
+    assert "0 %" not in notes_of(run, unknown)
+    assert "scale uncertainty: not stated" in notes_of(run, SweepResult(threshold))

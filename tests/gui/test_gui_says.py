@@ -14,13 +14,14 @@ from pytestqt.qtbot import QtBot
 from test_gui_sweep import queue_sweep
 
 from labctl.gui import benchstate, theme
-from labctl.gui.analysis_child import packed, peaks
 from labctl.gui.benchstate import BLOCK, BenchNow, RunNow, danger, progress, sentence
 from labctl.gui.benchwindow import BenchWindow
-from labctl.gui.fits import peak_marks
 from labctl.gui.service.observed import Seen, Sight
 from labctl.gui.spectrum import _table
 from labctl.model.errors import InstrumentTimeout
+from labctl.model.results import Threshold
+from labctl.runner.fit_child import peak_marks
+from labctl.runner.fit_process import PeaksQuestion
 from labctl.runner.outcome import Tally, outcome
 from labctl.session import open_bench
 
@@ -151,7 +152,7 @@ def test_a_pause_is_called_one_when_it_stands() -> None:
     ],
 )
 def test_a_run_that_is_over_is_never_not_yet(status: str, tally: Tally, headline: str) -> None:
-    said = outcome({"status": "refused", "reason": "too few"}, status, tally)
+    said = outcome(Threshold("refused", "too few"), status, tally)
     assert said.headline == headline
     if tally.saturated:
         assert said.tone == "danger"
@@ -161,17 +162,11 @@ def test_a_run_that_is_over_is_never_not_yet(status: str, tally: Tally, headline
 def test_a_clipped_peak_has_neither_width_nor_q() -> None:
     axis = np.linspace(520.0, 560.0, 800)
     line = 9000.0 / (1 + ((axis - 540.0) / 0.4) ** 2) + np.random.default_rng(1).normal(0, 10, axis.size)
-    question = {
-        "wavelength": packed(axis),
-        "counts": packed(np.minimum(line, 4000.0)),
-        "clipped": packed((line > 4000.0).astype(float)),
-        "band": [525.0, 555.0],
-        "resolution_nm": 0.1,
-    }
-    (mark,) = peak_marks(peaks(question))
+    clipped = PeaksQuestion(axis, np.minimum(line, 4000.0), line > 4000.0, (525.0, 555.0), 0.1)
+    (mark,) = peak_marks(clipped)
     assert (mark.fwhm_nm, mark.q) == (None, None)
     assert "clipped" in _table([mark])
-    (whole,) = peak_marks(peaks({**question, "counts": packed(line), "clipped": packed(0 * line)}))
+    (whole,) = peak_marks(replace(clipped, counts=line, clipped=line < 0))
     assert whole.q is not None
 
 

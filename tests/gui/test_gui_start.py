@@ -18,10 +18,10 @@ from pytestqt.qtbot import QtBot
 
 from labctl.cli import main
 from labctl.cli.align import line as align_line
-from labctl.gui.analysis_child import answer
-from labctl.gui.analyst import Analyst, Answer
 from labctl.gui.app import FRAME_PX, make_application
 from labctl.model.clock import ScaledClock, SteppedClock
+from labctl.runner.fit_child import answer
+from labctl.runner.fit_process import SPARE, Answer, FileQuestion, Fits
 from procedures.alignment import Finished
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
@@ -119,32 +119,34 @@ def test_align_in_the_terminal(
 
 
 def test_the_fitting_process_answers_nonsense_with_a_reason() -> None:
-    assert '"error"' in answer('{"task": "nothing"}')
-    assert '"error"' in answer('{"task": "peaks"}')
+    assert '"problem"' in answer('{"do": "nothing"}')
+    assert '"problem"' in answer('{"do": "peaks"}')
 
 
 def test_a_fitting_process_that_dies_is_replaced() -> None:
     told: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-    analyst = Analyst(told.put)
+    fits = Fits()
     children: list[subprocess.Popen[str]] = []
     try:
         for attempt in range(2):
-            number = analyst.ask(("x",), lambda: {"task": "nothing"})
+            number = fits.ask(("x",), lambda: FileQuestion("nothing"), told.put)
             first = told.get(timeout=PATIENCE_S)
-            assert first.number == number
-            assert "nothing" in first.found["error"]
-            child = analyst._child
+            assert (first.number, first.found) == (number, None)
+            assert "nothing" in first.problem
+            child = fits.process._child
             assert child is not None
             children.append(child)
             if attempt == 0:
                 child.kill()
                 child.wait()
     finally:
-        analyst.close()
-        analyst._thread.join(PATIENCE_S)
-    assert not analyst._thread.is_alive()
+        fits.close()
+        assert fits._thread is not None
+        fits._thread.join(PATIENCE_S)
+    assert not fits._thread.is_alive()
     assert children[0] is not children[1]
-    assert children[1].poll() is not None
+    assert SPARE.take() is children[1]  # it owes nothing, and serves what comes next
+    SPARE.keep(children[1])
 
 
 SMALL = QSize(1280, 720 - FRAME_PX[1])

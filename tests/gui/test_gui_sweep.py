@@ -39,7 +39,7 @@ def test_a_whole_sweep(qtbot: QtBot, tmp_path: Path) -> None:
         assert run is not None
         assert (len(run), run.status) == (12, "finished")
         assert is_safe(simulated)
-        qtbot.waitUntil(lambda: window.analyst.idle and bool(window.runs.view.fits), timeout=LONG_MS)
+        qtbot.waitUntil(lambda: window.fits.idle and bool(window.runs.view.runs), timeout=LONG_MS)
         truth = simulated.scene.truth.threshold_uj_cm2
         assert window.queue.threshold == pytest.approx(truth, rel=0.04)
         qtbot.waitUntil(lambda: "µJ" in window.live.view.strip.value.text(), timeout=LONG_MS)

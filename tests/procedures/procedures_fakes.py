@@ -16,13 +16,12 @@ from labctl.model.records import (
     FloatArray,
     Identity,
     PowerReading,
-    RunStart,
-    RunStop,
     SpectrometerInfo,
     Spectrum,
     SweepPoint,
 )
 from labctl.model.roles import Roles, SensorKind
+from labctl.model.run import RunStart, RunStop
 
 RATE_HZ = 1000.0
 RATIO = 24.0

@@ -14,14 +14,15 @@ from procedures_scene import BANDS, LIMITS, scene_pump, scene_roles
 
 import procedures.adaptive
 from labctl.analysis.bleaching import corrected, measure_bleaching
+from labctl.analysis.evaluation import threshold as evaluation_threshold
 from labctl.analysis.hysteresis import measure_hysteresis
 from labctl.analysis.light_light import LightLight, is_reference, light_light
 from labctl.analysis.next_fluence import Proposal, half_width_rel, stop_corrected
-from labctl.analysis.threshold import LiveThreshold, ThresholdResult, fit_threshold
+from labctl.analysis.threshold import ThresholdResult, fit_threshold
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import ConfigError
 from labctl.model.pump import Limits
-from labctl.model.records import SweepPoint
+from labctl.model.records import FloatArray, SweepPoint
 from procedures.adaptive import AdaptiveSource
 from procedures.fluence_sweep import Sweep, sweep
 from procedures.plan import AdaptivePlan, SweepPlan, reference_fluence, validate
@@ -145,12 +146,11 @@ def test_the_fit_sees_the_grid_only_and_corrected_if_wanted(
 ) -> None:
     seen: list[float] = []
 
-    class Spy(LiveThreshold):
-        def add(self, fluence_uj_cm2: float, signal: float, sigma: float | None = None) -> None:
-            seen.append(fluence_uj_cm2)
-            super().add(fluence_uj_cm2, signal, sigma)
+    def spy(fluence_uj_cm2: FloatArray, signal: FloatArray, **options: Any) -> ThresholdResult:
+        seen.extend(fluence_uj_cm2)
+        return fit_threshold(fluence_uj_cm2, signal, **options)
 
-    monkeypatch.setattr(procedures.adaptive, "LiveThreshold", Spy)
+    monkeypatch.setattr(evaluation_threshold, "fit_threshold", spy)
     grid = list(np.geomspace(30, 170, 10))
     points = noisy_points([40.0, *grid[:5], 40.0, *grid[5:], 40.0], noise=0.0)
     for at, left in ((0, 1.0), (6, 0.81), (12, 0.64)):

@@ -15,7 +15,7 @@ from labctl.data.verify import verify
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import InstrumentTimeout, SafetyStop
 from labctl.model.pump import Bands, Element
-from labctl.runner.conclude import DOUBT
+from labctl.model.results import DOUBT
 from labctl.runner.events import Event, Measured
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from procedures.fluence_sweep import sweep
@@ -230,5 +230,5 @@ def test_on_the_whole_simulated_bench(tmp_path: Path, order: Order) -> None:
     assert len(run) == sum(isinstance(event, Measured) for event in shown)
     assert any("NOT MADE SAFE" in event.text for event in run.events)
     assert verify(h5) == ()
-    assert told.value.report.threshold["reason"] == DOUBT
-    assert told.value.report.threshold["status"] == "refused"
+    assert told.value.report.threshold.reason == DOUBT
+    assert told.value.report.threshold.status == "refused"

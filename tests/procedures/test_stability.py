@@ -13,18 +13,20 @@ import numpy as np
 import pytest
 from procedures_fakes import BANDS, FakeBench, FakeSink, StopAfter, limits, pump_settings
 
+from labctl.analysis.evaluation.stability import Stability, decay_of
 from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
 from labctl.data.verify import verify
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError, DataError
 from labctl.model.records import SweepPoint
+from labctl.model.results import StabilityResult
 from labctl.runner.events import Event, Measured
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunRequest
-from labctl.runner.stability import Stability, duration, run_stability, verdict, write_table
+from labctl.runner.stability import duration, run_stability, verdict, write_table
 from labctl.runner.stability_figure import draw_stability
 from procedures.fluence_sweep import Sweep, sweep
 from procedures.pump import Pump
@@ -181,27 +183,29 @@ def test_a_whole_run_says_what_is_left_and_any_reader_opens_it(tmp_path: Path) -
     assert run.start.plan["every_s"] == 60.0
     assert len(run) == 12
     assert verify(report.h5) == ()
-    said = report.more["stability"]
-    assert isinstance(said, dict)
+    said = report.result.stability
+    assert said is not None
+    assert said.retained is not None
+    assert said.amplitude_weighted_lifetime_s is not None
     # From the middle of the first point's light to the middle of the last one's.
     rate = -np.log(truth) / span[-1]
     left = float(np.exp(-rate * (span[-1] - 0.5 * (span[-1] - span[-2]) - 0.5 * span[0])))
     assert 0.3 < left < 0.8
-    assert said["retained"]["value"] == pytest.approx(left, rel=0.02)
-    assert said["retained"]["low"] < said["retained"]["value"] < said["retained"]["high"]
-    assert said["amplitude_weighted_lifetime_s"]["value"] == pytest.approx(60.0 * 11 / -np.log(left), rel=0.1)
-    temperatures = said["sample_temperature_c"]
+    assert said.retained.value == pytest.approx(left, rel=0.02)
+    assert said.retained.low < said.retained.value < said.retained.high
+    assert said.amplitude_weighted_lifetime_s.value == pytest.approx(60.0 * 11 / -np.log(left), rel=0.1)
+    temperatures = said.sample_temperature_c
     assert len(temperatures) == 12
-    assert all(10 < t < 100 for t in temperatures)
+    assert all(t is not None and 10 < t < 100 for t in temperatures)
     assert any("sample at" in event.text for event in run.events)
     line = verdict(said, "peak")
     assert "% of the emission is left after 11.1 min at" in line
     assert "single exponential, amplitude-weighted mean lifetime" in line
     assert json.loads(json.dumps(report.to_json()))["stability"]["model"] == "single"
-    assert report.threshold["status"] == "refused"
+    assert report.threshold.status == "refused"
     again = refit(report.h5)
-    assert again.threshold["status"] == "refused"
-    assert again.more["stability"] == said
+    assert again.threshold.status == "refused"
+    assert again.result.stability == said
     rows = write_table(report.h5).read_text().splitlines()
     assert len(rows) == 13
     assert float(rows[1].split(",")[5]) == pytest.approx(temperatures[0], abs=0.001)
@@ -216,7 +220,8 @@ def test_a_run_that_was_stopped_goes_on_and_fits_all_of_it(tmp_path: Path) -> No
         first = bench.run(plan, tmp_path, stop_after=3)
         assert first.h5 is not None
         assert first.status == "aborted"
-        assert "no verdict" in verdict(first.more["stability"])  # type: ignore[arg-type]
+        assert first.result.stability is not None
+        assert "no verdict" in verdict(first.result.stability)
         assert bench.simulated.scene.shutter.closed_switch()
         whole = resume_run(
             first.h5,
@@ -228,11 +233,12 @@ def test_a_run_that_was_stopped_goes_on_and_fits_all_of_it(tmp_path: Path) -> No
         )
     assert whole.status == "finished"
     assert whole.points == 9
-    said = whole.more["stability"]
-    assert isinstance(said, dict)
-    assert said["points_used"] == 9
-    assert said["constant"] is True
-    assert 0.2 < said["retained"]["value"] < 0.9
+    said = whole.result.stability
+    assert said is not None
+    assert said.retained is not None
+    assert said.points_used == 9
+    assert said.constant is True
+    assert 0.2 < said.retained.value < 0.9
     assert read_run(first.h5).start.procedure == "stability/1"
 
 
@@ -286,10 +292,8 @@ def test_points_that_cannot_be_trusted_are_left_out() -> None:
 
 
 def test_a_verdict_names_what_it_cannot_say() -> None:
-    assert verdict({"status": "refused", "reason": "3 points"}) == "no verdict: 3 points"
-    steady = Stability.of(points(1 + 0.002 * np.random.default_rng(1).standard_normal(30)), 2)
-    from labctl.runner.stability import mapping
-
-    line = verdict(mapping(steady, steady.fit()))
+    assert verdict(StabilityResult("refused", "3 points")) == "no verdict: 3 points"
+    steady = points(1 + 0.002 * np.random.default_rng(1).standard_normal(30))
+    line = verdict(decay_of(steady, StabilityPlan(), 2))
     assert "no decay beyond chance; lifetime above" in line
     assert duration(7300.0, 36.0) == "2.03 +- 0.01 h"

@@ -21,6 +21,7 @@ from labctl.analysis.calibration.decay_models import Shape, lifetimes, model_of
 from labctl.analysis.calibration.noisefit import NORMAL_95
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
+from labctl.model.results import Estimate
 
 Choice = Literal["single", "double", "stretched", "best"]
 LEAST_POINTS = 8
@@ -28,16 +29,6 @@ _KNOWN_RETAINED = math.exp(-1)
 """With more than this left, mean lifetimes rest on the shape beyond the measurement."""
 _ONE_SIDED, _SURE = 1.6448536 / NORMAL_95, 2.5758 / NORMAL_95  # of the 95 % arm: 95 % one-sided, 99 %
 _FIRST, _LAST = 5, 6  # points (or groups) at each end for the retained fraction without a model
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A number with its 95 % interval and the standard error that 1.96 of which make half of it."""
-
-    value: float
-    sigma: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from labctl.analysis.spectra.continuum import Continuum, fit_continuum
 from labctl.analysis.spectra.noise import spectrum_noise
+from labctl.model import pump
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -48,6 +49,14 @@ class Bands:
 
     whole: Band = Band(495.0, 565.0, "whole emission")
     peaks: Band = Band(525.0, 560.0, "lasing peaks")
+
+
+def bands_of(bands: pump.Bands) -> Bands:
+    """Return the bands of a run as the reduction takes them.
+
+    :raises ValueError: an end is not finite, or low is not below high.
+    """
+    return Bands(Band(*bands.emission_nm, "whole emission"), Band(*bands.lasing_nm, "lasing peaks"))
 
 
 def band_mask(wavelength_nm: Floats, band: Band) -> Bools:

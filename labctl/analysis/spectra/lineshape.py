@@ -1,7 +1,6 @@
 """Shape of one chosen peak, and the quality factor of a laser line with the instrument taken out."""
 
 import math
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from labctl.analysis.spectra.profiles import LineShape, deconvolve_width
 from labctl.analysis.spectra.search import LineSearch
 from labctl.analysis.spectra.width import widths
 from labctl.analysis.statistics import Location, location
+from labctl.model.results import LineFigure, QResult
 
 __all__ = ["LineFigure", "LineFit", "QResult", "deconvolve_width", "fit_line", "q_factor"]
 
@@ -29,43 +29,6 @@ _MOVING = "peaks move between exposures, so their sums over many pulses are smea
 _WORST_CHI2 = 10.0  # reduced: above it the lines found do not describe the spectrum
 _BUMP = 12.0  # resolutions: an emission broader than this is luminescence, of which Q says nothing
 _CROWDED = 3.0  # peaks nearer to each other than this many resolutions may each be several modes
-
-
-@dataclass(frozen=True, slots=True)
-class LineFigure:
-    """What a figure of the chosen line needs: arrays of shape ``(pixel,)``, counts of the mean exposure."""
-
-    wavelength_nm: Floats
-    counts: Floats
-    fitted: Floats
-    line: Floats
-    background: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class QResult:
-    """Quality factor: centre wavelength over FWHM.
-
-    With ``lower_bound`` the line is not resolved: ``value`` is the centre over the MEASURED width, the true Q
-    is at least that, and ``reason`` says why. Otherwise ``fwhm_nm`` is the width with the resolution taken
-    out. ``sigma`` is one standard error from the scatter of the exposures and the width's fit; the resolution
-    counts as exact unless its error was given. ``n_exposures`` is how many exposures the median was taken
-    over.
-    """
-
-    value: float
-    sigma: float
-    wavelength_nm: float
-    fwhm_nm: float
-    resolution_nm: float
-    lower_bound: bool
-    n_exposures: int
-    measured_fwhm_nm: float
-    shape: LineShape
-    reduced_chi2: float | None
-    lorentzian_share: float | None = None
-    reason: str = ""
-    figure: LineFigure | None = field(default=None, compare=False, repr=False)
 
 
 def q_factor(

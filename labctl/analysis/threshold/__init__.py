@@ -3,7 +3,6 @@
 from labctl.analysis.threshold.bounds import ALL_LINES, START_LOWER
 from labctl.analysis.threshold.crosscheck import peak_onset, width_collapse
 from labctl.analysis.threshold.fit import fit_threshold
-from labctl.analysis.threshold.live import LiveThreshold
 from labctl.analysis.threshold.result import Curve, ThresholdResult
 from labctl.analysis.threshold.tracking import ThresholdTracker
 
@@ -11,7 +10,6 @@ __all__ = [
     "ALL_LINES",
     "START_LOWER",
     "Curve",
-    "LiveThreshold",
     "ThresholdResult",
     "ThresholdTracker",
     "fit_threshold",

@@ -21,6 +21,7 @@ from labctl.gui.service.messages import (
 )
 from labctl.model.errors import Aborted, InstrumentError, LabctlError, is_noticed_stop
 from labctl.runner.events import Event
+from labctl.runner.fit_process import Fits
 from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunFailed, run_sweep
@@ -36,12 +37,13 @@ class LostInstrument(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What work on the bench needs: the open bench, whom to tell, whom to ask, and when to stop."""
+    """What work on the bench needs: the bench, whom to tell and to ask, when to stop, and who evaluates."""
 
     bench: Bench
     tell: Callable[[object], None]
     stop: threading.Event
     asking: Asking
+    fits: Fits | None = None
 
 
 def run_job(room: Room, job: Job) -> None:
@@ -80,6 +82,7 @@ def _begun(room: Room, job: Job) -> RunReport:
         clock=room.bench.roles.clock,
         pause=job.pause,
         bench=room.bench,
+        fits=room.fits,
     )
 
 
@@ -101,6 +104,7 @@ def _resumed(room: Room, job: Job) -> RunReport:
         clock=room.bench.roles.clock,
         pause=job.pause,
         opened=room.bench,
+        fits=room.fits,
     )
 
 

@@ -38,6 +38,7 @@ from labctl.gui.service.safety import SafetyLine
 from labctl.gui.service.work import Work
 from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, InstrumentError, LabctlError, NotConnected, SafetyStop
+from labctl.runner.fit_process import Fits
 from labctl.session import Bench, open_bench
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class BenchService:
 
     :param tell: called from several threads with what happens; must not wait.
     :param clock: of the bench; made from the configuration by default.
+    :param fits: where runs are evaluated; each has a process of its own by default.
     """
 
     def __init__(
@@ -59,8 +61,9 @@ class BenchService:
         tell: Callable[[object], None],
         clock: Clock | None = None,
         log_file: Path | None = None,
+        fits: Fits | None = None,
     ) -> None:
-        self.config, self._tell = config, tell
+        self.config, self._tell, self._fits = config, tell, fits
         self._clock, self._log_file = clock, log_file
         self.sight = Sight()
         self.safety = SafetyLine(self._safety_told)
@@ -258,7 +261,7 @@ class BenchService:
 
     def _serve(self, bench: Bench, first: Job | None) -> bool:
         """Do what is asked for; return True to quit, False to disconnect."""
-        work = Work(Room(bench, self._tell, self.stop, self.asking), self.sight, self)
+        work = Work(Room(bench, self._tell, self.stop, self.asking, self._fits), self.sight, self)
         command: Command | None = first
         while True:
             if isinstance(command, (Quit, Disconnect)):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 
 from labctl.analysis.spectra.bands import Band
 from labctl.analysis.spectra.correct import correct_nonlinearity
-from labctl.analysis.spectra.lineshape import QResult, q_factor
-from labctl.analysis.threshold import ThresholdResult
-from labctl.model.records import DarkRecord, FloatArray, SpectrometerInfo, SweepPoint
+from labctl.analysis.spectra.lineshape import q_factor
+from labctl.model.records import FloatArray, SpectrometerInfo, SweepPoint
+from labctl.model.results import QResult, Threshold
+from labctl.model.run import Points
 
 CANDIDATES = 3
 """Points that are tried, brightest first, until one has a line that can be fitted."""
@@ -20,29 +21,36 @@ _UNKNOWN_PITCHES = 2.0
 """Stands in for a resolution nobody knows: no spectrometer resolves less than two pixels."""
 
 
-def is_candidate(point: SweepPoint) -> bool:
-    """Return whether a point can give a Q: it shows peaks, and no exposure of it was saturated."""
-    return point.saturated_exposures == 0 and point.peak_count > 0 and len(point.frames) > 0
-
-
 def quality(
-    candidates: Sequence[SweepPoint],
-    darks: Mapping[int, DarkRecord],
+    points: Points,
+    scalars: Sequence[SweepPoint],
     info: SpectrometerInfo,
     band_nm: tuple[float, float],
-    threshold: ThresholdResult,
+    threshold: Threshold,
+    left_out: Set[int] = frozenset(),
 ) -> QResult | None:
     """Return Q from the brightest candidate above threshold, None where nothing lases.
 
     With an unknown resolution the value is a lower bound.
+
+    :param scalars: of all points; only those with a peak, and without a saturated exposure, are candidates.
+    :param left_out: points that are none, counted from 0.
     """
     if threshold.status == "not_found":
         return None
+    darks = {dark.number: dark for dark in points.darks}
     onset = threshold.threshold_uj_cm2 or 0.0
-    above = [p for p in candidates if is_candidate(p) and p.fluence_uj_cm2 > onset and p.dark_number in darks]
-    brightest = sorted(above, key=lambda p: p.fluence_uj_cm2, reverse=True)
-    for point in brightest[:CANDIDATES]:
-        found = _of_point(point, darks[point.dark_number].counts, info, band_nm)
+    sound = [i for i, p in enumerate(scalars) if p.saturated_exposures == 0 and i not in left_out]
+    bright = [i for i in sound if scalars[i].peak_count > 0]
+    bright.sort(key=lambda i: scalars[i].fluence_uj_cm2, reverse=True)
+    for index in bright[:CANDIDATES]:
+        point = scalars[index]
+        if point.fluence_uj_cm2 <= onset or point.dark_number not in darks:
+            continue
+        whole = points.point(index)
+        found = (
+            _of_point(whole, darks[point.dark_number].counts, info, band_nm) if whole.frames.size else None
+        )
         if found is not None:
             return found
     return None
@@ -74,25 +82,5 @@ def _of_point(
     )
     if result is None or info.resolution_nm is not None:
         return result
-    return dataclasses.replace(
-        result, lower_bound=True, reason="the spectrometer's resolution is not configured"
-    )
-
-
-def quality_mapping(result: QResult | None, info: SpectrometerInfo) -> dict[str, object]:
-    """Return plain values for the run file, the fitted line included; empty when there is no Q."""
-    if result is None:
-        return {}
-    plain: dict[str, object] = {
-        field.name: getattr(result, field.name)
-        for field in dataclasses.fields(result)
-        if field.name != "figure"
-    }
-    plain["resolution_nm"] = info.resolution_nm
-    if result.figure is not None:
-        plain["figure"] = {
-            "wavelength_nm": result.figure.wavelength_nm.tolist(),
-            "counts": result.figure.counts.tolist(),
-            "fitted": result.figure.fitted.tolist(),
-        }
-    return plain
+    why = "the spectrometer's resolution is not configured"
+    return dataclasses.replace(result, lower_bound=True, resolution_nm=None, reason=why)

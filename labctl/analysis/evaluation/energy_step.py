@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from labctl.analysis.attenuation import malus_error_rel, malus_transmission, table_error_rel
 from labctl.analysis.threshold import ThresholdResult
-from labctl.model.records import FloatArray
+from labctl.model.pump import MalusCurve, PumpSettings
+from labctl.model.records import FloatArray, SweepPoint
+from labctl.model.results import EnergyStep, StabilityResult
 
 FLAG = "energy_step"
 LEAST_REL = 0.08
 """A step smaller than this is a drift, which the meter follows."""
 FAR_REL = 0.1
 """Energies farther than this from the stated one are remarked on."""
+_KNOWN_REL = 0.03
 _WINDOW = 4
 _OF_THE_STEP = 1.03
 """How well a step is known: the drift within its windows, and the readings."""
 
 
-@dataclass(frozen=True, slots=True)
-class EnergyStep:
-    """The energy at full transmission is ``change_rel`` higher from a point on; ``place`` counts from 0."""
+def full_energies_j(points: Sequence[SweepPoint], settings: PumpSettings) -> FloatArray:
+    """Return the pulse energy that each point tells of at full transmission, shape ``(n,)``.
 
-    place: int
-    change_rel: float
-
-    @property
-    def text(self) -> str:
-        """What it is, in words; points are counted from 1."""
-        return (
-            f"the pulse energy stepped by {self.change_rel:+.0%} between points {self.place} and "
-            f"{self.place + 1}: the laser, or the meter that tells of it"
-        )
-
-    def to_mapping(self) -> dict[str, object]:
-        """Return it as plain values; the place counted from 1."""
-        return {"change_rel": self.change_rel, "before_point": self.place + 1, "text": self.text}
+    It is nan where the mount's repeatability says little of the transmission.
+    """
+    angle = np.array([p.angle_deg for p in points], dtype=np.float64)
+    energy = np.array([p.pulse_energy_j for p in points], dtype=np.float64)
+    curve, sigma_deg = settings.curve, settings.angle_sigma_deg
+    if isinstance(curve, MalusCurve):
+        leak = curve.t_min / curve.t_max
+        transmission = malus_transmission(angle - curve.zero_deg, leak)
+        error = malus_error_rel(angle - curve.zero_deg, leak, sigma_deg)
+    else:
+        order = np.argsort(curve.angle_deg)
+        knots, values = np.asarray(curve.angle_deg)[order], np.asarray(curve.transmission)[order]
+        log_t = np.log(values / values.max())
+        transmission = np.exp(np.interp(angle, knots, log_t, left=0.0, right=0.0))
+        error = table_error_rel(angle, knots, log_t, sigma_deg)
+    return np.where(error < _KNOWN_REL, energy / transmission, np.nan)
 
 
 def find_step(full_j: FloatArray) -> EnergyStep | None:
@@ -46,8 +51,8 @@ def find_step(full_j: FloatArray) -> EnergyStep | None:
     It is one if both sides of it are quiet beside it, and if it happens from one point to the next, or
     between the two readings of the point in between.
 
-    >>> find_step(np.array([1.0, 1.01, 0.99, 1.0, 1.15, 1.16, 1.14])).place
-    4
+    >>> find_step(np.array([1.0, 1.01, 0.99, 1.0, 1.15, 1.16, 1.14])).before_point
+    5
     """
     places = np.flatnonzero(np.isfinite(full_j) & (full_j > 0))
     logs = np.log(full_j[places])
@@ -62,33 +67,17 @@ def find_step(full_j: FloatArray) -> EnergyStep | None:
             best = height, k
     if best is None or abs(np.expm1(best[0])) < LEAST_REL:
         return None
-    return EnergyStep(int(places[best[1]]), float(np.expm1(best[0])))
+    return EnergyStep(int(places[best[1]]) + 1, float(np.expm1(best[0])))
 
 
-def stored_step(result: Mapping[str, object]) -> EnergyStep | None:
-    """Return the step that a run's result holds."""
-    found = result.get(FLAG)
-    if not isinstance(found, Mapping):
-        return None
-    change, place = found.get("change_rel"), found.get("before_point")
-    if isinstance(change, (int, float)) and isinstance(place, int):
-        return EnergyStep(place - 1, float(change))
-    return None
-
-
-def with_step(stability: Mapping[str, object], text: str) -> dict[str, object]:
-    """Flag what a stability run says; a decay that a step of the meter would make is none.
-
-    :param stability: as plain values. :param text: the step in words.
-    """
-    flags = stability.get("flags")
-    found = {**stability, "flags": [*(flags if isinstance(flags, list) else []), FLAG]}
-    if stability.get("status") != "decay":
-        return found
-    reason = f"{text}; what the emission did cannot be told from that"
-    kept = {"points", "flags", "sample_temperature_c"} & set(found)
-    refused: dict[str, object] = {"status": "refused", "reason": reason}
-    return refused | {key: found[key] for key in kept}
+def with_step(stability: StabilityResult, step: EnergyStep) -> StabilityResult:
+    """Flag what a stability run says; a decay that a step of the meter would make is none."""
+    flags = (*stability.flags, FLAG)
+    if stability.status != "decay":
+        return replace(stability, flags=flags)
+    reason = f"{step.text}; what the emission did cannot be told from that"
+    kept = (stability.points, stability.sample_temperature_c)
+    return StabilityResult("refused", reason, points=kept[0], flags=flags, sample_temperature_c=kept[1])
 
 
 def far_off(full_j: FloatArray, stated_j: float) -> str:

@@ -1,0 +1,261 @@
+"""From the points of a run to everything that is said of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TypeVar
+
+import numpy as np
+
+from labctl.analysis.bleaching import Bleaching, measure_bleaching
+from labctl.analysis.budget import fluence_budget, scale_rel
+from labctl.analysis.evaluation.energy_step import find_step, full_energies_j, widened, with_step
+from labctl.analysis.evaluation.moved import GUESSED, moved_points
+from labctl.analysis.evaluation.quality import quality
+from labctl.analysis.evaluation.stability import NO_THRESHOLD, decay_of
+from labctl.analysis.evaluation.threshold import Design, as_adaptive, as_fitted, band_threshold, fit_curve
+from labctl.analysis.hysteresis import measure_hysteresis
+from labctl.analysis.light_light import LightLight, is_reference, light_light
+from labctl.analysis.next_fluence import half_width_rel
+from labctl.analysis.threshold import ThresholdResult
+from labctl.model.mapping import record_of
+from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan
+from labctl.model.records import SweepPoint
+from labctl.model.results import (
+    AdaptiveEnding,
+    BandName,
+    BandThreshold,
+    BleachingResult,
+    Curve,
+    CurvePoints,
+    EnergyStep,
+    FluenceBudget,
+    QResult,
+    SweepResult,
+    Threshold,
+)
+from labctl.model.run import PointList, Points, RunFacts
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+BANDS: tuple[BandName, BandName] = ("emission", "lasing")
+CURVE_POINTS = 240
+
+
+def evaluate(points: Points | Sequence[SweepPoint], plan: SweepPlan, facts: RunFacts) -> SweepResult:
+    """Say what came of a run: thresholds of both bands, Q, and whatever its plan was made to show.
+
+    The one answer for a run that goes on, that has ended, or lies in a file. Nothing about the points raises:
+    what cannot be computed is refused with the reason.
+
+    :param points: in order of acquisition; a :class:`labctl.data.run.Run` is such, and so is a list.
+    :param plan: what was to be measured: direction, references, correction, target.
+    :param facts: what is known of bench and end; points left out by hand and moved bands are its ``edits``.
+
+    >>> from labctl import evaluate, read_run                            # doctest: +SKIP
+    >>> run = read_run("OLA.h5")                                         # doctest: +SKIP
+    >>> evaluate(run, run.plan, run.facts).threshold.ci95                # doctest: +SKIP
+    (79.1, 80.6)
+    """
+    return _Evaluation(points, plan, facts).result(facts.doubt)
+
+
+def unfitted(
+    points: Points | Sequence[SweepPoint], plan: SweepPlan, facts: RunFacts, why: str
+) -> SweepResult:
+    """Return the same, each fit refused with ``why``. What takes no fit is said all the same."""
+    return _Evaluation(points, plan, facts).result(why)
+
+
+def evaluate_curve(curve: LightLight, facts: RunFacts) -> SweepResult:
+    """Say what a bare curve says: its threshold. A table has no other band, and no design to take account of.
+
+    :param facts: its edits say which points are left out.
+    """
+    unknown = np.full(curve.signal.size, np.nan)
+    none = replace(curve, signal=unknown, signal_sigma=unknown)
+    return _Evaluation((), SweepPlan(), facts, {"emission": curve, "lasing": none}).result("")
+
+
+class _Evaluation:
+    """One run's points, as they are fitted, and what is found of them."""
+
+    def __init__(
+        self,
+        points: Points | Sequence[SweepPoint],
+        plan: SweepPlan,
+        facts: RunFacts,
+        curves: Mapping[BandName, LightLight] | None = None,
+    ) -> None:
+        self._points: Points = PointList(points) if isinstance(points, (list, tuple)) else points  # type: ignore[assignment]
+        self._plan, self._facts = plan, facts
+        self._scalars: Sequence[SweepPoint] = [self._points.scalars(i) for i in range(len(self._points))]
+        self._left_out = facts.edits.left_out | facts.damaged | facts.unjudged
+        self._curves = curves or {}
+        self._design = Design.of(plan, facts.photon_order, facts.ending)
+        self._problem, self._guessed = "", False
+        if facts.edits.bands is not None and facts.edits.bands != facts.bands:
+            self._move_bands()
+
+    def _move_bands(self) -> None:
+        """Sum the points over other bands; where that fails, no other bands stand in for them."""
+        bands = self._facts.edits.bands
+        assert bands is not None
+        try:
+            moved = moved_points(self._points, self._plan, self._facts, bands)
+            self._scalars, self._guessed = moved
+            self._facts = replace(self._facts, bands=bands)
+        except Exception as exc:
+            log.exception("while summing over moved bands")
+            self._problem = f"the bands could not be moved: {exc}"
+
+    def result(self, why_not: str) -> SweepResult:
+        """Return everything.
+
+        :param why_not: why nothing is to be fitted; empty where it is.
+        """
+        facts, stable = self._facts, isinstance(self._plan, StabilityPlan)
+        step = _tried(self._step, lambda _reason: None)
+        why_not = why_not or self._problem
+        refusal = why_not or (NO_THRESHOLD if stable else "")
+        found = self._refused(refusal) if refusal else _tried(lambda: self._fitted(step), self._refused)
+        if not refusal:
+            found = replace(found, q=_tried(lambda: self._quality(found.threshold), lambda _reason: None))
+        found = replace(found, energy_step=step, doubt=facts.doubt, edits=facts.edits)
+        if isinstance(self._plan, AdaptivePlan):
+            found = replace(found, adaptive=self._adaptive(self._plan, found.threshold))
+        if isinstance(self._plan, StabilityPlan):
+            decay = decay_of(self._scalars, self._plan, facts.photon_order, self._left_out, why_not)
+            temperatures = facts.sample_temperature_c
+            decay = replace(decay, points=len(self._scalars), sample_temperature_c=temperatures)
+            found = replace(found, stability=decay if step is None else with_step(decay, step))
+        return replace(found, planned=facts.planned, dose_uj_cm2=facts.dose_uj_cm2)
+
+    def _fitted(self, step: EnergyStep | None) -> SweepResult:
+        """Fit both bands, and look at what the plan was made to show."""
+        design = self._design
+        whole, peaks = map(self._curve, BANDS)
+        bleaching = measure_bleaching(whole, design.photon_order)
+        shown = as_fitted(whole, bleaching, design)
+        hysteresis = None
+        if design.compares_ways:
+            hysteresis = measure_hysteresis(shown, lambda c: fit_curve(c, design.photon_order))
+        emission = band_threshold(whole, bleaching, design)
+        if design.target_rel is not None:
+            emission = as_adaptive(emission, design.ended)
+        flags = [*(bleaching.flags if bleaching else ()), *(hysteresis.flags if hysteresis else ())]
+        emission = replace(emission, flags=tuple(dict.fromkeys((*emission.flags, *flags))))
+        lasing = band_threshold(peaks, bleaching, design)
+        if step is not None:
+            emission, lasing = widened(emission, step), widened(lasing, step)
+        budget = self._budget(emission)
+        return SweepResult(
+            threshold=self._band(emission, shown, "emission"),
+            threshold_lasing=self._band(lasing, as_fitted(peaks, bleaching, design), "lasing"),
+            budget=budget,
+            bleaching=None if bleaching is None else _of_bleaching(bleaching, design),
+            hysteresis=hysteresis,
+        )
+
+    def _curve(self, band: BandName) -> LightLight:
+        given = self._curves.get(band)
+        if given is None:
+            return light_light(self._scalars, band, self._left_out)
+        out = np.isin(np.arange(given.signal.size), sorted(self._left_out))
+        return replace(given, signal=np.where(out, np.nan, given.signal))
+
+    def _as_points(self, curve: LightLight, band: BandName) -> CurvePoints:
+        """Return the points of a band as they were fitted, beside what was measured."""
+        given = self._curves.get(band)
+        names = ("signal", "signal_sigma") if band == "emission" else ("peaks_signal", "peaks_signal_sigma")
+        measured, sigma = (
+            (np.array([getattr(p, name) for p in self._scalars], dtype=np.float64) for name in names)
+            if given is None
+            else (given.signal, given.signal_sigma)
+        )
+        return CurvePoints(
+            fluence_uj_cm2=curve.fluence_uj_cm2,
+            fluence_sigma_rel=curve.fluence_sigma_rel,
+            signal=np.where(curve.reference, np.nan, curve.signal),
+            signal_sigma=curve.signal_sigma,
+            measured_signal=measured,
+            measured_sigma=sigma,
+            fwhm_nm=np.full(curve.signal.size, np.nan) if curve.fwhm_nm is None else curve.fwhm_nm,
+        )
+
+    def _refused(self, reason: str) -> SweepResult:
+        refused = ThresholdResult("refused", reason)
+        emission, lasing = (self._band(refused, self._curve(band), band) for band in BANDS)
+        return SweepResult(emission, lasing, budget=self._budget(refused))
+
+    def _band(self, result: ThresholdResult, curve: LightLight, band: BandName) -> BandThreshold:
+        """Put a band's result together with what a plot of it needs, and the error of its scale."""
+        given = {f.name: getattr(result, f.name) for f in fields(Threshold)}
+        if self._guessed:
+            given["flags"] = (*result.flags, GUESSED)
+        return BandThreshold(
+            **given,
+            band=band,
+            convention=self._facts.convention,
+            scale_rel=scale_rel(self._budget(result)),
+            curve=_curve(result, curve),
+            points=self._as_points(curve, band),
+        )
+
+    def _budget(self, result: Threshold) -> FluenceBudget | None:
+        settings = self._facts.settings
+        if settings is None:
+            return self._facts.stored_budget
+        return fluence_budget(settings, result.threshold_uj_cm2).record(self._facts.warnings)
+
+    def _step(self) -> EnergyStep | None:
+        if self._facts.settings is None:
+            return self._facts.stored_step
+        energies = full_energies_j(self._scalars, self._facts.settings)
+        energies[sorted(self._facts.damaged)] = np.nan
+        return find_step(energies)
+
+    def _quality(self, threshold: Threshold) -> QResult | None:
+        facts = self._facts
+        if facts.spectrometer is None or facts.bands is None:
+            return facts.stored_q
+        lasing_nm = facts.bands.lasing_nm
+        return quality(self._points, self._scalars, facts.spectrometer, lasing_nm, threshold, self._left_out)
+
+    def _adaptive(self, plan: AdaptivePlan, threshold: Threshold) -> AdaptiveEnding:
+        width, ending = half_width_rel(threshold), self._facts.ending
+        return AdaptiveEnding(
+            ended=None if ending is None else ending.cause,
+            reason="broken off" if ending is None else ending.reason,
+            target_rel=plan.target_rel,
+            half_width_rel=width,
+            target_met=width is not None and width <= plan.target_rel,
+            points=sum(not is_reference(p) for p in self._scalars),
+        )
+
+
+def _of_bleaching(bleaching: Bleaching, design: Design) -> BleachingResult:
+    measured = record_of(BleachingResult, bleaching.to_mapping())
+    return replace(measured, corrected=design.correction)
+
+
+def _curve(result: ThresholdResult, curve: LightLight) -> Curve | None:
+    good = curve.fluence_uj_cm2[np.isfinite(curve.fluence_uj_cm2) & (curve.fluence_uj_cm2 > 0)]
+    if good.size < 2 or result.model is None:
+        return None
+    low, high = 0.9 * float(good.min()), 1.05 * float(good.max())
+    # Half of the places evenly spaced, half evenly in ratio: smooth on both kinds of axis.
+    half = CURVE_POINTS // 2
+    return result.curve(np.union1d(np.linspace(low, high, half), np.geomspace(low, high, half)))
+
+
+def _tried(compute: Callable[[], T], otherwise: Callable[[str], T]) -> T:
+    try:
+        return compute()
+    except Exception as exc:
+        log.exception("while evaluating a run")
+        return otherwise(f"{type(exc).__name__}: {exc}")
