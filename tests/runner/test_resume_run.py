@@ -178,7 +178,7 @@ def threshold_of(report: RunReport) -> tuple[float, tuple[float, float]]:
 
 def killed_after(directory: Path, points: int) -> tuple[Path, list[str]]:
     """Start a sweep in a process of its own and kill it -9 once it has shown some points."""
-    command = [sys.executable, str(HERE / "resume_bench.py"), str(directory), str(SEED), str(POINTS)]
+    command = [sys.executable, str(HERE.parent / "resume_bench.py"), str(directory), str(SEED), str(POINTS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment()) as child:
         assert child.stdout is not None
         shown = [child.stdout.readline() for _ in range(points + 1)]
