@@ -14,7 +14,7 @@ from fault_truth import Reference, Truth
 from labctl.session import Bench, open_bench
 from labctl.session.check import check_bench
 from procedures.alignment import AlignmentPlan, Readout, ReferencePoint, align
-from procedures.curve import make_curve
+from procedures.gate.attenuator import make_curve
 from procedures.manual import BenchReading, ManualBench
 from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench

@@ -14,9 +14,9 @@ import statistics
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.session import open_bench
-from procedures.eye import Eye
 from procedures.fluence_sweep import sweep
 from procedures.plan import SweepPlan
+from procedures.point.eye import Eye
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.scene.settings import Level

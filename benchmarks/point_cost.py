@@ -30,8 +30,8 @@ from labctl.runner.keeper import Keeper
 from labctl.runner.origin import NewRun
 from labctl.runner.procedure import measure
 from labctl.session import Bench, open_bench
+from procedures.gate.pump import Pump
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
 from simulators import presets
 from simulators.bench import SimulatedBench
 

@@ -34,8 +34,8 @@ from labctl.runner import run
 from labctl.runner.events import Event, Measured
 from labctl.runner.live import LiveFit
 from labctl.runner.run import RunRequest, run_sweep
+from procedures.gate.pump import Pump
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

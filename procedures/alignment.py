@@ -17,10 +17,10 @@ from labctl.model.errors import ConfigError, SafetyStop
 from labctl.model.pump import Bands
 from labctl.model.records import SweepPoint
 from labctl.model.roles import Roles
+from procedures.gate.pump import Pump
+from procedures.gate.safe_state import cause_said, made_safe
 from procedures.plan import Step, SweepPlan, steps, validate
-from procedures.pump import Pump
-from procedures.quick import QuickPoints
-from procedures.safe import cause_said, made_safe
+from procedures.point.quick import QuickPoints
 
 LOST_READOUTS = 4
 """Readouts in a row that do not hold the threshold before a new reference is measured."""

@@ -9,8 +9,8 @@ from typing import Protocol
 from labctl.model.errors import ConfigError
 from labctl.model.pump import Bands, Limits, PumpSettings
 from labctl.model.records import SpectrometerInfo
-from procedures.beam import make_beam
-from procedures.curve import make_curve
+from procedures.gate.attenuator import make_curve
+from procedures.gate.fluence import make_beam
 
 LEAST_PIXELS = 3
 _ROUNDING = 1 + 1e-9

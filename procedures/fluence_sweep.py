@@ -18,17 +18,17 @@ from labctl.model.run import RunStart, RunStop
 from labctl.model.sink import RunSink
 from procedures.adaptive import make_source
 from procedures.control import NOTHING_DONE, Done, Pause
-from procedures.darks import Darks
-from procedures.exposure import AutoExposure, Judge, ladder
-from procedures.eye import DARK_LOOK_S, Eye
 from procedures.feasible import check_bands
-from procedures.fresh import FreshSpectrometer
-from procedures.metering import EnergyLost
+from procedures.gate.power_monitor import EnergyLost
+from procedures.gate.pump import Pump
+from procedures.gate.safe_state import cause_said, made_safe
 from procedures.plan import Step, SweepPlan, all_fluences, validate
-from procedures.pump import Pump
-from procedures.reduction import Blank, Reducer, Shots
-from procedures.safe import cause_said, made_safe
-from procedures.shooting import Shooter
+from procedures.point.darks import Darks
+from procedures.point.exposure import AutoExposure, SaturationCheck, ladder
+from procedures.point.eye import DARK_LOOK_S, Eye
+from procedures.point.fresh import StaleFrameFilter
+from procedures.point.reduction import Blank, Reducer, Shots
+from procedures.point.shooting import ExposureSequence
 from procedures.sources import Ending, StepSource
 
 log = logging.getLogger(__name__)
@@ -164,16 +164,14 @@ class _Run:
         self._done, self._pause = done, pause
         self._started_s = roles.clock.now_s() - done.elapsed_s
         info = roles.spectrometer.info
-        self._fresh = FreshSpectrometer(
-            roles.spectrometer, roles.clock, lambda: pump.changed_at_s, pump.allow
-        )
+        self._fresh = StaleFrameFilter(roles.spectrometer, roles.clock, lambda: pump.changed_at_s, pump.allow)
         self.eye = Eye(self._fresh, pump, roles.clock, triggered=plan.triggered)
         self._darks = Darks(pump, self._fresh, roles.clock, plan, sink, last=done.last_dark, eye=self.eye)
-        self._shooter = Shooter(
+        self._shooter = ExposureSequence(
             plan,
             pump,
             self._fresh,
-            Judge(info, bands, plan.margin_nm),
+            SaturationCheck(info, bands, plan.margin_nm),
             self._darks,
             roles.clock,
             self.eye,

@@ -10,9 +10,9 @@ from labctl.model.clock import Stop
 from labctl.model.errors import InstrumentError
 from labctl.model.records import FloatArray, Spectrum
 from labctl.model.roles import Roles
-from procedures.eye import DARK_LOOK_S, Eye, shows_light
-from procedures.fresh import FreshSpectrometer
-from procedures.pump import Pump, PumpState
+from procedures.gate.pump import Pump, PumpState
+from procedures.point.eye import DARK_LOOK_S, Eye, shows_light
+from procedures.point.fresh import StaleFrameFilter
 
 GLANCES_S, GLANCE_PULSES = (0.05, 0.5), 20
 """Exposures of a glance at the light, at least; the longer one where the shorter shows nothing."""
@@ -62,7 +62,7 @@ class ManualBench:
 
     def __init__(self, roles: Roles, pump: Pump) -> None:
         self.roles, self.pump = roles, pump
-        self._fresh = FreshSpectrometer(
+        self._fresh = StaleFrameFilter(
             roles.spectrometer, roles.clock, lambda: pump.changed_at_s, self._allow
         )
         pump.eye = self._eye = Eye(self._fresh, pump, roles.clock)

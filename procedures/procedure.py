@@ -24,8 +24,8 @@ from labctl.model.roles import Roles
 from labctl.model.sink import RunSink
 from procedures.control import NOTHING_DONE, Done, Pause
 from procedures.fluence_sweep import Insert, Sweep, sweep
+from procedures.gate.pump import Pump
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
 from procedures.sources import Ending
 
 log = logging.getLogger(__name__)

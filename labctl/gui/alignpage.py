@@ -29,7 +29,7 @@ from labctl.gui.service.messages import Align, AlignEnded, AlignTold, Command
 from labctl.gui.wording import UNIT, digits, dose, duration, scale
 from labctl.model.errors import ConfigError
 from procedures.alignment import AlignmentPlan, Readout, Reference, ReferencePoint
-from procedures.beam import make_beam
+from procedures.gate.fluence import make_beam
 from procedures.plan import SweepPlan, validate
 
 MOST = 5000
@@ -171,7 +171,7 @@ class AlignPage(QWidget):
         return only + scale(budget.record())
 
     def show_config(self, config: BenchConfig) -> None:
-        """Judge by another bench file."""
+        """SaturationCheck by another bench file."""
         self._take(config)
         self.scale.setText(self._scale())
         self.judge()

@@ -12,7 +12,7 @@ from labctl.gui.series import DOUBTFUL, EXCLUDED, USED, Series
 from labctl.model.records import FloatArray
 from labctl.model.results import BandThreshold, SweepResult
 from labctl.runner.fit_process import FileQuestion, PeaksQuestion
-from procedures.exposure import SATURATED
+from procedures.point.exposure import SATURATED
 
 SOME_CLIPPED = 0.8
 """Share of the full scale above which a mean of exposures, some of them saturated, is taken for clipped."""

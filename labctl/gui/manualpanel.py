@@ -23,7 +23,7 @@ from labctl.gui.service.messages import (
 )
 from labctl.gui.wording import UNIT
 from labctl.model.records import SpectrometerInfo
-from procedures.beam import make_beam
+from procedures.gate.fluence import make_beam
 
 JOGS_DEG = (-1.0, -0.1, 0.1, 1.0)
 
@@ -127,7 +127,7 @@ class ManualPanel(QWidget):
         return box
 
     def show_config(self, config: BenchConfig) -> None:
-        """Judge by another bench file."""
+        """SaturationCheck by another bench file."""
         self._beam = make_beam(config.pump_settings(), config.limit_settings())
         self.fluence.judge()
 
@@ -165,7 +165,7 @@ class ManualPanel(QWidget):
             self._post(TakeDark(int(count)))
 
     def show_info(self, info: SpectrometerInfo | None) -> None:
-        """Judge exposure times by the spectrometer that is there."""
+        """SaturationCheck exposure times by the spectrometer that is there."""
         if info is not None:
             self.exposure.set_check(between(info.integration_min_s, info.integration_max_s, "s"))
 

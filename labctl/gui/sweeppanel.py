@@ -28,7 +28,7 @@ from labctl.gui.sweeppresets import keep_preset, known_presets, listed_fluences,
 from labctl.gui.wording import UNIT
 from labctl.model.errors import ConfigError
 from labctl.runner.facts import RunRequest
-from procedures.beam import make_beam
+from procedures.gate.fluence import make_beam
 from procedures.plan import AdaptivePlan, SweepPlan, fluences, validate
 
 MODES = (("logarithmic", "log"), ("linear", "linear"), ("listed", "list"), ("adaptive", "adaptive"))
@@ -74,7 +74,7 @@ class SweepPanel(QWidget):
         self._beam = make_beam(self._settings, self._limits)
 
     def show_config(self, config: BenchConfig) -> None:
-        """Judge by another bench file."""
+        """SaturationCheck by another bench file."""
         self._take(config)
         self.judge()
 

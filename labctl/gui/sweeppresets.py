@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from labctl.gui.memory import remember, remembered
 from labctl.model.errors import ConfigError
-from procedures.beam import Beam
+from procedures.gate.fluence import Beam
 from procedures.plan import SweepPlan
 
 PRESETS: dict[str, dict[str, object]] = {

@@ -23,7 +23,7 @@ from labctl.session.bench import over_said
 from labctl.session.calibrated import remarks_on_identity
 from procedures.calibration import OPTIONS, PROCEDURES, CalContext, CalOptions, CalProcedure, CalStep
 from procedures.gate.hooks import HookedSpectrometer, Hooks
-from procedures.safe import made_safe
+from procedures.gate.safe_state import made_safe
 
 log = logging.getLogger(__name__)
 

@@ -27,10 +27,10 @@ from labctl.session.watchdog_record import Tell
 from procedures.fluence_sweep import Sweep
 from procedures.fluence_sweep import sweep as measured
 from procedures.gate.hooks import Hooks, hooked
-from procedures.gate.permit import Permit
+from procedures.gate.pump import Pump
+from procedures.gate.safe_state import cause_said, made_safe
+from procedures.gate.shutter import Permit
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
-from procedures.safe import cause_said, made_safe
 
 log = logging.getLogger(__name__)
 

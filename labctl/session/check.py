@@ -18,9 +18,9 @@ from labctl.session.calibrated import calibrated_info, remarks_on_identity, rema
 from labctl.session.limits import refuse_limits
 from labctl.session.opening import bench_clock, open_all
 from labctl.session.watchdog_bench import alone
-from procedures.beam import make_beam
 from procedures.calibration.recheck import recheck_attenuator
-from procedures.curve import make_curve
+from procedures.gate.attenuator import make_curve
+from procedures.gate.fluence import make_beam
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import math
 
 from labctl.config import BenchConfig
 from labctl.model.errors import ConfigError
-from procedures.beam import make_beam
-from procedures.curve import make_curve, off_branch
+from procedures.gate.attenuator import make_curve, off_branch
+from procedures.gate.fluence import make_beam
 
 REQUIRED = ("max_pulse_energy", "max_average_power", "max_dose_uj_cm2")
 """Limits that a bench file must state beside ``max_fluence_uj_cm2``, which it cannot be read without.

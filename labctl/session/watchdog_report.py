@@ -135,7 +135,7 @@ def _to_stderr() -> logging.Handler:
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
-    return record.name != "procedures.safe"  # what failed is said at the end
+    return record.name != "procedures.gate.safe_state"  # what failed is said at the end
 
 
 class _OneLine(logging.Formatter):

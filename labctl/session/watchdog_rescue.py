@@ -23,9 +23,8 @@ from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTime
 from labctl.model.pump import MalusCurve, TableCurve
 from labctl.model.roles import Attenuator, Shutter
 from labctl.session.watchdog_wire import Assignment
-from procedures.curve import make_curve
-from procedures.plate import ARRIVAL_DEG
-from procedures.safe import Action, make_safe
+from procedures.gate.attenuator import ARRIVAL_DEG, make_curve
+from procedures.gate.safe_state import Action, make_safe
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
 from procedures.calibration.scanning import Sided, coarse, through
 from procedures.calibration.wheel import calibrate_wheel
-from procedures.curve import Malus, make_curve
+from procedures.gate.attenuator import Malus, make_curve
 
 STEEP_DEG = 22.5
 DARK = 2.0

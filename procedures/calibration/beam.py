@@ -22,12 +22,10 @@ from procedures.calibration.context import CalContext, Place
 from procedures.calibration.foresight import Foresight, Look, power_text
 from procedures.calibration.gauge import Gauge
 from procedures.calibration.law import Law
-from procedures.curve import QUARTER_DEG, make_curve
-from procedures.gate.permit import unlocked
-from procedures.light import UNOPENED, Blade, LightAccount
-from procedures.metering import SEEN_PART
-from procedures.plate import ARRIVAL_DEG
-from procedures.safe import Action, held_back, make_safe, raise_unsafe, retried
+from procedures.gate.attenuator import ARRIVAL_DEG, QUARTER_DEG, make_curve
+from procedures.gate.power_monitor import SEEN_PART
+from procedures.gate.safe_state import Action, held_back, make_safe, raise_unsafe, retried
+from procedures.gate.shutter import UNOPENED, Blade, LightAccount, unlocked
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,7 @@ THERE_DEG = 0.004
 """A step of the encoder or so: no move is made for less."""
 
 
-class BareBeam(Foresight):
+class UncalibratedBeam(Foresight):
     """Shutter, plate and meter without a curve; a context manager that leaves the bench safe.
 
     :param place: where the meter stands.

@@ -8,7 +8,7 @@ from labctl.model.errors import CalibrationRefused, SafetyStop
 from labctl.model.hands import LIGHT, Request
 from procedures.calibration.foresight import Look
 from procedures.calibration.placing import MeteredBeam
-from procedures.safe import retried
+from procedures.gate.safe_state import retried
 
 Axis = Literal["x", "y"]
 ARRIVAL_UM = 5.0

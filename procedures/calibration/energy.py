@@ -22,7 +22,7 @@ from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.pulsewidth import add_pulse_width
 from procedures.calibration.record import Findings
 from procedures.calibration.scanning import arrivals, brightest_deg, scan_in_front, survey
-from procedures.safe import retried
+from procedures.gate.safe_state import retried
 
 COUNTS = 8
 GATE_S = 1.0

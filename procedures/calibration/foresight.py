@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from labctl.model.records import PowerReading
 from procedures.calibration.context import CalContext, Place
 from procedures.calibration.worst import UNKNOWN, Worst
-from procedures.plate import ARRIVAL_DEG, allowed_angles
+from procedures.gate.attenuator import ARRIVAL_DEG, allowed_angles
 
 DECADE_DEG = 10.0
 """No wheel has a gradient steeper than a decade over this angle."""

@@ -11,7 +11,7 @@ from labctl.model.errors import CalibrationRefused, InstrumentError, InstrumentF
 from labctl.model.meters import RangedMeter, counting, pulsed, ranged
 from labctl.model.records import PowerReading
 from labctl.model.roles import Roles
-from procedures.safe import retried
+from procedures.gate.safe_state import retried
 
 TICK_S = 1e-3
 SETTLED = 1000.0

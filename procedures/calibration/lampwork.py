@@ -12,9 +12,9 @@ from labctl.model.errors import CalibrationRefused
 from labctl.model.hands import Request
 from labctl.model.records import FloatArray
 from procedures.calibration.context import CalContext
-from procedures.exposure import SATURATED
-from procedures.fresh import FreshSpectrometer
-from procedures.light import Blade, LightAccount
+from procedures.gate.shutter import Blade, LightAccount
+from procedures.point.exposure import SATURATED
+from procedures.point.fresh import StaleFrameFilter
 
 AIM = 0.6
 """Share of the full scale that the strongest line should reach."""
@@ -48,7 +48,7 @@ class LampWork:
         rate = context.settings.repetition_rate_hz
         self._blade = Blade(context.roles.shutter, self._clock, LightAccount(self._clock, rate))
         self._changed_s = self._clock.now_s()
-        self._fresh = FreshSpectrometer(context.roles.spectrometer, self._clock, lambda: self._changed_s)
+        self._fresh = StaleFrameFilter(context.roles.spectrometer, self._clock, lambda: self._changed_s)
         self.info = context.roles.spectrometer.info
 
     def __enter__(self) -> LampWork:

@@ -6,7 +6,7 @@ import math
 
 from labctl.model.errors import CalibrationRefused
 from labctl.model.hands import LIGHT, Request
-from procedures.calibration.beam import BareBeam
+from procedures.calibration.beam import UncalibratedBeam
 from procedures.calibration.foresight import Look, power_text
 from procedures.calibration.law import Law
 from procedures.calibration.witness import Witness
@@ -25,7 +25,7 @@ DIM_PART = 0.3
 """Less than this part of the nominal power at the sample's place is a sensor at the pick-off."""
 
 
-class MeteredBeam(BareBeam):
+class MeteredBeam(UncalibratedBeam):
     """A bare beam with the meter in it."""
 
     def place_meter(self) -> None:

@@ -14,7 +14,7 @@ from labctl.model.errors import Aborted
 from labctl.model.hands import Request
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.roles import Roles
-from procedures.calibration.beam import BareBeam
+from procedures.calibration.beam import UncalibratedBeam
 from procedures.calibration.context import CalContext
 from procedures.calibration.options import CalOptions
 
@@ -79,14 +79,14 @@ def recheck_attenuator(
     if not order.index("attenuator") < order.index("pick-off") < order.index("shutter"):
         return Recheck(False, "not checked: the meter sees the attenuator only with the shutter open")
     context = CalContext(roles, settings, limits, _NoHands(), CalOptions(readings=readings), stop=stop)
-    with BareBeam(context, "pick-off") as beam:
+    with UncalibratedBeam(context, "pick-off") as beam:
         beam.gauge.prepare()
         if calibration.facts.get("form", "malus") == "table":
             return _table(calibration, beam)
         return _malus(calibration, beam)
 
 
-def _malus(calibration: Calibration, beam: BareBeam) -> Recheck:
+def _malus(calibration: Calibration, beam: UncalibratedBeam) -> Recheck:
     zero = calibration.quantities["zero_deg"]
     leakage = calibration.quantities["leakage"].value
     sign = 1.0 if calibration.facts.get("branch", "+") == "+" else -1.0
@@ -119,7 +119,7 @@ def _malus(calibration: Calibration, beam: BareBeam) -> Recheck:
 
 
 def _leave_dark(
-    beam: BareBeam, top_deg: float, sign: float, top_w: float, steep_w: float, dark_w: float
+    beam: UncalibratedBeam, top_deg: float, sign: float, top_w: float, steep_w: float, dark_w: float
 ) -> None:
     """Find the minimum anew, by the one curve of a half-wave plate through three readings, and look there.
 
@@ -135,7 +135,7 @@ def _leave_dark(
     beam.course.dark_deg = min(beam.looks, key=lambda look: look.power_w).angle_deg
 
 
-def _repetition(zero_deg: float, sign: float, beam: BareBeam) -> int | None:
+def _repetition(zero_deg: float, sign: float, beam: UncalibratedBeam) -> int | None:
     """Return which repetition of the branch is allowed, all of it."""
     for k in sorted(range(-4, 5), key=abs):
         low, high = sorted((zero_deg + 90.0 * k, zero_deg + 90.0 * k + sign * 45.0))
@@ -155,7 +155,12 @@ def _shift_sigma_deg(calibration: Calibration, slope: float) -> float:
 
 
 def _warnings(
-    calibration: Calibration, shift: float, sigma: float, leakage: float, full_w: float, beam: BareBeam
+    calibration: Calibration,
+    shift: float,
+    sigma: float,
+    leakage: float,
+    full_w: float,
+    beam: UncalibratedBeam,
 ) -> tuple[str, ...]:
     found = []
     if abs(shift) > SURE * sigma:
@@ -182,7 +187,7 @@ def _dim(calibration: Calibration, full_w: float) -> Sequence[str]:
     )
 
 
-def _table(calibration: Calibration, beam: BareBeam) -> Recheck:
+def _table(calibration: Calibration, beam: UncalibratedBeam) -> Recheck:
     """Compare four angles of a table with each other, so that the laser's own drift does not count."""
     angle = np.asarray(calibration.tables["angle_deg"])
     transmission = np.asarray(calibration.tables["transmission"])

@@ -16,7 +16,7 @@ from procedures.calibration.context import CalContext, CalStep, Steps
 from procedures.calibration.lampwork import AIM, LONGEST_S, LampWork, Series, dark_count
 from procedures.calibration.options import SpectrometerOptions
 from procedures.calibration.spectrometer_findings import Raw, Taken, evaluated
-from procedures.exposure import SATURATED
+from procedures.point.exposure import SATURATED
 
 LONGER = 10.0
 """Each further exposure of a lamp, for its weak lines, is so many times longer."""

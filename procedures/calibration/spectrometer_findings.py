@@ -26,7 +26,7 @@ from labctl.model.records import FloatArray, SpectrometerInfo
 from procedures.calibration.context import CalContext, CalStep, Steps
 from procedures.calibration.lampwork import Series
 from procedures.calibration.record import Findings
-from procedures.exposure import SATURATED
+from procedures.point.exposure import SATURATED
 
 DISAGREE_REL, DISAGREE_SIGMAS = 0.005, 4.0
 """A device's own nonlinearity is not believed beyond both of these."""

@@ -12,7 +12,7 @@ import numpy as np
 from labctl.model.errors import CalibrationRefused, SafetyStop
 from labctl.model.records import FloatArray
 from procedures.calibration.context import CalContext
-from procedures.fresh import FreshSpectrometer
+from procedures.point.fresh import StaleFrameFilter
 
 EXPOSURE_S = 0.2
 FRAMES = 3
@@ -31,7 +31,7 @@ class Witness:
         self._stop, self._clock, bands = context.stop, roles.clock, context.bands
         self._changed_s = self._clock.now_s()
         info = roles.spectrometer.info
-        self._fresh = FreshSpectrometer(roles.spectrometer, self._clock, lambda: self._changed_s)
+        self._fresh = StaleFrameFilter(roles.spectrometer, self._clock, lambda: self._changed_s)
         self._seconds = min(max(EXPOSURE_S, info.integration_min_s), info.integration_max_s)
         axis = info.wavelength_nm
         low, high = (math.inf, -math.inf) if bands is None else bands.emission_nm

@@ -12,11 +12,10 @@ from dataclasses import dataclass
 
 from labctl.model.errors import CalibrationRefused, ConfigError, SafetyStop
 from labctl.model.pump import Limits, MalusCurve, PumpSettings
-from procedures.beam import make_beam
 from procedures.calibration.law import Law
-from procedures.curve import make_curve
-from procedures.light import LightAccount
-from procedures.plate import ARRIVAL_DEG
+from procedures.gate.attenuator import ARRIVAL_DEG, make_curve
+from procedures.gate.fluence import make_beam
+from procedures.gate.shutter import LightAccount
 
 MOVED_DEG = 3.0
 """A calibrated curve may have moved by this since."""

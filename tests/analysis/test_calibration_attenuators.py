@@ -13,7 +13,7 @@ from labctl.analysis.calibration.plate import fit_plate, slope_w_per_deg, steepe
 from labctl.analysis.calibration.table import TableFit, fit_table
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
-from procedures.curve import make_curve
+from procedures.gate.attenuator import make_curve
 
 ANGLE = np.linspace(0, 270, 40)
 

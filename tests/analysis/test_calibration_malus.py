@@ -11,7 +11,7 @@ from labctl.analysis.calibration.malus import MalusFit, fit_malus
 from labctl.model.errors import CalibrationRefused
 from labctl.model.pump import MalusCurve
 from labctl.model.records import FloatArray
-from procedures.curve import make_curve
+from procedures.gate.attenuator import make_curve
 
 ZERO, LEAK, TOP = 12.0, 0.002, 5e-6
 REPEAT_DEG, NOISE_W, LASER = 0.03, 2e-9, 0.002

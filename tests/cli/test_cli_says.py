@@ -23,11 +23,11 @@ from labctl.runner.report import RunReport
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from labctl.session.check import check_bench
 from procedures.control import Pause
-from procedures.exposure import AutoExposure
 from procedures.manual import UNSEEN
 from procedures.plan import Step, SweepPlan
-from procedures.reduction import Shots
-from procedures.shooting import Shooter
+from procedures.point.exposure import AutoExposure
+from procedures.point.reduction import Shots
+from procedures.point.shooting import ExposureSequence
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
 from simulators.presets import scene, uncalibrated
@@ -100,14 +100,14 @@ def test_aborted(bench: SimulatedBench, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_failed(bench: SimulatedBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shoot = Shooter.shoot
+    shoot = ExposureSequence.shoot
 
-    def broken(shooter: Shooter, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
+    def broken(shooter: ExposureSequence, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
         if step.index == 1:
             raise InstrumentFault("spectrometer", "gone")
         return shoot(shooter, step, auto, stop)
 
-    monkeypatch.setattr(Shooter, "shoot", broken)
+    monkeypatch.setattr(ExposureSequence, "shoot", broken)
     plan = SweepPlan(start_uj_cm2=40, stop_uj_cm2=150, points=9, average=2, retries=0)
     with pytest.raises(RunFailed) as failed:
         swept(bench, tmp_path, plan)
@@ -203,15 +203,15 @@ def test_the_last_words_of_a_run(command: str, bench_file: Path, capsys: pytest.
 def test_the_last_words_of_a_run_that_is_stopped_fails_and_goes_on(
     bench_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shoot = Shooter.shoot
+    shoot = ExposureSequence.shoot
     ends: dict[int, BaseException] = {1: Aborted(), 2: InstrumentFault("spectrometer", "gone")}
 
-    def ended(shooter: Shooter, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
+    def ended(shooter: ExposureSequence, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
         if step.index in ends:
             raise ends[step.index]
         return shoot(shooter, step, auto, stop)
 
-    monkeypatch.setattr(Shooter, "shoot", ended)
+    monkeypatch.setattr(ExposureSequence, "shoot", ended)
     assert main(words("sweep", bench_file)) == 130
     (run,) = bench_file.parent.glob("*.h5")
     check_last_words(run, capsys.readouterr().err)

@@ -15,12 +15,12 @@ from labctl.gui.service.messages import JobTold, Said
 from labctl.model.clock import ScaledClock, SteppedClock, Stop
 from labctl.runner.events import Message
 from procedures.alignment import AlignmentPlan
-from procedures.exposure import AutoExposure
-from procedures.metering import EnergyLost
+from procedures.gate.power_monitor import EnergyLost
 from procedures.plan import Step, SweepPlan
-from procedures.quick import QuickPoints
-from procedures.reduction import Shots
-from procedures.shooting import Shooter
+from procedures.point.exposure import AutoExposure
+from procedures.point.quick import QuickPoints
+from procedures.point.reduction import Shots
+from procedures.point.shooting import ExposureSequence
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
@@ -30,16 +30,16 @@ SECOND = f"point 2 is repeated: {LOST}"
 
 @pytest.fixture
 def second_point_fails_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    shoot = Shooter.shoot
+    shoot = ExposureSequence.shoot
     failed: list[bool] = []
 
-    def once(shooter: Shooter, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
+    def once(shooter: ExposureSequence, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
         if step.index == 1 and not failed:
             failed.append(True)
             raise EnergyLost(LOST)
         return shoot(shooter, step, auto, stop)
 
-    monkeypatch.setattr(Shooter, "shoot", once)
+    monkeypatch.setattr(ExposureSequence, "shoot", once)
 
 
 @pytest.mark.usefixtures("second_point_fails_once")

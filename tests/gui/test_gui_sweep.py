@@ -13,7 +13,7 @@ from pytestqt.qtbot import QtBot
 from labctl.config import BenchConfig
 from labctl.data import read_run
 from labctl.gui.benchwindow import BenchWindow
-from procedures.pump import Pump
+from procedures.gate.pump import Pump
 
 
 def queue_sweep(window: BenchWindow, points: int, name: str = "OLA film", average: int = 3) -> int:

@@ -12,7 +12,7 @@ from labctl.model.clock import SteppedClock, Stop
 from labctl.model.pump import Element
 from labctl.model.records import Spectrum
 from labctl.model.roles import Roles
-from procedures.pump import Pump
+from procedures.gate.pump import Pump
 from simulators import presets
 from simulators.scene import Scene
 from simulators.scene.settings import Level, SceneSettings

@@ -17,7 +17,7 @@ from labctl.model.hands import LIGHT
 from labctl.model.pump import Element, Limits, MalusCurve
 from labctl.model.records import PowerReading
 from procedures.calibration import PROCEDURES
-from procedures.calibration.beam import BareBeam
+from procedures.calibration.beam import UncalibratedBeam
 from procedures.calibration.foresight import Look
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.worst import LEAST_AREA, UNKNOWN
@@ -180,7 +180,7 @@ def test_a_dose_that_a_calibration_may_pass_ends_it_before() -> None:
 def test_the_shutter_stays_closed_until_somebody_has_said_where_the_sensor_stands() -> None:
     bench = CalibrationBench(3)
     with (
-        BareBeam(bench.context("energy"), "sample") as beam,
+        UncalibratedBeam(bench.context("energy"), "sample") as beam,
         pytest.raises(SafetyStop, match="nobody has said"),
     ):
         beam.look(beam.dark_deg)
@@ -250,7 +250,7 @@ def test_a_pickoff_behind_the_shutter_is_scanned_with_the_sample_out(order: tupl
 
 def test_the_bound_grows_with_the_distance_and_never_beyond_the_full_power() -> None:
     bench = CalibrationBench(3)
-    beam = BareBeam(bench.context("attenuator"), "sample")
+    beam = UncalibratedBeam(bench.context("attenuator"), "sample")
     assert beam.bound_w(10.0) == beam.full_w
     reading = PowerReading(1e-6, 1e-9, 4, 0.0, 1.0)
     beam.looks.append(Look(10.0, 1e-6, 1e-9, 0.5, reading))
@@ -258,4 +258,4 @@ def test_the_bound_grows_with_the_distance_and_never_beyond_the_full_power() -> 
     assert bounds == sorted(bounds)
     assert bounds[0] > 1e-6
     assert bounds[-1] == beam.full_w
-    assert math.isinf(BareBeam(bench.context("attenuator"), "pick-off").ceiling_w)
+    assert math.isinf(UncalibratedBeam(bench.context("attenuator"), "pick-off").ceiling_w)

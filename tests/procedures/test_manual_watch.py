@@ -17,12 +17,12 @@ from labctl.model.errors import SafetyStop
 from labctl.model.meters import has_read
 from labctl.model.pump import Element, Limits
 from labctl.model.records import PowerReading
-from procedures.beam import make_beam
 from procedures.fluence_sweep import sweep
+from procedures.gate.fluence import make_beam
+from procedures.gate.power_monitor import Monitor
+from procedures.gate.pump import Pump
 from procedures.manual import ManualBench
-from procedures.metering import Monitor
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
 from simulators import presets
 from simulators.scene import Scene
 from simulators.scene.spells import Spell

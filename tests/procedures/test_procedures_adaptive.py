@@ -25,8 +25,8 @@ from labctl.model.pump import Limits
 from labctl.model.records import FloatArray, SweepPoint
 from procedures.adaptive import AdaptiveSource
 from procedures.fluence_sweep import Sweep, sweep
+from procedures.gate.pump import Pump
 from procedures.plan import AdaptivePlan, SweepPlan, reference_fluence, validate
-from procedures.pump import Pump
 from procedures.sources import PlannedSource, ReferencedSource
 from simulators import presets
 from simulators.scene import Scene

@@ -10,7 +10,7 @@ from procedures_scene import LIMITS, SceneMount, SceneShutter, scene_pump, scene
 
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import InstrumentFault
-from procedures.pump import Pump
+from procedures.gate.pump import Pump
 from simulators import presets
 from simulators.scene import Scene
 

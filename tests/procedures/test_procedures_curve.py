@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from labctl.model.errors import ConfigError
 from labctl.model.pump import MalusCurve, TableCurve
-from procedures.curve import Malus, make_curve
+from procedures.gate.attenuator import Malus, make_curve
 
 FULL = (0.0, 360.0)
 angles = st.floats(0.0, 360.0)

@@ -20,11 +20,11 @@ from labctl.model.errors import Aborted, SafetyStop
 from labctl.model.records import Spectrum, SweepPoint
 from labctl.model.roles import Roles
 from procedures.alignment import AlignmentPlan, align
-from procedures.eye import Eye
 from procedures.fluence_sweep import sweep
+from procedures.gate.pump import Pump
 from procedures.manual import SEEN_NOW, UNSEEN, ManualBench
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
+from procedures.point.eye import Eye
 from procedures.stability import stability_plan
 from simulators.scene import Scene
 from simulators.scene.settings import Level, RoomSettings, SceneSettings

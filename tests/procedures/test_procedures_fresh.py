@@ -10,17 +10,17 @@ from procedures_fakes import BANDS, FakeBench, FakeSink, limits, pump_settings
 
 from labctl.model.errors import InstrumentError, InstrumentTimeout, SafetyStop
 from labctl.model.records import Spectrum
-from procedures.darks import Darks
-from procedures.exposure import AutoExposure, Judge, ladder, pulses_in
-from procedures.fresh import FreshSpectrometer
+from procedures.gate.pump import Pump
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
+from procedures.point.darks import Darks
+from procedures.point.exposure import AutoExposure, SaturationCheck, ladder, pulses_in
+from procedures.point.fresh import StaleFrameFilter
 
 PLAN = SweepPlan()
 
 
-def fresh_of(bench: FakeBench, changed_at_s: float = 0.0) -> FreshSpectrometer:
-    fresh = FreshSpectrometer(bench.spectrometer, bench.clock, lambda: changed_at_s)
+def fresh_of(bench: FakeBench, changed_at_s: float = 0.0) -> StaleFrameFilter:
+    fresh = StaleFrameFilter(bench.spectrometer, bench.clock, lambda: changed_at_s)
     fresh.set_integration(0.1)
     return fresh
 
@@ -132,7 +132,7 @@ def test_triggered_exposures_end_between_two_pulses() -> None:
 
 def test_saturation_is_judged_in_the_bands_and_a_margin_only() -> None:
     info = FakeBench().spectrometer.info
-    judge = Judge(info, BANDS, margin_nm=5.0)
+    judge = SaturationCheck(info, BANDS, margin_nm=5.0)
     for wavelength, counts in ((800.0, False), (400.0, False), (563.0, True), (502.0, True), (540.0, True)):
         frame = np.full(1000, 1000.0)
         frame[np.argmin(np.abs(info.wavelength_nm - wavelength))] = 65535.0
@@ -141,7 +141,7 @@ def test_saturation_is_judged_in_the_bands_and_a_margin_only() -> None:
 
 
 def test_one_hot_pixel_does_not_choose_the_exposure() -> None:
-    judge = Judge(FakeBench().spectrometer.info, BANDS, 5.0)
+    judge = SaturationCheck(FakeBench().spectrometer.info, BANDS, 5.0)
     frame = np.full(1000, 1000.0)
     frame[330] = 60000.0
     assert judge.light(frame, None) < 0.01
@@ -183,7 +183,7 @@ def darks_of(bench: FakeBench, plan: SweepPlan = PLAN) -> tuple[Darks, FakeSink,
     pump = Pump(bench.roles, pump_settings(), limits())
     pump.prepare()
     sink = FakeSink()
-    fresh = FreshSpectrometer(bench.spectrometer, bench.clock, lambda: pump.changed_at_s)
+    fresh = StaleFrameFilter(bench.spectrometer, bench.clock, lambda: pump.changed_at_s)
     return Darks(pump, fresh, bench.clock, plan, sink), sink, pump
 
 

@@ -13,10 +13,9 @@ from labctl.model.clock import SteppedClock
 from labctl.model.errors import InstrumentTimeout, SafetyStop
 from labctl.model.pump import Element, Limits
 from labctl.session import Bench, open_bench
-from procedures.gate.permit import holds_key, locked, unlocked
+from procedures.gate.pump import FRESH_S, Pump
+from procedures.gate.shutter import holds_key, locked, unlocked
 from procedures.manual import ManualBench
-from procedures.pump import Pump
-from procedures.setting import FRESH_S
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

@@ -19,8 +19,8 @@ from labctl.model.results import DOUBT
 from labctl.runner.events import Event, Measured
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from procedures.fluence_sweep import sweep
+from procedures.gate.pump import Pump
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan

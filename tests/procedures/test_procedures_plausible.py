@@ -16,10 +16,10 @@ from labctl.model.errors import InstrumentError
 from labctl.model.records import FloatArray, Spectrum
 from labctl.model.roles import Roles
 from procedures.fluence_sweep import sweep
-from procedures.fresh import FreshSpectrometer
+from procedures.gate.pump import Pump
 from procedures.plan import SweepPlan
-from procedures.plausible import Likeness, Pace, Proof
-from procedures.pump import Pump
+from procedures.point.fresh import StaleFrameFilter
+from procedures.point.plausible import Likeness, Pace, Proof
 from simulators.scene import Scene
 
 PLAN = SweepPlan(start_uj_cm2=50.0, stop_uj_cm2=160.0, points=6, average=4, retries=1)
@@ -195,7 +195,7 @@ class Hasty(SceneSpectrometer):
         return replace(spectrum, stop_s=spectrum.stop_s + next(self.late_s, 0.0))
 
 
-def five_of(fresh: FreshSpectrometer) -> None:
+def five_of(fresh: StaleFrameFilter) -> None:
     for _ in range(5):
         fresh.acquire()
 
@@ -204,7 +204,7 @@ def five_of(fresh: FreshSpectrometer) -> None:
 def test_times_that_a_busy_computer_makes_end_nothing_where_they_can_be_proved(proved: bool) -> None:
     scene, roles, _ = bench()
     device = Hasty(scene)
-    fresh = FreshSpectrometer(device, roles.clock, lambda: 0.0)
+    fresh = StaleFrameFilter(device, roles.clock, lambda: 0.0)
     if proved:
         fresh.prove()
     fresh.set_integration(0.2)

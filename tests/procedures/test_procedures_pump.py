@@ -29,7 +29,7 @@ from procedures_fakes import (
 
 from labctl.model.errors import Aborted, ConfigError, InstrumentFault, InstrumentTimeout, SafetyStop
 from labctl.model.pump import Element, Limits, SpotSize
-from procedures.pump import Pump
+from procedures.gate.pump import Pump
 
 Order = tuple[Element, Element, Element, Element]
 

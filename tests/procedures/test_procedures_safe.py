@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from labctl.model.errors import InstrumentFault, InstrumentTimeout
-from procedures.safe import make_safe, retried
+from procedures.gate.safe_state import make_safe, retried
 
 
 def test_every_action_is_tried_in_order_and_failures_are_returned() -> None:

@@ -13,8 +13,8 @@ from labctl.model.clock import SteppedClock
 from labctl.model.pump import Element
 from labctl.model.records import SweepPoint
 from procedures.fluence_sweep import sweep
+from procedures.gate.pump import Pump
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
 from simulators import presets
 from simulators.scene import Scene, SceneSettings
 from simulators.scene.settings import MeterKind

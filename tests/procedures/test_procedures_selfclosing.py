@@ -15,10 +15,10 @@ from labctl.model.errors import SafetyStop
 from labctl.model.pump import Element
 from labctl.session import open_bench, sweep
 from procedures.gate.hooks import HookedShutter, Hooks
-from procedures.light import SELF_CLOSING_MARGIN_S
+from procedures.gate.pump import VERIFYING_S, Pump
+from procedures.gate.shutter import SELF_CLOSING_MARGIN_S
 from procedures.manual import ManualBench
 from procedures.plan import SweepPlan
-from procedures.pump import VERIFYING_S, Pump
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

@@ -33,8 +33,8 @@ from labctl.model.errors import (
 from labctl.model.pump import Bands, Element, Limits
 from labctl.model.records import SweepPoint
 from procedures.fluence_sweep import sweep
+from procedures.gate.pump import Pump
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
 
 Order = tuple[Element, Element, Element, Element]
 PLAN = SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=120.0, points=5, average=4, max_integration_s=0.2)

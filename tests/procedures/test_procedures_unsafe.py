@@ -11,10 +11,10 @@ from procedures_fakes import BANDS, FRONT, FakeBench, limits, pump_settings
 
 from labctl.model.errors import Aborted, InstrumentFault, NotMadeSafe, SafetyStop, is_noticed_stop
 from procedures.alignment import AlignmentPlan, align
-from procedures.calibration.beam import BareBeam
+from procedures.calibration.beam import UncalibratedBeam
+from procedures.gate.pump import Pump
+from procedures.gate.safe_state import cause_said, held_back, made_safe
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
-from procedures.safe import cause_said, held_back, made_safe
 
 STUCK = InstrumentFault("shutter", "the blade does not close")
 
@@ -151,7 +151,7 @@ def stuck_open(bench: CalibrationBench) -> None:
 def stopped_in_the_light(bench: CalibrationBench, dark_deg: float, at_deg: float) -> None:
     context = bench.context("attenuator", None)
     context.course.dark_deg = dark_deg
-    with BareBeam(context, "pick-off") as beam:
+    with UncalibratedBeam(context, "pick-off") as beam:
         assert beam.dark_deg == pytest.approx(dark_deg)
         beam.turn(at_deg)
         stuck_open(bench)

@@ -11,8 +11,8 @@ from procedures_fakes import BANDS, FakeBench, limits, pump_settings
 from pymeasure.experiment.procedure import Procedure
 
 from labctl.model.records import SweepPoint
+from procedures.gate.pump import Pump
 from procedures.procedure import FluenceSweepProcedure, SweepContext
-from procedures.pump import Pump
 
 BENCH = FakeBench()
 

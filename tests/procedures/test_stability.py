@@ -29,7 +29,7 @@ from labctl.runner.run import RunRequest
 from labctl.runner.stability import duration, run_stability, verdict, write_table
 from labctl.runner.stability_figure import draw_stability
 from procedures.fluence_sweep import Sweep, sweep
-from procedures.pump import Pump
+from procedures.gate.pump import Pump
 from procedures.stability import StabilityPlan, stability_plan
 from simulators import presets
 from simulators.bench import SimulatedBench

@@ -20,7 +20,7 @@ from labctl.model.errors import NotConnected
 from labctl.runner.children import child_environment
 from labctl.session import open_bench
 from labctl.session.check import check_bench
-from procedures.gate.permit import unlocked
+from procedures.gate.shutter import unlocked
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan

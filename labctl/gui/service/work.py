@@ -27,8 +27,8 @@ from labctl.model.clock import Stop
 from labctl.model.errors import Aborted
 from labctl.model.safety import SafeReport
 from labctl.session.bench import over_said
+from procedures.gate.pump import PumpState
 from procedures.manual import ManualBench
-from procedures.pump import PumpState
 
 LOOK_S = 0.4
 DEFAULT_EXPOSURE_S = 0.1

@@ -10,15 +10,15 @@ from labctl.model.clock import Clock, Stop
 from labctl.model.errors import InstrumentError, InstrumentFault
 from labctl.model.records import Spectrum
 from labctl.model.roles import Spectrometer
-from procedures.plausible import Likeness, Pace, Proof
-from procedures.safe import retried
+from procedures.gate.safe_state import retried
+from procedures.point.plausible import Likeness, Pace, Proof
 
 log = logging.getLogger(__name__)
 
 _MOST_STALE = 8
 
 
-class FreshSpectrometer:
+class StaleFrameFilter:
     """A spectrometer whose exposures began after the last confirmed change of light or exposure time.
 
     Two rules, both needed. Start time: an exposure that may have begun earlier is dropped. First one: after

@@ -45,7 +45,7 @@ def _whole_periods(seconds: float, plan: SweepPlan, rate_hz: float) -> float:
     return (periods - 0.5 if plan.triggered and periods > 0 else periods) / rate_hz
 
 
-class Judge:
+class SaturationCheck:
     """Looks at the raw counts inside the bands and a margin; pump light elsewhere does not count."""
 
     def __init__(self, info: SpectrometerInfo, bands: Bands, margin_nm: float) -> None:

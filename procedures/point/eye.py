@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from labctl.model.clock import Clock, Stop
 from labctl.model.records import FloatArray, Spectrum
-from procedures.fresh import FreshSpectrometer
+from procedures.point.fresh import StaleFrameFilter
 
 if TYPE_CHECKING:
-    from procedures.pump import Pump
+    from procedures.gate.pump import Pump
 
 SHOWN = 0.1
 """Part of the light just seen that must not be left in the dark."""
@@ -101,9 +101,7 @@ class Eye:
     :param triggered: whether exposures begin with a pulse.
     """
 
-    def __init__(
-        self, fresh: FreshSpectrometer, pump: Pump, clock: Clock, *, triggered: bool = False
-    ) -> None:
+    def __init__(self, fresh: StaleFrameFilter, pump: Pump, clock: Clock, *, triggered: bool = False) -> None:
         self._fresh, self._pump, self._clock = fresh, pump, clock
         self._rate_hz = pump.settings.repetition_rate_hz
         self._order, self._triggered = pump.settings.photon_order, triggered

@@ -7,14 +7,14 @@ import numpy as np
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentFault
 from labctl.model.records import PowerReading, Spectrum
-from procedures.darks import Darks
-from procedures.exposure import SATURATED, TOO_BRIGHT, AutoExposure, Judge, pulses_in
-from procedures.eye import Eye
-from procedures.fresh import FreshSpectrometer
+from procedures.gate.power_monitor import PumpState
+from procedures.gate.pump import Pump
 from procedures.plan import Step, SweepPlan
-from procedures.pump import Pump
-from procedures.reduction import Shots
-from procedures.verifying import PumpState
+from procedures.point.darks import Darks
+from procedures.point.exposure import SATURATED, TOO_BRIGHT, AutoExposure, SaturationCheck, pulses_in
+from procedures.point.eye import Eye
+from procedures.point.fresh import StaleFrameFilter
+from procedures.point.reduction import Shots
 
 _CLEAR, _MOST_RATIO = (0.05, TOO_BRIGHT), 1.6
 """Shares of the full scale that are compared between exposure times, and the ratio that shots explain."""
@@ -22,7 +22,7 @@ _MOST_CHANGES = 5
 """How often the exposure time may be changed at one point."""
 
 
-class Shooter:
+class ExposureSequence:
     """Takes the shots of a point with as little light as it can.
 
     :param elapsed_s: what earlier sessions of the run took.
@@ -32,8 +32,8 @@ class Shooter:
         self,
         plan: SweepPlan,
         pump: Pump,
-        spectrometer: FreshSpectrometer,
-        judge: Judge,
+        spectrometer: StaleFrameFilter,
+        judge: SaturationCheck,
         darks: Darks,
         clock: Clock,
         eye: Eye,

@@ -12,13 +12,12 @@ from labctl.model.clock import Stop
 from labctl.model.errors import SafetyStop, ShutterLied
 from labctl.model.roles import PowerMeter
 from labctl.model.safety import SafeReport
-from procedures.curve import QUARTER_DEG, Curve
-from procedures.light import Blade
-from procedures.plate import ARRIVAL_DEG, Plate
-from procedures.safe import Action, announce, held_back, make_safe
+from procedures.gate.attenuator import ARRIVAL_DEG, QUARTER_DEG, Curve, Plate
+from procedures.gate.safe_state import Action, announce, held_back, make_safe
+from procedures.gate.shutter import Blade
 
 if TYPE_CHECKING:
-    from procedures.eye import Eye
+    from procedures.point.eye import Eye
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +146,7 @@ def _asked(name: str, look: Callable[[Stop | None], str], deadline_s: float) -> 
     return (seen[0] if seen else ""), (str(failed[0]) if failed else "")
 
 
-class Retreat:
+class SafeState:
     """Makes a pump safe.
 
     :param move: turns the plate and accounts for the light on the way.

@@ -18,17 +18,16 @@ from labctl.model.errors import InstrumentTimeout
 from labctl.model.pump import Bands
 from labctl.model.records import Spectrum, SweepPoint
 from labctl.model.roles import Roles
-from procedures.darks import Darks
-from procedures.exposure import Judge, ladder, pulses_in
-from procedures.eye import Eye
 from procedures.feasible import check_bands
 from procedures.fluence_sweep import NoSink
-from procedures.fresh import FreshSpectrometer
-from procedures.metering import EnergyLost
+from procedures.gate.power_monitor import EnergyLost, PumpState
+from procedures.gate.pump import Pump
 from procedures.plan import Step, SweepPlan
-from procedures.pump import Pump
-from procedures.reduction import Reducer, Shots
-from procedures.verifying import PumpState
+from procedures.point.darks import Darks
+from procedures.point.exposure import SaturationCheck, ladder, pulses_in
+from procedures.point.eye import Eye
+from procedures.point.fresh import StaleFrameFilter
+from procedures.point.reduction import Reducer, Shots
 
 DARKS = 20
 TRIES = 3
@@ -53,10 +52,10 @@ class QuickPoints:
         self._arrived_s = roles.clock.now_s()
         self._exposing: _Exposures | None = None
         self._pump = pump
-        self._fresh = FreshSpectrometer(
+        self._fresh = StaleFrameFilter(
             roles.spectrometer, roles.clock, lambda: max(self._arrived_s, self._pump.changed_at_s)
         )
-        self._judge = Judge(info, bands, own.margin_nm)
+        self._judge = SaturationCheck(info, bands, own.margin_nm)
         self._eye = Eye(self._fresh, pump, roles.clock, triggered=own.triggered)
         self._darks = Darks(pump, self._fresh, roles.clock, own, NoSink(), eye=self._eye)
         self._reducer = Reducer(info, bands, own, roles.power_meter.noise_w)
@@ -162,7 +161,7 @@ class QuickPoints:
 class _Exposures:
     """Exposures taken in a thread of their own; that thread alone uses the spectrometer until its end."""
 
-    def __init__(self, fresh: FreshSpectrometer, count: int, stop: Stop | None) -> None:
+    def __init__(self, fresh: StaleFrameFilter, count: int, stop: Stop | None) -> None:
         self._fresh, self._count, self._outer = fresh, count, stop
         self._unwanted = threading.Event()
         self._spectra: list[Spectrum] = []

@@ -9,10 +9,10 @@ import numpy as np
 from labctl.model.clock import Clock, Stop
 from labctl.model.records import DarkRecord, FloatArray, Spectrum
 from labctl.model.sink import RunSink
-from procedures.eye import Eye
-from procedures.fresh import FreshSpectrometer
+from procedures.gate.pump import Pump
 from procedures.plan import SweepPlan
-from procedures.pump import Pump
+from procedures.point.eye import Eye
+from procedures.point.fresh import StaleFrameFilter
 
 _SPIKE_SIGMA = 8.0
 
@@ -30,7 +30,7 @@ class Darks:
     def __init__(
         self,
         pump: Pump,
-        spectrometer: FreshSpectrometer,
+        spectrometer: StaleFrameFilter,
         clock: Clock,
         plan: SweepPlan,
         sink: RunSink,

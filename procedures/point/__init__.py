@@ -1,0 +1,1 @@
+"""One fluence, measured."""
