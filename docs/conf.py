@@ -39,5 +39,7 @@ html_theme_options = {
     "sidebar_collapse": True,
 }
 html_sidebars = {"**": ["about.html", "searchbox.html", "navigation.html"]}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_show_sphinx = False

@@ -11,7 +11,8 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from typing import Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -63,18 +64,36 @@ def keys(model: type[BaseModel]) -> str:
 
 
 def _value(field: FieldInfo) -> str:
-    words = re.sub(r"\b(labctl|drivers|pydantic|typing|pathlib)(\.\w+)*\.", "", str(field.annotation))
-    words = re.sub(r"<class '([^']+)'>", r"\1", words).replace("NoneType", "none")
-    words = words.replace("Literal[", "one of [").replace(" | None", "").replace("|", "or")
-    words = re.sub(r"Annotated\[(\w+), [^\[\]]*\]", r"\1", words)
-    for word, plain in _WORDS.items():
-        words = re.sub(rf"\b{word}\b", plain, words)
-    limits = [f"{sign} {getattr(rule, name):g}" for rule in field.metadata for name, sign in _SIGNS.items()
-              if getattr(rule, name, None) is not None]  # fmt: skip
-    return ", ".join([words, *limits])
+    words, limits = _words(field.annotation)
+    return ", ".join([words, *_limits(field.metadata), *limits])
 
 
-_WORDS = {"float": "number", "int": "whole number", "str": "text", "bool": "true or false"}
+def _words(kind: Any) -> tuple[str, list[str]]:
+    """Say what kind of value it is, and between which limits."""
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        words, limits = _words(inner[0])
+        metadata = [rule for extra in inner[1:] for rule in getattr(extra, "metadata", [extra])]
+        return words, limits + _limits(metadata)
+    if origin is Literal:
+        return " or ".join(f"`{word}`" for word in inner), []
+    if origin in (Union, UnionType):
+        found = [_words(one) for one in inner if one is not NoneType]
+        return " or ".join(words for words, _ in found), [limit for _, limits in found for limit in limits]
+    if origin is tuple:
+        words, limits = _words(inner[0])
+        return (f"list of {words}" if Ellipsis in inner else f"{len(inner)} of {words}"), limits
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "a table, below", []
+    return _WORDS.get(kind, getattr(kind, "__name__", str(kind))), []
+
+
+def _limits(rules: list[Any]) -> list[str]:
+    named = [(sign, getattr(rule, name, None)) for rule in rules for name, sign in _SIGNS.items()]
+    return [f"{sign} {limit:g}" for sign, limit in named if limit is not None]
+
+
+_WORDS: dict[Any, str] = {float: "number", int: "whole number", str: "text", bool: "true or false"}
 _SIGNS = {"gt": "above", "ge": "at least", "lt": "below", "le": "at most"}
 
 
