@@ -79,7 +79,9 @@ def _words(kind: Any) -> tuple[str, list[str]]:
         return " or ".join(f"`{word}`" for word in inner), []
     if origin in (Union, UnionType):
         found = [_words(one) for one in inner if one is not NoneType]
-        return " or ".join(words for words, _ in found), [limit for _, limits in found for limit in limits]
+        return " or ".join(dict.fromkeys(words for words, _ in found)), [
+            limit for _, limits in found for limit in limits
+        ]
     if origin is tuple:
         words, limits = _words(inner[0])
         return (f"list of {words}" if Ellipsis in inner else f"{len(inner)} of {words}"), limits

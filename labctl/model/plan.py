@@ -18,22 +18,28 @@ Cause = Literal["plan", "target", "above", "points", "dose", "time"]
 class SweepPlan:
     """A fluence sweep. Fluences are on the sample, in the bench's convention.
 
-    :param start_uj_cm2: lowest fluence, > 0; ``stop_uj_cm2`` the highest; ``points`` with both of them.
+    :param start_uj_cm2: lowest fluence, uJ/cm2, > 0.
+    :param stop_uj_cm2: highest fluence, uJ/cm2, above the lowest.
+    :param points: number of fluences, both ends included, 2 to 10,000.
+    :param spacing: "log", "linear", or "list" for ``fluences_uj_cm2``.
     :param fluences_uj_cm2: the fluences themselves with spacing "list", in the order of an upward sweep.
     :param direction: "up-down" visits the highest fluence once; "shuffled" is seeded by ``seed``.
-    :param average: exposures at each point.
+    :param average: exposures at each point, 1 or more.
     :param min_pulses: least number of laser pulses in an exposure that is not triggered.
-    :param integration_s: exposure times that may be used; empty: a ladder of 1, 2, 5 is made.
-    :param max_integration_s: longest exposure time of that ladder.
-    :param aim: share of the full scale that an exposure should reach.
-    :param max_light_s: longest time of light on the sample at one point.
+    :param triggered: whether exposures begin with a pulse of the laser; the bench file decides.
+    :param integration_s: exposure times that may be used, s; empty: a ladder of 1, 2, 5 is made.
+    :param max_integration_s: longest exposure time of that ladder, s.
+    :param aim: share of the full scale that an exposure should reach, 0.05 to 0.9.
+    :param max_light_s: longest time of light on the sample at one point, s.
     :param background: "blank" subtracts a blank measured at each fluence beforehand.
     :param keep_open: leave the shutter open between points (darks close it).
+    :param seed: of the shuffled order.
+    :param remove_spikes: whether cosmic spikes are taken out.
     :param dark_factor: dark exposures over signal exposures, at least 4: its error is common to all points.
-    :param dark_max_age_s: a dark older than this is renewed, as is one taken at a detector temperature that
-        differs by more than ``dark_max_change_c``.
-    :param margin_nm: how far outside the bands saturation is looked for.
-    :param drift_limit: change between the readings round a point above which it is flagged.
+    :param dark_max_age_s: a dark older than this is renewed, s.
+    :param dark_max_change_c: a dark is renewed when the detector's temperature differs by more, degrees C.
+    :param margin_nm: how far outside the bands saturation is looked for, nm.
+    :param drift_limit: relative change between the readings round a point above which it is flagged.
     :param retries: how often a point is repeated when the laser dropped out.
     :param reference_every: points between two measurements at the reference fluence; 0: none are made.
     :param reference_uj_cm2: that fluence, which must lie below threshold; None chooses one by ratio a

@@ -308,6 +308,13 @@ class BudgetTerm:
 
     :param uncertainty: standard, in ``uncertainty_unit`` ("1": relative); None where nobody stated it.
     :param contribution_rel: what it alone makes of the fluence's relative uncertainty; None likewise.
+    :param name: of the link.
+    :param value: of the quantity, in ``unit``; None where it has none.
+    :param unit: of the value.
+    :param uncertainty_unit: of the uncertainty; "1" means relative.
+    :param sensitivity: relative change of the fluence per change of the quantity.
+    :param source: the bench file, or a calibration's file and date.
+    :param note: what else there is to say.
     """
 
     name: str
@@ -366,7 +373,10 @@ class FluenceBudget:
 class AdaptiveEnding:
     """How a sweep that chose its fluences ended.
 
-    :param ended: why it asked for no more points; None if it was broken off. ``reason`` says it in words.
+    :param ended: why it asked for no more points; None if it was broken off.
+    :param reason: the same in words.
+    :param target_rel: half-width over threshold that was asked for.
+    :param target_met: whether the final interval is within it.
     :param half_width_rel: of the 95 % interval over the threshold, as it is in the end.
     :param points: without those at the reference.
     """
@@ -384,11 +394,16 @@ class BleachingResult:
     """How the light at the reference fluence changed over the dose of a run.
 
     :param references: how many points were measured at it.
-    :param change_rel: from the first reference to the last, along an exponential in dose; with its standard
-        error. ``change_per_j_cm2`` likewise, per dose of 1 J/cm2.
+    :param fluence_uj_cm2: their fluence, uJ/cm2.
+    :param change_rel: from the first reference to the last, along an exponential in dose.
+    :param change_sigma_rel: its standard error.
+    :param change_per_j_cm2: relative change per dose of 1 J/cm2.
+    :param change_per_j_cm2_sigma: its standard error.
     :param p_value: chance of a slope as large without any change.
-    :param dose_uj_cm2: where the references stand; ``light_rel`` their light over that of the first, with
-        its relative standard error.
+    :param dose_uj_cm2: dose at each reference, uJ/cm2.
+    :param light_rel: light of each reference over that of the first.
+    :param light_sigma_rel: its relative standard error.
+    :param flags: ``bleaching`` or ``brightening`` at p < 0.01.
     :param corrected: what was done about it in the fit.
     """
 
@@ -413,10 +428,14 @@ class Hysteresis:
     :param pairs: fluences measured both ways.
     :param signal_change_rel: common factor of the pairs, down over up, minus 1. What they share as added
         counts, or as a drift of the fluence that no meter sees, is in its error.
-    :param signal_p_value: chance of a change as large without a difference; ``threshold_p_value`` likewise.
-    :param threshold_up_uj_cm2: of the way up fitted alone; ``threshold_down_uj_cm2`` likewise.
+    :param signal_change_sigma_rel: its standard error.
+    :param signal_p_value: chance of a change of the signal as large without a difference.
+    :param threshold_up_uj_cm2: of the way up fitted alone, uJ/cm2.
+    :param threshold_down_uj_cm2: of the way down fitted alone, uJ/cm2.
     :param threshold_change_rel: of the onset, from the pairs, which share what two fits do not; from the two
         fits where the curve of both ways has no onset.
+    :param threshold_change_sigma_rel: its standard error.
+    :param threshold_p_value: chance of a change of the onset as large without a difference.
     :param p_value: chance that signal or threshold are as far apart by luck, a loss that grows with the dose
         included.
     :param flags: ``hysteresis`` where signal or threshold differ beyond chance.
@@ -437,7 +456,11 @@ class Hysteresis:
 
 @dataclass(frozen=True, slots=True)
 class EnergyStep:
-    """The pulse energy at full transmission is ``change_rel`` higher from a point on, counted from 1."""
+    """A step of the pulse energy at full transmission, in the midst of a run.
+
+    :param before_point: the point from which on it is another, counted from 1.
+    :param change_rel: relative change of the energy.
+    """
 
     DERIVED: ClassVar[tuple[str, ...]] = ("text",)
 
@@ -455,7 +478,13 @@ class EnergyStep:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its standard error ``sigma`` and its 95 % interval from ``low`` to ``high``."""
+    """A number with its uncertainty.
+
+    :param value: the number.
+    :param sigma: its standard error.
+    :param low: lower end of its 95 % interval.
+    :param high: upper end of it.
+    """
 
     value: float
     sigma: float
@@ -467,9 +496,25 @@ class Estimate:
 class StabilityResult:
     """What a stability run says of the emission against time.
 
-    :param status: decay, no_decay, or refused with the ``reason``.
-    :param retained: share of the emission that is left at the end; ``retained_model_free`` likewise.
-    :param numbers: of the decay's shape, by name; ``delta_aicc`` of each shape tried.
+    :param status: decay, no_decay, or refused.
+    :param reason: why it was refused.
+    :param points: that were measured.
+    :param fluence_uj_cm2: mean fluence, uJ/cm2.
+    :param duration_s: from the first point to the last, s.
+    :param interval_s: between points, s.
+    :param dose_uj_cm2: dose of the run, uJ/cm2.
+    :param points_used: that take part in the fit.
+    :param model: shape of the decay: single, double or stretched.
+    :param constant: whether a part that stays was fitted.
+    :param statement: the result in one sentence.
+    :param retained: share of the emission that is left at the end, from the fit.
+    :param retained_model_free: the same from straight lines through the first and the last points.
+    :param amplitude_weighted_lifetime_s: area over height of the decay, s.
+    :param intensity_weighted_lifetime_s: mean time at which light is emitted, s.
+    :param lifetime_above_s: lower bound of the lifetime where no decay is seen, s.
+    :param numbers: of the decay's shape, by name.
+    :param delta_aicc: corrected Akaike criterion of each shape tried, over the best.
+    :param flags: short words.
     :param sample_temperature_c: at each point, None where it is unknown; empty without a thermometer.
     """
 

@@ -105,8 +105,20 @@ class RunFacts:
 class RunStart:
     """How a run began; everything a reader needs to understand the columns.
 
-    ``config`` is the resolved bench configuration and ``plan`` the sweep's plan, as plain mappings;
-    ``facts`` what evaluating it needs of the bench, None in the files of an older labctl.
+    :param run_id: unique, of random digits.
+    :param procedure: id and version of the procedure, e.g. "fluence-sweep/1".
+    :param sample: name of the sample.
+    :param operator: who measured.
+    :param spot: which spot of the sample.
+    :param note: anything worth keeping.
+    :param started_utc: ISO 8601, UTC.
+    :param config: the resolved bench file, as a plain mapping.
+    :param plan: the plan, as a plain mapping.
+    :param identities: who answered, by role.
+    :param versions: of labctl and the libraries it stands on.
+    :param wavelength_nm: of the pixels, nm, shape ``(pixel,)``.
+    :param convention: what a fluence means, peak or average.
+    :param facts: what evaluating it needs of the bench; None in the files of an older labctl.
     """
 
     run_id: str
@@ -131,7 +143,13 @@ RunStatus = Literal["running", "finished", "aborted", "failed", "killed"]
 
 @dataclass(frozen=True, slots=True)
 class RunStop:
-    """How a run ended, and what came of it."""
+    """How a run ended, and what came of it.
+
+    :param status: finished, aborted or failed.
+    :param reason: why, in words; empty for a run that simply finished.
+    :param stopped_utc: ISO 8601, UTC.
+    :param result: what came of it.
+    """
 
     status: Literal["finished", "aborted", "failed"]
     reason: str

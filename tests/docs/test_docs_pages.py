@@ -9,6 +9,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted({*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"})
+PLACES = "labctl|drivers|procedures|simulators|benchmarks|tests|docs"
+FILE = re.compile(rf"\b((?:{PLACES})/[\w/.-]*\.(?:py|md|ipynb|toml))\b")
+BLOCK = re.compile(r"^```.*?^```$", re.M | re.S)
 LINK = re.compile(r"\]\(([^)#\s:]+)(?:#[^)\s]*)?\)")
 
 
@@ -23,3 +26,9 @@ def test_a_page_says_what_comes_next(page: Path) -> None:
 def test_a_link_to_a_file_leads_to_one(page: Path) -> None:
     targets = LINK.findall(page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_file_of_the_tree_that_a_page_names_is_there(page: Path) -> None:
+    named = FILE.findall(BLOCK.sub("", page.read_text(encoding="utf-8")))
+    assert sorted({name for name in named if not (ROOT / name).exists()}) == []

@@ -72,7 +72,10 @@ class ThresholdResult(Threshold):
     model: CurveModel | None = field(default=None, repr=False, compare=False, metadata=NOT_STORED)
 
     def curve(self, fluence_uj_cm2: ArrayLike) -> Curve | None:
-        """Return the fitted curve and its 95 % band at these fluences, uJ/cm2; None if nothing was fitted."""
+        """Return the fitted curve and its 95 % band; None if nothing was fitted.
+
+        :param fluence_uj_cm2: where to draw it, uJ/cm2, 0 or more, any shape.
+        """
         return None if self.model is None else self.model.at(fluence_uj_cm2)
 
     def to_mapping(self) -> dict[str, object]:
