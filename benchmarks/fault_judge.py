@@ -69,7 +69,7 @@ def judge_error(outcome: Outcome, error: BaseException) -> BaseException:
 def judge_end(
     outcome: Outcome, truth: Truth, error: BaseException | None, made: dict[int, float], own_s: float
 ) -> None:
-    """SaturationCheck how it ended; ``own_s`` is what an undisturbed run takes by the clock."""
+    """Judge how it ended; ``own_s`` is what an undisturbed run takes by the clock."""
     if outcome.wall_s > LIMIT_S + own_s:
         outcome.problems.append(f"took {outcome.wall_s:.0f} s")
     if outcome.cell.kind == "none" and outcome.ended == "error":

@@ -171,7 +171,7 @@ class AlignPage(QWidget):
         return only + scale(budget.record())
 
     def show_config(self, config: BenchConfig) -> None:
-        """SaturationCheck by another bench file."""
+        """Judge by another bench file."""
         self._take(config)
         self.scale.setText(self._scale())
         self.judge()

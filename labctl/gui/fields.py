@@ -130,7 +130,7 @@ class NumberField(Field):
         return not reason
 
     def set_check(self, check: Check) -> None:
-        """SaturationCheck by other limits."""
+        """Judge by other limits."""
         self._check = check
         self.judge()
 

@@ -127,7 +127,7 @@ class ManualPanel(QWidget):
         return box
 
     def show_config(self, config: BenchConfig) -> None:
-        """SaturationCheck by another bench file."""
+        """Judge by another bench file."""
         self._beam = make_beam(config.pump_settings(), config.limit_settings())
         self.fluence.judge()
 
@@ -165,7 +165,7 @@ class ManualPanel(QWidget):
             self._post(TakeDark(int(count)))
 
     def show_info(self, info: SpectrometerInfo | None) -> None:
-        """SaturationCheck exposure times by the spectrometer that is there."""
+        """Judge exposure times by the spectrometer that is there."""
         if info is not None:
             self.exposure.set_check(between(info.integration_min_s, info.integration_max_s, "s"))
 

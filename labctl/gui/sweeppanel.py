@@ -74,7 +74,7 @@ class SweepPanel(QWidget):
         self._beam = make_beam(self._settings, self._limits)
 
     def show_config(self, config: BenchConfig) -> None:
-        """SaturationCheck by another bench file."""
+        """Judge by another bench file."""
         self._take(config)
         self.judge()
 

@@ -435,7 +435,7 @@ class Verifier:
         return reading
 
     def watch(self, state: PumpState, reading: PowerReading) -> float | None:
-        """SaturationCheck somebody's reading at an unchanged setting, if the head had settled when it began.
+        """Judge somebody's reading at an unchanged setting, if the head had settled when it began.
 
         :returns: the fluence it stands for; None where nothing was judged.
         :raises SafetyStop: no number, or the pulse energy jumped or passed a limit.

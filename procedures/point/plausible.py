@@ -66,7 +66,7 @@ class Pace:
         self._before, self._run = None, []
 
     def judge(self) -> bool:
-        """SaturationCheck the exposures since the last change, too; return whether there is a doubt."""
+        """Judge the exposures since the last change, too; return whether there is a doubt."""
         if self._before is not None and self._run:
             seconds, few = self._before[0], len(self._run) < _SOME_ANSWERS
             jitter_s = max((_JITTER_ONE_S if few else _JITTER_S) * self._speed, _ROUNDING_S)
