@@ -17,8 +17,10 @@ from procedures.gate.fluence import Beam
 from procedures.gate.safe_state import retried
 from procedures.gate.shutter import LightAccount
 
+BY_CHANCE = 1e-9
+"""A run of equal readings this unlikely, by how often the meter repeated itself before, is no chance."""
 USUALLY_ALIKE = 0.2
-"""Part of the runs of equal readings, beyond which it is the meter's way to repeat itself."""
+"""Part of equal pairs of readings, beyond which it is the meter's way to repeat itself."""
 MOST_ALIKE = 3
 """So many averaged readings of light never agree in every digit."""
 LEAST_CHANCE = 1e-7
@@ -99,21 +101,22 @@ class Monitor:
     def refuse_repeated(self, reading: PowerReading) -> None:
         """Take in a reading of light: means that agree in every digit again and again are one old answer.
 
-        What is not clearly above the head's noise is not judged: a head without light may show its zero. Nor
-        is a meter whose readings of one light agree as a rule: its digits are coarser than its noise.
+        What is not clearly above the head's noise is not judged: a head without light may show its zero. A
+        meter that is known to repeat itself, because its digits are coarser than its noise, is refused only
+        where it does so far more often than it did before.
 
-        :raises SafetyStop: three in a row do.
+        :raises SafetyStop: three in a row do, or so many as chance would hardly make.
         """
         is_light = reading.power_w - self.background_w > 5 * self._floor_w(reading)
         if is_light and reading.power_w == self._last_w:
             self._alike += 1
         else:
-            self._pairs, self._same = self._pairs + 1, self._same + (self._alike > 1)
+            self._pairs, self._same = self._pairs + max(self._alike, 1), self._same + max(self._alike - 1, 0)
             self._alike = 1
         self._last_w, self._read_s = reading.power_w, reading.stop_s
-        if self._alike >= MOST_ALIKE and self._same <= USUALLY_ALIKE * self._pairs:
+        if self._alike >= MOST_ALIKE and (self._same / max(self._pairs, 1)) ** (self._alike - 1) <= BY_CHANCE:
             raise SafetyStop(
-                f"{self._meter.name} shows {reading.power_w:g} W {MOST_ALIKE} times in a row, the same in "
+                f"{self._meter.name} shows {reading.power_w:g} W {self._alike} times in a row, the same in "
                 "every digit: that is no reading",
                 "restart the meter",
             )
