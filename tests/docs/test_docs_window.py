@@ -15,6 +15,7 @@ from pymeasure.display.Qt import QtWidgets
 from pymeasure.experiment.procedure import Procedure
 from PySide6.QtWidgets import QApplication
 
+from labctl.data import read_table
 from labctl.model.clock import ScaledClock
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
@@ -64,6 +65,9 @@ def test_the_sweep_runs_in_a_stock_window(
 ) -> None:
     done = run(example.sweep_window(), tmp_path, start_uj_cm2=60.0, stop_uj_cm2=120.0, points=4, average=1)
     assert done.procedure.status == Procedure.FINISHED
+    assert list(read_table(done.results.data_filename).fluence_uj_cm2) == list(
+        done.results.data["Fluence (uJ/cm^2)"]
+    )
     assert list(done.results.data["Fluence (uJ/cm^2)"]) == pytest.approx([60.0, 75.6, 95.2, 120.0], rel=0.05)
     assert bench.scene.shutter.closed_switch()
 
