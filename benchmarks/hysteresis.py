@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.analysis.hysteresis import measure_hysteresis
+from labctl.analysis.evaluation.hysteresis import measure_hysteresis
 from labctl.analysis.light_light import LightLight, middle_dose
 from labctl.analysis.threshold import ThresholdResult, fit_threshold
 from labctl.model.results import Hysteresis

@@ -16,12 +16,14 @@ from labctl.runner.report import RunReport, dump_json
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from labctl.runner.refit import SpotSpread
+
 
 def print_result(
     runs: Sequence[RunReport],
     *,
     as_json: bool,
-    spread: Sequence[Mapping[str, object]] = (),
+    spread: Sequence[SpotSpread] = (),
 ) -> None:
     """Print the table of several runs, or with ``as_json`` the document and nothing else.
 
@@ -32,7 +34,7 @@ def print_result(
         return
     console = make_console(width=None if sys.stdout.isatty() else 120)
     with console.capture() as captured:
-        console.print(_table(runs, {str(s["sample"]): s for s in spread}))
+        console.print(_table(runs, {s.sample: s for s in spread}))
         for run in runs:
             for line in _below(run):
                 console.print(line, soft_wrap=True)
@@ -41,7 +43,7 @@ def print_result(
     write_styled(captured.get())
 
 
-def _table(runs: Sequence[RunReport], spread: Mapping[str, Mapping[str, object]]) -> Table:
+def _table(runs: Sequence[RunReport], spread: Mapping[str, SpotSpread]) -> Table:
     from rich.table import Table
 
     table = Table(title="Lasing threshold", title_style="bold")
@@ -63,25 +65,22 @@ def _table(runs: Sequence[RunReport], spread: Mapping[str, Mapping[str, object]]
     return table
 
 
-def spread_line(spread: Mapping[str, object]) -> str:
+def spread_line(spread: SpotSpread) -> str:
     """Say how far spots of one sample differ, beside what one spot's interval covers."""
-    numbers = {key: value for key, value in spread.items() if isinstance(value, (int, float))}
-    own = numbers.get("interval_rel")
-    of = "spots" if spread.get("named", True) else "runs, whose spots are not named"
+    own = spread.interval_rel
+    of = "spots" if spread.named else "runs, whose spots are not named"
     beside = "" if own is None else f"; one spot's own 95 % interval is +-{100 * own:.1f} %"
     return (
-        f"{spread['sample']}: {spread['spots']} {of}, mean {numbers['mean']:.2f} uJ/cm2, "
-        f"from spot to spot {numbers['sd']:.2f} uJ/cm2 "
-        f"({100 * numbers['rel']:.1f} %, one standard deviation){beside}"
+        f"{spread.sample}: {spread.spots} {of}, mean {spread.mean:.2f} uJ/cm2, "
+        f"from spot to spot {spread.sd:.2f} uJ/cm2 ({100 * spread.rel:.1f} %, one standard deviation){beside}"
     )
 
 
-def _spread_cell(run: RunReport, spread: Mapping[str, object] | None) -> str:
+def _spread_cell(run: RunReport, spread: SpotSpread | None) -> str:
     counts = run.threshold.threshold_uj_cm2 is not None
-    if spread is None or not counts or (spread.get("named", True) and not run.spot):
+    if spread is None or not counts or (spread.named and not run.spot):
         return "-"
-    relative = spread["rel"]
-    return f"+-{100 * relative:.1f} %" if isinstance(relative, float) else "-"
+    return f"+-{100 * spread.rel:.1f} %"
 
 
 def threshold_cells(run: RunReport) -> tuple[str, str]:

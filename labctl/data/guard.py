@@ -22,6 +22,8 @@ from labctl.data.heaps import heap_of, is_endless
 from labctl.model.errors import DataError
 from labctl.model.regular import open_regular
 
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+"""The first bytes of such a file."""
 _LONGEST_TEXT = 16 << 20
 _LARGEST_LOAD = 4 << 30
 _DEEPEST_JSON = 40
@@ -39,7 +41,7 @@ def opened(path: Path) -> Iterator[GuardedFile]:
         with open_regular(path) as raw:
             if (size := os.fstat(raw.fileno()).st_size) == 0:
                 raise DataError(f"{path} is empty: the run never began")
-            if raw.read(8) != b"\x89HDF\r\n\x1a\n":
+            if raw.read(8) != HDF5_SIGNATURE:
                 raise DataError(f"{path} is not an HDF5 file", "give a run's .h5, or a CSV to labctl fit")
             with h5py.File(path, "r", locking=False, rdcc_nbytes=0) as file:
                 yield GuardedFile(file, path, size, raw)

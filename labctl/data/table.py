@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from labctl.data.guard import HDF5_SIGNATURE
 from labctl.data.reader import read_run
 from labctl.data.textfile import read_text
 from labctl.model.errors import DataError
@@ -60,12 +61,20 @@ def read_table(path: Path | str) -> Table:
     :raises DataError: empty, binary, damaged, longer than ``MOST_ROWS``, or without two numeric columns.
     """
     path = Path(path)
+    return _of_run(path) if is_hdf5(path) else _of_text(path, read_text(path))
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file is one of HDF5, as a run is, by its first bytes.
+
+    :param path: the file.
+    :raises DataError: it cannot be read.
+    """
     try:
         with open_regular(path) as raw:
-            is_hdf5 = raw.read(8) == b"\x89HDF\r\n\x1a\n"
+            return raw.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
     except (OSError, ValueError) as exc:
-        raise DataError(f"cannot read {path}: {getattr(exc, 'strerror', None) or exc}") from exc
-    return _of_run(path) if is_hdf5 else _of_text(path, read_text(path))
+        raise DataError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
 def _of_run(path: Path) -> Table:

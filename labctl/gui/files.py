@@ -9,11 +9,11 @@ import numpy as np
 
 from labctl.data import read_run, read_table
 from labctl.data.run import Run
+from labctl.data.table import is_hdf5
 from labctl.gui.rundata import COLUMNS, Exposure, RunData, RunHead
 from labctl.model.errors import DataError
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
-from labctl.runner.refit import is_hdf5
 
 
 class FileArrays:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,11 @@ from labctl.analysis.evaluation import evaluate, evaluate_curve
 from labctl.analysis.light_light import LightLight
 from labctl.data import read_run, read_table
 from labctl.data.run import Run
-from labctl.data.table import Table
-from labctl.model.errors import DataError
-from labctl.model.regular import open_regular
+from labctl.data.table import Table, is_hdf5
 from labctl.model.results import NO_EDITS, Edits, SweepResult
 from labctl.model.run import RunFacts
 from labctl.runner.outcome import Tally, tally
 from labctl.runner.report import RunReport
-
-HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def refit(path: Path) -> RunReport:
@@ -50,15 +47,34 @@ def evaluate_table(table: Table, edits: Edits = NO_EDITS) -> SweepResult:
     return evaluate_curve(curve, RunFacts(convention=table.convention, edits=edits))
 
 
-def spot_spread(runs: Sequence[RunReport]) -> list[dict[str, object]]:
+@dataclass(frozen=True, slots=True)
+class SpotSpread:
+    """How far the spots of one sample differ, fluences in uJ/cm2.
+
+    :param spots: how many there are; ``named`` whether the runs name them, else each run counts as one.
+    :param sd: standard deviation of their thresholds over spots, ``rel`` the same over their ``mean``.
+    :param interval_rel: typical relative half-width of one spot's own 95 % interval, to be held against it.
+    """
+
+    sample: str
+    spots: int
+    named: bool
+    mean: float
+    sd: float
+    rel: float
+    lowest: float
+    highest: float
+    interval_rel: float | None
+    unit: str = "uJ/cm2"
+
+
+def spot_spread(runs: Sequence[RunReport]) -> list[SpotSpread]:
     """Return, for each sample with thresholds of two or more spots, their spread from spot to spot.
 
     Runs of one spot count once, by their mean. Where any run names its spot, those that name none are left
-    out: nobody knows where they were measured. Where none does, each run counts, and ``named`` is False.
-    ``sd`` is the standard deviation over spots, ``rel`` the same over their mean, ``interval_rel`` the
-    typical relative half-width of one spot's own 95 % interval, to be held against it.
+    out: nobody knows where they were measured.
     """
-    spread: list[dict[str, object]] = []
+    spread: list[SpotSpread] = []
     for sample in dict.fromkeys(run.sample for run in runs):
         every = [run for run in runs if run.sample == sample and run.threshold.threshold_uj_cm2 is not None]
         found = [run for run in every if run.spot] or every
@@ -70,21 +86,10 @@ def spot_spread(runs: Sequence[RunReport]) -> list[dict[str, object]]:
         if values.size < 2:
             continue
         mean, sd = float(values.mean()), float(values.std(ddof=1))
-        half = [_half_width(run) for run in found]
-        spread.append(
-            {
-                "sample": sample,
-                "spots": int(values.size),
-                "named": named,
-                "mean": mean,
-                "sd": sd,
-                "rel": sd / mean,
-                "lowest": float(values.min()),
-                "highest": float(values.max()),
-                "interval_rel": float(np.median([h for h in half if h is not None])) if any(half) else None,
-                "unit": "uJ/cm2",
-            }
-        )
+        half = [width for run in found if (width := _half_width(run)) is not None]
+        own = float(np.median(half)) if half else None
+        low, high = float(values.min()), float(values.max())
+        spread.append(SpotSpread(sample, values.size, named, mean, sd, sd / mean, low, high, own))
     return spread
 
 
@@ -165,18 +170,6 @@ def _not_numbers(table: Table) -> tuple[str, ...]:
 
 def _lost(table: Table) -> int:
     return int((~np.isfinite(table.fluence_uj_cm2) | ~np.isfinite(table.signal)).sum())
-
-
-def is_hdf5(path: Path) -> bool:
-    """Whether a file is one of HDF5.
-
-    :raises DataError: it cannot be read.
-    """
-    try:
-        with open_regular(path) as stream:
-            return stream.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
-    except (OSError, ValueError) as exc:
-        raise DataError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
 def _value(run: RunReport) -> float:

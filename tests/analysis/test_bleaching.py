@@ -7,9 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labctl.analysis.bleaching import Model, corrected, measure_bleaching, with_correction_error
-from labctl.analysis.both_ways import MOST_PAIRS, UNSEEN_DRIFT, compare, pairs_of
-from labctl.analysis.hysteresis import measure_hysteresis
+from labctl.analysis.evaluation.bleaching import Model, corrected, measure_bleaching, with_correction_error
+from labctl.analysis.evaluation.hysteresis import (
+    MOST_PAIRS,
+    UNSEEN_DRIFT,
+    compare,
+    measure_hysteresis,
+    pairs_of,
+)
 from labctl.analysis.light_light import LightLight, middle_dose
 from labctl.analysis.threshold import ThresholdResult, fit_threshold
 from labctl.model.records import FloatArray

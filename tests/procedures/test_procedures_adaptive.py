@@ -13,9 +13,9 @@ from procedures_fakes import FakeBench, FakeSink, limits, pump_settings
 from procedures_scene import BANDS, LIMITS, scene_pump, scene_roles
 
 import procedures.adaptive
-from labctl.analysis.bleaching import corrected, measure_bleaching
 from labctl.analysis.evaluation import threshold as evaluation_threshold
-from labctl.analysis.hysteresis import measure_hysteresis
+from labctl.analysis.evaluation.bleaching import corrected, measure_bleaching
+from labctl.analysis.evaluation.hysteresis import measure_hysteresis
 from labctl.analysis.light_light import LightLight, is_reference, light_light
 from labctl.analysis.next_fluence import Proposal, half_width_rel, stop_corrected
 from labctl.analysis.threshold import ThresholdResult, fit_threshold

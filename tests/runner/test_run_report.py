@@ -285,13 +285,13 @@ def test_the_keeper_holds_scalars_alone() -> None:
 def test_the_spread_of_spots_stands_beside_their_intervals() -> None:
     runs = [report("A", 80.0), report("A", 84.0), report("A", None), report("B", 250.0)]
     (spread,) = spot_spread(runs)
-    assert (spread["sample"], spread["spots"], spread["mean"]) == ("A", 2, 82.0)
-    assert spread["sd"] == pytest.approx(math.sqrt(8.0))
-    assert spread["interval_rel"] == pytest.approx(0.01)
-    assert spread["named"] is False
+    assert (spread.sample, spread.spots, spread.mean) == ("A", 2, 82.0)
+    assert spread.sd == pytest.approx(math.sqrt(8.0))
+    assert spread.interval_rel == pytest.approx(0.01)
+    assert spread.named is False
     here, again = report("A", 80.0, spot="1"), report("A", 82.0, spot="1")
     there = report("A", 85.0, spot="2")
     (spread,) = spot_spread([here, again, there, report("A", 99.0)])
-    assert (spread["spots"], spread["mean"], spread["named"]) == (2, 83.0, True)
+    assert (spread.spots, spread.mean, spread.named) == (2, 83.0, True)
     assert spot_spread([here, again, report("A", 99.0)]) == []
     assert spot_spread([report("A", 80.0)]) == []

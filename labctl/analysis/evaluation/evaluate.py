@@ -9,25 +9,23 @@ from typing import TypeVar
 
 import numpy as np
 
-from labctl.analysis.bleaching import Bleaching, measure_bleaching
 from labctl.analysis.budget import fluence_budget, scale_rel
+from labctl.analysis.evaluation.bleaching import measure_bleaching
 from labctl.analysis.evaluation.energy_step import find_step, full_energies_j, widened, with_step
+from labctl.analysis.evaluation.hysteresis import measure_hysteresis
 from labctl.analysis.evaluation.moved import GUESSED, moved_points
 from labctl.analysis.evaluation.quality import quality
 from labctl.analysis.evaluation.stability import NO_THRESHOLD, decay_of
 from labctl.analysis.evaluation.threshold import Design, as_adaptive, as_fitted, band_threshold, fit_curve
-from labctl.analysis.hysteresis import measure_hysteresis
 from labctl.analysis.light_light import LightLight, is_reference, light_light
 from labctl.analysis.next_fluence import half_width_rel
 from labctl.analysis.threshold import ThresholdResult
-from labctl.model.mapping import record_of
 from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan
 from labctl.model.records import SweepPoint
 from labctl.model.results import (
     AdaptiveEnding,
     BandName,
     BandThreshold,
-    BleachingResult,
     Curve,
     CurvePoints,
     EnergyStep,
@@ -157,7 +155,7 @@ class _Evaluation:
             threshold=self._band(emission, shown, "emission"),
             threshold_lasing=self._band(lasing, as_fitted(peaks, bleaching, design), "lasing"),
             budget=budget,
-            bleaching=None if bleaching is None else _of_bleaching(bleaching, design),
+            bleaching=None if bleaching is None else bleaching.record(design.correction),
             hysteresis=hysteresis,
         )
 
@@ -236,11 +234,6 @@ class _Evaluation:
             target_met=width is not None and width <= plan.target_rel,
             points=sum(not is_reference(p) for p in self._scalars),
         )
-
-
-def _of_bleaching(bleaching: Bleaching, design: Design) -> BleachingResult:
-    measured = record_of(BleachingResult, bleaching.to_mapping())
-    return replace(measured, corrected=design.correction)
 
 
 def _curve(result: ThresholdResult, curve: LightLight) -> Curve | None:

@@ -8,7 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from labctl.analysis.bleaching import Bleaching, Model, corrected, measure_bleaching, with_correction_error
+from labctl.analysis.evaluation.bleaching import (
+    Bleaching,
+    Model,
+    corrected,
+    measure_bleaching,
+    with_correction_error,
+)
 from labctl.analysis.light_light import LightLight, light_light
 from labctl.analysis.next_fluence import stop_corrected
 from labctl.analysis.threshold import ThresholdResult, fit_threshold, peak_onset

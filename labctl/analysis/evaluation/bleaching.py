@@ -13,15 +13,20 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy.special import stdtr
 
-from labctl.analysis.chance import chance_of, scaled_error
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.threshold.result import Interval, ThresholdResult
+from labctl.model.plan import Correction
 from labctl.model.records import FloatArray
+from labctl.model.results import BleachingResult
 
 Model = Literal["excitation", "signal"]
 SIGNIFICANCE = 0.01
 """Chance of calling a stable sample bleached, or brightened."""
+_TRUST = 4.0
+"""The declared errors count as much as so many degrees of freedom: a handful of residuals, which a smooth
+curvature may inflate as well as noise, does not overrule them alone."""
 _J_CM2 = 1e6
 
 
@@ -54,21 +59,25 @@ class Bleaching:
             return ()
         return ("bleaching",) if self.change_per_j_cm2 < 0 else ("brightening",)
 
-    def to_mapping(self) -> dict[str, object]:
-        """Return a plain mapping of numbers and lists, ready for JSON."""
-        return {
-            "references": int(self.dose_uj_cm2.size),
-            "fluence_uj_cm2": self.fluence_uj_cm2,
-            "change_rel": self.change_rel,
-            "change_sigma_rel": self.change_sigma_rel,
-            "change_per_j_cm2": self.change_per_j_cm2,
-            "change_per_j_cm2_sigma": self.change_per_j_cm2_sigma,
-            "p_value": self.p_value,
-            "dose_uj_cm2": self.dose_uj_cm2.tolist(),
-            "light_rel": np.exp(self.ln_light).tolist(),
-            "light_sigma_rel": self.ln_sigma.tolist(),
-            "flags": list(self.flags),
-        }
+    def record(self, correction: Correction = "off") -> BleachingResult:
+        """Return what of it is kept with a run.
+
+        :param correction: what was done about it in the fit.
+        """
+        return BleachingResult(
+            references=int(self.dose_uj_cm2.size),
+            fluence_uj_cm2=self.fluence_uj_cm2,
+            change_rel=self.change_rel,
+            change_sigma_rel=self.change_sigma_rel,
+            change_per_j_cm2=self.change_per_j_cm2,
+            change_per_j_cm2_sigma=self.change_per_j_cm2_sigma,
+            p_value=self.p_value,
+            dose_uj_cm2=tuple(self.dose_uj_cm2.tolist()),
+            light_rel=tuple(np.exp(self.ln_light).tolist()),
+            light_sigma_rel=tuple(self.ln_sigma.tolist()),
+            flags=self.flags,
+            corrected=correction,
+        )
 
     def moved(self, index: int, sigmas: float) -> Bleaching:
         """Return the same with one reference brighter by so many of its standard errors."""
@@ -172,3 +181,18 @@ def with_correction_error(
 def _wider(interval: Interval, threshold: float, arm: float) -> Interval:
     down, up = (float(np.hypot(np.log(end / threshold), arm)) for end in interval)
     return threshold * float(np.exp(-down)), threshold * float(np.exp(up))
+
+
+def scaled_error(error: float, chi2: float, freedom: int) -> tuple[float, float]:
+    """Return a standard error enlarged where residuals exceed the declared errors, and its freedom.
+
+    :param error: from the declared errors alone; ``chi2`` of the residuals in units of those.
+    :param freedom: of the residuals, 0 or more.
+    """
+    scale2 = (_TRUST + chi2) / (_TRUST + freedom)
+    return error * math.sqrt(max(scale2, 1.0)), _TRUST + freedom
+
+
+def chance_of(value: float, error: float, freedom: float) -> float:
+    """Return the two-sided chance of a number as far from zero by luck alone."""
+    return float(2 * stdtr(freedom, -abs(value) / error))
