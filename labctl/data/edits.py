@@ -75,8 +75,8 @@ def edits_of(run: Run) -> Edits:
     found = read_edits(run)
     last = {edit.point: edit.left_out for edit in found if edit.point is not None}
     out = frozenset(point for point, is_out in last.items() if is_out and point < len(run))
-    moved = [edit.bands for edit in found if edit.bands is not None]
-    return Edits(out, moved[-1] if moved else None)
+    bands = next((edit.bands for edit in reversed(found) if edit.bands is not None), None)
+    return Edits(out, None if bands == run.bands else bands)
 
 
 def record_edit(h5: Path, point: int, *, out: bool, who: str = "") -> Edit:

@@ -31,12 +31,12 @@ def result_of(stored: Mapping[str, object]) -> SweepResult:
     return record_of(SweepResult, stored)
 
 
-def bench_facts(stored: Mapping[str, object], wavelength_nm: FloatArray) -> RunFacts:
+def bench_facts(stored: Mapping[str, object], wavelength_nm: FloatArray, convention: str) -> RunFacts:
     """Return what a file says of the bench.
 
-    :param wavelength_nm: of its spectrometer, which is stored once.
+    :param wavelength_nm: of its spectrometer, which is stored once, as is the ``convention``.
     """
-    facts = record_of(RunFacts, stored)
+    facts = replace(record_of(RunFacts, stored), convention=convention)
     info = facts.spectrometer
     return facts if info is None else replace(facts, spectrometer=replace(info, wavelength_nm=wavelength_nm))
 

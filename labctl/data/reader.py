@@ -94,7 +94,8 @@ def _start(file: GuardedFile) -> RunStart:
     if convention not in ("peak", "average"):
         raise file.refusal(f"unknown fluence convention {convention!r}")
     wavelength = cast(NDArray[np.float64], file.array(f"{layout.SPECTRA}/wavelength", _FLOAT, ()))
-    facts = bench_facts(file.mapping(layout.FACTS), wavelength) if file.has(layout.FACTS) else None
+    stored = file.mapping(layout.FACTS) if file.has(layout.FACTS) else None
+    facts = None if stored is None else bench_facts(stored, wavelength, convention)
     return RunStart(
         **{name: run.get(name, "") for name in ("run_id", "sample", "operator", "spot", "note")},
         procedure=file.text(f"{layout.ENTRY}/procedure"),

@@ -10,9 +10,11 @@ import pytest
 from data_runs import DARK, START, make_point
 
 from labctl.data import read_run
-from labctl.data.edits import edits_path, left_out, read_edits, record_edit
+from labctl.data.edits import edits_of, edits_path, left_out, read_edits, record_bands, record_edit
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
+from labctl.model.pump import Bands
+from labctl.model.results import Edits
 from labctl.model.run import RunStop
 from labctl.runner.refit import refit
 
@@ -76,3 +78,22 @@ def test_damaged_and_foreign_edits_are_refused(stored: Path, content: str, word:
 def test_points_that_do_not_exist_are_ignored(stored: Path) -> None:
     record_edit(stored, 999, out=True)
     assert left_out(read_run(stored)) == frozenset()
+
+
+def test_bands_that_were_moved_are_kept_and_can_be_taken_back(stored: Path) -> None:
+    moved = Bands((515.0, 555.0), (530.0, 550.0))
+    record_edit(stored, 3, out=True)
+    record_bands(stored, moved, who="A. B.")
+    run = read_run(stored)
+    assert edits_of(run) == Edits(frozenset({3}), moved)
+    assert (read_edits(run)[-1].bands, read_edits(run)[-1].who) == (moved, "A. B.")
+    assert any(note.startswith("bands moved by hand: emission 515 to 555 nm") for note in refit(stored).notes)
+    record_bands(stored, run.bands)
+    assert edits_of(read_run(stored)) == Edits(frozenset({3}))
+
+
+@pytest.mark.parametrize("bands", [{"emission_nm": [1, 2]}, {"emission_nm": [5, 2], "lasing_nm": [1, 2]}])
+def test_bands_that_are_none_are_refused(stored: Path, bands: dict[str, object]) -> None:
+    edits_path(stored).write_text(json.dumps({"run": "r-1", "bands": bands}) + "\n\n")
+    with pytest.raises(DataError, match="line 1"):
+        edits_of(read_run(stored))

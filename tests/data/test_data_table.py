@@ -107,7 +107,7 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes, message: st
 
 def test_missing_and_directory(tmp_path: Path) -> None:
     for path in (tmp_path / "none.csv", tmp_path):
-        with pytest.raises(DataError, match="cannot read"):
+        with pytest.raises(DataError, match="cannot be read"):
             read_table(path)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import h5py
 import pytest
 from patience import PATIENCE_S
 
@@ -275,3 +277,35 @@ def test_of_an_older_file_the_exposures_left_out_are_guessed_and_that_is_said(
     one: tuple[tuple[int, str], ...] = ((0, "saturated"),)
     known = [dataclasses.replace(p, left_out=one if at == 3 else ()) for at, p in enumerate(points)]
     assert "exposures_guessed" not in evaluate(known, stored.plan, facts).threshold.flags
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        {},
+        {"settings": 3, "photon_order": "two", "bands": [], "spectrometer": {"max_counts": "many"}},
+        {"photon_order": 9, "convention": "\x1b[2J", "warnings": "none"},
+        {"settings": {"spot": {"x_um": 0.0, "y_um": -1.0}, "pickoff_ratio": 0.0, "max_pulse_energy_j": -1.0}},
+        {"bands": {"emission_nm": [600, 500], "lasing_nm": [1, 2]}},
+    ],
+)
+def test_facts_from_a_stranger_end_in_words(
+    nonsense: dict[str, Any], runs: Callable[[str], Ran], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever stands in a file for the facts of its bench, it is evaluated, or refused with a reason."""
+    h5 = runs("up").report.h5
+    assert h5 is not None
+    path = tmp_path / "strange.h5"
+    shutil.copy(h5, path)
+    with h5py.File(path, "r+") as file:
+        facts = json.loads(file["entry/record/facts"][()])
+        for key, value in nonsense.items():
+            facts[key] = {**facts[key], **value} if isinstance(value, dict) else value
+        del file["entry/record/facts"]
+        file["entry/record"].create_dataset("facts", data=json.dumps(facts if nonsense else {}))
+    run = read_run(path)
+    moved = dataclasses.replace(run.unedited_facts, edits=Edits(bands=MOVED))
+    for known in (run.facts, moved):
+        assert evaluate(run, run.plan, known).threshold.reason
+    assert main(["fit", str(path)]) == 0
+    assert "\x1b[2J" not in capsys.readouterr().out

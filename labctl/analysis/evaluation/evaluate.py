@@ -205,10 +205,11 @@ class _Evaluation:
         )
 
     def _budget(self, result: Threshold) -> FluenceBudget | None:
-        settings = self._facts.settings
-        if settings is None:
-            return self._facts.stored_budget
-        return fluence_budget(settings, result.threshold_uj_cm2).record(self._facts.warnings)
+        facts = self._facts
+        if facts.settings is None:
+            return facts.stored_budget
+        budget = _tried(lambda: _budget_of(facts, result.threshold_uj_cm2), lambda _reason: None)
+        return budget or _tried(lambda: _budget_of(facts, None), lambda _reason: None)
 
     def _step(self) -> EnergyStep | None:
         if self._facts.settings is None:
@@ -234,6 +235,11 @@ class _Evaluation:
             target_met=width is not None and width <= plan.target_rel,
             points=sum(not is_reference(p) for p in self._scalars),
         )
+
+
+def _budget_of(facts: RunFacts, at_uj_cm2: float | None) -> FluenceBudget:
+    assert facts.settings is not None
+    return fluence_budget(facts.settings, at_uj_cm2).record(facts.warnings)
 
 
 def _curve(result: ThresholdResult, curve: LightLight) -> Curve | None:
