@@ -19,8 +19,7 @@ myst_enable_extensions = ["deflist"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented_params"
-autodoc_type_aliases = {name: name for name in ("ArrayLike", "FloatArray", "Floats", "Array", "Bools")}
+autodoc_typehints_description_target = "documented"
 autodoc_preserve_defaults = True
 maximum_signature_line_length = 88
 toc_object_entries = False  # the sidebar shows pages and sections

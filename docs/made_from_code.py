@@ -134,15 +134,7 @@ def fill(app: Sphinx, page: str, source: list[str]) -> None:
     source[0] = TABLE.sub(lambda found: keys(TABLES[found[1]]), text)
 
 
-def without_signature(
-    _app: Sphinx, what: str, _name: str, thing: object, *_: object
-) -> tuple[str, str] | None:
-    """A role is not called, so it is shown without arguments."""
-    return ("", "") if what == "class" and getattr(thing, "_is_protocol", False) else None
-
-
 def setup(app: Sphinx) -> dict[str, bool]:
     """Join the build."""
     app.connect("source-read", fill)
-    app.connect("autodoc-process-signature", without_signature)
     return {"parallel_read_safe": True}

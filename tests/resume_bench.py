@@ -65,6 +65,7 @@ def only_addresses(differences: tuple[str, ...]) -> None:
 
 
 if __name__ == "__main__":
+    print("awake", flush=True)
     out, number, count = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     done = resume_once(Path(sys.argv[4]), number) if len(sys.argv) > 4 else sweep_once(out, number, count)
     print(f"status {done.status}", flush=True)

@@ -15,8 +15,9 @@ import numpy as np
 
 from labctl.analysis.fluence import fluence_uj_cm2 as fluence_of
 from labctl.analysis.fluence import mean_square_factor
+from labctl.model.mapping import record_of
 from labctl.model.pump import Convention, MalusCurve, PumpSettings
-from labctl.model.results import BudgetTerm, FluenceBudget
+from labctl.model.results import FluenceBudget
 
 UNSTATED = "not stated"
 BENCH_FILE = "bench file"
@@ -59,19 +60,19 @@ class Term:
         """Relative standard uncertainty of the fluence that this term alone makes; 0 if nobody stated it."""
         return abs(self.sensitivity * self.uncertainty)
 
-    def record(self) -> BudgetTerm:
-        """Return what of it is kept with a run."""
-        return BudgetTerm(
-            name=self.name,
-            value=self.value,
-            unit=self.unit,
-            uncertainty=self.uncertainty if self.is_stated else None,
-            uncertainty_unit="1" if self.relative else self.unit,
-            sensitivity=self.sensitivity,
-            contribution_rel=self.contribution_rel if self.is_stated else None,
-            source=self.source,
-            note=self.note,
-        )
+    def to_mapping(self) -> dict[str, object]:
+        """Return it as plain values."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "uncertainty": self.uncertainty if self.is_stated else None,
+            "uncertainty_unit": "1" if self.relative else self.unit,
+            "sensitivity": self.sensitivity,
+            "contribution_rel": self.contribution_rel if self.is_stated else None,
+            "source": self.source,
+            "note": self.note,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,30 +119,32 @@ class Budget:
         """Names of the terms that count and whose uncertainty nobody stated."""
         return tuple(t.name for t in self.terms if not t.is_stated and t.sensitivity)
 
+    def to_mapping(self) -> dict[str, object]:
+        """Return it as plain values, for a run file or JSON."""
+        return {
+            "terms": [term.to_mapping() for term in self.terms],
+            "fluence_uj_cm2": self.fluence_uj_cm2,
+            "convention": self.convention,
+            "combined_rel": self.combined_rel,
+            "expanded_rel": None if self.combined_rel is None else 2 * self.combined_rel,
+            "links": self.links,
+            "unstated": list(self.unstated),
+            "photon_order": self.photon_order,
+            "pulse_width_fs": self.pulse_width_fs,
+            "pulse_width_sigma_fs": self.pulse_width_sigma_fs,
+            "pulse_width_source": self.pulse_width_source,
+            "pulse_cv": self.pulse_cv,
+            "two_photon_factor": self.two_photon_factor,
+            "absorptance": self.absorptance,
+            "absorptance_sigma": self.absorptance_sigma,
+        }
+
     def record(self, warnings: tuple[str, ...] = ()) -> FluenceBudget:
         """Return what of it is kept with a run.
 
         :param warnings: on the calibrations its numbers come from.
         """
-        combined = self.combined_rel
-        return FluenceBudget(
-            terms=tuple(term.record() for term in self.terms),
-            fluence_uj_cm2=self.fluence_uj_cm2,
-            convention=self.convention,
-            combined_rel=combined,
-            expanded_rel=None if combined is None else 2 * combined,
-            links=self.links,
-            unstated=self.unstated,
-            photon_order=self.photon_order,
-            pulse_width_fs=self.pulse_width_fs,
-            pulse_width_sigma_fs=self.pulse_width_sigma_fs,
-            pulse_width_source=self.pulse_width_source,
-            pulse_cv=self.pulse_cv,
-            two_photon_factor=self.two_photon_factor,
-            absorptance=self.absorptance,
-            absorptance_sigma=self.absorptance_sigma,
-            warnings=warnings,
-        )
+        return replace(record_of(FluenceBudget, self.to_mapping()), warnings=warnings)
 
 
 def fluence_budget(settings: PumpSettings, fluence_uj_cm2: float | None = None) -> Budget:

@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 
 SPACE_FILLING_POINTS = 10
 # An interval watched until it is narrow is narrow by luck too: stopped sweeps were simulated, and their
-# intervals had to be this much wider to cover again (benchmarks/threshold_adaptive.py).
+# intervals had to be this much wider to cover again (benchmarks/accuracy/threshold_adaptive.py).
 STOP_FACTOR = 1.2
 
 

@@ -15,8 +15,9 @@ from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from labctl.analysis.spectra.bands import Band, band_slice
 from labctl.config import BenchConfig
+from labctl.gui.columns import scalars_of
 from labctl.gui.fits import peaks_question
-from labctl.gui.rundata import COLUMNS, Exposure, RunData, RunHead
+from labctl.gui.rundata import Exposure, RunData, RunHead
 from labctl.gui.runview import RunView
 from labctl.gui.service.observed import Sight
 from labctl.gui.wording import duration
@@ -158,9 +159,7 @@ class LivePage(QWidget):
         if self.run is None or not point.spectrum.size:
             return
         self._arrays.append(point)
-        scalars = {name: getattr(point, name) for name in COLUMNS}
-        known = {name: float(value) for name, value in scalars.items() if value is not None}
-        self.run.extend(known, point.flags)
+        self.run.extend(scalars_of(point), point.flags)
         self.view.point_added(self.run, with_spectrum=not self.live.isChecked())
 
     def moved(self, h5: Path) -> None:

@@ -86,7 +86,8 @@ class AdaptivePlan(SweepPlan):
         correction for ending so included; 0.03 is 3 %.
     :param confirm_points: chosen points without which no interval is believed. Between few and exact points
         an interval rests on the shapes alone: of 10 simulated sweeps it covered in 3 after the 10 points to
-        begin with, in 7 after one more near the kink, in all after two (benchmarks/adaptive_sweep.py).
+        begin with, in 7 after one more near the kink, in all after two
+        (benchmarks/accuracy/adaptive_sweep.py).
     :param per: what the interval shall shrink fastest for: a "point", or a unit of "dose".
     :param budget_points: most points, the first ones included, those at the reference not.
     :param budget_dose_uj_cm2: most dose (sum of fluence x pulses, trials included); None: the bench's limit.

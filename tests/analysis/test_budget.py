@@ -18,7 +18,6 @@ from labctl.analysis.budget import (
     scale_statement,
 )
 from labctl.analysis.fluence import effective_area_cm2
-from labctl.model.mapping import plain
 from labctl.model.pump import Element, MalusCurve, PumpSettings, SpotSize, TableCurve
 from labctl.model.results import total_interval
 
@@ -165,7 +164,7 @@ def test_the_pulse_s_width_and_noise_stand_below() -> None:
     known = fluence_budget(replace(SETTINGS, pulse_width_fs=59.0, pulse_cv=0.1))
     assert known.pulse_width_source == "bench file"
     assert known.two_photon_factor == pytest.approx(1.01)
-    stored = json.loads(json.dumps(plain(known.record()), allow_nan=False))
+    stored = json.loads(json.dumps(known.to_mapping(), allow_nan=False))
     assert stored["combined_rel"] is stored["expanded_rel"] is None
     shown = [t.contribution_rel if t.is_stated else None for t in known.terms]
     assert [t["contribution_rel"] for t in stored["terms"]] == shown

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 HEAD = "| truth | n | bias % | RMSE % | coverage % | half-width % | found % | x | t | trials |"
 
 
 @pytest.fixture(scope="module")
 def table() -> Any:
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        return importlib.import_module("threshold_acceptance")
-    finally:
-        sys.path.remove(BENCHMARKS)
+    return importlib.import_module("benchmarks.accuracy.threshold_acceptance")
 
 
 def verdicts(table: Any, *lines: str) -> dict[str, str]:

@@ -1,10 +1,8 @@
-"""A short form of benchmarks/threshold_accuracy.py: bars with room for the scatter of few trials."""
+"""A short form of benchmarks/accuracy/threshold.py: bars with room for the scatter of few trials."""
 
 from __future__ import annotations
 
 import importlib
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,17 +11,11 @@ import pytest
 from labctl.analysis.threshold import fit_threshold
 from labctl.analysis.threshold.shapes import library
 
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
-
 
 @pytest.fixture(scope="module")
 def accuracy() -> Any:
     """The benchmark's module, whose truths share no code with the library."""
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        return importlib.import_module("threshold_accuracy")
-    finally:
-        sys.path.remove(BENCHMARKS)
+    return importlib.import_module("benchmarks.accuracy.threshold")
 
 
 @pytest.mark.parametrize(

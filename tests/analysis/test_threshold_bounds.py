@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,18 +12,13 @@ from numpy.typing import NDArray
 from labctl.analysis.threshold import START_LOWER, fit_threshold
 
 Array = NDArray[np.float64]
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
 N = 16
 
 
 @pytest.fixture(scope="module")
 def trials() -> Any:
     """The benchmark's module: truths and spectra that share no code with the fit."""
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        return importlib.import_module("threshold_bounds")
-    finally:
-        sys.path.remove(BENCHMARKS)
+    return importlib.import_module("benchmarks.accuracy.threshold_bounds")
 
 
 def luminescence(

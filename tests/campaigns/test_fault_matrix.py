@@ -1,4 +1,4 @@
-"""A fixed part of benchmarks/fault_matrix.py: one thing goes wrong; the truth judges the end."""
+"""A fixed part of fault_matrix.py: one thing goes wrong; the truth judges the end."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import fault_cells
 import pytest
 
 Fault = tuple[str, ...]
@@ -51,6 +52,12 @@ ENDS: dict[str, tuple[str, Fault, str]] = {
         "resume", ("restart", "attenuator", MOVE, "nth = 3"), "SafetyStop",
     ),
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cells() -> Any:
+    """The module that runs and judges one cell of the campaigns."""
+    return fault_cells
 
 
 @pytest.fixture(scope="module")

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from pathlib import Path
 from typing import Any
 
+import fault_matrix
 import pytest
+from fault_judge import Outcome
 
-BENCHMARKS = str(Path(__file__).parents[2] / "benchmarks")
+from benchmarks.trials import Worker
 
 
 @pytest.fixture(scope="module")
 def matrix() -> Any:
-    sys.path.insert(0, BENCHMARKS)
-    try:
-        return importlib.import_module("fault_matrix")
-    finally:
-        sys.path.remove(BENCHMARKS)
+    return fault_matrix
 
 
 def test_a_dead_worker_is_told_and_the_next_cell_is_run(matrix: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    workers, cells = matrix.fault_workers, matrix.fault_cells
-    monkeypatch.syspath_prepend(BENCHMARKS)  # the processes look where this one does
-    give, given = workers.Worker.give, []
+    cells = matrix.fault_cells
+    give, given = Worker.give, list[Any]()
 
     def kill_the_first(self: Any, cell: Any) -> None:
         give(self, cell)
@@ -32,13 +26,13 @@ def test_a_dead_worker_is_told_and_the_next_cell_is_run(matrix: Any, monkeypatch
         if len(given) == 1:
             self._process.kill()
 
-    monkeypatch.setattr(workers.Worker, "give", kill_the_first)
+    monkeypatch.setattr(Worker, "give", kill_the_first)
     asked = [
         cells.Cell("drop", "shutter", "dies", ("nth = 1",), "check"),
         cells.Cell("no-such-kind", "shutter", "is wrong", ("nth = 1",), "check"),
     ]
     reference = cells.Reference([(10.0, 1.0), (20.0, 4.0)])
-    found = {o.cell.where: o for o in workers.outcomes(asked, 1, reference, None)}
+    found = {o.cell.where: o for o in matrix.outcomes(asked, 1, reference, None)}
     assert found["dies"].ended == "lost"
     assert found["dies"].problems == ["its process ended with -9"]
     assert found["is wrong"].ended == "broken"
@@ -48,9 +42,9 @@ def test_a_dead_worker_is_told_and_the_next_cell_is_run(matrix: Any, monkeypatch
 def test_every_kind_befalls_every_instrument_of_every_procedure(matrix: Any) -> None:
     kinds = matrix.fault_messages.KINDS
     for procedure in matrix.PROCEDURES:
-        every = list(matrix._all(procedure))
+        every = list(matrix.cells_of(procedure))
         assert len({(c.kind, c.instrument, c.where) for c in every}) == len(every)
-        assert any("at random" in c.where for c in every) == (procedure in matrix.BY_CHANCE)
+        assert any("at random" in c.where for c in every) == (procedure in matrix.fault_messages.BY_CHANCE)
         if procedure == "process":
             continue
         used = {c.instrument for c in every if c.kind == "drop"}
@@ -63,12 +57,12 @@ def test_every_kind_befalls_every_instrument_of_every_procedure(matrix: Any) -> 
 
 def test_every_cell_has_a_plan_that_can_be_read(matrix: Any) -> None:
     for procedure in matrix.PROCEDURES:
-        for cell in matrix._all(procedure):
+        for cell in matrix.cells_of(procedure):
             assert cell.kind == "none" or matrix.fault_cells.FaultPlan.parse(cell.toml()).faults
 
 
 def test_several_faults_at_once_befall_all_four_lines(matrix: Any) -> None:
-    together = [c for c in matrix._all("sweep") if c.kind == "several"]
+    together = [c for c in matrix.cells_of("sweep") if c.kind == "several"]
     assert len(together) == 12
     for cell in together:
         plan = matrix.fault_cells.FaultPlan.parse(cell.toml())
@@ -82,7 +76,7 @@ def test_the_tables_count_what_held_and_what_failed(matrix: Any) -> None:
 
     def outcome(kind: str, procedure: str, ended: str, *problems: str) -> Any:
         cell = records.Cell(kind, "power_meter", "", (), procedure)
-        return records.Outcome(cell, ended, wall_s=3.0, safe_s=0.25, problems=list(problems))
+        return Outcome(cell, ended, wall_s=3.0, safe_s=0.25, problems=list(problems))
 
     text = matrix.summary(
         [

@@ -1,10 +1,11 @@
-"""A fixed part of benchmarks/lies.py: an instrument answers in form and wrongly; the truth judges the end."""
+"""A fixed part of lies.py: an instrument answers in form and wrongly; the truth judges the end."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import fault_cells
 import pytest
 
 ENDS: dict[str, tuple[str, str, str, int, bool, str]] = {
@@ -36,6 +37,12 @@ ENDS: dict[str, tuple[str, str, str, int, bool, str]] = {
         "sweep", "spectrometer", "repeats it but for 20 bits", 40, False, "spectrometer",
     ),
 }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cells() -> Any:
+    """The module that runs and judges one cell of the campaigns."""
+    return fault_cells
 
 
 @pytest.fixture(scope="module")

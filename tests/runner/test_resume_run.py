@@ -181,11 +181,11 @@ def killed_after(directory: Path, points: int) -> tuple[Path, list[str]]:
     command = [sys.executable, str(HERE.parent / "resume_bench.py"), str(directory), str(SEED), str(POINTS)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment()) as child:
         assert child.stdout is not None
-        shown = [child.stdout.readline() for _ in range(points + 1)]
+        shown = [child.stdout.readline() for _ in range(points + 2)]
         child.kill()
         shown += child.stdout.readlines()
     whole = [line.strip() for line in shown if line.endswith("\n")]
-    return Path(whole[0].removeprefix("started ")), [line for line in whole if line.startswith("point")]
+    return Path(whole[1].removeprefix("started ")), [line for line in whole if line.startswith("point")]
 
 
 def _environment() -> dict[str, str]:

@@ -107,7 +107,7 @@ def truth(bench_file: Path) -> tuple[bool, float]:
 
 
 def becomes_safe(bench_file: Path) -> bool:
-    """Wait for a closed shutter and the least transmission. How soon, benchmarks/safe_state.py measures."""
+    """Wait for a closed shutter and the least transmission. benchmarks/safety/safe_state.py says how soon."""
 
     def is_safe() -> bool:
         closed, away = truth(bench_file)

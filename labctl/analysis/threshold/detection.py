@@ -1,7 +1,8 @@
 """Is there a threshold at all? The sup-F statistic of a kink against curves without one.
 
 The kink does not exist under the null, so the statistic follows no F distribution; its quantiles were
-simulated over several kinds of kink-free data (benchmarks/threshold_null_table.py) and are interpolated here.
+simulated over several kinds of kink-free data (benchmarks/accuracy/threshold_null_table.py) and are
+interpolated here.
 """
 
 from __future__ import annotations

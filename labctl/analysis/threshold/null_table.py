@@ -1,4 +1,4 @@
-"""Quantiles of sup-F without a kink; written by benchmarks/threshold_null_table.py.
+"""Quantiles of sup-F without a kink; written by benchmarks/accuracy/threshold_null_table.py.
 
 200 trials for each of 8 kinds of data at each size; rare levels smoothed over the sizes.
 """
