@@ -31,6 +31,8 @@ _TICK_S = 1e-3
 """Two clocks of one computer may differ by this."""
 
 
+_SAME_DEG = 1e-3
+"""Angles nearer to each other than this are one setting."""
 _OTHER_DEG = 0.2
 """Angles farther apart than this transmit differently."""
 SEEN_PART = 0.05
@@ -78,7 +80,10 @@ class Monitor:
         """What the last reading took, a second before the first."""
         self._seen: tuple[float, float] | None = None
         self._last_w, self._alike = math.nan, 0
-        self._pairs = self._same = 0
+        self._same = self._differed = 0
+        self._last_deg = math.nan
+        self.angle_deg: Callable[[], float] = lambda: 0.0
+        """Where the plate is: at another angle the meter sees another light."""
         self._singles_w: list[float] = []
         self._run_w, self._run = math.nan, 0
         self._compared = self._equal = 0
@@ -105,16 +110,24 @@ class Monitor:
         meter that is known to repeat itself, because its digits are coarser than its noise, is refused only
         where it does so far more often than it did before.
 
+        One that has never shown two different readings of one light may have no noise at all.
+
         :raises SafetyStop: three in a row do, or so many as chance would hardly make.
         """
-        is_light = reading.power_w - self.background_w > 5 * self._floor_w(reading)
-        if is_light and reading.power_w == self._last_w:
+        self._read_s = reading.stop_s
+        if reading.power_w - self.background_w <= 5 * self._floor_w(reading):
+            return
+        here_deg = self.angle_deg()
+        stayed = abs(here_deg - self._last_deg) < _SAME_DEG
+        if stayed and reading.power_w == self._last_w:
             self._alike += 1
         else:
-            self._pairs, self._same = self._pairs + max(self._alike, 1), self._same + max(self._alike - 1, 0)
+            self._same += max(self._alike - 1, 0)
+            self._differed += stayed
             self._alike = 1
-        self._last_w, self._read_s = reading.power_w, reading.stop_s
-        if self._alike >= MOST_ALIKE and (self._same / max(self._pairs, 1)) ** (self._alike - 1) <= BY_CHANCE:
+        self._last_w, self._last_deg = reading.power_w, here_deg
+        usual = self._same / max(self._same + self._differed, 1)
+        if self._alike >= MOST_ALIKE and self._differed and usual ** (self._alike - 1) <= BY_CHANCE:
             raise SafetyStop(
                 f"{self._meter.name} shows {reading.power_w:g} W {self._alike} times in a row, the same in "
                 "every digit: that is no reading",
@@ -362,6 +375,7 @@ class Verifier:
         self._monitor, self._aim, self._plate, self._light = monitor, aim, plate, light
         self._beam, self._place, self._clock = beam, place, clock
         self._changed_at_s, self._patience_s = changed_at_s, patience_s
+        monitor.angle_deg = lambda: plate.reached_deg
 
     def prepare(self, stop: Stop | None) -> None:
         """Set the meter; one behind the shutter learns what it shows in the dark, unless there is light."""

@@ -193,6 +193,29 @@ def test_a_meter_whose_noise_shows_does_not_repeat_itself() -> None:
         monitor.refuse_repeated(again)
 
 
+def test_a_meter_without_noise_shows_one_light_again_and_again() -> None:
+    """From the first light on: it may be stuck, and only another setting would tell."""
+    monitor = Monitor(FakeBench(FRONT).roles, make_beam(pump_settings(), limits()), 1, lambda _angle: 1.0)
+    at_s = 0.0
+    monitor.angle_deg = lambda: at_s
+    for step in range(8):
+        at_s = 10.0 * step
+        for n in range(5):
+            monitor.refuse_repeated(PowerReading(1e-7 * (1 + step), 0.0, 1, at_s + n, at_s + n + 0.1))
+
+
+@pytest.mark.parametrize("often", [0.03, 0.15, 0.5])
+def test_a_meter_that_repeats_itself_now_and_then_ends_no_run(often: float) -> None:
+    monitor = Monitor(FakeBench(FRONT).roles, make_beam(pump_settings(), limits()), 1, lambda _angle: 1.0)
+    rng, shown_w = np.random.default_rng(7), 1e-7
+    for pair in ((1e-7, 1e-7), (2e-7, 2e-7)):  # it has been seen to do so
+        for power_w in pair:
+            monitor.refuse_repeated(PowerReading(power_w, 0.0, 1, 0.0, 0.1))
+    for n in range(20_000):
+        shown_w = shown_w if rng.random() < often else 1e-7 * (1 + 1e-3 * float(rng.random()))
+        monitor.refuse_repeated(PowerReading(shown_w, 0.0, 1, float(n), n + 0.1))
+
+
 class ToldEach(FakeMeter):
     """Tells the readings it is given, one after the other; its mean is always new."""
 
