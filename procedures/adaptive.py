@@ -11,12 +11,12 @@ from labctl.analysis.evaluation import emission_threshold
 from labctl.analysis.light_light import is_reference
 from labctl.analysis.next_fluence import half_width_rel, next_fluence, stop_corrected
 from labctl.analysis.threshold import ALL_LINES, START_LOWER, ThresholdResult
-from labctl.model.plan import AdaptivePlan, Cause, Ending, SweepPlan
+from labctl.model.plan import AdaptivePlan, Cause, Ending, StabilityPlan, SweepPlan
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import SweepPoint
 from procedures.plan import Step, fluences, steps
 from procedures.sources import PlannedSource, StepSource, with_reference
-from procedures.stability import StabilityPlan, TimedSource
+from procedures.stability import TimedSource
 
 
 class AdaptiveSource:

@@ -14,12 +14,13 @@ from labctl.analysis.light_light import light_light
 from labctl.analysis.threshold import START_LOWER, ThresholdResult, ThresholdTracker
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import ConfigError, SafetyStop
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import SweepPoint
 from labctl.model.roles import Roles
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
-from procedures.plan import Step, SweepPlan, steps, validate
+from procedures.plan import Step, steps, validate
 from procedures.point.quick import QuickPoints
 
 LOST_READOUTS = 4

@@ -11,6 +11,7 @@ import numpy as np
 
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import ConfigError, InstrumentError
+from labctl.model.plan import Ending, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.roles import Roles
@@ -22,14 +23,14 @@ from procedures.feasible import check_bands
 from procedures.gate.power_monitor import EnergyLost
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
-from procedures.plan import Step, SweepPlan, all_fluences, validate
+from procedures.plan import Step, all_fluences, validate
 from procedures.point.darks import Darks
 from procedures.point.exposure import AutoExposure, SaturationCheck, ladder
 from procedures.point.eye import DARK_LOOK_S, Eye
 from procedures.point.fresh import StaleFrameFilter
 from procedures.point.reduction import Blank, Reducer, Shots
 from procedures.point.shooting import ExposureSequence
-from procedures.sources import Ending, StepSource
+from procedures.sources import StepSource
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -18,6 +18,7 @@ from pymeasure.experiment import (
 )
 
 from labctl.model.errors import Aborted, ConfigError
+from labctl.model.plan import Ending, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import SweepPoint
 from labctl.model.roles import Roles
@@ -25,8 +26,6 @@ from labctl.model.sink import RunSink
 from procedures.control import NOTHING_DONE, Done, Pause
 from procedures.fluence_sweep import Insert, Sweep, sweep
 from procedures.gate.pump import Pump
-from procedures.plan import SweepPlan
-from procedures.sources import Ending
 
 log = logging.getLogger(__name__)
 Outcome = Literal["running", "finished", "aborted", "failed"]

@@ -12,7 +12,7 @@ from labctl.model.plan import Ending, SweepPlan
 from labctl.model.records import SweepPoint
 from procedures.plan import Step, reference_fluence, steps
 
-__all__ = ["Ending", "PlannedSource", "ReferencedSource", "StepSource", "with_reference"]
+__all__ = ["PlannedSource", "ReferencedSource", "StepSource", "with_reference"]
 
 
 class StepSource(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from labctl.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from procedures.plan import SweepPlan
+    from labctl.model.plan import SweepPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def with_adaptive(plan: SweepPlan, words: AdaptiveWords, points: int | None) -> 
     :param points: ``--points`` as typed, which an adaptive sweep does not take.
     :raises ConfigError: an option that belongs to the other kind of sweep, or one that cannot be read.
     """
-    from procedures.plan import AdaptivePlan
+    from labctl.model.plan import AdaptivePlan
 
     given = {
         f.name: getattr(words, f.name)

@@ -45,10 +45,10 @@ def align(
     with stop_on_signals() as asked:
         from labctl.config import load_bench
         from labctl.model.errors import Aborted
+        from labctl.model.plan import SweepPlan
         from labctl.session import open_bench
         from procedures.alignment import AlignmentPlan
         from procedures.alignment import align as following
-        from procedures.plan import SweepPlan
 
         reference = SweepPlan(start_uj_cm2=start, stop_uj_cm2=stop, points=points, average=average)
         plan = AlignmentPlan(reference=reference, max_dose_uj_cm2=max_dose, max_readouts=readouts)

@@ -14,8 +14,8 @@ from labctl.model.errors import Aborted
 
 if TYPE_CHECKING:
     from labctl.cli.progress import Progress
+    from labctl.model.plan import SweepPlan
     from labctl.runner.report import RunReport
-    from procedures.plan import SweepPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def plan_of(request: SweepRequest) -> SweepPlan:
     :raises ConfigError: an option is missing, or the list of fluences is no list of numbers.
     """
     from labctl.model.errors import ConfigError
-    from procedures.plan import SweepPlan
+    from labctl.model.plan import SweepPlan
 
     wanted: dict[str, Any] = {}
     ends = (("start", request.start_uj_cm2), ("stop", request.stop_uj_cm2))

@@ -28,9 +28,10 @@ from labctl.gui.plain import PlainLabel
 from labctl.gui.service.messages import Align, AlignEnded, AlignTold, Command
 from labctl.gui.wording import UNIT, digits, dose, duration, scale
 from labctl.model.errors import ConfigError
+from labctl.model.plan import SweepPlan
 from procedures.alignment import AlignmentPlan, Readout, Reference, ReferencePoint
 from procedures.gate.fluence import make_beam
-from procedures.plan import SweepPlan, validate
+from procedures.plan import validate
 
 MOST = 5000
 SHOWN = 300

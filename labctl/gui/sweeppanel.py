@@ -27,9 +27,10 @@ from labctl.gui.plain import PlainLabel, tool_tip
 from labctl.gui.sweeppresets import keep_preset, known_presets, listed_fluences, refined
 from labctl.gui.wording import UNIT
 from labctl.model.errors import ConfigError
+from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.runner.facts import RunRequest
 from procedures.gate.fluence import make_beam
-from procedures.plan import AdaptivePlan, SweepPlan, fluences, validate
+from procedures.plan import fluences, validate
 
 MODES = (("logarithmic", "log"), ("linear", "linear"), ("listed", "list"), ("adaptive", "adaptive"))
 """How the fluences are spaced, in words, and as a plan says it."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from labctl.gui.memory import remember, remembered
 from labctl.model.errors import ConfigError
+from labctl.model.plan import SweepPlan
 from procedures.gate.fluence import Beam
-from procedures.plan import SweepPlan
 
 PRESETS: dict[str, dict[str, object]] = {
     "Standard: 24 points": {"points": 24, "average": 10, "mode": "log", "direction": "up"},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from labctl.analysis.threshold.fit import MIN_DISTINCT, MIN_POINTS
-from procedures.plan import AdaptivePlan, SweepPlan, steps
+from labctl.model.plan import AdaptivePlan, SweepPlan
+from procedures.plan import steps
 
 
 def too_few(plan: SweepPlan) -> str:

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from labctl.data.columns import DATA_COLUMNS, row
 from labctl.model.errors import Aborted
-from labctl.model.plan import Ending
+from labctl.model.plan import Ending, SweepPlan
 from labctl.model.sink import RunSink
 from labctl.runner.facts import RunRequest
 from labctl.runner.origin import Origin
@@ -18,7 +18,6 @@ from labctl.runner.worker import Stored, SweepWorker
 from labctl.session import Bench
 from procedures.control import Pause
 from procedures.fluence_sweep import Insert
-from procedures.plan import SweepPlan
 from procedures.procedure import FluenceSweepProcedure, SweepContext
 
 

@@ -18,6 +18,7 @@ from labctl.data.resumed import ResumedWriter, continuable
 from labctl.data.run import Run
 from labctl.model.clock import Clock
 from labctl.model.errors import ConfigError, DataError
+from labctl.model.plan import StabilityPlan, SweepPlan
 from labctl.model.run import RunStart
 from labctl.runner.events import OnEvent
 from labctl.runner.facts import PROCEDURE_ID, RunRequest
@@ -32,8 +33,6 @@ from labctl.runner.stability import stability_kind
 from labctl.session import Bench
 from procedures.control import Done, Pause
 from procedures.fluence_sweep import Insert
-from procedures.plan import SweepPlan
-from procedures.stability import StabilityPlan
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from labctl.data.run import Run
 from labctl.model.errors import DataError
-from procedures.plan import AdaptivePlan, SweepPlan, steps
-from procedures.stability import StabilityPlan
+from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan
+from procedures.plan import steps
 
 _BESIDE = {"fluences", "emission_nm", "lasing_nm"}
 """Written beside the plan's own fields, for people."""

@@ -11,6 +11,7 @@ from typing import Literal
 
 from labctl.config import BenchConfig, RoleName, load_bench
 from labctl.model.clock import Clock, SteppedClock, Stop
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SpectrometerInfo
 from labctl.model.roles import Roles
@@ -30,7 +31,6 @@ from procedures.gate.hooks import Hooks, hooked
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
 from procedures.gate.shutter import Permit
-from procedures.plan import SweepPlan
 
 log = logging.getLogger(__name__)
 

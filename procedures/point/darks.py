@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from labctl.model.clock import Clock, Stop
+from labctl.model.plan import SweepPlan
 from labctl.model.records import DarkRecord, FloatArray, Spectrum
 from labctl.model.sink import RunSink
 from procedures.gate.pump import Pump
-from procedures.plan import SweepPlan
 from procedures.point.eye import Eye
 from procedures.point.fresh import StaleFrameFilter
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray, SpectrometerInfo
-from procedures.plan import SweepPlan
 
 SATURATED = 0.98
 """Share of the highest count above which a raw pixel counts as saturated."""

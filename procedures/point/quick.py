@@ -15,6 +15,7 @@ import numpy as np
 
 from labctl.model.clock import Stop
 from labctl.model.errors import InstrumentTimeout
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import Spectrum, SweepPoint
 from labctl.model.roles import Roles
@@ -22,7 +23,7 @@ from procedures.feasible import check_bands
 from procedures.fluence_sweep import NoSink
 from procedures.gate.power_monitor import EnergyLost, PumpState
 from procedures.gate.pump import Pump
-from procedures.plan import Step, SweepPlan
+from procedures.plan import Step
 from procedures.point.darks import Darks
 from procedures.point.exposure import SaturationCheck, ladder, pulses_in
 from procedures.point.eye import Eye

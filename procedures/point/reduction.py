@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from labctl.analysis.light_light import REFERENCE_FLAG
 from labctl.analysis.spectra.bands import bands_of
 from labctl.analysis.spectra.reduce import ReducedPoint, reduce_exposures
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, FloatArray, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
 from procedures.gate.power_monitor import Bracket, PumpState
-from procedures.plan import Step, SweepPlan
+from procedures.plan import Step
 
 _SEEN = 3.0
 """A signal below so many of its standard errors is none: no light, or a shutter that only says it is open."""

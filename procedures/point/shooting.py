@@ -6,10 +6,11 @@ import numpy as np
 
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentFault
+from labctl.model.plan import SweepPlan
 from labctl.model.records import PowerReading, Spectrum
 from procedures.gate.power_monitor import PumpState
 from procedures.gate.pump import Pump
-from procedures.plan import Step, SweepPlan
+from procedures.plan import Step
 from procedures.point.darks import Darks
 from procedures.point.exposure import SATURATED, TOO_BRIGHT, AutoExposure, SaturationCheck, pulses_in
 from procedures.point.eye import Eye

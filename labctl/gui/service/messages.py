@@ -11,13 +11,13 @@ from labctl.config import BenchConfig
 from labctl.gui.rundata import RunData
 from labctl.gui.service.calmessages import Calibrate, Recheck
 from labctl.model.errors import ConnectionFailure
+from labctl.model.plan import SweepPlan
 from labctl.model.records import SpectrometerInfo
 from labctl.runner.events import Event
 from labctl.runner.facts import RunRequest
 from labctl.runner.report import RunReport
 from procedures.alignment import AlignmentEvent, AlignmentPlan
 from procedures.control import Pause
-from procedures.plan import SweepPlan
 
 # --- asked ---------------------------------------------------------------------------------------------
 
