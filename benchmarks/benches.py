@@ -16,10 +16,12 @@ from numpy.polynomial import polynomial
 
 from benchmarks.tables import Array
 from labctl.config import BenchConfig, parse_bench
-from labctl.model.calibration import Calibration
+from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import Clock, SteppedClock
+from labctl.runner.calibrate import run_calibration
 from labctl.runner.run import RunRequest
 from labctl.session import Bench, open_bench
+from labctl.session.hands import ScriptHands, SocketHands
 from procedures.plan import SweepPlan
 from simulators import presets
 from simulators.bench import SimulatedBench
@@ -42,7 +44,6 @@ def scene(sample: str, level: str, seed: int, **more: Any) -> SceneSettings:
 
 
 def behind(settings: SceneSettings) -> SceneSettings:
-    """Put the pick-off behind the shutter."""
     return dataclasses.replace(settings, optics=dataclasses.replace(settings.optics, order=BEHIND))
 
 
@@ -57,7 +58,6 @@ def served(
 
 @contextmanager
 def opened(settings: SceneSettings, clock: Clock | None = None) -> Iterator[tuple[SimulatedBench, Bench]]:
-    """Serve a bench and open it."""
     with served(settings, clock) as (bench, config), open_bench(config, bench.scene.clock) as open_:
         yield bench, open_
 
@@ -72,6 +72,15 @@ def filed(settings: SceneSettings, clock: Clock, speed: float) -> Iterator[tuple
         file = Path(folder) / "bench.toml"
         file.write_text(bench.bench_toml(speed), encoding="utf-8")
         yield bench, file
+
+
+def calibrated(
+    bench: SimulatedBench, config: BenchConfig, kind: CalibrationKind, output: Path, options: Any = None
+) -> tuple[Calibration, Path]:
+    """Measure a calibration; what a person would do, the simulated hands do, and a question is answered."""
+    hands = ScriptHands(["..."], then=SocketHands(bench.hand))
+    words: dict[str, Any] = {"stop": None, "on_event": lambda _event: None, "clock": bench.scene.clock}
+    return run_calibration(config, kind, options, hands=hands, output=output, **words)
 
 
 def run_to_end(run: Any, bench: SimulatedBench, config: BenchConfig, plan: Any, folder: Path) -> Any:

@@ -112,7 +112,6 @@ def uniform(wanted: Namespace, seed: int, target: float) -> Outcome:
 
 
 def row(name: str, outcomes: Sequence[Outcome], dose: float) -> tuple[object, ...]:
-    """Return one line of the table."""
     points, plain, off = (column(outcomes, key) for key in ("points", "plain", "off"))
     return (
         name,

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.benches import SWEEPS, axis_off_pixels, off, scene, true_quantities
+from benchmarks.benches import SWEEPS, axis_off_pixels, calibrated, off, scene, true_quantities
 from benchmarks.tables import Array, rms
 from benchmarks.trials import Failed, outcomes, parser
 from labctl.analysis.budget import fluence_budget
@@ -35,10 +35,8 @@ from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import SteppedClock
 from labctl.model.results import K95, total_interval
-from labctl.runner.calibrate import run_calibration
 from labctl.runner.keeper import Keeper
 from labctl.session import open_bench
-from labctl.session.hands import SocketHands
 from procedures import fluence_sweep
 from simulators import presets
 from simulators.bench import SimulatedBench
@@ -66,11 +64,8 @@ def _measure(row: Row, settings: SceneSettings, kinds: Sequence[CalibrationKind]
         file = Path(folder) / "bench.toml"
         file.write_text(bench.bench_toml(1.0, nominal=True), encoding="utf-8")
         for kind in kinds:
-            hands, started = SocketHands(bench.hand), clock.now_s()
-            calibration, path = run_calibration(
-                load_bench(file), kind, None, hands=hands, stop=None, on_event=lambda _: None, clock=clock,
-                output=Path(folder) / "calibrations",
-            )  # fmt: skip
+            started = clock.now_s()
+            calibration, path = calibrated(bench, load_bench(file), kind, Path(folder) / "calibrations")
             use_calibration(file, kind, path)
             row[f"{kind}_bench_s"] = clock.now_s() - started
             _compare(row, calibration, bench)
@@ -169,7 +164,6 @@ def _sweep(row: Row, file: Path, clock: SteppedClock, bench: SimulatedBench) -> 
 
 
 def summary(rows: Sequence[Mapping[str, float | str]]) -> str:
-    """Return the table."""
     good = [row for row in rows if "error" not in row]
     lines = [f"benches {len(rows)}, failed {len(rows) - len(good)}"]
     for name in ("zero", "leakage", "ratio", "rate", "w_x", "w_y", "resolution", "fluence_total"):

@@ -100,7 +100,6 @@ class Darks(fluence_sweep.NoSink):
         self.taken: list[DarkRecord] = []
 
     def dark(self, record: DarkRecord) -> None:
-        """Keep it."""
         self.taken.append(record)
 
 
@@ -116,7 +115,6 @@ def covered(truth: Array, ends: Array) -> str:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Return one row of the table."""
     n = len(outcomes)
     value, truth = column(outcomes, "value"), column(outcomes, "truth")
     ends, peaks_ends = column(outcomes, "ends"), column(outcomes, "peaks_ends")
@@ -153,7 +151,6 @@ def _missed(outcomes: Sequence[Outcome], provisional: bool) -> str:
 
 
 def lines(args: Namespace) -> Iterator[str]:
-    """Yield a row a sample, and the misses."""
     for sample in args.sample or ("oam", "ola"):
         seeds = range(args.first, args.first + args.seeds)
         cases = [Case(sample, seed, args.scene, args.collection, args.spectrometer) for seed in seeds]

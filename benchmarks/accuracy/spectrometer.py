@@ -1,8 +1,8 @@
 """Does the calibration of the spectrometer find the truth? Wavelength, resolution and linearity.
 
 "synthetic": lamp spectra drawn for each seed, true axis off the device's own by pixels, a stretch and a bend.
-"bench": the whole procedure on the simulated bench nobody has measured, lamps put in by script, on a stepped
-clock; scene and procedure without wires between. Pulls are those of statistical errors.
+"bench": the whole procedure over the wires of a simulated bench nobody has measured, lamps put in by its own
+hands, on a stepped clock. Pulls are those of statistical errors.
 
     python -m benchmarks.accuracy.spectrometer --synthetic 1000 --bench 200 [--lamps ne,hg-ar]
 """
@@ -10,32 +10,31 @@ clock; scene and procedure without wires between. Pulls are those of statistical
 from __future__ import annotations
 
 import math
+import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.polynomial import polynomial
 from scipy import special
 
-from benchmarks.benches import LASING_NM, MIDDLE_NM, scene
+from benchmarks.benches import LASING_NM, MIDDLE_NM, calibrated, scene
 from benchmarks.tables import column, share, show, spread, table
 from benchmarks.trials import parser
 from labctl.analysis.calibration.lamps import lamp_lines
 from labctl.analysis.calibration.lines import FoundLine, find_lines, lamp_noise
 from labctl.analysis.calibration.resolution import fit_resolution
 from labctl.analysis.calibration.wavelength import LampSpectrum, fit_wavelength
-from labctl.model.calibration import Calibration
-from labctl.model.clock import SteppedClock, Stop
+from labctl.config import parse_bench
+from labctl.model.clock import SteppedClock
 from labctl.model.errors import CalibrationRefused
-from labctl.model.hands import Request
-from labctl.model.pump import Bands, Limits, MalusCurve, PumpSettings, SpotSize
-from labctl.model.records import FloatArray, Identity, SpectrometerInfo, Spectrum
-from labctl.model.roles import Roles
-from procedures.calibration import PROCEDURES, CalContext, SpectrometerOptions
+from labctl.model.records import FloatArray
+from procedures.calibration import SpectrometerOptions
 from simulators import presets
-from simulators.scene import Scene
+from simulators.bench import SimulatedBench
 
 FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
 PIXEL = np.arange(2136.0)
@@ -124,101 +123,15 @@ def synthetic(kind: str, lamp: str, seed: int) -> Outcome:
 # --- the simulated bench -----------------------------------------------------------------------------------
 
 
-class SceneCamera:
-    """The scene's spectrometer without wires."""
-
-    name = "spectrometer scene"
-
-    def __init__(self, table: Scene) -> None:
-        camera, self._scene = table.camera, table
-        self.info = SpectrometerInfo(
-            identity=self.identity(),
-            wavelength_nm=polynomial.polyval(PIXEL, camera.wavelength_coefficients),
-            max_counts=float(camera.max_counts),
-            integration_min_s=camera.integration_min_us * 1e-6,
-            integration_max_s=camera.integration_max_us * 1e-6,
-        )
-        self._seconds = 0.1
-
-    def identity(self) -> Identity:
-        return Identity("scene", "FX", "1")
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def set_integration(self, seconds: float) -> float:
-        self._seconds = seconds
-        return seconds
-
-    def acquire(self, stop: Stop | None = None) -> Spectrum:
-        start = self._scene.clock.now_s()
-        self._scene.clock.sleep(self._seconds + 0.0012, stop)
-        counts = self._scene.camera.expose(start, self._seconds).astype(np.float64)
-        return Spectrum(counts, self._seconds, start, self._scene.clock.now_s())
-
-    def temperature_c(self) -> float | None:
-        return self._scene.camera.temperature_c(self._scene.clock.now_s())
-
-
-class ClosedShutter:
-    """A shutter that nobody opens."""
-
-    name, travel_s = "shutter scene", 0.05
-
-    def identity(self) -> Identity:
-        return Identity("scene", "shutter", "1")
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-    def is_open(self) -> bool:
-        return False
-
-    def open(self) -> None:
-        raise AssertionError("nothing in this calibration opens the shutter")
-
-    def close_beam(self) -> None:
-        """It is closed."""
-
-
-class SceneHands:
-    """Does at once what is asked for."""
-
-    def __init__(self, table: Scene) -> None:
-        self._scene = table
-
-    def do(self, request: Request, stop: Stop | None = None) -> float | None:  # noqa: ARG002
-        return self._scene.hand.do(request.action, request.values)
-
-
-def context(table: Scene, lamps: tuple[str, ...]) -> CalContext:
-    nothing: object = None  # neither plate nor meter is touched
-    roles = Roles(nothing, nothing, SceneCamera(table), ClosedShutter(), table.clock)  # type: ignore[arg-type]
-    settings = PumpSettings(
-        800.0, 1000.0, SpotSize("gaussian", 100.0, 100.0), "peak", MalusCurve(12.0, 0.002, 1.0), 24.0, 2e-7
-    )
-    options = SpectrometerOptions(lamps=lamps)
-    bands = Bands((505.0, 560.0), LASING_NM)
-    return CalContext(roles, settings, Limits(700.0), SceneHands(table), options, bands=bands)
-
-
-def calibrated(run: CalContext) -> Calibration:
-    steps = PROCEDURES["spectrometer"](run)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Calibration = end.value
-            return result
-
-
 def simulated(kind: str, lamps: tuple[str, ...], seed: int) -> Outcome:
     settings = presets.uncalibrated(scene("ola", "typical", seed, spectrometer=kind), seed)
-    bench = Scene(settings, SteppedClock())
-    result = calibrated(context(bench, lamps))
-    true = bench.camera.wavelength_nm
+    with SimulatedBench(settings, SteppedClock()) as bench, tempfile.TemporaryDirectory() as folder:
+        config, options = parse_bench(bench.bench_toml(1.0, nominal=True)), SpectrometerOptions(lamps=lamps)
+        result, _ = calibrated(bench, config, "spectrometer", Path(folder), options)
+    camera = bench.scene.camera
+    true = camera.wavelength_nm
     pitch = float(np.interp(MIDDLE_NM, true, np.gradient(true)))
-    seen = math.hypot(bench.camera.resolution_nm(MIDDLE_NM), pixel_fwhm(pitch))
+    seen = math.hypot(camera.resolution_nm(MIDDLE_NM), pixel_fwhm(pitch))
     outcome = judged(
         polynomial.polyval(PIXEL, result.tables["wavelength_coefficients"]),
         true,
@@ -236,7 +149,6 @@ def simulated(kind: str, lamps: tuple[str, ...], seed: int) -> Outcome:
 
 
 def row(name: str, run: Callable[[int], Outcome], seeds: int) -> tuple[object, ...]:
-    """Return one line of the table."""
     found: list[Outcome] = []
     for seed in range(seeds):
         try:

@@ -80,7 +80,6 @@ def left(film: Scene, run: Run) -> float:
 
 
 def row(law: str, found: Sequence[Outcome]) -> Iterator[object]:
-    """Yield one line of the table."""
     off, truth = column(found, "off_rel"), column(found, "truth")
     models = [o.model for o in found]
     yield from (law, len(found), f"{truth.min():.2f} to {truth.max():.2f}")

@@ -122,7 +122,6 @@ def uniform(truth: Truth, target: float, rng: np.random.Generator) -> Outcome:
 
 
 def row(name: str, outcomes: list[Outcome], dose: float) -> tuple[object, ...]:
-    """Return one line of the table."""
     middle, late = np.quantile(column(outcomes, "points"), [0.5, 0.9])
     shares = [f"{share(column(outcomes, key)):.0f}" for key in ("met", "covers", "corrected_covers")]
     cost = np.nanmedian(column(outcomes, "dose")) / dose

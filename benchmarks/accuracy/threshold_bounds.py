@@ -119,7 +119,6 @@ class Outcome:
 
     @classmethod
     def of(cls, results: list[ThresholdResult]) -> Outcome:
-        """Count."""
         free = [r.bound[0] for r in results if r.bound and r.bound[0] is not None and not r.bound_condition]
         return cls(
             len(results),
@@ -145,7 +144,6 @@ def run(cell: Cell, trials: int, seed: int, bench: Bench = Bench()) -> tuple[Out
 
 
 def cells() -> Iterator[Cell]:
-    """All cells of the table."""
     for truth in SHAPES:
         for low, high in (*BELOW, *ABOVE):
             for noise in (0.02, 0.05):

@@ -111,7 +111,6 @@ class Afterglow:
 
 
 def run(cell: Cell) -> Ended:
-    """Run one command."""
     words = SATURATED[cell.command] if cell.scene == "all saturated" else COMMANDS[cell.command]
     with filed(SCENES[cell.scene](cell.seed), ScaledClock(cell.speed), cell.speed) as (bench, file):
         if cell.scene == "afterglow":
@@ -123,7 +122,6 @@ def run(cell: Cell) -> Ended:
 
 
 def cells(trials: int, speeds: list[float]) -> Iterator[Cell]:
-    """Yield every cell."""
     for speed in speeds:
         for name in SCENES:
             for command in SATURATED if name == "all saturated" else COMMANDS:

@@ -44,7 +44,6 @@ class Fault:
         self._last = b""
 
     def to_instrument(self, data: bytes) -> bytes:
-        """Pass it on."""
         return data
 
     def to_client(self, data: bytes) -> bytes:
@@ -168,7 +167,6 @@ def trial(case: Case, seed: int, after_s: float, speed: float) -> Trial:
 
 
 def row(case: Case, trials: list[Trial]) -> Iterator[object]:
-    """Yield one line of the table."""
     yield f"{case.command}, meter behind" if case.behind else case.command
     yield from (f"{case.role} {case.fault}", len(trials))
     for times in (column(trials, "dark_s"), column(trials, "said_s")):

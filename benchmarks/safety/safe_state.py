@@ -170,7 +170,6 @@ def _until(safe: Callable[[], bool], at: float) -> float:
 
 
 def row(way: Way, trials: list[Trial]) -> Iterator[object]:
-    """Yield one line of the table."""
     yield from (way.name, len(trials), sum(t.seen_open for t in trials), sum(t.safe for t in trials))
     for times in (column(trials, "shutter_s"), column(trials, "attenuator_s")):
         yield from (f"{statistics.median(times):.2f}", f"{max(times):.2f}")

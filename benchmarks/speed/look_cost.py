@@ -28,7 +28,6 @@ def times(level: str, seed: int, points: int) -> list[tuple[float, float]]:
 
 
 def main() -> None:
-    """Measure and print."""
     made = parser(__doc__, points=12, seed=1)
     made.add_argument("--level", choices=("ideal", "typical", "nasty"), default="typical")
     given = made.parse_args()

@@ -17,9 +17,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from benchmarks.benches import SWEEPS, scene, served
 from benchmarks.programs import labctl as command
@@ -29,8 +29,8 @@ from labctl.runner.facts import RunRequest, run_start
 from labctl.runner.keeper import Keeper
 from labctl.runner.origin import NewRun
 from labctl.runner.procedure import measure
-from labctl.session import Bench, open_bench
-from procedures.gate.pump import Pump
+from labctl.session import open_bench
+from procedures.gate.hooks import Call
 
 
 class Stopwatch:
@@ -39,38 +39,14 @@ class Stopwatch:
     def __init__(self) -> None:
         self.wall_s = self.cpu_s = 0.0
 
-    def timed(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        """Return ``call`` with its time taken."""
-
-        def run(*args: Any, **kwargs: Any) -> Any:
-            wall, cpu = time.perf_counter(), time.thread_time()
-            try:
-                return call(*args, **kwargs)
-            finally:
-                self.wall_s += time.perf_counter() - wall
-                self.cpu_s += time.thread_time() - cpu
-
-        return run
-
-
-class Timed:
-    """An instrument whose every method is timed."""
-
-    def __init__(self, device: Any, watch: Stopwatch) -> None:
-        self._device, self._watch = device, watch
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._device, name)
-        return self._watch.timed(value) if callable(value) else value
-
-
-def timed_bench(bench: Bench, watch: Stopwatch) -> Bench:
-    """Return the bench with all four instruments timed."""
-    names = ("attenuator", "power_meter", "spectrometer", "shutter")
-    instruments: dict[str, Any] = {name: Timed(getattr(bench.roles, name), watch) for name in names}
-    roles = dataclasses.replace(bench.roles, **instruments)
-    pump = Pump(roles, bench.config.pump_settings(), bench.config.limit_settings())
-    return dataclasses.replace(bench, roles=roles, pump=pump)
+    @contextmanager
+    def around(self, _call: Call) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.thread_time()
+        try:
+            yield
+        finally:
+            self.wall_s += time.perf_counter() - wall
+            self.cpu_s += time.thread_time() - cpu
 
 
 def costs_ms(sample: str, points: int, average: int) -> tuple[list[float], list[float]]:
@@ -80,8 +56,9 @@ def costs_ms(sample: str, points: int, average: int) -> tuple[list[float], list[
     with served(scene(sample, "typical", 1)) as (simulated, config), tempfile.TemporaryDirectory() as folder:
         request = RunRequest(output=Path(folder), sample=sample)
         origin = NewRun(request)
-        with origin.writer() as writer, open_bench(config, simulated.scene.clock) as opened:
-            bench, keeper = timed_bench(opened, watch), Keeper(writer)
+        with origin.writer() as writer, open_bench(config, simulated.scene.clock) as bench:
+            keeper = Keeper(writer)
+            bench.hooks.attach(watch)
             origin.begin(bench, keeper, run_start(bench, plan, request))
             last = (time.perf_counter(), watch.wall_s, watch.cpu_s)
 
@@ -109,7 +86,6 @@ def help_s(rounds: int = 9) -> float:
 
 
 def row(sample: str, points: int, average: int) -> tuple[object, ...]:
-    """Return one line of the table."""
     own, drivers = costs_ms(sample, points, average)
     numbers = (statistics.median(own), sorted(own)[int(0.9 * len(own))], statistics.median(drivers))
     return (average, len(own), *(f"{number:.1f}" for number in numbers))
@@ -119,7 +95,6 @@ HEADS = ("exposures a point", "points", "labctl, median ms", "90 % below ms", "d
 
 
 def main() -> None:
-    """Measure and print."""
     made = parser(__doc__, points=48)
     made.add_argument("--sample", choices=("oam", "ola"), default="ola")
     made.add_argument("--average", type=int, nargs="+", default=[1, 10])

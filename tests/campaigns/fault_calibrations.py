@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 from fault_judge import SIGMAS, Outcome, ProcedureName, Reference, judge_error
 
-from benchmarks.benches import axis_off_pixels, off
+from benchmarks.benches import axis_off_pixels, calibrated, off
 from benchmarks.scene_truth import SceneTruth
 from labctl.config import load_bench
 from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
-from labctl.runner.calibrate import run_calibration
 from labctl.session import open_bench
-from labctl.session.hands import ScriptHands, SocketHands
 from procedures.calibration import OPTIONS
 from procedures.calibration.recheck import recheck_attenuator
 from simulators.bench import SimulatedBench
@@ -124,16 +122,7 @@ def measured(bench: SimulatedBench, folder: Path, files: dict[str, bytes], kind:
 def _measured(
     bench: SimulatedBench, file: Path, kind: CalibrationKind, output: Path
 ) -> tuple[Calibration, Path]:
-    return run_calibration(
-        load_bench(file),
-        kind,
-        OPTIONS[kind](**QUICK[kind]),  # type: ignore[arg-type]
-        hands=ScriptHands(["..."], then=SocketHands(bench.hand)),
-        stop=None,
-        on_event=lambda _event: None,
-        clock=bench.scene.clock,
-        output=output,
-    )
+    return calibrated(bench, load_bench(file), kind, output, OPTIONS[kind](**QUICK[kind]))  # type: ignore[arg-type]
 
 
 def errors(c: Calibration, bench: SimulatedBench) -> list[tuple[str, float, float]]:

@@ -141,9 +141,7 @@ class _Heard(logging.Handler):
         logging.getLogger().removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep one line."""
         self._lines.append(record.getMessage())
 
     def text(self) -> str:
-        """Return all of it."""
         return "; ".join(["", *self._lines])

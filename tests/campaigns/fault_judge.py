@@ -58,7 +58,6 @@ class Cell:
     behind: bool = False
 
     def toml(self) -> str:
-        """Return the plan of faults."""
         return self.plan or "\n".join(
             (
                 f"seed = {self.seed}",

@@ -78,7 +78,6 @@ def measured(
 
 
 def row(outcome: Outcome, *, markdown: bool) -> str:
-    """Return a line of the table."""
     cell = outcome.cell
     safe = "" if outcome.safe_s is None else f"{outcome.safe_s:.2f}"
     data = f"{outcome.points}" + (f" ({outcome.flagged} flagged)" if outcome.flagged else "")
@@ -152,7 +151,6 @@ def _whom(cell: Cell) -> str:
 
 
 def cells_of(procedure: ProcedureName) -> Iterator[Cell]:
-    """Yield every cell of one procedure."""
     return fault_processes.cells() if procedure == "process" else fault_messages.cells(procedure)
 
 

@@ -8,128 +8,107 @@ from fault_judge import Cell, ProcedureName
 
 from simulators.faults.kinds import EVERYBODY, KINDS
 
-Message = tuple[str, str, int]
-"""A name, what the request contains, and which of them it is."""
+Message = tuple[str, int]
+"""A name, and which of its requests it is."""
+REQUESTS: Mapping[str, Mapping[str, str]] = {
+    "attenuator": {"first": "0in", "homing": "0ho", "move": "0ma", "position": "0gp"},
+    "power_meter": {
+        "first": "*IDN?", "setting": "SENS:CORR:WAV ", "read-back": "SENS:CORR:WAV?", "reading": "MEAS:POW?",
+        "count": "FETC?", "range": "SENS:POW:RANG?",
+    },
+    "shutter": {
+        "first": "id?", "toggle": "^ens$", "toggle to close": "^ens$", "asked": "ens?", "switch": "closed?",
+        "interlock": "interlock?",
+    },
+    "spectrometer": {
+        "first": "00000100", "setting": "00110010", "read-back": "00110000", "spectrum": "00101000",
+    },
+    "stage": {"first": "0in", "move": "0ma", "position": "0gp"},
+    "thermometer": {"first": "*IDN?", "reading": "MEAS:TEMP?"},
+}  # fmt: skip
+"""What a request contains, by its name."""
 MESSAGES: Mapping[str, tuple[Message, ...]] = {
-    "attenuator": (("first", "0in", 1), ("homing", "0ho", 1), ("move", "0ma", 4), ("position", "0gp", 6)),
-    "power_meter": (
-        ("first", "*IDN?", 1),
-        ("setting", "SENS:CORR:WAV ", 1),
-        ("read-back", "SENS:CORR:WAV?", 3),
-        ("reading", "MEAS:POW?", 40),
-    ),
+    "attenuator": (("first", 1), ("homing", 1), ("move", 4), ("position", 6)),
+    "power_meter": (("first", 1), ("setting", 1), ("read-back", 3), ("reading", 40)),
     "shutter": (
-        ("first", "id?", 1),
-        ("toggle", "^ens$", 5),
-        ("toggle to close", "^ens$", 6),
-        ("asked", "ens?", 9),
-        ("switch", "closed?", 15),
-        ("interlock", "interlock?", 3),
+        ("first", 1), ("toggle", 5), ("toggle to close", 6), ("asked", 9), ("switch", 15), ("interlock", 3),
     ),
-    "spectrometer": (
-        ("first", "00000100", 1),
-        ("setting", "00110010", 2),
-        ("read-back", "00110000", 3),
-        ("spectrum", "00101000", 30),
-    ),
-}
+    "spectrometer": (("first", 1), ("setting", 2), ("read-back", 3), ("spectrum", 30)),
+}  # fmt: skip
 """Of a planned and of an adaptive sweep."""
 CHECKED: Mapping[str, tuple[Message, ...]] = {
-    role: tuple(
-        (name, match, 1)
-        for name, match, _ in messages
-        if name in ("first", "read-back", "position", "reading", "switch", "setting", "spectrum")
-    )
-    for role, messages in {
-        **MESSAGES,
-        "stage": (("first", "0in", 1), ("position", "0gp", 1)),
-        "thermometer": (("first", "*IDN?", 1), ("reading", "MEAS:TEMP?", 2)),
-    }.items()
+    "attenuator": (("first", 1), ("position", 1)),
+    "power_meter": (("first", 1), ("setting", 1), ("read-back", 1), ("reading", 1)),
+    "shutter": (("first", 1), ("switch", 1)),
+    "spectrometer": (("first", 1), ("setting", 1), ("read-back", 1), ("spectrum", 1)),
+    "stage": (("first", 1), ("position", 1)),
+    "thermometer": (("first", 1), ("reading", 1)),
 }
 """Of a check."""
 MAIN = {"move", "reading", "toggle", "toggle to close", "spectrum"}
 """Messages on which the light rests: hit in every way in a planned sweep, and alone in an adaptive one."""
-MEASURING: Mapping[ProcedureName, Mapping[str, Message]] = {
+BY_HAND: Mapping[str, tuple[Message, ...]] = {
+    "attenuator": (("move", 2),),
+    "power_meter": (("reading", 8),),
+    "shutter": (("toggle", 1), ("toggle to close", 2)),
+}
+MEASURING: Mapping[ProcedureName, Mapping[str, tuple[Message, ...]]] = {
     "stability": {
-        "attenuator": ("move", "0ma", 6),
-        "power_meter": ("reading", "MEAS:POW?", 50),
-        "shutter": ("toggle", "^ens$", 9),
-        "spectrometer": ("spectrum", "00101000", 30),
-        "thermometer": ("reading", "MEAS:TEMP?", 4),
+        "attenuator": (("move", 6),),
+        "power_meter": (("reading", 50),),
+        "shutter": (("toggle", 9), ("toggle to close", 10)),
+        "spectrometer": (("spectrum", 30),),
+        "thermometer": (("reading", 4),),
     },
     "resume": {
-        "attenuator": ("move", "0ma", 3),
-        "power_meter": ("reading", "MEAS:POW?", 20),
-        "shutter": ("toggle", "^ens$", 3),
-        "spectrometer": ("spectrum", "00101000", 52),
+        "attenuator": (("move", 3),),
+        "power_meter": (("reading", 20),),
+        "shutter": (("toggle", 3), ("toggle to close", 4)),
+        "spectrometer": (("spectrum", 52),),
     },
     "align": {
-        "attenuator": ("move", "0ma", 16),
-        "power_meter": ("reading", "MEAS:POW?", 14),
-        "shutter": ("toggle", "^ens$", 1),
-        "spectrometer": ("spectrum", "00101000", 64),
+        "attenuator": (("move", 16),),
+        "power_meter": (("reading", 14),),
+        "shutter": (("toggle", 1), ("toggle to close", 2)),
+        "spectrometer": (("spectrum", 64),),
     },
-    "set fluence": {
-        "attenuator": ("move", "0ma", 2),
-        "power_meter": ("reading", "MEAS:POW?", 8),
-        "shutter": ("toggle", "^ens$", 1),
-    },
-    "set angle": {
-        "attenuator": ("move", "0ma", 2),
-        "power_meter": ("reading", "MEAS:POW?", 8),
-        "shutter": ("toggle", "^ens$", 1),
-    },
+    "set fluence": BY_HAND,
+    "set angle": BY_HAND,
     "cal attenuator": {
-        "attenuator": ("move", "0ma", 40),
-        "power_meter": ("reading", "MEAS:POW?", 100),
-        "shutter": ("switch", "closed?", 50),
+        "attenuator": (("move", 40),),
+        "power_meter": (("reading", 100), ("range", 8)),
+        "shutter": (("switch", 50),),
     },
     "cal pickoff": {
-        "attenuator": ("move", "0ma", 60),
-        "power_meter": ("reading", "MEAS:POW?", 150),
-        "shutter": ("toggle", "^ens$", 15),
+        "attenuator": (("move", 60),),
+        "power_meter": (("reading", 150),),
+        "shutter": (("toggle", 15), ("toggle to close", 14)),
     },
     "cal energy": {
-        "attenuator": ("move", "0ma", 12),
-        "power_meter": ("reading", "MEAS:POW?", 90),
-        "shutter": ("toggle", "^ens$", 15),
+        "attenuator": (("move", 12),),
+        "power_meter": (("reading", 90), ("count", 4)),
+        "shutter": (("toggle", 15), ("toggle to close", 16)),
     },
     "cal spot": {
-        "attenuator": ("move", "0ma", 24),
-        "power_meter": ("reading", "MEAS:POW?", 250),
-        "shutter": ("toggle", "^ens$", 23),
-        "stage": ("move", "0ma", 90),
+        "attenuator": (("move", 24),),
+        "power_meter": (("reading", 250),),
+        "shutter": (("toggle", 23), ("toggle to close", 24)),
+        "stage": (("move", 90), ("position", 90)),
     },
     "cal spectrometer": {
-        "shutter": ("switch", "closed?", 9),
-        "spectrometer": ("spectrum", "00101000", 120),
+        "shutter": (("switch", 9),),
+        "spectrometer": (("spectrum", 120), ("setting", 16)),
     },
     "cal check": {
-        "attenuator": ("move", "0ma", 4),
-        "power_meter": ("reading", "MEAS:POW?", 8),
-        "shutter": ("switch", "closed?", 8),
+        "attenuator": (("move", 4),),
+        "power_meter": (("reading", 8),),
+        "shutter": (("switch", 8),),
     },
 }
-"""One message of each instrument in the measuring part; a fault that never fires is a cell that fails."""
-BESIDE: Mapping[ProcedureName, Mapping[str, tuple[Message, ...]]] = {
-    "stability": {"shutter": (("toggle to close", "^ens$", 10),)},
-    "resume": {"shutter": (("toggle to close", "^ens$", 4),)},
-    "cal pickoff": {"shutter": (("toggle to close", "^ens$", 14),)},
-    "cal energy": {
-        "power_meter": (("count", "FETC?", 4),),
-        "shutter": (("toggle to close", "^ens$", 16),),
-    },
-    "cal attenuator": {"power_meter": (("range", "SENS:POW:RANG?", 8),)},
-    "cal spot": {
-        "stage": (("position", "0gp", 90),),
-        "shutter": (("toggle to close", "^ens$", 24),),
-    },
-    "align": {"shutter": (("toggle to close", "^ens$", 2),)},
-    "set fluence": {"shutter": (("toggle to close", "^ens$", 2),)},
-    "set angle": {"shutter": (("toggle to close", "^ens$", 2),)},
-    "cal spectrometer": {"spectrometer": (("setting", "00110010", 16),)},
-}
-"""Further ones."""
+"""In the measuring part, of each instrument one message, and further ones for faults of line and shutter.
+
+A fault that never fires is a cell that fails.
+"""
 VARIANTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "drop": ((), ("count = 1000000",)),
     "delay": (("wall_s = 0.5",), ("wall_s = 5.0",)),
@@ -170,7 +149,6 @@ EXTRA = {"delay": "wall_s = 0.4", "disconnect": "wall_s = 0.2", "stall": "wall_s
 
 
 def cells(procedure: ProcedureName) -> Iterator[Cell]:
-    """Yield every cell of one procedure."""
     yield Cell("none", "", "", (), procedure)
     if procedure in MEASURING:
         yield from _in_the_measuring_part(procedure)
@@ -188,42 +166,41 @@ def cells(procedure: ProcedureName) -> Iterator[Cell]:
 
 def _in_the_measuring_part(procedure: ProcedureName) -> Iterator[Cell]:
     """Yield every kind for every instrument that the procedure uses."""
-    used, beside = MEASURING[procedure], BESIDE.get(procedure, {})
+    used = MEASURING[procedure]
+    light = "power_meter" if "power_meter" in used else "spectrometer"  # says when the laser fails
     for kind, rule in KINDS.items():
         for instrument in rule.roles:
-            if instrument not in used or (kind in EVERYBODY and instrument != _light_of(used)):
+            if instrument not in used or (kind in EVERYBODY and instrument != light):
                 continue
-            wanted = (rule.layer == "bytes" and kind != "short-frame") or kind == "failed-shutter"
-            further = beside.get(instrument, ()) if wanted else ()
+            further = (rule.layer == "bytes" and kind != "short-frame") or kind == "failed-shutter"
             variants = VARIANTS.get(kind, ((),)) if rule.layer == "scene" else VARIANTS.get(kind, ((),))[:1]
-            for name, match, nth in (used[instrument], *further):
-                lines = (f'match = "{match}"', f"nth = {nth}")
+            for name, nth in used[instrument] if further else used[instrument][:1]:
                 for variant in variants:
                     where = " ".join((name, *variant))
-                    yield Cell(kind, instrument, where, (*lines, *variant), procedure)
+                    yield Cell(kind, instrument, where, (*_hit(instrument, name, nth), *variant), procedure)
 
 
-def _light_of(used: Mapping[str, Message]) -> str:
-    """Return the instrument whose messages say when the laser fails."""
-    return "power_meter" if "power_meter" in used else "spectrometer"
+def _hit(instrument: str, name: str, nth: int) -> tuple[str, str]:
+    """Return the lines of a plan that say which message is hit."""
+    return f'match = "{REQUESTS[instrument][name]}"', f"nth = {nth}"
 
 
 def _of_messages(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
-    for instrument, name, match, nth in _messages(kind, procedure):
+    for instrument, name, nth in _messages(kind, procedure):
         if (kind == "short-frame" and name != "spectrum") or (procedure == "adaptive" and name not in MAIN):
             continue
         for direction, variant in _ways(kind, every=procedure == "sweep" and name in MAIN):
             if direction == "request" or (instrument, name) not in UNANSWERED:
-                lines = (f'match = "{match}"', f"nth = {nth}", f'direction = "{direction}"', *variant)
+                lines = (*_hit(instrument, name, nth), f'direction = "{direction}"', *variant)
                 where = " ".join((name, direction, *variant))
                 yield Cell(kind, instrument, where, lines, procedure)
 
 
-def _messages(kind: str, procedure: ProcedureName) -> Iterator[tuple[str, str, str, int]]:
+def _messages(kind: str, procedure: ProcedureName) -> Iterator[tuple[str, str, int]]:
     known = CHECKED if procedure == "check" else MESSAGES
     for instrument in KINDS[kind].roles:
-        for name, match, nth in known.get(instrument, ()):
-            yield instrument, name, match, nth
+        for name, nth in known.get(instrument, ()):
+            yield instrument, name, nth
 
 
 def _ways(kind: str, *, every: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -237,8 +214,8 @@ def _ways(kind: str, *, every: bool) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _of_devices(kind: str, procedure: ProcedureName) -> Iterator[Cell]:
-    for instrument, name, match, nth in _messages(kind, procedure):
-        lines = (f'match = "{match}"', f"nth = {nth}")
+    for instrument, name, nth in _messages(kind, procedure):
+        lines = _hit(instrument, name, nth)
         yield Cell(kind, instrument, name, lines, procedure)
         if kind == "restart" and instrument == "spectrometer":
             yield Cell(kind, instrument, f"{name} 0.35 s", (*lines, "integration_s = 0.35"), procedure)

@@ -35,7 +35,6 @@ CELLS = (
 
 
 def cells() -> Iterator[Cell]:
-    """Yield every cell."""
     for kind, instrument, where, lines in CELLS:
         yield Cell(kind, instrument, where, lines, "process")
 

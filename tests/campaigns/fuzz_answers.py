@@ -263,7 +263,6 @@ REQUESTS: Mapping[str, list[Data]] = {
 
 
 def targets() -> Iterator[Target]:
-    """Yield these targets."""
     settings = presets.scene("ola", "typical", 1)
     settings = dataclasses.replace(settings, stage=StageSettings(), thermometer=ThermometerSettings())
     scene = Scene(settings, SteppedClock())

@@ -41,7 +41,6 @@ TIMES: Mapping[ProcedureName, int] = {"sweep": 5, "adaptive": 5, "stability": 3,
 
 
 def cells(procedures: Sequence[ProcedureName] = PROCEDURES) -> Iterator[Cell]:
-    """Yield every cell."""
     for procedure in procedures:
         for behind in (False,) if procedure == "resume" else (False, True):
             for instrument, lies in LIES.items():

@@ -40,33 +40,26 @@ class Liar(Wire):
         inner.attach(self.answered)
 
     def new_client(self) -> None:
-        """Forget half a request."""
         self._framer.clear()
         self.inner.new_client()
 
     def receive(self, data: bytes) -> None:
-        """Cut the bytes into requests."""
         for request in self._framer.feed(data):
             self.asked(request)
 
     def due_s(self) -> float | None:
-        """Return when the instrument wants to be woken."""
         return self.inner.due_s()
 
     def wake(self) -> None:
-        """Wake the instrument."""
         self.inner.wake()
 
     def asked(self, request: bytes) -> None:
-        """Take one request."""
         self.inner.receive(request)
 
     def answered(self, data: bytes) -> None:
-        """Take one answer."""
         self._send(data)
 
     def lie(self) -> None:
-        """Note that this is one."""
         self.lies += 1
         if self.began_s is None:
             self.began_s = self.clock.now_s()
@@ -148,7 +141,6 @@ class LyingMeter(Liar):
         self._queries: deque[bytes] = deque()
 
     def new_client(self) -> None:
-        """Forget what was asked."""
         super().new_client()
         self._queries.clear()
 
@@ -159,7 +151,6 @@ class LyingMeter(Liar):
         self.inner.receive(request)
 
     def answered(self, data: bytes) -> None:
-        """Change a reading."""
         query = self._queries.popleft() if self._queries else b""
         if query == READING:
             self.seen += 1
@@ -178,7 +169,6 @@ class LyingPlate(Liar):
         self._pulses = round(off_deg / 360.0 * PULSES_PER_TURN)
 
     def asked(self, request: bytes) -> None:
-        """Send the plate elsewhere."""
         text = request.decode("latin-1")
         if text[1:3] == "ma":
             self.seen += 1
@@ -215,7 +205,6 @@ class LyingCamera(Liar):
         self._in, self._out = Decoder(), Decoder()
 
     def new_client(self) -> None:
-        """Forget half a message."""
         super().new_client()
         self._in.clear()
         self._out.clear()

@@ -62,7 +62,6 @@ class State:
     children: int
 
     def row(self) -> str:
-        """Return a row of the table."""
         sizes = (f"{self.point_ms:.1f}", f"{self.resident_mib:.0f}")
         return line(self.points, *sizes, self.threads, self.handles, self.children)
 
@@ -100,7 +99,6 @@ class Watch:
         return self.states[-1]
 
     def state(self, point_ms: float = 0.0) -> State:
-        """Return what the process holds now."""
         process = self._process
         handles = process.num_handles() if sys.platform == "win32" else process.num_fds()
         return State(
