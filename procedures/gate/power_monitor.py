@@ -31,6 +31,8 @@ _TICK_S = 1e-3
 """Two clocks of one computer may differ by this."""
 
 
+_NOISE_SHOWS = 0.1
+"""Part of the head's noise by which two readings of one light differ, if noise is what makes them differ."""
 _SAME_DEG = 1e-3
 """Angles nearer to each other than this are one setting."""
 _OTHER_DEG = 0.2
@@ -110,12 +112,13 @@ class Monitor:
         meter that is known to repeat itself, because its digits are coarser than its noise, is refused only
         where it does so far more often than it did before.
 
-        One that has never shown two different readings of one light may have no noise at all.
+        One that has never shown clearly different readings of one light may have no noise at all.
 
         :raises SafetyStop: three in a row do, or so many as chance would hardly make.
         """
         self._read_s = reading.stop_s
-        if reading.power_w - self.background_w <= 5 * self._floor_w(reading):
+        floor_w = self._floor_w(reading)
+        if reading.power_w - self.background_w <= 5 * floor_w:
             return
         here_deg = self.angle_deg()
         stayed = abs(here_deg - self._last_deg) < _SAME_DEG
@@ -123,7 +126,7 @@ class Monitor:
             self._alike += 1
         else:
             self._same += max(self._alike - 1, 0)
-            self._differed += stayed
+            self._differed += stayed and abs(reading.power_w - self._last_w) > _NOISE_SHOWS * floor_w
             self._alike = 1
         self._last_w, self._last_deg = reading.power_w, here_deg
         usual = self._same / max(self._same + self._differed, 1)

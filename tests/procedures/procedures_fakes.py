@@ -198,6 +198,8 @@ class FakeMeter(FakeDevice):
     stale: int = 0
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(1))
     noise_rel: float = 0.0
+    wobble: float = 0.0
+    """Part of its noise by which its means differ from one to the next."""
     reads: int = 0
     hung: bool = False
     """Whether it repeats its last value for ever."""
@@ -224,6 +226,7 @@ class FakeMeter(FakeDevice):
         self.reads += 1  # no two means of a real head agree in every digit
         if not self.hung:
             self.last_w = float(np.mean(values)) * (1 + 1e-12 * self.reads)
+            self.last_w += self.wobble * self.noise_w * (-1) ** self.reads
         self.read_s = self.table.clock.now_s()
         return PowerReading(self.last_w, sigma, count, start, self.table.clock.now_s())
 

@@ -108,6 +108,7 @@ def test_a_setting_made_anew_is_compared_with_itself() -> None:
 def test_a_meter_that_repeats_itself_is_no_watch(order: Order) -> None:
     bench = FakeBench(order)
     pump = Pump(bench.roles, pump_settings(order=order), limits())
+    bench.meter.wobble = 0.3
     hand = ManualBench(bench.roles, pump)
     hand.set_fluence(100.0)
     hand.open()
@@ -131,6 +132,7 @@ def test_a_meter_that_shows_its_zero_again_and_again_is_none_the_worse() -> None
 @pytest.mark.parametrize("plan", [SWEEP, replace(SWEEP, fluences_uj_cm2=(80.0,) * 8, points=8)])
 def test_in_a_sweep_too(plan: SweepPlan) -> None:
     bench = FakeBench(FRONT)
+    bench.meter.wobble = 0.3
     points = sweep(plan, bench.roles, Pump(bench.roles, pump_settings(), limits()), BANDS)
     next(points)
     bench.meter.hung = True
@@ -185,7 +187,7 @@ def test_a_meter_that_repeats_itself_as_a_rule_has_coarse_digits() -> None:
 def test_a_meter_whose_noise_shows_does_not_repeat_itself() -> None:
     monitor = Monitor(FakeBench(FRONT).roles, make_beam(pump_settings(), limits()), 1, lambda _angle: 1.0)
     for step in range(12):
-        monitor.refuse_repeated(PowerReading(1e-7 * (1 + step), 0.0, 1, float(step), step + 0.1))
+        monitor.refuse_repeated(PowerReading(1.2345e-7 * (1 + step), 0.0, 1, float(step), step + 0.1))
     again = PowerReading(2e-6, 0.0, 1, 99.0, 99.1)
     monitor.refuse_repeated(again)
     monitor.refuse_repeated(again)
@@ -200,8 +202,9 @@ def test_a_meter_without_noise_shows_one_light_again_and_again() -> None:
     monitor.angle_deg = lambda: at_s
     for step in range(8):
         at_s = 10.0 * step
+        monitor.refuse_repeated(PowerReading(1.31337e-7 * (1 + step), 0.0, 1, at_s, at_s))  # not settled
         for n in range(5):
-            monitor.refuse_repeated(PowerReading(1e-7 * (1 + step), 0.0, 1, at_s + n, at_s + n + 0.1))
+            monitor.refuse_repeated(PowerReading(1.31338e-7 * (1 + step), 0.0, 1, at_s + n, at_s + n + 0.1))
 
 
 @pytest.mark.parametrize("often", [0.03, 0.15, 0.5])
