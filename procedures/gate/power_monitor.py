@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -82,7 +83,7 @@ class Monitor:
         """What the last reading took, a second before the first."""
         self._seen: tuple[float, float] | None = None
         self._last_w, self._alike = math.nan, 0
-        self._same = self._differed = 0
+        self._same = self._differed = self._crept = 0
         self._last_deg = math.nan
         self.angle_deg: Callable[[], float] = lambda: 0.0
         """Where the plate is: at another angle the meter sees another light."""
@@ -112,7 +113,7 @@ class Monitor:
         meter that is known to repeat itself, because its digits are coarser than its noise, is refused only
         where it does so far more often than it did before.
 
-        One that has never shown clearly different readings of one light may have no noise at all.
+        One whose readings of one light have differed by less than the head's noise, if at all, has none.
 
         :raises SafetyStop: three in a row do, or so many as chance would hardly make.
         """
@@ -126,16 +127,23 @@ class Monitor:
             self._alike += 1
         else:
             self._same += max(self._alike - 1, 0)
-            self._differed += stayed and abs(reading.power_w - self._last_w) > _NOISE_SHOWS * floor_w
+            if stayed:
+                self._compare_noise(reading.power_w - self._last_w, floor_w)
             self._alike = 1
         self._last_w, self._last_deg = reading.power_w, here_deg
         usual = self._same / max(self._same + self._differed, 1)
-        if self._alike >= MOST_ALIKE and self._differed and usual ** (self._alike - 1) <= BY_CHANCE:
+        noisy = self._differed > self._crept
+        if self._alike >= MOST_ALIKE and noisy and usual ** (self._alike - 1) <= BY_CHANCE:
             raise SafetyStop(
                 f"{self._meter.name} shows {reading.power_w:g} W {self._alike} times in a row, the same in "
                 "every digit: that is no reading",
                 "restart the meter",
             )
+
+    def _compare_noise(self, off_w: float, noise_w: float) -> None:
+        """Take in by how much two readings of one light differ: as noise makes them, or far less."""
+        self._differed += abs(off_w) > _NOISE_SHOWS * noise_w
+        self._crept += 0 < abs(off_w) <= _NOISE_SHOWS * noise_w
 
     def _hear(self, power_w: float) -> None:
         """Take in one of the readings that are averaged, as it comes: one that is stuck is not waited for.
@@ -165,14 +173,20 @@ class Monitor:
         """
         self._singles_w = []
         with heard_by(self._hear):
-            reading = retried(lambda: self._meter.read(1, stop))
-            if self._run > 1 and self._equal <= USUALLY_ALIKE * self._compared:
-                retried(lambda: self._meter.read(MOST_ALIKE, stop))
+            reading = again = retried(lambda: self._meter.read(1, stop))
+            known = self._same > USUALLY_ALIKE * (self._same + self._differed)
+            for _ in range(0 if known else MOST_ALIKE):
+                if again.power_w != self._last_w:
+                    break
+                again = retried(lambda: self._meter.read(1, stop))
+                self.refuse_repeated(again)
         return reading
 
     def _learn_repeats(self) -> None:
         """Count how many of the readings of one light agree."""
         values, self._singles_w = self._singles_w, []
+        for one, other in itertools.pairwise(values):
+            self._compare_noise(other - one, self._meter.noise_w)
         n, kinds = len(values), Counter(values)
         self._compared += n * (n - 1) // 2
         self._equal += sum(same * (same - 1) // 2 for same in kinds.values())
