@@ -30,8 +30,6 @@ FINE = 241
 """Pairs of readings taken for unlike before any are seen: a console's digits are finer than its noise."""
 _TICK_S = 1e-3
 """Two clocks of one computer may differ by this."""
-
-
 _NOISE_SHOWS = 0.1
 """Part of the head's noise by which two readings of one light differ, if noise is what makes them differ."""
 _SAME_DEG = 1e-3
@@ -134,11 +132,11 @@ class Monitor:
         usual = self._same / max(self._same + self._differed, 1)
         noisy = self._differed > self._crept
         if self._alike >= MOST_ALIKE and noisy and usual ** (self._alike - 1) <= BY_CHANCE:
-            raise SafetyStop(
-                f"{self._meter.name} shows {reading.power_w:g} W {self._alike} times in a row, the same in "
-                "every digit: that is no reading",
-                "restart the meter",
-            )
+            raise self._stuck(reading.power_w, self._alike)
+
+    def _stuck(self, power_w: float, times: int) -> SafetyStop:
+        shows = f"{self._meter.name} shows {power_w:g} W {times} times in a row, the same in every digit"
+        return SafetyStop(f"{shows}: that is no reading", "restart the meter")
 
     def _compare_noise(self, off_w: float, noise_w: float) -> None:
         """Take in by how much two readings of one light differ: as noise makes them, or far less."""
@@ -160,11 +158,7 @@ class Monitor:
             return
         chance = max(self._equal / self._compared, (self._equal + 1) / (self._compared + FINE))
         if self._run > MOST_ALIKE and chance ** (self._run - 1) <= LEAST_CHANCE:
-            raise SafetyStop(
-                f"{self._meter.name} shows {power_w:g} W {self._run} times in a row, the same in "
-                "every digit: that is no reading",
-                "restart the meter",
-            )
+            raise self._stuck(power_w, self._run)
 
     def glance(self, stop: Stop | None) -> PowerReading:
         """Take one reading between whiles; one that is the same as the last is not left at that.

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentError, SafetyStop, ShutterLied
-from labctl.model.roles import Roles, SelfClosing, Shutter
-from procedures.gate.hooks import Call, Hooks, hooked
+from labctl.model.roles import SelfClosing, Shutter
+from procedures.gate.hooks import Call
 from procedures.gate.safe_state import Action, retried
 
 _HINT = "bench.pump.set_fluence(...) and bench.pump.open() know the limits"
@@ -35,14 +35,6 @@ def unlocked() -> Iterator[None]:
 def holds_key() -> bool:
     """Return whether this thread comes through the gate."""
     return bool(getattr(_key, "held", False))
-
-
-def locked(roles: Roles) -> Roles:
-    """Return the same instruments, with shutter and mount locked."""
-    hooks = Hooks()
-    found = hooked(roles, hooks)
-    hooks.attach(Permit(found.shutter))
-    return found
 
 
 class Permit:

@@ -12,14 +12,24 @@ from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import InstrumentTimeout, SafetyStop
 from labctl.model.pump import Element, Limits
+from labctl.model.roles import Roles
 from labctl.session import Bench, open_bench
+from procedures.gate.hooks import Hooks, hooked
 from procedures.gate.pump import FRESH_S, Pump
-from procedures.gate.shutter import holds_key, locked, unlocked
+from procedures.gate.shutter import Permit, holds_key, unlocked
 from procedures.manual import ManualBench
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
 Order = tuple[Element, Element, Element, Element]
+
+
+def locked(roles: Roles) -> Roles:
+    """Return the same instruments, with shutter and mount locked."""
+    hooks = Hooks()
+    found = hooked(roles, hooks)
+    hooks.attach(Permit(found.shutter))
+    return found
 
 
 def verified(order: Order = FRONT, limit: Limits | None = None) -> tuple[FakeBench, Pump]:
