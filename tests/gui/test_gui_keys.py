@@ -75,17 +75,24 @@ class Keyboard:
         return self.simulated.scene.shutter.closed_switch()
 
     def free(self) -> None:
-        """Wait until the bench can be used again."""
+        """Wait until the bench can be used again: what was asked for is done, and the buttons say so."""
         self.wait(lambda: not self.window.service.safety.is_latched())
+        self.wait(lambda: self.window.busy == "")
 
     def light(self) -> None:
         """Give light by hand, with F6."""
         self.free()
         self.window.post(SetFluence(60.0))
         self.wait(lambda: (self.window.service.sight.seen.fluence_uj_cm2 or 0) > 50)
-        self.wait(lambda: self.window.busy == "")
+        self.open()
+
+    def open(self) -> None:
+        """Open the shutter with F6, as soon as the button for it can be pressed."""
+        self.free()
+        self.wait(self.window.manual.open.isEnabled)
         self.press("F6")
         self.wait(lambda: not self.dark())
+        self.wait(lambda: self.window.busy == "")
 
 
 def by_hand(keyboard: Keyboard, _gate: Gate) -> None:
@@ -96,8 +103,7 @@ def by_hand(keyboard: Keyboard, _gate: Gate) -> None:
     keyboard.press("F7")
     keyboard.wait(keyboard.dark)
     keyboard.free()
-    keyboard.press("F6")  # the plate has stayed, and what the meter has confirmed still holds
-    keyboard.wait(lambda: not keyboard.dark())
+    keyboard.open()  # the plate has stayed, and what the meter has confirmed still holds
     keyboard.press("Esc")
     keyboard.wait(lambda: is_safe(keyboard.simulated))
     keyboard.free()
