@@ -14,9 +14,8 @@ from labctl.model.errors import ConfigError, InstrumentError
 from labctl.model.plan import Ending, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, SweepPoint
-from labctl.model.roles import Roles
+from labctl.model.roles import Roles, RunSink
 from labctl.model.run import RunStart, RunStop
-from labctl.model.sink import RunSink
 from procedures.adaptive import make_source
 from procedures.control import NOTHING_DONE, Done, Pause
 from procedures.feasible import check_bands

@@ -21,8 +21,7 @@ from labctl.model.errors import Aborted, ConfigError
 from labctl.model.plan import Ending, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import SweepPoint
-from labctl.model.roles import Roles
-from labctl.model.sink import RunSink
+from labctl.model.roles import Roles, RunSink
 from procedures.control import NOTHING_DONE, Done, Pause
 from procedures.fluence_sweep import Insert, Sweep, sweep
 from procedures.gate.pump import Pump

@@ -19,8 +19,8 @@ import psutil
 
 from benchmarks.programs import started
 from benchmarks.trials import parser
-from labctl.data.columns import COLUMNS, DATA_COLUMNS, row
 from labctl.data.reader import read_run
+from labctl.data.schema import COLUMNS, DATA_COLUMNS, row
 from labctl.data.writer import RunWriter
 from labctl.model.records import SweepPoint
 from labctl.model.run import RunStart, RunStop

@@ -14,7 +14,7 @@ from pymeasure.display.windows import ManagedWindow
 from pymeasure.experiment import FloatParameter, IntegerParameter, Parameter, Procedure
 
 from labctl import open_bench
-from labctl.data.columns import DATA_COLUMNS, row
+from labctl.data.schema import DATA_COLUMNS, row
 from labctl.model.errors import Aborted
 from labctl.model.records import SweepPoint
 from procedures.manual import ManualBench

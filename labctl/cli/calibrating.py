@@ -14,7 +14,7 @@ from labctl.cli.output import write_json, write_lines
 from labctl.cli.signals import stop_on_signals
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.errors import ConfigError
-from labctl.model.regular import open_regular
+from labctl.model.untrusted import open_regular
 
 if TYPE_CHECKING:
     from labctl.config import BenchConfig
@@ -85,7 +85,7 @@ def _show(event: object, out: TextIO) -> None:
 def _finish(request: Request, calibration: Calibration, path: Path, *, as_json: bool) -> None:
     """Name it in the bench file if wanted, and tell the result."""
     from labctl.config.benchfile import bench_line, use_calibration
-    from procedures.calibration.report import report
+    from procedures.calibration.record import report
 
     line = bench_line(request.kind, path, request.bench)
     if request.use:
@@ -108,7 +108,7 @@ def run_recheck(bench: Path, *, as_json: bool) -> int:
     with stop_on_signals() as stop:
         from labctl.config import load_bench
         from labctl.session import open_bench
-        from procedures.calibration.recheck import recheck_attenuator
+        from procedures.calibration.attenuator import recheck_attenuator
 
         config = load_bench(bench)
         named = config.calibrations.attenuator if config.calibrations else None

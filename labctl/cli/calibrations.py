@@ -117,7 +117,7 @@ def _who(calibration: Calibration, role: str) -> str:
 
 
 def _numbers(calibration: Calibration) -> list[str]:
-    from procedures.calibration.report import shown
+    from procedures.calibration.record import shown
 
     names = [name for name in _SHOWN[calibration.kind] if name in calibration.quantities]
     return [f"{name} {shown(name, calibration.quantities[name])}" for name in names]

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from labctl.model.printable import printable
+from labctl.model.untrusted import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

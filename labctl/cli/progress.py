@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from labctl.cli.output import make_console, write_lines
-from labctl.model.printable import printable
 from labctl.model.records import SweepPoint
+from labctl.model.untrusted import printable
 from labctl.runner.events import Connected, Evaluated, Event, Measured, Message, Moved, Started
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from labctl.config.units import sane
 from labctl.model.calibration import KINDS
 from labctl.model.errors import ConfigError
 from labctl.model.pump import Bands, Limits, PumpSettings
-from labctl.model.regular import open_regular
+from labctl.model.untrusted import open_regular
 
 MAX_BYTES = 1_000_000
 """A bench file is a few kilobytes; anything larger is the wrong file."""

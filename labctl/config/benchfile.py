@@ -16,7 +16,7 @@ import tomlkit
 from labctl.config.bench import MAX_BYTES, why_no_toml
 from labctl.model.calibration import CalibrationKind
 from labctl.model.errors import ConfigError, DataError
-from labctl.model.regular import read_regular
+from labctl.model.untrusted import read_regular
 
 if TYPE_CHECKING:
     from tomlkit.items import Table

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labctl.data.guard import opened, read_json
-from labctl.data.layout import RECORD
+from labctl.data.schema import RECORD
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain, record_of
 from labctl.model.pump import Bands
-from labctl.model.regular import open_regular, read_regular
 from labctl.model.results import Edits
+from labctl.model.untrusted import open_regular, read_regular
 
 if TYPE_CHECKING:
     from labctl.data.run import Run

@@ -18,9 +18,69 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.data.heaps import heap_of, is_endless
 from labctl.model.errors import DataError
-from labctl.model.regular import open_regular
+from labctl.model.untrusted import open_regular, read_regular
+
+_SIGNATURE = b"GCOL"
+_HEADER = _OBJECT = 16
+
+
+def heap_of(raw: BinaryIO, offset: int) -> int:
+    """Return where the heap begins that holds the text whose reference stands at ``offset``."""
+    raw.seek(offset)
+    return int.from_bytes(raw.read(12)[4:], "little")
+
+
+def is_endless(raw: BinaryIO, address: int) -> bool:
+    """Go from object to object of a heap as the library does. What is no heap is the library's to refuse."""
+    left = raw.seek(0, os.SEEK_END) - address - _HEADER
+    raw.seek(address)
+    header = raw.read(_HEADER)
+    size = int.from_bytes(header[8:], "little")
+    if not header.startswith(_SIGNATURE) or not 0 <= size - _HEADER <= left:
+        return False
+    objects = raw.read(size - _HEADER)
+    place = 0
+    while place + _OBJECT <= len(objects):
+        index = int.from_bytes(objects[place : place + 2], "little")
+        own = int.from_bytes(objects[place + 8 : place + 16], "little")
+        step = own if index == 0 else _OBJECT + (own + 7) // 8 * 8
+        if step == 0:
+            return True
+        place += step
+    return False
+
+
+_LARGEST = 256 << 20
+_BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of ``path`` (UTF-8, UTF-16 with a mark, else Latin-1), with "\\n" as line ends.
+
+    :raises DataError: missing, empty, binary, or larger than 256 MB.
+    """
+    try:
+        if not path.is_file():
+            raise DataError(f"{path}: no such file")
+        raw = read_regular(path, _LARGEST)
+    except (OSError, ValueError) as exc:
+        raise DataError(f"cannot read {path}: {getattr(exc, 'strerror', None) or exc}") from exc
+    text = _decoded(raw)
+    if not text.strip():
+        raise DataError(f"{path} is empty")
+    if any(ord(character) < 32 and character not in "\t\n\r\f" for character in set(text)):
+        raise DataError(f"{path} is binary, not a table", "give a run's .h5 or a CSV")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decoded(raw: bytes) -> str:
+    encoding = next((name for bom, name in _BOMS if raw.startswith(bom)), "utf-8")
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
+
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 """The first bytes of such a file."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from labctl.data.holder import Holder
 from labctl.model.errors import DataError
-from labctl.model.regular import open_regular
+from labctl.model.untrusted import open_regular
 
 log = logging.getLogger(__name__)
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import h5py
 import numpy as np
 
-from labctl.data import layout
+from labctl.data import schema
+from labctl.data.hdf5 import create_growing
 from labctl.data.holder import Holder
-from labctl.data.store import create_growing
+from labctl.model.errors import DataError
 from labctl.model.mapping import plain
 from labctl.model.run import RunFacts, RunStart
 
@@ -60,12 +65,12 @@ def _plain(value: object) -> object:
 def build(file: h5py.File, start: RunStart, holder: Holder, expected: Expected) -> None:
     """Write the whole skeleton of a run into the empty ``file``."""
     start = replace(start, sample=storable(start.sample), spot=storable(start.spot))
-    file.attrs.update(NX_class="NXroot", default=layout.ENTRY, creator="labctl", file_time=start.started_utc)
-    entry = _group(file, layout.ENTRY, "NXentry", default="curve")
+    file.attrs.update(NX_class="NXroot", default=schema.ENTRY, creator="labctl", file_time=start.started_utc)
+    entry = _group(file, schema.ENTRY, "NXentry", default="curve")
     title = f"{start.sample or 'sample'}: fluence sweep {start.run_id}"
     facts = {
         "title": title,
-        "schema": layout.SCHEMA,
+        "schema": schema.SCHEMA,
         "procedure": start.procedure,
         "experiment_identifier": start.run_id,
         "start_time": start.started_utc,
@@ -73,7 +78,7 @@ def build(file: h5py.File, start: RunStart, holder: Holder, expected: Expected) 
         "notes": start.note,
     }
     _texts(entry, facts)
-    for name, width in layout.STATUS_BYTES.items():
+    for name, width in schema.STATUS_BYTES.items():
         _fixed_text(entry, name, width, "running" if name == "status" else "")
     _texts(_group(entry, "user", "NXuser"), {"name": start.operator})
     _texts(_group(entry, "sample", "NXsample"), {"name": start.sample, "description": f"spot {start.spot}"})
@@ -115,13 +120,13 @@ def _fixed_text(group: h5py.Group, name: str, width: int, text: str) -> None:
 
 def _instruments(entry: h5py.Group, start: RunStart) -> None:
     instrument = _group(entry, "instrument", "NXinstrument")
-    for role, (name, nx_class) in layout.INSTRUMENT_CLASSES.items():
+    for role, (name, nx_class) in schema.INSTRUMENT_CLASSES.items():
         group = _group(instrument, name, nx_class, role=role)
         who = start.identities.get(role)
         if who:
             _texts(group, {"vendor": who.vendor, "model": who.model})
             _texts(group, {"serial_number": who.serial, "firmware": who.firmware})
-    for role in sorted(set(start.identities) - set(layout.INSTRUMENT_CLASSES)):
+    for role in sorted(set(start.identities) - set(schema.INSTRUMENT_CLASSES)):
         _texts(_group(instrument, _link_name(role), "NXcollection"), {"model": str(start.identities[role])})
     _laser(instrument["laser"], start.config.get("pump"))
     _texts(instrument["attenuator"], {"type": "half-wave plate before a polariser"})
@@ -140,20 +145,20 @@ def _laser(source: h5py.Group, pump: object) -> None:
 
 def _detector(file: h5py.File, start: RunStart, expected: Expected) -> None:
     pixels = (start.wavelength_nm.size,)
-    detector = file[layout.DETECTOR]
-    for name, dtype in layout.FRAME_KINDS:  # all of them now: a new name later would put the group at risk
+    detector = file[schema.DETECTOR]
+    for name, dtype in schema.FRAME_KINDS:  # all of them now: a new name later would put the group at risk
         raw = create_growing(detector, name, dtype, pixels, expected.points * expected.exposures)
         raw.attrs.update(units="counts", long_name="Raw counts, every exposure of every point")
     darks = _group(detector, "darks", "NXcollection")
     for field, what in (("counts", "Mean dark or blank"), ("spread", "Standard deviation of one frame")):
         made = create_growing(darks, field, _FLOAT, pixels, max(16, expected.points // 4))
         made.attrs.update(units="counts", long_name=f"{what} (counts)")
-    create_growing(darks, "table", layout.DARK_DTYPE, (), max(16, expected.points // 4))
+    create_growing(darks, "table", schema.DARK_DTYPE, (), max(16, expected.points // 4))
 
 
 def _plots(file: h5py.File, start: RunStart, expected: Expected) -> None:
     """The L-L curve, which viewers show at once, and the spectra."""
-    entry = file[layout.ENTRY]
+    entry = file[schema.ENTRY]
     title = f"L-L curve of {start.sample or 'the sample'}"
     curve = _group(entry, "curve", "NXdata", signal="signal", axes=["fluence"], fluence_indices=0)
     _texts(curve, {"title": title})
@@ -174,14 +179,14 @@ def _plots(file: h5py.File, start: RunStart, expected: Expected) -> None:
     spectra["fluence"] = curve["fluence"]
     wavelength = spectra.create_dataset("wavelength", data=np.asarray(start.wavelength_nm, _FLOAT))
     wavelength.attrs.update(units="nm", long_name="Wavelength (nm)")
-    file[layout.DETECTOR]["wavelength"] = wavelength
+    file[schema.DETECTOR]["wavelength"] = wavelength
     made = create_growing(spectra, "spectrum", _FLOAT, wavelength.shape, expected.points)
     made.attrs.update(units="counts/pulse", long_name="Emission (counts per pulse and pixel)")
 
 
 def _record(file: h5py.File, start: RunStart, holder: Holder, expected: Expected) -> None:
     """What labctl itself reads back. The points' rows come last: written last, they make a point exist."""
-    record = _group(file[layout.ENTRY], "record", "NXcollection")
+    record = _group(file[schema.ENTRY], "record", "NXcollection")
     run = {"run_id": start.run_id, "sample": start.sample, "operator": start.operator, "spot": start.spot}
     run |= {"note": start.note, "convention": start.convention}
     identities = {
@@ -192,12 +197,12 @@ def _record(file: h5py.File, start: RunStart, holder: Holder, expected: Expected
     _texts(record, {"identities": as_json(identities), "versions": as_json(start.versions)})
     _texts(record, {"writer": as_json(holder.to_mapping())})
     if start.facts is not None:
-        _texts(record, {layout.FACTS.rpartition("/")[2]: facts_text(start.facts)})
-    create_growing(record, "events", layout.EVENT_DTYPE, (), 256)
+        _texts(record, {schema.FACTS.rpartition("/")[2]: facts_text(start.facts)})
+    create_growing(record, "events", schema.EVENT_DTYPE, (), 256)
     create_growing(record, "result", np.dtype("u1"), (), 1 << 16)
-    create_growing(record, "spikes", layout.SPIKE_DTYPE, (), 16 * expected.points)
-    create_growing(record, layout.LEFT_OUT.rpartition("/")[2], layout.LEFT_OUT_DTYPE, (), expected.points)
-    create_growing(record, "points", layout.POINT_DTYPE, (), expected.points)
+    create_growing(record, "spikes", schema.SPIKE_DTYPE, (), 16 * expected.points)
+    create_growing(record, schema.LEFT_OUT.rpartition("/")[2], schema.LEFT_OUT_DTYPE, (), expected.points)
+    create_growing(record, "points", schema.POINT_DTYPE, (), expected.points)
 
 
 def facts_text(facts: RunFacts) -> str:
@@ -216,3 +221,63 @@ def facts_text(facts: RunFacts) -> str:
 
 def _link_name(text: str) -> str:
     return "".join(c if c.isalnum() or c in "_-" else "_" for c in text) or "_"
+
+
+_SPARE_BYTES = 16 << 20
+_SPECTRUM_BYTES, _FRAME_BYTES, _ROW_BYTES = 8, 2, 1024
+_TABLE_BYTES = 64 << 10
+_SPACE_PIECE = 1 << 20
+_CANNOT_ALLOCATE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""A file system that knows no allocation is written to instead."""
+
+
+def needed_bytes(expected: Expected, pixels: int) -> int:
+    """Return the bytes a run of this size takes, with 16 MB to spare for darks, tables and the CSV."""
+    return run_bytes(expected, pixels) + _SPARE_BYTES
+
+
+def run_bytes(expected: Expected, pixels: int) -> int:
+    """Return the bytes that the frames, spectra, darks and rows of a run of this size take in the file."""
+    per_point = pixels * (_SPECTRUM_BYTES + _FRAME_BYTES * expected.exposures) + _ROW_BYTES
+    darks = 16 * 2 * _SPECTRUM_BYTES * pixels
+    chunks = 1 + 1 / 8  # the last chunk of each dataset is not full
+    return int(expected.points * per_point * chunks) + darks + _TABLE_BYTES
+
+
+def try_room(path: Path, size: int) -> None:
+    """Let an empty file at ``path`` grow so far, by the system's own means.
+
+    The HDF5 library takes the process with it when the file it creates may not grow, as under a quota.
+
+    :raises OSError: it may not.
+    """
+    with path.open("wb") as probe:
+        allocate = getattr(os, "posix_fallocate", None)
+        try:
+            if allocate is not None:
+                allocate(probe.fileno(), 0, size)
+                return
+        except OSError as exc:
+            if exc.errno not in _CANNOT_ALLOCATE:
+                raise
+        for _ in range(-(-size // _SPACE_PIECE)):
+            probe.write(bytes(_SPACE_PIECE))
+
+
+def check_space(directory: Path, expected: Expected, pixels: int, more_bytes: int = 0) -> None:
+    """Check that ``directory`` has room for the planned run, and for ``more_bytes`` besides.
+
+    :raises DataError: it has not, or cannot be asked.
+    """
+    needed = needed_bytes(expected, pixels) + more_bytes
+    try:
+        free = shutil.disk_usage(directory).free
+    except OSError as exc:
+        raise DataError(
+            f"{directory}: {exc.strerror or exc}", "name another directory with --output"
+        ) from exc
+    if free < needed:
+        raise DataError(
+            f"{directory}: {free / 1e6:.0f} MB free, the run needs {needed / 1e6:.0f} MB",
+            "free space there or name another directory with --output",
+        )

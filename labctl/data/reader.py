@@ -9,13 +9,20 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.data import layout
-from labctl.data.facts import bench_facts, result_of
+from labctl.data import schema
 from labctl.data.guard import GuardedFile, opened
 from labctl.data.holder import Holder, is_alive
 from labctl.data.lock import describe
-from labctl.data.run import Event, Run, is_sound_row, stored_frames, stored_rows
-from labctl.data.sessions import identity
+from labctl.data.run import (
+    Event,
+    Run,
+    bench_facts,
+    identity,
+    is_sound_row,
+    result_of,
+    stored_frames,
+    stored_rows,
+)
 from labctl.model.errors import DataError
 from labctl.model.records import DarkRecord
 from labctl.model.run import RunStart, RunStatus, RunStop
@@ -39,7 +46,7 @@ def read_run(path: Path | str) -> Run:
         raise DataError(f"{given}: there is no {h5.name} beside it", "labctl fit reads a CSV alone")
     with opened(h5.absolute()) as file:
         _check_schema(file)
-        status, reason, end_time = (file.text(f"{layout.ENTRY}/{name}") for name in _STATUS)
+        status, reason, end_time = (file.text(f"{schema.ENTRY}/{name}") for name in _STATUS)
         if status not in _STORED:
             raise file.refusal(f"unknown status {status!r}")
         start = _start(file)
@@ -49,8 +56,8 @@ def read_run(path: Path | str) -> Run:
         stop = None if status == "running" else RunStop(cast(Any, status), reason, end_time, found)
         pixels = start.wavelength_nm.size
         points = whole_points(file, pixels)
-        known = file.has(layout.LEFT_OUT)
-        left_out = file.array(layout.LEFT_OUT, layout.LEFT_OUT_DTYPE, ()) if known else None
+        known = file.has(schema.LEFT_OUT)
+        left_out = file.array(schema.LEFT_OUT, schema.LEFT_OUT_DTYPE, ()) if known else None
         darks, events = _darks(file, pixels), _events(file)
         return Run(file.path, shown, why, start, stop, darks, events, points, left_out, stored)
 
@@ -59,10 +66,10 @@ _STATUS = ("status", "status_reason", "end_time")
 
 
 def _check_schema(file: GuardedFile) -> None:
-    name, _, number = file.text(f"{layout.ENTRY}/schema").partition("/")
-    if name != layout.SCHEMA_NAME or not number.isdecimal() or len(number) > 4:
+    name, _, number = file.text(f"{schema.ENTRY}/schema").partition("/")
+    if name != schema.SCHEMA_NAME or not number.isdecimal() or len(number) > 4:
         raise file.refusal("it does not carry the schema labctl-run")
-    if int(number) > layout.SCHEMA_NUMBER:
+    if int(number) > schema.SCHEMA_NUMBER:
         raise DataError(f"{file.path} was written by a newer labctl (schema {number})", "update labctl")
 
 
@@ -78,7 +85,7 @@ def _judged(file: GuardedFile, status: str, reason: str) -> tuple[RunStatus, str
 
 
 def _holder(file: GuardedFile) -> Holder:
-    stored = file.mapping(f"{layout.RECORD}/writer")
+    stored = file.mapping(f"{schema.RECORD}/writer")
     pid = stored.get("pid")
     words = (str(stored.get(key, "")) for key in ("host", "boot", "started", "since"))
     return Holder(pid if isinstance(pid, int) else -1, *words)
@@ -86,20 +93,20 @@ def _holder(file: GuardedFile) -> Holder:
 
 def _start(file: GuardedFile) -> RunStart:
     record = {
-        name: file.mapping(f"{layout.RECORD}/{name}")
+        name: file.mapping(f"{schema.RECORD}/{name}")
         for name in ("run", "config", "plan", "identities", "versions")
     }
     run = {key: str(value) for key, value in record["run"].items()}
     convention = run.get("convention")
     if convention not in ("peak", "average"):
         raise file.refusal(f"unknown fluence convention {convention!r}")
-    wavelength = cast(NDArray[np.float64], file.array(f"{layout.SPECTRA}/wavelength", _FLOAT, ()))
-    stored = file.mapping(layout.FACTS) if file.has(layout.FACTS) else None
+    wavelength = cast(NDArray[np.float64], file.array(f"{schema.SPECTRA}/wavelength", _FLOAT, ()))
+    stored = file.mapping(schema.FACTS) if file.has(schema.FACTS) else None
     facts = None if stored is None else bench_facts(stored, wavelength, convention)
     return RunStart(
         **{name: run.get(name, "") for name in ("run_id", "sample", "operator", "spot", "note")},
-        procedure=file.text(f"{layout.ENTRY}/procedure"),
-        started_utc=file.text(f"{layout.ENTRY}/start_time"),
+        procedure=file.text(f"{schema.ENTRY}/procedure"),
+        started_utc=file.text(f"{schema.ENTRY}/start_time"),
         config=record["config"],
         plan=record["plan"],
         identities={role: identity(who) for role, who in record["identities"].items()},
@@ -112,7 +119,7 @@ def _start(file: GuardedFile) -> RunStart:
 
 def _result(file: GuardedFile) -> dict[str, object]:
     """Read what came of the run. A disk that was full at the end leaves a status without a result."""
-    stored = file.array(f"{layout.RECORD}/result", np.dtype("u1"), ()).tobytes()
+    stored = file.array(f"{schema.RECORD}/result", np.dtype("u1"), ()).tobytes()
     return file.parsed("result", stored.decode("utf-8", "replace")) if stored else {}
 
 
@@ -121,12 +128,12 @@ def whole_points(file: GuardedFile, pixels: int) -> NDArray[Any]:
 
     :raises DataError: a row in the middle lacks its arrays.
     """
-    rows = file.array(f"{layout.RECORD}/points", layout.POINT_DTYPE, ())
-    spectra = file.growing(f"{layout.SPECTRA}/spectrum", _FLOAT, (pixels,)).shape[0]
+    rows = file.array(f"{schema.RECORD}/points", schema.POINT_DTYPE, ())
+    spectra = file.growing(f"{schema.SPECTRA}/spectrum", _FLOAT, (pixels,)).shape[0]
     stored = np.zeros(256, np.int64)
-    for kind, (name, dtype) in enumerate(layout.FRAME_KINDS):
-        if file.has(f"{layout.DETECTOR}/{name}"):
-            stored[kind] = file.growing(f"{layout.DETECTOR}/{name}", dtype, (pixels,)).shape[0]
+    for kind, (name, dtype) in enumerate(schema.FRAME_KINDS):
+        if file.has(f"{schema.DETECTOR}/{name}"):
+            stored[kind] = file.growing(f"{schema.DETECTOR}/{name}", dtype, (pixels,)).shape[0]
     first, count = rows["frames_first"], rows["frames_count"].astype(np.int64)
     there = stored[rows["frames_kind"]]
     whole = (first >= 0) & (count >= 0) & (first <= there) & (count <= there - first)
@@ -144,7 +151,7 @@ def is_sound(file: GuardedFile, row: np.void, at: int, pixels: int) -> bool:
     if not is_sound_row(row):
         return False
     frames = stored_frames(file, row, pixels)
-    spectrum = stored_rows(file, f"{layout.SPECTRA}/spectrum", at, 1, pixels)
+    spectrum = stored_rows(file, f"{schema.SPECTRA}/spectrum", at, 1, pixels)
     return bool(row["crc32_data"] == zlib.crc32(spectrum.tobytes(), zlib.crc32(frames.tobytes())))
 
 
@@ -155,9 +162,9 @@ def damaged_points(path: Path, points: NDArray[Any], pixels: int) -> list[int]:
 
 
 def _darks(file: GuardedFile, pixels: int) -> tuple[DarkRecord, ...]:
-    table = file.array(f"{layout.DARKS}/table", layout.DARK_DTYPE, ())
-    counts = file.array(f"{layout.DARKS}/counts", _FLOAT, (pixels,)).astype(np.float64)
-    spread = file.array(f"{layout.DARKS}/spread", _FLOAT, (pixels,)).astype(np.float64)
+    table = file.array(f"{schema.DARKS}/table", schema.DARK_DTYPE, ())
+    counts = file.array(f"{schema.DARKS}/counts", _FLOAT, (pixels,)).astype(np.float64)
+    spread = file.array(f"{schema.DARKS}/spread", _FLOAT, (pixels,)).astype(np.float64)
     whole = min(len(table), len(counts), len(spread))
     return tuple(_dark(table[i], counts[i], spread[i]) for i in range(whole))
 
@@ -183,7 +190,7 @@ def _known(value: np.float64) -> float | None:
 
 def _events(file: GuardedFile) -> tuple[Event, ...]:
     events: list[Event] = []
-    for row in file.array(f"{layout.RECORD}/events", layout.EVENT_DTYPE, ()):
+    for row in file.array(f"{schema.RECORD}/events", schema.EVENT_DTYPE, ()):
         text = bytes(row["text"]).decode("utf-8", "replace")
         if row["continued"] and events:
             text = events.pop().text + text

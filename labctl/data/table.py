@@ -11,12 +11,11 @@ from typing import Literal
 
 import numpy as np
 
-from labctl.data.guard import HDF5_SIGNATURE
+from labctl.data.guard import HDF5_SIGNATURE, read_text
 from labctl.data.reader import read_run
-from labctl.data.textfile import read_text
 from labctl.model.errors import DataError
 from labctl.model.records import FloatArray
-from labctl.model.regular import open_regular
+from labctl.model.untrusted import open_regular
 
 _HINT = "a table needs a fluence and a signal column"
 MOST_ROWS, MOST_COLUMNS, MOST_CELLS = 20_000, 5_000, 1_000_000

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labctl.data import layout
-from labctl.data.csvmend import examine
+from labctl.data import schema
+from labctl.data.csvfile import examine
 from labctl.data.guard import GuardedFile, opened
 from labctl.data.reader import is_sound, read_run
 from labctl.data.run import Run
@@ -80,7 +80,7 @@ def _points(file: GuardedFile, run: Run) -> Iterator[str]:
         yield "two points have the same number"
     elif numbers != list(range(len(numbers))):
         yield "points are missing between others"
-    stored = file.array(f"{layout.RECORD}/points", layout.POINT_DTYPE, ()).shape[0]
+    stored = file.array(f"{schema.RECORD}/points", schema.POINT_DTYPE, ()).shape[0]
     if stored > len(run) and not _unfinished(run):
         yield f"{stored - len(run)} point(s) at the end are damaged"
 
@@ -89,8 +89,8 @@ def _curve(file: GuardedFile, run: Run) -> Iterator[str]:
     """The curve that viewers show repeats the points."""
     sigma = run.fluence_uj_cm2 * run.fluence_sigma_rel
     expected = (run.fluence_uj_cm2, sigma, run.signal, run.signal_sigma)
-    for name, values in zip(layout.CURVE_NAMES, expected, strict=True):
-        shown = file.array(f"{layout.CURVE}/{name}", _FLOAT, ())
+    for name, values in zip(schema.CURVE_NAMES, expected, strict=True):
+        shown = file.array(f"{schema.CURVE}/{name}", _FLOAT, ())
         rest = shown.size - values.size
         if rest < 0 or (rest > 0 and not _unfinished(run)):
             yield f"the curve has {shown.size} values of {name} for {values.size} points"
@@ -99,7 +99,7 @@ def _curve(file: GuardedFile, run: Run) -> Iterator[str]:
 
 
 def _dark_sums(file: GuardedFile, run: Run) -> Iterator[str]:
-    sums = file.array(f"{layout.DARKS}/table", layout.DARK_DTYPE, ())["crc32_data"]
+    sums = file.array(f"{schema.DARKS}/table", schema.DARK_DTYPE, ())["crc32_data"]
     for dark, expected in zip(run.darks, sums, strict=False):
         if zlib.crc32(dark.spread.tobytes(), zlib.crc32(dark.counts.tobytes())) != expected:
             yield f"dark {dark.number}: checksum does not match"

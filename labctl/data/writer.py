@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
+import unicodedata
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,18 +18,159 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.data import columns, layout, nexus, result
-from labctl.data.held import HeldFile
+from labctl.data import nexus, schema
+from labctl.data.hdf5 import Growing, HeldFile, Room, guarded, open_h5
 from labctl.data.holder import this_process
 from labctl.data.lock import RunLock
-from labctl.data.names import RunPaths, reserve
-from labctl.data.room import Room
-from labctl.data.space import check_space, run_bytes, try_room
-from labctl.data.store import Growing, guarded, open_h5
+from labctl.data.nexus import as_json, check_space, run_bytes, storable, try_room
+from labctl.data.schema import COLUMNS
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.run import RunStart, RunStop
+
+_RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)$")
+_LONGEST = 80
+_ATTEMPTS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaths:
+    """The two files of a run, absolute: the HDF5 file and pymeasure's CSV beside it."""
+
+    h5: Path
+    csv: Path
+
+
+def safe_stem(text: str) -> str:
+    """Return a file name without suffix that every platform accepts and that cannot leave its directory.
+
+    >>> safe_stem("../OLA film: #2")
+    'OLA-film-2'
+    >>> safe_stem("nul")
+    'run-nul'
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    stem = re.sub(r"[^A-Za-z0-9_+-]+", "-", plain).strip("-")[:_LONGEST].strip("-")
+    return f"run-{stem}".rstrip("-") if not stem or _RESERVED.match(stem) else stem
+
+
+def reserve(directory: Path, stem: str) -> RunPaths:
+    """Create ``directory`` and an empty ``<stem>.h5`` in it that nobody else has; "-2", "-3" ... if taken.
+
+    :raises DataError: the directory cannot be created or written to.
+    """
+    clean = safe_stem(stem)
+    try:
+        directory = directory.expanduser().resolve()
+        directory.mkdir(parents=True, exist_ok=True)
+        for number in range(1, _ATTEMPTS):
+            name = clean if number == 1 else f"{clean}-{number}"
+            paths = RunPaths(directory / f"{name}.h5", directory / f"{name}.csv")
+            if not paths.csv.exists() and _created(paths.h5):
+                return paths
+    except (OSError, RuntimeError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or exc
+        raise DataError(
+            f"cannot write to {directory}: {reason}", "name another directory with --output"
+        ) from exc
+    raise DataError(f"{directory} already holds {_ATTEMPTS} runs named {clean}", "choose another directory")
+
+
+def _created(path: Path) -> bool:
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    except FileExistsError:
+        return False
+    return True
+
+
+_TREES_BYTES = 1 << 20
+
+
+def add_for_viewers(file: h5py.File, room: Room, result: Mapping[str, object], convention: str) -> None:
+    """Add, below ``entry/analysis``, the result as groups, the columns as datasets, and two more plots."""
+    rows = file[schema.RECORD]["points"][()]
+    room.lengthen(rows.nbytes + _TREES_BYTES)
+    table = column_tree(file, rows, convention)
+    peaks = ("peaks_signal", "peaks_signal_sigma", "Lasing peaks against fluence")
+    trees = {
+        "result": result_tree(file, result),
+        "columns": table,
+        "peaks_curve": plot_tree(file, table, *peaks),
+        "linewidth": plot_tree(file, table, "fwhm_nm", None, "Width of the emission against fluence"),
+    }
+    file.flush()
+    for name, tree in trees.items():
+        file[schema.ANALYSIS][name] = tree
+        file.flush()
+
+
+def result_tree(file: h5py.File, result: Mapping[str, object]) -> h5py.Group:
+    """Return an unlinked NXcollection with ``result`` as nested groups."""
+    tree = h5py.Group(h5py.h5g.create(file.id, None))
+    tree.attrs["NX_class"] = "NXcollection"
+    _fill(tree, result)
+    return tree
+
+
+def column_tree(file: h5py.File, rows: NDArray[np.void], convention: str) -> h5py.Group:
+    """Return an unlinked NXcollection with every scalar of ``rows`` as a dataset with its unit."""
+    tree = h5py.Group(h5py.h5g.create(file.id, None))
+    tree.attrs["NX_class"] = "NXcollection"
+    for column in COLUMNS:
+        made = tree.create_dataset(column.field, data=rows[column.field])
+        label = column.label.replace("cm^2", f"cm^2, {convention}")
+        made.attrs.update(units=column.unit.replace("counts per pulse", "counts/pulse"), long_name=label)
+    return tree
+
+
+def plot_tree(
+    file: h5py.File, columns: h5py.Group, signal: str, errors: str | None, title: str
+) -> h5py.Group:
+    """Return an unlinked NXdata of one column against fluence, made of links to ``columns``."""
+    tree = h5py.Group(h5py.h5g.create(file.id, None))
+    tree.attrs.update(NX_class="NXdata", signal=signal, axes=["fluence"], fluence_indices=0)
+    tree.create_dataset("title", data=title, dtype=h5py.string_dtype())
+    tree[signal] = columns[signal]
+    tree["fluence"] = file[schema.CURVE]["fluence"]
+    if errors:
+        tree[f"{signal}_errors"] = columns[errors]
+    return tree
+
+
+def _fill(group: h5py.Group, values: Mapping[str, object]) -> None:
+    for key, value in values.items():
+        name = storable(str(key)).replace("/", "_").strip(".") or "_"
+        if name not in group:
+            _put(group, name, value)
+
+
+def _put(group: h5py.Group, name: str, value: object) -> None:
+    """Store one value; None is left out, as NeXus does with what is not known."""
+    if isinstance(value, Mapping):
+        inner = group.create_group(name)
+        inner.attrs["NX_class"] = "NXcollection"
+        _fill(inner, value)
+    elif isinstance(value, (bool, int, float, np.generic)):
+        group.create_dataset(name, data=value)
+    elif isinstance(value, (list, tuple, np.ndarray)):
+        _put_sequence(group, name, value)
+    elif value is not None:
+        group.create_dataset(name, data=storable(str(value)), dtype=h5py.string_dtype())
+
+
+def _put_sequence(
+    group: h5py.Group, name: str, values: list[object] | tuple[object, ...] | NDArray[np.generic]
+) -> None:
+    numbers = [np.nan if item is None else item for item in values]
+    if all(isinstance(item, (int, float, np.number)) for item in numbers):
+        group.create_dataset(name, data=np.asarray(numbers, dtype=np.float64))
+    elif any(isinstance(item, Mapping) for item in values):
+        _put(group, name, {str(number): item for number, item in enumerate(values)})
+    else:
+        group.create_dataset(name, data=as_json(values), dtype=h5py.string_dtype())
+
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +179,7 @@ _AT_FIRST = 4 << 20
 
 
 class RunWriter:
-    """The :class:`~labctl.model.sink.RunSink` of a run file. Belongs to one thread.
+    """The :class:`~labctl.model.roles.RunSink` of a run file. Belongs to one thread.
 
     Should the file lose its name while it is written, the next flush copies the whole run to another name
     and goes on there.
@@ -99,7 +243,7 @@ class RunWriter:
             row = (record.number, record.kind, record.n, record.integration_s, record.at_s, *measured)
             self._tables["dark_counts"].append(arrays[0])
             self._tables["dark_spread"].append(arrays[1])
-            self._tables["dark_table"].append(np.array([row], layout.DARK_DTYPE))
+            self._tables["dark_table"].append(np.array([row], schema.DARK_DTYPE))
             file.flush()
 
     def append(self, point: SweepPoint, *, flush: bool = True) -> None:
@@ -111,14 +255,14 @@ class RunWriter:
         with self._writing() as file:
             kind, frames = _stored_frames(point.frames)
             spectrum = np.ascontiguousarray(point.spectrum, "<f8")[None, :]
-            first = self._tables[layout.FRAME_KINDS[kind][0]].append(frames)
+            first = self._tables[schema.FRAME_KINDS[kind][0]].append(frames)
             spikes = [(point.index, *spike) for spike in point.spikes]
-            spikes_first = self._tables["spikes"].append(np.array(spikes, layout.SPIKE_DTYPE))
+            spikes_first = self._tables["spikes"].append(np.array(spikes, schema.SPIKE_DTYPE))
             self._tables["left_out"].append(_left_out(point))
             self._tables["spectrum"].append(spectrum)
             sigma = point.fluence_uj_cm2 * point.fluence_sigma_rel
             curve = (point.fluence_uj_cm2, sigma, point.signal, point.signal_sigma)
-            for name, value in zip(layout.CURVE_NAMES, curve, strict=True):
+            for name, value in zip(schema.CURVE_NAMES, curve, strict=True):
                 self._tables[name].append(np.array([value]))
             crc = zlib.crc32(spectrum.data, zlib.crc32(frames.data))
             where = (kind, first, len(frames), spikes_first, len(spikes), crc)
@@ -134,9 +278,9 @@ class RunWriter:
     def event(self, at_s: float, text: str) -> None:
         """Store one line of the run's log; a long one takes several rows."""
         with self._writing() as file:
-            pieces = _pieces(text, layout.EVENT_DTYPE["text"].itemsize)
+            pieces = _pieces(text, schema.EVENT_DTYPE["text"].itemsize)
             rows = [(at_s, number > 0, piece) for number, piece in enumerate(pieces)]
-            self._tables["events"].append(np.array(rows, layout.EVENT_DTYPE))
+            self._tables["events"].append(np.array(rows, schema.EVENT_DTYPE))
             file.flush()
 
     def end(self, stop: RunStop) -> None:
@@ -182,7 +326,7 @@ class RunWriter:
         with guarded(self.paths.h5):
             if self._file is None:
                 raise DataError(f"{self.paths.h5} is not open")
-            return np.asarray(self._file[layout.GROWING["points"]][()])
+            return np.asarray(self._file[schema.GROWING["points"]][()])
 
     def csv_lost(self, why: str) -> None:
         """Take another name, ``paths``, if that of the CSV is taken: both files of a run share theirs.
@@ -209,8 +353,8 @@ class RunWriter:
         self._file = file = open_h5(self.paths.h5, "r+")
         self._room = room = Room(file, self._held)
         room.add(planned)
-        self._tables = {name: Growing(file[path], room) for name, path in layout.GROWING.items()}
-        self._status_at = {name: file[layout.ENTRY][name].id.get_offset() for name in layout.STATUS_BYTES}
+        self._tables = {name: Growing(file[path], room) for name, path in schema.GROWING.items()}
+        self._status_at = {name: file[schema.ENTRY][name].id.get_offset() for name in schema.STATUS_BYTES}
 
     def _write_result(self, file: h5py.File, room: Room, stop: RunStop) -> None:
         """Store the result where a kill cannot hurt it, then the status: from here on the run has ended."""
@@ -219,9 +363,9 @@ class RunWriter:
         self._tables["result"].append(text)
         file.flush()
         for name, words in _ending(stop).items():
-            file[layout.ENTRY][name][()] = np.bytes_(_clipped(words, layout.STATUS_BYTES[name]))
+            file[schema.ENTRY][name][()] = np.bytes_(_clipped(words, schema.STATUS_BYTES[name]))
             file.flush()
-        result.add_for_viewers(file, room, found, self._convention)
+        add_for_viewers(file, room, found, self._convention)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[h5py.File]:
@@ -325,7 +469,7 @@ class RunWriter:
         try:
             assert self._held is not None
             for name, text in status.items():
-                width = layout.STATUS_BYTES[name]
+                width = schema.STATUS_BYTES[name]
                 self._held.write(self._status_at[name], _clipped(text, width).ljust(width, b"\0"))
         except (OSError, KeyError) as exc:
             log.warning("could not note how the run ended in %s: %s", self.paths.h5, exc)
@@ -375,7 +519,7 @@ def _ending(stop: RunStop) -> dict[str, str]:
 def _stored_frames(frames: NDArray[np.float64]) -> tuple[int, NDArray[np.generic]]:
     """Return the first kind of frames whose type holds every value exactly, and the frames in it."""
     with np.errstate(invalid="ignore", over="ignore"):
-        for kind, (_, dtype) in enumerate(layout.FRAME_KINDS):
+        for kind, (_, dtype) in enumerate(schema.FRAME_KINDS):
             stored = np.ascontiguousarray(frames, dtype)
             if np.array_equal(stored, frames, equal_nan=dtype.kind == "f"):
                 return kind, stored
@@ -386,11 +530,11 @@ def _left_out(point: SweepPoint) -> NDArray[np.void]:
     """Return the exposures a point left out; a row of its own says that it left out none."""
     known = [] if point.left_out is None else point.left_out or [(-1, "")]
     rows = [(point.index, exposure, why.encode()) for exposure, why in known]
-    return np.array(rows, layout.LEFT_OUT_DTYPE)
+    return np.array(rows, schema.LEFT_OUT_DTYPE)
 
 
 def _row(point: SweepPoint, where: tuple[int, int, int, int, int, int]) -> NDArray[np.void]:
-    row = np.array([(*columns.packed(point), *where, 0)], layout.POINT_DTYPE)
+    row = np.array([(*schema.packed(point), *where, 0)], schema.POINT_DTYPE)
     row["crc32_row"] = zlib.crc32(row.tobytes()[: -row["crc32_row"].itemsize])
     return row
 

@@ -48,7 +48,7 @@ from labctl.gui.service.service import BenchService
 from labctl.gui.sweeppanel import SweepPanel, Wish
 from labctl.gui.window import MainWindow
 from labctl.model.clock import Clock
-from labctl.model.printable import printable
+from labctl.model.untrusted import printable
 from labctl.runner.events import Evaluated, Measured, Moved, Started
 from labctl.runner.fit_process import Answer
 

@@ -28,7 +28,7 @@ from labctl.gui.calibratekinds import ABOUT
 from labctl.gui.plain import PlainLabel, plain, tool_tip
 from labctl.gui.wording import UNIT, digits, energy, power, pretty, scale
 from labctl.model.calibration import KINDS, Calibration
-from procedures.calibration.report import shown
+from procedures.calibration.record import shown
 
 _FILES = ("Calibration", "State", "Measured", "Valid until", "For", "Result", "File")
 _LINKS = ("Link", "Value", "Uncertainty, k = 1", "Of the fluence", "From")

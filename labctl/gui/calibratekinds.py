@@ -9,7 +9,7 @@ from pathlib import Path
 from labctl.gui.calibrateforms import Common, OptionForm
 from labctl.gui.fields import between, whole
 from labctl.model.calibration import CalibrationKind
-from labctl.model.regular import read_regular
+from labctl.model.untrusted import read_regular
 from procedures.calibration import (
     AttenuatorOptions,
     CalOptions,

@@ -37,7 +37,7 @@ from labctl.gui.service.calmessages import CalEnded, Calibrate, CalTold, Recheck
 from labctl.gui.wording import pretty
 from labctl.model.calibration import KINDS, Calibration, CalibrationKind
 from procedures.calibration import CalOptions, CalStep
-from procedures.calibration.report import report
+from procedures.calibration.record import report
 
 _ENDS = {"refused": theme.WARN, "aborted": theme.DIM, "failed": theme.DANGER}
 

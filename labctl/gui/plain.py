@@ -10,7 +10,7 @@ import html
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QWidget
 
-from labctl.model.printable import printable
+from labctl.model.untrusted import printable
 
 
 class PlainLabel(QLabel):

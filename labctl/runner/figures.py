@@ -17,8 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from labctl.model.printable import printable
 from labctl.model.records import FloatArray
+from labctl.model.untrusted import printable
 
 STYLE: Any = {
     "font.size": 10.0,

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from labctl.analysis.evaluation import evaluate
 from labctl.analysis.spectra.bands import Band, band_slice
+from labctl.analysis.spectra.lines import deconvolve_width
 from labctl.analysis.spectra.peaks import find_peaks
-from labctl.analysis.spectra.profiles import deconvolve_width
 from labctl.data import read_run, read_table
 from labctl.data.table import is_hdf5
 from labctl.model.errors import LabctlError

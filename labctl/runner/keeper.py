@@ -6,8 +6,8 @@ What is fitted is read from the file, so that memory does not grow with the spec
 from __future__ import annotations
 
 from labctl.model.records import DarkRecord, SweepPoint
+from labctl.model.roles import RunSink
 from labctl.model.run import RunStart, RunStop, without_arrays
-from labctl.model.sink import RunSink
 
 
 class Keeper:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
 
-from labctl.data.columns import DATA_COLUMNS, row
+from labctl.data.schema import DATA_COLUMNS, row
 from labctl.model.errors import Aborted
 from labctl.model.plan import Ending, SweepPlan
-from labctl.model.sink import RunSink
+from labctl.model.roles import RunSink
 from labctl.runner.facts import RunRequest
 from labctl.runner.origin import Origin
 from labctl.runner.worker import Stored, SweepWorker

@@ -12,9 +12,8 @@ from pymeasure.experiment import Procedure, Results
 
 from labctl.config import BenchConfig, load_bench
 from labctl.config.stored import connections_and_limits, stored_bench
-from labctl.data.csvmend import mend_csv
-from labctl.data.differences import differences, refuse_other_axes
-from labctl.data.resumed import ResumedWriter, continuable
+from labctl.data.csvfile import mend_csv
+from labctl.data.resume import ResumedWriter, continuable, differences, refuse_other_axes
 from labctl.data.run import Run
 from labctl.model.clock import Clock
 from labctl.model.errors import ConfigError, DataError

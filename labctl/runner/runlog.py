@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from labctl.model.errors import DataError
-from labctl.model.printable import PrintableFormatter
+from labctl.model.untrusted import PrintableFormatter
 
 _FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(threadName)s %(name)s: %(message)s"
 

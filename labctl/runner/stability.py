@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labctl.analysis.calibration.decay import DecayFit
 from labctl.analysis.evaluation.stability import Stability
+from labctl.analysis.fading import DecayFit
 from labctl.config import BenchConfig
 from labctl.data import read_run
 from labctl.data.run import Run

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from labctl.analysis.calibration.decay import DecayFit
 from labctl.analysis.evaluation.stability import Stability
+from labctl.analysis.fading import DecayFit
 from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.model.records import FloatArray

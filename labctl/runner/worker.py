@@ -15,9 +15,9 @@ from typing import Any, Protocol
 from pymeasure.experiment import Results, Worker
 from pymeasure.experiment.procedure import Procedure
 
-from labctl.data.csvmend import whole_csv
-from labctl.data.held import why_lost
-from labctl.data.names import RunPaths
+from labctl.data.csvfile import whole_csv
+from labctl.data.hdf5 import why_lost
+from labctl.data.writer import RunPaths
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted, DataError
 

@@ -18,7 +18,7 @@ from labctl.session.calibrated import calibrated_info, remarks_on_identity, rema
 from labctl.session.limits import refuse_limits
 from labctl.session.opening import bench_clock, open_all
 from labctl.session.watchdog_bench import alone
-from procedures.calibration.recheck import recheck_attenuator
+from procedures.calibration.attenuator import recheck_attenuator
 from procedures.gate.attenuator import make_curve
 from procedures.gate.fluence import make_beam
 

@@ -12,7 +12,7 @@ from labctl.config.units import typed
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError, InstrumentTimeout
 from labctl.model.hands import Hands, Request
-from labctl.model.regular import open_regular
+from labctl.model.untrusted import open_regular
 
 CONNECT_S = 5.0
 ANSWER_S = 60.0

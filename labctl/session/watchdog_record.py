@@ -26,7 +26,7 @@ from labctl.data.holder import Holder, is_alive, process
 from labctl.data.lock import RunLock
 from labctl.model.clock import Clock, ScaledClock, Stop
 from labctl.model.errors import DataError, SafetyStop
-from labctl.model.regular import open_regular
+from labctl.model.untrusted import open_regular
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from labctl.model.printable import PrintableFormatter, printable
+from labctl.model.untrusted import PrintableFormatter, printable
 from labctl.session.watchdog_wire import Assignment
 
 log = logging.getLogger("labctl.watchdog")

@@ -4,24 +4,131 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
 
 from labctl.analysis.calibration.malus import Branch, MalusFit, fit_malus
 from labctl.analysis.calibration.plate import PlateFit, fit_plate, slope_w_per_deg
+from labctl.analysis.calibration.table import TableFit, fit_table
 from labctl.model.calibration import Calibration
-from labctl.model.errors import CalibrationRefused, ConfigError
-from procedures.calibration import filters
+from labctl.model.clock import Stop
+from labctl.model.errors import Aborted, CalibrationRefused, ConfigError
+from labctl.model.hands import Request
+from labctl.model.pump import Limits, PumpSettings
+from labctl.model.roles import Roles
+from procedures.calibration import scanning
+from procedures.calibration.beam import UncalibratedBeam
 from procedures.calibration.context import CalContext, CalStep, Place, Steps
-from procedures.calibration.foresight import power_text
-from procedures.calibration.law import Law
-from procedures.calibration.options import AttenuatorOptions
+from procedures.calibration.foresight import DECADE_DEG, power_text
+from procedures.calibration.options import AttenuatorOptions, CalOptions
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
 from procedures.calibration.scanning import Sided, coarse, through
-from procedures.calibration.wheel import calibrate_wheel
+from procedures.calibration.worst import Law
 from procedures.gate.attenuator import Malus, make_curve
+
+LONGEST_STEP_DEG = 12.0
+
+
+def calibrate_wheel(context: CalContext, options: AttenuatorOptions, place: Place) -> Steps:
+    """Go from the darkest angle known towards more light, step by step, then back over what was found; fit.
+
+    :raises CalibrationRefused: what was seen is not monotone, or too short.
+    """
+    with MeteredBeam(context, place, smooth=False) as beam:
+        beam.place_meter()
+        beam.learn_zero()
+        yield CalStep(
+            "note", "the meter's zero is read; the wheel is followed towards more light", progress=0.05
+        )
+        first = yield from _follow(beam, options.points)
+        stretch = _monotone(first)
+        brightest = max((look for look, _ in stretch), key=lambda look: look.power_w)
+        beam.refuse_wrong_place(brightest)
+        back = [(look.angle_deg, -1) for look, _ in stretch][::-1]
+        again = yield from through(beam, back, "scan", (0.55, 0.95))
+        sided = [*stretch, *again]
+        fit = _fit_wheel(sided)
+        beam.course.dark_deg = float(fit.angle_deg[int(np.argmin(fit.transmission))])
+        scanning.leave(beam)
+        beam.restore()
+    curve = (tuple(fit.angle_deg.tolist()), tuple((fit.max_power_w * fit.transmission).tolist()))
+    text = f"table of {fit.angle_deg.size} angles, transmission down to {fit.transmission.min():.3g}"
+    yield CalStep("fit", text, unit="W", x_unit="deg", progress=0.98, series="scan", curve=curve)
+    return _found_wheel(context, beam, fit, sided)
+
+
+def _follow(beam: MeteredBeam, points: int) -> Generator[CalStep, None, list[Sided]]:
+    """Scan the allowed range outwards from the darkest angle known, as far as light may grow."""
+    start = min(max(beam.guessed_dark_deg, beam.low_deg), beam.high_deg)
+    step = min((beam.high_deg - beam.low_deg) / max(points - 1, 1), LONGEST_STEP_DEG)
+    up = list(np.arange(start, beam.high_deg + 1e-6, step))
+    down = list(np.arange(start - step, beam.low_deg - 1e-6, -step))
+    looks: list[Sided] = []
+    for angles in (up, down):
+        for angle in (float(a) for a in angles):
+            if looks and not beam.allowed(angle):
+                break
+            found = yield from through(beam, [(angle, 1)], "scan", (0.05, 0.05))
+            looks += found
+    return sorted(looks, key=lambda sided: sided[0].angle_deg)
+
+
+def _monotone(sided: Sequence[Sided]) -> list[Sided]:
+    """Return the longest stretch, in decades of power, over which the power rises or falls throughout."""
+    power = np.log(np.maximum([look.power_w for look, _ in sided], 1e-15))
+    sigma = np.array([look.sigma_w / max(look.power_w, 1e-15) for look, _ in sided])
+    angle = np.array([look.angle_deg for look, _ in sided])
+    steps, noise = np.diff(power), 3 * np.hypot(sigma[1:], sigma[:-1]) + 0.01
+    jumps = np.abs(steps) > np.log(10) * (np.diff(angle) + 1.0) / DECADE_DEG  # where a wheel begins anew
+    best: tuple[float, int, int] = (0.0, 0, 0)
+    for sign in (1.0, -1.0):
+        begin = 0
+        for i in range(1, power.size + 1):
+            if i == power.size or jumps[i - 1] or sign * steps[i - 1] < -noise[i - 1]:
+                best = max(best, (abs(float(power[i - 1] - power[begin])), begin, i))
+                begin = i
+    _, begin, end = best
+    if end - begin < 8:
+        raise CalibrationRefused(
+            f"the longest monotone stretch has {end - begin} readings, 8 or more are needed: the scan is too "
+            "short, or what turns is no gradient wheel"
+        )
+    return list(sided[begin:end])
+
+
+def _fit_wheel(sided: Sequence[Sided]) -> TableFit:
+    return fit_table(
+        [look.angle_deg for look, _ in sided],
+        [look.power_w for look, _ in sided],
+        [look.sigma_w for look, _ in sided],
+        angle_sigma_deg=None,
+        time_s=[look.at_s for look, _ in sided],
+    )
+
+
+def _found_wheel(
+    context: CalContext, beam: MeteredBeam, fit: TableFit, sided: Sequence[Sided]
+) -> Calibration:
+    found = Findings()
+    scale = context.settings.meter_sigma_rel
+    found.quantity("max_power", fit.max_power_w, "W", fit.max_power_sigma_w, scale * fit.max_power_w)
+    found.table("angle_deg", fit.angle_deg.tolist())
+    found.table("transmission", fit.transmission.tolist())
+    found.table("transmission_sigma_rel", fit.sigma_rel.tolist())
+    looks = [look for look, _ in sided]
+    found.looks("", looks, "angle_deg", [look.angle_deg for look in looks])
+    found.table("raw_direction", [side for _, side in sided])
+    found.facts |= {"form": "table", "branch": "-" if fit.falling else "+", "place": beam.place}
+    found.facts |= {"wavelength_nm": context.settings.wavelength_nm, "zero_w": beam.zero_w}
+    found.facts |= {"least_transmission": float(fit.transmission.min()), "highest_transmission": 1.0}
+    found.filters(beam.filters)
+    found.flags += fit.flags
+    found.doubts(beam.gauge.doubts)
+    return found.calibration("attenuator", context)
+
 
 STEEP_DEG = 22.5
 DARK = 2.0
@@ -55,7 +162,7 @@ def calibrate_attenuator(context: CalContext) -> Steps:
         fit, repeated = yield from _without_outliers(sided, context, beam)
         law = Law(fit.zero_deg, fit.leakage, 1.0, fit.max_power_sigma_w / fit.max_power_w)
         beam.course.dark_deg = beam.nearest_dark_deg(law)
-        filters.leave(beam)
+        scanning.leave(beam)
         beam.restore()
     yield _fit_step(fit, branch)
     return _found(context, beam, fit, branch, sided, steep, repeated)
@@ -231,3 +338,196 @@ def _errors(found: Findings, fit: MalusFit, branch: Branch, angle_sigma_deg: flo
     found.table("error_transmission", shown)
     found.table("error_angle_deg", angles)
     found.table("error_rel", fit.relative_error(angles, angle_sigma_deg).tolist())
+
+
+SURE = 3.0
+"""Drift beyond this many standard errors is told."""
+APPROACH_DEG = 4.0
+RECHECK_LASER_REL = 0.001
+"""A sound laser changes by this within the seconds that it takes."""
+TABLE_REL = 0.03
+DIM = 0.5
+"""Less than this part of the power at calibration is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    """What a quick look has shown.
+
+    :param checked: False where the meter cannot see the attenuator without opening the shutter.
+    :param shift_deg: how far the zero seems to have moved, with its standard error; None for a table.
+    :param power_rel: power at full transmission now over that at calibration; the laser's own drift is in it.
+    :param warnings: plain sentences; empty when all is as calibrated.
+    :param dark_deg: darkest angle, where it is no longer the calibrated one.
+    """
+
+    checked: bool
+    text: str
+    shift_deg: float | None = None
+    shift_sigma_deg: float | None = None
+    power_rel: float | None = None
+    warnings: tuple[str, ...] = ()
+    dark_deg: float | None = None
+
+    def to_mapping(self) -> dict[str, object]:
+        """Return it as plain values."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+class _NoHands:
+    def do(self, request: Request, stop: Stop | None = None) -> float | None:  # noqa: ARG002  nobody is there
+        raise Aborted
+
+
+def recheck_attenuator(
+    calibration: Calibration,
+    roles: Roles,
+    settings: PumpSettings,
+    limits: Limits,
+    *,
+    stop: Stop | None = None,
+    readings: int = 2,
+) -> Recheck:
+    """Read the brightest, a steep and the darkest angle again; the shutter stays closed.
+
+    Where they have moved, the plate is left at the least transmission that these readings show.
+
+    :raises InstrumentError: an instrument failed.
+    :raises SafetyStop: the shutter or the mount does not confirm what it was told.
+    :raises CalibrationRefused: the meter's readings make no sense.
+    """
+    order = settings.order
+    if not order.index("attenuator") < order.index("pick-off") < order.index("shutter"):
+        return Recheck(False, "not checked: the meter sees the attenuator only with the shutter open")
+    context = CalContext(roles, settings, limits, _NoHands(), CalOptions(readings=readings), stop=stop)
+    with UncalibratedBeam(context, "pick-off") as beam:
+        beam.gauge.prepare()
+        if calibration.facts.get("form", "malus") == "table":
+            return _table(calibration, beam)
+        return _malus(calibration, beam)
+
+
+def _malus(calibration: Calibration, beam: UncalibratedBeam) -> Recheck:
+    zero = calibration.quantities["zero_deg"]
+    leakage = calibration.quantities["leakage"].value
+    sign = 1.0 if calibration.facts.get("branch", "+") == "+" else -1.0
+    k = _repetition(zero.value, sign, beam)
+    if k is None:
+        return Recheck(False, "not checked: the calibrated branch is not allowed by mount and limits")
+    top_deg = zero.value + 90.0 * k
+    steep_deg, dark_deg = top_deg + sign * STEEP_DEG, top_deg + sign * 45.0
+    below, above = steep_deg - APPROACH_DEG, steep_deg + APPROACH_DEG
+    dark = beam.look(dark_deg)
+    first = beam.look(top_deg)
+    steep = [beam.look(steep_deg, from_deg=side) for side in (below, above)]
+    last = beam.look(top_deg)
+    full_w = 0.5 * (first.power_w + last.power_w)
+    slope = -(1 - leakage) * math.sin(math.radians(4 * sign * STEEP_DEG)) * math.radians(2)
+    expected = leakage + (1 - leakage) * math.cos(math.radians(2 * STEEP_DEG)) ** 2
+    shifts = [-(look.power_w / full_w - expected) / slope for look in steep]
+    shift = float(np.mean(shifts))
+    sigma = _shift_sigma_deg(calibration, slope)
+    warnings = _warnings(calibration, shift, sigma, dark.power_w / full_w, full_w, beam)
+    power_rel = full_w / calibration.quantities["max_power"].value
+    if abs(shift) > SURE * sigma or dark.power_w > full_w:
+        steep_w = 0.5 * sum(look.power_w for look in steep)
+        _leave_dark(beam, top_deg, sign, full_w, steep_w, dark.power_w)
+    text = (
+        f"zero moved by {shift:+.3f} +- {sigma:.3f} deg, leakage {dark.power_w / full_w:.3g}, "
+        f"power {power_rel:.0%} of that at calibration"
+    )
+    return Recheck(True, text, shift, sigma, power_rel, warnings, beam.course.dark_deg)
+
+
+def _leave_dark(
+    beam: UncalibratedBeam, top_deg: float, sign: float, top_w: float, steep_w: float, dark_w: float
+) -> None:
+    """Find the minimum anew, by the one curve of a half-wave plate through three readings, and look there.
+
+    The readings are those at the calibrated maximum, halfway and at the minimum. Whichever of all readings
+    was the darkest is where the plate is left.
+    """
+    swing_w, bend_w = 0.5 * (top_w - dark_w), steep_w - 0.5 * (top_w + dark_w)
+    moved_deg = sign * math.degrees(math.atan2(bend_w, swing_w)) / 4
+    fresh = [top_deg + moved_deg + 45.0 + 90.0 * k for k in range(-4, 5)]
+    allowed = [angle for angle in fresh if beam.low_deg <= angle <= beam.high_deg]
+    if allowed:
+        beam.look(min(allowed, key=lambda angle: abs(angle - top_deg - sign * 45.0)))
+    beam.course.dark_deg = min(beam.looks, key=lambda look: look.power_w).angle_deg
+
+
+def _repetition(zero_deg: float, sign: float, beam: UncalibratedBeam) -> int | None:
+    """Return which repetition of the branch is allowed, all of it."""
+    for k in sorted(range(-4, 5), key=abs):
+        low, high = sorted((zero_deg + 90.0 * k, zero_deg + 90.0 * k + sign * 45.0))
+        if beam.low_deg <= low and high <= beam.high_deg:
+            return k
+    return None
+
+
+def _shift_sigma_deg(calibration: Calibration, slope: float) -> float:
+    """Mount, calibration and laser together; two readings, from either side, so that play cancels."""
+    zero = calibration.quantities["zero_deg"]
+    repeat = (
+        calibration.quantities["repeatability"].value if "repeatability" in calibration.quantities else 0.05
+    )
+    laser = RECHECK_LASER_REL / abs(slope)
+    return math.hypot(repeat / math.sqrt(2), zero.total, laser)
+
+
+def _warnings(
+    calibration: Calibration,
+    shift: float,
+    sigma: float,
+    leakage: float,
+    full_w: float,
+    beam: UncalibratedBeam,
+) -> tuple[str, ...]:
+    found = []
+    if abs(shift) > SURE * sigma:
+        found.append(
+            f"the attenuator's zero has moved by {shift:+.3f} deg ({abs(shift) / sigma:.0f} standard errors) "
+            f"since {calibration.measured_utc[:10]}: calibrate it again"
+        )
+    known = calibration.quantities["leakage"]
+    noise = SURE * (known.total + 3 * beam.gauge.meter.noise_w / full_w) + 0.2 * known.value
+    if abs(leakage - known.value) > noise:
+        found.append(
+            f"the attenuator's leakage is {leakage:.3g} instead of {known.value:.3g}: calibrate it again"
+        )
+    found += _dim(calibration, full_w)
+    return tuple(found)
+
+
+def _dim(calibration: Calibration, full_w: float) -> Sequence[str]:
+    known = calibration.quantities.get("max_power")
+    if known is None or full_w > DIM * known.value:
+        return ()
+    return (
+        f"there is only {full_w / known.value:.0%} of the power there was at calibration: check the laser",
+    )
+
+
+def _table(calibration: Calibration, beam: UncalibratedBeam) -> Recheck:
+    """Compare four angles of a table with each other, so that the laser's own drift does not count."""
+    angle = np.asarray(calibration.tables["angle_deg"])
+    transmission = np.asarray(calibration.tables["transmission"])
+    order = np.argsort(transmission)
+    chosen = order[np.linspace(0.25 * (angle.size - 1), angle.size - 1, 4).round().astype(int)]
+    usable = [int(i) for i in chosen if beam.low_deg <= angle[i] <= beam.high_deg]
+    if len(usable) < 2:
+        return Recheck(False, "not checked: the table's angles are not allowed by mount and limits")
+    looks = [beam.look(float(angle[i])) for i in usable]
+    ratio = np.log([look.power_w / transmission[i] for look, i in zip(looks, usable, strict=True)])
+    apart = float(np.ptp(ratio))
+    noise = max(look.sigma_w / look.power_w for look in looks)
+    allowed = SURE * math.hypot(TABLE_REL, RECHECK_LASER_REL, noise)
+    text = f"{len(looks)} angles of the table agree within {apart:.1%} (allowed {allowed:.1%})"
+    if apart <= allowed:
+        return Recheck(True, text)
+    warning = f"the attenuator departs from its table by {apart:.0%}: calibrate it again"
+    darkest_deg = float(angle[order[0]])
+    if beam.low_deg <= darkest_deg <= beam.high_deg:
+        beam.look(darkest_deg)
+    beam.course.dark_deg = min(beam.looks, key=lambda look: look.power_w).angle_deg
+    return Recheck(True, text, warnings=(warning,), dark_deg=beam.course.dark_deg)

@@ -21,7 +21,7 @@ from labctl.model.hands import LIGHT, Request
 from procedures.calibration.context import CalContext, Place
 from procedures.calibration.foresight import Foresight, Look, power_text
 from procedures.calibration.gauge import Gauge
-from procedures.calibration.law import Law
+from procedures.calibration.worst import Law
 from procedures.gate.attenuator import ARRIVAL_DEG, QUARTER_DEG, make_curve
 from procedures.gate.power_monitor import SEEN_PART
 from procedures.gate.safe_state import Action, held_back, make_safe, raise_unsafe, retried

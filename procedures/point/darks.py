@@ -9,7 +9,7 @@ import numpy as np
 from labctl.model.clock import Clock, Stop
 from labctl.model.plan import SweepPlan
 from labctl.model.records import DarkRecord, FloatArray, Spectrum
-from labctl.model.sink import RunSink
+from labctl.model.roles import RunSink
 from procedures.gate.pump import Pump
 from procedures.point.eye import Eye
 from procedures.point.fresh import StaleFrameFilter

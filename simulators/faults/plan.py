@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from labctl.model.errors import ConfigError
-from labctl.model.regular import open_regular
+from labctl.model.untrusted import open_regular
 from simulators.faults.checks import Mistake, choice, keys, read_number
 from simulators.faults.kinds import EVERYBODY, HOW, KINDS, LASTING, ROLES, WHEN, Direction, Kind
 

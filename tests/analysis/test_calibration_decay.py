@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labctl.analysis.calibration.decay import DecayFit, fit_decay
+from labctl.analysis.fading import DecayFit, fit_decay
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
 from labctl.model.results import Estimate

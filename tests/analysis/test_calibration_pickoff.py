@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labctl.analysis.calibration.interleave import Pairs, pair_interleaved
-from labctl.analysis.calibration.pickoff import fit_pickoff
+from labctl.analysis.calibration.pickoff import Pairs, fit_pickoff, pair_interleaved
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
 

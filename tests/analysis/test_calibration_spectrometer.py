@@ -11,13 +11,19 @@ import pytest
 from numpy.polynomial import polynomial
 from scipy import special
 
-from labctl.analysis.calibration.darks import fit_darks
-from labctl.analysis.calibration.lamps import LAMPS, LampLine, isolated_lines, lamp_lines, resolved_lines
-from labctl.analysis.calibration.linearity import LinearityFit, fit_linearity
-from labctl.analysis.calibration.lines import FoundLine, find_lines, lamp_noise
-from labctl.analysis.calibration.recognise import match_lines
+from labctl.analysis.calibration.detector import LinearityFit, fit_darks, fit_linearity
+from labctl.analysis.calibration.lamp_lines import (
+    LAMPS,
+    FoundLine,
+    LampLine,
+    find_lines,
+    isolated_lines,
+    lamp_lines,
+    lamp_noise,
+    resolved_lines,
+)
 from labctl.analysis.calibration.resolution import fit_resolution
-from labctl.analysis.calibration.wavelength import LampSpectrum, WavelengthFit, fit_wavelength
+from labctl.analysis.calibration.wavelength import LampSpectrum, WavelengthFit, fit_wavelength, match_lines
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
 

@@ -9,9 +9,17 @@ from hypothesis import strategies as st
 from test_spectra_scene import COARSE_NM, FINE_NM, below, line, make
 
 from labctl.analysis.spectra.bands import Band
+from labctl.analysis.spectra.lines import (
+    LineModel,
+    Lines,
+    LineShape,
+    Window,
+    fit_lines,
+    gaussian,
+    voigt,
+    voigt_fwhm,
+)
 from labctl.analysis.spectra.lineshape import QResult, deconvolve_width, fit_line, q_factor
-from labctl.analysis.spectra.multiline import LineModel, Lines, Window, fit_lines
-from labctl.analysis.spectra.profiles import LineShape, gaussian, voigt, voigt_fwhm
 
 BAND = Band(525.0, 560.0, "lasing peaks")
 WEAK = {"peak_counts": 5000.0, "read_counts": 30.0}

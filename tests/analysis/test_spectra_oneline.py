@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labctl.analysis.spectra.oneline import fit_line
-from labctl.analysis.spectra.profiles import LineShape
+from labctl.analysis.spectra.lines import LineShape, fit_line
 
 FWHM_NM = 0.5
 

@@ -15,7 +15,7 @@ from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.session import open_bench
 from procedures.calibration import OPTIONS
-from procedures.calibration.recheck import recheck_attenuator
+from procedures.calibration.attenuator import recheck_attenuator
 from simulators.bench import SimulatedBench
 
 QUICK: Mapping[CalibrationKind, Mapping[str, object]] = {

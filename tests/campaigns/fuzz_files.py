@@ -12,7 +12,7 @@ from benchmarks.benches import scene, served
 from labctl.config.bench import parse_bench
 from labctl.config.stored import stored_bench
 from labctl.data import calibrations, read_run
-from labctl.data.csvmend import examine
+from labctl.data.csvfile import examine
 from labctl.data.edits import edits_path, read_edits, record_edit
 from labctl.data.table import read_table
 from labctl.model.calibration import Calibration, Quantity

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from labctl.cli.simulate import _check_transport
-from labctl.data import holder, space
+from labctl.data import holder, nexus
 from labctl.model.errors import ConfigError
 from labctl.runner.children import own_group
 
@@ -18,8 +18,8 @@ from labctl.runner.children import own_group
 def test_room_is_tried_by_writing_where_nothing_allocates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("labctl.data.space.os.posix_fallocate", raising=False)
-    space.try_room(tmp_path / "probe", 3_000_000)
+    monkeypatch.delattr("labctl.data.nexus.os.posix_fallocate", raising=False)
+    nexus.try_room(tmp_path / "probe", 3_000_000)
     assert (tmp_path / "probe").stat().st_size >= 3_000_000
 
 

@@ -21,7 +21,7 @@ from labctl.data.guard import read_json
 from labctl.data.reader import read_run
 from labctl.data.table import read_table
 from labctl.model.errors import ConfigError, DataError
-from labctl.model.regular import open_regular, read_regular
+from labctl.model.untrusted import open_regular, read_regular
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX has such files, Windows has not")
 

@@ -16,10 +16,10 @@ import pytest
 from data_runs import DARK, START, finished_run, make_point
 from patience import PATIENCE_S
 
-from labctl.data import holder, store, writer
-from labctl.data.held import HeldFile
+from labctl.data import hdf5, holder, writer
+from labctl.data.hdf5 import HeldFile
+from labctl.data.nexus import try_room
 from labctl.data.reader import read_run
-from labctl.data.space import try_room
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
 from labctl.model.results import BandThreshold, SweepResult
@@ -67,7 +67,7 @@ class Tape:
 
     def _open(self, path: Path, mode: str) -> h5py.File:
         if mode == "w":
-            return store.open_h5(path, mode)
+            return hdf5.open_h5(path, mode)
         self.before = path.read_bytes()
         self.recorder = Recorder(path, self.log)
         return h5py.File(self.recorder, "r+", libver=("earliest", "v108"), rdcc_nbytes=0)
@@ -254,14 +254,14 @@ def test_where_nothing_can_be_allocated_it_is_written(
     def unknown(*_: object) -> None:
         raise OSError(errno.EOPNOTSUPP, "not here")
 
-    monkeypatch.setattr("labctl.data.space.os.posix_fallocate", unknown, raising=False)
+    monkeypatch.setattr("labctl.data.nexus.os.posix_fallocate", unknown, raising=False)
     try_room(tmp_path / "probe", 3 << 20)
     assert (tmp_path / "probe").stat().st_size == 3 << 20
 
 
 def test_too_small_a_disk_is_refused_before_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = type("Usage", (), {"free": 1_000_000})
-    monkeypatch.setattr("labctl.data.space.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("labctl.data.nexus.shutil.disk_usage", lambda path: usage)
     with RunWriter(tmp_path, "run") as run, pytest.raises(DataError, match="1 MB free"):
         run.begin(START)
     assert list(tmp_path.iterdir()) == []

@@ -13,8 +13,8 @@ from data_runs import PIXELS, START, finished_run, make_point
 from nexusformat.nexus import nxload
 from patience import PATIENCE_S
 
-from labctl.data.columns import COLUMNS
 from labctl.data.reader import read_run
+from labctl.data.schema import COLUMNS
 from labctl.data.writer import RunWriter
 
 

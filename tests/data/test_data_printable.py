@@ -22,8 +22,8 @@ from labctl.cli.progress import LineProgress, LiveProgress
 from labctl.config import EXAMPLE
 from labctl.data.writer import RunWriter
 from labctl.model.errors import ConnectionFailure
-from labctl.model.printable import PrintableFormatter, printable
 from labctl.model.run import RunStop
+from labctl.model.untrusted import PrintableFormatter, printable
 from labctl.runner.events import Connected, Message, RunFiles, Started
 from labctl.runner.runlog import run_log
 from labctl.session.check import Checked, CheckReport

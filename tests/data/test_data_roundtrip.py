@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 from data_runs import DARK, PIXELS, START, finished_run, make_point
 
-from labctl.data import layout
-from labctl.data.export import export_curve, export_spectra
-from labctl.data.names import reserve, safe_stem
+from labctl.data import schema
+from labctl.data.csvfile import export_curve, export_spectra
 from labctl.data.reader import read_run
 from labctl.data.table import read_table
 from labctl.data.verify import verify
-from labctl.data.writer import RunWriter
+from labctl.data.writer import RunWriter, reserve, safe_stem
 from labctl.model.errors import DataError
 from labctl.model.records import SweepPoint
 from labctl.model.results import BandThreshold, SweepResult
@@ -58,7 +57,7 @@ def test_every_point_comes_back_as_it_was(tmp_path: Path) -> None:
     assert run.status == "running"
     assert same(run.start, START)
     with h5py.File(writer.paths.h5, "r") as file:
-        rows = [file[layout.DETECTOR][name].shape[0] for name, _ in layout.FRAME_KINDS]
+        rows = [file[schema.DETECTOR][name].shape[0] for name, _ in schema.FRAME_KINDS]
     assert rows == [13, 2, 2, 2]
 
 

@@ -10,9 +10,9 @@ import pytest
 from data_runs import finished_run, make_point
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from labctl.data import columns
 from labctl.data.csvrun import read_csv_run
+
+from labctl.data import schema
 from labctl.data.table import MOST_ROWS, Table, read_table
 from labctl.model.errors import DataError
 
@@ -118,17 +118,17 @@ def test_a_run_file_is_a_table(finished: Path) -> None:
     assert table.fluence_sigma_rel is not None
 
 
-def pymeasure_csv(rows: list[dict[str, columns.Scalar]]) -> str:
-    lines = [",".join(str(row[label]) for label in columns.DATA_COLUMNS) for row in rows]
+def pymeasure_csv(rows: list[dict[str, schema.Scalar]]) -> str:
+    lines = [",".join(str(row[label]) for label in schema.DATA_COLUMNS) for row in rows]
     head = (
         "#Procedure: <procedures.procedure.FluenceSweepProcedure>\n#Parameters:\n#\tSample: OLA, 2\n#Data:\n"
     )
-    return head + "\n".join([",".join(columns.DATA_COLUMNS), *lines]) + "\n"
+    return head + "\n".join([",".join(schema.DATA_COLUMNS), *lines]) + "\n"
 
 
 def test_the_csv_of_a_run_without_its_h5(tmp_path: Path) -> None:
     points = [make_point(index, fwhm_nm=None if index == 1 else 2.5) for index in range(3)]
-    whole = pymeasure_csv([columns.row(point) for point in points])
+    whole = pymeasure_csv([schema.row(point) for point in points])
     path = tmp_path / "run.csv"
     path.write_text(whole[:-20], encoding="utf-8")
     table, run = read_table(path), read_csv_run(path)
@@ -147,10 +147,10 @@ def test_the_csv_of_a_run_without_its_h5(tmp_path: Path) -> None:
 
 def test_a_row_is_plain_scalars_and_survives_text() -> None:
     point = make_point(3, fwhm_nm=None, blank_number=4, flags=("a,b", "c|d", "ok"), exposure_cv=0.1 + 0.2)
-    row = columns.row(point)
-    assert list(row) == columns.DATA_COLUMNS
+    row = schema.row(point)
+    assert list(row) == schema.DATA_COLUMNS
     assert {type(value) for value in row.values()} == {int, float, str}
-    back = columns.fields({c.field: str(row[c.label]) for c in columns.COLUMNS})
+    back = schema.fields({c.field: str(row[c.label]) for c in schema.COLUMNS})
     assert back["flags"] == ("a_b", "c_d", "ok")
     assert (back["fwhm_nm"], back["blank_number"], back["exposure_cv"]) == (None, 4, 0.1 + 0.2)
 
@@ -158,12 +158,12 @@ def test_a_row_is_plain_scalars_and_survives_text() -> None:
 def test_pymeasure_accepts_the_columns() -> None:
     from pymeasure.experiment import Procedure
 
-    units = Procedure.parse_columns(columns.DATA_COLUMNS)
+    units = Procedure.parse_columns(schema.DATA_COLUMNS)
     assert {str(unit) for unit in units.values()} >= {"nanometer", "joule", "watt", "second"}
 
 
 def test_too_many_flags_are_cut_at_a_word() -> None:
-    text = str(columns.row(make_point(0, flags=tuple(f"flag-number-{i}" for i in range(40))))["Flags"])
+    text = str(schema.row(make_point(0, flags=tuple(f"flag-number-{i}" for i in range(40))))["Flags"])
     assert len(text) <= 160
     assert text.endswith("|more")
     assert all(word.startswith("flag-number-") for word in text.split("|")[:-1])

@@ -8,10 +8,10 @@ import pytest
 from data_runs import finished_run
 from pymeasure.experiment import Results
 
-from labctl.data.columns import row
-from labctl.data.csvmend import csv_row, examine, mend_csv
+from labctl.data.csvfile import csv_row, examine, mend_csv
 from labctl.data.reader import read_run
 from labctl.data.run import Run
+from labctl.data.schema import row
 from labctl.model.errors import DataError
 from labctl.runner.procedure import StoredSweep
 

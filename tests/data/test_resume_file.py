@@ -14,11 +14,10 @@ import pytest
 from data_runs import DARK, PIXELS, START, finished_run, make_point
 
 from labctl.data import holder, lock
-from labctl.data.differences import differences
 from labctl.data.holder import this_process
 from labctl.data.lock import RunLock, lock_path
 from labctl.data.reader import read_run
-from labctl.data.resumed import ResumedWriter, continuable
+from labctl.data.resume import ResumedWriter, continuable, differences
 from labctl.data.verify import verify
 from labctl.data.writer import RunWriter
 from labctl.model.errors import ConfigError, DataError
@@ -198,7 +197,7 @@ def test_a_copy_that_cannot_be_mended_leaves_the_run_alone(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("labctl.data.resumed.mend", fail)
+    monkeypatch.setattr("labctl.data.resume.mend", fail)
     with ResumedWriter(path) as writer, pytest.raises(DataError, match="the disk is full"):
         writer.begin(START)
     assert path.read_bytes() == before
@@ -219,7 +218,7 @@ def test_a_link_out_of_the_file_is_not_written_through(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from labctl.data.resumed import ResumedWriter
+from labctl.data.resume import ResumedWriter
 writer = ResumedWriter(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()

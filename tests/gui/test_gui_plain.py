@@ -17,7 +17,7 @@ from labctl.gui.plain import PlainLabel, rich, tool_tip
 from labctl.gui.service.messages import Link
 from labctl.gui.window import MainWindow
 from labctl.model.errors import ConnectionFailure
-from labctl.model.printable import printable
+from labctl.model.untrusted import printable
 from labctl.runner.figures import in_figure
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"

@@ -17,8 +17,8 @@ from labctl.model.errors import CalibrationRefused, ConfigError
 from labctl.model.hands import Request
 from labctl.model.pump import MalusCurve
 from labctl.model.records import Identity, PowerReading
-from procedures.calibration.absorbing import read_table
-from procedures.calibration.report import report
+from procedures.calibration.record import report
+from procedures.calibration.spot import read_table
 
 SPOT: dict[str, Any] = {"method": "hand", "points": 12, "readings": 2}
 

@@ -28,7 +28,7 @@ from labctl.model.hands import Request
 from labctl.model.pump import TableCurve
 from labctl.model.records import FloatArray, PowerReading
 from procedures.calibration import PROCEDURES, AttenuatorOptions, CalContext
-from procedures.calibration.recheck import recheck_attenuator
+from procedures.calibration.attenuator import recheck_attenuator
 
 DECADE_DEG = 90.0
 

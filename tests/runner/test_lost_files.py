@@ -17,7 +17,7 @@ from labctl.cli.table import print_result
 from labctl.cli.verify import judge
 from labctl.config import parse_bench
 from labctl.data import read_run
-from labctl.data.held import HeldFile
+from labctl.data.hdf5 import HeldFile
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import DataError
 from labctl.runner.events import Event, Measured, Moved, RunFiles, Started

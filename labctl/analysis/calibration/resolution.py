@@ -14,10 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.analysis.calibration.lamps import LampLine, isolated_lines
-from labctl.analysis.calibration.lines import FoundLine
+from labctl.analysis.calibration.lamp_lines import FoundLine, LampLine, isolated_lines
 from labctl.analysis.calibration.wavelength import LampSpectrum, WavelengthFit
-from labctl.analysis.spectra.profiles import FWHM_PER_SIGMA
+from labctl.analysis.spectra.lines import FWHM_PER_SIGMA
 from labctl.model.errors import CalibrationRefused
 
 Floats = NDArray[np.float64]

@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labctl.analysis.attenuation import table_error_rel
 from labctl.analysis.calibration import checks
-from labctl.analysis.calibration.noise import Noise
-from labctl.analysis.calibration.noisefit import Model, Posterior, fit
+from labctl.analysis.calibration.noisefit import Model, Noise, Posterior, fit
 from labctl.model.errors import CalibrationRefused
 from labctl.model.pump import TableCurve
 from labctl.model.records import FloatArray

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from labctl.analysis.calibration.decay import Choice, DecayFit, fit_decay
+from labctl.analysis.fading import Choice, DecayFit, fit_decay
 from labctl.model.errors import CalibrationRefused
 from labctl.model.plan import StabilityPlan
 from labctl.model.records import FloatArray, SweepPoint

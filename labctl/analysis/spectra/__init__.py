@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         remove_spikes,
         subtract_dark,
     )
+    from labctl.analysis.spectra.lines import LineFit, fit_line
     from labctl.analysis.spectra.lineshape import QResult, deconvolve_width, q_factor
-    from labctl.analysis.spectra.oneline import LineFit, fit_line
     from labctl.analysis.spectra.peaks import (
         Peak,
         PeakTrack,

@@ -6,10 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.analysis.spectra.bands import Band, band_slice
-from labctl.analysis.spectra.decompose import Decomposition
-from labctl.analysis.spectra.oneline import LineFit, fit_line
-from labctl.analysis.spectra.profiles import LineShape, deconvolve_width
-from labctl.analysis.spectra.search import LineSearch
+from labctl.analysis.spectra.lines import LineFit, LineShape, deconvolve_width, fit_line
+from labctl.analysis.spectra.search import Decomposition, LineSearch
 from labctl.analysis.spectra.width import widths
 from labctl.analysis.statistics import Location, location
 from labctl.model.results import LineFigure, QResult

@@ -9,16 +9,157 @@ parameter, and this average covers where a covariance matrix does not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.analysis.threshold.noise import estimate_variance, pilot_mean
 from labctl.analysis.threshold.shapes import IN_PART, Library
-from labctl.analysis.threshold.solve import Solved, solve
 from labctl.analysis.threshold.sweep_data import LN_ZERO, SweepData
 
 Array = NDArray[np.float64]
+
+_KAPPA = (0.0, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0, 10.0)
+_RHO = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 10.0)
+_TERMS = np.array(list(product(_KAPPA, _RHO)))
+# Residuals are taken as Student's with 4 degrees of freedom, so that one gross outlier does not choose the
+# noise model that excuses it; the second number turns the scale so found into that of normal noise.
+_TAIL, _NORMAL = 4.0, 0.6906
+# Typical of a bench: 5 % multiplicative noise, some thousand counts at the top, read noise of some counts.
+_LOG_PRIOR = (
+    -0.5 * ((np.log(np.maximum(_TERMS[:, 0], 1e-3)) - np.log(0.03)) / 2.0) ** 2
+    - 0.5 * ((np.log(_TERMS[:, 1]) - np.log(1e-4)) / 3.0) ** 2
+)
+
+
+def pilot_mean(y: Array, order: NDArray[np.intp]) -> Array:
+    """Rough mean of each point: running median of three along fluence, so that one outlier does not weigh.
+
+    :param y: signal, shape (n,); ``order`` sorts it by fluence. Comes back in the order of ``y``.
+    """
+    v = y[order]
+    if v.size < 3:
+        return np.array(y)
+    padded = np.concatenate([v[:1], v, v[-1:]])
+    middle = np.median(np.stack([padded[:-2], padded[1:-1], padded[2:]]), axis=0)
+    out = np.empty_like(v)
+    out[order] = middle
+    return out
+
+
+def shapes_of_variance(mean: Array) -> Array:
+    """Return the candidate variances up to a scale, shape (candidate, n)."""
+    top = max(float(np.abs(mean).max()), 1e-300)
+    m = np.maximum(mean, 0.0) / top
+    return np.asarray(m**2 + _TERMS[:, :1] * m + _TERMS[:, 1:] + 1e-12)
+
+
+def estimate_variance(mean: Array, residual: Array, freedom: float, fluence_part: Array) -> Array:
+    """Estimate the variance of every point from residuals about a fitted mean.
+
+    :param mean: fitted mean, shape (n,); ``residual`` likewise, already divided by sqrt(1 - leverage).
+    :param freedom: degrees of freedom left in the residuals.
+    :param fluence_part: the known part of the variance due to fluence noise, shape (n,).
+    :returns: the variance of each point, shape (n,): the average over candidates, by their likelihood.
+    """
+    candidates = shapes_of_variance(mean)
+    e2 = residual**2
+    scale = np.maximum((e2 / candidates).mean(axis=1), 1e-300)
+    for _ in range(10):
+        v = scale[:, None] * candidates + fluence_part
+        own = scale[:, None] * candidates / v
+        trusted = (_TAIL + 1.0) / (_TAIL * _NORMAL + e2 / v) * e2
+        # Expectation step of a sum of two variances, the second of them known.
+        scale = np.maximum(
+            (own**2 * trusted / candidates + (1.0 - own) * scale[:, None]).mean(axis=1), 1e-300
+        )
+    v = scale[:, None] * candidates + fluence_part
+    share = freedom / residual.size
+    tail = (_TAIL + 1.0) * np.log1p(e2 / (_TAIL * v * _NORMAL))
+    log_like = -0.5 * share * (np.log(v) + tail).sum(axis=1) + _LOG_PRIOR
+    chance = np.exp(log_like - log_like.max())
+    return np.asarray(1.0 / ((chance[:, None] / v).sum(axis=0) / chance.sum()))
+
+
+_TINY = 1e-11
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """Least-squares solutions of ``y = b + a lum + s gain + c second`` with ``a >= 0`` and ``s > 0``.
+
+    :ivar rss: weighted residual sum of squares, shape (K, G), infinite where the signs cannot be had.
+    :ivar coefficients: b, a, s, c, shape (4, K, G).
+    """
+
+    rss: Array
+    coefficients: Array
+
+
+def solve(
+    y: Array, weight: Array, columns: Array, second_range: tuple[Array, Array], mixed: NDArray[np.intp]
+) -> Solved:
+    """Solve every problem of the batch.
+
+    :param y: signal, shape (n,); ``weight`` one over the variance, likewise.
+    :param columns: luminescence, excess and second excess, shape (3, K, G, n).
+    :param second_range: smallest and largest allowed ratio ``c / s``, each of shape (K, G).
+    :param mixed: which shapes have a second excess, indices into K; the others' is taken as zero.
+    """
+    total = weight.sum()
+    y_mean = float(weight @ y / total)
+    wy = weight * (y - y_mean)
+    yy = float(wy @ (y - y_mean))
+    mean = columns @ weight / total
+    moment = columns @ wy
+    pairs = _second_moments(columns, weight, mean, mixed)
+    a, s, c, rss = _by_elimination(yy, moment, pairs)
+    low, high = second_range
+    allowed = (s > 0) & (c >= low * s) & (c <= high * s) & (pairs[1, 1] > _TINY * pairs[1, 1].max())
+    b = y_mean - a * mean[0] - s * mean[1] - c * mean[2]
+    rss = np.where(allowed, np.maximum(rss, 1e-14 * yy), np.inf)
+    return Solved(rss, np.stack([b, a, s, c]))
+
+
+def _second_moments(
+    columns: Array, weight: Array, mean: Array, mixed: NDArray[np.intp]
+) -> dict[tuple[int, int], Array]:
+    """Centred second moments of the three columns, each of shape (K, G)."""
+    total = weight.sum()
+    root = columns * np.sqrt(weight)
+    pairs = {key: np.zeros(columns.shape[1:3]) for key in ((0, 2), (1, 2), (2, 2))}
+    for i, j in ((0, 0), (0, 1), (1, 1)):
+        pairs[i, j] = np.einsum("kgn,kgn->kg", root[i], root[j]) - total * mean[i] * mean[j]
+    second = root[2, mixed]
+    for i in range(3):
+        own = np.einsum("kgn,kgn->kg", root[i, mixed], second)
+        pairs[i, 2][mixed] = own - total * mean[i, mixed] * mean[2, mixed]
+    return pairs
+
+
+def _by_elimination(
+    yy: float, moment: Array, pairs: dict[tuple[int, int], Array]
+) -> tuple[Array, Array, Array, Array]:
+    """Gram-Schmidt on the moments, in the order excess, second excess, luminescence; returns a, s, c, rss."""
+    ly, gy, ey = moment
+    ll, lg, le, gg, ge, ee = (pairs[k] for k in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)))
+    g1 = _inverse(gg, gg)
+    ee1, ey1, le1 = ee - ge**2 * g1, ey - ge * gy * g1, le - lg * ge * g1
+    e1 = _inverse(ee1, ee)
+    ll1, ly1 = ll - lg**2 * g1 - le1**2 * e1, ly - lg * gy * g1 - le1 * ey1 * e1
+    l1 = _inverse(ll1, ll)
+    a = np.maximum(ly1 * l1, 0.0)
+    c = (ey1 - le1 * a) * e1
+    s = (gy - ge * c - lg * a) * g1
+    rss = yy - gy**2 * g1 - ey1**2 * e1 - a * (2.0 * ly1 - a * ll1)
+    return a, s, c, rss
+
+
+def _inverse(left: Array, whole: Array) -> Array:
+    """One over what is left of a column's square, or 0 where it is a combination of the columns before."""
+    usable = left > _TINY * np.maximum(whole, 1e-300)
+    return np.where(usable, 1.0 / np.where(usable, left, 1.0), 0.0)
+
 
 # Grid size of a full fit, and grid size times points that memory bears for thousands of points.
 _FULL, _MOST = 48, 40_000

@@ -27,7 +27,7 @@ from labctl.model.errors import (
 from labctl.model.hands import Hands, Request
 from labctl.runner.calibrate import run_calibration
 from labctl.session.hands import SocketHands
-from procedures.calibration.recheck import recheck_attenuator
+from procedures.calibration.attenuator import recheck_attenuator
 
 HOME: tuple[Request, ...] = (
     Request("knife", "take the blade out of the beam", {"position_um": None}),

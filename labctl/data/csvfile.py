@@ -1,12 +1,11 @@
-"""Make a run's CSV say what its HDF5 file says, before more is written: the HDF5 file decides.
-
-A kill can leave a row half written, or a point without its row. Rows that are whole stay as they are.
-"""
+"""CSV files of a run: pymeasure's, mended where it disagrees with the HDF5 file, and plain exports."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.data.columns import COLUMNS, DATA_COLUMNS, fields, scalar
-from labctl.data.textfile import read_text
+from labctl.data.guard import read_text
+from labctl.data.run import Run
+from labctl.data.schema import COLUMNS, DATA_COLUMNS, fields, scalar
 from labctl.model.errors import DataError
 
 _HEADER = ",".join(DATA_COLUMNS)
@@ -129,3 +129,48 @@ def _write_whole(csv: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise DataError(f"{csv}: cannot be written: {exc.strerror or exc}", "close what has it open") from exc
+
+
+_FIELDS = ("fluence_uj_cm2", "signal", "signal_sigma", "peaks_signal", "peaks_signal_sigma", "fwhm_nm")
+
+
+def export_curve(run: Run, path: Path) -> Path:
+    """Write one row per point: fluence and its error, both signals with theirs, FWHM. Never overwrites.
+
+    :param run: a stored run.
+    :param path: the CSV to write; it must not exist.
+    :raises DataError: ``path`` exists or cannot be written.
+    """
+    labels = {column.field: column.label for column in COLUMNS}
+    fluence_label = f"{run.start.convention.capitalize()} fluence (uJ/cm^2)"
+    header = [fluence_label, "Fluence error (uJ/cm^2)", *(labels[field] for field in _FIELDS[1:])]
+    fluence = run.fluence_uj_cm2
+    values = [fluence, fluence * run.fluence_sigma_rel, *(run.column(field) for field in _FIELDS[1:])]
+    rows = ([float(column[at]) for column in values] for at in range(len(run)))
+    return _write(path, run, header, rows)
+
+
+def export_spectra(run: Run, path: Path) -> Path:
+    """Write one row per wavelength and one column per point, headed by its fluence. Never overwrites.
+
+    :param run: a stored run.
+    :param path: the CSV to write; it must not exist.
+    :raises DataError: ``path`` exists or cannot be written.
+    """
+    header = ["Wavelength (nm)", *(f"{value:.6g} uJ/cm^2" for value in run.fluence_uj_cm2)]
+    spectra = run.spectra
+    rows = ([float(nm), *spectra[:, at].tolist()] for at, nm in enumerate(run.wavelength_nm))
+    return _write(path, run, header, rows)
+
+
+def _write(path: Path, run: Run, header: Sequence[str], rows: Iterable[Sequence[float]]) -> Path:
+    about = f"# {run.start.sample}, run {run.start.run_id} ({run.status}), {run.start.convention} fluence"
+    try:
+        with Path(path).open("x", newline="", encoding="utf-8") as file:
+            file.write(about.replace("\n", " ").replace("\r", " ") + "\n")
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(rows)
+    except OSError as exc:
+        raise DataError(f"cannot write {path}: {exc.strerror or exc}", "name another file") from exc
+    return Path(path)

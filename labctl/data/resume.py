@@ -1,9 +1,11 @@
-"""Continue a run in its own file: mended in a copy that takes the file's place only when it is sound."""
+"""What differs between the bench a run was measured on and the bench that is to continue it."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,21 +13,88 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from labctl.data import layout, nexus
-from labctl.data.differences import differences, refuse_other_axes
+from labctl.data import nexus, schema
 from labctl.data.guard import opened
+from labctl.data.hdf5 import LARGEST_CHUNK, create_growing, guarded, open_h5
 from labctl.data.holder import Holder, this_process
 from labctl.data.lock import RunLock
-from labctl.data.names import RunPaths
-from labctl.data.nexus import Expected, as_json
+from labctl.data.nexus import Expected, as_json, check_space, run_bytes
 from labctl.data.reader import damaged_points, read_run
-from labctl.data.run import Run
-from labctl.data.sessions import SESSIONS, Session
-from labctl.data.space import check_space, run_bytes
-from labctl.data.store import LARGEST_CHUNK, create_growing, guarded, open_h5
-from labctl.data.writer import RunWriter, sync
-from labctl.model.errors import DataError
+from labctl.data.run import SESSIONS, Run, Session
+from labctl.data.writer import RunPaths, RunWriter, sync
+from labctl.model.errors import ConfigError, DataError
 from labctl.model.run import RunFacts, RunStart
+
+_PLACEHOLDER = "nothing"
+_CLOSE_NM = 1e-6
+
+
+def differences(run: Run, start: RunStart) -> tuple[str, ...]:
+    """Return, one line each, how instruments and configuration differ from the run's latest session.
+
+    :param start: what the present bench says of itself.
+    """
+    before = run.sessions[-1]
+    roles = sorted({*before.identities, *start.identities})
+    found = []
+    for role in roles:
+        was, now = before.identities.get(role), start.identities.get(role)
+        if was != now:
+            found.append(f"{role}: was {was or _PLACEHOLDER}, is {now or _PLACEHOLDER}")
+    was_flat, now_flat = dict(_flat(before.config)), dict(_flat(start.config))
+    for key in sorted({*was_flat, *now_flat}):
+        was_value, now_value = was_flat.get(key, _PLACEHOLDER), now_flat.get(key, _PLACEHOLDER)
+        if was_value != now_value:
+            found.append(f"{key}: was {was_value}, is {now_value}")
+    return tuple(found)
+
+
+def refuse_other_axes(run: Run, start: RunStart) -> None:
+    """Refuse what one file cannot hold: other wavelengths, another fluence convention, other bands.
+
+    :raises ConfigError: says which, and what to do.
+    """
+    reasons = []
+    was_nm, now_nm = run.wavelength_nm, start.wavelength_nm
+    if was_nm.size != now_nm.size:
+        reasons.append(f"the spectrometer has {now_nm.size} pixels, the run {was_nm.size}")
+    elif not np.allclose(was_nm, now_nm, rtol=0.0, atol=_CLOSE_NM):
+        off = float(np.max(np.abs(was_nm - now_nm)))
+        reasons.append(f"the spectrometer's wavelengths differ by up to {off:.3g} nm")
+    if run.start.convention != start.convention:
+        reasons.append(
+            f"fluences are {start.convention} values on the bench, {run.start.convention} in the run"
+        )
+    for band in ("emission_nm", "lasing_nm"):
+        was, now = run.start.plan.get(band), start.plan.get(band)
+        if was != now:
+            reasons.append(f"{band} is {now} on the bench, {was} in the run")
+    if reasons:
+        raise ConfigError(
+            f"{run.path.name} cannot be continued on this bench: {'; '.join(reasons)}",
+            hint="change the bench back, or begin another run",
+        )
+
+
+def _calibration(copy: Mapping[str, object]) -> str:
+    """Name the copy of a calibration in one line instead of a thousand numbers."""
+    body = copy["calibration"]
+    measured = body.get("measured_utc") if isinstance(body, dict) else None
+    return f"{copy.get('file')} of {measured} (sha256 {str(copy['sha256'])[:12]})"
+
+
+def _flat(config: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Yield every leaf of a configuration, as it is stored, with its dotted key."""
+    stored = json.loads(as_json(config))
+    waiting: list[tuple[str, object]] = [("", stored)]
+    while waiting:
+        above, value = waiting.pop()
+        if isinstance(value, dict) and {"sha256", "calibration"} <= set(value):
+            yield above, _calibration(value)
+        elif isinstance(value, dict):
+            waiting += [(f"{above}.{key}" if above else str(key), item) for key, item in value.items()]
+        else:
+            yield above, json.dumps(value)
 
 
 class ResumedWriter(RunWriter):
@@ -136,33 +205,33 @@ def mend(
     lengths = _sound_lengths(run)
     with opened(path) as checked:  # no link out of the file, nothing external, before anything is written
         for name, rows in lengths.items():
-            found = checked.dataset(layout.GROWING[name])
+            found = checked.dataset(schema.GROWING[name])
             if found.maxshape[0] is not None or found.chunks is None or found.shape[0] < rows:
                 raise checked.refusal(f"{name} cannot grow")
             if int(np.prod(found.chunks, dtype=object)) * found.dtype.itemsize > 2 * LARGEST_CHUNK:
                 raise checked.refusal(f"{name} is stored in pieces that are too large")
     with open_h5(path, "r+") as file:
         for name, rows in lengths.items():
-            dataset = file[layout.GROWING[name]]
+            dataset = file[schema.GROWING[name]]
             if dataset.shape[0] != rows:
                 dataset.resize(rows, axis=0)
         _forget_the_end(file)
         if run.left_out is None:
-            record, _, name = layout.LEFT_OUT.rpartition("/")
-            create_growing(file[record], name, layout.LEFT_OUT_DTYPE, (), max(len(run), 16))
+            record, _, name = schema.LEFT_OUT.rpartition("/")
+            create_growing(file[record], name, schema.LEFT_OUT_DTYPE, (), max(len(run), 16))
         if facts is not None:
-            _text(file, layout.FACTS, nexus.facts_text(facts))
+            _text(file, schema.FACTS, nexus.facts_text(facts))
         _text(file, SESSIONS, as_json({"sessions": [one.to_mapping() for one in sessions]}))
-        _text(file, f"{layout.RECORD}/writer", as_json(holder.to_mapping()))
+        _text(file, f"{schema.RECORD}/writer", as_json(holder.to_mapping()))
 
 
 def _sound_lengths(run: Run) -> dict[str, int]:
     """Return how many rows of each growing dataset belong to whole points and darks."""
     points = run.points
-    lengths = dict.fromkeys(("points", "spectrum", *layout.CURVE_NAMES), len(points))
+    lengths = dict.fromkeys(("points", "spectrum", *schema.CURVE_NAMES), len(points))
     lengths |= dict.fromkeys(("dark_counts", "dark_spread", "dark_table"), len(run.darks))
     ends = points["frames_first"] + points["frames_count"]
-    for kind, (name, _) in enumerate(layout.FRAME_KINDS):
+    for kind, (name, _) in enumerate(schema.FRAME_KINDS):
         lengths[name] = int(ends[points["frames_kind"] == kind].max(initial=0))
     lengths["spikes"] = int((points["spikes_first"] + points["spikes_count"]).max(initial=0))
     lengths["result"] = 0
@@ -173,13 +242,13 @@ def _sound_lengths(run: Run) -> dict[str, int]:
 
 def _forget_the_end(file: h5py.File) -> None:
     """Take back what says that the run has ended; it is written anew when it really has."""
-    entry = file[layout.ENTRY]
+    entry = file[schema.ENTRY]
     analysis = entry["analysis"] if "analysis" in entry else entry.create_group("analysis")
     analysis.attrs.setdefault("NX_class", "NXprocess")
     for name in ("result", "columns", "peaks_curve", "linewidth"):
         if name in analysis:
             del analysis[name]
-    for name in layout.STATUS_BYTES:
+    for name in schema.STATUS_BYTES:
         entry[name][()] = np.bytes_(b"running" if name == "status" else b"")
 
 

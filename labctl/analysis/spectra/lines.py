@@ -1,27 +1,235 @@
-"""Several overlapping lines on a smooth background, fitted together.
-
-A line is a share eta of a Lorentzian and 1 - eta of a Gaussian of the same FWHM, seen through a Gaussian
-slit, which makes a Voigt profile of the one and a wider Gaussian of the other. So the width that is fitted is
-the line's own, and eta, common to all lines, lets the data choose between Gaussian and Lorentzian without a
-jump. The background is a polynomial. Derivatives are exact, so that ten exposures are fitted in tens of
-milliseconds.
-
-Lines of one sample are of similar width, which is told to the fit softly: each logarithm of a width costs
-((its deviation from their mean) / 0.35)^2, and a centre that leaves its start by half a width costs 1. A
-strong line does not feel it; a weak one in the flank of a strong one would otherwise trade width with it, or
-run away.
-"""
+"""Lines in a spectrum: profiles of unit area, one line alone, and several that overlap, fitted."""
 
 import math
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize
-
-from labctl.analysis.spectra import profiles
+from scipy import optimize, special
 
 Floats = NDArray[np.float64]
+LineShape = Literal["gaussian", "lorentzian", "voigt"]
+
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+
+# Olivero and Longbothum, J. Quant. Spectrosc. Radiat. Transfer 17, 233 (1977): within 0.02 %.
+_OLIVERO_A, _OLIVERO_B = 0.5346, 0.2166
+
+
+def gaussian(offset_nm: Floats, fwhm_nm: float) -> tuple[Floats, Floats, Floats]:
+    """Gaussian of unit area, and its derivatives by the centre and by the FWHM; per nm, shape of
+    ``offset_nm``."""
+    sigma = fwhm_nm / FWHM_PER_SIGMA
+    z: Floats = np.clip(
+        offset_nm / sigma, -30.0, 30.0
+    )  # beyond, the profile is zero and its square overflows
+    value: Floats = np.exp(-0.5 * z * z) / (sigma * math.sqrt(2.0 * math.pi))
+    return value, value * z / sigma, value * (z * z - 1.0) / fwhm_nm
+
+
+def voigt(offset_nm: Floats, lorentz_fwhm_nm: float, gauss_fwhm_nm: float) -> tuple[Floats, Floats, Floats]:
+    """Voigt profile of unit area, and its derivatives by the centre and by the LORENTZIAN FWHM.
+
+    Both widths must be positive. From the Faddeeva function w, with w' = -2 z w + 2i/sqrt(pi).
+    """
+    scale = gauss_fwhm_nm / FWHM_PER_SIGMA * math.sqrt(2.0)
+    norm = 1.0 / (scale * math.sqrt(math.pi))
+    z = (offset_nm + 0.5j * lorentz_fwhm_nm) / scale
+    w = np.asarray(special.wofz(z), dtype=np.complex128)
+    slope = 2j / math.sqrt(math.pi) - 2.0 * z * w
+    return w.real * norm, -slope.real * norm / scale, -0.5 * slope.imag * norm / scale
+
+
+def voigt_fwhm(lorentz_fwhm_nm: float, gauss_fwhm_nm: float) -> float:
+    """FWHM of a Voigt profile, nm (Olivero and Longbothum 1977)."""
+    return _OLIVERO_A * lorentz_fwhm_nm + math.sqrt(_OLIVERO_B * lorentz_fwhm_nm**2 + gauss_fwhm_nm**2)
+
+
+def deconvolve_width(
+    measured_fwhm_nm: float, sigma: float, resolution_fwhm_nm: float, shape: LineShape
+) -> tuple[float, float]:
+    """Take the instrument's resolution out of a measured width.
+
+    "gaussian": quadrature. "lorentzian" or "voigt": the line is a Lorentzian and the slit a Gaussian, so the
+    measured profile is a Voigt profile; the formula of Olivero and Longbothum is solved for the Lorentzian
+    part.
+
+    :param measured_fwhm_nm: FWHM as seen, > 0; ``sigma`` its standard error; the resolution is taken as
+        exact.
+    :param resolution_fwhm_nm: FWHM of the slit function, >= 0.
+    :returns: true FWHM and its standard error, nm; (0, sigma) when the resolution is not below the measured
+        width, where nothing but "narrower than the resolution" can be said.
+    :raises ValueError: a width that is not positive, a negative resolution or an unknown shape.
+
+    >>> [round(x, 6) for x in deconvolve_width(0.5, 0.01, 0.3, "gaussian")]
+    [0.4, 0.0125]
+    """
+    if not measured_fwhm_nm > 0 or not resolution_fwhm_nm >= 0:
+        raise ValueError(
+            f"measured {measured_fwhm_nm} nm must be positive, resolution {resolution_fwhm_nm} nm not < 0"
+        )
+    if shape not in ("gaussian", "lorentzian", "voigt"):
+        raise ValueError(f"unknown line shape {shape!r}; gaussian, lorentzian or voigt")
+    v, g = measured_fwhm_nm, resolution_fwhm_nm
+    if g >= v:
+        return 0.0, sigma
+    if shape == "gaussian":
+        true = math.sqrt(v * v - g * g)
+        return true, sigma * v / true
+    # (v - a f)^2 = b f^2 + g^2, the smaller root of (a^2 - b) f^2 - 2 a v f + v^2 - g^2 = 0.
+    c = _OLIVERO_A**2 - _OLIVERO_B
+    root = math.sqrt((_OLIVERO_A * v) ** 2 - c * (v * v - g * g))
+    true = (v * v - g * g) / (_OLIVERO_A * v + root)
+    slope = (v - _OLIVERO_A * true) / (_OLIVERO_A * (v - _OLIVERO_A * true) + _OLIVERO_B * true)
+    return true, sigma * slope
+
+
+@dataclass(frozen=True, slots=True)
+class LineFit:
+    """Fit of one peak on a straight background.
+
+    :param shape: gaussian, lorentzian or voigt.
+    :param centre_nm: wavelength of the centre, nm.
+    :param centre_sigma_nm: its standard error, nm.
+    :param fwhm_nm: width as measured, resolution included, nm.
+    :param fwhm_sigma_nm: its standard error, nm.
+    :param area_counts_nm: area above the background, counts x nm.
+    :param reduced_chi2: scatter about the fit over the noise; 1 where the noise was taken from the fit.
+    """
+
+    shape: LineShape
+    centre_nm: float
+    centre_sigma_nm: float
+    fwhm_nm: float
+    fwhm_sigma_nm: float
+    area_counts_nm: float
+    reduced_chi2: float
+
+
+def fit_line(
+    wavelength_nm: Floats,
+    counts: Floats,
+    shape: LineShape = "gaussian",
+    *,
+    noise: Floats | float | None = None,
+) -> LineFit | None:
+    """Fit one peak that stands alone in the given pixels; None when the fit fails.
+
+    :param wavelength_nm: nm, shape ``(pixel,)``, cut to the peak and some background on both sides, at least
+        8 pixels.
+    :param counts: dark-subtracted counts, shape ``(pixel,)``.
+    :param shape: gaussian, lorentzian or voigt.
+    :param noise: one sigma of a pixel, counts. By default the scatter about the fit, with a constant part and
+        one that grows with the counts, as shot noise does.
+    :raises ValueError: an unknown shape or fewer than 8 pixels.
+    """
+    if counts.size < 8:
+        raise ValueError(f"{counts.size} pixels are too few to fit a line, need 8")
+    if shape not in _PROFILES:
+        raise ValueError(f"unknown line shape {shape!r}; gaussian, lorentzian or voigt")
+    # Never near zero: a solver that steps by a part of the value would not move a centre that starts there.
+    origin = 2.0 * float(wavelength_nm[0]) - float(wavelength_nm[-1])
+    x, start = wavelength_nm - origin, _start(wavelength_nm - origin, counts, shape)
+    sigma = None if noise is None else np.broadcast_to(noise, counts.shape)
+    try:
+        found = _fit(x, counts, shape, start, sigma, absolute=noise is not None)
+        for _ in range(0 if noise is not None else 2):
+            scatter = _scatter(_curve(shape)(x, *found[0]), counts)
+            found = _fit(x, counts, shape, found[0], scatter, absolute=False)
+    except RuntimeError:  # no end within the solver's evaluations
+        return None
+    return _line_fit(*found, shape, origin)
+
+
+def _lorentzian(offset_nm: Floats, fwhm_nm: float) -> Floats:
+    return np.asarray(0.5 * fwhm_nm / math.pi / (offset_nm**2 + 0.25 * fwhm_nm**2), dtype=np.float64)
+
+
+_PROFILES: Mapping[LineShape, Callable[..., Floats]] = {
+    "gaussian": lambda offset, width: gaussian(offset, width)[0],
+    "lorentzian": _lorentzian,
+    "voigt": lambda offset, lorentz, gauss: voigt(offset, lorentz, gauss)[0],
+}
+"""Of unit area, by the distance from the centre and by one width, or Lorentzian and Gaussian width."""
+
+
+def _curve(shape: LineShape) -> Callable[..., Floats]:
+    def curve(x: Floats, area: float, centre: float, slope: float, level: float, *widths: float) -> Floats:
+        sizes = (max(abs(width), 1e-9) for width in widths)
+        return np.asarray(area * _PROFILES[shape](x - centre, *sizes) + slope * x + level, dtype=np.float64)
+
+    return curve
+
+
+def _start(x: Floats, counts: Floats, shape: LineShape) -> Floats:
+    """Area, centre, slope and level of what lies under the line, and its width or widths."""
+    light = counts - counts.min()
+    width = float(np.count_nonzero(light > 0.5 * light.max()) * (x[-1] - x[0]) / (x.size - 1))
+    widths = [0.6 * width, 0.6 * width] if shape == "voigt" else [width]
+    return np.array([float(light.max()) * width, x[light.argmax()], 0.0, float(counts.min()), *widths])
+
+
+def _fit(
+    x: Floats, counts: Floats, shape: LineShape, start: Floats, sigma: Floats | None, *, absolute: bool
+) -> tuple[Floats, Floats, float]:
+    """Return parameters, their covariance and the reduced chi-square."""
+    with warnings.catch_warnings():  # a covariance that cannot be told comes back infinite
+        warnings.simplefilter("ignore", optimize.OptimizeWarning)
+        values, covariance = optimize.curve_fit(
+            _curve(shape), x, counts, start, sigma=sigma, absolute_sigma=absolute
+        )
+    pulls = (_curve(shape)(x, *values) - counts) / (1.0 if sigma is None else sigma)
+    return values, covariance, float(pulls @ pulls) / (counts.size - values.size)
+
+
+def _scatter(fitted: Floats, counts: Floats) -> Floats:
+    """Sigma of each pixel from the residuals: a constant variance, and one in proportion to the light."""
+    squares, light = (counts - fitted) ** 2, fitted - float(fitted.min())
+    described = np.full(fitted.shape, max(float(np.mean(squares)), 1e-300))
+    for _ in range(3):
+        columns = np.column_stack([np.ones_like(light), light]) / described[:, None]
+        constant, slope = optimize.nnls(columns, squares / described)[0]
+        described = np.maximum(constant + slope * light, 1e-2 * described.mean())
+    return np.asarray(np.sqrt(described), dtype=np.float64)
+
+
+def _line_fit(
+    values: Floats, covariance: Floats, chi2: float, shape: LineShape, origin_nm: float
+) -> LineFit | None:
+    if not np.isfinite(covariance).all():
+        return None
+    widths = np.abs(values[4:])
+    if shape == "voigt":
+        fwhm, (by_lorentz, by_gauss) = voigt_fwhm(widths[0], widths[1]), _voigt_slopes(*widths)
+        slopes = np.array([by_lorentz, by_gauss]) * np.sign(values[4:])
+    else:
+        fwhm, slopes = float(widths[0]), np.ones(1)
+    variance = float(slopes @ covariance[4:, 4:] @ slopes)
+    if not (variance > 0 and fwhm > 0):
+        return None
+    return LineFit(
+        shape=shape,
+        centre_nm=float(values[1]) + origin_nm,
+        centre_sigma_nm=math.sqrt(covariance[1, 1]),
+        fwhm_nm=fwhm,
+        fwhm_sigma_nm=math.sqrt(variance),
+        area_counts_nm=float(values[0]),
+        reduced_chi2=chi2,
+    )
+
+
+def _voigt_slopes(lorentz: float, gauss: float) -> tuple[float, float]:
+    """Derivatives of the FWHM by both widths."""
+    step = 1e-6 * (lorentz + gauss)
+    return (
+        (voigt_fwhm(lorentz + step, gauss) - voigt_fwhm(lorentz, gauss)) / step,
+        (voigt_fwhm(lorentz, gauss + step) - voigt_fwhm(lorentz, gauss)) / step,
+    )
+
+
 Bools = NDArray[np.bool_]
 
 _MAX_EVALUATIONS = 40
@@ -57,17 +265,17 @@ class LineModel:
     def parts(self, offset_nm: Floats, fwhm_nm: float) -> tuple[Floats, Floats, Floats, Floats]:
         """Unit-area profile at distances from the centre; its derivatives by centre, FWHM and eta."""
         seen = math.hypot(fwhm_nm, self.slit_nm)
-        g, g_centre, g_seen = profiles.gaussian(offset_nm, seen)
+        g, g_centre, g_seen = gaussian(offset_nm, seen)
         g_width = g_seen * (fwhm_nm / seen)
         if self.eta == 0.0 and not self.eta_is_free:
             return g, g_centre, g_width, np.zeros_like(g)
-        v, v_centre, v_width = profiles.voigt(offset_nm, fwhm_nm, self.slit_nm)
+        v, v_centre, v_width = voigt(offset_nm, fwhm_nm, self.slit_nm)
         e, rest = self.eta, 1.0 - self.eta
         return e * v + rest * g, e * v_centre + rest * g_centre, e * v_width + rest * g_width, v - g
 
     def measured_fwhm_nm(self, fwhm_nm: float) -> float:
         """FWHM of a line as the instrument shows it, within about 1 %."""
-        gauss, voigt = math.hypot(fwhm_nm, self.slit_nm), profiles.voigt_fwhm(fwhm_nm, self.slit_nm)
+        gauss, voigt = math.hypot(fwhm_nm, self.slit_nm), voigt_fwhm(fwhm_nm, self.slit_nm)
         return self.eta * voigt + (1.0 - self.eta) * gauss
 
 
