@@ -1,4 +1,4 @@
-"""Finds drivers: every module of this package with a ``DRIVER``, and what others registered.
+"""Finds drivers: every module with a ``DRIVER`` in a folder of this package, and what others registered.
 
 Outside packages offer theirs as entry points of the group ``labctl.drivers``, each a :class:`DriverSpec`.
 """
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 
 def _own() -> Iterator[DriverSpec]:
-    for module in pkgutil.iter_modules(drivers.__path__, "drivers."):
-        if not module.ispkg and module.name != __name__:
+    for module in pkgutil.walk_packages(drivers.__path__, "drivers."):
+        if not module.ispkg and module.name != __name__ and not module.name.startswith("drivers.support."):
             spec = getattr(importlib.import_module(module.name), "DRIVER", None)
             if isinstance(spec, DriverSpec):
                 yield spec

@@ -1,4 +1,4 @@
-"""Finds the simulated instruments: one module each in this package, or an entry point of another package.
+"""Finds the simulated instruments: one module each in a folder of this package, or another package's entry point.
 
 A module offers itself by a constant ``SIMULATOR``; there is no list to edit.
 """
@@ -18,6 +18,7 @@ from simulators.scene import Scene
 
 Role = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer"]
 ENTRY_POINTS = "labctl.simulators"
+NO_INSTRUMENTS = ("simulators.faults.", "simulators.scene.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,8 @@ class Simulator:
 def all_simulators() -> tuple[Simulator, ...]:
     """Return every simulated instrument there is, by key."""
     found = {}
-    for module in pkgutil.iter_modules(simulators.__path__, "simulators."):
-        if not module.ispkg:
+    for module in pkgutil.walk_packages(simulators.__path__, "simulators."):
+        if not module.ispkg and not module.name.startswith(NO_INSTRUMENTS):
             offered = getattr(importlib.import_module(module.name), "SIMULATOR", None)
             if isinstance(offered, Simulator):
                 found[offered.key] = offered

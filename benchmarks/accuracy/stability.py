@@ -23,7 +23,7 @@ from labctl.data.run import Run
 from labctl.runner.stability import run_stability
 from procedures.stability import stability_plan
 from simulators.scene import Scene
-from simulators.scene.bleaching import surviving
+from simulators.scene.sample import surviving
 
 FLUENCE = 60.0
 EVERY_S = 30.0

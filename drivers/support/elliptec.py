@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
+from typing import Annotated, ClassVar, TypedDict, Unpack
+
+from pydantic import Field
+from pymeasure.adapters import Adapter
+from pymeasure.instruments import Instrument
+
+from drivers.support.failures import not_connected
+from drivers.support.ports import Port
+from drivers.support.session import LONGEST_ANSWER
+from drivers.support.spec import VisaConfig
+from drivers.support.visa import SHOWN, SLICE_S, VisaInstrument
+from labctl.model.clock import Clock, Stop, check_stop
+from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected, ProtocolError
+from labctl.model.records import Identity
 
 ELL14_TYPE = 0x0E
 ELL20_TYPE = 0x14
@@ -60,3 +75,342 @@ def parse_position(payload: str) -> int:
         raise ValueError(payload)
     value = int(payload, 16)
     return value - (1 << 32) if value >= 1 << 31 else value
+
+
+class ElliptecModule(VisaInstrument):
+    """What every module answers; a subclass says which one it is.
+
+    :cvar type: what ``in`` announces.
+    :param address: bus address, one hex digit.
+    """
+
+    model: ClassVar[str]
+    type: ClassVar[int]
+
+    # Asked again after this; light that stands on a silent module is then off within 1 s.
+    port = Port(baud_rate=9600, read_termination="\n", write_termination="", timeout_s=0.7)
+
+    module = Instrument.measurement(
+        "in", """Get what the module says of itself (Module).""", cast=parse_module
+    )
+    position_pulses = Instrument.measurement("gp", """Get the position (int, pulses).""", cast=parse_position)
+    status = Instrument.measurement(
+        "gs",
+        """Get the status (int, 0 ok to 13, 9 busy); reading it clears a fault.""",
+        cast=lambda payload: int(payload, 16),
+    )
+
+    def __init__(
+        self, adapter: str | Adapter, address: str, *, clock: Clock | None, visa_library: str, role: str
+    ) -> None:
+        self.address = address.upper()
+        super().__init__(adapter, role, clock, visa_library)
+        self._partial = b""
+
+    # -- who is there ------------------------------------------------------------------------------
+
+    def find(self) -> Module:
+        """Return what the module says of itself.
+
+        :raises NotConnected: something else answers, or a module at another address.
+        """
+        try:
+            module: Module = self.module
+        except InstrumentTimeout as exc:
+            raise self._nobody(exc) from exc
+        except ProtocolError as exc:
+            if len(exc.received) < SHOWN:
+                raise
+            raise self.stranger(exc.received, "an Elliptec module") from exc  # who never ends a line is none
+        if module.type != self.type:
+            wanted = f"{self.model} ({self.type:02X})"
+            answer = f"an Elliptec module of type {module.type:02X} answered, not an {wanted}"
+            raise not_connected(self.role, self.resource, answer, "check the bus address")
+        return module
+
+    def _nobody(self, exc: InstrumentTimeout) -> NotConnected | InstrumentTimeout:
+        """Say what else answers: other bytes at this address, or modules at other addresses."""
+        if self._partial:
+            return self.stranger(self._partial, "an Elliptec module")
+        others = [address for address in "0123456789ABCDEF" if self._visa and self._answers(address)]
+        if not others:
+            return exc
+        hint = f'set address = "{others[0]}" (answers: {", ".join(others)})'
+        return not_connected(self.role, self.resource, f"no answer from {self.address}", hint)
+
+    def _answers(self, address: str) -> bool:
+        with self.translated("in"):
+            self.adapter.write(f"{address}in")
+        return self.listen(b"\n", SLICE_S).startswith(f"{address}IN".encode())
+
+    def identity(self) -> Identity:
+        """Ask the module who it is."""
+        module = self.module
+        return self.remember(Identity("Thorlabs", self.model, module.serial, module.firmware))
+
+    # -- frames ------------------------------------------------------------------------------------
+
+    def frame(self, codes: tuple[str, ...], end: float, stop: Stop | None = None) -> tuple[str, str]:
+        """Return code and data of the next frame of this address with one of ``codes``.
+
+        Everything else on the bus is skipped: button messages, other modules, the end of an older motion.
+        """
+        while True:
+            line = self._line(end, stop)
+            text = line.decode("ascii", "replace").strip()
+            if not text and time.monotonic() <= end:
+                continue
+            if not FRAME.fullmatch(text):
+                raise self.garbled(self._sent, line)
+            if text[0] == self.address and text[1:3] in codes:
+                return text[1:3], text[3:]
+            if time.monotonic() > end:  # a bus that is never quiet must not hold us
+                self._answer_owed = True
+                raise InstrumentTimeout(self.name, f"no answer to {self._sent!r} among other messages")
+
+    def _line(self, end: float, stop: Stop | None) -> bytes:
+        while not self._partial.endswith(b"\n"):
+            check_stop(stop)
+            late = time.monotonic() > end  # before listening: a program that stood still listens once more
+            self._partial += self.listen(b"\n", SLICE_S)
+            if len(self._partial) > LONGEST_ANSWER:  # whoever talks there never ends a line
+                raise self.garbled(self._sent, self._partial[:SHOWN])
+            if late and not self._partial.endswith(b"\n"):
+                self._answer_owed = True
+                raise InstrumentTimeout(self.name, f"no answer to {self._sent!r}")
+        line, self._partial = self._partial, b""
+        return line
+
+    def refuse_fault(self, payload: str) -> None:
+        """Raise for a status that is neither fine nor busy.
+
+        :raises InstrumentFault: what the status says.
+        """
+        number = int(payload or "0", 16)
+        if number not in (0, BUSY):
+            text = STATUS_TEXT[number] if number < len(STATUS_TEXT) else "reserved"
+            raise InstrumentFault(self.name, f"status {number}: {text}", "home the mount, then try again")
+
+    def write(self, command: str, **kwargs: object) -> None:
+        """Send a command to this address of the bus."""
+        super().write(self.address + command, **kwargs)
+
+    def reply(self) -> str:
+        """Return the data of the answer that belongs to the last command."""
+        code = ANSWER.get(self._sent[1:3], "GS")
+        got, payload = self.frame((code, "GS"), time.monotonic() + self._timeout_s)
+        if got != code:
+            self.refuse_fault(payload)
+            raise self.garbled(self._sent, f"{got}{payload}")
+        return payload
+
+    def resynchronise(self) -> None:
+        """Forget half a line and what is still arriving."""
+        self._partial = b""
+        self.drain()
+
+    def is_idempotent(self, command: str) -> bool:
+        """Reading position and identity may be repeated; reading the status clears a fault."""
+        return command in ("in", "gp")
+
+
+PAUSE_BETWEEN_MOVES_S = 0.1
+"""A move sent sooner after the last one may end at 0 instead (seen by the authors of pylablib)."""
+ASK_AFTER_S = 3.0
+"""Wall time without a word from a motion after which the module is asked."""
+
+
+class ElliptecConfig(VisaConfig):
+    """What a bench file says of any of them."""
+
+    address: Annotated[str, Field(pattern="^[0-9A-Fa-f]$")] = "0"
+
+
+class MotorOptions(TypedDict, total=False):
+    """What any of them may be told when it is made.
+
+    ``move_timeout_s`` is 30 s unless told otherwise, ``clock`` real time.
+    """
+
+    move_timeout_s: float
+    clock: Clock | None
+    visa_library: str
+
+
+class ElliptecMotor(ElliptecModule):
+    """One module with an encoder; a subclass says which, and in which unit it counts.
+
+    ``unit`` is the word for the unit, ``tolerance`` (in it) how far from its goal a motion may end,
+    ``blocked`` what may keep it from there.
+
+    :param move_timeout_s: wall time within which any motion must have ended.
+    :raises NotConnected: no such module answers here.
+    """
+
+    unit: ClassVar[str]
+    tolerance: ClassVar[float]
+    blocked: ClassVar[str]
+
+    def __init__(
+        self, adapter: str | Adapter, address: str, role: str, **options: Unpack[MotorOptions]
+    ) -> None:
+        clock, library = options.get("clock"), options.get("visa_library", "@py")
+        super().__init__(adapter, address, clock=clock, visa_library=library, role=role)
+        self._move_timeout_s = options.get("move_timeout_s", 30.0)
+        self._referenced = False
+        self._left: float | None = None
+        self._stopped_short = False
+        self._last_motion_s = self.clock.now_s() - PAUSE_BETWEEN_MOVES_S
+        self._pulses_per_unit = 0.0
+        self.greet(self._measure)
+
+    def _measure(self) -> None:
+        self._pulses_per_unit = self._scale(self.find())
+
+    def _scale(self, module: Module) -> float:
+        """Return the pulses of one unit."""
+        raise NotImplementedError
+
+    def _apart(self, a: float, b: float) -> float:
+        """Return how far two positions are from each other."""
+        return abs(a - b)
+
+    def _range(self) -> tuple[float, float]:
+        """Return the lowest and the highest position that may be asked for."""
+        raise NotImplementedError
+
+    # -- what the roles have in common -------------------------------------------------------------
+
+    def is_referenced(self) -> bool:
+        """Return whether this driver has homed the module since it was opened, and finds it where it left it.
+
+        The module cannot tell whether it was homed before; a position of an earlier session is not trusted,
+        nor one that changed by itself: after a loss of power the module counts from 0 where it stands.
+        """
+        if self._referenced and self._stopped_short:
+            self._await_idle(time.monotonic() + self._move_timeout_s, None)
+            self._stopped_short = False
+        if self._referenced:
+            self._referenced = (
+                self._left is not None and self._apart(self._where(), self._left) <= self.tolerance
+            )
+        return self._referenced
+
+    def home(self, stop: Stop | None = None) -> None:
+        """Find the reference, through any position on the way: the shutter must be closed.
+
+        A mount turns clockwise, a stage goes to the end of its rail.
+
+        :raises InstrumentFault: a fault of the module, or the search ended elsewhere.
+        """
+        self._referenced = False
+        reached = self._travel("ho0", stop) / self._pulses_per_unit
+        if self._apart(reached, 0.0) > self.tolerance:
+            hint = f"{self.blocked}, or the home offset be set: see the maker's program"
+            where = f"the search for the reference ended at {reached:.3f} {self.unit}"
+            raise InstrumentFault(self.name, where, hint)
+        self._referenced, self._left = True, reached
+
+    def _where(self) -> float:
+        return int(self.position_pulses) / self._pulses_per_unit
+
+    def _go_to(self, goal: float, stop: Stop | None) -> float:
+        low, high = self._range()
+        if not low <= goal <= high:
+            raise InstrumentFault(self.name, f"{goal:g} {self.unit} is outside {low:g} to {high:g}")
+        pulses = round(goal * self._pulses_per_unit)
+        self._travel(f"ma{pulses & 0xFFFFFFFF:08X}", stop, bound_for=goal)
+        self._left = reached = self._where()
+        if self._apart(reached, goal) > self.tolerance:
+            hint = f"home it; {self.blocked} or have been moved by hand"
+            raise InstrumentFault(self.name, f"sent to {goal:.3f} {self.unit}, reached {reached:.3f}", hint)
+        return reached
+
+    def restore(self) -> None:
+        """Trust the position after a new connection only if no motion was cut short."""
+        self._partial = b""
+        if self._left is None:
+            self._referenced = False
+
+    # -- motions -----------------------------------------------------------------------------------
+
+    def _travel(self, command: str, stop: Stop | None, bound_for: float | None = None) -> int:
+        """Start a motion, wait for its end and return where it ended, in pulses.
+
+        A motion still under way is waited for first. A stop ends the wait, not the motion: the module goes on
+        to where it was sent, and keeps its reference.
+        """
+        end = time.monotonic() + self._move_timeout_s
+        with self.lock:
+            ready_s = self._last_motion_s + PAUSE_BETWEEN_MOVES_S
+            self.clock.sleep(ready_s - self.clock.now_s(), stop)
+            self._left = None
+            try:
+                reached = self._start_and_wait(command, end, stop)
+            except Aborted:
+                self._left, self._stopped_short = bound_for, True
+                raise
+            self._answer_owed = self._stopped_short = False
+            self._last_motion_s = self.clock.now_s()
+            return reached
+
+    def _start_and_wait(self, command: str, end: float, stop: Stop | None) -> int:
+        while True:
+            self.write(command)
+            self._answer_owed = True  # until the motion's end was heard, whatever happens here
+            reached = self._ended(end, stop)
+            if reached is not None:
+                return reached
+            self._await_idle(end, stop)
+            self._refuse_busy(end)
+
+    def _refuse_busy(self, end: float) -> None:
+        if time.monotonic() > end:
+            raise InstrumentTimeout(
+                self.name, f"still busy {self._move_timeout_s:g} s after it was asked to move"
+            )
+
+    def _ended(self, end: float, stop: Stop | None) -> int | None:
+        """Return where the motion ended, None if the module is busy with an older one."""
+        try:
+            code, payload = self.frame(("PO", "GS"), min(end, time.monotonic() + ASK_AFTER_S), stop)
+        except InstrumentTimeout:
+            return self._ended_unheard(end, stop)
+        if code == "PO":
+            return self._position(payload)
+        self.refuse_fault(payload)
+        return None
+
+    def _ended_unheard(self, end: float, stop: Stop | None) -> int:
+        """Ask whether it still moves: the word of the end may have been lost."""
+        motion = self._sent
+        while True:
+            self._answer_owed = False  # what comes late is skipped or serves as well
+            self.write("gs")
+            try:
+                code, payload = self.frame(("GS", "PO"), time.monotonic() + self._timeout_s, stop)
+            except InstrumentTimeout as exc:
+                raise InstrumentTimeout(self.name, f"no answer to {motion!r}, nor to {self._sent!r}") from exc
+            if code == "PO":
+                self.resynchronise()  # the status is still on its way
+                return self._position(payload)
+            self.refuse_fault(payload)
+            if payload == "00":
+                return int(self.position_pulses)
+            if time.monotonic() > end:
+                raise InstrumentTimeout(self.name, f"still busy with {motion!r}")
+            self.clock.sleep(SLICE_S, stop)
+
+    def _position(self, payload: str) -> int:
+        try:
+            return parse_position(payload)
+        except ValueError as exc:
+            raise self.garbled(self._sent, f"PO{payload}") from exc
+
+    def _await_idle(self, end: float, stop: Stop | None) -> None:
+        while True:
+            self.clock.sleep(SLICE_S, stop)
+            self.write("gs")
+            if self.frame(("GS",), end, stop)[1] == "00":
+                return
+            self._refuse_busy(end)

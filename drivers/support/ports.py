@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
+from functools import cache
 
 from pymeasure.adapters import VISAAdapter
 
-from drivers.support.failures import not_connected
-from drivers.support.hints import hanging_hint, opening_hint
-from drivers.support.libusb import use_packaged_libusb
+from drivers.support.failures import hanging_hint, not_connected, opening_hint
 from drivers.support.session import LOAD_S, Hangs, VisaSession, claim, load_visa
 from labctl.model.errors import Aborted
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def use_packaged_libusb() -> bool:
+    """Load the packaged libusb once for this process; return whether a libusb is there.
+
+    pyusb keeps the first library it loads, so whatever asks it later (pyvisa-py, pyseabreeze) gets this one.
+    """
+    try:
+        import libusb_package
+        from usb.backend import libusb1
+    except ImportError:
+        log.exception("pyusb or libusb-package is missing")
+        return False
+    backend = libusb1.get_backend() or libusb1.get_backend(find_library=libusb_package.find_library)
+    return backend is not None
+
 
 OPEN_S = 4.0
 """For the first opening; pyvisa gives a host 3 s of it to be reached."""

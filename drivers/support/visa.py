@@ -10,8 +10,13 @@ from typing import Any
 
 from pymeasure.adapters import Adapter
 
-from drivers.support.failures import ConnectionHangs, ConnectionLost, not_connected
-from drivers.support.hints import hanging_hint, silence_hint
+from drivers.support.failures import (
+    ConnectionHangs,
+    ConnectionLost,
+    hanging_hint,
+    not_connected,
+    silence_hint,
+)
 from drivers.support.line import Line
 from drivers.support.ports import OPEN_AGAIN_S, OPEN_S, open_session
 from labctl.model.clock import Clock, Stop, check_stop

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from simulators.faults.plan import Fault
 from simulators.link import Wire
-from simulators.obp import Frame, encode
 from simulators.scene import Scene
 from simulators.scene.spells import Spell
+from simulators.spectrometers.obp import Frame, encode
 
 SET_INTEGRATION = 0x00110010
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from simulators.ell14_bus import ADDRESSES, DATA_DIGITS
-from simulators.obp import HEADER, LARGEST, START, TAIL
+from simulators.attenuators.ell14_bus import ADDRESSES, DATA_DIGITS
+from simulators.spectrometers.obp import HEADER, LARGEST, START, TAIL
 
 LONGEST = HEADER.size + LARGEST
 """More than this without an end is passed on as it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from simulators.obp import Decoder, Frame, encode
+from simulators.spectrometers.obp import Decoder, Frame, encode
 
 
 def garbled(message: bytes, number: int | None, rng: np.random.Generator) -> bytes:

@@ -14,12 +14,11 @@ from simulators.scene.chance import Steps
 from simulators.scene.hand import Hand
 from simulators.scene.laser import Laser
 from simulators.scene.meter import Head
-from simulators.scene.mount import Mount
+from simulators.scene.motor import LinearStage, Mount
 from simulators.scene.optics import Beam
 from simulators.scene.sample import Sample
 from simulators.scene.settings import SceneSettings
 from simulators.scene.shutter import Blade
-from simulators.scene.stage import LinearStage
 from simulators.scene.thermometer import Thermometer
 from simulators.scene.truth import Truth, truth_of
 

@@ -6,10 +6,78 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from labctl.model.clock import Clock
+from labctl.model.records import FloatArray
 from simulators.scene.chance import Stream, generator
+from simulators.scene.settings import MountSettings, StageSettings
 from simulators.scene.spells import Spell, Spells
-from simulators.scene.track import Track
+
+
+class Track:
+    """A quantity that rests or moves evenly; constant before its first and after its last knot.
+
+    :param value: where it rests since ever.
+    """
+
+    def __init__(self, value: float) -> None:
+        self._times, self._values = [-np.inf], [value]
+        self._arrays = (np.array([-1e30]), np.array([value]))
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    @property
+    def end_s(self) -> float:
+        """Time of the last knot: it rests from here on."""
+        return self._times[-1]
+
+    @property
+    def end_value(self) -> float:
+        """Where it rests, or will."""
+        return self._values[-1]
+
+    def go(self, start_s: float, end_s: float, value: float) -> None:
+        """Move evenly from ``start_s`` to ``end_s``. What was planned after the start is dropped."""
+        here = self.at(start_s)
+        while len(self._times) > 1 and self._times[-1] > start_s:
+            self._times.pop()
+            self._values.pop()
+        self._times += [start_s, max(end_s, start_s)]
+        self._values += [here, value]
+        self._arrays = (np.maximum(self._times, -1e30), np.array(self._values))
+
+    def at(self, at_s: float) -> float:
+        """Return the value at one time."""
+        if at_s >= self._times[-1]:
+            return self._values[-1]
+        return float(np.interp(at_s, *self._arrays))
+
+    def over(self, times_s: FloatArray) -> FloatArray | float:
+        """Return the values at rising times: one number if it rested all the while."""
+        if times_s.size == 0 or times_s[0] >= self._times[-1]:
+            return self._values[-1]
+        first, last = np.searchsorted(self._arrays[0], (times_s[0], times_s[-1]))
+        around = self._values[max(first - 1, 0) : last + 1]
+        if min(around) == max(around):
+            return around[0]
+        values: FloatArray = np.interp(times_s, *self._arrays)
+        return values
+
+    def moves(self, start_s: float, stop_s: float) -> list[tuple[float, float]]:
+        """Return begin and end of every motion that touches the interval."""
+        if start_s >= self._times[-1]:
+            return []
+        pairs = zip(self._times, self._times[1:], self._values, self._values[1:], strict=False)
+        return [(a, b) for a, b, v, w in pairs if b > start_s and a < stop_s and v != w]
+
+    def forget(self, before_s: float) -> None:
+        """Drop knots that no question about times after ``before_s`` needs."""
+        keep = max(int(np.searchsorted(self._arrays[0], before_s, side="right")) - 1, 0)
+        if keep:
+            self._times, self._values = self._times[keep:], self._values[keep:]
+            self._arrays = (np.maximum(self._times, -1e30), np.array(self._values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +203,101 @@ class Motor:
             self._direction = 1.0 if way > 0 else -1.0
         chance = float(generator(self._seed, self._drive.stream, self._count).standard_normal())
         return self._drive.repeatability * chance - 0.5 * self._drive.backlash * self._direction
+
+
+class Mount(Motor):
+    """Angle of the plate, in degrees, as it is (``angle_deg``) and as the encoder believes (``encoder_deg``).
+
+    The rotor is the motor, the plate in it the load.
+    """
+
+    def __init__(self, settings: MountSettings, seed: int, clock: Clock, lock: threading.RLock) -> None:
+        s = self.settings = settings
+        drive = Drive(
+            Stream.MOUNT, s.start_deg, s.speed_deg_s, s.overhead_s, s.repeatability_deg, s.backlash_deg
+        )
+        super().__init__(drive, seed, clock, lock)
+
+    def angle_deg(self) -> float:
+        """Return the true angle of the plate now."""
+        with self._lock:
+            return float(np.asarray(self.plate_over(np.array([self._clock.now_s()]))).item())
+
+    def plate_over(self, times_s: FloatArray) -> FloatArray | float:
+        """Return the true angle of the plate at rising times: one number if it rested all the while."""
+        return self.track.over(times_s) + self.lag.over(times_s) + self.slips.total(times_s)
+
+    def encoder_deg(self) -> float:
+        """Return what the encoder reports now, in mid-motion too."""
+        return self._believed()
+
+    def move_to(self, angle_deg: float) -> float:
+        """Start moving to an encoder angle; return when the plate will be there."""
+        return self._move(angle_deg)
+
+    def home(self) -> float:
+        """Start looking for the reference, clockwise; return when it will be found."""
+        with self._lock:
+            now = self._clock.now_s()
+            if self.stuck.at(now) is not None:
+                return self._go(now, 0.0, 0.0)  # never gets there, and keeps the reference it had
+            true_now = self.track.at(now)
+            error = self._error(-1.0)
+            turn = true_now - true_now % 360.0
+            self._found(now, true_now - turn)
+            arrival = self._go(now, 0.0, turn + error)
+            if turn and not self.stuck.within(now, arrival):
+                self.track.go(arrival, arrival, error)
+            return arrival
+
+
+class LinearStage(Motor):
+    """Position in mm, as it is and as the encoder believes. The carriage is the load; ``slips`` are in um."""
+
+    def __init__(self, settings: StageSettings, seed: int, clock: Clock, lock: threading.RLock) -> None:
+        s = self.settings = settings
+        drive = Drive(
+            Stream.STAGE,
+            s.start_mm,
+            s.speed_mm_s,
+            s.overhead_s,
+            1e-3 * s.repeatability_um,
+            1e-3 * s.backlash_um,
+        )
+        super().__init__(drive, seed, clock, lock)
+
+    def position_um(self) -> float:
+        """Return the true position now."""
+        with self._lock:
+            return float(np.asarray(self.over_um(np.array([self._clock.now_s()]))).item())
+
+    def over_um(self, times_s: FloatArray) -> FloatArray | float:
+        """Return the true position at rising times: one number if it rested all the while."""
+        return (self.track.over(times_s) + self.lag.over(times_s)) * 1e3 + self.slips.total(times_s)
+
+    def moves(self, start_s: float, stop_s: float) -> list[tuple[float, float]]:
+        """Return begin and end of every motion of the carriage that touches the interval."""
+        parts = (self.track, self.lag, self.slips)
+        return [move for part in parts for move in part.moves(start_s, stop_s)]
+
+    def encoder_mm(self) -> float:
+        """Return what the encoder reports now, in mid-motion too."""
+        return self._believed()
+
+    def move_to(self, encoder_mm: float, /) -> float:
+        """Start moving to an encoder position; return when it will be there. The ends of the rail stop it."""
+        return self._move(encoder_mm)
+
+    def _bounded(self, true: float) -> float:
+        margin = self.settings.margin_mm
+        return min(max(true, -margin), self.settings.travel_mm + margin)
+
+    def home(self) -> float:
+        """Start looking for the reference at the low end; return when it will be found."""
+        with self._lock:
+            self.before_motion()
+            now = self._clock.now_s()
+            if self.stuck.at(now) is not None:
+                return self._go(now, 0.0, 0.0)  # never gets there, and keeps the reference it had
+            self._found(now, self.track.at(now))
+            return self._go(now, 0.0, self._error(-1.0))

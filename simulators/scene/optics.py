@@ -11,11 +11,10 @@ from labctl.model.records import FloatArray
 from simulators.scene.chance import Stream, Wander, generator
 from simulators.scene.hand import Hand, Placed
 from simulators.scene.laser import Laser, Pulses
-from simulators.scene.mount import Mount
+from simulators.scene.motor import LinearStage, Mount
 from simulators.scene.settings import Element, OpticsSettings
 from simulators.scene.shutter import Blade
 from simulators.scene.spells import Spells
-from simulators.scene.stage import LinearStage
 
 SLICES = 24
 """Pieces into which a turn of the plate is cut where only mean power matters."""

@@ -9,18 +9,163 @@ brings 36000 counts in the band against some 430 counts of read noise.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from labctl.model.records import FloatArray
-from simulators.scene.bleaching import Bleaching
 from simulators.scene.chance import Stream, generator
 from simulators.scene.laser import Pulses
-from simulators.scene.laws import response
 from simulators.scene.modes import Modes, place_index
 from simulators.scene.optics import Beam
 from simulators.scene.settings import SampleSettings
+
+U_MAX = 14.0
+
+
+def left_over(r: FloatArray) -> FloatArray:
+    """Return the inversion x < 1 that an impulse leaves of r > 1: x exp(-x) = r exp(-r).
+
+    Newton's method on ln x - x from the left, where it never overshoots; -x is Lambert's W0(-r exp(-r)).
+    """
+    goal = np.log(r) - r
+    x = np.exp(goal)
+    for _ in range(64):
+        slope = np.maximum(1.0 / np.maximum(x, 1e-300) - 1.0, 1e-9)
+        x = np.minimum(x - (np.log(np.maximum(x, 1e-300)) - x - goal) / slope, 1.0)
+    return x
+
+
+def _impulsive(u: FloatArray, _: SampleSettings) -> tuple[FloatArray, FloatArray]:
+    r = u * u
+    rest = np.where(r > 1.0, left_over(np.maximum(r, 1.0)), r)
+    return rest, 0.25 * (r - rest)
+
+
+def _clamped(shape: Callable[[FloatArray], FloatArray]) -> Callable[..., tuple[FloatArray, FloatArray]]:
+    return lambda u, _: (np.minimum(u * u, 1.0), shape(np.maximum(u, 1.0)))
+
+
+def _s_curve(u: FloatArray, sample: SampleSettings) -> tuple[FloatArray, FloatArray]:
+    r = u * u
+    root = np.sqrt((r - 1.0) ** 2 + 4.0 * sample.beta * r)
+    # Below threshold the difference of two nearly equal numbers is avoided by the other form of the root.
+    light = np.where(
+        r > 1.0, 0.5 * (r - 1.0 + root), 2.0 * sample.beta * r / np.maximum(1.0 - r + root, 1e-12)
+    )
+    photons = light / sample.beta
+    luminescence = photons / (1.0 + photons)
+    return luminescence, ((1.0 + sample.contrast) * light - r + luminescence) / (2.0 * sample.contrast)
+
+
+LAWS: dict[str, Callable[[FloatArray, SampleSettings], tuple[FloatArray, FloatArray]]] = {
+    "impulsive": _impulsive,
+    "hinge": _clamped(lambda u: u - 1.0),
+    "rollover": _clamped(lambda u: (u - 1.0) / (1.0 + (u - 1.0) / 3.0)),
+    "quadratic": _clamped(lambda u: 0.5 * (u * u - 1.0)),
+    "s-curve": _s_curve,
+    "none": lambda u, _: (u * u, np.zeros_like(u)),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """Tables of luminescence and lasing light over u^2 against u, with a node exactly at the onset."""
+
+    u: FloatArray
+    luminescence: FloatArray
+    lasing: FloatArray
+
+    def at(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return luminescence and lasing light at u, both in units of the luminescence at threshold."""
+        r = u * u
+        return r * np.interp(u, self.u, self.luminescence), r * np.interp(u, self.u, self.lasing)
+
+
+def response(sample: SampleSettings) -> Response:
+    """Tabulate the sample's law, for the spot's centre or integrated over the whole Gaussian spot.
+
+    Rings of a Gaussian spot of peak u hold 2 y(v)/v dv each (normalised so that the luminescence of both
+    ways of collecting is the same): the kink at u = 1 becomes round.
+    """
+    u = np.concatenate(
+        [np.linspace(0.0, 1.0, 501), 1.0 + (U_MAX - 1.0) * np.linspace(0.0, 1.0, 1501)[1:] ** 2]
+    )
+    luminescence, shape = LAWS[sample.law](u, sample)
+    excess = 2.0 * sample.contrast * shape / (1.0 + shape / sample.saturation)
+    lasing = excess + u * u - luminescence if sample.law != "none" else excess
+    if sample.collection == "whole":
+        luminescence, lasing = _over_spot(u, luminescence), _over_spot(u, lasing)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        tables = [y / (u * u) for y in (luminescence, lasing)]
+    for table in tables:
+        table[0] = table[1]
+    return Response(u, np.maximum(tables[0], 0.0), np.maximum(tables[1], 0.0))
+
+
+def _over_spot(u: FloatArray, light: FloatArray) -> FloatArray:
+    density = np.zeros_like(u)
+    density[1:] = 2.0 * light[1:] / u[1:]
+    steps = 0.5 * (density[1:] + density[:-1]) * np.diff(u)
+    return np.concatenate([[0.0], np.cumsum(steps)])
+
+
+MOST_KEPT = 20_000
+"""Times remembered of one spot."""
+
+
+class Bleaching:
+    """Keeps the dose of one spot, and remembers it."""
+
+    def __init__(self, settings: SampleSettings) -> None:
+        self.settings = settings
+        self._lasting = self._passing = 0.0
+        self._times, self._alive = [-1e30], [1.0]
+
+    @property
+    def alive(self) -> float:
+        """Part of the emitters not bleached now."""
+        if self.settings.bleach_law == "recovering":
+            return math.exp(-self._lasting - self._passing)
+        return surviving(self.settings, self._lasting)
+
+    def give(self, span_s: float, rate: float) -> None:
+        """Let time pass, with a dose of ``rate`` per second."""
+        s = self.settings
+        if s.bleach_law != "recovering":
+            self._lasting += rate * span_s
+            return
+        fade = math.exp(-span_s / s.bleach_recovery_s)
+        self._lasting += (1.0 - s.bleach_recovers) * rate * span_s
+        self._passing = self._passing * fade + s.bleach_recovers * rate * s.bleach_recovery_s * (1.0 - fade)
+
+    def note(self, at_s: float) -> None:
+        """Remember what is alive at a time; every other memory goes when there are too many."""
+        self._times.append(at_s)
+        self._alive.append(self.alive)
+        if len(self._times) > MOST_KEPT:
+            del self._times[1:-1:2], self._alive[1:-1:2]
+
+    def alive_at(self, at_s: float) -> float:
+        """Return what was alive at a past time, between the two times noted round it."""
+        return float(np.interp(at_s, self._times, self._alive))
+
+    def alive_after(self, span_s: float, rate: float) -> float:
+        """Return what an even dose of ``rate`` per second leaves of a fresh spot."""
+        fresh = Bleaching(self.settings)
+        fresh.give(span_s, rate)
+        return fresh.alive
+
+
+def surviving(s: SampleSettings, dose: float) -> float:
+    """Return the part of the emitters that a dose leaves, by a law without recovery."""
+    if s.bleach_law == "double":
+        return s.bleach_fast * math.exp(-s.bleach_ratio * dose) + (1.0 - s.bleach_fast) * math.exp(-dose)
+    if s.bleach_law == "stretched":
+        return math.exp(-(dose**s.bleach_beta))
+    return math.exp(-dose)
+
 
 NODES = 9
 """Of the quadrature over the pulses' energies."""

@@ -230,7 +230,7 @@ class SampleSettings:
     :param damage_uj_cm2: fluence at which the film is damaged at once and for good (never when infinite).
     :param bleach_pulses: pulses at threshold that bleach by 1/e (infinite: off); ``bleach_recovers`` the part
         that comes back, with ``bleach_recovery_s``, by the law "recovering"; the other laws, and what
-        ``bleach_fast``, ``bleach_ratio`` and ``bleach_beta`` are, stand in :mod:`simulators.scene.bleaching`.
+        ``bleach_fast``, ``bleach_ratio`` and ``bleach_beta`` are, stand in :mod:`simulators.scene.sample`.
     :param spot_spread: relative standard deviation of threshold between spots; brightness spreads likewise.
     :param transmission: of the film and its glass for the pump, met by a meter behind it.
     """

@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable
 
 from labctl.model.clock import Clock
+from simulators.scene.motor import Track
 from simulators.scene.settings import ShutterSettings
 from simulators.scene.spells import Spells
-from simulators.scene.track import Track
 
 
 class Blade:

@@ -13,14 +13,14 @@ from fuzz_target import Data, Parse, Target
 from pymeasure.adapters import Adapter
 from seabreeze.pyseabreeze import SeaBreezeError
 
-from drivers.scpi_thermometer import ScpiThermometer
+from drivers.attenuators.thorlabs_ell14 import ThorlabsELL14
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100
+from drivers.others.scpi_thermometer import ScpiThermometer
+from drivers.shutters.thorlabs_sc10 import ThorlabsSC10
+from drivers.support.child import BrokenFrame, read_frame, write_frame
 from drivers.support.elliptec import parse_module, parse_position
-from drivers.support.framing import BrokenFrame, read_frame, write_frame
 from drivers.support.ocean_network import PatientTransport, StrictOBP
 from drivers.support.pm100_commands import parse_sensor
-from drivers.thorlabs_ell14 import ThorlabsELL14
-from drivers.thorlabs_pm100 import ThorlabsPM100
-from drivers.thorlabs_sc10 import ThorlabsSC10
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import CalibrationRefused, InstrumentError
 from labctl.model.hands import Request
@@ -28,10 +28,10 @@ from labctl.session import hands
 from labctl.session.watchdog_wire import assignment_of, decode
 from simulators import presets
 from simulators.hand import HandWire
-from simulators.obp import Decoder, Frame, encode
 from simulators.registry import find
 from simulators.scene import Scene
 from simulators.scene.settings import StageSettings, ThermometerSettings
+from simulators.spectrometers.obp import Decoder, Frame, encode
 
 
 class Scripted(Adapter):  # type: ignore[misc]  # pymeasure publishes no types

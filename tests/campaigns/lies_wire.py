@@ -11,10 +11,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from simulators.ell14 import PULSES_PER_TURN
+from simulators.attenuators.ell14 import PULSES_PER_TURN
 from simulators.faults.framing import framer
 from simulators.link import Wire
-from simulators.obp import Decoder, encode
+from simulators.spectrometers.obp import Decoder, encode
 
 READING = b"MEAS:POW?"
 SET_TIME, ASK_TIME, SPECTRUM = 0x00110010, 0x00110000, 0x00101000

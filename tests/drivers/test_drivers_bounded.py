@@ -12,8 +12,8 @@ import pytest
 from drivers_stub import Stub, stub
 from patience import PATIENCE_S
 
+from drivers.attenuators.thorlabs_ell14 import ThorlabsELL14
 from drivers.support.session import LONGEST_ANSWER
-from drivers.thorlabs_ell14 import ThorlabsELL14
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import InstrumentError, InstrumentTimeout, ProtocolError
 
@@ -94,7 +94,7 @@ def test_a_bus_that_is_never_quiet_ends_a_question_at_its_deadline(line: bytes) 
 
 
 def test_a_bus_that_is_never_quiet_ends_a_motion_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drivers.support.elliptec_motor.ASK_AFTER_S", 0.2)
+    monkeypatch.setattr("drivers.support.elliptec.ASK_AFTER_S", 0.2)
     with mount_at(lambda _data: b"") as (mount, server), chatter(server, b"1PO00000000\r\n"):
         gives_up(lambda: mount.move_to(90.0), InstrumentTimeout, "no answer")
 

@@ -135,7 +135,7 @@ def another(bench: SimulatedBench, role: str, monkeypatch: pytest.MonkeyPatch) -
     elif role == "power_meter":
         wire._tree.add("*IDN?", lambda _: "THORLABS,PM100D,P9999999,2.4.0")
     elif role == "shutter":
-        monkeypatch.setattr("simulators.sc10.IDENTITY", "THORLABS SC10 VERSION 2.00")
+        monkeypatch.setattr("simulators.shutters.sc10.IDENTITY", "THORLABS SC10 VERSION 2.00")
     else:
         wire._handlers[0x00000100] = lambda _: b"FX99999"
 

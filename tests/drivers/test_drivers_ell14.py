@@ -10,7 +10,7 @@ from drivers_stub import NoSleep, stub
 from patience import PATIENCE_S
 from pymeasure.test import expected_protocol
 
-from drivers.thorlabs_ell14 import ThorlabsELL14
+from drivers.attenuators.thorlabs_ell14 import ThorlabsELL14
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected, ProtocolError
 
@@ -148,9 +148,7 @@ def test_a_garbled_position_is_asked_again_and_then_an_error(reply: str) -> None
 
 @pytest.mark.usefixtures("silence")
 def test_another_device_at_the_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "drivers.support.elliptec_bus.SLICE_S", 0.01
-    )  # the scan of the bus finds nothing here
+    monkeypatch.setattr("drivers.support.elliptec.SLICE_S", 0.01)  # the scan of the bus finds nothing here
     with (
         stub(lambda data: b"THORLABS,PM100D,P0012345,2.4.0\n" if b"IDN" in data else b"") as server,
         pytest.raises(NotConnected, match="THORLABS,PM100D"),
@@ -160,14 +158,14 @@ def test_another_device_at_the_address_is_named(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.usefixtures("silence")
 def test_a_wrong_bus_address_names_the_one_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drivers.support.elliptec_bus.SLICE_S", 0.03)  # for each of the silent ones
+    monkeypatch.setattr("drivers.support.elliptec.SLICE_S", 0.03)  # for each of the silent ones
 
     def bus(data: bytes) -> bytes:
         if data == b"2in":
-            monkeypatch.setattr("drivers.support.elliptec_bus.SLICE_S", 0.03)
+            monkeypatch.setattr("drivers.support.elliptec.SLICE_S", 0.03)
             return f"2IN{INFO}\r\n".encode()
         if data == b"1in":  # the next one answers, however long it takes
-            monkeypatch.setattr("drivers.support.elliptec_bus.SLICE_S", PATIENCE_S)
+            monkeypatch.setattr("drivers.support.elliptec.SLICE_S", PATIENCE_S)
             return b"\n"
         return b""
 
@@ -225,7 +223,7 @@ def test_silence_in_a_motion_ends_at_the_deadline() -> None:
 
 
 def test_the_end_of_a_motion_that_nobody_heard_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drivers.support.elliptec_motor.ASK_AFTER_S", 0.1)
+    monkeypatch.setattr("drivers.support.elliptec.ASK_AFTER_S", 0.1)
     module = SlowMount()
     answers = {b"0gs": b"0GS00\r\n", b"0gp": position(200).encode()}
     with stub(lambda data: answers.get(data) or module(data)) as server:

@@ -11,8 +11,8 @@ from pydantic import ValidationError
 from pymeasure.test import expected_protocol
 
 from drivers import registry
-from drivers.thorlabs_ell14 import ThorlabsELL14
-from drivers.thorlabs_ell20 import ThorlabsELL20
+from drivers.attenuators.thorlabs_ell14 import ThorlabsELL14
+from drivers.others.thorlabs_ell20 import ThorlabsELL20
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentFault, NotConnected
 from labctl.model.roles import Stage

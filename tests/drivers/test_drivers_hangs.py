@@ -16,13 +16,13 @@ from drivers_stub import stub
 from patience import PATIENCE_S, until
 from usb_stand_in import RESOURCE, UsbStandIn, put_in_place
 
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100
+from drivers.shutters.thorlabs_sc10 import ThorlabsSC10
 from drivers.support.session import VisaSession
-from drivers.thorlabs_pm100 import ThorlabsPM100
-from drivers.thorlabs_sc10 import ThorlabsSC10
 from labctl.model.clock import ScaledClock, hearing
 from labctl.model.errors import Aborted, InstrumentError, NotConnected
 from simulators import presets
-from simulators.pm100 import Pm100
+from simulators.meters.pm100 import Pm100
 from simulators.scene import Scene
 
 HERE = Path(__file__).parent
@@ -163,8 +163,8 @@ backend = UsbStandIn()
 backend.hangs.add("enumerate_devices")
 put_in_place(backend)
 from drivers_stub import stub
-from drivers.thorlabs_pm100 import ThorlabsPM100
-from drivers.thorlabs_sc10 import ThorlabsSC10
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100
+from drivers.shutters.thorlabs_sc10 import ThorlabsSC10
 from labctl.model.errors import NotConnected
 from patience import until
 def meter():
@@ -321,10 +321,10 @@ def test_the_interpreter_ends_although_a_call_hangs(call: str) -> None:
     done = run(f"""
 from usb_stand_in import *
 from labctl.model.errors import InstrumentError
-from drivers.thorlabs_pm100 import ThorlabsPM100
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100
 from labctl.model.clock import ScaledClock
 from simulators import presets
-from simulators.pm100 import Pm100
+from simulators.meters.pm100 import Pm100
 from simulators.scene import Scene
 clock = ScaledClock(20)
 backend = UsbStandIn(Pm100(clock, Scene(presets.scene("ola", seed=1), clock).meter))

@@ -17,10 +17,9 @@ import pytest
 from drivers_stub import Stub, closed_port, stub
 from patience import PATIENCE_S
 
-from drivers.ocean import IsolatedSpectrometer
-from drivers.support.child import ROOT, Child, ChildDied, ChildHangs
+from drivers.spectrometers.ocean import IsolatedSpectrometer
+from drivers.support.child import ROOT, BrokenFrame, Child, ChildDied, ChildHangs, read_frame, write_frame
 from drivers.support.exposures import ExposureBounds
-from drivers.support.framing import BrokenFrame, read_frame, write_frame
 from drivers.support.ocean_cameras import usable
 from drivers.support.ocean_device import OceanSpectrometer
 from labctl.model.clock import SteppedClock
@@ -318,7 +317,7 @@ def test_what_a_library_prints_does_not_break_the_frames(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (
-        "import os, drivers.ocean_child as child\n"
+        "import os, drivers.spectrometers.ocean_child as child\n"
         "def noisy(self):\n"
         "    print('chatter'); os.write(1, b'more chatter'); return {'fine': True}, b''\n"
         "child._Holder._do_noise = noisy\n"
@@ -349,7 +348,7 @@ def test_a_child_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_the_child_ends_with_its_parent() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     child = subprocess.Popen(
-        [sys.executable, "-m", "drivers.ocean_child"],
+        [sys.executable, "-m", "drivers.spectrometers.ocean_child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env=environment,
@@ -361,7 +360,7 @@ def test_the_child_ends_with_its_parent() -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a C function that sleeps with the lock held")
 def test_a_hung_child_ends_without_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = (
-        "import ctypes, drivers.ocean_child as child\n"
+        "import ctypes, drivers.spectrometers.ocean_child as child\n"
         f"child.GRACE_S = 0.6 - {PATIENCE_S}\n"
         "child._Holder._do_hang = lambda self: ctypes.PyDLL(None).sleep(60)\n"
         "child.main()\n"

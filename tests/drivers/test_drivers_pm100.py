@@ -8,8 +8,8 @@ import pytest
 from drivers_stub import NoSleep, stub
 from pymeasure.test import expected_protocol
 
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100
 from drivers.support.pm100_commands import parse_sensor
-from drivers.thorlabs_pm100 import ThorlabsPM100
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected, ProtocolError
 from simulators import presets
@@ -189,7 +189,7 @@ def test_a_pyro_head_measures_pulses_without_blocking() -> None:
 
 
 def test_no_pulse_ends_with_an_abort(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drivers.thorlabs_pm100.PULSE_TIMEOUT_S", -1.0)
+    monkeypatch.setattr("drivers.meters.thorlabs_pm100.PULSE_TIMEOUT_S", -1.0)
     talk = [*PYRO, ("ABOR", None), ("CONF:ENER", None), ("INIT", None), ("FETC:STAT?", "0"), ("ABOR", None)]
     with (
         expected_protocol(ThorlabsPM100, talk) as meter,

@@ -9,7 +9,7 @@ from drivers_stub import NoSleep, Stub, stub
 from patience import PATIENCE_S
 from pymeasure.test import expected_protocol
 
-from drivers.thorlabs_sc10 import COMMAND_LIMIT_S, ThorlabsSC10
+from drivers.shutters.thorlabs_sc10 import COMMAND_LIMIT_S, ThorlabsSC10
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, NotConnected
 
 HELLO = [("id?", "id?\rTHORLABS SC10 VERSION 1.07\r> "), ("mode?", "mode?\r1\r> ")]
@@ -140,7 +140,7 @@ def test_a_change_at_the_panel_is_noticed() -> None:
 
 
 def test_two_threads_never_leave_it_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("drivers.thorlabs_sc10.COMMAND_LIMIT_S", PATIENCE_S)
+    monkeypatch.setattr("drivers.shutters.thorlabs_sc10.COMMAND_LIMIT_S", PATIENCE_S)
     controller = Controller(lag=2)
     with stub(controller) as server:
         shutter = opened(server)
@@ -188,7 +188,7 @@ def test_a_blade_that_sticks_is_reported_within_the_bound(monkeypatch: pytest.Mo
         shutter = opened(server)
         shutter.open()
         controller.stuck = True
-        monkeypatch.setattr("drivers.thorlabs_sc10.time", SteppingTime(0.1))
+        monkeypatch.setattr("drivers.shutters.thorlabs_sc10.time", SteppingTime(0.1))
         asked = server.received.count(b"ens\r")
         with pytest.raises(InstrumentFault, match="does not take the command to close"):
             shutter.close_beam()
@@ -201,7 +201,7 @@ def test_a_program_that_stood_still_closes_the_shutter_all_the_same(monkeypatch:
     with stub(controller) as server:
         shutter = opened(server)
         shutter.open()
-        monkeypatch.setattr("drivers.thorlabs_sc10.time", SteppingTime(100.0))
+        monkeypatch.setattr("drivers.shutters.thorlabs_sc10.time", SteppingTime(100.0))
         shutter.close_beam()
         assert controller.enabled == 0
         shutter.close()

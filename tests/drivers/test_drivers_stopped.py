@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from drivers.thorlabs_ell14 import ThorlabsELL14
+from drivers.attenuators.thorlabs_ell14 import ThorlabsELL14
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted
 from simulators import presets

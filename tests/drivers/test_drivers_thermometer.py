@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pymeasure.test import expected_protocol
 
 from drivers import registry
-from drivers.scpi_thermometer import ScpiThermometer
+from drivers.others.scpi_thermometer import ScpiThermometer
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import InstrumentFault, NotConnected, ProtocolError
 from labctl.model.roles import Thermometer

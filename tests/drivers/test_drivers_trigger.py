@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from patience import PATIENCE_S
 
-from drivers.ocean import IsolatedSpectrometer
+from drivers.spectrometers.ocean import IsolatedSpectrometer
 from drivers.support.ocean_device import OceanSpectrometer
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
@@ -46,7 +46,7 @@ def pulses_held(bench: SimulatedBench, monkeypatch: pytest.MonkeyPatch) -> list[
 def test_a_triggered_exposure_holds_the_pulses_it_was_made_for(
     bench: SimulatedBench, monkeypatch: pytest.MonkeyPatch, trigger: str, backend: str
 ) -> None:
-    monkeypatch.setattr("drivers.ocean.OPEN_TIMEOUT_S", PATIENCE_S)
+    monkeypatch.setattr("drivers.spectrometers.ocean.OPEN_TIMEOUT_S", PATIENCE_S)
     held = pulses_held(bench, monkeypatch)
     spectrometer = IsolatedSpectrometer(
         bench.resources["spectrometer"], clock=bench.scene.clock, trigger=trigger, backend=backend

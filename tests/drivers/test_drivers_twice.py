@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100
 from drivers.support.ocean_device import OceanSpectrometer
-from drivers.thorlabs_pm100 import ThorlabsPM100
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import NotConnected
 from labctl.model.records import SpectrometerInfo

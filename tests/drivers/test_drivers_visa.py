@@ -11,9 +11,9 @@ import pytest
 from drivers_stub import closed_port, stub
 from patience import PATIENCE_S
 
-from drivers.support.hints import opening_hint, silence_hint
-from drivers.thorlabs_pm100 import ThorlabsPM100
-from drivers.thorlabs_sc10 import ThorlabsSC10
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100
+from drivers.shutters.thorlabs_sc10 import ThorlabsSC10
+from drivers.support.failures import opening_hint, silence_hint
 from labctl.model.errors import InstrumentError, InstrumentTimeout, NotConnected, ProtocolError
 
 IDN = b"THORLABS,PM100D,P0012345,2.4.0\n"

@@ -15,9 +15,9 @@ from PySide6.QtCore import QEvent, QSettings
 from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
-from drivers.thorlabs_ell14 import ThorlabsELL14
-from drivers.thorlabs_pm100 import ThorlabsPM100
-from drivers.thorlabs_sc10 import ThorlabsSC10
+from drivers.attenuators.thorlabs_ell14 import ThorlabsELL14
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100
+from drivers.shutters.thorlabs_sc10 import ThorlabsSC10
 from labctl.config import BenchConfig, load_bench
 from labctl.data.writer import RunWriter
 from labctl.gui.app import make_application
@@ -63,9 +63,9 @@ def patient_drivers() -> Iterator[None]:
     Where an instrument goes silent in a test, what it is worth is the driver's own time.
     """
     changes: dict[str, object] = {
-        f"drivers.ocean.{name}": PATIENCE_S for name in ("OPEN_TIMEOUT_S", "ANSWER_TIMEOUT_S")
+        f"drivers.spectrometers.ocean.{name}": PATIENCE_S for name in ("OPEN_TIMEOUT_S", "ANSWER_TIMEOUT_S")
     }
-    changes["drivers.thorlabs_sc10.COMMAND_LIMIT_S"] = PATIENCE_S
+    changes["drivers.shutters.thorlabs_sc10.COMMAND_LIMIT_S"] = PATIENCE_S
     for driver in (ThorlabsELL14, ThorlabsPM100, ThorlabsSC10):
         port = replace(driver.port, timeout_s=PATIENCE_S)
         changes[f"{driver.__module__}.{driver.__name__}.port"] = port

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE_S
 
-from drivers.thorlabs_sc10 import ThorlabsSC10
+from drivers.shutters.thorlabs_sc10 import ThorlabsSC10
 from labctl.config import parse_bench
 from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import InstrumentFault, NotConnected

@@ -18,8 +18,8 @@ from simulators.faults.armed import Armed, matches
 from simulators.faults.framing import framer
 from simulators.faults.kinds import HOW, KINDS, ROLES, WHEN
 from simulators.faults.mangle import shortened, truncated
-from simulators.obp import Decoder, Frame, encode
 from simulators.scene.spells import MOST, Spell, Spells
+from simulators.spectrometers.obp import Decoder, Frame, encode
 
 GOOD = """\
 seed = 7

@@ -14,8 +14,8 @@ from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
 from simulators.faults.kinds import KINDS
+from simulators.scene.motor import LinearStage
 from simulators.scene.settings import StageSettings, ThermometerSettings
-from simulators.scene.stage import LinearStage
 
 PER_MM = 1024
 BOTH: dict[str, Any] = {"stage": StageSettings(), "thermometer": ThermometerSettings()}

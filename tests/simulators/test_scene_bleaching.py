@@ -9,7 +9,7 @@ import pytest
 from scene_bench import Bench, changed, noiseless
 
 from simulators import presets
-from simulators.scene.bleaching import Bleaching
+from simulators.scene.sample import Bleaching
 from simulators.scene.settings import BleachLaw, SampleSettings
 
 LAWS: tuple[BleachLaw, ...] = ("single", "double", "stretched")

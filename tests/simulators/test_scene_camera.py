@@ -14,8 +14,8 @@ from scene_bench import Bench, changed, noiseless
 from labctl.model.clock import SteppedClock
 from simulators import presets
 from simulators.scene import Scene
+from simulators.scene.camera import Profile
 from simulators.scene.chance import Steps
-from simulators.scene.slits import Profile
 
 
 def test_an_exposure_is_not_locked_to_the_laser() -> None:

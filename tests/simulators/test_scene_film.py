@@ -13,8 +13,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.records import FloatArray
 from simulators import presets
 from simulators.scene import Scene
-from simulators.scene.laws import LAWS, left_over, response
-from simulators.scene.sample import Sample
+from simulators.scene.sample import LAWS, Sample, left_over, response
 from simulators.scene.settings import SampleSettings
 
 

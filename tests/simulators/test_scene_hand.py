@@ -11,8 +11,7 @@ from scene_bench import Bench, changed, noiseless
 
 from simulators import presets
 from simulators.scene import SceneSettings
-from simulators.scene.hand import HandError
-from simulators.scene.lamps import LAMPS
+from simulators.scene.hand import LAMPS, HandError
 from simulators.scene.settings import StageSettings
 
 

@@ -13,8 +13,8 @@ from simulators import presets
 from simulators.scene import Scene
 from simulators.scene.chance import Stream, Wander, generator
 from simulators.scene.laser import Laser
+from simulators.scene.motor import Track
 from simulators.scene.settings import LaserSettings
-from simulators.scene.track import Track
 
 BEHIND = {"order": ("attenuator", "pick-off", "shutter", "sample"), "pickoff_ratio": 24.0}
 """A pick-off behind the attenuator, whatever the head."""

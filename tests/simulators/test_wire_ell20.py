@@ -8,11 +8,11 @@ import pytest
 from wire_talk import Talk
 
 from labctl.model.clock import SteppedClock
-from simulators.ell14 import from_hex, to_hex
-from simulators.ell14_bus import Ell14Bus
-from simulators.ell20 import StageModule
+from simulators.attenuators.ell14 import from_hex, to_hex
+from simulators.attenuators.ell14_bus import Ell14Bus
+from simulators.others.ell20 import StageModule
+from simulators.scene.motor import LinearStage
 from simulators.scene.settings import StageSettings
-from simulators.scene.stage import LinearStage
 
 
 def made(**settings: float) -> tuple[Talk, LinearStage]:

@@ -11,15 +11,15 @@ from wire_talk import PlainBlade, PlainCamera, PlainHead, Talk
 
 from labctl.model.clock import SteppedClock
 from simulators import presets
-from simulators.ell14 import Module
-from simulators.ell14_bus import Ell14Bus, IdleMount
+from simulators.attenuators.ell14 import Module
+from simulators.attenuators.ell14_bus import Ell14Bus, IdleMount
 from simulators.link import Wire
-from simulators.obp import Frame, encode
-from simulators.ocean_fx import OceanFx
-from simulators.pm100 import Pm100
+from simulators.meters.pm100 import Pm100
 from simulators.registry import find
-from simulators.sc10 import Sc10
 from simulators.scene import Scene
+from simulators.shutters.sc10 import Sc10
+from simulators.spectrometers.obp import Frame, encode
+from simulators.spectrometers.ocean_fx import OceanFx
 
 MAKE: dict[str, Callable[[SteppedClock], Wire]] = {
     "ell14": lambda clock: Ell14Bus(clock, [Module(clock, IdleMount(clock))]),

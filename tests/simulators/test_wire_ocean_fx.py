@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from wire_talk import PlainCamera, Talk
 
 from labctl.model.clock import SteppedClock
-from simulators.obp import ACK, ACK_REQUESTED, MD5, NACK, RESPONSE, Decoder, Frame, encode
-from simulators.ocean_fx import OceanFx
-from simulators.ocean_fx_camera import laser_triggers
+from simulators.spectrometers.obp import ACK, ACK_REQUESTED, MD5, NACK, RESPONSE, Decoder, Frame, encode
+from simulators.spectrometers.ocean_fx import OceanFx
+from simulators.spectrometers.ocean_fx_camera import laser_triggers
 
 SERIAL, SPECTRUM, SET_INTEGRATION, GET_INTEGRATION = 0x100, 0x101000, 0x110010, 0x110000
 SET_TRIGGER, GET_TRIGGER, TRIGGER = 0x110110, 0x110100, 0x110120

@@ -6,8 +6,8 @@ import pytest
 from wire_talk import PlainHead, Talk
 
 from labctl.model.clock import SteppedClock
-from simulators.pm100 import Pm100
-from simulators.pm100_meter import Kind
+from simulators.meters.pm100 import Pm100
+from simulators.meters.pm100_meter import Kind
 
 
 def console(kind: Kind = "photodiode", watts: float = 1e-5) -> tuple[PlainHead, Talk]:

@@ -6,7 +6,7 @@ import pytest
 from wire_talk import PlainBlade, Talk
 
 from labctl.model.clock import SteppedClock
-from simulators.sc10 import Sc10
+from simulators.shutters.sc10 import Sc10
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Attenuators: what turns to set the transmission."""

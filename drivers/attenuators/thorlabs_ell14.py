@@ -1,0 +1,103 @@
+"""Thorlabs Elliptec ELL14 rotation mount on its serial bus (ELLx protocol manual).
+
+What travels on the bus is described in ``support/elliptec_bus.py``. Tried on a simulator only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Unpack
+
+from pydantic import Field, model_validator
+from pymeasure.adapters import Adapter
+
+from drivers.support.elliptec import ELL14_TYPE, ElliptecConfig, ElliptecMotor, Module, MotorOptions
+from drivers.support.spec import DriverSpec
+from labctl.model.clock import Clock, Stop
+
+
+class ThorlabsELL14(ElliptecMotor):
+    """Rotation mount ELL14; angles in degrees, positive as the module counts.
+
+    :param adapter: VISA resource, e.g. ``"ASRL3::INSTR"``.
+    :param address: bus address, one hex digit.
+    :param angle_range_deg: lowest and highest angle that may be asked for.
+    :param options: see ``MotorOptions``.
+    :raises NotConnected: no ELL14 answers at this address.
+    """
+
+    model, type, unit, tolerance = "ELL14", ELL14_TYPE, "degrees", 0.5
+    blocked = "the plate may be blocked"
+
+    def __init__(
+        self,
+        adapter: str | Adapter,
+        address: str = "0",
+        *,
+        angle_range_deg: tuple[float, float] = (0.0, 360.0),
+        role: str = "attenuator",
+        **options: Unpack[MotorOptions],
+    ) -> None:
+        self._range_deg = angle_range_deg
+        super().__init__(adapter, address, role, **options)
+
+    def _scale(self, module: Module) -> float:
+        return module.pulses / 360.0
+
+    def _apart(self, a: float, b: float) -> float:
+        return abs((a - b + 180.0) % 360.0 - 180.0)
+
+    def _range(self) -> tuple[float, float]:
+        return self._range_deg
+
+    @property
+    def angle_range_deg(self) -> tuple[float, float]:
+        """Lowest and highest angle that may be asked for, in degrees."""
+        return self._range_deg
+
+    def angle_deg(self) -> float:
+        """Read the present angle, in degrees."""
+        return self._where()
+
+    def move_to(self, angle_deg: float, stop: Stop | None = None) -> float:
+        """Move, wait for the end of the motion and return the angle read back, in degrees.
+
+        :raises InstrumentFault: outside the range, a fault of the module, or it ended elsewhere.
+        """
+        return self._go_to(angle_deg, stop)
+
+
+class ThorlabsELL14Config(ElliptecConfig):
+    """``[attenuator]`` with ``driver = "thorlabs-ell14"``."""
+
+    driver: Literal["thorlabs-ell14"]
+    home_at_connect: bool = False
+    min_angle_deg: Annotated[float, Field(ge=-360, le=360)] = 0.0
+    max_angle_deg: Annotated[float, Field(ge=-360, le=360)] = 360.0
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ThorlabsELL14Config:
+        if self.min_angle_deg >= self.max_angle_deg:
+            raise ValueError("min_angle_deg must be below max_angle_deg")
+        return self
+
+
+def _open(config: ThorlabsELL14Config, clock: Clock) -> ThorlabsELL14:
+    mount = ThorlabsELL14(
+        config.resource,
+        config.address,
+        angle_range_deg=(config.min_angle_deg, config.max_angle_deg),
+        clock=clock,
+        visa_library=config.visa_library,
+    )
+    if config.home_at_connect:
+        try:
+            mount.home()
+        except BaseException:
+            mount.close()
+            raise
+    return mount
+
+
+DRIVER = DriverSpec(
+    "thorlabs-ell14", "attenuator", ThorlabsELL14Config, _open, "Thorlabs Elliptec ELL14 rotation mount"
+)

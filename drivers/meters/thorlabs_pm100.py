@@ -1,0 +1,276 @@
+"""Thorlabs PM100 family of power meters over SCPI (PM100D, PM100USB, PM101, PM102, PM103, PM400, PM100D3).
+
+USB-TMC, or RS-232 at 115200 baud 8N1 on the consoles that have it. The Ethernet port of the PM103E frames
+its text and is not served. A command that is not understood is not answered; it leaves an entry in the error
+queue, which is read after every setting. Tried on a simulator only.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import statistics
+import time
+from contextlib import suppress
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pymeasure.adapters import Adapter
+
+from drivers.support.failures import ConnectionLost, not_connected
+from drivers.support.pm100_commands import POLL_S, PM100Settings, Sensor, parse_sensor
+from drivers.support.spec import DriverSpec, VisaConfig
+from labctl.model.clock import Clock, Stop, check_stop
+from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout
+from labctl.model.meters import has_read
+from labctl.model.records import Identity, PowerReading
+from labctl.model.roles import SensorKind
+
+log = logging.getLogger(__name__)
+
+KINDS: dict[int, SensorKind] = {1: "photodiode", 2: "thermal", 3: "pyro", 5: "thermal"}
+"""Types 2 and 5 are thermopiles, 5 with four quadrants."""
+SETTLING_S: dict[SensorKind, float] = {"photodiode": 0.1, "thermal": 10.0, "pyro": 0.0}
+"""Used when neither the configuration nor the console's accelerator time constant says better."""
+NOISE_W: dict[SensorKind, float] = {"photodiode": 1e-9, "thermal": 1e-6, "pyro": 1e-6}
+"""Assumed noise of an averaged reading until the configuration or a zeroing says better."""
+TIME_CONSTANTS = -math.log(1e-3)
+"""How many time constants an exponential needs to come within 0.1 %."""
+SECONDS_PER_SAMPLE = 0.003
+"""Of a PM100D, the slowest console of the family."""
+LONGEST_ON_USB = 100
+"""More readings than these are not averaged in one question: after a stop its answer is waited for."""
+PULSE_TIMEOUT_S = 5.0
+ZERO_TIMEOUT_S = 60.0
+NOISE_READINGS = 10
+
+
+class ThorlabsPM100(PM100Settings):
+    """Console of the PM100 family with one head, read in watts.
+
+    :param adapter: VISA resource, e.g. ``"USB0::0x1313::0x8078::P0000001::INSTR"``.
+    :param average_count: readings averaged inside the meter, 1 to 3000.
+    :param upper_range_w: fixed upper range in W, or None for the meter's auto-range.
+    :param settling_s: time after a change until a reading is within 0.1 %; None: by the kind of head.
+    :param noise_w: noise of one averaged reading; None: by the kind of head, measured when zeroing.
+    :raises NotConnected: no console of the family, or one without a head, answers.
+    """
+
+    def __init__(
+        self,
+        adapter: str | Adapter,
+        *,
+        average_count: int = 100,
+        upper_range_w: float | None = None,
+        settling_s: float | None = None,
+        noise_w: float | None = None,
+        clock: Clock | None = None,
+        visa_library: str = "@py",
+        role: str = "power_meter",
+    ) -> None:
+        super().__init__(
+            adapter,
+            average_count=average_count,
+            upper_range_w=upper_range_w,
+            clock=clock,
+            visa_library=visa_library,
+            role=role,
+        )
+        self._noise_w = noise_w
+        self._noise_given = noise_w is not None
+        self._last_text = ""
+        self.greet(self._check_device)
+        self._settling_s = self._default_settling_s() if settling_s is None else settling_s
+
+    def _check_device(self) -> None:
+        if self._visa and not self._on_usb:  # half a command of somebody else may stand in its buffer
+            with self.translated("an empty line"):
+                self.adapter.write("")
+        self.write("*IDN?")
+        heard = self.listen(b"\n", self.port.timeout_s)
+        words = heard.decode("ascii", "replace").strip().split(",")
+        if not heard:
+            raise InstrumentTimeout(self.name, "no answer to '*IDN?'")
+        if "THORLABS" not in words[0].upper() or len(words) < 4 or not words[1].upper().startswith("PM"):
+            raise self.stranger(heard, "a power meter of the PM100 family")
+        self.drain()  # an answer that came twice would stand for the head's
+        self._identification = ",".join(words)
+        self.write("*CLS")
+        head = self.head()
+        if head.type not in KINDS:
+            reason = f"the console has no usable head ({head.name or 'none'}, type {head.type})"
+            raise not_connected(self.role, self.resource, reason, "plug a head in")
+        self._kind = KINDS[head.type]
+
+    def _default_settling_s(self) -> float:
+        if self._kind == "thermal":
+            with suppress(InstrumentError):
+                return TIME_CONSTANTS * float(self.accelerator_tau_s)
+            with suppress(InstrumentError):
+                self.write("*CLS")
+        return SETTLING_S[self._kind]
+
+    # -- the role ----------------------------------------------------------------------------------
+
+    @property
+    def sensor(self) -> SensorKind:
+        """Kind of the head."""
+        return self._kind
+
+    @property
+    def settling_s(self) -> float:
+        """Time after a change of power until a reading is within 0.1 % of it, in s."""
+        return self._settling_s
+
+    @property
+    def noise_w(self) -> float:
+        """Standard deviation of one averaged reading in the dark, in W."""
+        return NOISE_W[self._kind] if self._noise_w is None else self._noise_w
+
+    def identity(self) -> Identity:
+        """Ask the console who it is; the head stands behind the model."""
+        text = str(self.idn)
+        words = [word.strip() for word in text.split(",")]
+        if len(words) < 4:
+            raise self.garbled("*IDN?", text)
+        vendor, model, serial, firmware, *_ = words
+        return self.remember(Identity(vendor, f"{model} + {self.head().name}", serial, firmware))
+
+    def head(self) -> Sensor:
+        """Ask which head is plugged in."""
+        text = str(self.sensor_idn)
+        try:
+            return parse_sensor(text)
+        except ValueError as exc:
+            raise self.garbled("SYST:SENS:IDN?", text) from exc
+
+    def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
+        """Take ``count`` averaged readings; the error of a single one is the head's noise.
+
+        A pyroelectric head measures pulses: its power is pulse energy times repetition rate.
+
+        Afterwards the settings are looked at: what was read with others, at the panel's unit or wavelength,
+        is thrown away, the settings are made again and the readings are taken anew, once.
+
+        :raises InstrumentFault: over range, or the settings do not stay.
+        """
+        reading = self._read(count, stop)
+        if not (reason := self.altered()):
+            return reading
+        log.warning("%s: %s; set again, the reading is repeated", self.name, reason)
+        self.prepare(self._wavelength_nm or 0.0)
+        reading = self._read(count, stop)
+        if reason := self.altered():
+            hint = "keep hands and other programs off the console"
+            raise InstrumentFault(self.name, f"its settings do not stay: {reason}", hint)
+        return reading
+
+    def _read(self, count: int, stop: Stop | None) -> PowerReading:
+        start_s = self.clock.now_s()
+        rate_hz = self.frequency_hz(stop) if self._kind == "pyro" else 0.0
+        values: list[float] = []
+        for _ in range(max(count, 1)):
+            check_stop(stop)
+            energy_j = self.pulse_energy_j(stop) if self._kind == "pyro" else 0.0
+            values.append(energy_j * rate_hz if self._kind == "pyro" else self._averaged_w(stop))
+            has_read(values[-1])
+        n = len(values)
+        sigma_w = statistics.stdev(values) / math.sqrt(n) if n > 1 else self.noise_w
+        return PowerReading(statistics.fmean(values), sigma_w, n, start_s, self.clock.now_s())
+
+    def _averaged_w(self, stop: Stop | None = None) -> float:
+        """Take one reading, repeated once if the answer is lost or no number."""
+        longest_s = self.port.timeout_s + 2 * self._average_count * SECONDS_PER_SAMPLE
+        if self._on_usb and self._average_count > LONGEST_ON_USB:
+            return self.measure("POW", longest_s, stop)
+        text = ""
+        for _ in range(2):
+            with suppress(InstrumentTimeout, ConnectionLost, ValueError):
+                self.write("MEAS:POW?")
+                text = self.await_reply(longest_s, stop)
+                value = self.in_range(float(text))
+                stale, self._last_text = text == self._last_text, text
+                if not stale:
+                    return value
+        if text and text == self._last_text:  # twice the same: a head without noise, not an old answer
+            return self.in_range(float(text))
+        if not text:
+            raise InstrumentTimeout(self.name, f"no reading within {longest_s:.1f} s")
+        raise self.garbled("MEAS:POW?", text)
+
+    # -- beyond the role ---------------------------------------------------------------------------
+
+    def pulse_energy_j(self, stop: Stop | None = None) -> float:
+        """Measure the energy of one pulse (pyroelectric head), in J.
+
+        :raises InstrumentTimeout: no pulse came within 5 s.
+        """
+        return self.measure("ENER", PULSE_TIMEOUT_S, stop)
+
+    def frequency_hz(self, stop: Stop | None = None) -> float:
+        """Measure the repetition rate of the pulses, in Hz.
+
+        :raises InstrumentTimeout: no pulses came within 5 s.
+        """
+        return self.measure("FREQ", PULSE_TIMEOUT_S, stop)
+
+    def zero(self, stop: Stop | None = None) -> float:
+        """Take the present reading as zero, with the pump blocked; return the offset in the head's unit.
+
+        The noise of a reading is measured on the way, unless the configuration gave it.
+
+        :raises InstrumentFault: the console could not zero, e.g. because there is light on the head.
+        :raises InstrumentTimeout: it is not done within 60 s.
+        """
+        end = time.monotonic() + ZERO_TIMEOUT_S
+        self.write("SENS:CORR:COLL:ZERO:INIT")
+        try:
+            while self.zeroing:
+                if time.monotonic() > end:
+                    raise InstrumentTimeout(self.name, f"zeroing takes longer than {ZERO_TIMEOUT_S:g} s")
+                self.clock.sleep(POLL_S, stop)
+        except BaseException:
+            self.write("SENS:CORR:COLL:ZERO:ABOR")
+            raise
+        entries = self.errors()
+        if entries:
+            hint = "block the pump, and cover the head if the room is bright"
+            raise InstrumentFault(self.name, f"could not be zeroed: {'; '.join(entries)}", hint)
+        if not self._noise_given:
+            self._noise_w = statistics.stdev(self._averaged_w() for _ in range(NOISE_READINGS))
+        return float(self.zero_magnitude_w)
+
+
+class ThorlabsPM100Config(VisaConfig):
+    """``[power_meter]`` with ``driver = "thorlabs-pm100"``."""
+
+    driver: Literal["thorlabs-pm100"]
+    averages: Annotated[int, Field(ge=1, le=3000)] = 100
+    range: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    settling_s: Annotated[float, Field(ge=0)] | None = None
+    noise_w: Annotated[float, Field(gt=0)] | None = None
+    zero_at_connect: bool = False
+
+
+def _open(config: ThorlabsPM100Config, clock: Clock) -> ThorlabsPM100:
+    meter = ThorlabsPM100(
+        config.resource,
+        average_count=config.averages,
+        upper_range_w=None if config.range == "auto" else config.range,
+        settling_s=config.settling_s,
+        noise_w=config.noise_w,
+        clock=clock,
+        visa_library=config.visa_library,
+    )
+    if config.zero_at_connect:
+        try:
+            meter.zero()
+        except BaseException:
+            meter.close()
+            raise
+    return meter
+
+
+DRIVER = DriverSpec(
+    "thorlabs-pm100", "power_meter", ThorlabsPM100Config, _open, "Thorlabs power meters of the PM100 family"
+)

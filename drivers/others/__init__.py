@@ -1,0 +1,1 @@
+"""Stages, thermometers and whatever else a bench may have."""

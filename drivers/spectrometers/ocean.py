@@ -1,0 +1,228 @@
+"""Ocean Optics / Ocean Insight spectrometers through seabreeze, held by a process that can be killed.
+
+seabreeze's compiled calls have no time-out, and some hold the interpreter's lock while they wait: a silent
+spectrometer would freeze the whole program. So the driver runs in a child process; past a deadline the child
+is killed, and the next request opens the device anew, once. Tried on a simulator only.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from drivers.support.child import Child, ChildDied, ChildHangs, Frame
+from drivers.support.exposures import ExposureBounds
+from drivers.support.failures import not_connected
+from drivers.support.spec import DriverConfig, DriverSpec
+from labctl.model.clock import Clock, ScaledClock, Stop
+from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout, ProtocolError
+from labctl.model.records import Identity, SpectrometerInfo, Spectrum
+
+ROLE = "spectrometer"
+CHILD_MODULE = "drivers.spectrometers.ocean_child"
+OPEN_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 5.0
+ERRORS: dict[str, type[InstrumentError]] = {
+    "timeout": InstrumentTimeout,
+    "fault": InstrumentFault,
+}
+
+
+class IsolatedSpectrometer:
+    """A spectrometer in a child process.
+
+    :param resource: a serial number, "first", or MODEL@HOST:PORT (FX and HDX) for a network one.
+    :param options: keyword arguments of :class:`drivers.support.ocean_device.OceanSpectrometer`.
+    :param timeout_margin_s: wall time an exposure may take beyond its integration time, waiting for a
+        trigger included.
+    :raises NotConnected: there is none, or it cannot be opened.
+    """
+
+    isolated = True
+
+    def __init__(
+        self,
+        resource: str = "first",
+        *,
+        clock: Clock | None = None,
+        resolution_nm: float | None = None,
+        timeout_margin_s: float = 5.0,
+        **options: Any,
+    ) -> None:
+        self.resource = resource
+        self.clock: Clock = clock or ScaledClock()
+        self._options = {"resource": resource, **options}
+        self._resolution_nm = resolution_nm
+        self._timeout_margin_s = timeout_margin_s
+        self._integration_s: float | None = None
+        self._child: Child | None = None
+        self._closed = False
+        self._tried_again = False
+        self._info = self._open()
+
+    @property
+    def name(self) -> str:
+        """Role and address."""
+        return f"{ROLE} {self.resource}"
+
+    @property
+    def info(self) -> SpectrometerInfo:
+        """Pixels, wavelengths and limits, asked for once when it was opened."""
+        return self._info
+
+    def _open(self) -> SpectrometerInfo:
+        try:
+            self._child = Child(CHILD_MODULE)
+        except OSError as exc:
+            raise not_connected(ROLE, self.resource, f"its process does not start: {exc}", "") from exc
+        try:
+            header, body = self._ask("open", self._options, OPEN_TIMEOUT_S)
+        except InstrumentTimeout as exc:
+            hint = "check that it is powered and answers, then connect again"
+            raise not_connected(ROLE, self.resource, "it does not answer", hint) from exc
+        except BaseException:
+            self._drop()
+            raise
+        self._bounds = ExposureBounds(header["integration_s"])
+        return SpectrometerInfo(
+            identity=Identity(*header["identity"]),
+            wavelength_nm=np.frombuffer(body, dtype="<f8").astype(np.float64),
+            max_counts=float(header["max_counts"]),
+            integration_min_s=float(header["integration_min_s"]),
+            integration_max_s=float(header["integration_max_s"]),
+            nonlinearity=None if header["nonlinearity"] is None else tuple(header["nonlinearity"]),
+            resolution_nm=self._resolution_nm,
+        )
+
+    def reopen(self) -> None:
+        """Open the device anew, after its process was lost, and set its integration time again.
+
+        :raises NotConnected: it does not come back.
+        :raises InstrumentFault: another device answers now.
+        """
+        self._drop()
+        self._closed = False
+        info = self._open()
+        if info.identity != self._info.identity:
+            self._drop()
+            raise InstrumentFault(self.name, f"{info.identity} answers instead of {self._info.identity}")
+        self._info = info
+        if self._integration_s is not None:
+            self._ask("set_integration", {"seconds": self._integration_s}, ANSWER_TIMEOUT_S)
+            self._bounds.changed(self._integration_s)
+
+    def identity(self) -> Identity:
+        """Ask the device who it is."""
+        return Identity(*self._request("identity", {}, ANSWER_TIMEOUT_S)[0]["identity"])
+
+    def set_integration(self, seconds: float) -> float:
+        """Set the integration time; return the one the device confirms, in s.
+
+        :raises InstrumentFault: outside the device's limits, or it keeps another time.
+        """
+        header, _ = self._request("set_integration", {"seconds": seconds}, ANSWER_TIMEOUT_S)
+        self._integration_s = float(header["seconds"])
+        self._bounds.changed(self._integration_s)
+        return self._integration_s
+
+    def acquire(self, stop: Stop | None = None) -> Spectrum:
+        """Return the next exposure. Its deadline is the integration time and the margin.
+
+        :raises InstrumentTimeout: it did not come; the device is opened anew at the next request.
+        """
+        request_s = self.clock.now_s()
+        deadline_s = (self._integration_s or 0.0) + self._timeout_margin_s
+        header, body = self._request("acquire", {}, deadline_s, stop)
+        reply_s = self.clock.now_s()
+        counts = np.frombuffer(body, dtype="<f8").astype(np.float64)
+        if counts.shape != self._info.wavelength_nm.shape:
+            raise ProtocolError(self.name, f"{counts.size} pixels instead of {self._info.wavelength_nm.size}")
+        integration_s = float(header["integration_s"])
+        start_s = self._bounds.earliest_start_s(request_s, reply_s)
+        return Spectrum(counts, integration_s, start_s, reply_s)
+
+    def temperature_c(self) -> float | None:
+        """Temperature of the cooler or the first sensor, in degrees Celsius; None where it has none."""
+        value = self._request("temperature", {}, ANSWER_TIMEOUT_S)[0]["temperature_c"]
+        return None if value is None else float(value)
+
+    def close(self) -> None:
+        """Release the device and end its process. Never raises, may be called twice."""
+        self._closed = True
+        self._drop()
+
+    def _drop(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.close()
+
+    def _request(
+        self, do: str, arguments: dict[str, Any], deadline_s: float, stop: Stop | None = None
+    ) -> Frame:
+        """Ask, opening the device anew first if its process was lost since; once, until it answers again."""
+        if self._closed:
+            raise InstrumentError(self.name, "is closed")
+        if self._child is None:
+            if self._tried_again:
+                raise InstrumentError(self.name, "is lost", "check cable and power, then connect again")
+            self._tried_again = True
+            self.reopen()
+        frame = self._ask(do, arguments, deadline_s, stop)
+        self._tried_again = False
+        return frame
+
+    def _ask(self, do: str, arguments: dict[str, Any], deadline_s: float, stop: Stop | None = None) -> Frame:
+        if self._child is None:
+            raise InstrumentError(self.name, "is lost")
+        try:
+            frame = self._child.call(do, arguments, deadline_s, stop)
+        except ChildHangs:
+            self._drop()
+            text = f"no answer to {do!r} within {deadline_s:g} s; its process was ended"
+            raise InstrumentTimeout(self.name, text, "check that it is powered and connected") from None
+        except ChildDied as exc:
+            self._drop()
+            raise InstrumentError(self.name, f"its process ended during {do!r}: {exc}") from exc
+        if "error" in frame[0]:
+            self._raise(frame[0])
+        return frame
+
+    def _raise(self, header: dict[str, Any]) -> None:
+        kind, text, hint = str(header["error"]), str(header["text"]), str(header["hint"])
+        if kind != "fault":  # nobody knows what is still on its way: begin anew at the next request
+            self._drop()
+        if kind == "not_connected":
+            raise not_connected(ROLE, self.resource, text, hint)
+        if kind == "protocol":
+            raise ProtocolError(self.name, text)
+        raise ERRORS.get(kind, InstrumentError)(self.name, text, hint)
+
+
+class OceanConfig(DriverConfig):
+    """``[spectrometer]`` with ``driver = "ocean"``."""
+
+    driver: Literal["ocean"]
+    resolution_nm: Annotated[float, Field(gt=0)] | None = None
+    trigger: Literal["free", "edge", "level", "sync"] = "free"
+    timeout_margin_s: Annotated[float, Field(gt=0, le=600)] = 5.0
+    nonlinearity: Literal["device", "off"] = "device"
+    backend: Literal["auto", "cseabreeze", "pyseabreeze"] = "auto"
+
+
+def _open(config: OceanConfig, clock: Clock) -> IsolatedSpectrometer:
+    return IsolatedSpectrometer(
+        config.resource,
+        clock=clock,
+        resolution_nm=config.resolution_nm,
+        timeout_margin_s=config.timeout_margin_s,
+        backend=config.backend,
+        trigger=config.trigger,
+        nonlinearity=config.nonlinearity,
+    )
+
+
+DRIVER = DriverSpec(
+    "ocean", "spectrometer", OceanConfig, _open, "Ocean Optics / Insight spectrometers (seabreeze)"
+)

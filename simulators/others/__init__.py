@@ -1,0 +1,1 @@
+"""Simulated stages and thermometers."""
