@@ -1,4 +1,4 @@
-"""Finds the simulated instruments: one module each in a folder of this package, or another package's entry point.
+"""Finds the simulated instruments: one module each in a folder here, or another package's entry point.
 
 A module offers itself by a constant ``SIMULATOR``; there is no list to edit.
 """
