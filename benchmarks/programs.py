@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from labctl.runner.children import child_environment
+from labctl.runner.fit_process import child_environment
 
 ANSWER_S = 20.0
 

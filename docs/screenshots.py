@@ -20,13 +20,13 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from labctl.cli.demo import simulated_bench, wait_for
 from labctl.config import load_bench, parse_bench
-from labctl.gui.app import make_application
-from labctl.gui.benchwindow import BenchWindow
-from labctl.gui.calibratepage import CalibratePage
-from labctl.gui.service.messages import MoveShutter, SetFluence, Stream
-from labctl.gui.window import MainWindow
+from labctl.gui.calibration.page import CalibratePage
+from labctl.gui.shell.app import make_application
+from labctl.gui.shell.benchwindow import BenchWindow
+from labctl.gui.shell.window import MainWindow
 from labctl.model.clock import SteppedClock
 from labctl.runner.run import RunRequest, run_sweep
+from labctl.service.messages import MoveShutter, SetFluence, Stream
 from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene, uncalibrated

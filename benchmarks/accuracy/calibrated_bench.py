@@ -35,7 +35,7 @@ from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import SteppedClock
 from labctl.model.results import K95, total_interval
-from labctl.runner.keeper import Keeper
+from labctl.runner.csv_worker import Keeper
 from labctl.session import open_bench
 from procedures import fluence_sweep
 from simulators import presets

@@ -25,10 +25,8 @@ from benchmarks.benches import SWEEPS, scene, served
 from benchmarks.programs import labctl as command
 from benchmarks.tables import show, table
 from benchmarks.trials import parser
+from labctl.runner.csv_worker import Keeper, NewRun, measure
 from labctl.runner.facts import RunRequest, run_start
-from labctl.runner.keeper import Keeper
-from labctl.runner.origin import NewRun
-from labctl.runner.procedure import measure
 from labctl.session import open_bench
 from procedures.gate.hooks import Call
 

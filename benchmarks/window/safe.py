@@ -20,10 +20,10 @@ from PySide6.QtWidgets import QApplication, QWidget
 from benchmarks.benches import filed, scene
 from benchmarks.trials import parser
 from labctl.config import load_bench
-from labctl.gui.app import make_application
-from labctl.gui.benchwindow import BenchWindow
-from labctl.gui.service.messages import MoveShutter, SetExposure, SetFluence, Stream
+from labctl.gui.shell.app import make_application
+from labctl.gui.shell.benchwindow import BenchWindow
 from labctl.model.clock import ScaledClock
+from labctl.service.messages import MoveShutter, SetExposure, SetFluence, Stream
 from simulators.bench import SimulatedBench
 
 PATIENCE_S = 60.0

@@ -26,12 +26,12 @@ from PySide6.QtWidgets import QApplication, QGraphicsView
 
 from benchmarks.benches import scene, served
 from benchmarks.trials import parser
-from labctl.gui.app import make_application
-from labctl.gui.livepage import LivePage
-from labctl.gui.mailbox import Mailbox
-from labctl.gui.service.observed import Sight
+from labctl.gui.base.mailbox import Mailbox
+from labctl.gui.live.live_page import LivePage
+from labctl.gui.shell.app import make_application
 from labctl.model.records import FloatArray, Identity, SpectrometerInfo, Spectrum
 from labctl.runner.fit_process import Fits
+from labctl.service.observed import Sight
 
 RATE_HZ = 1000.0
 BATCH_S = 0.02

@@ -1,8 +1,8 @@
 """The process that holds a spectrometer: reads commands on stdin, answers on stdout, ends when stdin does.
 
 Run as a module by :class:`drivers.spectrometers.ocean.IsolatedSpectrometer`. Whatever a library prints
-goes to stderr, so that it cannot get between the frames. If a call hangs and the parent is gone too, a watchdog
-thread of the interpreter's own, which needs no lock, ends the process.
+goes to stderr, so that it cannot get between the frames. If a call hangs and the parent is gone too, a
+watchdog thread of the interpreter's own, which needs no lock, ends the process.
 """
 
 from __future__ import annotations

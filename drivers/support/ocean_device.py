@@ -1,7 +1,8 @@
 """A spectrometer through seabreeze, in this process: what the child process holds, and a notebook may use.
 
 seabreeze's calls block; whoever needs a deadline uses
-``drivers.spectrometers.ocean.IsolatedSpectrometer``, which runs this class in a process that can be killed. Tried on a simulator only.
+``drivers.spectrometers.ocean.IsolatedSpectrometer``, which runs this class in a process
+that can be killed. Tried on a simulator only.
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def simulated_bench(
     sample: str, bench_file: Path, *, seed: int, speed: float
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Start ``labctl simulate`` as a process that ends when this block, or this process, does."""
-    from labctl.runner.children import child_environment, own_group
+    from labctl.runner.fit_process import child_environment, own_group
 
     command = [sys.executable, "-m", "labctl", "simulate", "--sample", sample, "--seed", str(seed)]
     command += ["--speed", f"{speed:g}", "--bench-file", str(bench_file), "--until-eof"]

@@ -30,7 +30,7 @@ def gui(
 
     With run files alone it shows and compares them. Esc closes the shutter, whatever runs.
     """
-    from labctl.gui.app import check_display, run_window
+    from labctl.gui.shell.app import check_display, run_window
     from labctl.model.errors import ConfigError
 
     if bench is not None and sim:

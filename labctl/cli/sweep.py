@@ -133,7 +133,7 @@ def with_figures(report: RunReport) -> RunReport:
     """Draw the figures beside the files; a figure that cannot be drawn is a note, not an end."""
     import dataclasses
 
-    from labctl.runner.picture import draw_run
+    from labctl.runner.figures import draw_run
 
     if report.points == 0:
         return report

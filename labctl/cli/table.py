@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH, scale_statement
 from labctl.cli.output import make_console, write_json, write_styled
 from labctl.model.results import Interval, QResult
-from labctl.runner.outcome import more_lines
-from labctl.runner.report import RunReport, dump_json
+from labctl.runner.report import RunReport, dump_json, more_lines
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,7 +10,7 @@ from labctl.cli.output import write_json, write_lines
 from labctl.data.verify import findings
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain
-from labctl.runner.resume_plan import plan_size
+from labctl.runner.resume import plan_size
 
 EXIT_BAD = 5
 

@@ -5,6 +5,7 @@ Drawn without pyplot and without a window, so that any thread of any program may
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from labctl.analysis.evaluation import evaluate
+from labctl.analysis.evaluation.stability import Stability
+from labctl.analysis.fading import DecayFit
+from labctl.data import read_run
+from labctl.data.run import Run
 from labctl.model.records import FloatArray
+from labctl.model.results import QResult
 from labctl.model.untrusted import printable
+from labctl.runner.stability import duration, refit_stability
 
 STYLE: Any = {
     "font.size": 10.0,
@@ -299,3 +307,194 @@ def _double_logarithm(axes: Axes, picture: RunPicture) -> None:
     first = int(np.argmin(f))
     axes.plot(f, y[first] * (f / f[first]) ** 2, ls=":", lw=1, color="0.5", label="slope 2", zorder=0)
     axes.legend(loc="upper left")
+
+
+def draw_run(path: Path) -> list[Path]:
+    """Draw the figures of a run file beside it and return their paths.
+
+    :raises DataError: the file cannot be read.
+    :raises OSError: a figure cannot be written.
+    """
+    return draw_all(picture_of(read_run(path)), path.with_suffix(""))
+
+
+def picture_of(run: Run) -> RunPicture:
+    """Collect what the figures of a run show."""
+    facts = run.facts
+    result = evaluate(run, run.plan, facts)
+    threshold, points = result.threshold, result.threshold.points
+    bands = facts.edits.bands or run.bands
+    assert points is not None
+    curve = threshold.curve
+    return RunPicture(
+        sample=in_figure(run.start.sample),
+        convention=run.start.convention,
+        band_nm=bands.emission_nm,
+        wavelength_nm=run.wavelength_nm,
+        spectra=run.spectra,
+        fluence_uj_cm2=points.fluence_uj_cm2,
+        signal=points.signal,
+        signal_sigma=points.signal_sigma,
+        fwhm_nm=points.fwhm_nm,
+        threshold_uj_cm2=threshold.threshold_uj_cm2,
+        ci95=threshold.ci95,
+        scaled=threshold.scale_rel is not None,
+        verdict=threshold.reason.replace("uJ/cm2", "µJ/cm²"),
+        curve=None if curve is None else (curve.fluence_uj_cm2, curve.signal, curve.low, curve.high),
+        peak=None if result.q is None else _peak(result.q),
+    )
+
+
+def _peak(q: QResult) -> PeakFit | None:
+    figure = q.figure
+    if figure is None:
+        return None
+    near = np.abs(figure.wavelength_nm - q.wavelength_nm) <= 3 * q.measured_fwhm_nm
+    return PeakFit(
+        wavelength_nm=figure.wavelength_nm[near],
+        counts=figure.counts[near],
+        fit_wavelength_nm=figure.wavelength_nm[near],
+        fit_counts=figure.fitted[near],
+        centre_nm=q.wavelength_nm,
+        fwhm_nm=q.fwhm_nm,
+        seen_fwhm_nm=q.measured_fwhm_nm,
+        resolution_nm=q.resolution_nm,
+        q=q.value,
+        q_sigma=q.sigma if math.isfinite(q.sigma) else None,
+        lower_bound=q.lower_bound,
+        line_shape=q.shape,
+    )
+
+
+_MEASURED, _FITTED, _WARM, _LATE = "#1b1e23", "#c8553d", "#b8860b", "#2a6f97"
+_AT_ENDS = 0.05  # of the points, averaged into the first and the last spectrum
+
+
+def draw_stability(path: Path) -> Path:
+    """Draw the figure of a run file beside it, ``<run>_stability.png``.
+
+    :raises DataError: it is no stability run, or cannot be read.
+    :raises CalibrationRefused: there is nothing to fit.
+    :raises OSError: the figure cannot be written.
+    """
+    run = read_run(path)
+    measured, fit = refit_stability(run)
+    out = path.with_name(f"{path.stem}_stability.png")
+    with mpl.rc_context(STYLE):
+        figure = stability_figure(run, measured, fit)
+        FigureCanvasAgg(figure)
+        figure.savefig(out, format="png")
+    return out
+
+
+def stability_figure(run: Run, measured: Stability, fit: DecayFit) -> Figure:
+    """Draw light with its fit, residuals in standard errors, and the spectra of beginning and end."""
+    figure = Figure(figsize=(10.4, 5.2), layout="constrained")
+    grid = figure.add_gridspec(2, 2, height_ratios=(3, 1), width_ratios=(3, 2))
+    light = figure.add_subplot(grid[0, 0])
+    rest = figure.add_subplot(grid[1, 0], sharex=light)
+    spectra = figure.add_subplot(grid[:, 1])
+    unit, size = _unit(float(measured.time_s[-1]))
+    _light(light, measured, fit, size)
+    _rest(rest, measured, fit, size)
+    light.tick_params(labelbottom=False)
+    rest.set(xlabel=f"Time ({unit})", ylabel="Residual / error")
+    _temperature(light, run, measured.time_s / size)
+    _spectra(spectra, run, measured)
+    value, sigma = _retained(run, fit)
+    fluence = float(np.median(measured.fluence_uj_cm2[measured.usable]))
+    figure.suptitle(
+        f"{in_figure(run.start.sample)}: {100 * value:.1f} ± {100 * sigma:.1f} % left after "
+        f"{duration(float(measured.time_s[-1]))} at {fluence:.4g} µJ/cm² ({run.start.convention})"
+    )
+    return figure
+
+
+def _retained(run: Run, fit: DecayFit) -> tuple[float, float]:
+    """What the run's own result says is left; it weighs in the shapes that were not drawn."""
+    stored = run.result.stability
+    retained = fit.retained if stored is None or stored.retained is None else stored.retained
+    return retained.value, retained.sigma
+
+
+def _unit(seconds: float) -> tuple[str, float]:
+    return ("s", 1.0) if seconds < 300 else ("min", 60.0) if seconds < 3 * 3600 else ("h", 3600.0)
+
+
+def _light(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
+    used = measured.usable
+    axes.errorbar(
+        measured.time_s[used] / size,
+        measured.light[used],
+        measured.sigma[used],
+        fmt="o",
+        ms=3,
+        lw=0.7,
+        color=_MEASURED,
+        mfc="white",
+        label="measured",
+    )
+    if (~used).any():
+        axes.plot(measured.time_s[~used] / size, measured.light[~used], "x", color="0.6", label="left out")
+    fine = np.linspace(0.0, float(measured.time_s[-1]), 400)
+    axes.plot(fine / size, measured.fitted_at(fit, fine), color=_FITTED, lw=1.6, zorder=3, label=_label(fit))
+    axes.set_ylim(0.0, 1.08 * max(float(measured.light[used].max()), 1.0))
+    axes.set_ylabel("Emission / that of the first points")
+    axes.legend(loc="lower left")
+
+
+def _label(fit: DecayFit) -> str:
+    lines = [f"{fit.model} exponential{' and a constant' if fit.constant else ''}"]
+    for name, value in (
+        ("amplitude-weighted", fit.amplitude_lifetime_s),
+        ("intensity-weighted", fit.intensity_lifetime_s),
+    ):
+        if value is not None:
+            lifetime = duration(value.value, value.sigma).replace("+-", "±")
+            lines.append(f"{name} mean lifetime {lifetime}")
+    if fit.lower_bound_s is not None:
+        lines.append(f"no decay seen: lifetime above {duration(fit.lower_bound_s)}")
+    return "\n".join(lines)
+
+
+def _rest(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
+    used = measured.usable
+    time = measured.time_s[used]
+    off = (measured.light[used] - measured.fitted_at(fit, time)) / measured.sigma[used]
+    axes.axhspan(-1.96, 1.96, color="0.93", lw=0)
+    axes.axhline(0.0, color=_FITTED, lw=1.0)
+    axes.plot(time / size, off, "o", ms=2.6, color=_MEASURED)
+    reach = max(3.0, 1.1 * float(np.abs(off).max()))
+    axes.set_ylim(-reach, reach)
+    axes.spines["right"].set_visible(False)
+
+
+def _temperature(axes: Axes, run: Run, time: FloatArray) -> None:
+    """Show the sample's temperature, where it was measured."""
+    listed = run.facts.sample_temperature_c
+    known = [np.nan if t is None else t for t in listed]
+    if len(known) != time.size or not np.isfinite(known).any():
+        axes.spines["right"].set_visible(False)
+        return
+    beside = axes.twinx()
+    beside.plot(time, known, color=_WARM, lw=1.0, alpha=0.6)
+    middle, half = float(np.nanmean(known)), max(2.0, 1.5 * float(np.nanmax(known) - np.nanmin(known)))
+    beside.set_ylim(middle - half, middle + half)
+    beside.set_ylabel("Sample temperature (°C)", color=_WARM)
+
+
+def _spectra(axes: Axes, run: Run, measured: Stability) -> None:
+    used = np.flatnonzero(measured.usable)
+    count = max(round(_AT_ENDS * used.size), 1)
+    spectra = run.spectra
+    low, high = run.bands.emission_nm
+    margin = 0.1 * (high - low)
+    inside = (run.wavelength_nm >= low - margin) & (run.wavelength_nm <= high + margin)
+    for which, name, colour in ((used[:count], "first", _MEASURED), (used[-count:], "last", _LATE)):
+        shown = np.nanmean(spectra[which][:, inside], axis=0)
+        axes.plot(run.wavelength_nm[inside], shown, color=colour, lw=0.9, label=f"{name} {count} points")
+    axes.set(
+        xlabel="Wavelength (nm)", ylabel="Emission (counts per pulse)", xlim=(low - margin, high + margin)
+    )
+    axes.spines["right"].set_visible(False)
+    axes.legend(loc="upper right")

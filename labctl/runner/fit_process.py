@@ -14,23 +14,41 @@ import contextlib
 import json
 import logging
 import math
+import os
 import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+import labctl
 from labctl.model.clock import SLICE_S, Stop
 from labctl.model.mapping import plain, record_of
 from labctl.model.plan import Ending
 from labctl.model.records import FloatArray
 from labctl.model.results import Edits, PeakMark, SweepResult
-from labctl.runner.children import child_environment, own_group
+
+
+def child_environment() -> dict[str, str]:
+    """Return an environment in which a child finds this very labctl, installed or not."""
+    root = str(Path(labctl.__file__).resolve().parents[1])
+    known = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": root + (os.pathsep + known if known else "")}
+
+
+def own_group() -> dict[str, object]:
+    """Return the Popen arguments that keep the terminal's Ctrl-C from a child: labctl ends it itself."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    else:  # noqa: RET505  mypy checks only the branch of its platform
+        return {"start_new_session": True}
+
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,7 @@ from labctl.data.run import Run
 from labctl.data.table import Table, is_hdf5
 from labctl.model.results import NO_EDITS, Edits, SweepResult
 from labctl.model.run import RunFacts
-from labctl.runner.outcome import Tally, tally
-from labctl.runner.report import RunReport
+from labctl.runner.report import RunReport, Tally, tally
 
 
 def refit(path: Path) -> RunReport:

@@ -3,13 +3,201 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from labctl.analysis.threshold import START_LOWER
+from labctl.analysis.threshold.fit import MIN_POINTS
 from labctl.model.mapping import plain
-from labctl.model.results import BandThreshold, SweepResult
-from labctl.runner.outcome import Outcome, Tally, outcome
+from labctl.model.results import (
+    AdaptiveEnding,
+    BandThreshold,
+    BleachingResult,
+    Hysteresis,
+    StabilityResult,
+    SweepResult,
+    Threshold,
+)
+
+Tone = Literal["good", "plain", "warn", "danger"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What of a run can be counted.
+
+    :param planned: points that were wanted, at most; None where nobody knows.
+    :param saturated: points all exposures of which were saturated.
+    :param shortest_s: the shortest exposure of those; None where there are none.
+    :param usable: points that take part in the fit.
+    """
+
+    points: int
+    planned: int | None = None
+    saturated: int = 0
+    shortest_s: float | None = None
+    usable: int = 0
+
+    @property
+    def all_saturated(self) -> bool:
+        """Whether not one point can be used, for too much light."""
+        return 0 < self.points == self.saturated
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is said of a run's threshold.
+
+    :param headline: a few words instead of a number; empty where there is a number or a bound.
+    :param reason: one sentence or more; fluences in uJ/cm2.
+    """
+
+    headline: str
+    reason: str
+    tone: Tone
+
+
+def tally(
+    saturated_exposures: ArrayLike,
+    exposures: ArrayLike,
+    integration_s: ArrayLike,
+    *,
+    planned: int | None = None,
+    left_out: int = 0,
+) -> Tally:
+    """Count the points of a run; the arrays have shape ``(n,)``, nan where a table has no such column.
+
+    :param left_out: of the points that are not saturated.
+    """
+    bad, all_of, seconds = (
+        np.asarray(values, dtype=np.float64) for values in (saturated_exposures, exposures, integration_s)
+    )
+    clipped = is_clipped(bad, all_of)
+    count = int(clipped.sum())
+    shortest = float(np.nanmin(seconds[clipped])) if count and np.isfinite(seconds[clipped]).any() else None
+    return Tally(bad.size, planned, count, shortest, bad.size - count - left_out)
+
+
+def is_clipped(saturated_exposures: ArrayLike, exposures: ArrayLike) -> NDArray[np.bool_]:
+    """Whether each point has not one unsaturated exposure: its peaks have neither height, width nor Q."""
+    bad, all_of = np.asarray(saturated_exposures), np.asarray(exposures)
+    return np.asarray((bad >= all_of) & (all_of > 0), dtype=np.bool_)
+
+
+def outcome(threshold: Threshold, status: str, counted: Tally) -> Outcome:
+    """Say what is known of a run's threshold, or why nothing is.
+
+    :param status: "running", or how the run ended.
+    """
+    reason = threshold.reason
+    if counted.all_saturated:
+        return Outcome(saturation(counted).partition(":")[0], saturation(counted), "danger")
+    broken_off = "" if status in ("running", "finished") else ended(status, counted)
+    reason = "; ".join(part for part in (broken_off, saturation(counted), reason) if part)
+    if threshold.threshold_uj_cm2 is not None:
+        return Outcome("", reason, "good")
+    found = threshold.status
+    if START_LOWER in threshold.flags:
+        return Outcome("start lower", reason, "warn")
+    if status == "running":
+        return Outcome({"refused": "not yet", "not_found": "none found"}.get(found, ""), reason, "plain")
+    if broken_off and found in ("refused", "not_found"):
+        return Outcome(broken_off, reason, "warn")
+    if found != "refused":
+        return Outcome(found.replace("_", " "), reason, "warn")
+    few = 0 < counted.usable < MIN_POINTS
+    none = f"no threshold: {_points(counted.usable)}, at least {MIN_POINTS} needed" if few else "no threshold"
+    return Outcome(none, reason, "warn")
+
+
+def ended(status: str, counted: Tally) -> str:
+    """Say how a run ended and how far it had come.
+
+    >>> ended("aborted", Tally(2, 24)), ended("failed", Tally(0, 24))
+    ('aborted after 2 of 24 points', 'failed before the first point')
+    """
+    if status == "finished":
+        return f"finished: {_points(counted.points)}"
+    if not counted.points:
+        return f"{status} before the first point"
+    of = f"{counted.points} of {_points(counted.planned)}" if counted.planned else _points(counted.points)
+    return f"{status} after {of}"
+
+
+def saturation(counted: Tally) -> str:
+    """Say how many points were saturated throughout, and what to do; empty where none was."""
+    if not counted.saturated:
+        return ""
+    share = f"{counted.saturated} of {_points(counted.points)} saturated"
+    if not counted.all_saturated:
+        return f"{share} and left out"
+    floor = "the light was too bright"
+    if counted.shortest_s is not None and math.isfinite(counted.shortest_s):
+        floor = f"the exposure could not go below {counted.shortest_s:g} s"
+    return f"{share}: {floor}; lower the fluence, or put in an ND filter"
+
+
+def _points(count: int | None) -> str:
+    return "1 point" if count == 1 else f"{count} points"
+
+
+def more_lines(result: SweepResult) -> list[str]:
+    """Say how a sweep that chose its fluences ended, what reference and way back show, how light faded."""
+    return [
+        *([] if result.adaptive is None else [_adaptive_line(result.adaptive)]),
+        *([] if result.bleaching is None else [_bleaching_line(result.bleaching)]),
+        *([] if result.hysteresis is None else [_hysteresis_line(result.hysteresis)]),
+        *([] if result.stability is None else [_stability_line(result.stability)]),
+        *([] if result.energy_step is None else [f"careful: {result.energy_step.text}"]),
+    ]
+
+
+def _stability_line(stability: StabilityResult) -> str:
+    from labctl.runner.stability import verdict  # not needed for most runs, and heavy
+
+    return verdict(stability)
+
+
+def _adaptive_line(adaptive: AdaptiveEnding) -> str:
+    met = "met" if adaptive.target_met else "not met"
+    reached = adaptive.half_width_rel
+    width = "no interval" if reached is None else f"+-{100 * reached:.2g} %"
+    return (
+        f"adaptive sweep, ended by {adaptive.ended or 'a stop'}: {adaptive.reason}. "
+        f"In the end {width} after {adaptive.points} points, target {met}"
+    )
+
+
+def _bleaching_line(bleaching: BleachingResult) -> str:
+    seen = "bleaching" if bleaching.flags == ("bleaching",) else "reference"
+    treated = "not corrected" if bleaching.corrected == "off" else "corrected"
+    return (
+        f"{seen}: the light at {bleaching.fluence_uj_cm2:.4g} uJ/cm2 changed over the run by "
+        f"{100 * bleaching.change_rel:+.2g} +- {100 * bleaching.change_sigma_rel:.2g} % "
+        f"({100 * bleaching.change_per_j_cm2:+.2g} +- "
+        f"{100 * bleaching.change_per_j_cm2_sigma:.2g} % per J/cm2 of dose), {treated} in the fit"
+    )
+
+
+def _hysteresis_line(hysteresis: Hysteresis) -> str:
+    seen = "hysteresis" if hysteresis.flags else "no hysteresis beyond chance"
+    line = (
+        f"{seen}: the way down against the way up, signal "
+        f"{100 * hysteresis.signal_change_rel:+.2g} +- {100 * hysteresis.signal_change_sigma_rel:.2g} %"
+    )
+    if hysteresis.threshold_change_rel is None:
+        return line
+    return (
+        f"{line}, threshold {100 * hysteresis.threshold_change_rel:+.2g} +- "
+        f"{100 * (hysteresis.threshold_change_sigma_rel or math.nan):.2g} %"
+    )
+
 
 THRESHOLD_KEYS = {
     "status": "status",

@@ -12,40 +12,180 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from labctl.analysis.evaluation import evaluate, unfitted
 from labctl.analysis.evaluation.energy_step import far_off, full_energies_j
+from labctl.analysis.threshold.fit import MIN_DISTINCT, MIN_POINTS
 from labctl.config import BenchConfig
 from labctl.data import RunWriter
 from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, ShutterLied, is_noticed_stop
-from labctl.model.plan import Ending, SweepPlan
+from labctl.model.plan import AdaptivePlan, Ending, SweepPlan
 from labctl.model.results import DOUBT, SweepResult
 from labctl.model.run import PointList, RunFacts, RunStop
-from labctl.runner.events import Connected, Event, Measured, Message, Moved, OnEvent, RunFiles, Started
-from labctl.runner.facts import RunRequest, now_utc, run_start
-from labctl.runner.fit_process import FileQuestion, FitFailed, Fits
-from labctl.runner.foresight import too_few
-from labctl.runner.keeper import Keeper
-from labctl.runner.kinds import SWEEP, RunKind
-from labctl.runner.live import LiveFit
-from labctl.runner.origin import NewRun, Origin
-from labctl.runner.outcome import tally
-from labctl.runner.procedure import measure
-from labctl.runner.report import RunReport
-from labctl.runner.runlog import RunLog, run_log
+from labctl.model.untrusted import PrintableFormatter
+from labctl.runner.csv_worker import Keeper, NewRun, Origin, measure
+from labctl.runner.events import (
+    Connected,
+    Evaluated,
+    Event,
+    Measured,
+    Message,
+    Moved,
+    OnEvent,
+    RunFiles,
+    Started,
+)
+from labctl.runner.facts import PROCEDURE_ID, RunRequest, now_utc, run_start
+from labctl.runner.fit_process import Answer, FileQuestion, FitFailed, Fits
+from labctl.runner.report import RunReport, tally
 from labctl.session import Bench, open_bench
 from labctl.session.bench import over_said
 from labctl.session.check import weak_light
 from procedures.adaptive import make_source
 from procedures.control import Pause
 from procedures.fluence_sweep import Insert
-from procedures.plan import all_fluences, validate
+from procedures.plan import all_fluences, steps, validate
+
+
+def _unseen(_bench: Bench, _keeper: Keeper) -> None:
+    """Nothing is read beside a point."""
+
+
+def _unknown(_keeper: Keeper) -> tuple[float | None, ...]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunKind:
+    """A kind of run.
+
+    :param procedure: what the run file says of itself.
+    :param live: whether it is evaluated while it goes on.
+    :param seen: called in the acquisition thread once a point is stored.
+    :param temperature_c: of the sample at each point, where it was read; called once, at the end.
+    """
+
+    procedure: str = PROCEDURE_ID
+    live: bool = True
+    seen: Callable[[Bench, Keeper], None] = _unseen
+    temperature_c: Callable[[Keeper], tuple[float | None, ...]] = _unknown
+
+
+SWEEP = RunKind()
+
+
+def too_few(plan: SweepPlan) -> str:
+    """Say that a plan has too few points for a threshold; an empty string when it has enough."""
+    if isinstance(plan, AdaptivePlan):
+        count = distinct = plan.budget_points
+    else:
+        planned = [step.fluence_uj_cm2 for step in steps(plan)]
+        count, distinct = len(planned), len(set(planned))
+    if count < MIN_POINTS:
+        points = "1 point" if count == 1 else f"{count} points"
+        return f"{points}: too few for a threshold, which needs {MIN_POINTS}; measured all the same"
+    if distinct < MIN_DISTINCT:
+        return (
+            f"{distinct} fluences: too few for a threshold, which needs {MIN_DISTINCT}; measured all the same"
+        )
+    return ""
+
+
+_FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(threadName)s %(name)s: %(message)s"
+
+
+class RunLog(logging.FileHandler):
+    """A full disk must not end a run because its log cannot grow."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Say nothing."""
+
+    def go_on_in(self, path: Path) -> None:
+        """Write what follows into another file, where the run is now."""
+        self.acquire()
+        try:
+            self.close()
+            self.baseFilename = str(path)
+            with suppress(OSError):
+                self.stream = self._open()
+        finally:
+            self.release()
+
+
+@contextmanager
+def run_log(path: Path) -> Iterator[RunLog]:
+    """Send all logging of level INFO and above to ``path`` while inside.
+
+    :raises DataError: the file cannot be written.
+    """
+    try:
+        handler = RunLog(path, encoding="utf-8", errors="backslashreplace")
+    except OSError as exc:
+        raise DataError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
+    handler.setFormatter(PrintableFormatter(_FORMAT, "%Y-%m-%dT%H:%M:%S"))
+    root = logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(min(level or logging.INFO, logging.INFO))
+    try:
+        yield handler
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+        handler.close()
+
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+"""Fits that may fail before the sweep goes on without a running threshold."""
+SUBJECT = ("the run that goes on",)
+
+
+class LiveFit:
+    """A context manager; :meth:`offer` never blocks, results come through ``on_result`` in another thread.
+
+    :param question: what to ask of the run's file as it then is.
+    :param fits: where it is asked.
+    """
+
+    def __init__(
+        self, question: Callable[[], FileQuestion], on_result: Callable[[Evaluated], None], fits: Fits
+    ) -> None:
+        self._question, self._on_result, self._fits = question, on_result, fits
+        self._left = ATTEMPTS
+        self._closing = False
+
+    def __enter__(self) -> LiveFit:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ask nothing more, and wait for nothing: the bench is not safe yet."""
+        self._closing = True
+        self._fits.forget(SUBJECT)
+
+    def offer(self) -> None:
+        """Say that there is one more point in the file; what was not evaluated yet is forgotten."""
+        if self._left and not self._closing:
+            self._fits.ask(SUBJECT, self._question, self._take)
+
+    def _take(self, answer: Answer) -> None:
+        if self._closing:
+            return
+        if isinstance(answer.found, SweepResult):
+            points = answer.found.threshold.points
+            self._on_result(Evaluated(0 if points is None else points.signal.size, answer.found))
+        else:
+            self._left -= 1
+            log.warning("the running fit %s", answer.problem)
+
 
 __all__ = ["RunFailed", "RunRequest", "run_sweep"]
 
-log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _ENERGIES = 3

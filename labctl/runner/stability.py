@@ -19,12 +19,11 @@ from labctl.model.clock import Clock
 from labctl.model.errors import CalibrationRefused, DataError, InstrumentError
 from labctl.model.plan import StabilityPlan
 from labctl.model.results import StabilityResult
+from labctl.runner.csv_worker import Keeper
 from labctl.runner.events import OnEvent
 from labctl.runner.fit_process import Fits
-from labctl.runner.keeper import Keeper
-from labctl.runner.kinds import RunKind
 from labctl.runner.report import RunReport
-from labctl.runner.run import RunRequest, run_sweep
+from labctl.runner.run import RunKind, RunRequest, run_sweep
 from labctl.session import Bench
 from procedures.control import Pause
 

@@ -13,8 +13,8 @@ from fault_judge import Outcome, ProcedureName, Reference, judge_error, judge_fi
 from benchmarks.scene_truth import SceneTruth
 from labctl.config import BenchConfig, parse_bench
 from labctl.model.records import SweepPoint
+from labctl.runner.csv_worker import Keeper
 from labctl.runner.events import Event, Message
-from labctl.runner.keeper import Keeper
 from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunFailed, RunRequest, run_sweep

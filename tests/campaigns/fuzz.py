@@ -28,7 +28,7 @@ from benchmarks.tables import head, line
 from benchmarks.trials import Failed, Worker, parser
 from labctl.data.verify import findings
 from labctl.model.errors import ConfigError, DataError
-from labctl.runner.resume_plan import stored_plan
+from labctl.runner.resume import stored_plan
 from labctl.runner.run import run_sweep
 from procedures.plan import SweepPlan
 

@@ -35,8 +35,7 @@ from labctl.config import BenchConfig
 from labctl.model.clock import SteppedClock
 from labctl.runner import run
 from labctl.runner.events import Event, Measured
-from labctl.runner.live import LiveFit
-from labctl.runner.run import RunRequest, run_sweep
+from labctl.runner.run import LiveFit, RunRequest, run_sweep
 from procedures.gate.pump import Pump
 from procedures.plan import SweepPlan
 

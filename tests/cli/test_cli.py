@@ -21,7 +21,7 @@ from labctl.cli import main
 from labctl.config import EXAMPLE
 from labctl.data import read_run
 from labctl.model.errors import InstrumentError
-from labctl.runner.children import child_environment
+from labctl.runner.fit_process import child_environment
 from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS
 
 SWEEP = ["--start", "30", "--stop", "160", "--points", "10", "--average", "2", "--sample", "OLA"]

@@ -11,7 +11,7 @@ from patience import PATIENCE_S
 
 from labctl.cli import main
 from labctl.config import load_bench
-from labctl.runner.children import child_environment
+from labctl.runner.fit_process import child_environment
 
 PLAN = '[[fault]]\nkind = "drop"\ninstrument = "shutter"\nnth = 2\n'
 

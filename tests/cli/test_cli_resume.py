@@ -21,8 +21,7 @@ from labctl.data import read_run
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError, DataError
 from labctl.runner.events import Event, Measured
-from labctl.runner.resume import resume_run
-from labctl.runner.resume_plan import dose_before, plan_size, stored_plan
+from labctl.runner.resume import dose_before, plan_size, resume_run, stored_plan
 from labctl.runner.run import RunRequest, run_sweep
 from procedures.plan import steps
 from simulators.bench import SimulatedBench

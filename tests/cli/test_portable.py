@@ -12,7 +12,7 @@ import pytest
 from labctl.cli.simulate import _check_transport
 from labctl.data import holder, nexus
 from labctl.model.errors import ConfigError
-from labctl.runner.children import own_group
+from labctl.runner.fit_process import own_group
 
 
 def test_room_is_tried_by_writing_where_nothing_allocates(

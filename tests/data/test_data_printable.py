@@ -25,7 +25,7 @@ from labctl.model.errors import ConnectionFailure
 from labctl.model.run import RunStop
 from labctl.model.untrusted import PrintableFormatter, printable
 from labctl.runner.events import Connected, Message, RunFiles, Started
-from labctl.runner.runlog import run_log
+from labctl.runner.run import run_log
 from labctl.session.check import Checked, CheckReport
 from labctl.session.watchdog_report import _OneLine
 

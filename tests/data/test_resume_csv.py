@@ -13,7 +13,7 @@ from labctl.data.reader import read_run
 from labctl.data.run import Run
 from labctl.data.schema import row
 from labctl.model.errors import DataError
-from labctl.runner.procedure import StoredSweep
+from labctl.runner.csv_worker import StoredSweep
 
 TORN = "a line without its end was cut"
 ORDER = "its rows were put in the order of the run file"

@@ -20,8 +20,8 @@ from drivers.meters.thorlabs_pm100 import ThorlabsPM100
 from drivers.shutters.thorlabs_sc10 import ThorlabsSC10
 from labctl.config import BenchConfig, load_bench
 from labctl.data.writer import RunWriter
-from labctl.gui.app import make_application
-from labctl.gui.benchwindow import BenchWindow
+from labctl.gui.shell.app import make_application
+from labctl.gui.shell.benchwindow import BenchWindow
 from labctl.model.clock import Clock, SteppedClock
 from labctl.model.records import SweepPoint
 from simulators.bench import SimulatedBench

@@ -33,8 +33,8 @@ from PySide6.QtWidgets import (
 )
 from pytestqt.qtbot import QtBot
 
-from labctl.gui.benchwindow import BenchWindow
-from labctl.gui.service.messages import SetFluence
+from labctl.gui.shell.benchwindow import BenchWindow
+from labctl.service.messages import SetFluence
 from simulators.bench import SimulatedBench
 
 

@@ -14,22 +14,22 @@ from pytestqt.qtbot import QtBot
 
 from labctl.config import BenchConfig, load_bench
 from labctl.data.calibrations import calibrations_in
-from labctl.gui.benchwindow import BenchWindow
-from labctl.gui.calibrateforms import named_numbers
-from labctl.gui.calibratekinds import make_form
-from labctl.gui.calibratepage import CalibratePage
-from labctl.gui.calibrateplot import CalPlot, scaled
-from labctl.gui.promptpanel import PromptPanel
-from labctl.gui.queuepanel import QueuePanel
-from labctl.gui.service.asking import Asked, Asking, Withdrawn
-from labctl.gui.service.calibrating import WindowHands
-from labctl.gui.service.calmessages import HandTold
-from labctl.gui.sweeppanel import Wish
+from labctl.gui.calibration.forms import named_numbers
+from labctl.gui.calibration.kinds import make_form
+from labctl.gui.calibration.page import CalibratePage
+from labctl.gui.calibration.plot import CalPlot, scaled
+from labctl.gui.calibration.prompt import PromptPanel
+from labctl.gui.shell.benchwindow import BenchWindow
+from labctl.gui.sweep.panel import Wish
+from labctl.gui.sweep.queue import QueuePanel
 from labctl.model.calibration import KINDS
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted
 from labctl.model.hands import LIGHT, Request
 from labctl.runner.facts import RunRequest
+from labctl.service.asking import Asked, Asking, Withdrawn
+from labctl.service.calibrating import WindowHands
+from labctl.service.messages import HandTold
 from procedures.calibration import OPTIONS, CalStep
 from procedures.plan import SweepPlan
 from simulators.scene.spells import Spell

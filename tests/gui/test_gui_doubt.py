@@ -16,15 +16,15 @@ from test_gui_sweep import queue_sweep
 
 from labctl.analysis.evaluation import evaluate
 from labctl.data import read_run
-from labctl.gui.app import make_application
-from labctl.gui.exporting import write_curve, write_spectra
-from labctl.gui.files import open_file
-from labctl.gui.fits import run_question
-from labctl.gui.window import MainWindow
+from labctl.gui.plots.fits import run_question
+from labctl.gui.runs.exporting import write_curve, write_spectra
+from labctl.gui.shell.app import make_application
+from labctl.gui.shell.window import MainWindow
 from labctl.model.plan import StabilityPlan
 from labctl.model.results import DOUBT
 from labctl.runner.fit_child import evaluate_file
 from labctl.runner.refit import refit
+from labctl.runner.rundata import open_file
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"
 LIES = (

@@ -18,9 +18,9 @@ from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QFileDialo
 from pytestqt.qtbot import QtBot
 from test_gui_calibration import quick
 
-from labctl.gui.benchwindow import BenchWindow
-from labctl.gui.helping import BENCH_KEYS, VIEW_KEYS
-from labctl.gui.service.messages import SetFluence
+from labctl.gui.base.dialogs import BENCH_KEYS, VIEW_KEYS
+from labctl.gui.shell.benchwindow import BenchWindow
+from labctl.service.messages import SetFluence
 from simulators.bench import SimulatedBench
 
 W = TypeVar("W", bound=QWidget)
@@ -327,7 +327,7 @@ def test_keys(
         opened.append(url)
         return True
 
-    monkeypatch.setattr("labctl.gui.helping.QDesktopServices.openUrl", open_url)
+    monkeypatch.setattr("labctl.gui.base.dialogs.QDesktopServices.openUrl", open_url)
     gate = Gate(monkeypatch, before_point=2)
     shutil.copytree(EXAMPLE, tmp_path / "run")
     with keyboard_on_a_bench(qtbot, tmp_path, state) as keyboard:

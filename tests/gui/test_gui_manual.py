@@ -12,7 +12,7 @@ from PySide6.QtTest import QTest
 from pytestqt.qtbot import QtBot
 
 from labctl.config import BenchConfig
-from labctl.gui.service.messages import SetFluence
+from labctl.service.messages import SetFluence
 from procedures.manual import UNSEEN
 
 ENDLESS_EXPOSURE = """

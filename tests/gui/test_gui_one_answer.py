@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from labctl.data import read_run
 from labctl.data.edits import edits_of
-from labctl.gui.sweeppanel import Wish
+from labctl.gui.sweep.panel import Wish
 from labctl.model.mapping import plain
 from labctl.model.pump import Bands
 from labctl.runner.facts import RunRequest

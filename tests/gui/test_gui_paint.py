@@ -13,13 +13,12 @@ from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
-from labctl.gui.app import make_application
-from labctl.gui.axes import make_plot
-from labctl.gui.ghosts import COLUMNS, ROWS, Ghosts, columns_of, traced
-from labctl.gui.rundata import Exposure
-from labctl.gui.spectrum import SpectrumPlot
-from labctl.gui.waterfall import Waterfall
+from labctl.gui.plots.axes import make_plot
+from labctl.gui.plots.spectrum import COLUMNS, ROWS, Ghosts, SpectrumPlot, columns_of, traced
+from labctl.gui.plots.waterfall import Waterfall
+from labctl.gui.shell.app import make_application
 from labctl.model.pump import Bands
+from labctl.runner.rundata import Exposure
 
 EMITS, CURVES, FRAMES = 20_000, 3_000, 150
 

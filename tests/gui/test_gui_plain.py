@@ -11,14 +11,14 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
-from labctl.gui.app import make_application
-from labctl.gui.connection import ConnectionPanel
-from labctl.gui.plain import PlainLabel, rich, tool_tip
-from labctl.gui.service.messages import Link
-from labctl.gui.window import MainWindow
+from labctl.gui.base.plain import PlainLabel, rich, tool_tip
+from labctl.gui.shell.app import make_application
+from labctl.gui.shell.connection import ConnectionPanel
+from labctl.gui.shell.window import MainWindow
 from labctl.model.errors import ConnectionFailure
 from labctl.model.untrusted import printable
 from labctl.runner.figures import in_figure
+from labctl.service.messages import Link
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"
 EVIL = "<b>EVIL<b> \x1b[31m\u202egpj.exe & co"

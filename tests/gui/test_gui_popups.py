@@ -14,9 +14,9 @@ from pytestqt.qtbot import QtBot
 from shiboken6 import isValid
 
 import labctl
-from labctl.gui.app import make_application
-from labctl.gui.benchwindow import BenchWindow
-from labctl.gui.window import MainWindow
+from labctl.gui.shell.app import make_application
+from labctl.gui.shell.benchwindow import BenchWindow
+from labctl.gui.shell.window import MainWindow
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

@@ -16,14 +16,14 @@ from pytestqt.qtbot import QtBot
 
 from labctl.data import read_run
 from labctl.data.edits import edits_path, left_out
-from labctl.gui.app import make_application
-from labctl.gui.exporting import EXPORTS
-from labctl.gui.files import open_file
-from labctl.gui.runnotes import notes_of
-from labctl.gui.window import MainWindow
+from labctl.gui.plots.verdict import notes_of
+from labctl.gui.runs.exporting import EXPORTS
+from labctl.gui.shell.app import make_application
+from labctl.gui.shell.window import MainWindow
 from labctl.model.pump import Bands
 from labctl.model.results import BandThreshold, FluenceBudget, SweepResult
 from labctl.runner.refit import refit
+from labctl.runner.rundata import open_file
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "run" / "OLA-spot-1.h5"

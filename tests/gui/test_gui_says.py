@@ -13,16 +13,16 @@ from gui_bench import LONG_MS, Gate, bench_window
 from pytestqt.qtbot import QtBot
 from test_gui_sweep import queue_sweep
 
-from labctl.gui import benchstate, theme
-from labctl.gui.benchstate import BLOCK, BenchNow, RunNow, danger, progress, sentence
-from labctl.gui.benchwindow import BenchWindow
-from labctl.gui.service.observed import Seen, Sight
-from labctl.gui.spectrum import _table
+from labctl.gui.base import benchstate, theme
+from labctl.gui.base.benchstate import BLOCK, BenchNow, RunNow, danger, progress, sentence
+from labctl.gui.plots.spectrum import _table
+from labctl.gui.shell.benchwindow import BenchWindow
 from labctl.model.errors import InstrumentTimeout
 from labctl.model.results import Threshold
 from labctl.runner.fit_child import peak_marks
 from labctl.runner.fit_process import PeaksQuestion
-from labctl.runner.outcome import Tally, outcome
+from labctl.runner.report import Tally, outcome
+from labctl.service.observed import Seen, Sight
 from labctl.session import open_bench
 
 RUN = RunNow("Sweep 1, film", done=6, total=24, left_s=70.0, begun=True)
@@ -333,7 +333,7 @@ def test_while_it_connects_nothing_is_claimed(
         assert opening.wait(LONG_MS / 1000)
         return open_bench(*arguments, **more)
 
-    monkeypatch.setattr("labctl.gui.service.service.open_bench", held)
+    monkeypatch.setattr("labctl.service.service.open_bench", held)
     with bench_window(qtbot, tmp_path, connected=False) as (window, _):
         read = Read(window)
         until(qtbot, lambda: read.state == "connecting …")

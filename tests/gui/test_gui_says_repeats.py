@@ -11,9 +11,9 @@ from test_gui_sweep import queue_sweep
 
 from labctl.cli import main
 from labctl.data import read_run
-from labctl.gui.service.messages import JobTold, Said
 from labctl.model.clock import ScaledClock, SteppedClock, Stop
 from labctl.runner.events import Message
+from labctl.service.messages import JobTold, Said
 from procedures.alignment import AlignmentPlan
 from procedures.gate.power_monitor import EnergyLost
 from procedures.plan import Step, SweepPlan

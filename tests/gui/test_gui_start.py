@@ -18,7 +18,7 @@ from pytestqt.qtbot import QtBot
 
 from labctl.cli import main
 from labctl.cli.align import line as align_line
-from labctl.gui.app import FRAME_PX, make_application
+from labctl.gui.shell.app import FRAME_PX, make_application
 from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.runner.fit_child import answer
 from labctl.runner.fit_process import SPARE, Answer, FileQuestion, Fits
@@ -63,7 +63,9 @@ def test_the_command_shows_a_run_on_the_screen_and_ends(
     make_application()
     closed: list[bool] = []
     on_screen: list[bool] = []
-    monkeypatch.setattr("labctl.gui.window.MainWindow.restore", lambda window: window.resize(9000, 9000))
+    monkeypatch.setattr(
+        "labctl.gui.shell.window.MainWindow.restore", lambda window: window.resize(9000, 9000)
+    )
 
     def close() -> None:
         shown = [w for w in QApplication.topLevelWidgets() if w.isVisible() and w.windowTitle() == "labctl"]

@@ -12,7 +12,7 @@ from pytestqt.qtbot import QtBot
 
 from labctl.config import BenchConfig
 from labctl.data import read_run
-from labctl.gui.benchwindow import BenchWindow
+from labctl.gui.shell.benchwindow import BenchWindow
 from procedures.gate.pump import Pump
 
 

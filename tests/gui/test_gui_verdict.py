@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from pytestqt.qtbot import QtBot
 
-from labctl.gui.verdict import VerdictStrip
+from labctl.gui.plots.verdict import VerdictStrip
 from labctl.model.results import BandThreshold
 
 

@@ -22,12 +22,12 @@ from labctl.model.errors import Aborted, ConfigError, DataError
 from labctl.model.records import SweepPoint
 from labctl.model.results import StabilityResult
 from labctl.runner.events import Event, Measured
+from labctl.runner.figures import draw_stability
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunRequest
 from labctl.runner.stability import duration, run_stability, verdict, write_table
-from labctl.runner.stability_figure import draw_stability
 from procedures.fluence_sweep import Sweep, sweep
 from procedures.gate.pump import Pump
 from procedures.stability import StabilityPlan, stability_plan

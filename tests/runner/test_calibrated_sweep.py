@@ -15,7 +15,7 @@ from labctl.model.calibration import CalibrationKind
 from labctl.model.clock import SteppedClock
 from labctl.model.results import total_interval
 from labctl.runner.calibrate import run_calibration
-from labctl.runner.keeper import Keeper
+from labctl.runner.csv_worker import Keeper
 from labctl.session import open_bench
 from labctl.session.hands import ScriptHands, SocketHands
 from procedures import fluence_sweep

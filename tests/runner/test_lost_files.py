@@ -20,12 +20,12 @@ from labctl.data import read_run
 from labctl.data.hdf5 import HeldFile
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import DataError
+from labctl.runner.csv_worker import SweepWorker
 from labctl.runner.events import Event, Measured, Moved, RunFiles, Started
 from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from labctl.runner.stability import run_stability
-from labctl.runner.worker import SweepWorker
 from procedures.stability import stability_plan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
@@ -48,7 +48,7 @@ class Watch:
                 if watch.rows == after:
                     loss(watch.files)
 
-        monkeypatch.setattr("labctl.runner.procedure.SweepWorker", Losing)
+        monkeypatch.setattr("labctl.runner.csv_worker.SweepWorker", Losing)
         self.rows = 0
         self.files: RunFiles
         self.shown = 0

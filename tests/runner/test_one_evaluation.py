@@ -19,8 +19,7 @@ from labctl import evaluate, read_run
 from labctl.cli import main
 from labctl.config import parse_bench
 from labctl.data.edits import record_bands, record_edit
-from labctl.gui.files import open_file
-from labctl.gui.fits import run_question
+from labctl.gui.plots.fits import run_question
 from labctl.model.clock import SteppedClock
 from labctl.model.mapping import plain
 from labctl.model.pump import Bands
@@ -31,6 +30,7 @@ from labctl.runner.fit_process import Fits
 from labctl.runner.report import RunReport, dump_json
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
+from labctl.runner.rundata import open_file
 from procedures.plan import AdaptivePlan, SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan

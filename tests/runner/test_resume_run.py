@@ -24,8 +24,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.errors import ConfigError, DataError
 from labctl.runner.events import Event, Measured
 from labctl.runner.report import RunReport
-from labctl.runner.resume import resume_run
-from labctl.runner.resume_plan import dose_before, stored_plan
+from labctl.runner.resume import dose_before, resume_run, stored_plan
 from labctl.runner.run import RunRequest, run_sweep
 from procedures.control import Pause
 from procedures.plan import SweepPlan

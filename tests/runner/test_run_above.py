@@ -16,20 +16,19 @@ from labctl.cli.progress import threshold_text
 from labctl.cli.table import print_result
 from labctl.config import parse_bench
 from labctl.data import read_run
-from labctl.gui.files import open_file
-from labctl.gui.fits import run_question
+from labctl.gui.plots.fits import run_question
 from labctl.model.clock import SteppedClock
 from labctl.model.records import SweepPoint
 from labctl.model.results import BandThreshold
 from labctl.model.run import RunFacts
 from labctl.runner.events import Evaluated
+from labctl.runner.figures import picture_of
 from labctl.runner.fit_child import evaluate_file
 from labctl.runner.fit_process import FileQuestion, Fits
-from labctl.runner.live import LiveFit
-from labctl.runner.picture import picture_of
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport, dump_json
-from labctl.runner.run import RunRequest, run_sweep
+from labctl.runner.run import LiveFit, RunRequest, run_sweep
+from labctl.runner.rundata import open_file
 from procedures.adaptive import AdaptiveSource
 from procedures.plan import AdaptivePlan, SweepPlan
 from simulators.bench import SimulatedBench

@@ -24,10 +24,9 @@ from labctl.model.errors import ConfigError
 from labctl.model.mapping import plain
 from labctl.model.plan import Cause, Ending
 from labctl.runner.events import Event, Started
-from labctl.runner.outcome import more_lines
-from labctl.runner.picture import picture_of
+from labctl.runner.figures import picture_of
 from labctl.runner.refit import refit
-from labctl.runner.report import RunReport, dump_json
+from labctl.runner.report import RunReport, dump_json, more_lines
 from labctl.runner.run import RunRequest, run_sweep
 from labctl.session import open_bench, sweep
 from procedures.plan import AdaptivePlan, SweepPlan

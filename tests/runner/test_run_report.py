@@ -21,12 +21,12 @@ from labctl.model.mapping import plain
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.results import BandThreshold, QResult, SweepResult, ThresholdStatus
 from labctl.model.run import RunStart, RunStop
+from labctl.runner.csv_worker import Keeper
 from labctl.runner.events import Connected, Evaluated, Measured, Message, RunFiles, Started
 from labctl.runner.fit_process import FileQuestion, Fits
-from labctl.runner.keeper import Keeper
-from labctl.runner.live import LiveFit
 from labctl.runner.refit import spot_spread
 from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS, RunReport, dump_json
+from labctl.runner.run import LiveFit
 
 
 def point(index: int, fluence: float, signal: float, **changes: object) -> SweepPoint:

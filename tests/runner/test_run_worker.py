@@ -11,7 +11,7 @@ import pytest
 from pymeasure.experiment import Procedure, Results
 
 from labctl.model.errors import Aborted, DataError
-from labctl.runner.worker import SweepWorker
+from labctl.runner.csv_worker import SweepWorker
 
 
 class Rows(Procedure):  # type: ignore[misc]  # pymeasure publishes no types

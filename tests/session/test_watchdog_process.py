@@ -20,7 +20,7 @@ from patience import PATIENCE_S, until
 
 from labctl.data import holder
 from labctl.model.errors import SafetyStop
-from labctl.runner.children import child_environment, own_group
+from labctl.runner.fit_process import child_environment, own_group
 from labctl.session import open_bench
 from labctl.session.watchdog import Watchdog
 from labctl.session.watchdog_wire import Assignment

@@ -17,7 +17,7 @@ from patience import PATIENCE_S
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import NotConnected
-from labctl.runner.children import child_environment
+from labctl.runner.fit_process import child_environment
 from labctl.session import open_bench
 from labctl.session.check import check_bench
 from procedures.gate.shutter import unlocked

@@ -1,0 +1,225 @@
+"""The kinds of calibration: what each is and needs, and which options it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from labctl.gui.base.fields import between, whole
+from labctl.gui.calibration.forms import Common, OptionForm
+from labctl.model.calibration import CalibrationKind
+from labctl.model.untrusted import read_regular
+from procedures.calibration import (
+    AttenuatorOptions,
+    CalOptions,
+    EnergyOptions,
+    PickoffOptions,
+    SpectrometerOptions,
+    SpotOptions,
+)
+
+MOST_TABLE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Words on one kind: its name, what will happen in two sentences, and what is needed."""
+
+    name: str
+    what: str
+    needs: str
+
+
+ABOUT: Mapping[CalibrationKind, About] = {
+    "attenuator": About(
+        "Attenuator",
+        "The plate is turned through its range and the power is read at each angle; a curve is fitted to it. "
+        "It is approached from both sides, so that play and repeatability of the mount are known too.",
+        "power meter at the pick-off or at the sample's place, sample out",
+    ),
+    "pickoff": About(
+        "Pick-off ratio",
+        "The same settings are read with the one sensor at the pick-off, at the sample's place, and at the "
+        "pick-off again. Their ratio is what turns a reading of a sweep into power on the sample.",
+        "power meter that you can carry between both places, sample out",
+    ),
+    "energy": About(
+        "Pulse energy",
+        "Repetition rate, mean pulse energy and its variation are measured at full transmission, and watched "
+        "for drift. The pulse width at the sample is stated or computed from the glasses in the beam.",
+        "power meter at the sample's place, sample out; for single pulses a pyroelectric head",
+    ),
+    "spot": About(
+        "Spot",
+        "A blade is moved through the focus along x and along y, and the power that passes is read. An error "
+        "function fitted to it gives the 1/e² radii.",
+        "blade on a stage or a micrometer in the sample's plane, power meter behind it, sample out",
+    ),
+    "spectrometer": About(
+        "Spectrometer",
+        "Lamps with known lines are put before the fibre: they give the wavelength axis and the resolution. "
+        "Darks and linearity are measured with them.",
+        "Hg-Ar, Ne or Kr lamp; the pump stays shut off",
+    ),
+}
+
+
+_PLACES = (("as the order of parts wants", ""), ("at the pick-off", "pick-off"), ("at the sample", "sample"))
+
+
+def _make_attenuator(form: OptionForm) -> None:
+    forms = (("half-wave plate and polariser", "malus"), ("gradient wheel", "table"))
+    form.choice("form", "Kind", forms, "What the attenuator is: Malus' law is fitted, or a table is measured")
+    form.choice("place", "Meter", _PLACES, "Where the power meter stands")
+    form.number("points", "Angles", 24, "", "Of the fine scan", whole(8, 200))
+    form.number("pairs", "Pairs", 8, "", "Approaches from each side, for the play", whole(3, 50))
+
+
+def _read_attenuator(form: OptionForm, common: Common) -> CalOptions | None:
+    return AttenuatorOptions(
+        form=form.text("form"),
+        place=form.text("place"),
+        points=int(form.value("points") or 0),
+        pairs=int(form.value("pairs") or 0),
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def _make_pickoff(form: OptionForm) -> None:
+    form.number("points", "Powers", 8, "", "At which the places are compared", whole(5, 40))
+    form.words(
+        "filters", "Filters", "", "Filters and losses between the places, name:transmission, ...", "name:T"
+    )
+
+
+def _read_pickoff(form: OptionForm, common: Common) -> CalOptions | None:
+    filters = form.named("filters")
+    if filters is None:
+        return None
+    return PickoffOptions(points=int(form.value("points") or 0), filters=filters, **common)  # type: ignore[arg-type]
+
+
+def _make_energy(form: OptionForm) -> None:
+    rate, width = between(1e-3, 1e9, "Hz"), between(1.0, 1e6, "fs")
+    form.number("rate_hz", "Rate, stated", None, "Hz", "For heads that cannot count pulses", rate)
+    form.number("rate_sigma_hz", "Its uncertainty", 0, "Hz", "Standard", between(0, 1e9, "Hz"))
+    form.number("drift_s", "Watch drift for", 60, "s", "At full transmission", between(1, 86_400, "s"))
+    form.number("pulses", "Single pulses", 400, "", "Where the head sees them", whole(0, 100_000))
+    form.number("pulse_width_fs", "Pulse width", None, "fs", "Measured AT THE SAMPLE", width)
+    form.number("pulse_width_sigma_fs", "Its uncertainty", 0, "fs", "Standard", between(0, 1e6, "fs"))
+    form.number("pulse_fs", "Before the glasses", None, "fs", "To compute the width at the sample", width)
+    form.words("glasses", "Glasses", "", "In the beam: fused-silica:12, n-bk7:5", "name:mm")
+
+
+def _read_energy(form: OptionForm, common: Common) -> CalOptions | None:
+    glasses = form.named("glasses")
+    if glasses is None:
+        return None
+    return EnergyOptions(
+        rate_hz=form.value("rate_hz"),
+        rate_sigma_hz=form.value("rate_sigma_hz") or 0.0,
+        drift_s=form.value("drift_s") or 60.0,
+        pulses=int(form.value("pulses") or 0),
+        pulse_width_fs=form.value("pulse_width_fs"),
+        pulse_width_sigma_fs=form.value("pulse_width_sigma_fs") or 0.0,
+        pulse_fs=form.value("pulse_fs"),
+        glasses=glasses,
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def _make_spot(form: OptionForm) -> None:
+    methods = (
+        ("stage, else by hand", ""),
+        ("motorised stage", "stage"),
+        ("micrometer, by hand", "hand"),
+        ("stated", "stated"),
+    )
+    shapes = (("Gaussian, 1/e² radii", "gaussian"), ("flat ellipse", "ellipse"), ("stripe", "stripe"))
+    size, position = between(1e-2, 1e6, "µm"), between(-1e6, 1e6, "µm")
+    form.choice("method", "Blade", methods, "Who moves the blade; sizes can be stated instead")
+    form.choice("shape", "Shape", shapes, "A Gaussian is measured, the others are stated")
+    form.number(
+        "points", "Readings", None, "an axis", "On slope and plateaus; empty: as many as suit", whole(12, 60)
+    )
+    form.number("low_um", "Blade from", 0, "µm", "Lowest micrometer position", position)
+    form.number("high_um", "to", 10_000, "µm", "Highest micrometer position", position)
+    form.number(
+        "position_sigma_um", "Position error", None, "µm", "Standard, of one position; empty: as it shows",
+        between(0, 1e3, "µm"),
+    )  # fmt: skip
+    form.number("scale_sigma_pct", "Scale error", 0.1, "%", "Of micrometer or stage", between(0, 20, "%"))
+    form.number("x_um", "Stated x", None, "µm", "Semi-axis or half-length", size)
+    form.number("y_um", "Stated y", None, "µm", "Semi-axis or half-length", size)
+    form.number("size_sigma_um", "Its uncertainty", 0, "µm", "Of both stated sizes", between(0, 1e6, "µm"))
+    form.number("incidence_deg", "Incidence", None, "°", "Of the pump on the sample", between(0, 89, "°"))
+    form.words("absorption", "Absorption", "", "CSV of nm and transmission; one-photon pumping only", "file")
+    form.flag("optical_density", "It holds optical densities", "Instead of transmissions from 0 to 1")
+
+
+def _read_spot(form: OptionForm, common: Common) -> CalOptions | None:
+    table = ""
+    if form.text("absorption"):
+        try:
+            table = read_regular(Path(form.text("absorption")).expanduser(), MOST_TABLE).decode("utf-8-sig")
+        except (OSError, ValueError, RuntimeError) as exc:
+            form.refuse("absorption", f"cannot be read: {getattr(exc, 'strerror', None) or exc}")
+            return None
+    form.refuse("absorption", "")
+    usual, position = SpotOptions(), form.value("position_sigma_um")
+    return SpotOptions(
+        method=form.text("method"),
+        shape=form.text("shape"),
+        points=int(form.value("points") or usual.points),
+        x_um=form.value("x_um"),
+        y_um=form.value("y_um"),
+        size_sigma_um=form.value("size_sigma_um") or 0.0,
+        incidence_deg=form.value("incidence_deg"),
+        range_um=(form.value("low_um") or 0.0, form.value("high_um") or 0.0),
+        position_sigma_um=usual.position_sigma_um if position is None else position,
+        scale_sigma_rel=(form.value("scale_sigma_pct") or 0.0) / 100,
+        absorption_csv=table,
+        optical_density=form.on("optical_density"),
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def _make_spectrometer(form: OptionForm) -> None:
+    for lamp, name in (("hg-ar", "Hg-Ar lamp"), ("ne", "Ne lamp"), ("kr", "Kr lamp")):
+        form.flag(lamp, name, f"Put the {name} before the fibre when asked", on=lamp == "hg-ar")
+    form.flag("linearity", "Measure the linearity", "Even where the device knows its own")
+    form.number("frames", "Exposures", 20, "a setting", "Averaged", whole(2, 1000))
+
+
+def _read_spectrometer(form: OptionForm, common: Common) -> CalOptions | None:
+    lamps = tuple(lamp for lamp in ("hg-ar", "ne", "kr") if form.on(lamp))
+    if not lamps:
+        return None
+    return SpectrometerOptions(
+        lamps=lamps,
+        linearity=form.on("linearity"),
+        frames=int(form.value("frames") or 20),
+        **common,  # type: ignore[arg-type]
+    )
+
+
+def make_form(kind: CalibrationKind) -> OptionForm:
+    """Return the fields of a kind."""
+    return OptionForm(kind, _MAKERS[kind], _READERS[kind])
+
+
+_MAKERS: Mapping[CalibrationKind, Callable[[OptionForm], None]] = {
+    "attenuator": _make_attenuator,
+    "pickoff": _make_pickoff,
+    "energy": _make_energy,
+    "spot": _make_spot,
+    "spectrometer": _make_spectrometer,
+}
+_READERS: Mapping[CalibrationKind, Callable[[OptionForm, Common], CalOptions | None]] = {
+    "attenuator": _read_attenuator,
+    "pickoff": _read_pickoff,
+    "energy": _read_energy,
+    "spot": _read_spot,
+    "spectrometer": _read_spectrometer,
+}

@@ -1,0 +1,1 @@
+"""What is measured now: the running sweep, the alignment, the bench by hand."""

@@ -1,0 +1,326 @@
+"""The spectrum: counts with the saturation level, ghosts of earlier ones, peak marks, bands to drag."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyqtgraph as pg
+from numpy.typing import NDArray
+from PySide6.QtCore import QRectF, Signal
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QGraphicsTextItem, QVBoxLayout, QWidget
+
+from labctl.gui.base import theme
+from labctl.gui.plots.axes import ceiling, make_plot
+from labctl.model.pump import Bands
+from labctl.model.records import FloatArray
+from labctl.model.results import PeakMark
+from labctl.runner.rundata import Exposure
+
+COLUMNS, ROWS = 480, 220
+MOST = 12
+
+
+def columns_of(
+    places: FloatArray, values: FloatArray, low: float, high: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return the lowest and the highest value in each of :data:`COLUMNS` columns between two places.
+
+    :param places: rising, shape ``(pixel,)``, like ``values``. A column without a pixel is interpolated.
+    """
+    edges = np.linspace(low, high, COLUMNS + 1)
+    middle = 0.5 * (edges[1:] + edges[:-1])
+    base = np.interp(middle, places, values)
+    bottom, top = base.copy(), base.copy()
+    inside = (places >= low) & (places < high)
+    which = np.searchsorted(edges, places[inside], side="right") - 1
+    np.minimum.at(bottom, which, values[inside])
+    np.maximum.at(top, which, values[inside])
+    return bottom, top
+
+
+def traced(bottom: FloatArray, top: FloatArray, floor: float, ceiling: float) -> NDArray[np.float32]:
+    """Return an image, 1 where the line runs, shape ``(ROWS, COLUMNS)``, row 0 at the floor."""
+    scale = ROWS / (ceiling - floor)
+    # Neighbouring columns are joined, so that a steep flank is a line and not two dots.
+    low = np.minimum(bottom, np.roll(top, 1))
+    low[0] = bottom[0]
+    first = np.clip((low - floor) * scale, 0, ROWS - 1).astype(np.intp)
+    last = np.clip((top - floor) * scale, 0, ROWS - 1).astype(np.intp)
+    first = np.minimum(first, last)
+    shown = (low < ceiling) & (top > floor)  # what lies outside leaves no line along the edge
+    steps = np.zeros((ROWS + 1, COLUMNS), dtype=np.float32)
+    at = np.arange(COLUMNS)
+    np.add.at(steps, (first[shown], at[shown]), 1.0)
+    np.add.at(steps, (last[shown] + 1, at[shown]), -1.0)
+    return np.cumsum(steps, axis=0, dtype=np.float32)[:ROWS]
+
+
+class Ghosts:
+    """The last spectra and their fading image."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[FloatArray, FloatArray]] = deque(maxlen=MOST)
+        self._image = np.zeros((ROWS, COLUMNS), dtype=np.float32)
+        self._range: tuple[float, float] | None = None
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._kept.clear()
+        self._image[:] = 0.0
+
+    def add(self, columns: tuple[FloatArray, FloatArray]) -> None:
+        """Take in one more, as :func:`columns_of` gives it; the others fade."""
+        self._kept.append(columns)
+        if self._range is not None:
+            self._image *= 0.8
+            np.maximum(self._image, traced(*columns, *self._range), out=self._image)
+
+    def image(self, floor: float, ceiling: float) -> NDArray[np.uint8]:
+        """Return the image for a range of counts, 0 to 255, shape ``(ROWS, COLUMNS)``."""
+        if self._range != (floor, ceiling):
+            self._range = (floor, ceiling)
+            self._image[:] = 0.0
+            for columns in self._kept:
+                self._image *= 0.8
+                np.maximum(self._image, traced(*columns, floor, ceiling), out=self._image)
+        return np.asarray(np.clip(self._image * 255.0, 0, 255), dtype=np.uint8)
+
+
+def _table(peaks: Sequence[PeakMark]) -> str:
+    strongest = sorted(peaks, key=lambda p: p.height, reverse=True)[:5]
+    rows = "".join(f"<tr><td>{p.wavelength_nm:.2f}</td>{_width_and_q(p)}</tr>" for p in strongest)
+    head = "<tr><td>peak (nm)</td><td>&nbsp;FWHM (nm)</td><td>&nbsp;Q</td></tr>"
+    return f'<table style="color: {theme.THRESHOLD}; font-size: 11pt">{head}{rows}</table>'
+
+
+def _width_and_q(peak: PeakMark) -> str:
+    if peak.fwhm_nm is None or peak.q is None:
+        return f"<td>&nbsp;<span style='color: {theme.WARN}'>clipped</span></td><td>&nbsp;–</td>"
+    return f"<td>&nbsp;{peak.fwhm_nm:.2f}</td><td>&nbsp;{'≥ ' if peak.at_least else ''}{peak.q:.0f}</td>"
+
+
+class SpectrumPlot(QWidget):
+    """Shows one exposure; tells when a band was dragged.
+
+    :ivar bands_changed: the new bands, and whether the mouse has let go.
+    """
+
+    bands_changed = Signal(object, bool)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.widget = make_plot("Wavelength (nm)", "Counts in one exposure")
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.widget)
+        self._plot: Any = self.widget.getPlotItem()
+        self._plot.showGrid(x=False, y=False)  # with every frame it costs as much as all the rest
+        self._axis: FloatArray = np.empty(0)
+        self._shown: Exposure | None = None
+        self._max_counts: float | None = None
+        self._bands: Bands | None = None
+        self._top, self._floor = 1.0, 0.0
+        self._frozen = self._setting = False
+        self.subtract, self.show_ghosts, self.show_peaks = True, True, True
+        self._ghosts = Ghosts()
+        self._make_items()
+        self._plot.vb.sigRangeChangedManually.connect(self._freeze)
+        self.setToolTip(
+            "One exposure: counts against wavelength in nm. The red line is the detector's full scale. "
+            "Drag the edges of the bands (blue: whole emission, pink: lasing peaks): the L-L curve follows."
+        )
+
+    def _make_items(self) -> None:
+        self._image: Any = pg.ImageItem()
+        self._image.setZValue(-20)
+        shades = np.zeros((256, 4), dtype=np.ubyte)
+        shades[:, :3] = (120, 150, 175)
+        shades[:, 3] = np.linspace(0, 120, 256)
+        self._image.setLookupTable(shades)
+        self._image.setLevels((0, 255))
+        self._curve: Any = pg.PlotCurveItem(pen=theme.pen(theme.ACCENT))
+        self._limit: Any = pg.InfiniteLine(
+            angle=0, pen=theme.pen(theme.DANGER, dashed=True), label="saturation",
+            labelOpts={"position": 0.6, "color": theme.DANGER, "anchors": [(1, 1), (1, 1)]},
+        )  # fmt: skip
+        self._limit.setVisible(False)
+        self._emission = self._band(theme.EMISSION_BAND)
+        self._lasing = self._band(theme.LASING_BAND)
+        self._marks: Any = pg.ScatterPlotItem(
+            symbol="t", size=11, pen=None, brush=theme.brush(theme.THRESHOLD)
+        )
+        self._table = QGraphicsTextItem(self._plot.vb)
+        self._table.setPos(8, 4)
+        self._used = QGraphicsTextItem(self._plot.vb)
+        self._used.setDefaultTextColor(QColor(theme.DIM))
+        self._plot.vb.sigResized.connect(self._place_used)
+        for item in (self._image, self._emission, self._lasing, self._curve, self._limit, self._marks):
+            self._plot.addItem(item)
+
+    def _band(self, colour: str) -> Any:
+        region = pg.LinearRegionItem(brush=theme.brush(colour, 16), hoverBrush=theme.brush(colour, 40))
+        for edge in region.lines:
+            edge.setPen(theme.pen(colour, alpha=160))
+            edge.setHoverPen(theme.pen(colour, width=3))
+        region.setZValue(-10)
+        region.sigRegionChanged.connect(lambda: self._dragged(finished=False))
+        region.sigRegionChangeFinished.connect(lambda: self._dragged(finished=True))
+        return region
+
+    # --- what is shown -----------------------------------------------------------------------------
+
+    def set_axis(self, wavelength_nm: FloatArray, max_counts: float | None) -> None:
+        """Show another spectrometer."""
+        self._axis, self._max_counts = wavelength_nm, max_counts
+        self.clear()
+
+    def set_bands(self, bands: Bands) -> None:
+        """Show bands; they are not told back."""
+        self._setting = True
+        self._emission.setRegion(bands.emission_nm)
+        self._lasing.setRegion(bands.lasing_nm)
+        self._setting = False
+        fresh = self._bands is None or self._bands != bands
+        self._bands = bands
+        if fresh and not self._frozen:
+            self._set_x_range()
+
+    def clear(self) -> None:
+        """Show nothing."""
+        self._shown = None
+        self._ghosts.clear()
+        self._curve.setData([], [])
+        self._image.clear()
+        self.set_peaks(())
+        self._set_x_range()
+
+    def show_exposure(self, exposure: Exposure, *, ghost: bool = True) -> None:
+        """Show one exposure; the one before becomes a ghost."""
+        if exposure.raw.shape != self._axis.shape:
+            return
+        if ghost and self._shown is not None:
+            self.add_ghost(self._shown)
+        self._shown = exposure
+        self.redraw()
+
+    def add_ghost(self, exposure: Exposure) -> None:
+        """Put an exposure behind the one that is shown."""
+        low, high = self._x_ends()
+        self._ghosts.add(columns_of(self._axis, self._counts(exposure), low, high))
+
+    def clear_ghosts(self) -> None:
+        """Forget the earlier ones."""
+        self._ghosts.clear()
+
+    def set_subtract(self, subtract: bool) -> None:
+        """Choose dark-subtracted or raw counts."""
+        self.subtract = subtract
+        self._ghosts.clear()
+        self._plot.setLabel("left", "Counts above the dark" if subtract else "Raw counts")
+        self.redraw()
+
+    def set_peaks(self, peaks: Sequence[PeakMark]) -> None:
+        """Mark peaks of what is shown."""
+        offset = (
+            0.0
+            if self.subtract or self._shown is None or self._shown.dark is None
+            else float(np.median(self._shown.dark))
+        )
+        places = [(p.wavelength_nm, p.height + offset) for p in peaks] if self.show_peaks else []
+        self._marks.setData([x for x, _ in places], [y + 0.02 * self._top for _, y in places])
+        self._table.setHtml(_table(peaks) if places else "")
+
+    def redraw(self) -> None:
+        """Draw the exposure, its limit and the ghosts."""
+        exposure = self._shown
+        if exposure is None:
+            return
+        counts = self._counts(exposure)
+        self._curve.setData(self._axis, counts)
+        self._set_y_range(counts)
+        self._show_level(exposure)
+        self._image.setVisible(self.show_ghosts)
+        if self.show_ghosts:
+            low, high = self._x_ends()
+            self._image.setImage(self._ghosts.image(self._floor, self._top), autoLevels=False)
+            self._image.setRect(QRectF(low, self._floor, high - low, self._top - self._floor))
+
+    def see_all(self) -> None:
+        """Follow the data again."""
+        self._frozen = False
+        self._set_x_range()
+        self.redraw()
+
+    # --- parts -------------------------------------------------------------------------------------
+
+    def _counts(self, exposure: Exposure) -> FloatArray:
+        if self.subtract and exposure.dark is not None:
+            return exposure.raw - exposure.dark
+        return exposure.raw
+
+    def _show_level(self, exposure: Exposure) -> None:
+        level = self._level(exposure)
+        self._limit.setVisible(level is not None)
+        if level is None:
+            return
+        self._limit.setValue(level)
+        low, high = self._x_ends()
+        inside = exposure.raw[(self._axis >= low) & (self._axis <= high)]
+        share = float(inside.max()) / float(self._max_counts or 1.0) if inside.size else 0.0
+        dark = "dark: the shutter is closed  ·  " if exposure.is_dark else ""
+        dark = "no dark yet  ·  " if self.subtract and exposure.dark is None else dark
+        self._used.setPlainText(f"{dark}{100 * share:.0f} % of full scale  ·  {exposure.integration_s:g} s")
+        self._place_used()
+
+    def _place_used(self) -> None:
+        room = float(self._plot.vb.boundingRect().width()) - self._used.boundingRect().width()
+        self._used.setPos(room - 4, 2)
+
+    def _level(self, exposure: Exposure) -> float | None:
+        if self._max_counts is None:
+            return None
+        under = float(np.median(exposure.dark)) if self.subtract and exposure.dark is not None else 0.0
+        return self._max_counts - under
+
+    def _x_ends(self) -> tuple[float, float]:
+        if not self._axis.size:
+            return 0.0, 1.0
+        if self._bands is None:
+            return float(self._axis[0]), float(self._axis[-1])
+        low, high = self._bands.emission_nm
+        margin = 0.12 * (high - low)
+        return max(low - margin, float(self._axis[0])), min(high + margin, float(self._axis[-1]))
+
+    def _set_x_range(self) -> None:
+        low, high = self._x_ends()
+        if high > low:
+            self._plot.vb.setXRange(low, high, padding=0)
+
+    def _set_y_range(self, counts: FloatArray) -> None:
+        """Keep the range while the highest counts fit it well: what jumps cannot be read."""
+        low, high = self._x_ends()
+        inside = counts[(self._axis >= low) & (self._axis <= high)]
+        highest = float(np.nanmax(inside)) if inside.size else 1.0
+        full = self._max_counts
+        if full is not None and highest > 0.3 * full:
+            self._top = 1.1 * full
+        elif not 0.35 * self._top < highest < 0.97 * self._top:
+            self._top = ceiling(1.12 * highest)
+        self._floor = -0.03 * self._top if self.subtract else 0.0
+        if not self._frozen:
+            self._plot.vb.setYRange(self._floor, self._top, padding=0)
+
+    def _freeze(self) -> None:
+        self._frozen = True
+
+    def _dragged(self, *, finished: bool) -> None:
+        if self._setting or self._bands is None:
+            return
+        e, p = sorted(self._emission.getRegion()), sorted(self._lasing.getRegion())
+        inner = (min(max(p[0], e[0]), e[1]), max(min(p[1], e[1]), e[0]))
+        self._bands = Bands((e[0], e[1]), inner if inner[0] < inner[1] else (e[0], e[1]))
+        self.bands_changed.emit(self._bands, finished)

@@ -1,0 +1,284 @@
+"""The page of stored runs: open, compare, leave points out, export."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QColor, QUndoStack
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QListWidget,
+    QListWidgetItem,
+    QPushButton,
+    QSplitter,
+    QVBoxLayout,
+    QWidget,
+)
+
+from labctl.gui.base.dialogs import ask_to_replace, file_dialog, show
+from labctl.gui.base.plain import PlainLabel, plain, tool_tip
+from labctl.gui.plots.runview import RunView
+from labctl.gui.runs.exporting import EXPORTS, export, is_table, target, write_table
+from labctl.model.errors import DataError
+from labctl.runner.fit_process import Fits
+from labctl.runner.rundata import RunData, open_file
+from labctl.runner.wording import UNIT, digits
+
+RESUMABLE = ("aborted", "failed", "killed")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file was read, or could not be: then ``message`` says why.
+
+    :param quiet: something more important is on the screen.
+    """
+
+    path: Path
+    run: RunData | None
+    message: str = ""
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A table was written, or could not be: then ``problem`` says why."""
+
+    path: Path
+    problem: str = ""
+
+
+class RunsPage(QWidget):
+    """A list of runs beside their plots.
+
+    :param post: hands something from another thread to :meth:`take` in Qt's.
+    :ivar said: one line for the user.
+    :ivar resume_wanted: the run that shall go on; only where there is a bench.
+    """
+
+    said = Signal(str, bool)
+    resume_wanted = Signal(object)
+
+    def __init__(self, fits: Fits, undo: QUndoStack, post: Callable[[object], None]) -> None:
+        super().__init__()
+        self._post = post
+        self.view = RunView("runs", fits, post, undo)
+        self.list = QListWidget()
+        self.list.setToolTip(
+            "Open runs. The ticked ones are drawn on the L-L curve; the selected one shows its spectra."
+        )
+        self.list.currentItemChanged.connect(self._chosen)
+        self.list.itemChanged.connect(self._ticked)
+        self._items: dict[str, QListWidgetItem] = {}
+        self._opening: QFileDialog | None = None
+        self._exporting: QFileDialog | None = None
+        self._exported: RunData | None = None
+        side = QWidget()
+        column = QVBoxLayout(side)
+        column.setContentsMargins(8, 8, 0, 8)
+        column.addWidget(PlainLabel("Runs"))
+        column.addWidget(self.list, 1)
+        for text, tip, act in (
+            ("Open…", "Open run files or tables (Ctrl+O)", self.ask_for_files),
+            ("Close run", "Take the selected run from the list (Ctrl+W)", self.close_current),
+            ("Export…", "Figures as PNG or SVG, data as CSV (Ctrl+E)", self.ask_for_export),
+        ):
+            button = QPushButton(text)
+            button.setToolTip(tip)
+            button.clicked.connect(act)
+            column.addWidget(button)
+        self.resume = QPushButton("Resume run")
+        self.resume.setToolTip(
+            "Measure the rest of an aborted, failed or killed run on this bench, into its own file; "
+            "what differs from its bench is shown first (Ctrl+Shift+R)"
+        )
+        self.resume.clicked.connect(self._resume)
+        self.resume.setVisible(False)
+        self.view.current_changed.connect(lambda _key: self.judge_resume())
+        column.addWidget(self.resume)
+        splitter = QSplitter(Qt.Orientation.Horizontal)
+        splitter.addWidget(side)
+        splitter.addWidget(self.view)
+        splitter.setSizes([210, 1200])
+        splitter.setStretchFactor(1, 1)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(splitter)
+        self.empty_text()
+
+    def empty_text(self) -> None:
+        """Say what to do where there is nothing to see."""
+        self.view.strip.clear("No run is open", "Open one with Ctrl+O, or drop run files onto the window.")
+
+    # --- opening -----------------------------------------------------------------------------------
+
+    def open(self, paths: list[Path], *, quiet: bool = False) -> None:
+        """Read files in a thread of their own; each is shown, or told of, when it is there."""
+        threading.Thread(target=self._read, args=(list(paths), quiet), name="open-runs", daemon=True).start()
+
+    def _read(self, paths: list[Path], quiet: bool) -> None:
+        for path in paths:
+            try:
+                self._post(Opened(path, open_file(path), quiet=quiet))
+            except DataError as exc:
+                self._post(Opened(path, None, str(exc)))
+            except Exception as exc:  # noqa: BLE001  a message, never a traceback
+                self._post(Opened(path, None, f"{path}: {type(exc).__name__}: {exc}"))
+
+    def exported(self, told: Exported) -> None:
+        """Say what became of a table."""
+        text = f"not exported: {told.problem}" if told.problem else f"written: {told.path}"
+        self.said.emit(text, bool(told.problem))
+
+    def take(self, opened: Opened) -> None:
+        """Show a file that was read."""
+        if opened.run is None:
+            self.said.emit(opened.message, True)
+            return
+        run = opened.run
+        key = run.facts.key
+        self.view.add_run(run)
+        if key not in self._items:
+            item = QListWidgetItem()
+            item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
+            item.setData(Qt.ItemDataRole.UserRole, key)
+            item.setCheckState(Qt.CheckState.Checked)
+            self._items[key] = item
+            self.list.addItem(item)
+        self._describe(run)
+        self.list.setCurrentItem(self._items[key])
+        self.judge_resume()
+        out = f", {len(run.excluded)} left out by hand" if run.excluded else ""
+        if not opened.quiet:
+            self.said.emit(f"opened {opened.path.name}: {run.status}, {len(run)} points{out}", False)
+        if run.problem:
+            self.said.emit(run.problem, True)
+
+    def _describe(self, run: RunData) -> None:
+        item = self._items.get(run.facts.key)
+        if item is None:
+            return
+        value = None if run.result is None else run.result.of(self.view.which).threshold_uj_cm2
+        text = f"{run.facts.title}\n{run.status}, {len(run)} points"
+        if value is not None:
+            text += f"\n{digits(value)} {UNIT}"
+        blocked = self.list.blockSignals(True)
+        item.setText(plain(text))
+        item.setForeground(QColor(self.view.colour(run.facts.key)))
+        item.setToolTip(tool_tip(run.facts.path or ""))
+        self.list.blockSignals(blocked)
+
+    def refresh(self) -> None:
+        """Write the thresholds into the list."""
+        for run in self.view.runs.values():
+            self._describe(run)
+
+    # --- the list ----------------------------------------------------------------------------------
+
+    def _chosen(self, item: QListWidgetItem | None) -> None:
+        if item is not None:
+            key = str(item.data(Qt.ItemDataRole.UserRole))
+            if key in self.view.runs:
+                self.view.set_current(key)
+
+    def _ticked(self, item: QListWidgetItem) -> None:
+        key = str(item.data(Qt.ItemDataRole.UserRole))
+        if key in self.view.runs:
+            self.view.set_visible(key, item.checkState() == Qt.CheckState.Checked)
+
+    def close_current(self) -> None:
+        """Take the selected run from the list."""
+        run = self.view.current
+        if run is None:
+            return
+        key = run.facts.key
+        item = self._items.pop(key, None)
+        self.view.remove_run(key)
+        if item is not None:
+            self.list.takeItem(self.list.row(item))
+        if not self.view.runs:
+            self.empty_text()
+        self.judge_resume()
+
+    # --- going on ----------------------------------------------------------------------------------
+
+    def allow_resume(self) -> None:
+        """There is a bench on which runs can go on."""
+        self.resume.setVisible(True)
+        self.judge_resume()
+
+    def judge_resume(self) -> None:
+        """Allow it for a run that was interrupted."""
+        run = self.view.current
+        self.resume.setEnabled(run is not None and run.facts.is_run and run.status in RESUMABLE)
+
+    def _resume(self) -> None:
+        run = self.view.current
+        if run is not None and self.resume.isEnabled():
+            self.resume.setEnabled(False)  # until it is opened again, as it then is
+            self.resume_wanted.emit(run)
+
+    # --- dialogues ---------------------------------------------------------------------------------
+
+    def ask_for_files(self) -> None:
+        """Let the user choose files."""
+        if self._opening is None:
+            self._opening = file_dialog(self, "Open runs", QFileDialog.FileMode.ExistingFiles)
+            self._opening.setNameFilters(["Runs and tables (*.h5 *.csv *.txt *.dat)", "All files (*)"])
+            self._opening.filesSelected.connect(lambda names: self.open([Path(name) for name in names]))
+        show(self._opening)
+
+    def ask_for_export(self) -> None:
+        """Let the user choose what to export, and where."""
+        run = self.view.current
+        if run is None:
+            self.said.emit("open a run first: there is nothing to export", True)
+            return
+        if self._exporting is None:
+            self._exporting = file_dialog(self, "Export", QFileDialog.FileMode.AnyFile)
+            self._exporting.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+            self._exporting.setNameFilters(list(EXPORTS))
+            self._exporting.fileSelected.connect(self._export_chosen)
+        if not self._exporting.isVisible():
+            self._exported = run
+            self._exporting.setWindowTitle(f"Export {run.facts.title}")
+            self._exporting.selectFile(str((run.facts.path or Path(run.facts.title)).with_suffix("")))
+        show(self._exporting)
+
+    def _export_chosen(self, name: str) -> None:
+        """Export the run that the dialog was opened for, whatever has been selected since."""
+        assert self._exporting is not None
+        run, chosen = self._exported, self._exporting.selectedNameFilter()
+        if run is None or run.facts.key not in self.view.runs:
+            self.said.emit("not exported: the run has been closed meanwhile", True)
+            return
+        self.list.setCurrentItem(self._items[run.facts.key])
+        ask_to_replace(self, target(Path(name), chosen), lambda: self.export(Path(name), chosen))
+
+    def export(self, path: Path, chosen: str) -> None:
+        """Write what is shown; tell the file, or why not."""
+        run = self.view.current
+        if run is not None and is_table(chosen):
+            path = target(path, chosen)
+            threading.Thread(target=self._write, args=(run, path, chosen), name="export").start()
+            return
+        try:
+            written = export(self.view, path, chosen)
+        except (DataError, OSError) as exc:
+            self.said.emit(f"not exported: {exc}", True)
+        else:
+            self.said.emit("written: " + ", ".join(str(p) for p in written), False)
+
+    def _write(self, run: RunData, path: Path, chosen: str) -> None:
+        """Write a table in a thread of its own: thousands of spectra take longer than SAFE may wait."""
+        try:
+            write_table(run, path, chosen)
+        except (DataError, OSError) as exc:
+            self._post(Exported(path, str(exc)))
+        else:
+            self._post(Exported(path))

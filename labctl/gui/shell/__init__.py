@@ -1,0 +1,1 @@
+"""The window itself: pages, bar, messages, start and end."""

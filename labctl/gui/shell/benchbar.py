@@ -1,0 +1,205 @@
+"""The bar over everything: who is there, what is on the sample, and SAFE."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from labctl.config import BenchConfig
+from labctl.gui.base import benchstate, theme
+from labctl.gui.base.benchstate import NAMES, Shown
+from labctl.gui.base.plain import PlainLabel, rich, tool_tip
+from labctl.gui.shell.notices import TONES
+from labctl.runner.wording import UNIT
+from labctl.service.messages import Link
+from labctl.service.observed import Seen
+
+LAMPS_HIGH = 3
+"""Rows of instruments: as high as the large readout, and as narrow as can be."""
+LAMP = "●"
+
+
+def _short(identity: str) -> str:
+    """Return the model: the first word of an identity that holds a digit, else its last word but one."""
+    words = identity.split()
+    return next((word for word in words if any(c.isdigit() for c in word)), words[-1] if words else "")[:12]
+
+
+class Readout(QWidget):
+    """One value with its name above it, or before it where two stand one over the other.
+
+    :param size_pt: of the value.
+    """
+
+    def __init__(
+        self, name: str, tip: str, size_pt: int = 16, widest: str = "", *, beside: bool = False
+    ) -> None:
+        super().__init__()
+        self.setStyleSheet("background: transparent;")
+        column = QHBoxLayout(self) if beside else QVBoxLayout(self)
+        column.setContentsMargins(6, 0, 6, 0)
+        column.setSpacing(6 if beside else 0)
+        self._face = f"font-size: {size_pt}pt; font-weight: 700;"
+        self.name, self.value = PlainLabel(name), PlainLabel("–")
+        self.name.setProperty("role", "dim")
+        self.value.setStyleSheet(self._face)
+        self.value.setText(widest)  # a bar whose parts move is hard to read, and a narrow one clips
+        self.value.ensurePolished()
+        self.value.setMinimumWidth(self.value.sizeHint().width())
+        self.value.setText("–")
+        column.addWidget(self.name)
+        column.addWidget(self.value)
+        self.setToolTip(tip)
+
+    def show_value(self, shown: Shown) -> None:
+        """Show a value; one that holds no more is struck out."""
+        if shown.text != self.value.text():
+            self.value.setText(shown.text)
+        line = "line-through" if shown.struck else "none"
+        sheet = f"{self._face} color: {TONES[shown.tone]}; text-decoration: {line};"
+        if sheet != self.value.styleSheet():
+            self.value.setStyleSheet(sheet)
+
+
+class BenchBar(QFrame):
+    """State of the bench, connection, and the one large SAFE.
+
+    :ivar safe_wanted: SAFE was pressed; also told by the window for Esc.
+    """
+
+    safe_wanted = Signal()
+    connect_wanted = Signal()
+    disconnect_wanted = Signal()
+
+    def __init__(self, config: BenchConfig) -> None:
+        super().__init__()
+        self.setStyleSheet(
+            f"BenchBar {{ background: {theme.PANEL}; border-bottom: 1px solid {theme.LINE}; }}"
+        )
+        self._convention = config.pump.convention
+        self._rate_hz = config.pump.repetition_rate_hz
+        self._lights: dict[str, QLabel] = {}
+        self._link = Link("disconnected")
+        self._troubles: tuple[object, object] = ({}, frozenset())
+        row = QHBoxLayout(self)
+        row.setContentsMargins(10, 6, 10, 6)
+        row.addWidget(self._instruments(config))
+        self.fluence = Readout(
+            f"Fluence, {self._convention} ({UNIT})",
+            f"On the sample, {UNIT}, {self._convention}, from the meter; ≈: from the plate's angle alone. "
+            "Grey: behind the closed shutter. ≤: the shutter may be open, nobody sees light. "
+            "Struck out: the instrument does not answer.",
+            size_pt=24,
+            widest="≈ 888.8",
+        )
+        self.energy = Readout(
+            "Pulse energy",
+            "On the sample, from the meter's power and the repetition rate",
+            widest="≈ 88.88 nJ",
+        )
+        self.angle = Readout(
+            "Plate",
+            "Angle of the attenuator's mount, degrees, read back",
+            size_pt=12,
+            widest="88.888°",
+            beside=True,
+        )
+        self.rate = Readout(
+            "Rate", "Repetition rate of the laser, Hz, from the bench file", size_pt=12, beside=True
+        )
+        self.rate.show_value(Shown(f"{self._rate_hz:g} Hz"))
+        self.shutter = Readout(
+            "Shutter",
+            "As its sensor says; anything but a confirmed “closed” counts as open. open?: "
+            "it says so, and the spectrometer sees no light",
+            widest="unknown",
+        )
+        pair = QVBoxLayout()
+        pair.setSpacing(0)
+        for small in (self.angle, self.rate):
+            pair.addWidget(small)
+        row.addWidget(self.fluence)
+        row.addWidget(self.energy)
+        row.addLayout(pair)
+        row.addWidget(self.shutter)
+        row.addStretch(1)
+        self.connect_button = QPushButton("Connect")
+        self.connect_button.setToolTip("Open every instrument, or make safe and release them (Ctrl+B)")
+        self.connect_button.clicked.connect(self._connect_clicked)
+        row.addWidget(self.connect_button)
+        self.safe = QPushButton("SAFE")
+        self.safe.setObjectName("safe")
+        self.safe.setToolTip("Close the shutter at once and take the least light, whatever runs (Esc)")
+        self.safe.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.safe.pressed.connect(self.safe_wanted)  # a press by the mouse is seen before: see safewatch
+        row.addWidget(self.safe)
+
+    def _instruments(self, config: BenchConfig) -> QWidget:
+        box = QWidget()
+        box.setStyleSheet("background: transparent;")
+        grid = QGridLayout(box)
+        grid.setContentsMargins(0, 0, 6, 0)
+        grid.setHorizontalSpacing(14)
+        grid.setVerticalSpacing(1)
+        for place, role in enumerate(config.roles):
+            label = QLabel()
+            label.setToolTip(tool_tip(f"{config.driver(role).driver} at {config.driver(role).resource}"))
+            label.ensurePolished()  # on a narrow screen the model is cut, never the role
+            label.setMinimumWidth(label.fontMetrics().horizontalAdvance(f"{LAMP} {NAMES[role]} "))
+            self._lights[role] = label
+            grid.addWidget(label, place % LAMPS_HIGH, place // LAMPS_HIGH)
+            self._light(role, Shown("", "dim"))
+        return box
+
+    def _light(self, role: str, lamp: Shown) -> None:
+        colour, wrong = TONES[lamp.tone], lamp.tone == "danger"
+        text = f"<span style='color:{colour}'>{LAMP}</span> {NAMES[role]}"
+        if lamp.text:
+            beside = colour if wrong else theme.DIM
+            text += f" <span style='color:{beside}; font-size:9pt'>{rich(lamp.text)}</span>"
+        self._lights[role].setText(text)
+
+    def show_link(self, link: Link) -> None:
+        """Show how the bench is connected."""
+        self._link = link
+        failed = {f.role: f for f in link.failures}
+        for role, label in self._lights.items():
+            if role in failed:
+                why = f"{failed[role].resource}: {failed[role].reason}. Try: {failed[role].hint}"
+                label.setToolTip(tool_tip(why))
+            elif self._connected:
+                label.setToolTip(tool_tip(link.identities.get(role, "")))
+        self._show_lights(Seen())
+        self.connect_button.setText(
+            {"connected": "Disconnect", "connecting": "Connecting…"}.get(link.state, "Connect")
+        )
+        self.connect_button.setEnabled(link.state != "connecting")
+
+    def show_config(self, config: BenchConfig) -> None:
+        """Show another bench file."""
+        self.rate.show_value(Shown(f"{config.pump.repetition_rate_hz:g} Hz"))
+
+    def show_seen(self, seen: Seen) -> None:
+        """Show the last values, and who answers."""
+        self.fluence.show_value(benchstate.fluence(seen))
+        self.energy.show_value(benchstate.pulse_energy(seen))
+        self.angle.show_value(benchstate.angle(seen))
+        self.shutter.show_value(benchstate.shutter(seen))
+        if (seen.lost, seen.doubtful) != self._troubles:
+            self._show_lights(seen)
+
+    def _show_lights(self, seen: Seen) -> None:
+        self._troubles = (seen.lost, seen.doubtful)
+        failed = [f.role for f in self._link.failures]
+        for role, label in self._lights.items():
+            who = _short(str(self._link.identities.get(role, "")))
+            self._light(role, benchstate.lamp(role, self._link.state, seen, failed, who))
+            if role in seen.lost:
+                label.setToolTip(tool_tip(seen.lost[role]))
+
+    @property
+    def _connected(self) -> bool:
+        return self._link.state == "connected"
+
+    def _connect_clicked(self) -> None:
+        (self.disconnect_wanted if self._connected else self.connect_wanted).emit()

@@ -1,0 +1,380 @@
+"""The window on a bench: its bar, its panels, and the pages that show what is measured."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QCloseEvent
+from PySide6.QtWidgets import QDockWidget, QScrollArea, QStyle, QTabWidget, QWidget
+
+from labctl.config import BenchConfig
+from labctl.gui.base.benchstate import BenchNow, sentence
+from labctl.gui.base.dialogs import BENCH_KEYS, VIEW_KEYS
+from labctl.gui.base.keys import ButtonKey, SafeWatch, window_key
+from labctl.gui.calibration.desk import CalibrateDesk
+from labctl.gui.live.alignment import AlignPage
+from labctl.gui.live.live_page import LivePage
+from labctl.gui.live.manual import ManualPanel
+from labctl.gui.plots.runview import RunView
+from labctl.gui.shell.benchbar import BenchBar
+from labctl.gui.shell.connection import AgreePanel, ConnectionPanel
+from labctl.gui.shell.window import MainWindow
+from labctl.gui.sweep.panel import SweepPanel, Wish
+from labctl.gui.sweep.queue import QueuePanel
+from labctl.model.clock import Clock
+from labctl.model.untrusted import printable
+from labctl.runner.events import Evaluated, Measured, Moved, Started
+from labctl.runner.fit_process import Answer
+from labctl.runner.rundata import RunData
+from labctl.service.asking import Asked, Differences, Withdrawn
+from labctl.service.messages import (
+    AlignEnded,
+    AlignTold,
+    Busy,
+    Command,
+    Connect,
+    Disconnect,
+    Ended,
+    JobEnded,
+    JobGoesOn,
+    JobTold,
+    Link,
+    LinkState,
+    SafeTold,
+    Said,
+)
+from labctl.service.service import BenchService
+
+log = logging.getLogger(__name__)
+
+CLOSING_MS = 20_000
+"""Longest wait for the bench's thread when the window is closed; the watchdog stays for the rest."""
+
+
+class BenchWindow(MainWindow):
+    """The window on a bench.
+
+    :param output: where sweeps are stored.
+    :param file: the bench file, in which calibrations can be named.
+    :param failed: asked now and then: why the simulated bench has ended, or an empty string.
+    """
+
+    keys = BENCH_KEYS + VIEW_KEYS
+
+    def __init__(
+        self,
+        config: BenchConfig,
+        output: Path,
+        failed: Callable[[], str] = lambda: "",
+        clock: Clock | None = None,
+        *,
+        connect: bool = True,
+        file: Path | None = None,
+    ) -> None:
+        super().__init__()
+        self.setWindowTitle(printable(f"labctl: {config.bench.name or 'bench'}"))
+        self._failed, self._asked_s = failed, time.monotonic()
+        self.service = BenchService(config, self.mailbox.post, clock, fits=self.fits)
+        self.bar, self.connection = BenchBar(config), ConnectionPanel()
+        self.live = LivePage(config, self.fits, self.mailbox.post, self.undo, self.service.sight)
+        self.align = AlignPage(config, self.post, self.service.abort)
+        self.sweep, self.manual = (
+            SweepPanel(config, output),
+            ManualPanel(config, self.post, self.close_shutter),
+        )
+        self.queue = QueuePanel(self.post, self.service.abort)
+        self.agree = AgreePanel(self.service.asking.answer)
+        self.desk = CalibrateDesk(config, self.service, file, output, self.say)
+        self.calibrate = self.desk.page
+        self.desk.shown = (self.bar, self.live, self.align, self.sweep, self.manual)
+        self._closing = False
+        self.busy = self._stopped = ""
+        self.connected = False
+        self._link_state: LinkState = "disconnected"
+        self._place()
+        self._wire()
+        if connect:
+            self.post(Connect())
+
+    def _place(self) -> None:
+        self.top.insertWidget(0, self.bar)
+        self.column.insertWidget(0, self.connection)
+        self.column.insertWidget(1, self.agree)
+        self.tabs.insertTab(0, self.live, "Live")
+        self.tabs.insertTab(1, self.align, "Alignment")
+        self.tabs.insertTab(2, self.calibrate, "Calibration")
+        self.tabs.setCurrentIndex(0)
+        self.panels = QTabWidget()
+        for widget, name in ((self.sweep, "Sweep"), (self.manual, "Manual"), (self.queue, "Queue")):
+            area: QWidget = widget
+            if widget is not self.queue:
+                scroll = QScrollArea()
+                scroll.setWidgetResizable(True)
+                scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+                scroll.setWidget(widget)
+                area = scroll
+            self.panels.addTab(area, name)
+        self.dock = QDockWidget("Bench")
+        self.dock.setObjectName("bench")
+        self.dock.setWidget(self.panels)
+        widest = max(panel.minimumSizeHint().width() for panel in (self.sweep, self.manual, self.queue))
+        scrollbar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
+        self.dock.setMinimumWidth(max(widest + scrollbar, 390))  # no panel is cut, whatever the font
+        self.dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
+        self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, self.dock)
+        self.resizeDocks([self.dock], [self.dock.minimumWidth()], Qt.Orientation.Horizontal)
+        self.resize(1720, 1000)
+
+    def _wire(self) -> None:
+        self.bar.safe_wanted.connect(self.make_safe)
+        self.bar.connect_wanted.connect(lambda: self.post(Connect()))
+        self.bar.disconnect_wanted.connect(self._disconnect)
+        self.connection.again.connect(lambda: self.post(Connect()))
+        self.sweep.queued.connect(self.add_sweep)
+        self.queue.refine_wanted.connect(self._refine)
+        self.desk.changed.connect(self._allow)
+        self.live.view.left_out.connect(self.left_out)
+        self.live.view.bands_moved.connect(self.bands_moved)
+        self.runs.resume_wanted.connect(self._resume)
+        self.runs.allow_resume()
+        self._give_keys()
+
+    def _give_keys(self) -> None:
+        """Give the window its keys; those that close the shutter act whatever is open."""
+        self.watch = SafeWatch(
+            self.bar.safe,
+            self.make_safe,
+            {Qt.Key.Key_Escape: self.make_safe, Qt.Key.Key_F7: self.close_shutter},
+        )
+        for keys, button in (
+            ("Ctrl+Return", self.sweep.start_button), ("Ctrl+R", self.queue.refine),
+            ("Ctrl+Shift+R", self.runs.resume), ("Ctrl+B", self.bar.connect_button),
+            ("F5", self.manual.stream), ("F6", self.manual.open), ("F8", self.manual.dark),
+            ("F9", self.align.go),
+        ):  # fmt: skip
+            ButtonKey(self, keys, button, self.say)
+        ButtonKey(self, "Space", self.queue.pause)
+        ButtonKey(self, "Ctrl+D", self.calibrate.prompt.done, seen=True)
+        window_key(self, "Ctrl+.", self.stop_what_runs)
+        self.align.go.clicked.connect(lambda: self.tabs.setCurrentWidget(self.align))
+        for number in range(self.tabs.count()):
+            window_key(self, f"Ctrl+{number + 1}", partial(self.tabs.setCurrentIndex, number))
+
+    def views(self) -> tuple[RunView, ...]:
+        """Return every view of runs in this window."""
+        return (self.live.view, self.runs.view)
+
+    # --- what the user wants -----------------------------------------------------------------------
+
+    def post(self, command: Command) -> None:
+        """Ask the bench's thread for something."""
+        self.service.post(command)
+
+    def make_safe(self) -> None:
+        """Close the shutter now, take the least light, end what runs."""
+        self._stopped = f"; {self.running} is stopped" if self.running else ""
+        self.service.safe()
+        self.queue.hold()
+        self.manual.show_stopped()
+        self.say("SAFE: closing the shutter")
+
+    def close_shutter(self) -> None:
+        """Close the shutter now. What runs with light cannot go on in the dark: it is ended, as by SAFE."""
+        self._stopped = f"; {self.running} is stopped by it" if self.running else ""
+        if self.running:
+            self.service.safe()
+        else:
+            self.service.close_shutter()
+        self.queue.hold("Close was pressed before it began")
+        self.say(f"closing the shutter{self._stopped}")
+
+    def stop_what_runs(self) -> None:
+        """End a sweep, an alignment or a calibration; sweeps that wait go on."""
+        if self.running:
+            self.service.abort()
+        else:
+            self.say("nothing runs that could be stopped")
+
+    @property
+    def running(self) -> str:
+        """What has the bench, in words; empty where it is idle or driven by hand."""
+        for what, runs in (
+            ("the sweep", self.queue.running), ("the alignment", self.align.running),
+            ("the calibration", self.calibrate.running),
+        ):  # fmt: skip
+            if runs:
+                return what
+        return ""
+
+    def add_sweep(self, wish: Wish) -> None:
+        """Queue a sweep and show the queue."""
+        self.queue.add(wish)
+        self.panels.setCurrentIndex(2)
+        self.tabs.setCurrentWidget(self.live)
+
+    def _refine(self, threshold_uj_cm2: float) -> None:
+        wish = self.sweep.refine(threshold_uj_cm2)
+        if wish is None:
+            self.say("the fluences round this threshold cannot be swept on this bench", wrong=True)
+        else:
+            self.add_sweep(wish)
+
+    def _resume(self, run: RunData) -> None:
+        """Queue what is left of a run."""
+        assert run.facts.path is not None
+        self.queue.add_rest(run.facts.path, run.facts.sample)
+        self.panels.setCurrentIndex(2)
+        self.tabs.setCurrentWidget(self.live)
+
+    def _disconnect(self) -> None:
+        self.queue.hold("disconnected before it began")  # the next one would connect anew
+        self.service.abort()
+        self.post(Disconnect())
+
+    # --- what the bench tells ----------------------------------------------------------------------
+
+    def handle(self, thing: object) -> None:
+        """Show one thing that came from another thread."""
+        if isinstance(thing, Answer):
+            (self.runs.view.take if thing.subject[0] == "runs" else self.live.take)(thing)
+            self.runs.refresh()
+        elif isinstance(thing, JobTold):
+            self._job_told(thing)
+        elif isinstance(thing, JobEnded):
+            self._job_ended(thing)
+        elif isinstance(thing, JobGoesOn):
+            self.live.goes_on(thing.run)
+            self.queue.goes_on(len(thing.run))
+        elif isinstance(thing, Asked) and isinstance(thing.what, Differences):
+            self.agree.ask(thing)
+        elif isinstance(thing, Link):
+            self._link(thing)
+        elif isinstance(thing, AlignTold):
+            self.align.take(thing)
+        elif isinstance(thing, AlignEnded):
+            self.align.ended(thing)
+            if thing.wrong:
+                self.say(thing.message, wrong=True)
+        else:
+            self._small(thing)
+
+    def _small(self, thing: object) -> None:
+        if self.desk.take(thing):
+            return
+        if isinstance(thing, Said):
+            self.say(thing.text, thing.wrong)
+        elif isinstance(thing, Busy):
+            self.busy = thing.what
+            self._allow()
+        elif isinstance(thing, SafeTold):
+            took = f"the shutter's sensor says closed, {1000 * thing.took_s:.0f} ms after it was asked for"
+            self.say(took + self._stopped if thing.closed else thing.message, wrong=not thing.closed)
+        elif isinstance(thing, Withdrawn):
+            self.agree.withdraw(thing)
+        elif isinstance(thing, Ended):
+            self._all_ended()
+        else:
+            super().handle(thing)
+
+    def _job_told(self, told: JobTold) -> None:
+        if isinstance(told.event, Started):
+            self.live.begin(told.event)
+        elif isinstance(told.event, Measured):
+            self.live.add(told.event.point)
+        elif isinstance(told.event, Evaluated):
+            self.live.evaluated(told.event.result)
+        elif isinstance(told.event, Moved):
+            self.live.moved(told.event.files.h5)
+            self.say(told.event.text, wrong=True)
+        self.queue.take(told)
+
+    def _job_ended(self, told: JobEnded) -> None:
+        self.live.end(told.status, told.message, None if told.report is None else told.report.result)
+        self.queue.ended(told)
+        if told.message:
+            self.say(f"sweep {told.number} {told.status}: {told.message}", wrong=told.status == "failed")
+        if told.report is not None and told.report.h5 is not None:
+            self.runs.open([told.report.h5], quiet=bool(told.message))
+        self.runs.judge_resume()
+
+    def _link(self, link: Link) -> None:
+        self.connected = link.state == "connected"
+        self._link_state = link.state
+        self.bar.show_link(link)
+        self.connection.show_link(link)
+        if link.info is not None:
+            self.live.set_info(link.info)
+            self.manual.show_info(link.info)
+        if self.align.running and not self.connected:
+            self.align.ended(AlignEnded(link.message or "disconnected", wrong=bool(link.message)))
+        if not self.connected:
+            self.desk.lost(link.message)
+        if link.state == "disconnected" and link.message:
+            self.say(link.message, wrong=True)
+        self._allow()
+
+    def _allow(self) -> None:
+        free = self.connected and self.queue.running is None
+        self.queue.hold_back(self.desk.blocking)
+        self.manual.set_enabled(free and not self.align.running and not self.desk.blocking)
+        self.align.set_enabled(free and not self.desk.blocking)
+        self.calibrate.set_enabled(free and not self.align.running and not self.desk.blocking)
+
+    def tick(self) -> None:
+        """Show the latest values and the latest exposure."""
+        self._show_state()
+        self.live.tick()
+        now = time.monotonic()
+        if now - self._asked_s > 1.0:
+            self._asked_s = now
+            reason = self._failed()
+            if reason:
+                self._failed = lambda: ""
+                self.say(reason, wrong=True)
+
+    def _show_state(self) -> None:
+        """Say how the bench stands; every text on it follows from what is put together here."""
+        stopping, seen = self.service.stop.is_set(), self.service.sight.look()
+        self.queue.tick(stopping=stopping)
+        self.live.set_paused(self.queue.now is not None and self.queue.now.standing)
+        self.bar.show_seen(seen)
+        self.notices.set_lost(seen.lost)
+        now = BenchNow(
+            link=self._link_state,
+            seen=seen,
+            run=self.queue.now,
+            aligning=self.align.running,
+            calibrating=self.calibrate.running is not None,
+            stopping=stopping,
+            busy=self.busy,
+        )
+        self.notices.set_state(sentence(now))
+
+    # --- the end -----------------------------------------------------------------------------------
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        """Make safe and leave once the bench is closed; the window is gone at once and nothing waits."""
+        if not self._closing:
+            self._closing = True
+            self.watch.end()
+            self.close_dialogs()
+            self.remember()
+            self.service.safety.safe()
+            self.service.quit()
+            self.hide()
+            QTimer.singleShot(CLOSING_MS, self._all_ended)
+        event.ignore()
+
+    def _all_ended(self) -> None:
+        if self._closing:
+            self.mailbox.stop()
+            self.fits.close()
+            self.keeper.close()
+            self.ended.emit()
+        else:
+            self.say("the bench's thread has ended: start labctl gui again", wrong=True)

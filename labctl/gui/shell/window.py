@@ -1,0 +1,221 @@
+"""The bench window: pages of plots, and with a bench its bar and its panels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QByteArray, Qt, Signal
+from PySide6.QtGui import (
+    QAction,
+    QCloseEvent,
+    QDragEnterEvent,
+    QDropEvent,
+    QKeySequence,
+    QUndoStack,
+)
+from PySide6.QtWidgets import QDialog, QMainWindow, QSplitter, QTabWidget, QToolBar, QVBoxLayout, QWidget
+
+from labctl.gui.base.dialogs import VIEW_KEYS, Key, show_help, show_keys
+from labctl.gui.base.mailbox import Mailbox
+from labctl.gui.base.memory import settings
+from labctl.gui.plots.edits import EditKeeper, Kept
+from labctl.gui.plots.runview import RunView
+from labctl.gui.runs.runs_page import Exported, Opened, RunsPage
+from labctl.gui.shell.notices import Notices
+from labctl.runner.fit_process import Answer, Fits
+from labctl.runner.rundata import RunData
+
+
+class MainWindow(QMainWindow):
+    """The window without a bench: runs from files.
+
+    :ivar ended: everything that was running has ended; the application may leave.
+    """
+
+    ended = Signal()
+    keys: tuple[Key, ...] = VIEW_KEYS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWindowTitle("labctl")
+        self.setAcceptDrops(True)
+        self.undo = QUndoStack(self)
+        self.mailbox = Mailbox(self.handle, self.tick)
+        self.fits = Fits()
+        self.runs = RunsPage(self.fits, self.undo, self.mailbox.post)
+        self.runs.said.connect(self.say)
+        self.keeper = EditKeeper(self.mailbox.post)
+        self.runs.view.left_out.connect(self.left_out)
+        self.runs.view.bands_moved.connect(self.bands_moved)
+        self.tabs = QTabWidget()
+        self.tabs.setDocumentMode(True)
+        self.tabs.addTab(self.runs, "Runs")
+        self.centre = QWidget()
+        self.notices = Notices(self)
+        self.top = self._make_top()
+        self.top.addWidget(self.notices)
+        self.message = self.notices.message
+        self.column = QVBoxLayout(self.centre)
+        self.column.setContentsMargins(0, 0, 0, 0)
+        self.column.setSpacing(0)
+        self.column.addWidget(self.tabs, 1)
+        self.setCentralWidget(self.centre)
+        self._make_menus()
+        self.resize(1440, 900)
+
+    def _make_top(self) -> QVBoxLayout:
+        """Return the rows over the whole width of the window: nothing in them is pushed off its edge."""
+        bar, rows = QToolBar("Bench bar"), QWidget()
+        bar.setObjectName("bench bar")
+        bar.setMovable(False)
+        column = QVBoxLayout(rows)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        bar.addWidget(rows)
+        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, bar)
+        return column
+
+    # --- what others post --------------------------------------------------------------------------
+
+    def handle(self, thing: object) -> None:
+        """Show one thing that came from another thread."""
+        if isinstance(thing, Answer):
+            self.runs.view.take(thing)
+            self.runs.refresh()
+        elif isinstance(thing, Opened):
+            self.runs.take(thing)
+        elif isinstance(thing, Exported):
+            self.runs.exported(thing)
+        elif isinstance(thing, Kept) and thing.problem:
+            self.say(f"not kept that {thing.what}: {thing.problem}", True)
+
+    def tick(self) -> None:
+        """Run at most 25 times a second, after everything posted was shown."""
+
+    def say(self, text: str, wrong: bool = False) -> None:
+        """Say something above the plots; what is wrong stays, in red, until it is acknowledged."""
+        self.notices.say(text, wrong)
+
+    def views(self) -> tuple[RunView, ...]:
+        """Return every view of runs in this window."""
+        return (self.runs.view,)
+
+    def left_out(self, run: RunData, index: int, out: bool) -> None:
+        """Keep what was left out or taken in beside the run, and show it wherever that run is shown."""
+        for view in self.views():
+            view.follow(run, index, out)
+        if run.facts.is_run and run.facts.path is not None:
+            self.keeper.keep(run.facts.path, index, out=out)
+
+    def bands_moved(self, run: RunData) -> None:
+        """Keep where the bands are now, and show it wherever that run is shown."""
+        for view in self.views():
+            view.follow_bands(run)
+        if run.facts.is_run and run.facts.path is not None:
+            self.keeper.keep_bands(run.facts.path, run.bands)
+
+    # --- menus -------------------------------------------------------------------------------------
+
+    def _make_menus(self) -> None:
+        file, edit = self.menuBar().addMenu("&File"), self.menuBar().addMenu("&Edit")
+        self.add_action(file, "&Open…", "Ctrl+O", lambda: self._on_runs(self.runs.ask_for_files))
+        self.add_action(file, "&Export…", "Ctrl+E", lambda: self._on_runs(self.runs.ask_for_export))
+        self.add_action(file, "&Close run", "Ctrl+W", lambda: self._on_runs(self.runs.close_current))
+        file.addSeparator()
+        self.add_action(file, "&Quit", "Ctrl+Q", self.close)
+        for action, keys in (
+            (self.undo.createUndoAction(self), "Ctrl+Z"),
+            (self.undo.createRedoAction(self), "Ctrl+Y"),
+        ):
+            action.setShortcuts(
+                [QKeySequence(keys)] + ([QKeySequence("Ctrl+Shift+Z")] if keys == "Ctrl+Y" else [])
+            )
+            edit.addAction(action)
+        self.add_action(edit, "Next point by fluence", "Right", lambda: self.shown_view_step(1))
+        self.add_action(edit, "Previous point by fluence", "Left", lambda: self.shown_view_step(-1))
+        self.help_menu = self.menuBar().addMenu("&Help")
+        self.add_action(self.help_menu, "&Help", "F1", lambda: show_help(self, "window", self.keys))
+        self.add_action(
+            self.help_menu,
+            "&Troubleshooting",
+            "Shift+F1",
+            lambda: show_help(self, "troubleshooting", self.keys),
+        )
+        self.add_action(self.help_menu, "&Keys", "Ctrl+F1", lambda: show_keys(self, self.keys))
+
+    def add_action(self, menu: object, text: str, keys: str, act: object) -> QAction:
+        """Add an entry with a key to a menu."""
+        action = QAction(text, self)
+        action.setShortcut(QKeySequence(keys))
+        action.triggered.connect(lambda _checked=False: act())  # type: ignore[operator]
+        menu.addAction(action)  # type: ignore[attr-defined]
+        return action
+
+    def _on_runs(self, act: object) -> None:
+        self.tabs.setCurrentWidget(self.runs)
+        act()  # type: ignore[operator]
+
+    def shown_view_step(self, by: int) -> None:
+        """Go to a neighbouring point of the run that is on the screen."""
+        view = getattr(self.tabs.currentWidget(), "view", None)
+        if view is not None:
+            view.step(by)
+
+    # --- files -------------------------------------------------------------------------------------
+
+    def open_files(self, paths: list[Path]) -> None:
+        """Open runs and show their page."""
+        self.tabs.setCurrentWidget(self.runs)
+        self.runs.open(paths)
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
+        """Take files."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
+        """Open the files that were dropped."""
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        if paths:
+            self.open_files(paths)
+
+    # --- state -------------------------------------------------------------------------------------
+
+    def restore(self) -> None:
+        """Take size, place and splitters from the last time."""
+        kept = settings()
+        for name, restore in (("geometry", self.restoreGeometry), ("state", self.restoreState)):
+            value = kept.value(f"window/{name}")
+            if isinstance(value, QByteArray):
+                restore(value)
+        for name, splitter in self._splitters().items():
+            value = kept.value(f"window/{name}")
+            if isinstance(value, QByteArray):
+                splitter.restoreState(value)
+
+    def remember(self) -> None:
+        """Keep them for the next time."""
+        kept = settings()
+        kept.setValue("window/geometry", self.saveGeometry())
+        kept.setValue("window/state", self.saveState())
+        for name, splitter in self._splitters().items():
+            kept.setValue(f"window/{name}", splitter.saveState())
+        kept.sync()
+
+    def _splitters(self) -> dict[str, QSplitter]:
+        return {"runs": self.runs.view.splitter, "runs_right": self.runs.view.right_splitter}
+
+    def close_dialogs(self) -> None:
+        """Close every window that belongs to this one."""
+        for dialog in self.findChildren(QDialog):
+            dialog.close()
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        """Leave; nothing here waits."""
+        self.close_dialogs()
+        self.remember()
+        self.mailbox.stop()
+        self.fits.close()
+        self.keeper.close()
+        event.accept()
+        self.ended.emit()

@@ -1,0 +1,1 @@
+"""What to sweep, and the queue of sweeps."""

@@ -1,0 +1,1 @@
+"""Commands in, events and the state of the bench out; no Qt."""
