@@ -9,7 +9,7 @@ from typing import Protocol
 from labctl.model.errors import ConfigError
 from labctl.model.pump import Bands, Limits, PumpSettings
 from labctl.model.records import SpectrometerInfo
-from procedures.gate.attenuator import make_curve
+from procedures.gate.attenuator import allowed_angles, make_curve
 from procedures.gate.fluence import make_beam
 
 LEAST_PIXELS = 3
@@ -55,8 +55,7 @@ def check_light(
     :raises ConfigError: one of them is; of several above a limit the highest, which was typed, is told.
     """
     beam = make_beam(settings, limits)
-    low, high = limits.angle_range_deg or (-math.inf, math.inf)
-    reach = make_curve(settings.curve, (max(low, angle_range_deg[0]), min(high, angle_range_deg[1]))).reach
+    reach = make_curve(settings.curve, allowed_angles(angle_range_deg, limits.angle_range_deg)).reach
     lowest, highest = (beam.fluence_uj_cm2(settings.max_pulse_energy_j * t) for t in reach)
     for wanted in reversed(fluences_uj_cm2):
         if reason := beam.forbidden(wanted):

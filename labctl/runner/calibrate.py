@@ -78,6 +78,7 @@ def run_calibration(
             bands=ready.bands,
             stop=stop,
             version=__version__,
+            tell=lambda line: on_event(Message(line)),
         )
         try:
             calibration = _measured(procedures[kind], context, stop, on_event)

@@ -6,7 +6,7 @@ import math
 
 from labctl.config import BenchConfig
 from labctl.model.errors import ConfigError
-from procedures.gate.attenuator import make_curve, off_branch
+from procedures.gate.attenuator import allowed_angles, make_curve, off_branch
 from procedures.gate.fluence import make_beam
 
 REQUIRED = ("max_pulse_energy", "max_average_power", "max_dose_uj_cm2")
@@ -52,10 +52,8 @@ def _angles(config: BenchConfig) -> tuple[float, float]:
     low = float(getattr(config.attenuator, "min_angle_deg", -math.inf))
     high = float(getattr(config.attenuator, "max_angle_deg", math.inf))
     allowed = config.limits.angle_range_deg
-    if allowed is None:
-        return low, high
-    both = max(low, allowed[0]), min(high, allowed[1])
-    if both[0] >= both[1]:
+    both = allowed_angles((low, high), allowed)
+    if allowed is not None and both[0] >= both[1]:
         raise ConfigError(
             f"{allowed[0]:g} to {allowed[1]:g} deg lie outside the mount's own {low:g} to {high:g} deg",
             key="limits.angle_range_deg",

@@ -135,7 +135,8 @@ def _to_stderr() -> logging.Handler:
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
-    return record.name != "procedures.gate.safe_state"  # what failed is said at the end
+    safe_state = record.name == "procedures.gate.safe_state"
+    return not (safe_state and record.levelno >= logging.ERROR)  # what failed is said at the end
 
 
 class _OneLine(logging.Formatter):

@@ -23,8 +23,8 @@ from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTime
 from labctl.model.pump import MalusCurve, TableCurve
 from labctl.model.roles import Attenuator, Shutter
 from labctl.session.watchdog_wire import Assignment
-from procedures.gate.attenuator import ARRIVAL_DEG, make_curve
-from procedures.gate.safe_state import Action, make_safe
+from procedures.gate.attenuator import ARRIVAL_DEG, allowed_angles, make_curve, off
+from procedures.gate.safe_state import Action, end_light, make_safe, may_turn
 
 log = logging.getLogger(__name__)
 
@@ -73,16 +73,17 @@ class Rescue:
         :param referenced: whether the mount's angle can be trusted; if not it stays where it is.
         """
         closing = "closing", self._close_shutter
-        failures = self._tried(self._shutter, *closing, within_s=SHUTTER_S)
-        dropped = self._tried(
-            self._attenuator,
-            "turning to the least transmission",
-            lambda end_s: self._drop_attenuator(end_s, referenced),
-            within_s=ATTENUATOR_S,
+        failures, dropped = end_light(
+            lambda: self._tried(self._shutter, *closing, within_s=SHUTTER_S),
+            lambda _failed: self._tried(
+                self._attenuator,
+                "turning to the least transmission",
+                lambda end_s: self._drop_attenuator(end_s, referenced),
+                within_s=ATTENUATOR_S,
+            ),
+            again=lambda: self._tried(self._shutter, *closing, within_s=SHUTTER_AGAIN_S),
         )
-        if failures:
-            failures = self._tried(self._shutter, *closing, within_s=SHUTTER_AGAIN_S)
-        return failures + dropped
+        return [*failures, *dropped]
 
     def _tried(
         self, instrument: Instrument, doing: str, act: Callable[[float], None], *, within_s: float
@@ -105,24 +106,16 @@ class Rescue:
         log.warning("the shutter is closed, as its own sensor says")
 
     def _drop_attenuator(self, end_s: float, referenced: bool) -> None:
-        if not referenced:
-            text = "the attenuator's angle was not known; it stays where it is"
-            if not self._dark:
-                raise InstrumentFault("attenuator", text, "block the beam by hand")
-            log.warning("%s, behind the closed shutter", text)
-            return
-        self._until(end_s, self._attenuator, self._drop)
-        log.warning("the attenuator is at its least transmission")
+        if may_turn(referenced=referenced, lit=not self._dark):
+            self._until(end_s, self._attenuator, self._drop)
+            log.warning("the attenuator is at its least transmission")
 
     def _drop(self, device: Any) -> None:
         mount = cast("Attenuator", device)
-        low, high = mount.angle_range_deg
-        if self._allowed is not None:
-            low, high = max(low, self._allowed[0]), min(high, self._allowed[1])
-        curve = make_curve(self._curve, (low, high))
+        curve = make_curve(self._curve, allowed_angles(mount.angle_range_deg, self._allowed))
         wanted = curve.floor_deg if self._dark else curve.dark_end_deg(mount.angle_deg())
         found = mount.move_to(wanted)
-        if not abs((found - wanted + 180.0) % 360.0 - 180.0) <= ARRIVAL_DEG:
+        if not abs(off(found, wanted)) <= ARRIVAL_DEG:
             raise InstrumentFault(mount.name, f"is at {found:.3f} instead of {wanted:.3f} deg")
 
     def _until(self, end_s: float, instrument: Instrument, act: Callable[[Any], None]) -> None:

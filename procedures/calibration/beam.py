@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -22,9 +20,18 @@ from procedures.calibration.context import CalContext, Place
 from procedures.calibration.foresight import Foresight, Look, power_text
 from procedures.calibration.gauge import Gauge
 from procedures.calibration.worst import Law
-from procedures.gate.attenuator import ARRIVAL_DEG, QUARTER_DEG, make_curve
+from procedures.gate.attenuator import ARRIVAL_DEG, QUARTER_DEG, make_curve, nearest_minimum, off
 from procedures.gate.power_monitor import SEEN_PART
-from procedures.gate.safe_state import Action, held_back, make_safe, raise_unsafe, retried
+from procedures.gate.safe_state import (
+    Action,
+    SafeState,
+    end_light,
+    held_back,
+    make_safe,
+    may_turn,
+    raise_unsafe,
+    retried,
+)
 from procedures.gate.shutter import UNOPENED, Blade, LightAccount, unlocked
 
 log = logging.getLogger(__name__)
@@ -57,6 +64,9 @@ class UncalibratedBeam(Foresight):
             context.roles.shutter, self.clock, LightAccount(self.clock, settings.repetition_rate_hz)
         )
         self.blade.account.restart(self.course.dose_uj_cm2)
+        self._dropping = Action(self._mount.name, "turning to the darkest angle known", self._drop)
+        self.guard = SafeState(self.blade, self._dropping, context.tell).guarded
+        """Closes the shutter whatever goes wrong in a block, before anybody hears of it."""
         self.gauge = Gauge(
             context.roles,
             context.options.readings,
@@ -101,25 +111,20 @@ class UncalibratedBeam(Foresight):
 
         A shutter that did not close is tried once more when there is least light.
         """
-        failures = make_safe(Action(self.blade.name, "closing", self._shut_at_last))
-        dropped = make_safe(self._dropping) if failures or not self.stays else []
-        if failures:
-            failures = make_safe(self.blade.closing)
+        failures, dropped = end_light(
+            lambda: make_safe(Action(self.blade.name, "closing", self._shut_at_last)),
+            lambda failed: make_safe(self._dropping) if failed or not self.stays else (),
+            again=lambda: make_safe(self.blade.closing),
+        )
         make_safe(Action(self.gauge.meter.name, "setting it anew", self.gauge.prepare))
         for failure in (*failures, *dropped):
             log.error("while making the bench safe: %s", failure)
         return [*failures, *dropped]
 
-    @property
-    def _dropping(self) -> Action:
-        return Action(self._mount.name, "turning to the darkest angle known", self._drop)
-
     def _drop(self) -> None:
-        if retried(self._mount.is_referenced):
+        if may_turn(referenced=retried(self._mount.is_referenced), lit=self.blade.lit):
             with unlocked():
                 self._mount.move_to(self._nearest_dark_deg() if self.blade.lit else self.dark_deg)
-        elif self.blade.lit:
-            raise SafetyStop("the attenuator is not referenced and stays where it is")
 
     def _reference(self) -> None:
         if not retried(self._mount.is_referenced):
@@ -145,8 +150,7 @@ class UncalibratedBeam(Foresight):
         dark, here = self.dark_deg, retried(self._mount.angle_deg)
         if not self._smooth:
             return dark
-        near = dark + QUARTER_DEG * round((here - dark) / QUARTER_DEG)
-        return min(max(near, self.low_deg), self.high_deg)
+        return min(max(nearest_minimum(dark, here), self.low_deg), self.high_deg)
 
     @property
     def guessed_dark_deg(self) -> float:
@@ -286,17 +290,17 @@ class UncalibratedBeam(Foresight):
         """
         with self.guard():
             here = retried(self._mount.angle_deg)
-            if abs(_off(here, angle_deg)) <= THERE_DEG:
-                return angle_deg + _off(here, angle_deg)
+            if abs(off(here, angle_deg)) <= THERE_DEG:
+                return angle_deg + off(here, angle_deg)
             self._darken()
-            off = _off(self._mount.move_to(angle_deg, self._stop), angle_deg)
+            off_deg = off(self._mount.move_to(angle_deg, self._stop), angle_deg)
             self.moved_s = self.clock.now_s()
-            if not abs(off) <= ARRIVAL_DEG:
+            if not abs(off_deg) <= ARRIVAL_DEG:
                 raise SafetyStop(
-                    f"{self._mount.name} is at {angle_deg + off:.3f} instead of {angle_deg:.3f} deg",
+                    f"{self._mount.name} is at {angle_deg + off_deg:.3f} instead of {angle_deg:.3f} deg",
                     "check that the plate turns freely, and home it",
                 )
-            return angle_deg + off
+            return angle_deg + off_deg
 
     def _darken(self) -> None:
         """Close, or make sure that it is still closed."""
@@ -342,18 +346,3 @@ class UncalibratedBeam(Foresight):
     def _look_s(self) -> float:
         """Seconds that a look takes, about; with a margin, since the dose is judged before."""
         return 2 * (self.gauge.meter.settling_s + self.gauge.took_s)
-
-    @contextmanager
-    def guard(self) -> Iterator[None]:
-        """Close the shutter whatever went wrong, an abort included, before anybody hears of it."""
-        try:
-            yield
-        except BaseException as exc:
-            if self.blade.is_meant(exc) or make_safe(self.blade.closing):
-                make_safe(self._dropping, self.blade.closing)
-            raise
-
-
-def _off(found_deg: float, wanted_deg: float) -> float:
-    """Return how far off the plate is; a mount may say 359.99 for -0.01."""
-    return (found_deg - wanted_deg + 180.0) % 360.0 - 180.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,6 +16,8 @@ from labctl.model.records import Identity
 from labctl.model.roles import Roles
 from procedures.calibration.options import CalOptions
 from procedures.calibration.worst import Course
+
+log = logging.getLogger(__name__)
 
 Place = Literal["pick-off", "sample"]
 
@@ -57,6 +60,7 @@ class CalContext:
     :param course: what becomes of dose and darkest angle; also to be read afterwards.
     :param utc: the present time as ISO 8601 text; given in, so that tests and simulated benches choose it.
     :param version: of labctl.
+    :param tell: told at once, in one line, what went wrong with the light.
     """
 
     roles: Roles
@@ -70,6 +74,7 @@ class CalContext:
     utc: Callable[[], str] | None = None
     version: str = ""
     course: Course = field(default_factory=Course)
+    tell: Callable[[str], object] = log.warning
 
     def ask(self, request: Request) -> float | None:
         """Have something done by hand.

@@ -46,7 +46,9 @@ class Foresight:
         self.context, self.place, self._smooth = context, place, smooth
         order = context.settings.order
         self.behind = place == "sample" or order.index("shutter") < order.index("pick-off")
-        self.low_deg, self.high_deg = allowed_angles(context.roles.attenuator, context.limits)
+        self.low_deg, self.high_deg = allowed_angles(
+            context.roles.attenuator.angle_range_deg, context.limits.angle_range_deg
+        )
         self.worst = Worst(context.settings, context.limits, (self.low_deg, self.high_deg))
         if context.course.law is not None:
             self.worst.saw(context.course.law)

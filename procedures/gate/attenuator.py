@@ -21,7 +21,7 @@ from labctl.analysis.attenuation import (
 )
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import ConfigError, SafetyStop
-from labctl.model.pump import Limits, MalusCurve, TableCurve
+from labctl.model.pump import MalusCurve, TableCurve
 from labctl.model.records import FloatArray
 from labctl.model.roles import Attenuator
 from procedures.gate.fluence import Beam
@@ -83,6 +83,24 @@ def off_branch(curve: Curve, angle_deg: float) -> str:
     if low - _ON_BRANCH_DEG <= angle_deg <= high + _ON_BRANCH_DEG:
         return ""
     return f"{angle_deg:g} deg lies outside the part of the curve that is used, {low:.4g} to {high:.4g} deg"
+
+
+def allowed_angles(
+    own_deg: tuple[float, float], limit_deg: tuple[float, float] | None
+) -> tuple[float, float]:
+    """Return the lowest and highest angle that both the mount and the bench's limits allow."""
+    low, high = limit_deg or own_deg
+    return max(own_deg[0], low), min(own_deg[1], high)
+
+
+def off(found_deg: float, wanted_deg: float) -> float:
+    """Return how far off a mount is; it may say 359.99 for -0.01."""
+    return (found_deg - wanted_deg + 180.0) % 360.0 - 180.0
+
+
+def nearest_minimum(dark_deg: float, from_deg: float) -> float:
+    """Return that repetition of a half-wave plate's minimum which is reached without crossing a maximum."""
+    return dark_deg + QUARTER_DEG * round((from_deg - dark_deg) / QUARTER_DEG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +341,7 @@ class Plate:
         if self.arrived is not None:
             self.arrived()
         self.changed_at_s = self._clock.now_s()
-        off_deg = _off(found_deg, angle_deg)
+        off_deg = off(found_deg, angle_deg)
         self.reached_deg = angle_deg + off_deg
         if not abs(off_deg) <= ARRIVAL_DEG:
             raise SafetyStop(
@@ -337,7 +355,7 @@ class Plate:
 
         :raises SafetyStop: it stands elsewhere than at ``angle_deg``.
         """
-        off_deg = _off(retried(self._mount.angle_deg), angle_deg)
+        off_deg = off(retried(self._mount.angle_deg), angle_deg)
         if not abs(off_deg) <= ARRIVAL_DEG:
             raise SafetyStop(
                 f"{self._mount.name} is at {angle_deg + off_deg:.3f} deg, and the energy was verified at "
@@ -354,19 +372,6 @@ class Plate:
     def sigma_rel(self, angle_deg: float) -> float:
         """Relative error of the transmission from the mount's repeatability."""
         return self._curve.sigma_rel(angle_deg, self._sigma_deg)
-
-
-def allowed_angles(mount: Attenuator, limits: Limits) -> tuple[float, float]:
-    """Return the lowest and highest angle that mount and limits allow."""
-    low, high = mount.angle_range_deg
-    if limits.angle_range_deg is not None:
-        low, high = max(low, limits.angle_range_deg[0]), min(high, limits.angle_range_deg[1])
-    return low, high
-
-
-def _off(found_deg: float, wanted_deg: float) -> float:
-    """Return how far off a mount is; it may say 359.99 for -0.01."""
-    return (found_deg - wanted_deg + 180.0) % 360.0 - 180.0
 
 
 TRIM_REL = 0.03

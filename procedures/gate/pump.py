@@ -3,7 +3,7 @@
 Three rules hold on every path. The shutter opens only onto a setting whose energy is known: measured, where
 the meter can look in front of the shutter, else bounded by what was learned before. No maximum of
 transmission is crossed, and no reference searched, unless the shutter is confirmed closed. What is unexpected
-closes it (:mod:`procedures.gate.retreat`).
+closes it (:mod:`procedures.gate.safe_state`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from labctl.model.clock import Clock, Stop, check_stop
@@ -20,11 +21,19 @@ from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import PowerReading
 from labctl.model.roles import Roles
 from labctl.model.safety import SafeReport
-from procedures.gate.attenuator import AttenuatorModel, Plate, allowed_angles, make_curve, off_branch
+from procedures.gate.attenuator import (
+    ARRIVAL_DEG,
+    AttenuatorModel,
+    Plate,
+    allowed_angles,
+    make_curve,
+    nearest_minimum,
+    off_branch,
+)
 from procedures.gate.fluence import make_beam
 from procedures.gate.power_monitor import Bracket, Monitor, Place, PumpState, Verifier
-from procedures.gate.retreat import SafeState, Witness
-from procedures.gate.shutter import Blade, LightAccount
+from procedures.gate.safe_state import Action, SafeState, end_light, make_safe, may_turn
+from procedures.gate.shutter import Blade, LightAccount, Witness
 
 if TYPE_CHECKING:
     from procedures.point.eye import Eye
@@ -139,6 +148,8 @@ UNREAD_S = 1.5
 """Bench time of light without a reading, after which one is taken between two exposures."""
 VERIFYING_S = 60.0
 """Light in which a meter behind the shutter verifies a setting: moves, settling and readings, at most."""
+_SAME = 1.005
+"""Two transmissions nearer to each other than this are one."""
 
 
 class Pump:
@@ -161,7 +172,9 @@ class Pump:
         self.settings, self.limits = settings, limits
         self._meter, self._watch = roles.power_meter, roles.watch
         self.beam = make_beam(settings, limits)
-        self.curve = make_curve(settings.curve, allowed_angles(roles.attenuator, limits))
+        self.curve = make_curve(
+            settings.curve, allowed_angles(roles.attenuator.angle_range_deg, limits.angle_range_deg)
+        )
         self.beam.refuse_contradiction(self.curve.reach[0])
         self._plate = Plate(roles.attenuator, roles.clock, self.curve, settings.angle_sigma_deg)
         account = LightAccount(roles.clock, settings.repetition_rate_hz)
@@ -188,15 +201,11 @@ class Pump:
             None if self.meter_in_front else self._verifier.light_left,
             lambda: self._setting.fluence_uj_cm2,
         )
-        self._retreat = SafeState(
-            self._blade,
-            self._plate,
-            self.curve,
-            self._witness,
-            move=self._setting.move,
-            forget=self._setting.forget,
-            tell=lambda line: self.tell(line),
+        self._dropping = Action(self._plate.name, "turning to the least transmission", self._drop)
+        self._safe_state = SafeState(
+            self._blade, self._dropping, lambda line: self.tell(line), self._setting.forget
         )
+        self._dark_deg: float | None = None
         self.left: SafeReport | None = None
         """How it was made safe last."""
         self.tell: Callable[[str], object] = log.warning
@@ -244,7 +253,7 @@ class Pump:
 
         :raises SafetyStop: it does not confirm.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             self._blade.close()
 
     def shut(self, stop: Stop | None = None) -> None:
@@ -254,7 +263,7 @@ class Pump:
 
         :raises SafetyStop: it does not confirm, or the meter sees light: from then on it counts as open.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             self._shut(stop)
 
     def _shut(self, stop: Stop | None) -> None:
@@ -269,7 +278,7 @@ class Pump:
         :raises SafetyStop: it is open; it is closed again, or counts as open if that is not what it says.
         :raises InstrumentError: there is no exposure.
         """
-        with self._retreat.guarded(Aborted):
+        with self._safe_state.guarded(Aborted):
             self._blade.require_closed()
             self._witness.look_all(stop)
 
@@ -279,7 +288,7 @@ class Pump:
         :param seen: by whom and how much; "" for none.
         :raises SafetyStop: somebody has.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             self._witness.refute(seen)
 
     def dim(self, stop: Stop | None = None) -> float:
@@ -287,7 +296,7 @@ class Pump:
 
         What was verified stays verified for whoever turns back to it.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             here_deg = self._plate.angle_deg()
             dark_deg = self.curve.dark_end_deg(here_deg)
             self._setting.move(dark_deg, stop)
@@ -295,7 +304,7 @@ class Pump:
 
     def turn_back(self, angle_deg: float, stop: Stop | None = None) -> None:
         """Turn back to where the plate was before :meth:`dim`, behind the closed shutter."""
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             self._setting.move(angle_deg, stop)
 
     @property
@@ -348,7 +357,7 @@ class Pump:
             reading's own.
         :raises SafetyStop: the setting is not verified, or not any more, or the dose would pass its limit.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             state = self._setting.verified
             if state is None:
                 raise SafetyStop(
@@ -380,7 +389,7 @@ class Pump:
 
         :raises SafetyStop: it is open when it should be closed; it is closed again.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             self._blade.require_closed()
 
     def require_open(self) -> None:
@@ -388,7 +397,7 @@ class Pump:
 
         :raises SafetyStop: the shutter is closed.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             self._blade.require_open()
 
     def allow(self, seconds: float) -> None:
@@ -396,7 +405,7 @@ class Pump:
 
         :raises SafetyStop: they do not; the shutter is closed.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             if self.light.lit:
                 self._allow(seconds)
 
@@ -409,7 +418,7 @@ class Pump:
 
     def prepare(self, stop: Stop | None = None) -> None:
         """Make a start: shutter closed, mount referenced, least light, meter set."""
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             self.minimum(stop)
             self._verifier.prepare(stop)
 
@@ -418,23 +427,52 @@ class Pump:
 
         :raises InstrumentError: it does not take its settings; the shutter is closed.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             self._verifier.prepare(stop)
 
     def minimum(self, stop: Stop | None = None) -> None:
         """Close the shutter, reference the mount if need be, and go to the least transmission."""
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             self._shut(stop)
             self._reference(stop)
             self._setting.move(self.curve.floor_deg, stop)
 
     def safe(self) -> SafeReport:
-        """Close the shutter, ask a meter behind it, drop the attenuator; tries all, never raises.
+        """Close the shutter, have that confirmed, then drop the attenuator; tries all, never raises.
+
+        A meter behind the shutter looks before the plate turns: at the least transmission it could hardly
+        tell light from none.
 
         :returns: what was done, by what it was confirmed, and what failed.
         """
-        self.left = self._retreat.safe()
+        self._setting.forget()
+        words = list[str]()
+        drop = replace(self._dropping, act=lambda: words.append(self._drop()))
+        failures, dropped = end_light(self._witness.closed, lambda _failed: make_safe(drop))
+        self.left = SafeReport(
+            "the shutter is NOT confirmed closed"
+            if failures
+            else f"the shutter is closed ({self._witness.said})",
+            words[0] if words else "the attenuator is NOT known to be at its least transmission",
+            (*failures, *dropped),
+        )
         return self.left
+
+    def _drop(self) -> str:
+        """Take the least light, and say so; should the shutter be open, by a way that crosses no maximum."""
+        lit = self._blade.lit
+        if not may_turn(referenced=self._plate.is_referenced(), lit=lit):
+            return "the attenuator was NOT moved: it is not homed"
+        here_deg = self._plate.angle_deg()
+        if self._dark_deg is not None:  # measured just now
+            dark_deg = nearest_minimum(self._dark_deg, here_deg) if lit else self._dark_deg
+            if abs(here_deg - dark_deg) > ARRIVAL_DEG:
+                self._setting.move(dark_deg)
+            return f"the attenuator is at its least transmission, {dark_deg:.2f} deg as just measured"
+        dark_deg = self.curve.dark_end_deg(here_deg) if lit else self.curve.floor_deg
+        if self.curve.transmission(here_deg) > _SAME * self.curve.transmission(dark_deg):
+            self._setting.move(dark_deg)
+        return "the attenuator is at its least transmission"
 
     def adopt(self, dark_deg: float | None, proof: str, lie: str) -> None:
         """Take over from a calibration, which works without this gate: where it is dark, and what is closed.
@@ -444,7 +482,7 @@ class Pump:
         :param lie: why the shutter's sensor is believed no more; "" while it is.
         """
         self._setting.forget()
-        self._retreat.dark_deg = dark_deg if dark_deg is not None else self._retreat.dark_deg
+        self._dark_deg = dark_deg if dark_deg is not None else self._dark_deg
         self._blade.proof = proof or self._blade.proof
         if lie:
             self._blade.distrust(lie, self._setting.fluence_uj_cm2)
@@ -472,7 +510,7 @@ class Pump:
         :raises SafetyStop: a limit, or a setting that the meter or the mount contradicts.
         :raises InstrumentError: an instrument failed. The shutter is closed in either case.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             check_stop(stop)
             self._release()
             self._refuse(fluence_uj_cm2)
@@ -486,7 +524,7 @@ class Pump:
 
         :raises SafetyStop: a limit, or an angle outside the branch of the curve that is used.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             check_stop(stop)
             self._release()
             if not math.isfinite(angle_deg):
@@ -500,7 +538,7 @@ class Pump:
 
     def home(self, stop: Stop | None = None) -> None:
         """Close the shutter, search the mount's reference and go to the least transmission."""
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             self._shut(stop)
             self._setting.home(stop)
             self._setting.move(self.curve.floor_deg, stop)
@@ -536,7 +574,7 @@ class Pump:
 
         :raises SafetyStop: the pulse energy jumped or passed a limit; the shutter is closed.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             if self.light.lit:
                 self._allow(self._verifier.takes_s)
             return self._verifier.confirm(state, stop)
@@ -547,7 +585,7 @@ class Pump:
         :raises SafetyStop: as :meth:`watch` does.
         :raises InstrumentError: there is no reading; the shutter is closed, if not by a stop.
         """
-        with self._retreat.guarded(Aborted):
+        with self._safe_state.guarded(Aborted):
             reading = self._verifier.glance(stop)
         self.watch(reading)
         return reading
@@ -558,7 +596,7 @@ class Pump:
         :raises SafetyStop: as :meth:`look` does.
         """
         if self.light.lit and self._verifier.unread_s > UNREAD_S:
-            with self._retreat.guarded():
+            with self._safe_state.guarded():
                 self._allow(self._verifier.takes_s)
             self.look(stop)
 
@@ -569,7 +607,7 @@ class Pump:
 
         :raises SafetyStop: the pulse energy jumped, was lost or passed a limit; the shutter is closed.
         """
-        with self._retreat.guarded():
+        with self._safe_state.guarded():
             if self.light.lit and self._setting.verified is not None:
                 fluence = self._verifier.watch(self._setting.verified, reading)
                 if fluence is not None:

@@ -1,4 +1,8 @@
-"""Making safe: everything is tried, in order, each step within its deadline, and nothing is raised."""
+"""Making safe: one policy for the pump, a calibration and the watchdog.
+
+Shutter first; then the attenuator to its least transmission; then the shutter once more, if it had failed.
+Everything is tried, each step within its deadline, and nothing is raised.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from labctl.model.errors import Aborted, InstrumentError, InstrumentTimeout, LabctlError, NotMadeSafe
+from labctl.model.errors import (
+    Aborted,
+    InstrumentError,
+    InstrumentTimeout,
+    LabctlError,
+    NotMadeSafe,
+    SafetyStop,
+)
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -53,6 +64,90 @@ def make_safe(*actions: Callable[[], object], deadline_s: float = 10.0) -> list[
             log.error("while making the bench safe: %s", failure, exc_info=failure)
             failures.append(failure)
     return failures
+
+
+Step = Callable[[], Sequence[Exception]]
+"""Part of making safe: it returns what failed and never raises, as :func:`make_safe` does."""
+
+
+def end_light(
+    close: Step, drop: Callable[[bool], Sequence[Exception]], again: Step | None = None
+) -> tuple[Sequence[Exception], Sequence[Exception]]:
+    """Close the shutter, take the least light, and close once more what did not close; never raises.
+
+    :param close: closes the shutter and has that confirmed.
+    :param drop: turns the attenuator; told whether the shutter has failed.
+    :param again: closes once more, when there is least light; by default as ``close``.
+    :returns: what failed last of the shutter, and what failed of the attenuator.
+    """
+    with held_back():
+        failures = close()
+        dropped = drop(bool(failures))
+        return (again or close)() if failures else failures, dropped
+
+
+def may_turn(*, referenced: bool, lit: bool) -> bool:
+    """Return whether the attenuator may turn to its least light: one whose angle nobody knows stays.
+
+    :param lit: whether light may pass.
+    :raises SafetyStop: it stays, and light may pass.
+    """
+    if not referenced and lit:
+        raise SafetyStop("the attenuator is not referenced and stays where it is", "block the beam by hand")
+    if not referenced:
+        log.warning("the attenuator is not referenced and stays where it is, behind the closed shutter")
+    return referenced
+
+
+class ClosingShutter(Protocol):
+    """A shutter, as far as making safe works with it."""
+
+    @property
+    def name(self) -> str:
+        """Role and address."""
+
+    @property
+    def closing(self) -> Action:
+        """Closing it, confirmed by its own sensor."""
+
+    def is_meant(self, error: BaseException) -> bool:
+        """Return whether it is this shutter that failed, or lied."""
+
+
+@dataclass(frozen=True, slots=True)
+class SafeState:
+    """Closes the shutter whatever goes wrong in the light.
+
+    :param drop: turns the attenuator to the least light.
+    :param tell: told at once, in one line, why a shutter that fails is followed by the attenuator.
+    :param forget: called first: nothing that was verified holds any more.
+    """
+
+    shutter: ClosingShutter
+    drop: Action
+    tell: Callable[[str], object]
+    forget: Callable[[], object] = lambda: None
+
+    @contextmanager
+    def guarded(self, *but: type[BaseException]) -> Iterator[None]:
+        """Close the shutter whatever went wrong, an abort included, before anybody hears of it.
+
+        Where it is the shutter that failed, the attenuator goes to its minimum first.
+
+        :param but: errors that change nothing.
+        """
+        try:
+            yield
+        except but:
+            raise
+        except BaseException as exc:
+            with held_back():
+                self.forget()
+                if self.shutter.is_meant(exc) or make_safe(self.shutter.closing):
+                    doing = f"{self.shutter.name} does not close, the attenuator goes first"
+                    announce(exc, doing, self.tell)
+                    make_safe(self.drop, self.shutter.closing)
+            raise
 
 
 @contextmanager

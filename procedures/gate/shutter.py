@@ -1,4 +1,4 @@
-"""The shutter, confirmed at every change: who may open it, and the account of the light it lets through.
+"""The shutter, confirmed at every change: who may open it, who sees it closed, the account of its light.
 
 Instruments as a session hands them out can be looked at, but light comes through the gate alone: a shutter
 opens, and a mount turns in the light, only for :class:`procedures.gate.pump.Pump` and for a calibration,
@@ -7,16 +7,23 @@ which know what that makes of the light. What is refused here is a slip, not an 
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from labctl.model.clock import Clock
+from labctl.model.clock import Clock, Stop
 from labctl.model.errors import InstrumentError, SafetyStop, ShutterLied
-from labctl.model.roles import SelfClosing, Shutter
+from labctl.model.roles import PowerMeter, SelfClosing, Shutter
 from procedures.gate.hooks import Call
-from procedures.gate.safe_state import Action, retried
+from procedures.gate.safe_state import Action, make_safe, retried
+
+if TYPE_CHECKING:
+    from procedures.point.eye import Eye
+
+log = logging.getLogger(__name__)
 
 _HINT = "bench.pump.set_fluence(...) and bench.pump.open() know the limits"
 _key = threading.local()
@@ -258,3 +265,134 @@ class Blade:
             raise SafetyStop(
                 f"{self._shutter.name} is closed when it should be open", "see its panel and interlock"
             )
+
+
+LOOK_S = 2.0
+"""Wall time, beyond twice its settling, that a meter has for its word on the last closing."""
+EYE_S = 8.0
+"""Wall time that the spectrometer has for its word on it."""
+
+
+class Witness:
+    """Who sees whether "closed" is true: a power meter that stands behind the shutter, and the spectrometer.
+
+    :param light_left: says what light the meter still sees, "" for none; None where it stands in front.
+    :param fluence_uj_cm2: what falls on the sample should the shutter be open.
+    :ivar eye: the spectrometer; None where nobody uses it.
+    :ivar said: what confirmed the closing that :meth:`closed` came to.
+    """
+
+    def __init__(
+        self,
+        blade: Blade,
+        meter: PowerMeter,
+        light_left: Callable[[Stop | None], str] | None,
+        fluence_uj_cm2: Callable[[], float],
+    ) -> None:
+        self._blade, self._meter = blade, meter
+        self._light_left, self._fluence_uj_cm2 = light_left, fluence_uj_cm2
+        self.eye: Eye | None = None
+        self.said = ""
+
+    def prove(self, stop: Stop | None) -> None:
+        """Have the closing that came last confirmed, if that was not done yet.
+
+        :raises SafetyStop: there is light behind the shutter: from now on it counts as open.
+        :raises InstrumentError: an instrument that should look says nothing.
+        """
+        if self._blade.proof:
+            return
+        self.look_all(stop)
+        self._blade.proof = self._proof(by_meter=self._light_left is not None)
+
+    def look_all(self, stop: Stop | None) -> None:
+        """Have a meter behind the shutter and the spectrometer see that it is dark.
+
+        :raises SafetyStop: there is light behind the shutter.
+        :raises InstrumentError: one of them says nothing.
+        """
+        if self._light_left is not None:
+            self.refute(self._light_left(stop))
+        self.look_again(stop)
+
+    def look_again(self, stop: Stop | None) -> None:
+        """Have the spectrometer see that it is dark, after a closing and before the next opening.
+
+        :raises SafetyStop: there is light behind the shutter.
+        :raises InstrumentError: there is no exposure.
+        """
+        if self.eye is not None:
+            self.refute(self.eye.light_left(stop))
+
+    def refute(self, seen: str) -> None:
+        """Believe the shutter no more, if somebody has seen light behind it.
+
+        :param seen: by whom and how much; "" for none.
+        :raises SafetyStop: somebody has.
+        """
+        if seen:
+            reason = f"the shutter says that it is closed, but {seen}"
+            self._blade.distrust(reason, self._fluence_uj_cm2())
+            raise ShutterLied(reason, "block the beam by hand, then look at the blade and its sensor")
+
+    def closed(self) -> Sequence[Exception]:
+        """Close the shutter and have that confirmed, by whom :attr:`said` says; a step of making safe."""
+        failures: Sequence[Exception] = make_safe(self._blade.closing)
+        if not failures:
+            self.said, failures = self._word()
+        return failures
+
+    def _word(self) -> tuple[str, list[Exception]]:
+        """Return what confirms the closing that came last, and what contradicts it; never raises.
+
+        Who says nothing is a gap in what was confirmed, and no failure of the shutter's. A spectrometer that
+        gave no answer to the last question is not asked.
+        """
+        if self._blade.proof:
+            return self._word_again()
+        by_meter = self._light_left is not None
+        seen, silent = "", ""
+        if self._light_left is not None:
+            seen, silent = _asked(self._meter.name, self._light_left, LOOK_S + 2 * self._meter.settling_s)
+        if self.eye is not None and self.eye.answers and not seen:
+            seen, _ = _asked(self.eye.name, self.eye.light_left, EYE_S)
+        try:
+            self.refute(seen)
+        except SafetyStop as lie:
+            return "", [lie]
+        if silent and not self._sees:
+            return "its sensor alone: the power meter behind it gives no reading", []
+        self._blade.proof = self._proof(by_meter=by_meter and not silent)
+        return self._blade.proof, []
+
+    def _word_again(self) -> tuple[str, list[Exception]]:
+        """Likewise of a closing that was confirmed, perhaps long ago: the blade may have moved since."""
+        seen = ""
+        if self.eye is not None and self.eye.answers and self.eye.knows():
+            seen, _ = _asked(self.eye.name, self.eye.light_left, EYE_S)
+        try:
+            self.refute(seen)
+        except SafetyStop as lie:
+            return "", [lie]
+        return self._blade.proof, []
+
+    @property
+    def _sees(self) -> bool:
+        return self.eye is not None and self.eye.saw_dark
+
+    def _proof(self, *, by_meter: bool) -> str:
+        seers = [*(["the power meter"] if by_meter else []), *(["the spectrometer"] if self._sees else [])]
+        if not seers:
+            return "its sensor alone: no power meter stands behind it"
+        return f"its sensor and {' and '.join(seers)} behind it"
+
+
+def _asked(name: str, look: Callable[[Stop | None], str], deadline_s: float) -> tuple[str, str]:
+    """Have somebody look at the closed shutter; return what was seen, and why nobody looked; never raises."""
+    seen, late = list[str](), threading.Event()
+    action = Action(name, "the look at the closed shutter", lambda: seen.append(look(late)))
+    failed = make_safe(action, deadline_s=deadline_s)
+    late.set()
+    if failed:
+        log.warning("%s has not confirmed that the shutter is closed: %s", name, failed[0])
+    return (seen[0] if seen else ""), (str(failed[0]) if failed else "")

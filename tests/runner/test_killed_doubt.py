@@ -30,8 +30,8 @@ from simulators.faults import FaultPlan
 SCRIPT = """
 import os, sys
 from test_killed_doubt import lying_sweep
-import procedures.gate.retreat
-procedures.gate.retreat.ShutterLied = lambda *_words: os._exit(9)
+import procedures.gate.shutter
+procedures.gate.shutter.ShutterLied = lambda *_words: os._exit(9)
 lying_sweep(sys.argv[1], sys.argv[2] == "behind")
 """
 KEPT_OPEN = """
