@@ -106,7 +106,7 @@ class Rescue:
         log.warning("the shutter is closed, as its own sensor says")
 
     def _drop_attenuator(self, end_s: float, referenced: bool) -> None:
-        if may_turn(referenced=referenced, lit=not self._dark):
+        if may_turn(self._attenuator.name, referenced=referenced, lit=not self._dark):
             self._until(end_s, self._attenuator, self._drop)
             log.warning("the attenuator is at its least transmission")
 

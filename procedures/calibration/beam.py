@@ -122,7 +122,7 @@ class UncalibratedBeam(Foresight):
         return [*failures, *dropped]
 
     def _drop(self) -> None:
-        if may_turn(referenced=retried(self._mount.is_referenced), lit=self.blade.lit):
+        if may_turn(self._mount.name, referenced=retried(self._mount.is_referenced), lit=self.blade.lit):
             with unlocked():
                 self._mount.move_to(self._nearest_dark_deg() if self.blade.lit else self.dark_deg)
 

@@ -461,7 +461,7 @@ class Pump:
     def _drop(self) -> str:
         """Take the least light, and say so; should the shutter be open, by a way that crosses no maximum."""
         lit = self._blade.lit
-        if not may_turn(referenced=self._plate.is_referenced(), lit=lit):
+        if not may_turn(self._plate.name, referenced=self._plate.is_referenced(), lit=lit):
             return "the attenuator was NOT moved: it is not homed"
         here_deg = self._plate.angle_deg()
         if self._dark_deg is not None:  # measured just now

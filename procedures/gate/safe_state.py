@@ -18,10 +18,10 @@ from typing import Protocol, TypeVar
 from labctl.model.errors import (
     Aborted,
     InstrumentError,
+    InstrumentFault,
     InstrumentTimeout,
     LabctlError,
     NotMadeSafe,
-    SafetyStop,
 )
 
 log = logging.getLogger(__name__)
@@ -86,16 +86,18 @@ def end_light(
         return (again or close)() if failures else failures, dropped
 
 
-def may_turn(*, referenced: bool, lit: bool) -> bool:
+def may_turn(attenuator: str, *, referenced: bool, lit: bool) -> bool:
     """Return whether the attenuator may turn to its least light: one whose angle nobody knows stays.
 
+    :param attenuator: its name.
     :param lit: whether light may pass.
-    :raises SafetyStop: it stays, and light may pass.
+    :raises InstrumentFault: it stays, and light may pass.
     """
+    stays = "is not referenced and stays where it is"
     if not referenced and lit:
-        raise SafetyStop("the attenuator is not referenced and stays where it is", "block the beam by hand")
+        raise InstrumentFault(attenuator, stays, "block the beam by hand")
     if not referenced:
-        log.warning("the attenuator is not referenced and stays where it is, behind the closed shutter")
+        log.warning("%s: %s, behind the closed shutter", attenuator, stays)
     return referenced
 
 
