@@ -2,12 +2,95 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import pytest
 
-from labctl.model.errors import InstrumentFault, InstrumentTimeout
-from procedures.gate.safe_state import make_safe, retried
+from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout
+from procedures.gate.safe_state import Action, SafeState, end_light, make_safe, may_turn, retried
+
+JAMMED = InstrumentFault("shutter", "jammed")
+
+
+class Shutter:
+    """Fails so many times to close, and notes every attempt."""
+
+    name = "shutter"
+
+    def __init__(self, done: list[str], failures: int) -> None:
+        self.done, self.failures = done, failures
+
+    @property
+    def closing(self) -> Action:
+        return Action(self.name, "closing", self.close)
+
+    def close(self) -> None:
+        self.done.append("close")
+        self.failures -= 1
+        if self.failures >= 0:
+            raise JAMMED
+
+    def is_meant(self, error: BaseException) -> bool:
+        return error is JAMMED
+
+
+@pytest.mark.parametrize(
+    ("failing", "order", "left"),
+    [(0, ["close", "drop"], 0), (1, ["close", "drop", "close"], 0), (2, ["close", "drop", "close"], 1)],
+)
+def test_a_shutter_that_failed_is_tried_again_in_the_least_light(
+    failing: int, order: list[str], left: int
+) -> None:
+    done: list[str] = []
+    shutter = Shutter(done, failing)
+
+    def drop(failed: bool) -> list[Exception]:
+        assert failed is (failing > 0)
+        return make_safe(lambda: done.append("drop"))
+
+    failures, dropped = end_light(lambda: make_safe(shutter.closing), drop)
+    assert done == order
+    assert (len(failures), len(dropped)) == (left, 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "failing", "order"),
+    [
+        (Aborted(), 0, ["forget", "close"]),
+        (JAMMED, 0, ["forget", "told", "drop", "close"]),
+        (Aborted(), 1, ["forget", "close", "drop", "close"]),
+    ],
+)
+def test_only_a_shutter_that_fails_has_the_attenuator_dropped_and_that_is_told_at_once(
+    error: Exception, failing: int, order: list[str]
+) -> None:
+    done: list[str] = []
+    state = SafeState(
+        Shutter(done, failing),
+        Action("attenuator", "dropping", lambda: done.append("drop")),
+        tell=lambda _line: done.append("told"),
+        forget=lambda: done.append("forget"),
+    )
+    with pytest.raises(type(error)), state.guarded():
+        raise error
+    assert done == order
+
+
+def test_no_ctrl_c_comes_between_a_failure_and_the_closing() -> None:
+    done: list[str] = []
+    shutter = Shutter(done, 1)
+    drop = Action("attenuator", "dropping", lambda: signal.raise_signal(signal.SIGINT))
+    with pytest.raises(Aborted), SafeState(shutter, drop, tell=done.append).guarded():
+        raise Aborted
+    assert done == ["close", "close"]
+
+
+def test_an_attenuator_whose_angle_nobody_knows_stays_where_it_is() -> None:
+    assert may_turn("attenuator", referenced=True, lit=True)
+    assert not may_turn("attenuator", referenced=False, lit=False)
+    with pytest.raises(InstrumentFault, match="stays where it is"):
+        may_turn("attenuator", referenced=False, lit=True)
 
 
 def test_every_action_is_tried_in_order_and_failures_are_returned() -> None:
