@@ -18,11 +18,11 @@ from benchmarks.tables import Array
 from labctl.config import BenchConfig, parse_bench
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import Clock, SteppedClock
+from labctl.model.plan import SweepPlan
 from labctl.runner.calibrate import run_calibration
 from labctl.runner.run import RunRequest
 from labctl.session import Bench, open_bench
 from labctl.session.hands import ScriptHands, SocketHands
-from procedures.plan import SweepPlan
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.scene import Scene

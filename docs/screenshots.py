@@ -25,9 +25,9 @@ from labctl.gui.shell.app import make_application
 from labctl.gui.shell.benchwindow import BenchWindow
 from labctl.gui.shell.window import MainWindow
 from labctl.model.clock import SteppedClock
+from labctl.model.plan import SweepPlan
 from labctl.runner.run import RunRequest, run_sweep
 from labctl.service.messages import MoveShutter, SetFluence, Stream
-from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene, uncalibrated
 

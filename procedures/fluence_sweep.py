@@ -16,20 +16,18 @@ from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.roles import Roles, RunSink
 from labctl.model.run import RunStart, RunStop
-from procedures.adaptive import make_source
 from procedures.control import NOTHING_DONE, Done, Pause
-from procedures.feasible import check_bands
 from procedures.gate.power_monitor import EnergyLost
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
-from procedures.plan import Step, all_fluences, validate
+from procedures.plan import Step, all_fluences, check_bands, validate
 from procedures.point.darks import Darks
 from procedures.point.exposure import AutoExposure, SaturationCheck, ladder
 from procedures.point.eye import DARK_LOOK_S, Eye
 from procedures.point.fresh import StaleFrameFilter
 from procedures.point.reduction import Blank, Reducer, Shots
 from procedures.point.shooting import ExposureSequence
-from procedures.sources import StepSource
+from procedures.steps import StepSource, make_source
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -5,30 +5,22 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
 from labctl.model.errors import ConfigError
-from labctl.model.plan import AdaptivePlan, Background, Correction, Direction, Per, Spacing, SweepPlan
-from labctl.model.pump import Limits, PumpSettings
+from labctl.model.options import check_options
+from labctl.model.plan import MOST_POINTS, AdaptivePlan, Decay, StabilityPlan, SweepPlan
+from labctl.model.pump import Bands, Limits, PumpSettings
 from labctl.model.records import SpectrometerInfo
-from procedures import feasible
+from procedures.gate.attenuator import allowed_angles, make_curve
+from procedures.gate.fluence import make_beam
 
-__all__ = [
-    "AdaptivePlan",
-    "Step",
-    "SweepPlan",
-    "all_fluences",
-    "fluences",
-    "reference_fluence",
-    "steps",
-    "validate",
-]
-
-MOST_POINTS = 10_000
-"""A sweep of more is a slip of the finger: at a second or two a point it would last a working day."""
-_MOST = 1e9
+LEAST_POINTS = 8
+"""Fewer tell nothing of the shape of a decay."""
+LEAST_PIXELS = 3
+_ROUNDING = 1 + 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +86,51 @@ def all_fluences(plan: SweepPlan) -> tuple[float, ...]:
     return tuple(sorted({*fluences(plan), *(() if reference is None else (reference,))}))
 
 
+def stability_plan(
+    fluence_uj_cm2: float,
+    duration_s: float,
+    every_s: float,
+    *,
+    average: int = 5,
+    model: Decay = "best",
+    constant: bool = False,
+) -> StabilityPlan:
+    """Return the plan of a stability run.
+
+    :param fluence_uj_cm2: on the sample, in the bench's convention.
+    :param duration_s: from the first point to the last.
+    :param average: exposures at each point; each of them is light on the sample.
+    :param model: of the decay, and ``constant``, as :class:`StabilityPlan` has them.
+    :raises ConfigError: too few points or too many, or a number that makes no sense.
+
+    >>> plan = stability_plan(60.0, 600.0, 30.0)
+    >>> len(plan.fluences_uj_cm2), plan.every_s
+    (21, 30.0)
+    """
+    for key, value in (("minutes", duration_s), ("every", every_s)):
+        if not (math.isfinite(value) and value > 0):
+            raise ConfigError(f"must be above zero, not {value:g}", key=key)
+    points = math.floor(duration_s / every_s * (1 + 1e-9)) + 1
+    if not LEAST_POINTS <= points <= MOST_POINTS:
+        raise ConfigError(
+            f"{points} points; {LEAST_POINTS} to {MOST_POINTS} are possible",
+            key="every",
+            hint="another interval or duration",
+        )
+    listed = (float(fluence_uj_cm2),) * points
+    return StabilityPlan(
+        spacing="list",
+        fluences_uj_cm2=listed,
+        points=points,
+        start_uj_cm2=fluence_uj_cm2,
+        stop_uj_cm2=fluence_uj_cm2,
+        average=average,
+        every_s=every_s,
+        model=model,
+        constant=constant,
+    )
+
+
 def validate(
     plan: SweepPlan,
     settings: PumpSettings,
@@ -106,87 +143,32 @@ def validate(
 
     :param spectrometer: when known, exposure times are checked against it.
     :param angle_range_deg: the mount's own range, when known.
-    :raises ConfigError: names the key and the reason.
+    :raises ConfigError: names the option and the reason.
     """
-    _check_words(plan)
+    check_options(plan)
     _check_grid(plan)
-    _check_counts(plan)
     _check_reference(plan)
     if isinstance(plan, AdaptivePlan):
         _check_adaptive(plan)
-    feasible.check_light(
-        all_fluences(plan), reference_fluence(plan), settings, limits, angle_range_deg=angle_range_deg
-    )
+    _check_light(plan, settings, limits, angle_range_deg)
     if not isinstance(plan, AdaptivePlan):  # which ends before the dose passes its limit
-        feasible.check_dose(plan, [step.fluence_uj_cm2 for step in steps(plan)], settings, limits)
+        _check_dose(plan, settings, limits)
     if spectrometer is not None:
-        feasible.check_exposure(plan, settings.repetition_rate_hz, spectrometer)
-
-
-def _check_words(plan: SweepPlan) -> None:
-    words: dict[str, tuple[str, tuple[str, ...]]] = {
-        "spacing": (plan.spacing, get_args(Spacing)),
-        "direction": (plan.direction, get_args(Direction)),
-        "background": (plan.background, get_args(Background)),
-        "correct_bleaching": (plan.correct_bleaching, get_args(Correction)),
-    }
-    if isinstance(plan, AdaptivePlan):
-        words["per"] = (plan.per, get_args(Per))
-    for key, (word, known) in words.items():
-        if word not in known:
-            raise ConfigError(f"{word!r} is none of {', '.join(known)}", key=key)
+        _check_exposure(plan, settings.repetition_rate_hz, spectrometer)
 
 
 def _check_grid(plan: SweepPlan) -> None:
     if plan.spacing == "list":
-        wanted = plan.fluences_uj_cm2
-        if len(wanted) < 2:
-            raise ConfigError(f"{len(wanted)} fluences are listed, a sweep needs 2 or more", key="fluences")
-    else:
-        wanted = (plan.start_uj_cm2, plan.stop_uj_cm2)
-        if not 2 <= plan.points <= MOST_POINTS:
+        if len(plan.fluences_uj_cm2) < 2:
             raise ConfigError(
-                f"{plan.points} points, a sweep needs 2 or more and at most {MOST_POINTS}", key="points"
+                f"{len(plan.fluences_uj_cm2)} fluences are listed, a sweep needs 2 or more", key="fluences"
             )
-    for number, value in enumerate(wanted):
-        if not (math.isfinite(value) and value > 0):
-            raise ConfigError(
-                f"fluence {value:g} uJ/cm2 is not above zero", key="stop" if number else "start"
-            )
-    if plan.spacing != "list" and plan.start_uj_cm2 >= plan.stop_uj_cm2:
+    elif plan.start_uj_cm2 >= plan.stop_uj_cm2:
         raise ConfigError(
             f"start {plan.start_uj_cm2:g} must lie below stop {plan.stop_uj_cm2:g} uJ/cm2",
             key="start",
             hint="--direction down sweeps from the highest fluence to the lowest",
         )
-
-
-def _check_counts(plan: SweepPlan) -> None:
-    between = {
-        "average": (plan.average, 1, 1_000_000),
-        "min_pulses": (plan.min_pulses, 1, int(_MOST)),
-        "dark_factor": (plan.dark_factor, 4, 10_000),
-        "retries": (plan.retries, 0, 1_000),
-        "reference_every": (plan.reference_every, 0, MOST_POINTS),
-        "seed": (plan.seed, 0, 1 << 63),
-    }
-    for key, (value, least, most) in between.items():
-        if value < least:
-            raise ConfigError(f"must be {least} or more, not {value}", key=key)
-        if value > most:
-            raise ConfigError(f"must be {most} or less", key=key)
-    positive = {
-        "max_integration_s": plan.max_integration_s,
-        "max_light_s": plan.max_light_s,
-        "dark_max_age_s": plan.dark_max_age_s,
-        "dark_max_change_c": plan.dark_max_change_c,
-        "drift_limit": plan.drift_limit,
-    }
-    for key, number in positive.items():
-        if not 0 < number <= _MOST:
-            raise ConfigError(f"must be above zero and at most {_MOST:g}, not {number:g}", key=key)
-    if not 0.05 <= plan.aim <= 0.9:
-        raise ConfigError(f"must lie between 0.05 and 0.9 of the full scale, not {plan.aim:g}", key="aim")
 
 
 def _check_reference(plan: SweepPlan) -> None:
@@ -199,34 +181,98 @@ def _check_reference(plan: SweepPlan) -> None:
                 key="correct_bleaching",
                 hint="--reference-every 5",
             )
-    reference = plan.reference_uj_cm2
-    if reference is not None and not (math.isfinite(reference) and reference > 0):
-        raise ConfigError(f"fluence {reference:g} uJ/cm2 is not above zero", key="reference")
 
 
 def _check_adaptive(plan: AdaptivePlan) -> None:
-    if not 0.005 < plan.target_rel < 1:
-        raise ConfigError(
-            f"must lie between 0.5 and 100 %, not {100 * plan.target_rel:g} %",
-            key="target",
-            hint="no interval is narrower than 0.5 % to either side",
-        )
     first = len(steps(plan))
-    if max(plan.budget_points, plan.confirm_points) > MOST_POINTS:
-        raise ConfigError(f"more points than {MOST_POINTS}", key="budget_points")
-    if plan.confirm_points < 0:
-        raise ConfigError(f"must be 0 or more, not {plan.confirm_points}", key="confirm_points")
     if plan.budget_points < first:
         raise ConfigError(
             f"{plan.budget_points} points are fewer than the {first} to begin with", key="budget_points"
         )
-    spendable = {"budget_dose": plan.budget_dose_uj_cm2, "budget_time": plan.budget_time_s}
-    for key, value in spendable.items():
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise ConfigError(f"must be above zero, not {value:g}", key=key)
     if plan.background == "blank":
         raise ConfigError(
             "a blank is measured at each fluence beforehand, which an adaptive sweep does not know",
             key="background",
             hint="--background dark",
         )
+
+
+def _check_light(
+    plan: SweepPlan, settings: PumpSettings, limits: Limits, angle_range_deg: tuple[float, float]
+) -> None:
+    """Refuse fluences above a limit or out of reach; of several above a limit the highest one is told."""
+    reference, ends = reference_fluence(plan), ("start", "stop")
+    if plan.spacing == "list":
+        ends = ("fluences", "fluences")
+    beam = make_beam(settings, limits)
+    reach = make_curve(settings.curve, allowed_angles(angle_range_deg, limits.angle_range_deg)).reach
+    lowest, highest = (beam.fluence_uj_cm2(settings.max_pulse_energy_j * t) for t in reach)
+    for wanted in reversed(all_fluences(plan)):
+        if reason := beam.forbidden(wanted):
+            key = "reference" if wanted == reference else ends[1]
+            raise ConfigError(reason, key=key, hint="ask for less, or change [limits]")
+        if not lowest <= wanted * _ROUNDING or not wanted <= highest * _ROUNDING:
+            raise ConfigError(
+                f"{wanted:.4g} uJ/cm2 is out of reach of the attenuator ({lowest:.4g} to {highest:.4g})",
+                key=ends[0] if wanted < lowest else ends[1],
+                hint="check max_pulse_energy, the spot and the attenuator's curve in [pump]",
+            )
+
+
+def _check_dose(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> None:
+    """Refuse a plan whose shortest exposures alone would pass the dose that is allowed."""
+    limit = limits.max_dose_uj_cm2
+    if limit is None:
+        return
+    least = 1.0 if plan.triggered else float(plan.min_pulses)
+    if plan.integration_s:
+        least = max(least, min(plan.integration_s) * settings.repetition_rate_hz)
+    dose = math.fsum(step.fluence_uj_cm2 for step in steps(plan)) * plan.average * least
+    if dose > limit:
+        raise ConfigError(
+            f"the dose would pass its limit of {limit:.4g} uJ/cm2: the plan asks for at least {dose:.4g}",
+            key="average",
+            hint="fewer points or exposures, lower fluences, or another limits.max_dose_uj_cm2",
+        )
+
+
+def check_bands(bands: Bands, spectrometer: SpectrometerInfo) -> None:
+    """Refuse bands of which the spectrometer sees too little.
+
+    :raises ConfigError: fewer than ``LEAST_PIXELS`` of its pixels lie in one of them.
+    """
+    axis = spectrometer.wavelength_nm
+    for key, (low, high) in (("emission_nm", bands.emission_nm), ("lasing_nm", bands.lasing_nm)):
+        pixels = int(((axis >= low) & (axis <= high)).sum())
+        if pixels < LEAST_PIXELS:
+            raise ConfigError(
+                f"{low:g} to {high:g} nm hold {pixels} pixels of the spectrometer, which sees "
+                f"{axis[0]:.1f} to {axis[-1]:.1f} nm",
+                key=f"bands.{key}",
+                hint="where the emission is looked for must be where the spectrometer looks",
+            )
+
+
+def _check_exposure(plan: SweepPlan, rate_hz: float, spectrometer: SpectrometerInfo) -> None:
+    """Refuse exposure times that the spectrometer does not have, or that hold too few pulses."""
+    shortest = spectrometer.integration_min_s
+    longest = spectrometer.integration_max_s
+    if (
+        not plan.triggered
+        and plan.min_pulses / rate_hz > min(plan.max_integration_s, longest)
+        and not plan.integration_s
+    ):
+        raise ConfigError(
+            f"{plan.min_pulses} pulses at {rate_hz:g} Hz last {plan.min_pulses / rate_hz:g} s, "
+            f"longer than the longest exposure of {min(plan.max_integration_s, longest):g} s",
+            key="max_integration",
+        )
+    for value in plan.integration_s:
+        if not shortest <= value <= longest:
+            raise ConfigError(f"{value:g} s is outside {shortest:g} to {longest:g} s", key="integration")
+        if not plan.triggered and value * rate_hz < plan.min_pulses * (1 - 1e-9):
+            raise ConfigError(
+                f"{value:g} s hold {value * rate_hz:.3g} pulses, fewer than {plan.min_pulses}",
+                key="integration",
+                hint="an exposure that is not locked to the laser miscounts pulses by up to one",
+            )

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
+from labctl.model.plan import SweepPlan
 from labctl.runner.events import Event, Measured, Started
 from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunRequest, run_sweep
-from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

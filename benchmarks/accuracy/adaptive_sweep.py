@@ -23,12 +23,11 @@ from labctl.analysis.evaluation import evaluate
 from labctl.analysis.light_light import LightLight, light_light
 from labctl.analysis.next_fluence import half_width_rel
 from labctl.analysis.threshold import ThresholdResult, fit_threshold
-from labctl.model.plan import Cause, Ending
+from labctl.model.plan import AdaptivePlan, Cause, Ending, SweepPlan
 from labctl.model.records import SweepPoint
 from labctl.model.results import Threshold
 from labctl.model.run import RunFacts
 from labctl.session import sweep
-from procedures.plan import AdaptivePlan, SweepPlan
 
 GRIDS = (8, 10, 12, 14, 16, 20, 24, 32, 48)
 RANGES = {"ola": (25.0, 190.0), "oam": (80.0, 610.0)}

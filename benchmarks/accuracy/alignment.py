@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.benches import opened, scene
 from benchmarks.trials import parser
 from labctl.model.clock import ScaledClock
+from labctl.model.plan import SweepPlan
 from procedures.alignment import AlignmentPlan, Readout, align
-from procedures.plan import SweepPlan
 
 READOUTS, STEP_AT, STEP = 24, 14, 1.2
 

@@ -21,7 +21,7 @@ from benchmarks.trials import parser
 from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.runner.stability import run_stability
-from procedures.stability import stability_plan
+from procedures.plan import stability_plan
 from simulators.scene import Scene
 from simulators.scene.sample import surviving
 

@@ -14,8 +14,8 @@ from itertools import pairwise
 from benchmarks.benches import opened, scene
 from benchmarks.tables import show, table
 from benchmarks.trials import parser
+from labctl.model.plan import SweepPlan
 from procedures.fluence_sweep import sweep
-from procedures.plan import SweepPlan
 from procedures.point.eye import Eye
 
 

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from labctl.cli.common import BenchFile, warn
 from labctl.cli.output import write_lines
+from labctl.cli.plan_options import with_options
+from labctl.model.options import options
+from labctl.model.plan import SweepPlan, sweep_plan
 
 if TYPE_CHECKING:
     from labctl.model.pump import PumpSettings
     from procedures.alignment import AlignmentEvent
 
 
+_SWEPT = options(SweepPlan)
+_REFERENCE = (
+    replace(_SWEPT["start"], help="Lowest fluence of the reference sweep.", default=...),
+    replace(_SWEPT["stop"], help="Highest fluence of the reference sweep.", default=...),
+    replace(_SWEPT["points"], help="Fluences of the reference sweep.", default=16),
+    replace(_SWEPT["average"], help="Exposures at each of them.", default=3),
+)
+
+
+@with_options(_REFERENCE)
 def align(
     bench: BenchFile,
-    start: Annotated[
-        float, typer.Option(help="Lowest fluence of the reference sweep, uJ/cm2.", show_default=False)
-    ],
-    stop: Annotated[
-        float, typer.Option(help="Highest fluence of the reference sweep, uJ/cm2.", show_default=False)
-    ],
-    points: Annotated[int, typer.Option(help="Fluences of the reference sweep.")] = 16,
-    average: Annotated[int, typer.Option(help="Exposures at each of them.")] = 3,
+    given: dict[str, Any],
     max_dose: Annotated[
         float | None,
         typer.Option(
@@ -45,12 +52,12 @@ def align(
     with stop_on_signals() as asked:
         from labctl.config import load_bench
         from labctl.model.errors import Aborted
-        from labctl.model.plan import SweepPlan
         from labctl.session import open_bench
         from procedures.alignment import AlignmentPlan
         from procedures.alignment import align as following
 
-        reference = SweepPlan(start_uj_cm2=start, stop_uj_cm2=stop, points=points, average=average)
+        usual = {option.name: option.default for option in _REFERENCE}
+        reference = sweep_plan(usual | given)
         plan = AlignmentPlan(reference=reference, max_dose_uj_cm2=max_dose, max_readouts=readouts)
         config = load_bench(bench)
         opening = open_bench(config, stop=asked, tell=warn, over=_say)

@@ -17,7 +17,7 @@ from labctl.cli.gui import gui as gui_command
 from labctl.cli.manual import set_bench
 from labctl.cli.simulate_options import demo, simulate
 from labctl.cli.stability import stability as stability_command
-from labctl.cli.sweep_options import sweep
+from labctl.cli.sweep import sweep
 
 app = typer.Typer(
     name="labctl",

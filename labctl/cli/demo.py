@@ -74,22 +74,17 @@ def _sweep(
     name: str, bench: Path, output: Path, stop: threading.Event, progress: Progress
 ) -> tuple[RunReport, BaseException | None]:
     """Sweep one sample; what failed after the first point comes back beside what there is."""
-    from labctl.cli.sweep import SweepRequest, sweep_once
+    from labctl.cli.sweep import sweep_once
+    from labctl.model.plan import SweepPlan
+    from labctl.runner.facts import RunRequest
     from labctl.runner.run import RunFailed
 
     sweep = SWEEPS[name]
-    request = SweepRequest(
-        bench=bench,
-        output=output,
-        sample=sweep.name,
-        start_uj_cm2=sweep.start_uj_cm2,
-        stop_uj_cm2=sweep.stop_uj_cm2,
-        note="simulated bench",
-        figures=True,
-    )
+    plan = SweepPlan(start_uj_cm2=sweep.start_uj_cm2, stop_uj_cm2=sweep.stop_uj_cm2)
+    labels = RunRequest(output, sweep.name, note="simulated bench")
     failure: BaseException | None = None
     try:
-        report = sweep_once(request, stop, progress)
+        report = sweep_once(bench, plan, labels, stop, progress, figures=True)
     except RunFailed as failed:
         report, failure = failed.report, failed.error
     return dataclasses.replace(report, nominal_uj_cm2=sweep.nominal_uj_cm2), failure

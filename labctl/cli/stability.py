@@ -2,43 +2,37 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from enum import Enum
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from labctl.cli.common import BenchFile, Json, SampleName
 from labctl.cli.output import write_json, write_lines
+from labctl.cli.plan_options import with_options
 from labctl.cli.signals import stop_on_signals
 from labctl.model.errors import Aborted
+from labctl.model.options import options
+from labctl.model.plan import StabilityPlan
 
 if TYPE_CHECKING:
     from labctl.runner.report import RunReport
 
 
-class Decay(str, Enum):  # noqa: UP042  older releases of typer show a StrEnum worse
-    """Shapes of a decay."""
-
-    BEST = "best"
-    SINGLE = "single"
-    DOUBLE = "double"
-    STRETCHED = "stretched"
+_OPTIONS = options(StabilityPlan)
+_EVERY_POINT = replace(_OPTIONS["average"], default=5)
+"""Fewer than in a sweep: all of them are light on one spot."""
+_FLUENCE = replace(_OPTIONS["start"], name="fluence", help="Fluence, in the bench's convention.", default=...)
 
 
+@with_options((_FLUENCE, _OPTIONS["every"], _EVERY_POINT, _OPTIONS["model"], _OPTIONS["constant"]))
 def stability(
     bench: BenchFile,
     sample: SampleName,
-    fluence: Annotated[
-        float, typer.Option(help="Fluence, uJ/cm2 in the bench's convention.", show_default=False)
-    ],
+    given: dict[str, Any],
     minutes: Annotated[float, typer.Option(help="From the first point to the last.", show_default=False)],
-    every: Annotated[float, typer.Option(help="Seconds from one point to the next.")] = 10.0,
-    average: Annotated[int, typer.Option(min=1, help="Exposures at each point; all of them are light.")] = 5,
-    model: Annotated[Decay, typer.Option(help="Shape of the decay; best lets the data choose.")] = Decay.BEST,
-    constant: Annotated[bool, typer.Option("--constant", help="Fit a part that stays, too.")] = False,
     output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
     operator: Annotated[str, typer.Option(help="Who measures.")] = "",
     spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
@@ -56,11 +50,10 @@ def stability(
         from labctl.config import load_bench
         from labctl.runner.run import RunFailed, RunRequest
         from labctl.runner.stability import run_stability
-        from procedures.stability import stability_plan
+        from procedures.plan import stability_plan
 
-        plan = stability_plan(
-            fluence, 60.0 * minutes, every, average=average, model=model.value, constant=constant
-        )
+        fluence, every_s = given.pop("fluence"), given.pop("every", _OPTIONS["every"].default)
+        plan = stability_plan(fluence, 60.0 * minutes, every_s, **given)
         config = load_bench(bench)
         labels = RunRequest(output=output, sample=sample, operator=operator, spot=spot, note=note)
         try:
@@ -89,8 +82,8 @@ def _drawn(report: RunReport, *, figures: bool) -> RunReport:
     except Exception as exc:
         logging.getLogger(__name__).exception("after the run %s", report.h5)
         note = f"no table or figure: {type(exc).__name__}: {exc}"
-        return dataclasses.replace(report, notes=(*report.notes, note))
-    return dataclasses.replace(report, figures=drawn, table=table)
+        return replace(report, notes=(*report.notes, note))
+    return replace(report, figures=drawn, table=table)
 
 
 def _print(report: RunReport, convention: str, *, as_json: bool) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from labctl.model.options import Option, documented, option, options
 
 Spacing = Literal["linear", "log", "list"]
 Direction = Literal["up", "down", "up-down", "shuffled"]
@@ -13,111 +16,226 @@ Per = Literal["point", "dose"]
 Decay = Literal["best", "single", "double", "stretched"]
 Cause = Literal["plan", "target", "above", "points", "dose", "time"]
 
+MOST_POINTS = 10_000
+"""A sweep of more is a slip of the finger: at a second or two a point it would last a working day."""
+FLUENCES, MEASUREMENT, ADAPTIVE = "Fluence", "Measurement", "Adaptive"
+REFERENCE, EXPOSURE, BACKGROUND = "Reference and bleaching", "Exposure", "Background"
+CHECKS, STABILITY = "Checks", "Stability"
+_FLUENCE = "uJ/cm2"
+_POINTS: dict[str, Any] = {"least": 2, "most": MOST_POINTS}
 
+
+@documented
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
     """A fluence sweep. Fluences are on the sample, in the bench's convention.
 
-    :param start_uj_cm2: lowest fluence, uJ/cm2, > 0.
-    :param stop_uj_cm2: highest fluence, uJ/cm2, above the lowest.
-    :param points: number of fluences, both ends included, 2 to 10,000.
-    :param spacing: "log", "linear", or "list" for ``fluences_uj_cm2``.
-    :param fluences_uj_cm2: the fluences themselves with spacing "list", in the order of an upward sweep.
-    :param direction: "up-down" visits the highest fluence once; "shuffled" is seeded by ``seed``.
-    :param average: exposures at each point, 1 or more.
-    :param min_pulses: least number of laser pulses in an exposure that is not triggered.
-    :param triggered: whether exposures begin with a pulse of the laser; the bench file decides.
-    :param integration_s: exposure times that may be used, s; empty: a ladder of 1, 2, 5 is made.
-    :param max_integration_s: longest exposure time of that ladder, s.
-    :param aim: share of the full scale that an exposure should reach, 0.05 to 0.9.
-    :param max_light_s: longest time of light on the sample at one point, s.
-    :param background: "blank" subtracts a blank measured at each fluence beforehand.
-    :param keep_open: leave the shutter open between points (darks close it).
-    :param seed: of the shuffled order.
-    :param remove_spikes: whether cosmic spikes are taken out.
-    :param dark_factor: dark exposures over signal exposures, at least 4: its error is common to all points.
-    :param dark_max_age_s: a dark older than this is renewed, s.
-    :param dark_max_change_c: a dark is renewed when the detector's temperature differs by more, degrees C.
-    :param margin_nm: how far outside the bands saturation is looked for, nm.
-    :param drift_limit: relative change between the readings round a point above which it is flagged.
-    :param retries: how often a point is repeated when the laser dropped out.
-    :param reference_every: points between two measurements at the reference fluence; 0: none are made.
-    :param reference_uj_cm2: that fluence, which must lie below threshold; None chooses one by ratio a
-        quarter of the way from the lowest to the highest.
-    :param correct_bleaching: what the loss of light at the reference stands for in the fit. "excitation":
-        fewer emitters absorb, so a point counts with the fluence that would excite the fresh sample as much;
-        "signal": only the light that is seen faded. What is stored of the points is never changed.
+    :param triggered: Whether exposures begin with a pulse of the laser; the bench file decides.
     """
 
-    start_uj_cm2: float = 20.0
-    stop_uj_cm2: float = 200.0
-    points: int = 24
-    spacing: Spacing = "log"
-    fluences_uj_cm2: tuple[float, ...] = ()
-    direction: Direction = "up"
-    average: int = 10
-    min_pulses: int = 100
+    start_uj_cm2: float = option(20.0, "Start fluence", FLUENCES, "Lowest fluence.", unit=_FLUENCE, above=0)
+    stop_uj_cm2: float = option(200.0, "Stop fluence", FLUENCES, "Highest fluence.", unit=_FLUENCE, above=0)
+    points: int = option(24, "Points", FLUENCES, "Number of fluences, both ends included.", **_POINTS)
+    spacing: Spacing = option("log", "Spacing", FLUENCES, "Spacing of the fluences; list: those listed.")
+    fluences_uj_cm2: tuple[float, ...] = option(
+        (),
+        "Fluences listed",
+        FLUENCES,
+        "The fluences themselves instead: 20, 30, 45.",
+        unit=_FLUENCE,
+        above=0,
+    )
+    direction: Direction = option(
+        "up", "Direction", FLUENCES, "Order of the fluences; up-down visits the highest once."
+    )
+    average: int = option(
+        10, "Exposures per point", MEASUREMENT, "Exposures at each fluence.", least=1, most=1_000_000
+    )
+    min_pulses: int = option(
+        100,
+        "Least pulses per exposure",
+        EXPOSURE,
+        "Least number of laser pulses in an exposure that is not triggered.",
+        least=1,
+    )
     triggered: bool = False
-    integration_s: tuple[float, ...] = ()
-    max_integration_s: float = 0.5
-    aim: float = 0.6
-    max_light_s: float = 60.0
-    background: Background = "dark"
-    keep_open: bool = False
-    seed: int = 0
-    remove_spikes: bool = True
-    dark_factor: int = 4
-    dark_max_age_s: float = 600.0
-    dark_max_change_c: float = 0.2
-    margin_nm: float = 5.0
-    drift_limit: float = 0.02
-    retries: int = 2
-    reference_every: int = 0
-    reference_uj_cm2: float | None = None
-    correct_bleaching: Correction = "off"
+    integration_s: tuple[float, ...] = option(
+        (),
+        "Exposure times",
+        EXPOSURE,
+        "Exposure times that may be used; none: a ladder of 1, 2, 5 is made.",
+        unit="s",
+        above=0,
+    )
+    max_integration_s: float = option(
+        0.5, "Longest exposure", MEASUREMENT, "Longest exposure time of that ladder.", unit="s", above=0
+    )
+    aim: float = option(
+        0.6,
+        "Filling aimed at",
+        EXPOSURE,
+        "Share of the detector's full scale that an exposure should reach.",
+        least=0.05,
+        most=0.9,
+        percent=True,
+    )
+    max_light_s: float = option(
+        60.0,
+        "Longest light",
+        EXPOSURE,
+        "Longest time of light on the sample at one point.",
+        unit="s",
+        above=0,
+    )
+    background: Background = option(
+        "dark", "Background", BACKGROUND, "Subtract a dark, or a blank measured at each fluence beforehand."
+    )
+    keep_open: bool = option(
+        False, "Keep shutter open", MEASUREMENT, "Leave the shutter open between points; darks close it."
+    )
+    seed: int = option(0, "Shuffle seed", FLUENCES, "Seed of the shuffled order.", least=0)
+    remove_spikes: bool = option(True, "Remove spikes", BACKGROUND, "Take cosmic spikes out of the spectra.")
+    dark_factor: int = option(
+        4,
+        "Dark exposures",
+        BACKGROUND,
+        "Dark exposures for each exposure of a point: the error of a dark is common to all points.",
+        least=4,
+        most=10_000,
+    )
+    dark_max_age_s: float = option(
+        600.0, "Oldest dark", BACKGROUND, "A dark that is older is renewed.", unit="s", above=0
+    )
+    dark_max_change_c: float = option(
+        0.2,
+        "Dark temperature change",
+        BACKGROUND,
+        "A dark is renewed when the detector's temperature differs by more.",
+        unit="C",
+        above=0,
+    )
+    margin_nm: float = option(
+        5.0,
+        "Margin of the bands",
+        EXPOSURE,
+        "How far outside the bands saturation is looked for.",
+        unit="nm",
+        least=0,
+    )
+    drift_limit: float = option(
+        0.02,
+        "Drift flagged above",
+        CHECKS,
+        "Relative change between the readings round a point above which it is flagged.",
+        above=0,
+        percent=True,
+    )
+    retries: int = option(
+        2, "Repeats", CHECKS, "How often a point is repeated when the laser dropped out.", least=0, most=1000
+    )
+    reference_every: int = option(
+        0,
+        "Reference every",
+        REFERENCE,
+        "Points between two measurements at the reference fluence; 0: none are made.",
+        least=0,
+        most=MOST_POINTS,
+    )
+    reference_uj_cm2: float | None = option(
+        None,
+        "Reference fluence",
+        REFERENCE,
+        "The reference fluence, below threshold; left out: a quarter of the way, by ratio, from the lowest "
+        "to the highest.",
+        unit=_FLUENCE,
+        above=0,
+    )
+    correct_bleaching: Correction = option(
+        "off",
+        "Correct bleaching",
+        REFERENCE,
+        "Correct the fit by what the reference shows. excitation: fewer emitters absorb, so a point counts "
+        "with the fluence that would excite the fresh sample as much; signal: only the light that is seen "
+        "faded. Stored points are never changed.",
+    )
 
 
+@documented
 @dataclass(frozen=True, slots=True)
 class AdaptivePlan(SweepPlan):
     """A sweep that begins like any other and then chooses where to measure, between its lowest and highest.
 
-    :param points: space-filling fluences to begin with: 10 or more, unless shape and noise are known.
-    :param target_rel: half-width of the 95 % interval over the threshold at which the sweep may end, the
-        correction for ending so included; 0.03 is 3 %.
-    :param confirm_points: chosen points without which no interval is believed. Between few and exact points
-        an interval rests on the shapes alone: of 10 simulated sweeps it covered in 3 after the 10 points to
-        begin with, in 7 after one more near the kink, in all after two
-        (benchmarks/accuracy/adaptive_sweep.py).
-    :param per: what the interval shall shrink fastest for: a "point", or a unit of "dose".
-    :param budget_points: most points, the first ones included, those at the reference not.
-    :param budget_dose_uj_cm2: most dose (sum of fluence x pulses, trials included); None: the bench's limit.
-    :param budget_time_s: most time on the bench's clock, counted as ``elapsed_s`` of a point.
+    Between few and exact points an interval rests on the shapes alone: of 10 simulated sweeps it covered in 3
+    after the 10 points to begin with, in 7 after one more near the kink, in all after two
+    (benchmarks/accuracy/adaptive_sweep.py).
     """
 
-    points: int = 10
-    target_rel: float = 0.03
-    confirm_points: int = 2
-    per: Per = "point"
-    budget_points: int = 40
-    budget_dose_uj_cm2: float | None = None
-    budget_time_s: float | None = None
+    points: int = option(
+        10,
+        "Start points",
+        ADAPTIVE,
+        "Space-filling points to begin with; fewer than 10 where shape and noise are known.",
+        name="start_points",
+        **_POINTS,
+    )
+    target_rel: float = option(
+        0.03,
+        "Target",
+        ADAPTIVE,
+        "Half-width of the 95 % interval over the threshold at which it may end, the correction for ending "
+        "so included.",
+        above=0.005,
+        below=1,
+        percent=True,
+    )
+    confirm_points: int = option(
+        2,
+        "Confirming points",
+        ADAPTIVE,
+        "Chosen points without which no interval is believed.",
+        least=0,
+        most=MOST_POINTS,
+    )
+    per: Per = option("point", "Narrow per", ADAPTIVE, "Narrow the interval fastest per this.")
+    budget_points: int = option(
+        40,
+        "Most points",
+        ADAPTIVE,
+        "Most points, the first ones included, those at the reference not.",
+        **_POINTS,
+    )
+    budget_dose_uj_cm2: float | None = option(
+        None,
+        "Most dose",
+        ADAPTIVE,
+        "Most dose, the sum of fluence x pulses, trials included; left out: the bench's limit.",
+        unit=_FLUENCE,
+        above=0,
+        most=1e15,
+    )
+    budget_time_s: float | None = option(
+        None, "Most time", ADAPTIVE, "Most time on the bench's clock.", unit="s", above=0
+    )
 
 
+@documented
 @dataclass(frozen=True, slots=True)
 class StabilityPlan(SweepPlan):
     """A sweep whose fluences are all the same, begun at even intervals; the shutter is closed between points.
 
-    Make one with :func:`stability_plan`.
-
-    :param every_s: from the beginning of one point to that of the next, on the bench's clock. A point that
-        takes longer is followed by the next at once.
-    :param model: shape of the decay to fit; "best" lets the data choose.
-    :param constant: fit a part that stays, too.
+    Make one with :func:`procedures.plan.stability_plan`.
     """
 
-    every_s: float = 10.0
-    model: Decay = "best"
-    constant: bool = False
+    every_s: float = option(
+        10.0,
+        "Interval",
+        STABILITY,
+        "From the beginning of one point to that of the next; one that takes longer is followed at once.",
+        unit="s",
+        above=0,
+    )
+    model: Decay = option("best", "Shape of the decay", STABILITY, "Shape to fit; best lets the data choose.")
+    constant: bool = option(False, "Constant part", STABILITY, "Fit a part that stays, too.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,3 +251,33 @@ class Ending:
     cause: Cause
     reason: str
     half_width_rel: float | None = None
+
+
+def sweep_options() -> Mapping[str, Option]:
+    """Return every option of a sweep by its name, those of an adaptive one included."""
+    return {**options(SweepPlan), **options(AdaptivePlan)}
+
+
+def sweep_plan(given: Mapping[str, object], *, adaptive: bool = False) -> SweepPlan:
+    """Return the plan that options ask for.
+
+    :param given: values by the names of options; what is left out has its default, but for the ends.
+    :raises ConfigError: two options contradict each other, or one is missing; values are not judged.
+    """
+    every = sweep_options()
+    listed = given.get("spacing", "list" if given.get("fluences") else "") == "list"
+    if adaptive and "points" in given:
+        raise every["points"].wrong(
+            "an adaptive sweep chooses how many",
+            "--start-points for those to begin with, --budget-points for the most",
+        )
+    for name in given:
+        if not adaptive and name not in options(SweepPlan):
+            raise every[name].wrong("only an adaptive sweep takes it", "add --adaptive")
+        if listed and name in ("start", "stop", "points"):
+            raise every[name].wrong("the list says it all", "leave it or --fluences out")
+    for name in () if listed else ("start", "stop"):
+        if name not in given:
+            raise every[name].wrong("missing", "a fluence in uJ/cm2")
+    values: dict[str, Any] = {every[name].field: value for name, value in given.items()}
+    return (AdaptivePlan if adaptive else SweepPlan)(**(values | ({"spacing": "list"} if listed else {})))

@@ -19,11 +19,10 @@ from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import Spectrum, SweepPoint
 from labctl.model.roles import Roles
-from procedures.feasible import check_bands
 from procedures.fluence_sweep import NoSink
 from procedures.gate.power_monitor import EnergyLost, PumpState
 from procedures.gate.pump import Pump
-from procedures.plan import Step
+from procedures.plan import Step, check_bands
 from procedures.point.darks import Darks
 from procedures.point.exposure import SaturationCheck, ladder, pulses_in
 from procedures.point.eye import Eye

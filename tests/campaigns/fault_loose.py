@@ -10,12 +10,12 @@ from fault_judge import PICKOFF_REL, SIGMAS, Outcome, Reference, judge_error, ju
 from fault_runs import config_of
 
 from benchmarks.scene_truth import SceneTruth
+from labctl.model.plan import SweepPlan
 from labctl.session import Bench, open_bench
 from labctl.session.check import check_bench
 from procedures.alignment import AlignmentPlan, Readout, ReferencePoint, align
 from procedures.gate.attenuator import make_curve
 from procedures.manual import BenchReading, ManualBench
-from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
 
 NUMBERS = ("attenuator", "power_meter", "stage", "thermometer")

@@ -12,6 +12,7 @@ from fault_judge import Outcome, ProcedureName, Reference, judge_error, judge_fi
 
 from benchmarks.scene_truth import SceneTruth
 from labctl.config import BenchConfig, parse_bench
+from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan
 from labctl.model.records import SweepPoint
 from labctl.runner.csv_worker import Keeper
 from labctl.runner.events import Event, Message
@@ -19,8 +20,7 @@ from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from labctl.runner.stability import run_stability
-from procedures.plan import AdaptivePlan, SweepPlan
-from procedures.stability import StabilityPlan, stability_plan
+from procedures.plan import stability_plan
 from simulators.bench import SimulatedBench
 
 KEPT = 3

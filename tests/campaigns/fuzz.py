@@ -28,9 +28,9 @@ from benchmarks.tables import head, line
 from benchmarks.trials import Failed, Worker, parser
 from labctl.data.verify import findings
 from labctl.model.errors import ConfigError, DataError
+from labctl.model.plan import SweepPlan
 from labctl.runner.resume import stored_plan
 from labctl.runner.run import run_sweep
-from procedures.plan import SweepPlan
 
 LEAST = 20_000
 """Inputs that every parser gets in a full run, at least."""

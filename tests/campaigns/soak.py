@@ -33,11 +33,11 @@ from benchmarks.tables import head, line
 from benchmarks.trials import parser
 from labctl.config import BenchConfig
 from labctl.model.clock import SteppedClock
+from labctl.model.plan import SweepPlan
 from labctl.runner import run
 from labctl.runner.events import Event, Measured
 from labctl.runner.run import LiveFit, RunRequest, run_sweep
 from procedures.gate.pump import Pump
-from procedures.plan import SweepPlan
 
 EVERY = 1000
 LIVE_EVERY = 10

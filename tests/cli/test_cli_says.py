@@ -17,6 +17,7 @@ from labctl.config import load_bench
 from labctl.data import read_run
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted, DataError, InstrumentFault
+from labctl.model.plan import SweepPlan
 from labctl.model.results import DOUBT
 from labctl.runner.events import Event, Measured, Message
 from labctl.runner.report import RunReport
@@ -24,7 +25,7 @@ from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from labctl.session.check import check_bench
 from procedures.control import Pause
 from procedures.manual import UNSEEN
-from procedures.plan import Step, SweepPlan
+from procedures.plan import Step
 from procedures.point.exposure import AutoExposure
 from procedures.point.reduction import Shots
 from procedures.point.shooting import ExposureSequence

@@ -14,8 +14,8 @@ from drivers.support.ocean_device import OceanSpectrometer
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import NotConnected
+from labctl.model.plan import SweepPlan
 from labctl.session import open_bench, sweep
-from procedures.plan import SweepPlan
 from simulators import presets
 from simulators.bench import SimulatedBench
 

@@ -11,10 +11,10 @@ from gui_bench import is_safe
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import ConfigError, SafetyStop
+from labctl.model.plan import SweepPlan
 from labctl.session import Bench, open_bench
 from procedures.alignment import AlignmentPlan, Readout, Reference, ReferencePoint, align
 from procedures.manual import ManualBench
-from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

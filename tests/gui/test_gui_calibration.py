@@ -26,12 +26,12 @@ from labctl.model.calibration import KINDS
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted
 from labctl.model.hands import LIGHT, Request
+from labctl.model.plan import SweepPlan
 from labctl.runner.facts import RunRequest
 from labctl.service.asking import Asked, Asking, Withdrawn
 from labctl.service.calibrating import WindowHands
 from labctl.service.messages import HandTold
 from procedures.calibration import OPTIONS, CalStep
-from procedures.plan import SweepPlan
 from simulators.scene.spells import Spell
 
 

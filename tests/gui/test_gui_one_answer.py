@@ -14,10 +14,10 @@ from labctl.data import read_run
 from labctl.data.edits import edits_of
 from labctl.gui.sweep.panel import Wish
 from labctl.model.mapping import plain
+from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.model.pump import Bands
 from labctl.runner.facts import RunRequest
 from labctl.runner.refit import refit
-from procedures.plan import AdaptivePlan, SweepPlan
 
 CORRECTED: dict[str, Any] = {"reference_every": 3, "correct_bleaching": "excitation"}
 PLANS = {

@@ -12,11 +12,12 @@ from test_gui_sweep import queue_sweep
 from labctl.cli import main
 from labctl.data import read_run
 from labctl.model.clock import ScaledClock, SteppedClock, Stop
+from labctl.model.plan import SweepPlan
 from labctl.runner.events import Message
 from labctl.service.messages import JobTold, Said
 from procedures.alignment import AlignmentPlan
 from procedures.gate.power_monitor import EnergyLost
-from procedures.plan import Step, SweepPlan
+from procedures.plan import Step
 from procedures.point.exposure import AutoExposure
 from procedures.point.quick import QuickPoints
 from procedures.point.reduction import Shots

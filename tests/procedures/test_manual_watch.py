@@ -15,6 +15,7 @@ from procedures_scene import LIMITS, scene_pump, scene_roles
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import SafetyStop
 from labctl.model.meters import has_read
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Element, Limits
 from labctl.model.records import PowerReading
 from procedures.fluence_sweep import sweep
@@ -22,7 +23,6 @@ from procedures.gate.fluence import make_beam
 from procedures.gate.power_monitor import Monitor
 from procedures.gate.pump import Pump
 from procedures.manual import ManualBench
-from procedures.plan import SweepPlan
 from simulators import presets
 from simulators.scene import Scene
 from simulators.scene.spells import Spell

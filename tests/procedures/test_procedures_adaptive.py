@@ -12,7 +12,7 @@ from procedures_fakes import BANDS as FAKE_BANDS
 from procedures_fakes import FakeBench, FakeSink, limits, pump_settings
 from procedures_scene import BANDS, LIMITS, scene_pump, scene_roles
 
-import procedures.adaptive
+import procedures.steps
 from labctl.analysis.evaluation import threshold as evaluation_threshold
 from labctl.analysis.evaluation.bleaching import corrected, measure_bleaching
 from labctl.analysis.evaluation.hysteresis import measure_hysteresis
@@ -21,13 +21,13 @@ from labctl.analysis.next_fluence import Proposal, half_width_rel, stop_correcte
 from labctl.analysis.threshold import ThresholdResult, fit_threshold
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import ConfigError
+from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.model.pump import Limits
 from labctl.model.records import FloatArray, SweepPoint
-from procedures.adaptive import AdaptiveSource
 from procedures.fluence_sweep import Sweep, sweep
 from procedures.gate.pump import Pump
-from procedures.plan import AdaptivePlan, SweepPlan, reference_fluence, validate
-from procedures.sources import PlannedSource, ReferencedSource
+from procedures.plan import reference_fluence, validate
+from procedures.steps import AdaptiveSource, PlannedSource, ReferencedSource
 from simulators import presets
 from simulators.scene import Scene
 
@@ -130,7 +130,7 @@ def test_the_choice_is_told_what_counts_and_what_the_range_is(
         told.append(how)
         return Proposal(1000.0, "interval")
 
-    monkeypatch.setattr(procedures.adaptive, "next_fluence", spy)
+    monkeypatch.setattr(procedures.steps, "next_fluence", spy)
     changes: dict[str, Any] = {"per": per}
     plan = replace(PLAN, target_rel=0.0051, **changes)
     step = AdaptiveSource(plan, 2, None).next(noisy_points(list(np.geomspace(30, 170, 10)), noise=0.1))

@@ -17,15 +17,15 @@ from procedures_scene import BANDS, SceneSpectrometer
 from labctl.cli.manual import line
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted, SafetyStop
+from labctl.model.plan import SweepPlan
 from labctl.model.records import Spectrum, SweepPoint
 from labctl.model.roles import Roles
 from procedures.alignment import AlignmentPlan, align
 from procedures.fluence_sweep import sweep
 from procedures.gate.pump import Pump
 from procedures.manual import SEEN_NOW, UNSEEN, ManualBench
-from procedures.plan import SweepPlan
+from procedures.plan import stability_plan
 from procedures.point.eye import Eye
-from procedures.stability import stability_plan
 from simulators.scene import Scene
 from simulators.scene.settings import Level, RoomSettings, SceneSettings
 from simulators.scene.spells import Spell

@@ -9,9 +9,9 @@ import pytest
 from procedures_fakes import BANDS, FakeBench, FakeSink, limits, pump_settings
 
 from labctl.model.errors import InstrumentError, InstrumentTimeout, SafetyStop
+from labctl.model.plan import SweepPlan
 from labctl.model.records import Spectrum
 from procedures.gate.pump import Pump
-from procedures.plan import SweepPlan
 from procedures.point.darks import Darks
 from procedures.point.exposure import AutoExposure, SaturationCheck, ladder, pulses_in
 from procedures.point.fresh import StaleFrameFilter

@@ -14,13 +14,13 @@ from labctl.data import read_run
 from labctl.data.verify import verify
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import InstrumentTimeout, SafetyStop
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands, Element
 from labctl.model.results import DOUBT
 from labctl.runner.events import Event, Measured
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from procedures.fluence_sweep import sweep
 from procedures.gate.pump import Pump
-from procedures.plan import SweepPlan
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan

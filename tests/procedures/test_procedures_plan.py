@@ -10,8 +10,9 @@ import pytest
 from procedures_fakes import FakeBench, limits, pump_settings
 
 from labctl.model.errors import ConfigError
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import SpotSize
-from procedures.plan import SweepPlan, fluences, steps, validate
+from procedures.plan import fluences, steps, validate
 
 PLAN = SweepPlan(start_uj_cm2=20.0, stop_uj_cm2=200.0, points=5)
 
@@ -57,14 +58,15 @@ def test_a_shuffled_sweep_is_the_same_for_the_same_seed_only() -> None:
         ({"stop_uj_cm2": 701.0}, "stop"),
         ({"start_uj_cm2": 1.0}, "start"),
         ({"spacing": "list"}, "fluences"),
-        ({"spacing": "list", "fluences_uj_cm2": (20.0, -1.0)}, "stop"),
+        ({"spacing": "list", "fluences_uj_cm2": (20.0, -1.0)}, "fluences"),
+        ({"spacing": "list", "fluences_uj_cm2": (20.0, 701.0)}, "fluences"),
         ({"average": 0}, "average"),
         ({"dark_factor": 3}, "dark_factor"),
         ({"aim": 0.99}, "aim"),
-        ({"max_light_s": 0.0}, "max_light_s"),
-        ({"integration_s": (0.05,)}, "integration_s"),
-        ({"integration_s": (50.0,)}, "integration_s"),
-        ({"min_pulses": 1000}, "max_integration_s"),
+        ({"max_light_s": 0.0}, "max_light"),
+        ({"integration_s": (0.05,)}, "integration"),
+        ({"integration_s": (50.0,)}, "integration"),
+        ({"min_pulses": 1000}, "max_integration"),
         ({"spacing": "cubic"}, "spacing"),
         ({"direction": "left"}, "direction"),
         ({"background": "none"}, "background"),

@@ -13,11 +13,11 @@ from procedures_scene import BANDS, SceneSpectrometer
 
 from labctl.model.clock import ScaledClock, SteppedClock, Stop
 from labctl.model.errors import InstrumentError
+from labctl.model.plan import SweepPlan
 from labctl.model.records import FloatArray, Spectrum
 from labctl.model.roles import Roles
 from procedures.fluence_sweep import sweep
 from procedures.gate.pump import Pump
-from procedures.plan import SweepPlan
 from procedures.point.fresh import StaleFrameFilter
 from procedures.point.plausible import Likeness, Pace, Proof
 from simulators.scene import Scene

@@ -13,9 +13,9 @@ from pymeasure.experiment import Results, Worker
 from pymeasure.experiment.procedure import Procedure
 
 from labctl.model.errors import ConfigError, InstrumentFault
+from labctl.model.plan import SweepPlan
 from labctl.model.records import SweepPoint
 from procedures.gate.pump import Pump
-from procedures.plan import SweepPlan
 from procedures.procedure import FluenceSweepProcedure, SweepContext
 
 PLAN = SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=120.0, points=3, average=2, max_integration_s=0.1)

@@ -10,11 +10,11 @@ from procedures_fakes import ORDERS
 from procedures_scene import BANDS, LIMITS, scene_pump, scene_roles
 
 from labctl.model.clock import SteppedClock
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Element
 from labctl.model.records import SweepPoint
 from procedures.fluence_sweep import sweep
 from procedures.gate.pump import Pump
-from procedures.plan import SweepPlan
 from simulators import presets
 from simulators.scene import Scene, SceneSettings
 from simulators.scene.settings import MeterKind

@@ -12,13 +12,13 @@ from procedures_fakes import BEHIND, FRONT, FakeBench, FakeShutter, limits, pump
 from labctl.config import parse_bench
 from labctl.model.clock import ScaledClock
 from labctl.model.errors import SafetyStop
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Element
 from labctl.session import open_bench, sweep
 from procedures.gate.hooks import HookedShutter, Hooks
 from procedures.gate.pump import VERIFYING_S, Pump
 from procedures.gate.shutter import SELF_CLOSING_MARGIN_S
 from procedures.manual import ManualBench
-from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

@@ -30,11 +30,11 @@ from labctl.model.errors import (
     LabctlError,
     SafetyStop,
 )
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands, Element, Limits
 from labctl.model.records import SweepPoint
 from procedures.fluence_sweep import sweep
 from procedures.gate.pump import Pump
-from procedures.plan import SweepPlan
 
 Order = tuple[Element, Element, Element, Element]
 PLAN = SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=120.0, points=5, average=4, max_integration_s=0.2)

@@ -10,11 +10,11 @@ from calibration_scene import CalibrationBench
 from procedures_fakes import BANDS, FRONT, FakeBench, limits, pump_settings
 
 from labctl.model.errors import Aborted, InstrumentFault, NotMadeSafe, SafetyStop, is_noticed_stop
+from labctl.model.plan import SweepPlan
 from procedures.alignment import AlignmentPlan, align
 from procedures.calibration.beam import UncalibratedBeam
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, held_back, made_safe
-from procedures.plan import SweepPlan
 
 STUCK = InstrumentFault("shutter", "the blade does not close")
 

@@ -19,6 +19,7 @@ from labctl.data import read_run
 from labctl.data.verify import verify
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError, DataError
+from labctl.model.plan import StabilityPlan
 from labctl.model.records import SweepPoint
 from labctl.model.results import StabilityResult
 from labctl.runner.events import Event, Measured
@@ -30,7 +31,7 @@ from labctl.runner.run import RunRequest
 from labctl.runner.stability import duration, run_stability, verdict, write_table
 from procedures.fluence_sweep import Sweep, sweep
 from procedures.gate.pump import Pump
-from procedures.stability import StabilityPlan, stability_plan
+from procedures.plan import stability_plan
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.scene.settings import SceneSettings, ThermometerSettings

@@ -13,6 +13,7 @@ from labctl.config import load_bench
 from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import CalibrationKind
 from labctl.model.clock import SteppedClock
+from labctl.model.plan import SweepPlan
 from labctl.model.results import total_interval
 from labctl.runner.calibrate import run_calibration
 from labctl.runner.csv_worker import Keeper
@@ -20,7 +21,6 @@ from labctl.session import open_bench
 from labctl.session.hands import ScriptHands, SocketHands
 from procedures import fluence_sweep
 from procedures.calibration import OPTIONS
-from procedures.plan import SweepPlan
 from simulators import presets
 from simulators.bench import SimulatedBench
 

@@ -16,13 +16,13 @@ from labctl.data import read_run
 from labctl.data.verify import verify
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import DataError
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Element
 from labctl.model.results import DOUBT
 from labctl.runner.events import Event, Measured
 from labctl.runner.refit import refit
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunRequest, run_sweep
-from procedures.plan import SweepPlan
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan

@@ -26,7 +26,7 @@ from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from labctl.runner.stability import run_stability
-from procedures.stability import stability_plan
+from procedures.plan import stability_plan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

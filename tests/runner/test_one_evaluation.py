@@ -22,6 +22,7 @@ from labctl.data.edits import record_bands, record_edit
 from labctl.gui.plots.fits import run_question
 from labctl.model.clock import SteppedClock
 from labctl.model.mapping import plain
+from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.results import DOUBT, Edits
 from labctl.runner import run
@@ -31,7 +32,6 @@ from labctl.runner.report import RunReport, dump_json
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from labctl.runner.rundata import open_file
-from procedures.plan import AdaptivePlan, SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
 from simulators.presets import scene

@@ -22,12 +22,12 @@ from labctl.data.run import Run
 from labctl.data.verify import findings
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import ConfigError, DataError
+from labctl.model.plan import SweepPlan
 from labctl.runner.events import Event, Measured
 from labctl.runner.report import RunReport
 from labctl.runner.resume import dose_before, resume_run, stored_plan
 from labctl.runner.run import RunRequest, run_sweep
 from procedures.control import Pause
-from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

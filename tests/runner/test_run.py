@@ -17,12 +17,12 @@ from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError, InstrumentError, NotConnected
+from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.runner.events import Connected, Event, Measured, Message, Started
 from labctl.runner.figures import draw_run
 from labctl.runner.refit import refit
 from labctl.runner.report import dump_json
 from labctl.runner.run import RunFailed, RunRequest, run_sweep, too_few
-from procedures.plan import AdaptivePlan, SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

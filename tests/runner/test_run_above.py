@@ -18,6 +18,7 @@ from labctl.config import parse_bench
 from labctl.data import read_run
 from labctl.gui.plots.fits import run_question
 from labctl.model.clock import SteppedClock
+from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.model.records import SweepPoint
 from labctl.model.results import BandThreshold
 from labctl.model.run import RunFacts
@@ -29,8 +30,7 @@ from labctl.runner.refit import refit
 from labctl.runner.report import RunReport, dump_json
 from labctl.runner.run import LiveFit, RunRequest, run_sweep
 from labctl.runner.rundata import open_file
-from procedures.adaptive import AdaptiveSource
-from procedures.plan import AdaptivePlan, SweepPlan
+from procedures.steps import AdaptiveSource
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

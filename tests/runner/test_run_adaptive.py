@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,21 +16,17 @@ from labctl.analysis.evaluation import evaluate, fit_curve
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.next_fluence import STOP_FACTOR
 from labctl.cli import main
-from labctl.cli.adaptive import AdaptiveWords, share, with_adaptive
-from labctl.cli.sweep import SweepRequest, plan_of
 from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
 from labctl.model.clock import ScaledClock, SteppedClock
-from labctl.model.errors import ConfigError
 from labctl.model.mapping import plain
-from labctl.model.plan import Cause, Ending
+from labctl.model.plan import AdaptivePlan, Cause, Ending, SweepPlan
 from labctl.runner.events import Event, Started
 from labctl.runner.figures import picture_of
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport, dump_json, more_lines
 from labctl.runner.run import RunRequest, run_sweep
 from labctl.session import open_bench, sweep
-from procedures.plan import AdaptivePlan, SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
@@ -190,24 +187,29 @@ def test_the_command_line_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
 # --- the words of the command line -----------------------------------------------------------------------
 
 
-def request(points: int | None = None, **words: object) -> SweepRequest:
-    adaptive = AdaptiveWords(**words)  # type: ignore[arg-type]
-    return SweepRequest(Path("b.toml"), Path(), "S", 20.0, 200.0, points=points, adaptive=adaptive)
+ENDS = "--start 20 --stop 200"
 
 
-def test_options_become_a_plan() -> None:
-    plan = plan_of(
-        request(
-            adaptive=True,
-            target="1.5 %",
-            per="dose",
-            start_points=12,
-            budget_points=30,
-            budget_dose="2 J/cm²",
-            budget_time="10min",
-        )
+def planned(monkeypatch: pytest.MonkeyPatch, words: str) -> SweepPlan | None:
+    """Return the plan that a command line asks for, None where it is refused."""
+    plans: list[SweepPlan] = []
+
+    def take(bench: Path, plan: SweepPlan, labels: RunRequest, **more: bool) -> int:
+        plans.append(plan)
+        return 0
+
+    monkeypatch.setattr("labctl.cli.sweep.run_sweep_command", take)
+    code = main(["sweep", "--bench", "b.toml", "--sample", "S", *shlex.split(words)])
+    assert code == (0 if plans else 2)
+    return plans[0] if plans else None
+
+
+def test_options_become_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = (
+        f"{ENDS} --adaptive --target '1.5 %' --per dose --start-points 12 --budget-points 30 "
+        "--budget-dose '2 J/cm²' --budget-time 10min"
     )
-    assert plan == AdaptivePlan(
+    assert planned(monkeypatch, words) == AdaptivePlan(
         points=12,
         target_rel=0.015,
         per="dose",
@@ -215,28 +217,40 @@ def test_options_become_a_plan() -> None:
         budget_dose_uj_cm2=2e6,
         budget_time_s=600.0,
     )
-    assert plan_of(request(adaptive=True)) == AdaptivePlan()
-    assert plan_of(request(points=30)) == SweepPlan(points=30)
-    assert share("0.03") == share("3%") == 0.03
+    assert planned(monkeypatch, f"{ENDS} --adaptive") == AdaptivePlan()
+    assert planned(monkeypatch, f"{ENDS} --points 30") == SweepPlan(points=30)
+    for share in ("0.03", "3%"):
+        plan = planned(monkeypatch, f"{ENDS} --adaptive --target {share}")
+        assert isinstance(plan, AdaptivePlan)
+        assert plan.target_rel == 0.03
+
+
+def test_bleaching_is_corrected_with_or_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    for words, said in (
+        ("", "off"),
+        ("--correct-bleaching", "excitation"),
+        ("--correct-bleaching --bleaching-model signal", "signal"),
+        ("--bleaching-model signal", "off"),
+    ):
+        plan = planned(monkeypatch, f"{ENDS} --reference-every 5 {words}")
+        assert plan is not None
+        assert plan.correct_bleaching == said
 
 
 @pytest.mark.parametrize(
-    ("points", "words", "said"),
+    ("words", "said"),
     [
-        (None, {"target": "3%"}, "--target"),
-        (None, {"budget_time": "60"}, "--budget-time"),
-        (24, {"adaptive": True}, "--points"),
-        (None, {"adaptive": True, "target": "3"}, "3%"),
-        (None, {"adaptive": True, "target": "narrow"}, "--target"),
-        (None, {"adaptive": True, "budget_time": "10 parsecs"}, "--budget-time"),
-        (None, {"adaptive": True, "budget_dose": "-2"}, "--budget-dose"),
+        ("--target 3%", "--target"),
+        ("--budget-time 60", "--budget-time"),
+        ("--points 24 --adaptive", "--points"),
+        ("--adaptive --target 3", "3%"),
+        ("--adaptive --target narrow", "--target"),
+        ("--adaptive --budget-time '10 parsecs'", "--budget-time"),
+        ("--adaptive --budget-dose -2", "--budget-dose"),
     ],
 )
-def test_options_that_do_not_fit_are_named(points: int | None, words: dict[str, object], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        plan_of(request(points, **words))
-
-
-def test_without_adaptive_words_the_plan_stays_itself() -> None:
-    plan = SweepPlan(points=7)
-    assert with_adaptive(plan, AdaptiveWords(), 7) is plan
+def test_options_that_do_not_fit_are_named(
+    words: str, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert planned(monkeypatch, f"{ENDS} {words}") is None
+    assert said in capsys.readouterr().err

@@ -13,14 +13,14 @@ from labctl.analysis.evaluation.energy_step import far_off, find_step, widened
 from labctl.analysis.threshold import ThresholdResult
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
+from labctl.model.plan import StabilityPlan, SweepPlan
 from labctl.model.results import EnergyStep
 from labctl.runner.events import Event, Message
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport
 from labctl.runner.run import RunRequest, run_sweep
 from labctl.runner.stability import run_stability
-from procedures.plan import SweepPlan
-from procedures.stability import StabilityPlan, stability_plan
+from procedures.plan import stability_plan
 from simulators import presets
 from simulators.bench import SimulatedBench
 

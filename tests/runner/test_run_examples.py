@@ -14,9 +14,9 @@ import pytest
 import labctl
 from labctl.config import EXAMPLE, parse_bench
 from labctl.model.clock import ScaledClock, SteppedClock
+from labctl.model.plan import SweepPlan
 from labctl.runner.refit import refit
 from labctl.runner.run import RunRequest, run_sweep
-from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

@@ -19,6 +19,7 @@ from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.mapping import plain, record_of
+from labctl.model.plan import SweepPlan
 from labctl.model.results import QResult
 from labctl.model.run import RunFacts
 from labctl.runner import fit_process, run
@@ -29,8 +30,7 @@ from labctl.runner.refit import refit
 from labctl.runner.run import run_sweep
 from labctl.runner.stability import run_stability
 from labctl.session import open_bench
-from procedures.plan import SweepPlan
-from procedures.stability import stability_plan
+from procedures.plan import stability_plan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

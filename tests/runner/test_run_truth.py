@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
+from labctl.model.plan import SweepPlan
 from labctl.model.records import SweepPoint
 from labctl.session import open_bench, sweep
-from procedures.plan import SweepPlan
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.scene import Scene

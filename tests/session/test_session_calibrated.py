@@ -25,6 +25,7 @@ from labctl.model.calibration import Calibration, CalibrationKind, Quantity
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError
 from labctl.model.mapping import plain
+from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SpectrometerInfo
 from labctl.model.results import BandThreshold, FluenceBudget, SweepResult
@@ -44,7 +45,6 @@ from labctl.session.calibrated import (
 )
 from labctl.session.check import CheckReport, check_bench, recheck_bench
 from labctl.session.opening import open_all
-from procedures.plan import SweepPlan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

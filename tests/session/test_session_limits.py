@@ -10,10 +10,11 @@ from labctl.cli import main
 from labctl.config import EXAMPLE, BenchConfig, parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import ConfigError, NotConnected
+from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.session import open_bench
 from labctl.session.check import check_bench
 from labctl.session.limits import REQUIRED, refuse_limits
-from procedures.plan import AdaptivePlan, SweepPlan, validate
+from procedures.plan import validate
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

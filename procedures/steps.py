@@ -1,9 +1,11 @@
-"""Where to measure next: what narrows the threshold's interval, until it is narrow or enough is spent."""
+"""What a sweep measures next: the steps of a plan, or a choice made from the points so far."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -11,12 +13,81 @@ from labctl.analysis.evaluation import emission_threshold
 from labctl.analysis.light_light import is_reference
 from labctl.analysis.next_fluence import half_width_rel, next_fluence, stop_corrected
 from labctl.analysis.threshold import ALL_LINES, START_LOWER, ThresholdResult
+from labctl.model.errors import ConfigError
 from labctl.model.plan import AdaptivePlan, Cause, Ending, StabilityPlan, SweepPlan
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import SweepPoint
-from procedures.plan import Step, fluences, steps
-from procedures.sources import PlannedSource, StepSource, with_reference
-from procedures.stability import TimedSource
+from procedures.plan import Step, fluences, reference_fluence, steps
+
+_RECENT = 5
+
+
+class StepSource(Protocol):
+    """Says what to measure next. Asked again with the same points, it gives the same answer."""
+
+    @property
+    def most(self) -> int:
+        """How many steps there are at most."""
+
+    @property
+    def ending(self) -> Ending | None:
+        """Why the last answer was None; None while it was a step."""
+
+    def next(self, points: Sequence[SweepPoint]) -> Step | None:
+        """Return the next step, None for the end.
+
+        :param points: all measured so far, in order, those at a reference included; arrays may be empty.
+        """
+
+
+class PlannedSource:
+    """The steps of a plan, one after another."""
+
+    def __init__(self, plan: SweepPlan) -> None:
+        self._steps = steps(plan)
+        self.ending: Ending | None = None
+
+    @property
+    def most(self) -> int:
+        """Number of steps."""
+        return len(self._steps)
+
+    def next(self, points: Sequence[SweepPoint]) -> Step | None:
+        """Return the first step that was not measured yet."""
+        done = sum(not is_reference(p) for p in points)
+        if done < len(self._steps):
+            return self._steps[done]
+        self.ending = Ending("plan", "every planned point was measured")
+        return None
+
+
+class TimedSource(PlannedSource):
+    """The steps of a stability run, each with the time it is due; ends before the dose passes its limit.
+
+    :raises ConfigError: the plan would leave the light on, or visit other fluences as well.
+    """
+
+    def __init__(self, plan: StabilityPlan, max_dose_uj_cm2: float | None) -> None:
+        super().__init__(plan)
+        if plan.keep_open:
+            raise ConfigError("a stability run closes the shutter between points", key="keep_open")
+        if plan.spacing != "list" or len(set(plan.fluences_uj_cm2)) != 1 or plan.reference_every:
+            raise ConfigError("a stability run has one fluence", key="fluences")
+        self._every_s = plan.every_s
+        self._most_dose = math.inf if max_dose_uj_cm2 is None else max_dose_uj_cm2
+
+    def next(self, points: Sequence[SweepPoint]) -> Step | None:
+        """Return the next step, None after the last one or where its dose would pass the limit."""
+        step = super().next(points)
+        if step is None or not points:
+            return step
+        spent = np.array([0.0, *(p.dose_uj_cm2 for p in points)])
+        if spent[-1] + np.diff(spent)[-_RECENT:].max() > self._most_dose:
+            self.ending = Ending(
+                "dose", f"one more point would pass the dose of {self._most_dose:.4g} uJ/cm2"
+            )
+            return None
+        return replace(step, due_s=points[0].elapsed_s + step.index * self._every_s)
 
 
 class AdaptiveSource:
@@ -109,6 +180,39 @@ def _pulses(points: Sequence[SweepPoint]) -> float:
     return float(np.median((np.diff(dose) / [p.fluence_uj_cm2 for p in points])[-5:]))
 
 
+class ReferencedSource:
+    """Another source's steps with a reference before the first, after every ``every`` and after the last."""
+
+    def __init__(self, inner: StepSource, every: int, fluence_uj_cm2: float) -> None:
+        self._inner, self._every, self._fluence = inner, every, fluence_uj_cm2
+
+    @property
+    def most(self) -> int:
+        """Steps of both kinds at most."""
+        return self._inner.most + math.ceil(self._inner.most / self._every) + 1
+
+    @property
+    def ending(self) -> Ending | None:
+        """The inner source's."""
+        return self._inner.ending
+
+    def next(self, points: Sequence[SweepPoint]) -> Step | None:
+        """Return the reference where it is due, else what the inner source wants."""
+        since = next((n for n, p in enumerate(reversed(points)) if is_reference(p)), None)
+        if since is None or since >= self._every:
+            return self._reference(points)
+        step = self._inner.next(points)
+        if step is not None:
+            return replace(step, index=len(points))
+        # The end needs a reference too, else the last points would be corrected by extrapolation. What it
+        # says may bring a source that chooses to go on.
+        return self._reference(points) if since else None
+
+    def _reference(self, points: Sequence[SweepPoint]) -> Step:
+        up = not points or self._fluence >= points[-1].fluence_set_uj_cm2
+        return Step(len(points), self._fluence, "up" if up else "down", reference=True)
+
+
 def make_source(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> StepSource:
     """Return where the steps of a plan come from, its reference in between."""
     if isinstance(plan, AdaptivePlan):
@@ -117,4 +221,5 @@ def make_source(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> Step
         own = TimedSource(plan, limits.max_dose_uj_cm2)
     else:
         own = PlannedSource(plan)
-    return with_reference(own, plan)
+    fluence = reference_fluence(plan)
+    return own if fluence is None else ReferencedSource(own, plan.reference_every, fluence)

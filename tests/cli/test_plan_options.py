@@ -1,0 +1,139 @@
+"""Each option of a plan is offered everywhere, and a wrong value gets the same sentence everywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from labctl.cli import main
+from labctl.cli.app import app
+from labctl.config import EXAMPLE, parse_bench
+from labctl.model.errors import ConfigError
+from labctl.model.options import Option, options
+from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan, sweep_options
+from procedures.plan import validate
+
+SWEEP = list(sweep_options().values())
+SWEEP_IDS = [option.name for option in SWEEP]
+STABILITY = [option for name, option in options(StabilityPlan).items() if name not in sweep_options()]
+BENCH = parse_bench(EXAMPLE)
+NO_OPTION = {"triggered"}
+"""Fields of a plan that nobody types: the bench file says them."""
+
+
+def wrong_value(option: Option) -> Any:
+    """Return a value that the option refuses, as a script may have it."""
+    if option.kind == "word":
+        return "sideways"
+    if option.kind == "yes":
+        return "perhaps"
+    number = option.above if option.above >= option.least else option.least - 1
+    whole = int(number) if option.kind == "whole" else float(number)
+    return (whole,) if option.kind == "numbers" else whole
+
+
+def typed(option: Option, value: Any) -> str:
+    return value if isinstance(value, str) else option.write(value)
+
+
+def sentence(option: Option) -> str:
+    said = option.refused(wrong_value(option))
+    assert said
+    return said
+
+
+def helped(command: str) -> str:
+    return CliRunner().invoke(app, [command, "--help"], color=False, terminal_width=300).output
+
+
+@pytest.mark.parametrize("kind", [SweepPlan, AdaptivePlan, StabilityPlan])
+def test_every_field_of_a_plan_is_an_option(kind: type) -> None:
+    declared = {option.field for option in options(kind).values()}
+    assert {field.name for field in dataclasses.fields(kind)} - declared == NO_OPTION
+    for option in options(kind).values():
+        assert option.label
+        assert option.group
+        assert option.help.endswith(".")
+        assert option.refused(option.default) == ""
+        assert option.read(option.write(option.default)) == option.default
+
+
+def test_no_two_options_share_a_name_or_a_label() -> None:
+    for kind in (AdaptivePlan, StabilityPlan):
+        labels = [option.label for option in options(kind).values()]
+        assert len(set(labels)) == len(labels)
+    assert len(sweep_options()) == len(options(AdaptivePlan)) + 1  # points, and those to start with
+
+
+@pytest.mark.parametrize("option", SWEEP, ids=SWEEP_IDS)
+def test_a_sweep_on_the_command_line_has_each_option(option: Option) -> None:
+    assert f"{option.flag} " in helped("sweep")
+
+
+@pytest.mark.parametrize("option", STABILITY, ids=[option.name for option in STABILITY])
+def test_a_stability_run_on_the_command_line_has_each_option_of_its_own(option: Option) -> None:
+    assert f"{option.flag} " in helped("stability")
+
+
+@pytest.mark.parametrize("option", SWEEP, ids=SWEEP_IDS)
+def test_a_script_is_told_of_a_wrong_value(option: Option) -> None:
+    adaptive = option.name not in options(SweepPlan)
+    plan: SweepPlan = AdaptivePlan() if adaptive else SweepPlan()
+    plan = dataclasses.replace(plan, **{option.field: wrong_value(option)})
+    with pytest.raises(ConfigError) as told:
+        validate(plan, BENCH.pump_settings(), BENCH.limit_settings())
+    assert (told.value.key, told.value.reason) == (option.name, sentence(option))
+
+
+@pytest.mark.parametrize("option", [o for o in SWEEP if o.kind != "yes"], ids=lambda o: o.name)
+def test_the_command_line_says_the_same_of_a_wrong_value(
+    option: Option, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flag = "--bleaching-model" if option.name == "correct_bleaching" else option.flag
+    said = sentence(option).replace(", off, excitation", ", excitation").replace("off, ", "")
+    assert main(["sweep", "--bench", "b", "--sample", "s", flag, typed(option, wrong_value(option))]) == 2
+    assert f"Invalid value for '{flag}': {said}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("average", "", "a number is needed"),
+        ("average", "many", "'many' is not a number"),
+        ("average", "2.5", "'2.5' is not a whole number"),
+        ("average", "2000000", "must be 1000000 or less, not 2000000"),
+        ("average", "9" * 5000, "is not a whole number"),
+        ("start", "20 mW", "'20 mW' is not a fluence; write it as 20, 20uJ/cm2 or 0.02 mJ/cm2"),
+        ("start", "nan", "nan is not a number"),
+        ("start", "inf", "must be 1e+09 uJ/cm2 or less, not inf uJ/cm2"),
+        ("aim", "60", "'60' could be a share or a percentage"),
+        ("aim", "95 %", "must be 90 % or less, not 95 %"),
+        ("target", "100 %", "must be below 100 %, not 100 %"),
+        ("fluences", "20, x", "'20, x' is no list of numbers"),
+        ("direction", "left", "invalid value 'left'; choose up, down, up-down or shuffled"),
+        ("keep_open", "perhaps", "invalid value 'perhaps'; choose yes or no"),
+    ],
+)
+def test_what_is_said_of_text(name: str, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as told:
+        sweep_options()[name].read(text)
+    assert said in told.value.reason
+    assert len(told.value.reason) < 120
+
+
+def test_what_is_written_is_read_again() -> None:
+    for name, value, text in (
+        ("start", 20.5, "20.5"),
+        ("aim", 0.6, "60 %"),
+        ("fluences", (20.0, 30.25), "20, 30.25"),
+        ("reference", None, ""),
+        ("keep_open", True, "yes"),
+    ):
+        option = sweep_options()[name]
+        assert option.write(value) == text
+        assert option.read(text) == value
+    assert sweep_options()["aim"].read("0.6") == 0.6
+    assert sweep_options()["fluences"].read("20 30;40") == (20.0, 30.0, 40.0)
