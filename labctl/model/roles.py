@@ -240,16 +240,37 @@ class RunSink(Protocol):
     """Receives a run. Every call returns once the data is flushed, or raises ``DataError``."""
 
     def begin(self, start: RunStart) -> None:
-        """Create the file and write everything known before the first point."""
+        """Create the file and write everything known before the first point.
+
+        :param start: plan, bench and program of the run.
+        :raises DataError: it could not be written.
+        """
 
     def dark(self, record: DarkRecord) -> None:
-        """Store a dark or a blank; points refer to it by its number."""
+        """Store a dark or a blank; points refer to it by its number.
+
+        :param record: its mean and raw exposures, in counts.
+        :raises DataError: it could not be written.
+        """
 
     def append(self, point: SweepPoint) -> None:
-        """Store one point: spectra first, then the scalar row, each flushed."""
+        """Store one point: spectra first, then the scalar row, each flushed.
+
+        :param point: what was measured at one fluence.
+        :raises DataError: it could not be written.
+        """
 
     def event(self, at_s: float, text: str) -> None:
-        """Store one line of the run's own log (a safety stop, a renewed dark, a pause)."""
+        """Store one line of the run's own log (a safety stop, a renewed dark, a pause).
+
+        :param at_s: bench time.
+        :param text: one line.
+        :raises DataError: it could not be written.
+        """
 
     def end(self, stop: RunStop) -> None:
-        """Write how the run ended, and its result."""
+        """Write how the run ended, and its result.
+
+        :param stop: status, reason and result.
+        :raises DataError: it could not be written.
+        """

@@ -45,7 +45,7 @@ _HOMES = {
     "correct": "SpikeRecord correct_nonlinearity estimate_baseline hot_pixels mend_pixels remove_spikes "
     "subtract_dark",
     "lineshape": "QResult deconvolve_width q_factor",
-    "oneline": "LineFit fit_line",
+    "lines": "LineFit fit_line",
     "peaks": "Peak PeakTrack find_peaks random_laser_evidence spacing_statistics track_peaks",
     "reduce": "ReducedPoint reduce_exposures",
     "shots": "cv_curve pooled_sigma shot_statistics two_photon_exponent",
