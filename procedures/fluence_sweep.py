@@ -14,8 +14,7 @@ from labctl.model.errors import ConfigError, InstrumentError
 from labctl.model.plan import Ending, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, SweepPoint
-from labctl.model.roles import Roles, RunSink
-from labctl.model.run import RunStart, RunStop
+from labctl.model.roles import NoSink, Roles, RunSink
 from procedures.control import NOTHING_DONE, Done, Pause
 from procedures.gate.power_monitor import EnergyLost
 from procedures.gate.pump import Pump
@@ -68,25 +67,6 @@ class Sweep:
         close = getattr(self._points, "close", None)
         if close is not None:
             close()
-
-
-class NoSink:
-    """A sink that keeps nothing."""
-
-    def begin(self, start: RunStart) -> None:
-        """Ignore."""
-
-    def dark(self, record: DarkRecord) -> None:
-        """Ignore."""
-
-    def append(self, point: SweepPoint) -> None:
-        """Ignore."""
-
-    def event(self, at_s: float, text: str) -> None:
-        """Ignore."""
-
-    def end(self, stop: RunStop) -> None:
-        """Ignore."""
 
 
 def sweep(

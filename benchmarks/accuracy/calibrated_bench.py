@@ -35,6 +35,7 @@ from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import SteppedClock
 from labctl.model.results import K95, total_interval
+from labctl.model.roles import NoSink
 from labctl.runner.csv_worker import Keeper
 from labctl.session import open_bench
 from procedures import fluence_sweep
@@ -138,7 +139,7 @@ def _fluence(row: Row, file: Path, bench: SimulatedBench) -> None:
 
 
 def _sweep(row: Row, file: Path, clock: SteppedClock, bench: SimulatedBench) -> None:
-    keeper = Keeper(fluence_sweep.NoSink())
+    keeper = Keeper(NoSink())
     with open_bench(load_bench(file), clock) as opened:
         pump, bands = opened.pump, opened.bands
         plan = SWEEPS[str(row["sample"])]

@@ -22,6 +22,7 @@ from labctl.analysis.evaluation import evaluate, fit_curve
 from labctl.analysis.light_light import light_light
 from labctl.analysis.threshold.fit import MIN_POINTS
 from labctl.model.records import DarkRecord, SweepPoint
+from labctl.model.roles import NoSink
 from labctl.model.run import PointList
 from procedures import fluence_sweep
 
@@ -93,7 +94,7 @@ def run(case: Case) -> Outcome:
     )
 
 
-class Darks(fluence_sweep.NoSink):
+class Darks(NoSink):
     """Keeps the darks alone."""
 
     def __init__(self) -> None:

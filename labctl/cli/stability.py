@@ -87,14 +87,15 @@ def _drawn(report: RunReport, *, figures: bool) -> RunReport:
 
 
 def _print(report: RunReport, convention: str, *, as_json: bool) -> None:
-    from labctl.runner.report import dump_json
-    from labctl.runner.stability import verdict
+    from labctl.runner.report import dump_json, stability_verdict
 
     if as_json:
         write_json(dump_json([report]))
         return
     said = report.result.stability
-    lines = [f"{report.sample}:" if said is None else f"{report.sample}: {verdict(said, convention)}"]
+    lines = [
+        f"{report.sample}:" if said is None else f"{report.sample}: {stability_verdict(said, convention)}"
+    ]
     lines += [f"{report.sample}: {note}" for note in report.notes]
     files = (report.csv, report.h5, report.table, *report.figures)
     lines += [f"    {path}" for path in files if path is not None]

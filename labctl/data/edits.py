@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from labctl.data.guard import opened, read_json
 from labctl.data.schema import RECORD
@@ -22,12 +22,29 @@ from labctl.model.errors import DataError
 from labctl.model.mapping import plain, record_of
 from labctl.model.pump import Bands
 from labctl.model.results import Edits
+from labctl.model.run import RunStart
 from labctl.model.untrusted import open_regular, read_regular
 
-if TYPE_CHECKING:
-    from labctl.data.run import Run
-
 _LARGEST = 16 << 20
+
+
+class EditedRun(Protocol):
+    """What of a run must be known to read its edits."""
+
+    @property
+    def path(self) -> Path:
+        """Its HDF5 file."""
+
+    @property
+    def start(self) -> RunStart:
+        """How it began."""
+
+    @property
+    def bands(self) -> Bands | None:
+        """The bands it was measured with."""
+
+    def __len__(self) -> int:
+        """Return the number of its points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +67,7 @@ def edits_path(h5: Path) -> Path:
     return h5.with_suffix(".edits.jsonl")
 
 
-def read_edits(run: Run) -> tuple[Edit, ...]:
+def read_edits(run: EditedRun) -> tuple[Edit, ...]:
     """Return every change that was made to a run, the oldest first; empty where none was made.
 
     :raises DataError: the file is damaged or belongs to another run; which line is said.
@@ -59,7 +76,7 @@ def read_edits(run: Run) -> tuple[Edit, ...]:
     return tuple(edit for _, edit in _lines(path, _content(path), run.start.run_id))
 
 
-def left_out(run: Run) -> frozenset[int]:
+def left_out(run: EditedRun) -> frozenset[int]:
     """Return the points of a run that are left out now.
 
     :raises DataError: as :func:`read_edits`.
@@ -67,7 +84,7 @@ def left_out(run: Run) -> frozenset[int]:
     return edits_of(run).left_out
 
 
-def edits_of(run: Run) -> Edits:
+def edits_of(run: EditedRun) -> Edits:
     """Return what of a run is changed by hand now.
 
     :raises DataError: as :func:`read_edits`.

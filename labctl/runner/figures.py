@@ -26,7 +26,8 @@ from labctl.data.run import Run
 from labctl.model.records import FloatArray
 from labctl.model.results import QResult
 from labctl.model.untrusted import printable
-from labctl.runner.stability import duration, refit_stability
+from labctl.runner.report import duration
+from labctl.runner.stability import refit_stability
 
 STYLE: Any = {
     "font.size": 10.0,

@@ -153,15 +153,53 @@ def more_lines(result: SweepResult) -> list[str]:
         *([] if result.adaptive is None else [_adaptive_line(result.adaptive)]),
         *([] if result.bleaching is None else [_bleaching_line(result.bleaching)]),
         *([] if result.hysteresis is None else [_hysteresis_line(result.hysteresis)]),
-        *([] if result.stability is None else [_stability_line(result.stability)]),
+        *([] if result.stability is None else [stability_verdict(result.stability)]),
         *([] if result.energy_step is None else [f"careful: {result.energy_step.text}"]),
     ]
 
 
-def _stability_line(stability: StabilityResult) -> str:
-    from labctl.runner.stability import verdict  # not needed for most runs, and heavy
+def stability_verdict(stability: StabilityResult, convention: str = "") -> str:
+    """Say in one line what is left and how it went; ``convention`` of the fluence."""
+    retained, bound = stability.retained, stability.lifetime_above_s
+    if retained is None:
+        return f"no verdict: {stability.reason or 'nothing was fitted'}"
+    left = (
+        f"{100 * retained.value:.1f} +- {100 * retained.sigma:.1f} % of the emission is left after "
+        f"{duration(_known(stability.duration_s))} at {_known(stability.fluence_uj_cm2):.4g} uJ/cm2"
+        f"{f' ({convention})' if convention else ''}, {_known(stability.dose_uj_cm2) / 1e6:.3g} J/cm2 in all"
+    )
+    if stability.status != "decay":
+        seen = "it grew brighter" if "brightening" in stability.flags else "no decay beyond chance"
+        above = f"; lifetime above {duration(bound)} (95 %)" if bound is not None else ""
+        return f"{left}; {seen}{above}"
+    lifetimes = {
+        "amplitude-weighted": stability.amplitude_weighted_lifetime_s,
+        "intensity-weighted": stability.intensity_weighted_lifetime_s,
+    }
+    means = [
+        f"{name} mean lifetime {duration(value.value, value.sigma)}"
+        for name, value in lifetimes.items()
+        if value is not None
+    ]
+    beyond = " (beyond the measured time)" if "extrapolated" in stability.flags else ""
+    return f"{left}; {stability.model} exponential, {', '.join(means)}{beyond}"
 
-    return verdict(stability)
+
+def duration(seconds: float, sigma: float | None = None) -> str:
+    """Return a time as people say it, with its standard error.
+
+    >>> duration(95.0), duration(5400.0), duration(720000.0, 3600.0)
+    ('95 s', '90 min', '200 +- 1 h')
+    """
+    if not math.isfinite(seconds):
+        return "unknown"
+    unit, size = next(((u, s) for u, s in (("s", 1.0), ("min", 60.0)) if seconds < 120.0 * s), ("h", 3600.0))
+    spread = "" if sigma is None else f" +- {sigma / size:.2g}"
+    return f"{seconds / size:.3g}{spread} {unit}"
+
+
+def _known(value: float | None) -> float:
+    return float("nan") if value is None else value
 
 
 def _adaptive_line(adaptive: AdaptiveEnding) -> str:

@@ -18,7 +18,6 @@ from labctl.data.run import Run
 from labctl.model.clock import Clock
 from labctl.model.errors import CalibrationRefused, DataError, InstrumentError
 from labctl.model.plan import StabilityPlan
-from labctl.model.results import StabilityResult
 from labctl.runner.csv_worker import Keeper
 from labctl.runner.events import OnEvent
 from labctl.runner.fit_process import Fits
@@ -98,50 +97,6 @@ def refit_stability(run: Run) -> tuple[Stability, DecayFit]:
     scalars = [run.scalars(n) for n in range(len(run))]
     measured = Stability.of(scalars, facts.photon_order, facts.edits.left_out | facts.damaged)
     return measured, measured.fit(plan.model, constant=plan.constant)
-
-
-def verdict(stability: StabilityResult, convention: str = "") -> str:
-    """Say in one line what is left and how it went; ``convention`` of the fluence."""
-    retained, bound = stability.retained, stability.lifetime_above_s
-    if retained is None:
-        return f"no verdict: {stability.reason or 'nothing was fitted'}"
-    left = (
-        f"{100 * retained.value:.1f} +- {100 * retained.sigma:.1f} % of the emission is left after "
-        f"{duration(_n(stability.duration_s))} at {_n(stability.fluence_uj_cm2):.4g} uJ/cm2"
-        f"{f' ({convention})' if convention else ''}, {_n(stability.dose_uj_cm2) / 1e6:.3g} J/cm2 in all"
-    )
-    if stability.status != "decay":
-        seen = "it grew brighter" if "brightening" in stability.flags else "no decay beyond chance"
-        above = f"; lifetime above {duration(bound)} (95 %)" if bound is not None else ""
-        return f"{left}; {seen}{above}"
-    lifetimes = {
-        "amplitude-weighted": stability.amplitude_weighted_lifetime_s,
-        "intensity-weighted": stability.intensity_weighted_lifetime_s,
-    }
-    means = [
-        f"{name} mean lifetime {duration(value.value, value.sigma)}"
-        for name, value in lifetimes.items()
-        if value is not None
-    ]
-    beyond = " (beyond the measured time)" if "extrapolated" in stability.flags else ""
-    return f"{left}; {stability.model} exponential, {', '.join(means)}{beyond}"
-
-
-def duration(seconds: float, sigma: float | None = None) -> str:
-    """Return a time as people say it, with its standard error.
-
-    >>> duration(95.0), duration(5400.0), duration(720000.0, 3600.0)
-    ('95 s', '90 min', '200 +- 1 h')
-    """
-    if not np.isfinite(seconds):
-        return "unknown"
-    unit, size = next(((u, s) for u, s in (("s", 1.0), ("min", 60.0)) if seconds < 120.0 * s), ("h", 3600.0))
-    spread = "" if sigma is None else f" +- {sigma / size:.2g}"
-    return f"{seconds / size:.3g}{spread} {unit}"
-
-
-def _n(value: float | None) -> float:
-    return float("nan") if value is None else value
 
 
 def write_table(path: Path) -> Path:

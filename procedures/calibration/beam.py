@@ -17,9 +17,9 @@ from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import CalibrationRefused, ConfigError, InstrumentError, NotMadeSafe, SafetyStop
 from labctl.model.hands import LIGHT, Request
 from procedures.calibration.context import CalContext, Place
-from procedures.calibration.foresight import Foresight, Look, power_text
+from procedures.calibration.foresight import Foresight, power_text
 from procedures.calibration.gauge import Gauge
-from procedures.calibration.worst import Law
+from procedures.calibration.worst import Law, Look
 from procedures.gate.attenuator import ARRIVAL_DEG, QUARTER_DEG, make_curve, nearest_minimum, off
 from procedures.gate.power_monitor import SEEN_PART
 from procedures.gate.safe_state import (

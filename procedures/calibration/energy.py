@@ -15,13 +15,12 @@ from labctl.model.errors import CalibrationRefused, ConfigError, InstrumentError
 from labctl.model.meters import counting, pulsed, zeroed
 from procedures.calibration import scanning
 from procedures.calibration.context import CalContext, CalStep, Steps
-from procedures.calibration.foresight import Look
 from procedures.calibration.options import EnergyOptions
 from procedures.calibration.pickoff import NEARLY_ALL, full_power, part_sigma_rel
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
 from procedures.calibration.scanning import arrivals, brightest_deg, scan_in_front, survey
-from procedures.calibration.worst import Law
+from procedures.calibration.worst import Law, Look
 from procedures.gate.safe_state import retried
 
 THICKNESS_REL = 0.02

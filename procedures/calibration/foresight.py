@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from labctl.model.records import PowerReading
 from procedures.calibration.context import CalContext, Place
-from procedures.calibration.worst import UNKNOWN, Worst
+from procedures.calibration.worst import UNKNOWN, Look, Worst
 from procedures.gate.attenuator import ARRIVAL_DEG, allowed_angles
 
 DECADE_DEG = 10.0
@@ -17,22 +15,6 @@ FILL_LAW = 1.1
 """Likewise where a law was fitted."""
 FILL = 1.2
 """Room for the laser's drift above what was measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One setting, read.
-
-    :param angle_deg: as read back; ``power_w`` at the meter, its zero subtracted, before any filter.
-    :param passing: transmission of the filter that stood before the sensor.
-    """
-
-    angle_deg: float
-    power_w: float
-    sigma_w: float
-    at_s: float
-    reading: PowerReading
-    passing: float = 1.0
 
 
 class Foresight:

@@ -14,7 +14,6 @@ from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError
 from procedures.calibration import scanning
 from procedures.calibration.context import CalContext, CalStep, Place, Steps
-from procedures.calibration.foresight import Look
 from procedures.calibration.options import PickoffOptions
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
@@ -27,7 +26,7 @@ from procedures.calibration.scanning import (
     survey,
     through,
 )
-from procedures.calibration.worst import Law
+from procedures.calibration.worst import Law, Look
 
 SOUND_REL = 0.003
 """Drift of a sound laser between two visits."""

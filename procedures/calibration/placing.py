@@ -11,8 +11,8 @@ from labctl.model.hands import LIGHT, Request
 from labctl.model.records import FloatArray
 from procedures.calibration.beam import UncalibratedBeam
 from procedures.calibration.context import CalContext
-from procedures.calibration.foresight import Look, power_text
-from procedures.calibration.worst import UNKNOWN, Law, Parked
+from procedures.calibration.foresight import power_text
+from procedures.calibration.worst import UNKNOWN, Law, Look, Parked
 from procedures.point.fresh import StaleFrameFilter
 
 EXPOSURE_S = 0.2

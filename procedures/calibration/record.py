@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from labctl.model.calibration import Calibration, CalibrationKind, Quantity
 from labctl.model.errors import CalibrationRefused
 from procedures.calibration.context import CalContext
-from procedures.calibration.foresight import Look
 from procedures.calibration.gauge import Doubts
+from procedures.calibration.worst import Look
 
 LONGEST_DAYS = 3650.0
 

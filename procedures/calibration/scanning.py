@@ -11,10 +11,9 @@ from labctl.model.errors import CalibrationRefused
 from labctl.model.hands import LIGHT, Request
 from procedures.calibration.beam import SEEN_TIMES, THERE_DEG
 from procedures.calibration.context import CalContext, CalStep
-from procedures.calibration.foresight import Look
 from procedures.calibration.gauge import TooMuchLight
 from procedures.calibration.placing import MeteredBeam
-from procedures.calibration.worst import Law, first_law
+from procedures.calibration.worst import Law, Look, first_law
 
 DECADE = 0.1
 MOST_TRANSMISSION, LEAST_TRANSMISSION = 0.9, 1e-4

@@ -20,11 +20,11 @@ from labctl.model.hands import LIGHT, Request
 from labctl.model.pump import PumpSettings
 from procedures.calibration import scanning
 from procedures.calibration.context import CalContext, CalStep, Steps
-from procedures.calibration.foresight import Look
 from procedures.calibration.options import SpotOptions
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
 from procedures.calibration.scanning import brightest_deg, scan_in_front, survey
+from procedures.calibration.worst import Look
 from procedures.gate.safe_state import retried
 
 TIME_BANDWIDTH = 0.4413

@@ -10,22 +10,35 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labctl.model.errors import CalibrationRefused, ConfigError, SafetyStop
 from labctl.model.pump import Limits, MalusCurve, PumpSettings
+from labctl.model.records import PowerReading
 from procedures.gate.attenuator import ARRIVAL_DEG, make_curve
 from procedures.gate.fluence import make_beam
 from procedures.gate.shutter import LightAccount
 
-if TYPE_CHECKING:
-    from procedures.calibration.foresight import Look
-
 LEAST_LOOKS = 6
 MOST_SCATTER = 0.05
 LEAST_SPAN_DEG = 35.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One setting, read.
+
+    :param angle_deg: as read back; ``power_w`` at the meter, its zero subtracted, before any filter.
+    :param passing: transmission of the filter that stood before the sensor.
+    """
+
+    angle_deg: float
+    power_w: float
+    sigma_w: float
+    at_s: float
+    reading: PowerReading
+    passing: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

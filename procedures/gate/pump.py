@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import Aborted, SafetyStop
@@ -33,10 +32,7 @@ from procedures.gate.attenuator import (
 from procedures.gate.fluence import make_beam
 from procedures.gate.power_monitor import Bracket, Monitor, Place, PumpState, Verifier
 from procedures.gate.safe_state import Action, SafeState, end_light, make_safe, may_turn
-from procedures.gate.shutter import Blade, LightAccount, Witness
-
-if TYPE_CHECKING:
-    from procedures.point.eye import Eye
+from procedures.gate.shutter import Blade, LightAccount, LightSensor, Witness
 
 FRESH_S = 30.0
 """A setting that was verified longer ago is verified again before light falls on it."""
@@ -308,16 +304,16 @@ class Pump:
             self._setting.move(angle_deg, stop)
 
     @property
-    def eye(self) -> Eye | None:
+    def eye(self) -> LightSensor | None:
         """The spectrometer, as a witness of the closings; None where nobody uses it."""
         return self._witness.eye
 
     @eye.setter
-    def eye(self, eye: Eye | None) -> None:
+    def eye(self, eye: LightSensor | None) -> None:
         self._witness.eye = eye
 
     @contextmanager
-    def seen_by(self, eye: Eye) -> Iterator[None]:
+    def seen_by(self, eye: LightSensor) -> Iterator[None]:
         """Have the spectrometer witness the closings, in a block."""
         before, self.eye = self.eye, eye
         try:

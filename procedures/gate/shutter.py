@@ -12,7 +12,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import InstrumentError, SafetyStop, ShutterLied
@@ -20,10 +20,28 @@ from labctl.model.roles import PowerMeter, SelfClosing, Shutter
 from procedures.gate.hooks import Call
 from procedures.gate.safe_state import Action, make_safe, retried
 
-if TYPE_CHECKING:
-    from procedures.point.eye import Eye
-
 log = logging.getLogger(__name__)
+
+
+class LightSensor(Protocol):
+    """The spectrometer as a witness of a shutter: :class:`procedures.point.eye.Eye`."""
+
+    saw_dark: bool
+
+    @property
+    def name(self) -> str:
+        """Role and address of the spectrometer."""
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answered when it was asked last."""
+
+    def knows(self) -> bool:
+        """Whether it has seen the light that falls on the sample now."""
+
+    def light_left(self, stop: Stop | None = None) -> str:
+        """Look at the closed shutter; say what light is left, empty where none is."""
+
 
 _HINT = "bench.pump.set_fluence(...) and bench.pump.open() know the limits"
 _key = threading.local()
@@ -291,7 +309,7 @@ class Witness:
     ) -> None:
         self._blade, self._meter = blade, meter
         self._light_left, self._fluence_uj_cm2 = light_left, fluence_uj_cm2
-        self.eye: Eye | None = None
+        self.eye: LightSensor | None = None
         self.said = ""
 
     def prove(self, stop: Stop | None) -> None:

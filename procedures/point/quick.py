@@ -18,8 +18,7 @@ from labctl.model.errors import InstrumentTimeout
 from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import Spectrum, SweepPoint
-from labctl.model.roles import Roles
-from procedures.fluence_sweep import NoSink
+from labctl.model.roles import NoSink, Roles
 from procedures.gate.power_monitor import EnergyLost, PumpState
 from procedures.gate.pump import Pump
 from procedures.plan import Step, check_bands

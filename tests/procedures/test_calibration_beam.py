@@ -18,9 +18,8 @@ from labctl.model.pump import Element, Limits, MalusCurve
 from labctl.model.records import PowerReading
 from procedures.calibration import PROCEDURES
 from procedures.calibration.beam import UncalibratedBeam
-from procedures.calibration.foresight import Look
 from procedures.calibration.placing import MeteredBeam
-from procedures.calibration.worst import LEAST_AREA, UNKNOWN
+from procedures.calibration.worst import LEAST_AREA, UNKNOWN, Look
 
 FAST: dict[CalibrationKind, dict[str, Any]] = {
     "attenuator": {"points": 10, "pairs": 4, "readings": 2},

@@ -25,10 +25,10 @@ from labctl.model.results import StabilityResult
 from labctl.runner.events import Event, Measured
 from labctl.runner.figures import draw_stability
 from labctl.runner.refit import refit
-from labctl.runner.report import RunReport
+from labctl.runner.report import RunReport, duration, stability_verdict
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunRequest
-from labctl.runner.stability import duration, run_stability, verdict, write_table
+from labctl.runner.stability import run_stability, write_table
 from procedures.fluence_sweep import Sweep, sweep
 from procedures.gate.pump import Pump
 from procedures.plan import stability_plan
@@ -199,7 +199,7 @@ def test_a_whole_run_says_what_is_left_and_any_reader_opens_it(tmp_path: Path) -
     assert len(temperatures) == 12
     assert all(t is not None and 10 < t < 100 for t in temperatures)
     assert any("sample at" in event.text for event in run.events)
-    line = verdict(said, "peak")
+    line = stability_verdict(said, "peak")
     assert "% of the emission is left after 11.1 min at" in line
     assert "single exponential, amplitude-weighted mean lifetime" in line
     assert json.loads(json.dumps(report.to_json()))["stability"]["model"] == "single"
@@ -222,7 +222,7 @@ def test_a_run_that_was_stopped_goes_on_and_fits_all_of_it(tmp_path: Path) -> No
         assert first.h5 is not None
         assert first.status == "aborted"
         assert first.result.stability is not None
-        assert "no verdict" in verdict(first.result.stability)
+        assert "no verdict" in stability_verdict(first.result.stability)
         assert bench.simulated.scene.shutter.closed_switch()
         whole = resume_run(
             first.h5,
@@ -293,8 +293,8 @@ def test_points_that_cannot_be_trusted_are_left_out() -> None:
 
 
 def test_a_verdict_names_what_it_cannot_say() -> None:
-    assert verdict(StabilityResult("refused", "3 points")) == "no verdict: 3 points"
+    assert stability_verdict(StabilityResult("refused", "3 points")) == "no verdict: 3 points"
     steady = points(1 + 0.002 * np.random.default_rng(1).standard_normal(30))
-    line = verdict(decay_of(steady, StabilityPlan(), 2))
+    line = stability_verdict(decay_of(steady, StabilityPlan(), 2))
     assert "no decay beyond chance; lifetime above" in line
     assert duration(7300.0, 36.0) == "2.03 +- 0.01 h"

@@ -15,6 +15,7 @@ from labctl.model.calibration import CalibrationKind
 from labctl.model.clock import SteppedClock
 from labctl.model.plan import SweepPlan
 from labctl.model.results import total_interval
+from labctl.model.roles import NoSink
 from labctl.runner.calibrate import run_calibration
 from labctl.runner.csv_worker import Keeper
 from labctl.session import open_bench
@@ -53,7 +54,7 @@ def test_from_unknown_to_threshold(tmp_path: Path) -> None:
             )
             assert calibration.kind == kind
             use_calibration(file, kind, path)
-        keeper = Keeper(fluence_sweep.NoSink())
+        keeper = Keeper(NoSink())
         plan = SweepPlan(start_uj_cm2=20, stop_uj_cm2=200, points=16, average=5)
         with open_bench(load_bench(file), clock) as bench:
             assert bench.warnings == ()
