@@ -14,7 +14,7 @@ from labctl.model.errors import ConfigError, InstrumentError
 from labctl.model.plan import Ending, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, SweepPoint
-from labctl.model.roles import NoSink, Roles, RunSink
+from labctl.model.roles import Roles, RunSink
 from procedures.control import NOTHING_DONE, Done, Pause
 from procedures.gate.power_monitor import EnergyLost
 from procedures.gate.pump import Pump
@@ -25,7 +25,7 @@ from procedures.point.exposure import AutoExposure, SaturationCheck, ladder
 from procedures.point.eye import DARK_LOOK_S, Eye
 from procedures.point.fresh import StaleFrameFilter
 from procedures.point.reduction import Blank, Reducer, Shots
-from procedures.point.shooting import ExposureSequence
+from procedures.point.shooting import ExposureSequence, NoSink
 from procedures.steps import StepSource, make_source
 
 log = logging.getLogger(__name__)

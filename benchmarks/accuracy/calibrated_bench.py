@@ -35,10 +35,10 @@ from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import SteppedClock
 from labctl.model.results import K95, total_interval
-from labctl.model.roles import NoSink
 from labctl.runner.csv_worker import Keeper
 from labctl.session import open_bench
 from procedures import fluence_sweep
+from procedures.point.shooting import NoSink
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.scene import SceneSettings

@@ -22,9 +22,9 @@ from labctl.analysis.evaluation import evaluate, fit_curve
 from labctl.analysis.light_light import light_light
 from labctl.analysis.threshold.fit import MIN_POINTS
 from labctl.model.records import DarkRecord, SweepPoint
-from labctl.model.roles import NoSink
 from labctl.model.run import PointList
 from procedures import fluence_sweep
+from procedures.point.shooting import NoSink
 
 
 @dataclass(frozen=True)

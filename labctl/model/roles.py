@@ -274,22 +274,3 @@ class RunSink(Protocol):
         :param stop: status, reason and result.
         :raises DataError: it could not be written.
         """
-
-
-class NoSink:
-    """A sink that keeps nothing."""
-
-    def begin(self, start: RunStart) -> None:
-        """Ignore."""
-
-    def dark(self, record: DarkRecord) -> None:
-        """Ignore."""
-
-    def append(self, point: SweepPoint) -> None:
-        """Ignore."""
-
-    def event(self, at_s: float, text: str) -> None:
-        """Ignore."""
-
-    def end(self, stop: RunStop) -> None:
-        """Ignore."""

@@ -18,7 +18,7 @@ from labctl.model.errors import InstrumentTimeout
 from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import Spectrum, SweepPoint
-from labctl.model.roles import NoSink, Roles
+from labctl.model.roles import Roles
 from procedures.gate.power_monitor import EnergyLost, PumpState
 from procedures.gate.pump import Pump
 from procedures.plan import Step, check_bands
@@ -27,6 +27,7 @@ from procedures.point.exposure import SaturationCheck, ladder, pulses_in
 from procedures.point.eye import Eye
 from procedures.point.fresh import StaleFrameFilter
 from procedures.point.reduction import Reducer, Shots
+from procedures.point.shooting import NoSink
 
 DARKS = 20
 TRIES = 3

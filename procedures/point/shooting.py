@@ -7,7 +7,8 @@ import numpy as np
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentFault
 from labctl.model.plan import SweepPlan
-from labctl.model.records import PowerReading, Spectrum
+from labctl.model.records import DarkRecord, PowerReading, Spectrum, SweepPoint
+from labctl.model.run import RunStart, RunStop
 from procedures.gate.power_monitor import PumpState
 from procedures.gate.pump import Pump
 from procedures.plan import Step
@@ -161,3 +162,22 @@ class ExposureSequence:
             dose_uj_cm2=self._pump.dose_uj_cm2,
             elapsed_s=self._clock.now_s() - self._started_s,
         )
+
+
+class NoSink:
+    """A sink that keeps nothing."""
+
+    def begin(self, start: RunStart) -> None:
+        """Keep nothing."""
+
+    def dark(self, record: DarkRecord) -> None:
+        """Keep nothing."""
+
+    def append(self, point: SweepPoint) -> None:
+        """Keep nothing."""
+
+    def event(self, at_s: float, text: str) -> None:
+        """Keep nothing."""
+
+    def end(self, stop: RunStop) -> None:
+        """Keep nothing."""

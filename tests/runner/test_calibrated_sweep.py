@@ -15,13 +15,13 @@ from labctl.model.calibration import CalibrationKind
 from labctl.model.clock import SteppedClock
 from labctl.model.plan import SweepPlan
 from labctl.model.results import total_interval
-from labctl.model.roles import NoSink
 from labctl.runner.calibrate import run_calibration
 from labctl.runner.csv_worker import Keeper
 from labctl.session import open_bench
 from labctl.session.hands import ScriptHands, SocketHands
 from procedures import fluence_sweep
 from procedures.calibration import OPTIONS
+from procedures.point.shooting import NoSink
 from simulators import presets
 from simulators.bench import SimulatedBench
 
