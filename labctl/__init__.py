@@ -2,7 +2,7 @@
 
 From a script or notebook::
 
-    from labctl import evaluate, open_bench, read_run, sweep
+    from labctl import evaluate, open_bench, read_run, run_sweep, sweep
 
 The names are imported on first use, so that ``labctl --help`` answers at once.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from labctl.model.plan import AdaptivePlan, SweepPlan
     from labctl.model.results import SweepResult
     from labctl.model.run import RunFacts
+    from labctl.runner.run import run_sweep
     from labctl.session import open_bench, sweep
 
 __version__ = "0.1.0"
@@ -31,11 +32,13 @@ __all__ = [
     "evaluate",
     "open_bench",
     "read_run",
+    "run_sweep",
     "sweep",
 ]
 
 _HOMES = {
     "open_bench": "labctl.session",
+    "run_sweep": "labctl.runner.run",
     "sweep": "labctl.session",
     "SweepPlan": "labctl.model.plan",
     "AdaptivePlan": "labctl.model.plan",

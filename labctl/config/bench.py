@@ -130,13 +130,15 @@ class BenchConfig(Table):
         return dict(plain)
 
 
-def load_bench(path: Path | str) -> BenchConfig:
-    """Read and check a bench file.
+def load_bench(bench: Path | str | BenchConfig) -> BenchConfig:
+    """Read and check a bench file; what has been read is returned as it is.
 
     :raises ConfigError: unreadable, no TOML, or any mistake in it; all mistakes are told at once, in one
         line, each with its key and the nearest valid one.
     """
-    file = Path(path)
+    if isinstance(bench, BenchConfig):
+        return bench
+    file = Path(bench)
     return parse_bench(_read(file), file)
 
 

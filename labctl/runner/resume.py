@@ -161,12 +161,12 @@ def resume_run(
             raise ConfigError(f"{h5.name} may come from anybody: no bench is given", hint=WITH_BENCH)
         trust(connections_and_limits(config))
     else:
-        config = bench if isinstance(bench, BenchConfig) else load_bench(bench)
+        config = load_bench(bench)
     start = run.start
     request = RunRequest(run.path.parent, start.sample, start.operator, start.spot, start.note)
     origin = Resumption(run.path, plan, confirm)
     return run_sweep(
-        config,
+        opened or config,
         plan,
         request,
         stop=stop,
@@ -175,7 +175,6 @@ def resume_run(
         insert=insert,
         origin=origin,
         pause=pause,
-        bench=opened,
         kind=kind,
         fits=fits,
     )

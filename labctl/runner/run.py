@@ -19,7 +19,7 @@ from typing import Literal
 from labctl.analysis.evaluation import evaluate, unfitted
 from labctl.analysis.evaluation.energy_step import far_off, full_energies_j
 from labctl.analysis.threshold.fit import MIN_DISTINCT, MIN_POINTS
-from labctl.config import BenchConfig
+from labctl.config import BenchConfig, load_bench
 from labctl.data import RunWriter
 from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, ShutterLied, is_noticed_stop
@@ -197,6 +197,10 @@ STOPPING = "stopping: the shutter closes, and the bench is made safe"
 BREAKING_OFF = "stopping: the bench was left before; the fit is broken off"
 
 
+def _unheard(_event: Event) -> None:
+    """Nobody listens."""
+
+
 class RunFailed(Exception):  # noqa: N818  it carries the error and what was measured before
     """A run that has points failed: ``error`` says why, ``report`` what there is."""
 
@@ -206,42 +210,56 @@ class RunFailed(Exception):  # noqa: N818  it carries the error and what was mea
 
 
 def run_sweep(
-    config: BenchConfig,
+    bench: Bench | BenchConfig | Path | str,
     plan: SweepPlan,
-    request: RunRequest,
+    request: RunRequest | None = None,
     *,
-    stop: threading.Event,
-    on_event: OnEvent,
+    sample: str = "",
+    output: Path | str = ".",
+    stop: threading.Event | None = None,
+    on_event: OnEvent = _unheard,
     clock: Clock | None = None,
     insert: Insert | None = None,
     origin: Origin | None = None,
     pause: Pause | None = None,
-    bench: Bench | None = None,
     kind: RunKind = SWEEP,
     fits: Fits | None = None,
 ) -> RunReport:
-    """Run a sweep and return what came of it; the bench is safe and every file closed in any case.
+    """Run a sweep, store it and return what came of it; the bench is safe and every file closed in any case.
 
+    :param bench: an open one, which is used, made safe and left open (the caller waits here meanwhile); or a
+        bench file or its configuration, which is opened for this sweep alone.
+    :param plan: what to measure.
+    :param request: the names and the folder of the run's files; by default ``sample`` and ``output`` alone.
+    :param sample: name of the sample.
+    :param output: folder of the run's files; made where it is missing.
     :param stop: set it to abort; the report then says "aborted".
     :param on_event: called in this thread, in order.
     :param clock: of the bench; made from the configuration by default.
     :param insert: asks the user for a blank, called in the acquisition thread.
     :param origin: a new run by default; :mod:`labctl.runner.resume` goes on with one.
     :param pause: while it is set, the sweep stands still between two points, in the dark.
-    :param bench: one that is open: it is used, made safe and left open. The caller waits here meanwhile.
     :param kind: of run, where it is no plain sweep.
     :param fits: where it is evaluated, and what it stays open for; a process of its own by default.
-    :raises ConfigError: the plan is impossible on this bench; nothing has been opened.
+    :raises ConfigError: no sample is named, or the plan is impossible on this bench; nothing has been opened.
     :raises LabctlError: it failed before its file existed; ``Aborted`` likewise.
     :raises RunFailed: it failed later.
     """
+    if request is None:
+        if not sample.strip():
+            raise ConfigError("the sample has no name", key="sample", hint='give it: sample="film 3"')
+        request = RunRequest(Path(output), sample)
+    opened = bench if isinstance(bench, Bench) else None
+    config = bench.config if isinstance(bench, Bench) else load_bench(bench)
+    clock = clock or (None if opened is None else opened.roles.clock)
+    stop = stop or threading.Event()
     plan = dataclasses.replace(plan, triggered=config.triggered)
     validate(plan, config.pump_settings(), config.limit_settings())
     if plan.background == "blank" and insert is None:
         raise ConfigError("a blank needs somebody to put it into the beam", key="background")
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     run = _Acquisition(config, plan, request, stop, events.put, clock, insert)
-    run.origin, run.pause, run.bench, run.kind = origin or run.origin, pause, bench, kind
+    run.origin, run.pause, run.bench, run.kind = origin or run.origin, pause, opened, kind
     run.fits = fits
     thread = threading.Thread(target=run.main, args=(lambda: events.put(None),), name="acquisition")
     thread.start()

@@ -30,7 +30,7 @@ PROCEDURE_ID = "stability/1"
 
 
 def run_stability(
-    config: BenchConfig,
+    bench: Bench | BenchConfig | Path | str,
     plan: StabilityPlan,
     request: RunRequest,
     *,
@@ -38,7 +38,6 @@ def run_stability(
     on_event: OnEvent,
     clock: Clock | None = None,
     pause: Pause | None = None,
-    bench: Bench | None = None,
     fits: Fits | None = None,
 ) -> RunReport:
     """Measure a stability run; what it says is in the report's ``result.stability``.
@@ -46,14 +45,13 @@ def run_stability(
     Parameters and errors are those of :func:`labctl.runner.run.run_sweep`.
     """
     return run_sweep(
-        config,
+        bench,
         plan,
         request,
         stop=stop,
         on_event=on_event,
         clock=clock,
         pause=pause,
-        bench=bench,
         kind=stability_kind(),
         fits=fits,
     )

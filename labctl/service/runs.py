@@ -74,14 +74,13 @@ def run_job(room: Room, job: Job) -> None:
 def _begun(room: Room, job: Job) -> RunReport:
     assert job.plan is not None
     return run_sweep(
-        room.bench.config,
+        room.bench,
         job.plan,
         job.request,
         stop=room.stop,
         on_event=_teller(room, job),
         clock=room.bench.roles.clock,
         pause=job.pause,
-        bench=room.bench,
         fits=room.fits,
     )
 

@@ -114,7 +114,7 @@ def open_bench(
     :raises NotMadeSafe: on the way out, after a good end or a stop: shutter or attenuator cannot be brought
         to where they harm nothing. The watchdog tries once more, over connections of its own.
     """
-    config = bench if isinstance(bench, BenchConfig) else load_bench(bench)
+    config = load_bench(bench)
     refuse_limits(config)
     if calibrations == "use":
         refuse(remarks_on_time(config))

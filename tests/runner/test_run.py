@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import pytest
 
+import labctl
 from drivers import registry
 from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
@@ -23,6 +24,7 @@ from labctl.runner.figures import draw_run
 from labctl.runner.refit import refit
 from labctl.runner.report import dump_json
 from labctl.runner.run import RunFailed, RunRequest, run_sweep, too_few
+from labctl.session import open_bench
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
@@ -283,3 +285,31 @@ def test_a_stop_while_connecting_says_so_and_leaves_no_log_without_a_run(
         )
     assert [e.text.split(":")[0] for e in heard.events if isinstance(e, Message)] == ["stopping"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_script_stores_a_sweep_in_one_call(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path
+) -> None:
+    with open_bench(config, simulated.scene.clock) as bench:
+        first = labctl.run_sweep(bench, PLAN, sample="OLA film", output=tmp_path / "runs")
+        assert is_safe(simulated)
+        second = labctl.run_sweep(bench, PLAN, sample="OLA film", output=str(tmp_path / "runs"))
+    file = tmp_path / "bench.toml"
+    file.write_text(simulated.bench_toml(1.0), encoding="utf-8")
+    third = labctl.run_sweep(file, PLAN, sample="OLA film", output=tmp_path, clock=simulated.scene.clock)
+    for report in (first, second, third):
+        assert report.h5 is not None
+        run = labctl.read_run(report.h5)
+        assert (report.status, len(run), run.start.sample) == ("finished", 12, "OLA film")
+        assert report.result == labctl.evaluate(run, run.plan, run.facts)
+    assert first.h5 != second.h5
+    assert is_safe(simulated)
+
+
+@pytest.mark.parametrize("sample", ["", "  "])
+def test_a_sweep_for_no_sample_is_refused_before_the_bench_is_opened(
+    simulated: SimulatedBench, config: BenchConfig, tmp_path: Path, sample: str
+) -> None:
+    with pytest.raises(ConfigError, match="the sample has no name"):
+        labctl.run_sweep(config, PLAN, sample=sample, output=tmp_path / "runs", clock=simulated.scene.clock)
+    assert not (tmp_path / "runs").exists()
