@@ -280,9 +280,17 @@ MORE_KEYS = ("adaptive", "bleaching", "hysteresis", "stability", "energy_step")
 class RunReport:
     """One run, finished or not.
 
+    :param sample: its name; ``spot`` the place on it.
+    :param spot: empty where none was named.
+    :param status: "finished", "aborted" or "failed".
+    :param csv: pymeasure's file; None where it was not begun.
+    :param h5: the run file, with all spectra; None where it was not begun.
+    :param points: stored, references included.
     :param result: what came of it.
-    :param counted: its points: how many were planned, saturated, usable.
+    :param figures: PNG files.
     :param nominal_uj_cm2: what the paper states, for the demonstration's table.
+    :param notes: remarks on the run, one sentence each.
+    :param counted: its points: how many were planned, saturated, usable.
     :param table: of a stability run, beside its files.
     """
 
