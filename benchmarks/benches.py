@@ -22,7 +22,7 @@ from labctl.model.plan import SweepPlan
 from labctl.runner.calibrate import run_calibration
 from labctl.runner.run import RunRequest
 from labctl.session import Bench, open_bench
-from labctl.session.hands import ScriptHands, SocketHands
+from labctl.session.operator import ScriptedOperator, SimulatedOperator
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.scene import Scene
@@ -78,9 +78,9 @@ def calibrated(
     bench: SimulatedBench, config: BenchConfig, kind: CalibrationKind, output: Path, options: Any = None
 ) -> tuple[Calibration, Path]:
     """Measure a calibration; what a person would do, the simulated hands do, and a question is answered."""
-    hands = ScriptHands(["..."], then=SocketHands(bench.hand))
+    operator = ScriptedOperator(["..."], then=SimulatedOperator(bench.hand))
     words: dict[str, Any] = {"stop": None, "on_event": lambda _event: None, "clock": bench.scene.clock}
-    return run_calibration(config, kind, options, hands=hands, output=output, **words)
+    return run_calibration(config, kind, options, operator=operator, output=output, **words)
 
 
 def run_to_end(run: Any, bench: SimulatedBench, config: BenchConfig, plan: Any, folder: Path) -> Any:

@@ -79,7 +79,7 @@ def of_bench(config: BenchConfig, fluence_uj_cm2: float | None = None) -> Fluenc
     """
     from labctl.analysis.budget import fluence_budget
     from labctl.model.errors import ConfigError
-    from labctl.session.calibrated import remarks_on_time
+    from labctl.session.opening import remarks_on_time
 
     try:
         found = fluence_budget(config.pump_settings(), fluence_uj_cm2)

@@ -1,4 +1,4 @@
-"""``labctl calibrate``: measure a part of the bench; hands are a person, a script or a simulated bench."""
+"""``labctl calibrate``: measure a part of the bench; the operator is a person, a script or simulated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``labctl calibrate`` does: hands chosen, readings shown, the result told and named."""
+"""What ``labctl calibrate`` does: an operator chosen, readings shown, the result told and named."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from labctl.model.untrusted import open_regular
 
 if TYPE_CHECKING:
     from labctl.config import BenchConfig
-    from labctl.model.hands import Hands
+    from labctl.model.operator import Operator
     from procedures.calibration.options import CalOptions
 
 MOST_TEXT = 1_000_000
@@ -52,7 +52,7 @@ def run_calibrate(request: Request, *, as_json: bool) -> int:
             config,
             request.kind,
             request.options,
-            hands=_hands(request, config, out),
+            operator=_operator(request, config, out),
             stop=stop,
             on_event=lambda event: _show(event, out),
             output=request.output or request.bench.parent / "calibrations",
@@ -61,15 +61,15 @@ def run_calibrate(request: Request, *, as_json: bool) -> int:
     return 0
 
 
-def _hands(request: Request, config: BenchConfig, out: TextIO) -> Hands:
+def _operator(request: Request, config: BenchConfig, out: TextIO) -> Operator:
     """Choose who does what no motor does: a script, the simulated bench, else the person at the terminal."""
-    from labctl.cli.terminal_hands import TerminalHands, ToldHands
-    from labctl.session.hands import ScriptHands, SocketHands, read_answers
+    from labctl.cli.terminal_operator import TerminalOperator, ToldOperator
+    from labctl.session.operator import ScriptedOperator, SimulatedOperator, read_answers
 
-    simulated = SocketHands(config.bench.hand) if config.bench.hand else None
+    simulated = SimulatedOperator(config.bench.hand) if config.bench.hand else None
     if request.answers is not None:
-        return ToldHands(ScriptHands(read_answers(request.answers), then=simulated), out)
-    return TerminalHands(out) if simulated is None else ToldHands(simulated, out)
+        return ToldOperator(ScriptedOperator(read_answers(request.answers), then=simulated), out)
+    return TerminalOperator(out) if simulated is None else ToldOperator(simulated, out)
 
 
 def _show(event: object, out: TextIO) -> None:

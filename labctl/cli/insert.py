@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from labctl.model.errors import CalibrationRefused, ConfigError
-from labctl.model.hands import LIGHT, Request
+from labctl.model.operator import LIGHT, Request
 
 
 class _Lines:
@@ -31,14 +31,14 @@ def make_insert(
 
     :param say: shows one line to the user.
     """
-    from labctl.cli.terminal_hands import TerminalHands
+    from labctl.cli.terminal_operator import TerminalOperator
 
-    hands = TerminalHands(_Lines(say))
+    operator = TerminalOperator(_Lines(say))
 
     def insert(what: Literal["blank", "sample"]) -> None:
         text = f"Put the {what} into the beam (the shutter is closed)."
         try:
-            hands.do(Request("sample", text, {"in": what == "sample"}, word=LIGHT), stop)
+            operator.do(Request("sample", text, {"in": what == "sample"}, word=LIGHT), stop)
         except CalibrationRefused as exc:
             raise ConfigError(
                 "nobody confirms the blank", key="--background", hint="run it in a terminal"

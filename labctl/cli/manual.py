@@ -53,7 +53,7 @@ def set_bench(
     with stop_on_signals() as asked:
         from labctl.config import load_bench
         from labctl.session import open_bench
-        from labctl.session.limits import refuse_angle
+        from labctl.session.opening import refuse_angle
         from procedures.manual import ManualBench
 
         config = load_bench(bench)

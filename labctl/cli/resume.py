@@ -90,7 +90,7 @@ def make_confirm(
     :param say: shows one line to the user.
     """
 
-    from labctl.cli.terminal_hands import forget_typed
+    from labctl.cli.terminal_operator import forget_typed
 
     def confirm(differences: tuple[str, ...]) -> None:
         for line in differences:

@@ -15,12 +15,12 @@ from labctl.data.calibrations import write_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import ConfigError, DataError
-from labctl.model.hands import Hands
+from labctl.model.operator import Operator
 from labctl.model.roles import Roles
 from labctl.runner.events import Connected, Message
 from labctl.session import Bench, open_bench
 from labctl.session.bench import over_said
-from labctl.session.calibrated import remarks_on_identity
+from labctl.session.opening import remarks_on_identity
 from procedures.calibration import OPTIONS, PROCEDURES, CalContext, CalOptions, CalProcedure, CalStep
 from procedures.gate.hooks import HookedSpectrometer, Hooks
 from procedures.gate.safe_state import made_safe
@@ -36,7 +36,7 @@ def run_calibration(
     kind: CalibrationKind,
     options: CalOptions | None = None,
     *,
-    hands: Hands,
+    operator: Operator,
     stop: Stop | None,
     on_event: OnCalEvent,
     clock: Clock | None = None,
@@ -47,7 +47,7 @@ def run_calibration(
     """Measure a part of the bench and store what was found; the bench is safe afterwards in any case.
 
     :param options: one of ``procedures.calibration.OPTIONS[kind]``; its defaults if left out.
-    :param hands: does what no motor does.
+    :param operator: does what no motor does.
     :param stop: looked at between readings and in every wait.
     :param on_event: called in this thread, in order: who answered, remarks, and every reading.
     :param output: directory of the file; it is made, and tried, before anything is measured.
@@ -72,7 +72,7 @@ def run_calibration(
             roles=_own(ready),
             settings=ready.pump.settings,
             limits=ready.pump.limits,
-            hands=hands,
+            operator=operator,
             options=options,
             identities={str(role): who for role, who in ready.identities.items()},
             bands=ready.bands,

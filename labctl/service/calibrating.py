@@ -20,12 +20,12 @@ from labctl.model.errors import (
     LabctlError,
     is_noticed_stop,
 )
-from labctl.model.hands import Hands, Request
+from labctl.model.operator import Operator, Request
 from labctl.runner.calibrate import run_calibration
 from labctl.service.asking import Asking
 from labctl.service.messages import Busy, CalEnded, Calibrate, CalTold, HandTold, Said
 from labctl.service.runs import Room
-from labctl.session.hands import SocketHands
+from labctl.session.operator import SimulatedOperator
 from procedures.calibration.attenuator import recheck_attenuator
 
 HOME: tuple[Request, ...] = (
@@ -43,7 +43,7 @@ class Refusal:
     """The answer of somebody who will not do it."""
 
 
-class WindowHands:
+class WindowOperator:
     """Whoever stands at the window, or the simulated bench's own hands, which are shown.
 
     :param simulated: hands of a simulated bench, None at a real one.
@@ -54,7 +54,7 @@ class WindowHands:
         self,
         asking: Asking,
         tell: Callable[[object], None],
-        simulated: Hands | None,
+        simulated: Operator | None,
         by_hand: threading.Event,
     ) -> None:
         self._asking, self._tell = asking, tell
@@ -119,14 +119,16 @@ def run_calibrating(room: Room, command: Calibrate) -> None:
     :raises InstrumentError: an instrument failed.
     """
     address = room.bench.config.bench.hand
-    hands = WindowHands(room.asking, room.tell, SocketHands(address) if address else None, command.by_hand)
+    operator = WindowOperator(
+        room.asking, room.tell, SimulatedOperator(address) if address else None, command.by_hand
+    )
     failure: BaseException | None = None
     try:
         calibration, path = run_calibration(
             room.bench.config,
             command.kind,
             command.options,
-            hands=hands,
+            operator=operator,
             stop=room.stop,
             on_event=lambda event: room.tell(CalTold(event)),
             clock=room.bench.roles.clock,
@@ -139,7 +141,7 @@ def run_calibrating(room: Room, command: Calibrate) -> None:
         room.tell(CalEnded(command.kind, "stored", "", calibration, path))
         return
     status, message = _ended(failure, room.stop)
-    room.tell(CalEnded(command.kind, status, message, left=hands.put_back()))
+    room.tell(CalEnded(command.kind, status, message, left=operator.put_back()))
     if isinstance(failure, InstrumentError) and status == "failed":
         raise failure
 

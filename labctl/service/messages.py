@@ -11,7 +11,7 @@ from typing import Literal
 from labctl.config import BenchConfig
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.errors import ConnectionFailure
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from labctl.model.plan import SweepPlan
 from labctl.model.records import SpectrometerInfo
 from labctl.runner.calibrate import CalEvent

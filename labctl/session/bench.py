@@ -16,15 +16,20 @@ from labctl.model.pump import Bands
 from labctl.model.records import Identity, SpectrometerInfo
 from labctl.model.roles import Roles
 from labctl.model.run import RunFacts
-from labctl.session.calibrated import measured_info, refuse, remarks_on_identity, remarks_on_time
-from labctl.session.deadman import DeadMan
-from labctl.session.exits import WayOut, closed_when_silent, way_out
-from labctl.session.limits import refuse_limits
-from labctl.session.opening import Opened, bench_clock, open_all
-from labctl.session.watchdog import Watchdog
-from labctl.session.watchdog_bench import watching
-from labctl.session.watchdog_hook import Nobody, watched
-from labctl.session.watchdog_record import Tell
+from labctl.session.exits import ExitHandler, closed_when_silent, exit_handler
+from labctl.session.opening import (
+    Opened,
+    bench_clock,
+    measured_info,
+    open_all,
+    refuse_calibrations,
+    refuse_limits,
+    remarks_on_identity,
+    remarks_on_time,
+)
+from labctl.session.watchdog.deadman import DeadMan, SignsOfLife, watched
+from labctl.session.watchdog.parent import Watchdog, watching
+from labctl.session.watchdog.registry import Tell
 from procedures.fluence_sweep import Sweep
 from procedures.fluence_sweep import sweep as measured
 from procedures.gate.hooks import Hooks, hooked
@@ -117,16 +122,16 @@ def open_bench(
     config = load_bench(bench)
     refuse_limits(config)
     if calibrations == "use":
-        refuse(remarks_on_time(config))
+        refuse_calibrations(remarks_on_time(config))
     clock = clock or bench_clock(config)
     with (
-        way_out() as way,
+        exit_handler() as exits,
         watching(config, clock, wanted=watchdog, log=log_file, tell=tell, hear=hear, stop=stop) as dog,
     ):
         opened = open_all(config, clock, stop)
         try:
             with (
-                _safe_bench(config, opened, clock, dog, way, calibrations, tell, over) as ready,
+                _safe_bench(config, opened, clock, dog, exits, calibrations, tell, over) as ready,
                 _gentle(ready, dog, log_file),
             ):
                 yield ready
@@ -140,7 +145,7 @@ def _safe_bench(
     opened: Opened,
     clock: Clock,
     dog: Watchdog | None,
-    way: WayOut,
+    exits: ExitHandler,
     calibrations: Calibrations,
     tell: Tell,
     over: Tell,
@@ -148,17 +153,17 @@ def _safe_bench(
     own = opened.roles(clock)
     info, warnings = _judged(config, opened, own) if calibrations == "use" else (None, ())
     own_info = None if info is None else own.spectrometer.info
-    life, stepped = dog or Nobody(), isinstance(clock, SteppedClock)
+    life, stepped = dog or SignsOfLife(), isinstance(clock, SteppedClock)
     deadman = None if stepped else DeadMan(life, tell, speed=config.bench.time_scale)
     hooks = Hooks()
-    roles = watched(hooked(own, hooks, info), hooks, life, way, deadman)
+    roles = watched(hooked(own, hooks, info), hooks, life, exits, deadman)
     hooks.attach(Permit(roles.shutter))
     pump = Pump(roles, config.pump_settings(), config.limit_settings())
     pump.tell = tell
     ends_light = nullcontext() if deadman is None else deadman.guarding(roles.shutter.close_beam)
     made = made_safe(lambda: _all_safe(pump, dog))
     with over_said(pump, over), made, cause_said(tell), ends_light:
-        way.arm(lambda: pump.safe().failures, None if dog is None else dog.done)
+        exits.arm(lambda: pump.safe().failures, None if dog is None else dog.done)
         pump.close()  # a shutter that does not confirm is no shutter: refused before anything else
         bands, who = config.band_settings(), opened.identities
         yield Bench(config, roles, pump, bands, who, dog, warnings, own_info, hooks)
@@ -196,7 +201,7 @@ def _judged(
 ) -> tuple[SpectrometerInfo | None, tuple[str, ...]]:
     """Return what was measured of the spectrometer; a calibration that is not theirs is refused here."""
     remarks = (*remarks_on_time(config), *remarks_on_identity(config, opened.identities))
-    refuse(remarks)
+    refuse_calibrations(remarks)
     for remark in remarks:
         log.warning("%s", remark)
     return measured_info(roles.spectrometer.info, config), tuple(map(str, remarks))

@@ -14,10 +14,15 @@ from labctl.model.errors import ConnectionFailure, InstrumentError
 from labctl.model.records import Identity
 from labctl.model.roles import Attenuator, Device, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
 from labctl.session.bench import open_bench
-from labctl.session.calibrated import calibrated_info, remarks_on_identity, remarks_on_time
-from labctl.session.limits import refuse_limits
-from labctl.session.opening import bench_clock, open_all
-from labctl.session.watchdog_bench import alone
+from labctl.session.opening import (
+    bench_clock,
+    calibrated_info,
+    open_all,
+    refuse_limits,
+    remarks_on_identity,
+    remarks_on_time,
+)
+from labctl.session.watchdog.parent import alone
 from procedures.calibration.attenuator import recheck_attenuator
 from procedures.gate.attenuator import make_curve
 from procedures.gate.fluence import make_beam

@@ -19,7 +19,7 @@ LEAVE_S = 10.0
 _POLL_S = 0.25
 
 
-class WayOut:
+class ExitHandler:
     """What an open bench does when the interpreter ends around it.
 
     A bench that belongs to a thread is left by that thread: asked to stop, it makes everything safe as it
@@ -69,14 +69,14 @@ class WayOut:
 
 
 @contextmanager
-def way_out() -> Iterator[WayOut]:
+def exit_handler() -> Iterator[ExitHandler]:
     """Watch over the interpreter's end while the block is open."""
-    way = WayOut()
+    handler = ExitHandler()
     try:
-        yield way
+        yield handler
     finally:
-        atexit.unregister(way.leave)
-        way.left.set()
+        atexit.unregister(handler.leave)
+        handler.left.set()
 
 
 @contextmanager

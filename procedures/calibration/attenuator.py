@@ -15,7 +15,7 @@ from labctl.analysis.calibration.table import TableFit, fit_table
 from labctl.model.calibration import Calibration
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.roles import Roles
 from procedures.calibration import scanning
@@ -374,7 +374,7 @@ class Recheck:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-class _NoHands:
+class _NoOperator:
     def do(self, request: Request, stop: Stop | None = None) -> float | None:  # noqa: ARG002  nobody is there
         raise Aborted
 
@@ -399,7 +399,7 @@ def recheck_attenuator(
     order = settings.order
     if not order.index("attenuator") < order.index("pick-off") < order.index("shutter"):
         return Recheck(False, "not checked: the meter sees the attenuator only with the shutter open")
-    context = CalContext(roles, settings, limits, _NoHands(), CalOptions(readings=readings), stop=stop)
+    context = CalContext(roles, settings, limits, _NoOperator(), CalOptions(readings=readings), stop=stop)
     with UncalibratedBeam(context, "pick-off") as beam:
         beam.gauge.prepare()
         if calibration.facts.get("form", "malus") == "table":

@@ -15,7 +15,7 @@ from typing import Self
 
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import CalibrationRefused, ConfigError, InstrumentError, NotMadeSafe, SafetyStop
-from labctl.model.hands import LIGHT, Request
+from labctl.model.operator import LIGHT, Request
 from procedures.calibration.context import CalContext, Place
 from procedures.calibration.foresight import Foresight, power_text
 from procedures.calibration.gauge import Gauge

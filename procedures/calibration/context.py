@@ -10,7 +10,7 @@ from typing import Literal
 from labctl.model.calibration import Calibration
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted, CalibrationRefused
-from labctl.model.hands import Hands, Request
+from labctl.model.operator import Operator, Request
 from labctl.model.pump import Bands, Limits, PumpSettings
 from labctl.model.records import Identity
 from labctl.model.roles import Roles
@@ -55,7 +55,7 @@ class CalContext:
     :param settings: the pump as the bench file states it, which may be nominal: nothing rests on its curve,
         its pick-off ratio or its spot but first guesses and upper bounds.
     :param identities: by role; what was measured with which instrument.
-    :param hands: does what no motor does.
+    :param operator: does what no motor does.
     :param options: of the calibration's kind, out of :mod:`procedures.calibration.options`.
     :param course: what becomes of dose and darkest angle; also to be read afterwards.
     :param utc: the present time as ISO 8601 text; given in, so that tests and simulated benches choose it.
@@ -66,7 +66,7 @@ class CalContext:
     roles: Roles
     settings: PumpSettings
     limits: Limits
-    hands: Hands
+    operator: Operator
     options: CalOptions
     identities: Mapping[str, Identity] = field(default_factory=dict)
     bands: Bands | None = None
@@ -83,7 +83,7 @@ class CalContext:
         :raises Aborted: the user stopped.
         """
         try:
-            return self.hands.do(request, self.stop)
+            return self.operator.do(request, self.stop)
         except Aborted:
             if self.stop is not None and self.stop.is_set():
                 raise

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from labctl.model.errors import CalibrationRefused, SafetyStop
-from labctl.model.hands import LIGHT, Request
+from labctl.model.operator import LIGHT, Request
 from labctl.model.records import FloatArray
 from procedures.calibration.beam import UncalibratedBeam
 from procedures.calibration.context import CalContext

@@ -26,7 +26,7 @@ from labctl.analysis.calibration.wavelength import (
 from labctl.analysis.spectra.correct import correct_nonlinearity, remove_spikes
 from labctl.model.clock import check_stop
 from labctl.model.errors import CalibrationRefused, ConfigError
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from labctl.model.records import FloatArray, SpectrometerInfo
 from procedures.calibration.context import CalContext, CalStep, Steps
 from procedures.calibration.options import SpectrometerOptions

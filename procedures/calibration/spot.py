@@ -16,7 +16,7 @@ from labctl.analysis.calibration.absorptance import absorptance
 from labctl.analysis.calibration.knife import KnifeFit, ellipticity, fit_knife_edge
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError, SafetyStop
-from labctl.model.hands import LIGHT, Request
+from labctl.model.operator import LIGHT, Request
 from labctl.model.pump import PumpSettings
 from procedures.calibration import scanning
 from procedures.calibration.context import CalContext, CalStep, Steps

@@ -23,9 +23,9 @@ from drivers.support.ocean_network import PatientTransport, StrictOBP
 from drivers.support.pm100_commands import parse_sensor
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import CalibrationRefused, InstrumentError
-from labctl.model.hands import Request
-from labctl.session import hands
-from labctl.session.watchdog_wire import assignment_of, decode
+from labctl.model.operator import Request
+from labctl.session import operator
+from labctl.session.watchdog.wire import assignment_of, decode
 from simulators import presets
 from simulators.hand import HandWire
 from simulators.registry import find
@@ -211,7 +211,7 @@ def _hands(scene: Scene) -> Iterator[Target]:
     request = Request("meter", "Read it.", {}, number="W")
     yield Target(
         "answers of the hands",
-        lambda d: hands._meaning(d.decode("utf-8", "replace"), request),
+        lambda d: operator._meaning(d.decode("utf-8", "replace"), request),
         [b"ok", b"ok 4321.0", b"error no such place"],
         (InstrumentError, CalibrationRefused),
     )

@@ -18,13 +18,13 @@ from patience import PATIENCE_S
 
 from labctl.cli import calibrating, main
 from labctl.cli.insert import make_insert
-from labctl.cli.terminal_hands import TerminalHands
+from labctl.cli.terminal_operator import TerminalOperator
 from labctl.config import load_bench
 from labctl.config.benchfile import bench_line, use_calibration
 from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError
-from labctl.model.hands import LIGHT, Request
-from labctl.session.hands import ScriptHands, SocketHands, read_answers, understood
+from labctl.model.operator import LIGHT, Request
+from labctl.session.operator import ScriptedOperator, SimulatedOperator, read_answers, understood
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.scene.spells import Spell
@@ -205,7 +205,7 @@ def test_words_that_make_no_sense_are_named(
 
 
 def test_the_simulated_bench_does_what_it_is_asked(simulated: SimulatedBench) -> None:
-    hands = SocketHands(simulated.hand)
+    hands = SimulatedOperator(simulated.hand)
     assert hands.do(METER) is None
     assert simulated.scene.hand.now.meter == "sample"
     blade = Request("knife", "", {"axis": "x", "position_um": 4000.0}, number="um")
@@ -222,26 +222,26 @@ def test_hands_that_are_not_there_are_an_instrument_that_fails(simulated: Simula
     address = simulated.hand
     simulated.stop()
     with pytest.raises(InstrumentError, match="not reached"):
-        SocketHands(address).do(METER)
+        SimulatedOperator(address).do(METER)
 
 
 @pytest.mark.parametrize("address", ["", "192.168.0.3:80", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:x"])
 def test_hands_elsewhere_are_not_spoken_to(address: str) -> None:
     with pytest.raises(ConfigError, match="no address of this computer"):
-        SocketHands(address)
+        SimulatedOperator(address)
 
 
 def test_a_script_answers_in_order() -> None:
-    hands = ScriptHands(["# comment", "done", "", "knife: 12.5 um", "3"])
+    hands = ScriptedOperator(["# comment", "done", "", "knife: 12.5 um", "3"])
     assert hands.do(METER) is None
     assert hands.do(NUMBER) == 12.5
     assert hands.left == ("3",)
     assert hands.do(NUMBER) == 3.0
-    assert ScriptHands(["..."]).do(METER) is None
+    assert ScriptedOperator(["..."]).do(METER) is None
     with pytest.raises(CalibrationRefused, match="not a number in um"):
-        ScriptHands(["12 kg"]).do(NUMBER)
+        ScriptedOperator(["12 kg"]).do(NUMBER)
     with pytest.raises(Aborted):
-        ScriptHands(["refuse"]).do(METER)
+        ScriptedOperator(["refuse"]).do(METER)
 
 
 def test_a_script_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def typed(*pieces: bytes) -> Callable[[], bytes]:
 
 def test_at_the_terminal_enter_is_done_and_numbers_are_asked_again() -> None:
     out = StringIO()
-    hands = TerminalHands(out, typed(b"\n12", b" kg\n", b"12.5 um\r\n"))
+    hands = TerminalOperator(out, typed(b"\n12", b" kg\n", b"12.5 um\r\n"))
     assert hands.do(METER) is None
     assert hands.do(NUMBER) == 12.5
     assert "press Enter" in out.getvalue()
@@ -270,24 +270,24 @@ INTO_THE_LIGHT = Request("sample", "Take the sample out.", {"in": False}, word=L
 @pytest.mark.parametrize("answer", ["", "y", "YES", " done "])
 def test_four_words_agree(answer: str) -> None:
     assert understood(METER, answer) is None
-    assert TerminalHands(StringIO(), typed(answer.encode() + b"\n")).do(METER) is None
+    assert TerminalOperator(StringIO(), typed(answer.encode() + b"\n")).do(METER) is None
 
 
 @pytest.mark.parametrize("answer", ["no, wait!", "banana", "nein", "h", "n", "light", "0", "\x1b[A", "ja"])
 def test_anything_else_is_asked_again_with_the_reason(answer: str) -> None:
     out = StringIO()
-    hands = TerminalHands(out, typed(answer.encode() + b"\n", b"q\n"))
+    hands = TerminalOperator(out, typed(answer.encode() + b"\n", b"q\n"))
     with pytest.raises(Aborted):
         hands.do(METER)
     assert "says neither yes nor no" in out.getvalue()
     with pytest.raises(CalibrationRefused, match="no answer to"):
-        ScriptHands([answer]).do(METER)
+        ScriptedOperator([answer]).do(METER)
 
 
 @pytest.mark.parametrize("answer", ["", "y", "yes", "done", "lite", "lights on"])
 def test_where_light_follows_its_word_alone_agrees(answer: str) -> None:
     out = StringIO()
-    hands = TerminalHands(out, typed(answer.encode() + b"\n", b"Light\n"))
+    hands = TerminalOperator(out, typed(answer.encode() + b"\n", b"Light\n"))
     assert hands.do(INTO_THE_LIGHT) is None
     assert "type light" in out.getvalue()
     assert "light follows, so type the word" in out.getvalue()
@@ -313,27 +313,27 @@ def test_quit_refuses_everywhere() -> None:
 )
 def test_a_position_is_stored_as_it_was_read(answer: str, um: float) -> None:
     out = StringIO()
-    assert TerminalHands(out, typed(answer.encode() + b"\n")).do(READ) == um
+    assert TerminalOperator(out, typed(answer.encode() + b"\n")).do(READ) == um
     assert "position read (um or mm) [5156]" in out.getvalue()
     if answer:
-        assert ScriptHands([answer]).do(READ) == um
+        assert ScriptedOperator([answer]).do(READ) == um
 
 
 @pytest.mark.parametrize("answer", ["5 kg", "nan", "inf", "mm", "5;6", "9" * 400])
 def test_what_is_no_position_is_asked_again(answer: str) -> None:
     out = StringIO()
-    assert TerminalHands(out, typed(answer.encode() + b"\n", b"5157\n")).do(READ) == 5157.0
+    assert TerminalOperator(out, typed(answer.encode() + b"\n", b"5157\n")).do(READ) == 5157.0
     assert "once more" in out.getvalue()
 
 
 def test_lines_out_of_a_pipe_answer_one_question_each() -> None:
-    hands = TerminalHands(StringIO(), typed(b"\n\nlight\n5 mm\n"))
+    hands = TerminalOperator(StringIO(), typed(b"\n\nlight\n5 mm\n"))
     assert [hands.do(r) for r in (METER, METER, INTO_THE_LIGHT, READ)] == [None, None, None, 5000.0]
 
 
 def test_what_was_typed_ahead_at_a_terminal_answers_nothing() -> None:
     """The second line came with the first; a person typed it before the second question stood there."""
-    hands = TerminalHands(StringIO(), typed(b"y\ny\n", b"q\n"), forget=lambda: True)
+    hands = TerminalOperator(StringIO(), typed(b"y\ny\n", b"q\n"), forget=lambda: True)
     assert hands.do(METER) is None
     with pytest.raises(Aborted):
         hands.do(METER)
@@ -355,7 +355,7 @@ def test_a_real_terminal_forgets_what_was_typed_before_the_question(monkeypatch:
         os.write(master, b"y\ny\n")
         assert select.select([terminal], [], [], PATIENCE_S)[0]
         out = StringIO()
-        hands = TerminalHands(out)
+        hands = TerminalOperator(out)
         answered: list[float | None] = []
         asking = threading.Thread(target=lambda: answered.append(hands.do(METER)))
         asking.start()
@@ -371,7 +371,7 @@ def test_a_real_terminal_forgets_what_was_typed_before_the_question(monkeypatch:
 
 def test_a_blank_is_put_in_by_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr("labctl.cli.terminal_hands._read_stdin", typed(b"\nlight\n"))
+    monkeypatch.setattr("labctl.cli.terminal_operator._read_stdin", typed(b"\nlight\n"))
     make_insert(threading.Event(), said.append)("blank")
     assert "Put the blank into the beam" in said[0]
     assert "type the word" in said[1]
@@ -380,7 +380,7 @@ def test_a_blank_is_put_in_by_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_at_the_terminal_q_refuses_and_its_end_is_told() -> None:
-    hands = TerminalHands(StringIO(), typed(b"q\n"))
+    hands = TerminalOperator(StringIO(), typed(b"q\n"))
     with pytest.raises(Aborted):
         hands.do(METER)
     with pytest.raises(CalibrationRefused, match="nobody answers"):
@@ -395,7 +395,7 @@ def test_at_the_terminal_a_stop_ends_the_waiting() -> None:
         never.wait(5.0)
         return b""
 
-    hands = TerminalHands(StringIO(), silent)
+    hands = TerminalOperator(StringIO(), silent)
     with pytest.raises(Aborted):
         hands.do(METER, stop)
     never.set()

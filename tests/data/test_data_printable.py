@@ -27,7 +27,7 @@ from labctl.model.untrusted import PrintableFormatter, printable
 from labctl.runner.events import Connected, Message, RunFiles, Started
 from labctl.runner.run import run_log
 from labctl.session.check import Checked, CheckReport
-from labctl.session.watchdog_report import _OneLine
+from labctl.session.watchdog.report import _OneLine
 
 EVIL = "\x1b]0;PWN\x07\x1b[31mEVIL\x9b2J\u202egpj.exe\u200b\x7f\nrun.h5: ok\r[red]X[/red] [/bold]"
 NAME = "\x1b]0;PWN\x07\x1b[31mE\u202evil[red]"

@@ -25,11 +25,11 @@ from labctl.gui.sweep.queue import QueuePanel
 from labctl.model.calibration import KINDS
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted
-from labctl.model.hands import LIGHT, Request
+from labctl.model.operator import LIGHT, Request
 from labctl.model.plan import SweepPlan
 from labctl.runner.facts import RunRequest
 from labctl.service.asking import Asked, Asking, Withdrawn
-from labctl.service.calibrating import WindowHands
+from labctl.service.calibrating import WindowOperator
 from labctl.service.messages import HandTold
 from procedures.calibration import OPTIONS, CalStep
 from simulators.scene.spells import Spell
@@ -290,7 +290,7 @@ def test_what_is_asked_back_is_what_was_moved() -> None:
             return 4321.0
 
     by_hand, told = threading.Event(), list[object]()
-    hands = WindowHands(Asking(told.append), told.append, Simulated(), by_hand)
+    hands = WindowOperator(Asking(told.append), told.append, Simulated(), by_hand)
     hands.do(Request("meter", "", {"place": "sample"}))
     hands.do(Request("sample", "", {"in": False}))
     hands.do(Request("knife", "", {"axis": "x", "position_um": 10.0}))

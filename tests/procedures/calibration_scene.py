@@ -11,7 +11,7 @@ from procedures_scene import BANDS, LIMITS, SceneMount, SceneShutter, scene_pump
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from labctl.model.pump import Element, MalusCurve
 from procedures.calibration import OPTIONS, PROCEDURES, CalContext, CalStep
 from simulators import presets

@@ -13,7 +13,7 @@ from procedures_fakes import StopAfter
 from labctl.model.calibration import CalibrationKind
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted, CalibrationRefused, InstrumentFault, SafetyStop
-from labctl.model.hands import LIGHT
+from labctl.model.operator import LIGHT
 from labctl.model.pump import Element, Limits, MalusCurve
 from labctl.model.records import PowerReading
 from procedures.calibration import PROCEDURES

@@ -14,7 +14,7 @@ from calibration_scene import CalibrationBench
 from labctl.model.calibration import Calibration
 from labctl.model.clock import Stop
 from labctl.model.errors import CalibrationRefused, ConfigError
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from labctl.model.pump import MalusCurve
 from labctl.model.records import Identity, PowerReading
 from procedures.calibration.record import report

@@ -1,4 +1,4 @@
-"""Hands that do not do what they were asked, one prompt after the other: no limit is passed on the film.
+"""Operator that do not do what they were asked, one prompt after the other: no limit is passed on the film.
 
 What counts is the truth of the scene, whatever labctl believes: true spot, true energy, true plate.
 """
@@ -17,7 +17,7 @@ from calibration_scene import CalibrationBench, SceneHands, WatchedShutter
 from labctl.model.calibration import CalibrationKind
 from labctl.model.clock import Stop
 from labctl.model.errors import CalibrationRefused, LabctlError, SafetyStop
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from labctl.model.pump import Element, Limits
 from simulators.scene import Scene
 

@@ -8,7 +8,7 @@ import pytest
 from calibration_scene import CalibrationBench
 
 from labctl.model.calibration import Calibration
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from simulators.scene.spells import Spell
 
 WATCH: dict[str, Any] = {"drift_s": 5.0, "readings": 2}

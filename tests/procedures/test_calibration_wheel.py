@@ -24,7 +24,7 @@ from procedures_fakes import (
 from labctl.model.calibration import Calibration, Quantity
 from labctl.model.clock import Stop
 from labctl.model.errors import CalibrationRefused, InstrumentFault
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from labctl.model.pump import TableCurve
 from labctl.model.records import FloatArray, PowerReading
 from procedures.calibration import PROCEDURES, AttenuatorOptions, CalContext

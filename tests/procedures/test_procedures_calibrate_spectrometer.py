@@ -14,7 +14,7 @@ from procedures_scene import BANDS, LIMITS, SceneSpectrometer, scene_pump, scene
 from labctl.model.calibration import Calibration
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, SafetyStop
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from labctl.model.roles import Roles
 from procedures.calibration import PROCEDURES, CalContext, CalStep, SpectrometerOptions, Steps
 from simulators import presets
@@ -22,7 +22,7 @@ from simulators.scene import Scene, SceneSettings
 
 
 @dataclass
-class Hands:
+class Operator:
     """Puts in what is asked for, or what ``instead`` says; keeps the requests."""
 
     scene: Scene
@@ -53,7 +53,7 @@ class Bench:
         self.camera.info = replace(
             self.camera.info, wavelength_nm=stored, nonlinearity=None, resolution_nm=None
         )
-        self.hands = Hands(self.scene)
+        self.hands = Operator(self.scene)
         self.roles: Roles = replace(roles, spectrometer=self.camera)
         values: dict[str, object] = {"lamps": ("hg-ar",), "frames": 6}
         self.options = SpectrometerOptions(**(values | options))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from labctl.config import BenchConfig, load_bench
 from labctl.data.calibrations import read_calibration
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, DataError, NotMadeSafe, SafetyStop
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from labctl.runner.calibrate import CalEvent, run_calibration
 from labctl.runner.events import Connected, Message
 from labctl.session import open_bench
@@ -25,7 +25,7 @@ from simulators.presets import scene
 
 
 class Idle:
-    """Hands that are never needed."""
+    """Operator that are never needed."""
 
     def do(self, request: Request, stop: Stop | None = None) -> float | None:
         raise AssertionError(request.text)
@@ -69,7 +69,7 @@ def calibrated(
     simulated: SimulatedBench, config: BenchConfig, procedure: Procedure, output: Path, **more: Any
 ) -> Any:
     arguments: dict[str, Any] = {
-        "hands": Idle(),
+        "operator": Idle(),
         "stop": None,
         "on_event": lambda event: None,
         "clock": simulated.scene.clock,
@@ -171,7 +171,7 @@ def test_what_cannot_be_stored_is_told_before_anybody_measures(
         run_calibration(
             config,
             "spot",
-            hands=Idle(),
+            operator=Idle(),
             stop=None,
             on_event=lambda event: None,
             output=tmp_path,

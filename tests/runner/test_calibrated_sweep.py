@@ -18,7 +18,7 @@ from labctl.model.results import total_interval
 from labctl.runner.calibrate import run_calibration
 from labctl.runner.csv_worker import Keeper
 from labctl.session import open_bench
-from labctl.session.hands import ScriptHands, SocketHands
+from labctl.session.operator import ScriptedOperator, SimulatedOperator
 from procedures import fluence_sweep
 from procedures.calibration import OPTIONS
 from procedures.point.shooting import NoSink
@@ -46,7 +46,7 @@ def test_from_unknown_to_threshold(tmp_path: Path) -> None:
                 load_bench(file),
                 kind,
                 OPTIONS[kind](**options),  # type: ignore[arg-type]
-                hands=ScriptHands(["..."], then=SocketHands(simulated.hand)),
+                operator=ScriptedOperator(["..."], then=SimulatedOperator(simulated.hand)),
                 stop=None,
                 on_event=lambda _: None,
                 clock=clock,

@@ -8,13 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from labctl.model.errors import Aborted, InstrumentFault, LightUnwatched, SafetyStop
-from labctl.session.deadman import FIRST_READING_S, UNWATCHED_S, DeadMan
-from labctl.session.watchdog_hook import Nobody
+from labctl.session.watchdog.deadman import FIRST_READING_S, UNWATCHED_S, DeadMan, SignsOfLife
 
 METER, SPECTROMETER = "power_meter FAKE", "spectrometer FAKE"
 
 
-class Bench(Nobody):
+class Bench(SignsOfLife):
     """A shutter, a wall clock that is stepped, and what was said."""
 
     def __init__(self, speed: float = 1.0) -> None:
@@ -59,7 +58,7 @@ def silent_reading(bench: Bench, until: Callable[[], bool]) -> None:
 
 def silent_exposure(bench: Bench, integration_s: float) -> None:
     with bench.deadman.exposing(SPECTROMETER, integration_s):
-        while not bench.deadman.given_up():
+        while not bench.deadman.is_set():
             bench.wait(0.1)
         raise Aborted
 
@@ -71,7 +70,7 @@ def test_a_reading_that_does_not_come_closes_first_and_says_it_then() -> None:
     with pytest.raises(
         LightUnwatched, match=r"power_meter FAKE: no reading for 2\.\d s in the light"
     ) as told:
-        silent_reading(bench, deadman.given_up)
+        silent_reading(bench, deadman.is_set)
     assert bench.wall_s - began_s == pytest.approx(FIRST_READING_S + UNWATCHED_S, abs=0.11)
     assert bench.events == ["closed", "told"]
     assert told.value.announced
@@ -86,7 +85,7 @@ def test_a_readings_own_duration_is_learned() -> None:
             bench.wall_s += 0.6
     began_s = bench.wall_s
     with pytest.raises(LightUnwatched):
-        silent_reading(bench, deadman.given_up)
+        silent_reading(bench, deadman.is_set)
     assert bench.wall_s - began_s == pytest.approx(0.3 + UNWATCHED_S, abs=0.11)
 
 
@@ -101,7 +100,7 @@ def test_of_an_average_each_reading_is_owed_in_its_own_time() -> None:
                 bench.wait(0.3)
                 came()
             if number < 6:
-                while not deadman.given_up():
+                while not deadman.is_set():
                     bench.wait(0.1)
                 raise Aborted
 
@@ -192,7 +191,7 @@ def test_a_watchdog_that_stands_still_ends_the_light() -> None:
     bench.wait(0.1)
     assert bench.events == ["closed", "told"]
     assert bench.said == ["the watchdog (process 7) stands still: the shutter was closed"]
-    assert deadman.given_up()
+    assert deadman.is_set()
     with pytest.raises(SafetyStop, match="stands still") as told:
         deadman.require()
     assert told.value.exit_code == 4
@@ -240,8 +239,8 @@ def test_only_the_thread_that_waits_hears_of_it() -> None:
     deadman.hold(METER)
     bench.wait(10.0)
     heard: list[bool] = []
-    other = threading.Thread(target=lambda: heard.append(deadman.given_up()))
+    other = threading.Thread(target=lambda: heard.append(deadman.is_set()))
     other.start()
     other.join()
     assert heard == [False]  # whoever makes safe must not be stopped
-    assert deadman.given_up()
+    assert deadman.is_set()

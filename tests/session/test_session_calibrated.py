@@ -36,15 +36,15 @@ from labctl.runner.report import RunReport, dump_json
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunRequest, run_sweep
 from labctl.session import open_bench
-from labctl.session.calibrated import (
+from labctl.session.check import CheckReport, check_bench, recheck_bench
+from labctl.session.opening import (
     Remark,
     calibrated_info,
-    refuse,
+    open_all,
+    refuse_calibrations,
     remarks_on_identity,
     remarks_on_time,
 )
-from labctl.session.check import CheckReport, check_bench, recheck_bench
-from labctl.session.opening import open_all
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
@@ -129,7 +129,7 @@ def test_a_calibration_of_another_instrument_is_refused(
     other = replace(made, note="b", instruments={**made.instruments, role: replace(mine, serial="99999999")})
     (remark,) = remarks_on_identity(loaded(simulated, tmp_path, other), identities)
     with pytest.raises(ConfigError) as caught:
-        refuse((remark,))
+        refuse_calibrations((remark,))
     said = str(caught.value)
     assert said.startswith(f"calibrations.{kind}: {kind}-20261123-101500-2.json is for the {role} ")
     assert "99999999" in said
@@ -177,7 +177,7 @@ def test_firmware_may_change_and_an_unknown_serial_is_only_told(
     (remark,) = remarks(replace(identities["power_meter"], serial=""))
     assert "no serial number" in remark.text
     assert not remark.refuses
-    refuse((remark,))
+    refuse_calibrations((remark,))
 
 
 def test_what_expired_warns_or_is_refused_by_rule(

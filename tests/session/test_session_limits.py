@@ -13,7 +13,7 @@ from labctl.model.errors import ConfigError, NotConnected
 from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.session import open_bench
 from labctl.session.check import check_bench
-from labctl.session.limits import REQUIRED, refuse_limits
+from labctl.session.opening import REQUIRED, refuse_limits
 from procedures.plan import validate
 from simulators.bench import SimulatedBench
 from simulators.presets import scene

@@ -20,14 +20,13 @@ from drivers.shutters.thorlabs_sc10 import ThorlabsSC10
 from labctl.config import parse_bench
 from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import InstrumentFault, NotConnected
-from labctl.session import watchdog_child, watchdog_rescue
 from labctl.session.exits import closed_when_silent
-from labctl.session.watchdog_bench import assignment
-from labctl.session.watchdog_child import Message, listen, serve, watch
-from labctl.session.watchdog_report import own_log, report
-from labctl.session.watchdog_rescue import Rescue
-from labctl.session.watchdog_vigil import Vigil
-from labctl.session.watchdog_wire import Assignment, Lines, assignment_of, busy_s, decode, encode
+from labctl.session.watchdog import child, rescue
+from labctl.session.watchdog.child import Message, WatchdogTimer, listen, serve, watch
+from labctl.session.watchdog.parent import assignment
+from labctl.session.watchdog.report import own_log, report
+from labctl.session.watchdog.rescue import Rescue
+from labctl.session.watchdog.wire import Assignment, Lines, assignment_of, busy_s, decode, encode
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
@@ -106,10 +105,10 @@ def test_an_announcement_is_bounded() -> None:
 
 @pytest.fixture(autouse=True)
 def short_farewell(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watchdog_child, "FAREWELL_S", 0.05)
+    monkeypatch.setattr(child, "FAREWELL_S", 0.05)
 
 
-class Main:
+class Main(child.MainProcess):
     """A main process that lives until it is killed, or for some questions."""
 
     def __init__(self, answers: float = math.inf) -> None:
@@ -142,7 +141,7 @@ class Inbox(queue.SimpleQueue):  # type: ignore[type-arg]
 
 def acted(inbox: Inbox, main: Main, limit_s: float = 5.0) -> tuple[str, float, list[Mapping[str, object]]]:
     answers: list[Mapping[str, object]] = []
-    reason = watch(inbox, Vigil(limit_s), main, answers.append, inbox.clock.now_s)
+    reason = watch(inbox, WatchdogTimer(limit_s), main, answers.append, inbox.clock.now_s)
     return reason, inbox.clock.now_s(), answers
 
 
@@ -208,10 +207,10 @@ def test_a_sign_of_life_that_comes_a_moment_late_still_counts() -> None:
 
 
 def test_an_unhomed_mount_is_not_trusted() -> None:
-    vigil = Vigil(5.0)
+    timer = WatchdogTimer(5.0)
     for value, known in ((True, True), ("yes", False), (True, True), (False, False)):
-        vigil.hear({"say": "referenced", "value": value}, 0.0)
-        assert vigil.referenced is known
+        timer.hear({"say": "referenced", "value": value}, 0.0)
+        assert timer.referenced is known
 
 
 def test_a_farewell_ends_it_whatever_else_is_waiting() -> None:
@@ -296,8 +295,8 @@ def test_a_mount_of_unknown_angle_stays_behind_the_closed_shutter(bench: Simulat
 def test_a_shutter_that_is_gone_does_not_keep_the_attenuator(
     bench: SimulatedBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(watchdog_rescue, "SHUTTER_S", 0.2)
-    monkeypatch.setattr(watchdog_rescue, "SHUTTER_AGAIN_S", 0.2)
+    monkeypatch.setattr(rescue, "SHUTTER_S", 0.2)
+    monkeypatch.setattr(rescue, "SHUTTER_AGAIN_S", 0.2)
     lighten(bench)
     failures = rescue_of(bench, resource="TCPIP::127.0.0.1::9::SOCKET").make_safe(referenced=True)
     assert [type(f).__name__ for f in failures] == ["NotConnected"]
@@ -312,8 +311,8 @@ def test_a_shutter_that_is_gone_does_not_keep_the_attenuator(
 def test_a_shutter_that_does_not_confirm_is_not_called_closed(
     bench: SimulatedBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog_rescue, "SHUTTER_S", 0.2)
-    monkeypatch.setattr(watchdog_rescue, "SHUTTER_AGAIN_S", 0.2)
+    monkeypatch.setattr(rescue, "SHUTTER_S", 0.2)
+    monkeypatch.setattr(rescue, "SHUTTER_AGAIN_S", 0.2)
     monkeypatch.setattr(ThorlabsSC10, "is_open", lambda self: True)
     failures = rescue_of(bench).make_safe(referenced=True)
     assert len(failures) == 1
@@ -323,15 +322,15 @@ def test_a_shutter_that_does_not_confirm_is_not_called_closed(
 def test_a_mute_shutter_is_named_soon_and_with_its_own_reason(
     bench: SimulatedBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(watchdog_rescue, "SLOW_S", 0.05)
-    monkeypatch.setattr(watchdog_rescue, "SHUTTER_AGAIN_S", 0.2)
+    monkeypatch.setattr(rescue, "SLOW_S", 0.05)
+    monkeypatch.setattr(rescue, "SHUTTER_AGAIN_S", 0.2)
     lighten(bench)
     bench.server("shutter").link.filters.append(Mute())
     failures = rescue_of(bench).make_safe(referenced=True)
     assert [type(f) for f in failures] == [NotConnected]
     assert "no answer to 'id?'" in str(failures[0])
     said = [
-        record.getMessage() for record in caplog.records if record.name == "labctl.session.watchdog_rescue"
+        record.getMessage() for record in caplog.records if record.name == "labctl.session.watchdog.rescue"
     ]
     assert said[0].startswith("shutter TCPIP::127.0.0.1::")
     assert "does not answer yet" in said[0]
@@ -353,7 +352,7 @@ def test_a_driver_that_is_not_there_is_told_beforehand(tmp_path: Path) -> None:
 
 def test_what_the_watchdog_says_is_heard_by_a_program_that_lives() -> None:
     heard: list[str] = []
-    assert report(ASSIGNMENT, "it let go", Failing(), "", referenced=True, hear=heard.append) == 1
+    assert report(ASSIGNMENT, "it let go", Failing().make_safe, "", referenced=True, hear=heard.append) == 1
     assert heard[-1] == "NOT MADE SAFE: shutter COM4: the blade does not close. Block the beam by hand"
 
 
@@ -367,7 +366,7 @@ def test_what_could_not_be_made_safe_is_said_and_written(
 ) -> None:
     run_log = tmp_path / "run.log"
     run_log.write_text("earlier\n")
-    code = report(replace(ASSIGNMENT, log=str(run_log)), "it died", Failing(), "", referenced=True)
+    code = report(replace(ASSIGNMENT, log=str(run_log)), "it died", Failing().make_safe, "", referenced=True)
     assert code == 1
     for text in (capsys.readouterr().err, run_log.read_text(), own_log(run_log).read_text()):
         assert f"it died (process {NOBODY})" in text
@@ -377,7 +376,9 @@ def test_what_could_not_be_made_safe_is_said_and_written(
 
 def test_a_log_that_cannot_be_written_keeps_nothing_up(tmp_path: Path) -> None:
     gone = tmp_path / "gone" / "run.log"
-    assert report(replace(ASSIGNMENT, log=str(gone)), "it died", Failing(), "", referenced=True) == 1
+    assert (
+        report(replace(ASSIGNMENT, log=str(gone)), "it died", Failing().make_safe, "", referenced=True) == 1
+    )
     assert not gone.parent.exists()
 
 

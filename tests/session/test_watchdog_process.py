@@ -22,14 +22,14 @@ from labctl.data import holder
 from labctl.model.errors import SafetyStop
 from labctl.runner.fit_process import child_environment, own_group
 from labctl.session import open_bench
-from labctl.session.watchdog import Watchdog
-from labctl.session.watchdog_wire import Assignment
+from labctl.session.watchdog.parent import Watchdog
+from labctl.session.watchdog.wire import Assignment
 
 SWEEP = """
 import os, signal, sys, threading
 from pathlib import Path
-import labctl.session.watchdog_bench as settings
-from labctl.session.watchdog import Watchdog
+import labctl.session.watchdog.parent as settings
+from labctl.session.watchdog.parent import Watchdog
 settings.LIMIT_S = {limit_s}
 from labctl import SweepPlan, open_bench, sweep
 
@@ -281,7 +281,7 @@ def test_a_bench_that_was_left_unsafe_is_handed_over_and_the_main_process_lives(
     dog = Watchdog(assignment(listener, victim.pid))
     dog.consent()
     dog.bench_safe = False
-    monkeypatch.setattr("labctl.session.watchdog.RESCUE_S", 0.0)
+    monkeypatch.setattr("labctl.session.watchdog.parent.RESCUE_S", 0.0)
     dog._say({"say": "rescue"})
     assert listener.knocked.wait(PATIENCE_S)  # it opens the instruments, which this process has let go of
     assert victim.poll() is None
@@ -344,8 +344,8 @@ def test_no_light_while_the_watchdog_stands_still(
 ) -> None:
     dog = Watchdog(assignment(listener, victim.pid))
     dog.consent()
-    monkeypatch.setattr("labctl.session.watchdog.CONSENT_S", 0.2)
-    monkeypatch.setattr("labctl.session.watchdog.FAREWELL_S", 0.2)
+    monkeypatch.setattr("labctl.session.watchdog.parent.CONSENT_S", 0.2)
+    monkeypatch.setattr("labctl.session.watchdog.parent.FAREWELL_S", 0.2)
     psutil.Process(dog.pid).suspend()
     with pytest.raises(SafetyStop, match="does not answer"):
         dog.consent()

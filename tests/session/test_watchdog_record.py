@@ -17,9 +17,9 @@ from labctl.config import EXAMPLE, BenchConfig, parse_bench
 from labctl.data.holder import process
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, SafetyStop
-from labctl.session import watchdog_record
 from labctl.session.check import check_bench
-from labctl.session.watchdog_record import WAIT_S, forget, recorded, refuse_second, wait_for_others
+from labctl.session.watchdog import registry
+from labctl.session.watchdog.registry import WAIT_S, forget, recorded, refuse_second, wait_for_others
 
 CONFIG = parse_bench(EXAMPLE)
 
@@ -27,7 +27,7 @@ CONFIG = parse_bench(EXAMPLE)
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
-    found = watchdog_record._folder()
+    found = registry._folder()
     assert found is not None
     return found
 
@@ -48,7 +48,7 @@ def ended_pid() -> int:
 
 def say(_folder: Path, watchdog_pid: int, main_pid: int, **changes: object) -> Path:
     """Write what a watchdog of a process would have been recorded as."""
-    (path, *_) = watchdog_record._paths(CONFIG)
+    (path, *_) = registry._paths(CONFIG)
     dead = {**process(os.getpid()).to_mapping(), "pid": main_pid, "started": "1"}
     who = {"watchdog": process(watchdog_pid).to_mapping(), "main": dead} | changes
     path.write_text(json.dumps(who), encoding="utf-8")
@@ -171,7 +171,7 @@ def test_a_record_of_another_boot_or_of_a_number_used_again_is_nobody(
 @pytest.mark.skipif(sys.platform == "win32", reason="directories of other users cannot be told so there")
 def test_a_directory_that_others_can_write_to_is_not_used(folder: Path) -> None:
     folder.chmod(0o777)
-    assert watchdog_record._folder() is None
+    assert registry._folder() is None
     with recorded(CONFIG, os.getpid()):
         wait_for_others(CONFIG, nobody)
     assert list(folder.iterdir()) == []
@@ -187,7 +187,7 @@ def test_check_of_a_bench_in_use_says_who_has_it_and_sends_nothing(
             EXAMPLE.replace("ASRL3::INSTR", f"TCPIP::{address}").replace("ASRL4::INSTR", f"TCPIP0::{address}")
         )
         assert address in config.shutter.resource
-        for path in watchdog_record._paths(config):
+        for path in registry._paths(config):
             alive = process(sleeper.pid).to_mapping()
             path.write_text(json.dumps({"watchdog": alive, "main": alive}), encoding="utf-8")
         with pytest.raises(SafetyStop, match=f"process {sleeper.pid} has this bench open since 20") as told:
@@ -214,7 +214,7 @@ def test_a_bench_that_shares_one_instrument_alone_is_told_who_has_it(
     """The other bench has another shutter and another mount; nothing of this one is opened."""
     text = EXAMPLE.replace("ASRL3::", "ASRL13::").replace("ASRL4::", "ASRL14::").replace(*other)
     monkeypatch.setattr("labctl.session.check.open_all", lambda *_: pytest.fail("it was opened"))
-    with watchdog_record.claimed(parse_bench(text)):
+    with registry.claimed(parse_bench(text)):
         alive = process(sleeper.pid).to_mapping()
         for path in folder.glob("*.json"):
             path.write_text(json.dumps({"watchdog": alive, "main": alive}), encoding="utf-8")
@@ -248,7 +248,7 @@ def test_of_two_that_come_at_once_one_has_the_bench(folder: Path) -> None:
 import sys, tempfile
 from labctl.config import EXAMPLE, parse_bench
 from labctl.model.errors import SafetyStop
-from labctl.session.watchdog_record import claimed
+from labctl.session.watchdog.registry import claimed
 tempfile.gettempdir = lambda: sys.argv[1]
 config = parse_bench(EXAMPLE)
 print("ready", flush=True)

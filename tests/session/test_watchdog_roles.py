@@ -13,17 +13,16 @@ from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import Aborted, InstrumentError, InstrumentFault, SafetyStop
 from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrometer
 from labctl.session import Bench, SweepPlan, open_bench, sweep
-from labctl.session.exits import WayOut
+from labctl.session.exits import ExitHandler
 from labctl.session.opening import open_all
-from labctl.session.watchdog_calls import CALL_S, REOPEN_S, End, Life
-from labctl.session.watchdog_hook import WatchedClock
-from labctl.session.watchdog_hook import watched as attached
+from labctl.session.watchdog.deadman import CALL_S, REOPEN_S, SignsOfLife, WatchedClock
+from labctl.session.watchdog.deadman import watched as attached
 from procedures.gate.hooks import Hooks, hooked
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
 
-class Diary:
+class Diary(SignsOfLife):
     """Writes down what the watchdog would hear."""
 
     def __init__(self, *, refuses: bool = False) -> None:
@@ -73,13 +72,13 @@ def plain(simulated: SimulatedBench) -> Iterator[Roles]:
     opened.close()
 
 
-def watched(plain: Roles, life: Life, end: End) -> Roles:
+def watched(plain: Roles, life: SignsOfLife, end: ExitHandler) -> Roles:
     hooks = Hooks()
     return attached(hooked(plain, hooks), hooks, life, end)
 
 
 def test_wrapped_instruments_fill_their_roles(plain: Roles) -> None:
-    roles = watched(plain, Diary(), WayOut())
+    roles = watched(plain, Diary(), ExitHandler())
     for role, kind in zip(
         (roles.attenuator, roles.power_meter, roles.spectrometer, roles.shutter),
         (Attenuator, PowerMeter, Spectrometer, Shutter),
@@ -93,7 +92,7 @@ def test_wrapped_instruments_fill_their_roles(plain: Roles) -> None:
 
 def test_light_is_asked_for_told_and_taken_back(plain: Roles) -> None:
     diary = Diary()
-    shutter = watched(plain, diary, WayOut()).shutter
+    shutter = watched(plain, diary, ExitHandler()).shutter
     shutter.open()
     assert plain.shutter.is_open()
     shutter.close_beam()
@@ -101,7 +100,7 @@ def test_light_is_asked_for_told_and_taken_back(plain: Roles) -> None:
 
 
 def test_without_consent_the_shutter_stays_closed(plain: Roles, simulated: SimulatedBench) -> None:
-    shutter = watched(plain, Diary(refuses=True), WayOut()).shutter
+    shutter = watched(plain, Diary(refuses=True), ExitHandler()).shutter
     with pytest.raises(SafetyStop, match="nobody watches"):
         shutter.open()
     assert simulated.scene.shutter.closed_switch()
@@ -109,7 +108,7 @@ def test_without_consent_the_shutter_stays_closed(plain: Roles, simulated: Simul
 
 def test_light_that_nobody_watches_any_more_is_ended_and_can_be(plain: Roles) -> None:
     diary = Diary()
-    roles = watched(plain, diary, WayOut())
+    roles = watched(plain, diary, ExitHandler())
     roles.shutter.open()
     diary.gone = True
     work: list[Callable[[], object]] = [
@@ -130,7 +129,7 @@ def test_darkness_is_told_only_when_it_is_confirmed(plain: Roles, monkeypatch: p
         raise InstrumentFault("shutter", "the blade does not close")
 
     diary = Diary()
-    shutter = watched(plain, diary, WayOut()).shutter
+    shutter = watched(plain, diary, ExitHandler()).shutter
     shutter.open()
     with monkeypatch.context() as patched:
         patched.setattr(plain.shutter, "close_beam", stuck)
@@ -143,7 +142,7 @@ def test_darkness_is_told_only_when_it_is_confirmed(plain: Roles, monkeypatch: p
 
 def test_the_mount_counts_as_lost_from_the_start_of_homing(plain: Roles) -> None:
     diary = Diary()
-    mount = watched(plain, diary, WayOut()).attenuator
+    mount = watched(plain, diary, ExitHandler()).attenuator
     mount.is_referenced()
     mount.home()
     mount.is_referenced()
@@ -152,7 +151,7 @@ def test_the_mount_counts_as_lost_from_the_start_of_homing(plain: Roles) -> None
 
 def test_every_look_at_a_stop_flag_is_a_sign_of_life(plain: Roles) -> None:
     diary = Diary()
-    roles = watched(plain, diary, WayOut())
+    roles = watched(plain, diary, ExitHandler())
     roles.attenuator.move_to(10.0)
     assert diary.announced[0] == CALL_S
     assert diary.announced.count(0.0) >= 2
@@ -166,7 +165,7 @@ def test_after_a_failure_more_time_is_announced(plain: Roles, monkeypatch: pytes
         raise InstrumentError("spectrometer", "is lost")
 
     diary = Diary()
-    spectrometer = watched(plain, diary, WayOut()).spectrometer
+    spectrometer = watched(plain, diary, ExitHandler()).spectrometer
     with monkeypatch.context() as patched:
         patched.setattr(plain.spectrometer, "set_integration", lost)
         with pytest.raises(InstrumentError):
@@ -177,7 +176,7 @@ def test_after_a_failure_more_time_is_announced(plain: Roles, monkeypatch: pytes
 
 
 def test_the_programs_end_stops_the_loop_once_and_opens_no_shutter(plain: Roles) -> None:
-    way = WayOut()
+    way = ExitHandler()
     way.left.set()
     roles = watched(plain, Diary(), way)
     threading.Thread(target=way.leave).start()
@@ -193,7 +192,7 @@ def test_the_programs_end_stops_the_loop_once_and_opens_no_shutter(plain: Roles)
 
 def test_at_the_programs_end_its_own_thread_makes_safe_itself() -> None:
     done: list[str] = []
-    way = WayOut()
+    way = ExitHandler()
     way._make_safe = lambda: [InstrumentFault("shutter", "stuck")]
     way._release = lambda: done.append("released")
     way.leave()

@@ -13,7 +13,7 @@ from labctl.model.errors import Aborted, InstrumentFault, NotMadeSafe
 from labctl.model.safety import SafeReport
 from labctl.session import Bench, open_bench
 from labctl.session.bench import _all_safe
-from labctl.session.watchdog_bench import watching
+from labctl.session.watchdog.parent import watching
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
 from simulators.presets import scene
@@ -87,7 +87,7 @@ class Unsafe:
 def test_the_watchdog_is_dismissed_only_from_a_safe_bench(
     config: BenchConfig, monkeypatch: pytest.MonkeyPatch, failures: list[Exception], word: str
 ) -> None:
-    monkeypatch.setattr("labctl.session.watchdog_bench.Watchdog", Dog)
+    monkeypatch.setattr("labctl.session.watchdog.parent.Watchdog", Dog)
     with watching(config, SteppedClock(), wanted=True, log=None, tell=print) as watchdog:
         dog = cast("Dog", watchdog)
         _all_safe(Unsafe(dog, failures), dog)  # type: ignore[arg-type]

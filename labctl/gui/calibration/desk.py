@@ -13,7 +13,7 @@ from labctl.config.benchfile import bench_line, use_calibration
 from labctl.gui.calibration.page import CalibratePage
 from labctl.model.calibration import CalibrationKind
 from labctl.model.errors import LabctlError
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from labctl.service.asking import Asked, Withdrawn
 from labctl.service.messages import CalEnded, CalTold, Connect, Disconnect, HandTold
 from labctl.service.service import BenchService

@@ -11,12 +11,12 @@ from labctl.gui.base import theme
 from labctl.gui.base.fields import Field
 from labctl.gui.base.plain import PlainLabel
 from labctl.model.errors import Aborted, CalibrationRefused
-from labctl.model.hands import Request
+from labctl.model.operator import Request
 from labctl.runner.wording import pretty
 from labctl.service.asking import Asked, Withdrawn
 from labctl.service.calibrating import Refusal
 from labctl.service.messages import HandTold
-from labctl.session.hands import understood
+from labctl.session.operator import understood
 
 _UNITS = {"um": "µm", "deg": "°"}
 

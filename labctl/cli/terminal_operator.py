@@ -17,8 +17,8 @@ from typing import Protocol, TextIO
 
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import CalibrationRefused
-from labctl.model.hands import Hands, Request
-from labctl.session.hands import understood, wanted
+from labctl.model.operator import Operator, Request
+from labctl.session.operator import understood, wanted
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Out(Protocol):
         """Show it now."""
 
 
-class TerminalHands:
+class TerminalOperator:
     """Asks on a stream, and listens on the standard input without holding up Ctrl-C.
 
     :param out: where questions go.
@@ -111,18 +111,18 @@ class TerminalHands:
             self._out.flush()
 
 
-class ToldHands:
+class ToldOperator:
     """Says on a stream what others do by themselves."""
 
-    def __init__(self, hands: Hands, out: TextIO) -> None:
-        self._hands, self._out = hands, out
+    def __init__(self, operator: Operator, out: TextIO) -> None:
+        self._operator, self._out = operator, out
 
     def do(self, request: Request, stop: Stop | None = None) -> float | None:
         """Say it, and have it done."""
         with contextlib.suppress(OSError, ValueError):
             self._out.write(f">>> {request.text}\n")
             self._out.flush()
-        return self._hands.do(request, stop)
+        return self._operator.do(request, stop)
 
 
 def _read_stdin() -> bytes:

@@ -39,7 +39,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Minder:
+class WatchdogRecord:
     """A watchdog and the program it minds."""
 
     watchdog: Holder
@@ -62,7 +62,7 @@ def claimed(config: BenchConfig) -> Iterator[None]:
     :raises SafetyStop: another program, which lives, has the bench or an instrument of it open.
     """
     refuse_second(config)
-    mine, wanted = _minder(os.getpid()), _wanted(config)
+    mine, wanted = _record_of(os.getpid()), _wanted(config)
     with _removed_at_the_end(wanted):
         for path, what in wanted.items():
             with _alone_at(path):
@@ -74,12 +74,12 @@ def claimed(config: BenchConfig) -> Iterator[None]:
 @contextmanager
 def recorded(config: BenchConfig, watchdog_pid: int) -> Iterator[None]:
     """Say while inside that a watchdog minds these instruments. What cannot be written is not said."""
-    minder = _minder(watchdog_pid)
-    with _removed_at_the_end([path for path in _paths(config) if _write(path, minder)]):
+    record = _record_of(watchdog_pid)
+    with _removed_at_the_end([path for path in _paths(config) if _write(path, record)]):
         yield
 
 
-def _minder(watchdog_pid: int) -> Mapping[str, object]:
+def _record_of(watchdog_pid: int) -> Mapping[str, object]:
     return {"watchdog": process(watchdog_pid).to_mapping(), "main": process(os.getpid()).to_mapping()}
 
 
@@ -90,8 +90,8 @@ def _removed_at_the_end(paths: Iterable[Path]) -> Iterator[None]:
         yield
     finally:
         for path in paths:
-            minder = _read(path)
-            if minder is not None and minder.main.pid == os.getpid():
+            record = _read(path)
+            if record is not None and record.main.pid == os.getpid():
                 with contextlib.suppress(OSError):
                     path.unlink()
 
@@ -125,9 +125,9 @@ def wait_for_others(
     wall = wall or ScaledClock()
     end_s = wall.now_s() + WAIT_S
     told = False
-    while (minder := _busy(config)) is not None:
+    while (record := _busy(config)) is not None:
         who = (
-            f"the watchdog (process {minder.watchdog.pid}) of process {minder.main.pid}, which has ended, "
+            f"the watchdog (process {record.watchdog.pid}) of process {record.main.pid}, which has ended, "
             "still makes the bench safe"
         )
         if wall.now_s() > end_s:
@@ -150,27 +150,27 @@ def refuse_second(config: BenchConfig) -> None:
 
 
 def _refuse(path: Path, what: str) -> None:
-    minder = _read(path)
-    if minder is not None and minder.is_used_by_another(path):
+    record = _read(path)
+    if record is not None and record.is_used_by_another(path):
         raise SafetyStop(
-            f"process {minder.main.pid} has {what} open since {minder.main.since}",
+            f"process {record.main.pid} has {what} open since {record.main.since}",
             "end it first: two programs must not command one instrument",
         )
 
 
-def _busy(config: BenchConfig) -> Minder | None:
+def _busy(config: BenchConfig) -> WatchdogRecord | None:
     for path in _paths(config):
-        minder = _read(path)
-        if minder is not None and minder.is_making_safe(path):
-            return minder
+        record = _read(path)
+        if record is not None and record.is_making_safe(path):
+            return record
     return None
 
 
 def forget(*resources: str) -> None:
     """Take away what was written of this process, a watchdog whose main process is dead."""
     for path in _paths_of(*resources):
-        minder = _read(path)
-        if minder is not None and minder.watchdog.pid == os.getpid():
+        record = _read(path)
+        if record is not None and record.watchdog.pid == os.getpid():
             with contextlib.suppress(OSError):
                 path.unlink()
 
@@ -221,10 +221,10 @@ def _user() -> str:
     return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
-def _write(path: Path, minder: Mapping[str, object]) -> bool:
+def _write(path: Path, record: Mapping[str, object]) -> bool:
     part = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        part.write_text(json.dumps(minder), encoding="utf-8")
+        part.write_text(json.dumps(record), encoding="utf-8")
         part.replace(path)
     except OSError as exc:
         log.info("nobody will know of the watchdog: %s", exc)
@@ -232,11 +232,11 @@ def _write(path: Path, minder: Mapping[str, object]) -> bool:
     return True
 
 
-def _read(path: Path) -> Minder | None:
+def _read(path: Path) -> WatchdogRecord | None:
     try:
         with open_regular(path) as file:
             stored = json.loads(file.read(_LONGEST))
-        return Minder(_holder(stored["watchdog"]), _holder(stored["main"]))
+        return WatchdogRecord(_holder(stored["watchdog"]), _holder(stored["main"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 

@@ -1,5 +1,7 @@
 """The main process's side of the watchdog: signs of life out, consent to open the shutter in.
 
+It is started before any instrument is opened, and dismissed after the last is closed.
+
 Signs of life are owed only while light may pass. They come from the loop that works with the bench, by every
 wait on its clock and every look at its stop flag, so that a thread that hangs gives none.
 """
@@ -13,13 +15,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from labctl.config import BenchConfig
+from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.model.errors import SafetyStop
-from labctl.session.watchdog_wire import Assignment, Lines, decode, encode
+from labctl.session.watchdog.deadman import SignsOfLife
+from labctl.session.watchdog.registry import Tell, claimed, recorded, wait_for_others
+from labctl.session.watchdog.wire import Assignment, Lines, decode, encode
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +42,11 @@ PONG_S = 2.0
 """An answer that takes longer than this does not come: the watchdog stands still."""
 RESCUE_S = 60.0
 """Longer than all deadlines of a rescue together."""
-MODULE = "labctl.session.watchdog_child"
+MODULE = "labctl.session.watchdog.child"
 _HINT = "run it again; the watchdog's own words stand in the log"
 
 
-class Watchdog:
+class Watchdog(SignsOfLife):
     """A process that makes the bench safe when this one is killed or frozen. Safe to use from any thread.
 
     :param hear: called in another thread with what the process says on stderr when it acts.
@@ -263,6 +269,71 @@ def _never_wait(process: subprocess.Popen[bytes]) -> None:
 
 def _environment() -> dict[str, str]:
     """Return an environment in which the child finds the packages this process runs from."""
-    root = str(Path(__file__).resolve().parents[2])
+    root = str(Path(__file__).resolve().parents[3])
     known = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": root + (os.pathsep + known if known else "")}
+
+
+@contextmanager
+def watching(
+    config: BenchConfig,
+    clock: Clock,
+    *,
+    wanted: bool | None,
+    log: Path | None,
+    tell: Tell,
+    hear: Tell | None = None,
+    stop: Stop | None = None,
+) -> Iterator[Watchdog | None]:
+    """Have a watchdog while inside; it goes at once and touches nothing if the bench was left safe.
+
+    One that still makes this bench safe, after another program was killed, is waited for first.
+
+    :param wanted: None for yes, unless time is stepped: then the instruments are part of this process.
+    :param log: the run's log file, where the watchdog writes what it did.
+    :param tell: told what is waited for.
+    :param hear: told what the watchdog says on stderr when it acts.
+    :raises SafetyStop: it cannot be started, the other one does not come to an end, or another program that
+        lives has the bench open.
+    :raises Aborted: ``stop`` was set while waiting.
+    """
+    stepped = isinstance(clock, SteppedClock)
+    with nullcontext() if stepped else alone(config, tell, stop):
+        if not (not stepped if wanted is None else wanted):
+            yield None
+            return
+        dog = Watchdog(assignment(config, log), hear or (lambda _line: None))
+        try:
+            with recorded(config, dog.pid):
+                try:
+                    yield dog
+                finally:
+                    dog.leave()
+        finally:
+            dog.done()
+
+
+@contextmanager
+def alone(config: BenchConfig, tell: Tell, stop: Stop | None = None) -> Iterator[None]:
+    """Have the bench for this program while inside; a watchdog that still makes it safe is waited for.
+
+    :raises SafetyStop: that one does not come to an end, or another program that lives has the bench open.
+    :raises Aborted: ``stop`` was set while waiting.
+    """
+    wait_for_others(config, tell, stop)
+    with claimed(config):
+        yield
+
+
+def assignment(config: BenchConfig, log: Path | None = None) -> Assignment:
+    """Return what a watchdog of this process must know to make the bench safe alone."""
+    return Assignment(
+        pid=os.getpid(),
+        limit_s=LIMIT_S,
+        time_scale=config.bench.time_scale,
+        shutter=config.shutter.model_dump(mode="json"),
+        attenuator=config.attenuator.model_dump(mode="json"),
+        curve=config.pump.attenuator_curve.model_dump(mode="json"),
+        angle_range_deg=config.limits.angle_range_deg,
+        log=None if log is None else str(log.resolve()),
+    )

@@ -8,10 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 from labctl.model.untrusted import PrintableFormatter, printable
-from labctl.session.watchdog_wire import Assignment
+from labctl.session.watchdog.wire import Assignment
 
 log = logging.getLogger("labctl.watchdog")
 
@@ -19,13 +18,6 @@ _FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s watchdog %(name)s: %(message)
 _DATE = "%Y-%m-%dT%H:%M:%S"
 WRITING_S = 3.0
 Hear = Callable[[str], object]
-
-
-class Rescuer(Protocol):
-    """What makes the bench safe."""
-
-    def make_safe(self, *, referenced: bool) -> list[Exception]:
-        """Return what failed."""
 
 
 def own_log(run_log: Path) -> Path:
@@ -36,7 +28,7 @@ def own_log(run_log: Path) -> Path:
 def report(
     assignment: Assignment,
     reason: str,
-    rescue: Rescuer | None,
+    make_safe: Callable[..., list[Exception]] | None,
     trouble: str,
     *,
     referenced: bool,
@@ -44,14 +36,15 @@ def report(
 ) -> int:
     """Act, telling every step; return 0 when the bench is safe, 1 when something could not be made safe.
 
+    :param make_safe: returns what failed; None: it could not be prepared, for the reason in ``trouble``.
     :param hear: called in another thread with every line that goes to stderr.
     """
     with _loudly(assignment.log, hear):
         log.warning("%s (process %d): making the bench safe", reason, assignment.pid)
-        if rescue is None:
+        if make_safe is None:
             log.critical("NOT MADE SAFE: the watchdog was never able to act (%s). Block the beam", trouble)
             return 1
-        failures = rescue.make_safe(referenced=referenced)
+        failures = make_safe(referenced=referenced)
         for failure in failures:
             log.critical("NOT MADE SAFE: %s. Block the beam by hand", failure)
         if not failures:
@@ -62,18 +55,18 @@ def report(
 @contextmanager
 def _loudly(run_log: str | None, hear: Hear | None) -> Iterator[None]:
     """Send what is logged to stderr (in short), the run's log and the watchdog's own file (in full)."""
-    scribe = _Scribe(run_log, hear)
+    writer = _Writer(run_log, hear)
     root = logging.getLogger()
     root.setLevel(logging.INFO)
-    root.addHandler(scribe)
+    root.addHandler(writer)
     try:
         yield
     finally:
-        root.removeHandler(scribe)
-        scribe.close()
+        root.removeHandler(writer)
+        writer.close()
 
 
-class _Scribe(logging.Handler):
+class _Writer(logging.Handler):
     """Writes in a thread of its own: a full pipe or a disk that hangs must not hold up what matters."""
 
     def __init__(self, run_log: str | None, hear: Hear | None) -> None:
@@ -81,7 +74,7 @@ class _Scribe(logging.Handler):
         self._hear = hear
         self._records: queue.SimpleQueue[logging.LogRecord | None] = queue.SimpleQueue()
         self._paths = [] if run_log is None else [Path(run_log), own_log(Path(run_log))]
-        self._thread = threading.Thread(target=self._write, name="scribe", daemon=True)
+        self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -113,7 +106,7 @@ class _Scribe(logging.Handler):
 
 
 class _Heard(logging.Handler):
-    """Hands on what goes to stderr."""
+    """Operator on what goes to stderr."""
 
     def __init__(self, hear: Hear) -> None:
         super().__init__(logging.WARNING)

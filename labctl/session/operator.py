@@ -1,4 +1,4 @@
-"""Hands that need no person: a simulated bench that does what it is asked, and a script."""
+"""Operator that need no person: a simulated bench that does what it is asked, and a script."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from labctl.config.units import typed
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError, InstrumentTimeout
-from labctl.model.hands import Hands, Request
+from labctl.model.operator import Operator, Request
 from labctl.model.untrusted import open_regular
 
 CONNECT_S = 5.0
@@ -27,8 +27,8 @@ _ALSO = {"um": ("mm",), "W": ("mW", "uW")}
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)")
 
 
-class SocketHands:
-    """A simulated bench's own hands: a line of JSON out, ``ok``, ``ok NUMBER`` or ``error TEXT`` back.
+class SimulatedOperator:
+    """A simulated bench's own operator: a line of JSON out, ``ok``, ``ok NUMBER`` or ``error TEXT`` back.
 
     A connection is made for each request, so that nothing is left open.
 
@@ -89,7 +89,7 @@ def _meaning(answer: str, request: Request) -> float | None:
     return float(match[1])
 
 
-class ScriptHands:
+class ScriptedOperator:
     """Answers out of a list, one to each request, in order.
 
     An answer is ``done``, the word ``light`` where light follows, a number with or without its unit, or
@@ -100,7 +100,7 @@ class ScriptHands:
     :param then: does what was answered with ``done``, such as a simulated bench; None: it is done already.
     """
 
-    def __init__(self, lines: Iterable[str], then: Hands | None = None) -> None:
+    def __init__(self, lines: Iterable[str], then: Operator | None = None) -> None:
         stripped = (line.split("#")[0].strip() for line in lines)
         self._answers = [line for line in stripped if line]
         self._then = then

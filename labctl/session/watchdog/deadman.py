@@ -1,4 +1,7 @@
-"""Ends light that nobody watches, from a thread of its own, whatever the bench's thread waits for.
+"""What this process does for its watchdog, and what it does itself about light that nobody watches.
+
+Work with the instruments is a sign of life, and light is announced first: a hook, and a clock. Light that
+nobody watches is ended from a thread of its own, whatever the bench's thread waits for.
 
 The shutter has its own connection and lock, so that it can be closed while a meter's answer is waited for.
 Three things are owed in the light: every reading and every exposure in its own time and a little more;
@@ -14,11 +17,64 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from typing import cast
 
-from labctl.model.errors import LabctlError, LightUnwatched, SafetyStop
-from labctl.session.watchdog_calls import Life
+from labctl.model.clock import Clock, Stop
+from labctl.model.errors import Aborted, InstrumentError, LabctlError, LightUnwatched, SafetyStop
+from labctl.model.meters import heard_by
+from labctl.model.roles import Roles
+from labctl.session.exits import ExitHandler
+from procedures.gate.hooks import Call, Hooks
+
+CALL_S = 2.0
+"""Announced for a call that looks at no stop flag; with the limit of silence it covers drivers' deadlines."""
+REOPEN_S = 30.0
+"""Wall time of the call after one that failed: a spectrometer may be opened anew in it."""
+
+
+class SignsOfLife:
+    """What a watchdog is told and asked; this one is that of a bench without, to whom nothing matters."""
+
+    def beat(self, busy_s: float = 0.0) -> None:
+        """Give a sign of life; say before a long wait how long, in wall seconds, there will be none."""
+
+    def require(self) -> None:
+        """Make sure that light which may pass is watched; raises SafetyStop if not."""
+
+    def consent(self, busy_s: float = 0.0) -> None:
+        """Ask whether the shutter may open; raises SafetyStop if nobody watches."""
+
+    def light(self) -> None:
+        """Say that it is open."""
+
+    def dark(self) -> None:
+        """Say that it is confirmed closed."""
+
+    def referenced(self, known: bool) -> None:
+        """Say whether the mount's angle can be trusted."""
+
+    def trouble(self) -> str:
+        """Say why nobody watches any more, "" while somebody does; ask often while light may pass."""
+        return ""
+
+    def forgive(self) -> None:
+        """This process stood still: let what is asked by :meth:`trouble` be asked anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """Stop flags, of the user, the program's end and the light's; to look at them is a sign of life."""
+
+    life: SignsOfLife
+    stops: tuple[Stop | None, ...]
+
+    def is_set(self) -> bool:
+        """Return whether any of them asks to stop."""
+        self.life.beat()
+        return any(stop is not None and stop.is_set() for stop in self.stops)
+
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +124,7 @@ class _Owed:
     given_up: LabctlError | None = None
 
 
-class DeadMan:
+class DeadMan(SignsOfLife):
     """Stands between the wrapped instruments and the watchdog, and passes every sign of life on.
 
     :param life: the watchdog.
@@ -79,7 +135,7 @@ class DeadMan:
 
     def __init__(
         self,
-        life: Life,
+        life: SignsOfLife,
         tell: Callable[[str], object],
         *,
         speed: float = 1.0,
@@ -153,8 +209,8 @@ class DeadMan:
 
     # --- what is owed ------------------------------------------------------------------------------
 
-    def given_up(self) -> bool:
-        """Return whether this thread waits for what was given up: its light is out."""
+    def is_set(self) -> bool:
+        """Return whether this thread waits for what was given up: its light is out. A stop flag."""
         me = threading.get_ident()
         with self._lock:
             lost = [owed for owed in (*self._calls, self._pending) if owed is not None and owed.given_up]
@@ -338,3 +394,121 @@ class DeadMan:
                 return
         self._lit.clear()  # everything was tried here; whoever waits for the instrument goes on, by the plate
         self._tell(f"{reason.message}, and the shutter does not close: {failure}. Block the beam by hand")
+
+
+def watched(
+    roles: Roles, hooks: Hooks, life: SignsOfLife, exits: ExitHandler, deadman: DeadMan | None = None
+) -> Roles:
+    """Attach a watchdog to the hooks of instruments; return these with a clock on which waiting is life.
+
+    :param exits: looked at wherever a stop flag is.
+    :param deadman: told of every reading and exposure; it passes signs of life on to ``life``.
+    """
+    life = life if deadman is None else deadman
+    hooks.attach(WatchdogHook(life, exits, deadman))
+    return replace(roles, clock=WatchedClock(roles.clock, life, deadman, exits), watch=deadman)
+
+
+class WatchedClock:
+    """A clock; to wait on it is a sign of life, again and again."""
+
+    def __init__(self, clock: Clock, life: SignsOfLife, *stops: Stop | None) -> None:
+        self._clock, self._life, self._stops = clock, life, stops
+
+    @property
+    def speed(self) -> float:
+        """Its seconds in a second of wall time."""
+        return self._clock.speed
+
+    def now_s(self) -> float:
+        """Seconds since an arbitrary start."""
+        return self._clock.now_s()
+
+    def sleep(self, seconds: float, stop: Stop | None = None) -> None:
+        """Wait; raises :class:`Aborted` when ``stop`` is set.
+
+        :raises SafetyStop: light may pass, and nobody watches any more.
+        """
+        self._life.require()
+        try:
+            self._clock.sleep(seconds, Polled(self._life, (stop, *self._stops)))
+        except Aborted:
+            self._life.require()  # it may be light that was ended, not the user
+            raise
+
+
+class WatchdogHook:
+    """Every call is announced, each look at its stop flag is a sign of life, and no light goes unwatched."""
+
+    def __init__(self, life: SignsOfLife, exits: ExitHandler, deadman: DeadMan | None) -> None:
+        self._life, self._exits, self._deadman = life, exits, deadman
+        self._failed: set[str] = set()
+        self._integration_s = 0.0
+
+    def around(self, call: Call) -> AbstractContextManager[None]:
+        """Watch over a call.
+
+        :raises SafetyStop: light may pass, and nobody watches any more; or it would, and nobody does.
+        :raises LightUnwatched: in the light, a reading or an exposure did not come in time.
+        :raises Aborted: the shutter would open while the program ends.
+        """
+        return self._opening() if call.name == "open" else self._working(call)
+
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Have the shutter open only once the watchdog has said that it watches."""
+        if self._exits.asked:
+            raise Aborted
+        self._life.consent(CALL_S)
+        yield
+        self._life.light()  # once more: another thread may have closed it in between
+
+    @contextmanager
+    def _working(self, call: Call) -> Iterator[None]:
+        call.stop = Polled(self._life, (call.stop, self._deadman, self._exits))
+        is_mount = call.role == "attenuator"
+        if is_mount and call.name == "home":
+            self._life.referenced(False)
+        with self._owed(call), self._announced(call.role):
+            yield
+        if is_mount and call.name == "is_referenced":
+            self._life.referenced(bool(call.result))
+        elif call.name == "set_integration":
+            self._integration_s = cast("float", call.result)
+        elif call.name == "close_beam":
+            self._life.dark()  # it is confirmed: no signs of life are owed
+
+    def _owed(self, call: Call) -> AbstractContextManager[None]:
+        """Owe what the light is watched by, and what it falls on."""
+        if call.name not in ("read", "acquire"):
+            return nullcontext()
+        self._life.require()
+        if self._deadman is None:
+            return nullcontext()
+        if call.name == "read":
+            return self._reading(self._deadman, call)
+        return self._deadman.exposing(call.instrument, self._integration_s)
+
+    @contextmanager
+    def _reading(self, deadman: DeadMan, call: Call) -> Iterator[None]:
+        """Owe every single reading of an average."""
+        count = cast("int", call.arguments[0])
+        with deadman.reading(call.instrument, count) as came, heard_by(lambda _power_w: came()):
+            yield
+
+    @contextmanager
+    def _announced(self, role: str) -> Iterator[None]:
+        """Announce a call that may take a while, and give a sign of life after it."""
+        self._life.beat(REOPEN_S if role in self._failed else CALL_S)
+        try:
+            yield
+        except InstrumentError:
+            self._failed.add(role)
+            raise
+        except Aborted:
+            self._life.require()  # it may be light that was ended, not the user
+            raise
+        else:
+            self._failed.discard(role)
+        finally:
+            self._life.beat()

@@ -1,4 +1,4 @@
-"""What only a pair of hands can do on a bench: moving a sensor, a blade, a filter, a lamp.
+"""What only an operator can do on a bench: moving a sensor, a blade, a filter, a lamp.
 
 A procedure asks; a person at a terminal or a window, a script, or a simulated bench answers.
 """
@@ -42,7 +42,7 @@ class Request:
     word: str = ""
 
 
-class Hands(Protocol):
+class Operator(Protocol):
     """Does what is asked and says so."""
 
     def do(self, request: Request, stop: Stop | None = None) -> float | None:

@@ -22,7 +22,7 @@ from labctl.model.clock import Clock, ScaledClock
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout, NotConnected
 from labctl.model.pump import MalusCurve, TableCurve
 from labctl.model.roles import Attenuator, Shutter
-from labctl.session.watchdog_wire import Assignment
+from labctl.session.watchdog.wire import Assignment
 from procedures.gate.attenuator import ARRIVAL_DEG, allowed_angles, make_curve, off
 from procedures.gate.safe_state import Action, end_light, make_safe, may_turn
 
