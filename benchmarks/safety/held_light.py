@@ -115,7 +115,7 @@ def wait_for(condition: Callable[[], bool], limit_s: float, what: str) -> None:
 def watchdog_of(pid: int) -> int:
     """Return the watchdog's process: the child that runs its module."""
     for child in psutil.Process(pid).children():
-        if "watchdog_child" in " ".join(child.cmdline()):
+        if "watchdog.child" in " ".join(child.cmdline()):
             return int(child.pid)
     raise LookupError("no watchdog")
 
