@@ -35,7 +35,7 @@ from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import SteppedClock
 from labctl.model.results import K95, total_interval
-from labctl.runner.csv_worker import Keeper
+from labctl.runner.csv_worker import PointBuffer
 from labctl.session import open_bench
 from procedures import fluence_sweep
 from procedures.point.shooting import NoSink
@@ -139,16 +139,16 @@ def _fluence(row: Row, file: Path, bench: SimulatedBench) -> None:
 
 
 def _sweep(row: Row, file: Path, clock: SteppedClock, bench: SimulatedBench) -> None:
-    keeper = Keeper(NoSink())
+    buffer = PointBuffer(NoSink())
     with open_bench(load_bench(file), clock) as opened:
         pump, bands = opened.pump, opened.bands
         plan = SWEEPS[str(row["sample"])]
         least = 1.1 * pump.aim.reach_uj_cm2()[0]  # some of the attenuators drawn leak a per cent
         plan = replace(plan, start_uj_cm2=max(plan.start_uj_cm2, least))
-        for _ in fluence_sweep.sweep(plan, opened.roles, pump, bands, sink=keeper):
+        for _ in fluence_sweep.sweep(plan, opened.roles, pump, bands, sink=buffer):
             pass
         order, scale_rel = pump.settings.photon_order, fluence_budget(pump.settings).stated_rel
-    result = fit_curve(light_light(keeper.points), order)
+    result = fit_curve(light_light(buffer.points), order)
     truth = bench.scene.truth.threshold_uj_cm2
     row["status"], row["threshold_truth"] = result.status, truth
     if result.threshold_uj_cm2 is None or result.ci95 is None:

@@ -25,7 +25,7 @@ from benchmarks.benches import SWEEPS, scene, served
 from benchmarks.programs import labctl as command
 from benchmarks.tables import show, table
 from benchmarks.trials import parser
-from labctl.runner.csv_worker import Keeper, NewRun, measure
+from labctl.runner.csv_worker import NewRun, PointBuffer, measure
 from labctl.runner.facts import RunRequest, run_start
 from labctl.session import open_bench
 from procedures.gate.hooks import Call
@@ -55,9 +55,9 @@ def costs_ms(sample: str, points: int, average: int) -> tuple[list[float], list[
         request = RunRequest(output=Path(folder), sample=sample)
         origin = NewRun(request)
         with origin.writer() as writer, open_bench(config, simulated.scene.clock) as bench:
-            keeper = Keeper(writer)
+            buffer = PointBuffer(writer)
             bench.hooks.attach(watch)
-            origin.begin(bench, keeper, run_start(bench, plan, request))
+            origin.begin(bench, buffer, run_start(bench, plan, request))
             last = (time.perf_counter(), watch.wall_s, watch.cpu_s)
 
             def on_row() -> None:
@@ -68,7 +68,7 @@ def costs_ms(sample: str, points: int, average: int) -> tuple[list[float], list[
                 last = now
 
             stop = threading.Event()
-            measure(bench, plan, request, keeper, writer.paths.csv, stop=stop, on_row=on_row, origin=origin)
+            measure(bench, plan, request, buffer, writer.paths.csv, stop=stop, on_row=on_row, origin=origin)
     labctl, drivers = zip(*found[1:], strict=True)
     return list(labctl), list(drivers)
 

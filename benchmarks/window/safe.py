@@ -119,7 +119,7 @@ class Trials:
     def _light(self) -> None:
         service = self._window.service
         until(lambda: not service.safety.is_latched())
-        until(lambda: service.sight.seen.shutter_open is False)
+        until(lambda: service.state.seen.shutter_open is False)
         for command in (SetFluence(60.0), SetExposure(0.2), MoveShutter(True), Stream(True)):
             self._window.post(command)
         until(lambda: not self._dark())

@@ -31,7 +31,7 @@ from labctl.gui.live.live_page import LivePage
 from labctl.gui.shell.app import make_application
 from labctl.model.records import FloatArray, Identity, SpectrometerInfo, Spectrum
 from labctl.runner.fit_process import Fits
-from labctl.service.observed import Sight
+from labctl.service.observed import BenchState
 
 RATE_HZ = 1000.0
 BATCH_S = 0.02
@@ -42,7 +42,7 @@ PIXELS = 2048
 class Source:
     """Delivers spectra at a fixed rate, in batches; the work of a reduction is done for each of them."""
 
-    sight: Sight | None
+    state: BenchState | None
     frames: FloatArray
     delivered: int = 0
     worked_s: float = 0.0
@@ -59,9 +59,9 @@ class Source:
             for _ in range(due - self.delivered):
                 counts = self.frames[self.delivered % len(self.frames)]
                 float(counts[700:1900].sum())
-                if self.sight is not None:
+                if self.state is not None:
                     now = time.perf_counter()
-                    self.sight.exposure(Spectrum(counts, 1 / RATE_HZ, now - 1 / RATE_HZ, now))
+                    self.state.exposure(Spectrum(counts, 1 / RATE_HZ, now - 1 / RATE_HZ, now))
                 self.delivered += 1
             self.worked_s += time.perf_counter() - start
 
@@ -119,7 +119,7 @@ def frames() -> FloatArray:
 
 def alone(seconds: float) -> tuple[float, float]:
     """Return spectra a second, and seconds of work a spectrum, without a window."""
-    source = Source(Sight(), frames())
+    source = Source(BenchState(), frames())
     thread = threading.Thread(target=source.run)
     thread.start()
     time.sleep(seconds)  # noqa: TID251  a benchmark
@@ -131,15 +131,15 @@ def alone(seconds: float) -> tuple[float, float]:
 def with_window(seconds: float) -> dict[str, object]:
     application = make_application()
     assert isinstance(application, QApplication)
-    sight = Sight()
+    state = BenchState()
     with served(scene("ola", "typical", 1)) as (_, config):
         pass
     fits = Fits()
-    page = LivePage(config, fits, lambda answer: mailbox.post(answer), QUndoStack(), sight)
+    page = LivePage(config, fits, lambda answer: mailbox.post(answer), QUndoStack(), state)
     mailbox = Mailbox(page.take, page.tick)  # type: ignore[arg-type]
     page.resize(1300, 800)
     page.set_info(SpectrometerInfo(Identity("a", "b", "c"), np.linspace(500, 561, PIXELS), 65535, 1e-3, 10))
-    sight.dark(1 / RATE_HZ, np.full(PIXELS, 1000.0))
+    state.dark(1 / RATE_HZ, np.full(PIXELS, 1000.0))
     latency = Log(int(40 * seconds) + 1000)
     plot = page.view.spectrum.widget
     shown = [0.0]
@@ -153,7 +153,7 @@ def with_window(seconds: float) -> dict[str, object]:
     plot.viewport().installEventFilter(watch := AfterPaint(painted, plot))
     assert watch is not None
     page.show()
-    source = Source(sight, frames())
+    source = Source(state, frames())
     thread = threading.Thread(target=source.run)
     thread.start()
     _turn(application, min(5.0, seconds / 4))  # imports, the first peaks, caches

@@ -34,7 +34,7 @@ from procedures.fluence_sweep import Insert
 from procedures.procedure import FluenceSweepProcedure, SweepContext
 
 
-class Keeper:
+class PointBuffer:
     """Passes everything on to ``sink`` first; what is kept here is therefore on disk."""
 
     def __init__(self, sink: RunSink) -> None:
@@ -82,7 +82,7 @@ class Origin(Protocol):
     def writer(self) -> RunWriter:
         """Take hold of the run's file."""
 
-    def begin(self, bench: Bench, keeper: Keeper, start: RunStart) -> None:
+    def begin(self, bench: Bench, buffer: PointBuffer, start: RunStart) -> None:
         """Begin the file on an open bench; no light has been asked for yet."""
 
     def results(self, procedure: Procedure, csv: Path) -> Results:
@@ -100,9 +100,9 @@ class NewRun:
         """Reserve a name that nobody has."""
         return RunWriter(self._request.output, self._request.stem())
 
-    def begin(self, bench: Bench, keeper: Keeper, start: RunStart) -> None:  # noqa: ARG002
+    def begin(self, bench: Bench, buffer: PointBuffer, start: RunStart) -> None:  # noqa: ARG002
         """Create the file."""
-        keeper.begin(start)
+        buffer.begin(start)
 
     def results(self, procedure: Procedure, csv: Path) -> Any:
         """Create the CSV with its header."""

@@ -23,7 +23,7 @@ from labctl.model.clock import Clock
 from labctl.model.errors import ConfigError, DataError
 from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan
 from labctl.model.run import RunStart
-from labctl.runner.csv_worker import Keeper
+from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import OnEvent
 from labctl.runner.facts import PROCEDURE_ID, RunRequest
 from labctl.runner.fit_process import Fits
@@ -193,7 +193,7 @@ class Resumption:
         self._writer = ResumedWriter(self._h5)
         return self._writer
 
-    def begin(self, bench: Bench, keeper: Keeper, start: RunStart) -> None:
+    def begin(self, bench: Bench, buffer: PointBuffer, start: RunStart) -> None:
         """Close the shutter, compare, have differences agreed to, then mend the file and go on in it."""
         bench.pump.close()
         run = self._writer.run
@@ -203,19 +203,19 @@ class Resumption:
             log.warning("the bench differs from the run's: %s", "; ".join(found))
             self._confirm(found)
         dose, assumed = dose_before(run, self._plan, bench.pump.settings.repetition_rate_hz)
-        recall(keeper, run)
+        recall(buffer, run)
         self.done = Done(
-            points=tuple(keeper.points),
+            points=tuple(buffer.points),
             dose_uj_cm2=dose,
             last_dark=max((dark.number for dark in run.darks), default=0),
-            elapsed_s=keeper.points[-1].elapsed_s if keeper.points else 0.0,
+            elapsed_s=buffer.points[-1].elapsed_s if buffer.points else 0.0,
         )
         self._writer.dose_uj_cm2 = dose
-        keeper.begin(start)
+        buffer.begin(start)
         now_s = bench.roles.clock.now_s()
         for line in _story(run, found, dose, assumed):
             log.info("%s", line)
-            keeper.event(now_s, line)
+            buffer.event(now_s, line)
 
     def results(self, procedure: Procedure, csv: Path) -> Any:
         """Bring the CSV up to the run file, then go on in it."""
@@ -236,9 +236,9 @@ class _Continued(Results):  # type: ignore[misc]  # pymeasure publishes no types
         self._data = None
 
 
-def recall(keeper: Keeper, run: Run) -> None:
-    """Give ``keeper`` what it would hold had it seen the points of ``run``."""
-    keeper.points.extend(run.scalars(number) for number in range(len(run)))
+def recall(buffer: PointBuffer, run: Run) -> None:
+    """Give ``buffer`` what it would hold had it seen the points of ``run``."""
+    buffer.points.extend(run.scalars(number) for number in range(len(run)))
 
 
 def _story(run: Run, found: tuple[str, ...], dose: float, assumed: float) -> list[str]:

@@ -27,7 +27,7 @@ from labctl.model.plan import AdaptivePlan, Ending, SweepPlan
 from labctl.model.results import DOUBT, SweepResult
 from labctl.model.run import PointList, RunFacts, RunStop
 from labctl.model.untrusted import PrintableFormatter
-from labctl.runner.csv_worker import Keeper, NewRun, Origin, measure
+from labctl.runner.csv_worker import NewRun, Origin, PointBuffer, measure
 from labctl.runner.events import (
     Connected,
     Evaluated,
@@ -51,11 +51,11 @@ from procedures.plan import all_fluences, steps, validate
 from procedures.steps import make_source
 
 
-def _unseen(_bench: Bench, _keeper: Keeper) -> None:
+def _unseen(_bench: Bench, _keeper: PointBuffer) -> None:
     """Nothing is read beside a point."""
 
 
-def _unknown(_keeper: Keeper) -> tuple[float | None, ...]:
+def _unknown(_keeper: PointBuffer) -> tuple[float | None, ...]:
     return ()
 
 
@@ -71,8 +71,8 @@ class RunKind:
 
     procedure: str = PROCEDURE_ID
     live: bool = True
-    seen: Callable[[Bench, Keeper], None] = _unseen
-    temperature_c: Callable[[Keeper], tuple[float | None, ...]] = _unknown
+    seen: Callable[[Bench, PointBuffer], None] = _unseen
+    temperature_c: Callable[[PointBuffer], tuple[float | None, ...]] = _unknown
 
 
 SWEEP = RunKind()
@@ -357,12 +357,12 @@ class _Acquisition:
         try:
             with self.origin.writer() as writer:
                 self._writer, self._files = writer, _files_of(writer)
-                keeper, is_new = Keeper(writer), not self._files.log.exists()
+                buffer, is_new = PointBuffer(writer), not self._files.log.exists()
                 fits = Fits() if self.fits is None else nullcontext(self.fits)
                 with run_log(self._files.log) as log_file, fits as self._fits:
-                    writer.on_move = lambda line: self._moved(keeper, log_file, line)
-                    self._measure_and_end(keeper, self._files)
-                if is_new and not keeper.began and isinstance(self._failure, Aborted):
+                    writer.on_move = lambda line: self._moved(buffer, log_file, line)
+                    self._measure_and_end(buffer, self._files)
+                if is_new and not buffer.began and isinstance(self._failure, Aborted):
                     with suppress(OSError):  # there is no run for it to be the log of
                         self._files.log.unlink()
         except BaseException as exc:  # noqa: BLE001  raised again in the caller's thread
@@ -370,14 +370,14 @@ class _Acquisition:
         finally:
             done()
 
-    def _measure_and_end(self, keeper: Keeper, files: RunFiles) -> None:
+    def _measure_and_end(self, buffer: PointBuffer, files: RunFiles) -> None:
         facts: RunFacts | None = None
         try:
-            with self._open(keeper, files) as bench:
+            with self._open(buffer, files) as bench:
                 facts = bench.facts
-                bench.pump.on_lie = lambda reason: self._doubt(keeper, reason)
+                bench.pump.on_lie = lambda reason: self._doubt(buffer, reason)
                 try:
-                    self._sweep(bench, keeper, files)
+                    self._sweep(bench, buffer, files)
                 finally:
                     self._dose_uj_cm2 = bench.pump.dose_uj_cm2
         except BaseException as exc:
@@ -387,12 +387,12 @@ class _Acquisition:
             else:
                 log.exception("the sweep failed")
         self.bench_left.set()
-        if keeper.began and facts is not None:
-            self._end(keeper, facts)
+        if buffer.began and facts is not None:
+            self._end(buffer, facts)
 
-    def _open(self, keeper: Keeper, files: RunFiles) -> AbstractContextManager[Bench]:
+    def _open(self, buffer: PointBuffer, files: RunFiles) -> AbstractContextManager[Bench]:
         def over(line: str) -> None:
-            self._over(keeper, line)
+            self._over(buffer, line)
 
         if self.bench is not None:
             return self._telling(self.bench, over)
@@ -411,20 +411,20 @@ class _Acquisition:
         finally:
             bench.pump.tell, bench.pump.on_lie = told, on_lie
 
-    def _over(self, keeper: Keeper, line: str) -> None:
+    def _over(self, buffer: PointBuffer, line: str) -> None:
         """Say how the bench was left, in the run's own log as well."""
         log.info("%s", line)
         self._tell(Message(line))
-        if self._now_s is not None and keeper.began:
+        if self._now_s is not None and buffer.began:
             with suppress(DataError):  # a file that fails here fails again at the run's end, which tells it
-                keeper.event(self._now_s(), line)
+                buffer.event(self._now_s(), line)
 
-    def _doubt(self, keeper: Keeper, reason: str) -> None:
+    def _doubt(self, buffer: PointBuffer, reason: str) -> None:
         """Have the file say at once, whatever becomes of this process, that nothing is said of the sample."""
         self._lied = True
-        if self._now_s is not None and keeper.began:
+        if self._now_s is not None and buffer.began:
             try:
-                keeper.event(self._now_s(), f"{DOUBT} ({reason})")
+                buffer.event(self._now_s(), f"{DOUBT} ({reason})")
             except Exception:
                 log.exception("while noting that the shutter lied")
 
@@ -432,7 +432,7 @@ class _Acquisition:
         log.warning("%s", line)
         self._tell(Message(line))
 
-    def _moved(self, keeper: Keeper, log_file: RunLog, line: str) -> None:
+    def _moved(self, buffer: PointBuffer, log_file: RunLog, line: str) -> None:
         """Say where the run is now, at once and at the end, and have the log go on beside it."""
         assert self._writer is not None
         self._files, self._remarks = _files_of(self._writer), (*self._remarks, line)
@@ -440,13 +440,13 @@ class _Acquisition:
         log.warning("%s", line)
         self._tell(Moved(self._files, line))
         if self._now_s is not None:
-            keeper.event(self._now_s(), line)
+            buffer.event(self._now_s(), line)
 
-    def _sweep(self, bench: Bench, keeper: Keeper, files: RunFiles) -> None:
+    def _sweep(self, bench: Bench, buffer: PointBuffer, files: RunFiles) -> None:
         self._now_s = bench.roles.clock.now_s
         self._tell(Connected({role: str(who) for role, who in bench.identities.items()}))
         start = run_start(bench, self._plan, self._request)
-        self.origin.begin(bench, keeper, dataclasses.replace(start, procedure=self.kind.procedure))
+        self.origin.begin(bench, buffer, dataclasses.replace(start, procedure=self.kind.procedure))
         if warning := weak_light(
             self._config, bench.roles.power_meter.noise_w, min(all_fluences(self._plan))
         ):
@@ -458,16 +458,16 @@ class _Acquisition:
         self._tell(Started(self._request.sample, files, self._total))
         fit = LiveFit(self._question, self._tell, self._fits) if self.kind.live else nullcontext()
         with fit as live:
-            pace = _Pace(self._total, len(keeper.points))
+            pace = _Pace(self._total, len(buffer.points))
 
             facts = bench.facts
 
             def on_row() -> None:
-                number = len(keeper.points)
-                self._tell(Measured(number, self._total, keeper.latest, pace.left_s(number)))
+                number = len(buffer.points)
+                self._tell(Measured(number, self._total, buffer.latest, pace.left_s(number)))
                 if number == _ENERGIES:
-                    self._remark_energies(keeper, facts)
-                self.kind.seen(bench, keeper)
+                    self._remark_energies(buffer, facts)
+                self.kind.seen(bench, buffer)
                 if live is not None:
                     live.offer()
 
@@ -475,7 +475,7 @@ class _Acquisition:
                 bench,
                 self._plan,
                 self._request,
-                keeper,
+                buffer,
                 files.csv,
                 stop=self._stop,
                 on_row=on_row,
@@ -485,19 +485,19 @@ class _Acquisition:
                 stored=self._writer,
             )
 
-    def _remark_energies(self, keeper: Keeper, facts: RunFacts) -> None:
+    def _remark_energies(self, buffer: PointBuffer, facts: RunFacts) -> None:
         """Say once that the energies are far from what the bench file states."""
         assert facts.settings is not None
-        full_j = full_energies_j(keeper.points, facts.settings)
+        full_j = full_energies_j(buffer.points, facts.settings)
         if remark := far_off(full_j, facts.settings.max_pulse_energy_j):
             self._say(f"warning: {remark}")
             self._remarks = (*self._remarks, remark)
 
-    def _end(self, keeper: Keeper, facts: RunFacts) -> None:
+    def _end(self, buffer: PointBuffer, facts: RunFacts) -> None:
         status, reason = _status_of(self._failure)
-        result = self._evaluated(keeper, facts)
+        result = self._evaluated(buffer, facts)
         try:
-            keeper.end(RunStop(status, reason, now_utc(), result))
+            buffer.end(RunStop(status, reason, now_utc(), result))
         except DataError as exc:
             log.exception("while ending the file")
             self._failure, status = self._failure or exc, "failed"
@@ -508,14 +508,14 @@ class _Acquisition:
             status=status,
             csv=files.csv if files.csv.exists() else None,
             h5=files.h5,
-            points=len(keeper.points),
+            points=len(buffer.points),
             result=result,
             spot=self._request.spot,
             notes=self._remarks,
             counted=tally(
-                [p.saturated_exposures for p in keeper.points],
-                [p.exposures for p in keeper.points],
-                [p.integration_s for p in keeper.points],
+                [p.saturated_exposures for p in buffer.points],
+                [p.exposures for p in buffer.points],
+                [p.integration_s for p in buffer.points],
                 planned=self._total,
             ),
         )
@@ -534,10 +534,10 @@ class _Acquisition:
             sample_temperature_c=temperatures,
         )
 
-    def _evaluated(self, keeper: Keeper, facts: RunFacts) -> SweepResult:
+    def _evaluated(self, buffer: PointBuffer, facts: RunFacts) -> SweepResult:
         """Have the run evaluated in the process that can be ended; the bench was left before."""
         lied = self._lied or isinstance(self._failure, ShutterLied)
-        temperatures = self.kind.temperature_c(keeper)
+        temperatures = self.kind.temperature_c(buffer)
         facts = dataclasses.replace(
             facts,
             ending=self._ending,
@@ -546,8 +546,8 @@ class _Acquisition:
             dose_uj_cm2=self._dose_uj_cm2,
             sample_temperature_c=temperatures,
         )
-        points = PointList(keeper.points)
-        if lied or not keeper.points:  # there is nothing to fit, and nobody shall wait for that
+        points = PointList(buffer.points)
+        if lied or not buffer.points:  # there is nothing to fit, and nobody shall wait for that
             return evaluate(points, self._plan, facts)
         stopped = self._stop.is_set()
         within_s, stop = (LONGEST_STOPPED_FIT_S, None) if stopped else (LONGEST_FIT_S, self._stop)

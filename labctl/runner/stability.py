@@ -18,7 +18,7 @@ from labctl.data.run import Run
 from labctl.model.clock import Clock
 from labctl.model.errors import CalibrationRefused, DataError, InstrumentError
 from labctl.model.plan import StabilityPlan
-from labctl.runner.csv_worker import Keeper
+from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import OnEvent
 from labctl.runner.fit_process import Fits
 from labctl.runner.report import RunReport
@@ -61,21 +61,21 @@ def stability_kind() -> RunKind:
     """Return the kind of one run: it remembers that run's temperatures."""
     temperatures: dict[int, float] = {}
 
-    def seen(bench: Bench, keeper: Keeper) -> None:
+    def seen(bench: Bench, buffer: PointBuffer) -> None:
         """Read the thermometer, where there is one; its failure is no reason to end a run of hours."""
         thermometer = bench.roles.thermometer
         if thermometer is None:
             return
-        index = keeper.latest.index
+        index = buffer.latest.index
         try:
             temperatures[index] = thermometer.temperature_c()
             text = f"point {index + 1}: sample at {temperatures[index]:.2f} C"
         except InstrumentError as exc:
             text = f"point {index + 1}: sample's temperature unknown: {exc.message}"
-        keeper.event(bench.roles.clock.now_s(), text)
+        buffer.event(bench.roles.clock.now_s(), text)
 
-    def temperature_c(keeper: Keeper) -> tuple[float | None, ...]:
-        return tuple(temperatures.get(p.index) for p in keeper.points) if temperatures else ()
+    def temperature_c(buffer: PointBuffer) -> tuple[float | None, ...]:
+        return tuple(temperatures.get(p.index) for p in buffer.points) if temperatures else ()
 
     return RunKind(PROCEDURE_ID, live=False, seen=seen, temperature_c=temperature_c)
 

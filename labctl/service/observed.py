@@ -61,7 +61,7 @@ class Optics:
     in_front: bool
 
 
-class Sight:
+class BenchState:
     """Holds what was seen; the latest wins, readers take it whole.
 
     :ivar optics: None while nobody knows what a power stands for, as in a calibration.
@@ -205,11 +205,11 @@ class Sight:
 class Observer:
     """A hook that notes what passes.
 
-    :param sight: where it is noted.
+    :param state: where it is noted.
     """
 
-    def __init__(self, sight: Sight) -> None:
-        self._sight = sight
+    def __init__(self, state: BenchState) -> None:
+        self._sight = state
 
     @contextmanager
     def around(self, call: Call) -> Iterator[None]:
@@ -221,22 +221,22 @@ class Observer:
         self._note(call, call.result)
 
     def _note(self, call: Call, result: object) -> None:
-        sight = self._sight
+        state = self._sight
         match call.role, call.name, result:
             case "attenuator", "is_referenced", bool(known):
-                sight.note(referenced=known)
+                state.note(referenced=known)
             case "attenuator", "angle_deg", float(angle_deg):
-                sight.note(angle_deg=angle_deg)
+                state.note(angle_deg=angle_deg)
             case "attenuator", "move_to", float(angle_deg):
-                sight.moved(angle_deg)
+                state.moved(angle_deg)
             case "power_meter", "read", PowerReading() as reading:
-                sight.power(reading.power_w)
+                state.power(reading.power_w)
             case "spectrometer", "acquire", Spectrum() as spectrum:
-                sight.exposure(spectrum)
+                state.exposure(spectrum)
             case "shutter", "is_open", bool(is_open):
-                sight.note(shutter_open=is_open)
+                state.note(shutter_open=is_open)
             case "shutter", "close_beam", _:
-                sight.note(shutter_open=False)
+                state.note(shutter_open=False)
 
 
 def _patience_s(call: Call) -> float:

@@ -36,7 +36,7 @@ from labctl.service.messages import (
     Said,
     Stream,
 )
-from labctl.service.observed import Observer, Optics, Sight
+from labctl.service.observed import BenchState, Observer, Optics
 from labctl.service.runs import LostInstrument, Room, said_of
 from labctl.service.safety import SafetyLine
 from labctl.service.work import Work
@@ -66,7 +66,7 @@ class BenchService:
     ) -> None:
         self.config, self._tell, self._fits = config, tell, fits
         self._clock, self._log_file = clock, log_file
-        self.sight = Sight()
+        self.state = BenchState()
         self.safety = SafetyLine(self._safety_told)
         self.stop = threading.Event()
         self.asking = Asking(tell)
@@ -174,7 +174,7 @@ class BenchService:
 
     def _session(self, first: Command) -> bool:
         """Work with the bench until it is disconnected or lost; return whether to quit."""
-        self.sight.forget(lost=True)
+        self.state.forget(lost=True)
         self._tell(Link("connecting"))
         if isinstance(first, Connect) and first.config is not None:
             self.config = first.config
@@ -215,7 +215,7 @@ class BenchService:
             self._tell(Said(reason, wrong=True))
         finally:
             self.safety.release()
-            self.sight.forget()
+            self.state.forget()
             self._tell(Busy(""))
         if not connected:
             self._failed(job, reason)
@@ -233,7 +233,7 @@ class BenchService:
             if isinstance(failure, InstrumentError):
                 role = failure.instrument.partition(" ")[0]
                 if role in self.config.roles:
-                    self.sight.failed(role, failure.message)
+                    self.state.failed(role, failure.message)
 
     def _heard(self, line: str) -> None:
         """Tell what the watchdog says, which a window without a terminal would hide."""
@@ -247,13 +247,13 @@ class BenchService:
         """Let SAFE hold the shutter of a bench shut, and see everything that passes."""
         self.safety.adopt(bench.roles.shutter)
         bench.hooks.attach(self.safety)
-        bench.hooks.attach(Observer(self.sight))
+        bench.hooks.attach(Observer(self.state))
         pump = bench.pump
 
         def light(energy_j: float) -> tuple[float, float]:
             return energy_j, pump.beam.fluence_uj_cm2(energy_j)
 
-        self.sight.optics = Optics(
+        self.state.optics = Optics(
             energy_of=lambda power_w, angle_deg: light(pump.energy_j(power_w, angle_deg)),
             energy_at=lambda angle_deg: light(pump.aim.energy_j(angle_deg)),
             in_front=pump.meter_in_front,
@@ -262,7 +262,7 @@ class BenchService:
 
     def _serve(self, bench: Bench, first: Job | None) -> bool:
         """Do what is asked for; return True to quit, False to disconnect."""
-        work = Work(Room(bench, self._tell, self.stop, self.asking, self._fits), self.sight, self)
+        work = Work(Room(bench, self._tell, self.stop, self.asking, self._fits), self.state, self)
         command: Command | None = first
         while True:
             if isinstance(command, (Quit, Disconnect)):
@@ -314,8 +314,8 @@ class BenchService:
 
     def _safety_told(self, thing: object) -> None:
         if isinstance(thing, SafeTold) and thing.closed:
-            self.sight.answered("shutter")
-            self.sight.note(shutter_open=False)
+            self.state.answered("shutter")
+            self.state.note(shutter_open=False)
         elif isinstance(thing, SafeTold):
-            self.sight.failed("shutter", thing.message)
+            self.state.failed("shutter", thing.message)
         self._tell(thing)

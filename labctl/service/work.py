@@ -25,7 +25,7 @@ from labctl.service.messages import (
     Stream,
     TakeDark,
 )
-from labctl.service.observed import Sight
+from labctl.service.observed import BenchState
 from labctl.service.runs import Room, run_alignment, run_job
 from labctl.session.bench import over_said
 from procedures.gate.pump import PumpState
@@ -41,9 +41,9 @@ class Work:
     :param interrupted: set when something else waits to be done; ends an exposure of the stream early.
     """
 
-    def __init__(self, room: Room, sight: Sight, interrupted: Stop) -> None:
+    def __init__(self, room: Room, state: BenchState, interrupted: Stop) -> None:
         self._room, self._bench, self._tell, self._stop = room, room.bench, room.tell, room.stop
-        self._sight, self._interrupted = sight, interrupted
+        self._sight, self._interrupted = state, interrupted
         self._hand = ManualBench(self._bench.roles, self._bench.pump)
         self._exposure_s = DEFAULT_EXPOSURE_S
         self._looked_s = 0.0

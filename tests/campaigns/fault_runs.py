@@ -14,7 +14,7 @@ from benchmarks.scene_truth import SceneTruth
 from labctl.config import BenchConfig, parse_bench
 from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan
 from labctl.model.records import SweepPoint
-from labctl.runner.csv_worker import Keeper
+from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import Event, Message
 from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
@@ -155,14 +155,14 @@ def _nothing(_event: Event) -> None:
 @contextmanager
 def _seen(see: See) -> Iterator[None]:
     """Have every point told, once it is stored, in the acquisition thread."""
-    append = Keeper.append
+    append = PointBuffer.append
 
-    def seen(self: Keeper, point: SweepPoint) -> None:
+    def seen(self: PointBuffer, point: SweepPoint) -> None:
         append(self, point)
         see(point)
 
-    Keeper.append = seen  # type: ignore[method-assign]
+    PointBuffer.append = seen  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Keeper.append = append  # type: ignore[method-assign]
+        PointBuffer.append = append  # type: ignore[method-assign]

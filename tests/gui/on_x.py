@@ -189,7 +189,7 @@ def lit(hall: Hall, simulated: SimulatedBench) -> Iterator[None]:
     window = hall.window
     hall.wait(lambda: not window.service.safety.is_latched())
     window.post(SetFluence(60.0))
-    hall.wait(lambda: (window.service.sight.seen.fluence_uj_cm2 or 0) > 50)
+    hall.wait(lambda: (window.service.state.seen.fluence_uj_cm2 or 0) > 50)
     window.manual.open.click()
     hall.wait(lambda: not simulated.scene.shutter.closed_switch())
     window.activateWindow()

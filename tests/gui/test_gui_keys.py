@@ -83,7 +83,7 @@ class Keyboard:
         """Give light by hand, with F6."""
         self.free()
         self.window.post(SetFluence(60.0))
-        self.wait(lambda: (self.window.service.sight.seen.fluence_uj_cm2 or 0) > 50)
+        self.wait(lambda: (self.window.service.state.seen.fluence_uj_cm2 or 0) > 50)
         self.open()
 
     def open(self) -> None:

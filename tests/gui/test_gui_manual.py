@@ -26,7 +26,7 @@ nth = 20  # in the stream: the first ones look whether light comes with the open
 
 def test_driving_by_hand(qtbot: QtBot, tmp_path: Path) -> None:
     with bench_window(qtbot, tmp_path) as (window, simulated):
-        manual, sight = window.manual, window.service.sight
+        manual, state = window.manual, window.service.state
         manual.open.click()
         qtbot.waitUntil(lambda: "not verified" in window.message.text(), timeout=LONG_MS)
         assert simulated.scene.shutter.closed_switch()
@@ -35,8 +35,8 @@ def test_driving_by_hand(qtbot: QtBot, tmp_path: Path) -> None:
         manual.set_fluence.click()
         manual.fluence.set_text("95")
         QTest.keyClick(manual.fluence.edit, Qt.Key.Key_Return)
-        qtbot.waitUntil(lambda: (sight.seen.fluence_uj_cm2 or 0) > 85, timeout=LONG_MS)
-        assert sight.seen.fluence_uj_cm2 == pytest.approx(95, rel=0.05)
+        qtbot.waitUntil(lambda: (state.seen.fluence_uj_cm2 or 0) > 85, timeout=LONG_MS)
+        assert state.seen.fluence_uj_cm2 == pytest.approx(95, rel=0.05)
         qtbot.waitUntil(lambda: window.bar.fluence.value.text().startswith("9"), timeout=LONG_MS)
         assert window.bar.shutter.value.text() == "closed"
         manual.exposure.set_text("0.1")
@@ -52,13 +52,13 @@ def test_driving_by_hand(qtbot: QtBot, tmp_path: Path) -> None:
         manual.stream.click()
         manual.close_button.click()
         qtbot.waitUntil(lambda: window.bar.shutter.value.text() == "closed", timeout=LONG_MS)
-        before = sight.seen.angle_deg
+        before = state.seen.angle_deg
         assert before is not None
         manual._jog(-0.1)
-        qtbot.waitUntil(lambda: abs((sight.seen.angle_deg or 0) - before + 0.1) < 0.09, timeout=LONG_MS)
+        qtbot.waitUntil(lambda: abs((state.seen.angle_deg or 0) - before + 0.1) < 0.09, timeout=LONG_MS)
         manual.angle.set_text(f"{before - 1:.3f}")
         manual.set_angle.click()
-        qtbot.waitUntil(lambda: abs((sight.seen.angle_deg or 0) - before + 1) < 0.1, timeout=LONG_MS)
+        qtbot.waitUntil(lambda: abs((state.seen.angle_deg or 0) - before + 1) < 0.1, timeout=LONG_MS)
         manual.angle.set_text("3")
         manual.set_angle.click()
         qtbot.waitUntil(
@@ -80,8 +80,8 @@ def test_safe_does_not_wait_for_an_exposure(qtbot: QtBot, tmp_path: Path) -> Non
 
     with bench_window(qtbot, tmp_path, edit=patient, faults=ENDLESS_EXPOSURE) as (window, simulated):
         window.post(SetFluence(60.0))
-        sight = window.service.sight
-        qtbot.waitUntil(lambda: (sight.seen.fluence_uj_cm2 or 0) > 50, timeout=LONG_MS)
+        state = window.service.state
+        qtbot.waitUntil(lambda: (state.seen.fluence_uj_cm2 or 0) > 50, timeout=LONG_MS)
         window.manual.open.click()
         qtbot.waitUntil(lambda: not simulated.scene.shutter.closed_switch(), timeout=LONG_MS)
         window.manual.exposure.set_text("10")
@@ -171,7 +171,7 @@ def test_a_shutter_that_stays_closed_is_not_shown_as_open_with_a_fluence(
     with bench_window(qtbot, tmp_path, faults=STAYS_CLOSED) as (window, _):
         window.post(SetFluence(100.0))
         bar = window.bar
-        qtbot.waitUntil(lambda: (window.service.sight.seen.fluence_uj_cm2 or 0) > 90, timeout=LONG_MS)
+        qtbot.waitUntil(lambda: (window.service.state.seen.fluence_uj_cm2 or 0) > 90, timeout=LONG_MS)
         window.manual.open.click()
         qtbot.waitUntil(lambda: bar.shutter.value.text() == "open?", timeout=LONG_MS)
         assert bar.fluence.value.text().startswith("≤ ")

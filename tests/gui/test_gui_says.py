@@ -22,7 +22,7 @@ from labctl.model.results import Threshold
 from labctl.runner.fit_child import peak_marks
 from labctl.runner.fit_process import PeaksQuestion
 from labctl.runner.report import Tally, outcome
-from labctl.service.observed import Seen, Sight
+from labctl.service.observed import BenchState, Seen
 from labctl.session import open_bench
 
 RUN = RunNow("Sweep 1, film", done=6, total=24, left_s=70.0, begun=True)
@@ -114,18 +114,18 @@ def test_the_banner_names_who_does_not_answer() -> None:
 
 
 def test_the_first_call_that_fails_is_seen_and_the_first_that_does_not() -> None:
-    sight = Sight()
-    sight.answered("shutter")
-    with pytest.raises(InstrumentTimeout), sight.calling("power_meter"):
+    state = BenchState()
+    state.answered("shutter")
+    with pytest.raises(InstrumentTimeout), state.calling("power_meter"):
         raise InstrumentTimeout("power_meter", "late")
-    assert sight.look().lost == {"power_meter": "power_meter: late"}
-    assert sight.look().doubtful == {"shutter"}
-    with sight.calling("shutter", patience_s=-1.0):
-        assert set(sight.look().lost) == {"power_meter", "shutter"}  # silent while it owes an answer
-    assert sight.look().doubtful == frozenset()
-    with sight.calling("power_meter"):
+    assert state.look().lost == {"power_meter": "power_meter: late"}
+    assert state.look().doubtful == {"shutter"}
+    with state.calling("shutter", patience_s=-1.0):
+        assert set(state.look().lost) == {"power_meter", "shutter"}  # silent while it owes an answer
+    assert state.look().doubtful == frozenset()
+    with state.calling("power_meter"):
         pass
-    assert sight.look() == sight.seen == Seen()
+    assert state.look() == state.seen == Seen()
 
 
 def test_a_pause_is_called_one_when_it_stands() -> None:

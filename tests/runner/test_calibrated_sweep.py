@@ -16,7 +16,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.plan import SweepPlan
 from labctl.model.results import total_interval
 from labctl.runner.calibrate import run_calibration
-from labctl.runner.csv_worker import Keeper
+from labctl.runner.csv_worker import PointBuffer
 from labctl.session import open_bench
 from labctl.session.operator import ScriptedOperator, SimulatedOperator
 from procedures import fluence_sweep
@@ -54,14 +54,14 @@ def test_from_unknown_to_threshold(tmp_path: Path) -> None:
             )
             assert calibration.kind == kind
             use_calibration(file, kind, path)
-        keeper = Keeper(NoSink())
+        buffer = PointBuffer(NoSink())
         plan = SweepPlan(start_uj_cm2=20, stop_uj_cm2=200, points=16, average=5)
         with open_bench(load_bench(file), clock) as bench:
             assert bench.warnings == ()
-            for _ in fluence_sweep.sweep(plan, bench.roles, bench.pump, bench.bands, sink=keeper):
+            for _ in fluence_sweep.sweep(plan, bench.roles, bench.pump, bench.bands, sink=buffer):
                 pass
             scale_rel = fluence_budget(bench.pump.settings).stated_rel
-            found = fit_curve(light_light(keeper.points), bench.pump.settings.photon_order)
+            found = fit_curve(light_light(buffer.points), bench.pump.settings.photon_order)
         truth = simulated.scene.truth
         s = load_bench(file).pump_settings()
     chain = s.pickoff_ratio / s.repetition_rate_hz / (s.spot.x_um * s.spot.y_um)

@@ -21,7 +21,7 @@ from labctl.model.mapping import plain
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.results import BandThreshold, QResult, SweepResult, ThresholdStatus
 from labctl.model.run import RunStart, RunStop
-from labctl.runner.csv_worker import Keeper
+from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import Connected, Evaluated, Measured, Message, RunFiles, Started
 from labctl.runner.fit_process import FileQuestion, Fits
 from labctl.runner.refit import spot_spread
@@ -273,13 +273,13 @@ class Sink:
 
 
 def test_the_keeper_holds_scalars_alone() -> None:
-    keeper = Keeper(Sink())
+    buffer = PointBuffer(Sink())
     for number in range(1, 40):
-        keeper.dark(DarkRecord(number, "dark", np.zeros(16), np.zeros(16), 16, 0.1, 0.0))
-        keeper.append(point(number, float(number), 1.0, peak_count=2, dark_number=number))
-    assert len(keeper.points) == 39
-    assert all(p.frames.size == p.spectrum.size == 0 for p in keeper.points)
-    assert keeper.latest.frames.size > 0
+        buffer.dark(DarkRecord(number, "dark", np.zeros(16), np.zeros(16), 16, 0.1, 0.0))
+        buffer.append(point(number, float(number), 1.0, peak_count=2, dark_number=number))
+    assert len(buffer.points) == 39
+    assert all(p.frames.size == p.spectrum.size == 0 for p in buffer.points)
+    assert buffer.latest.frames.size > 0
 
 
 def test_the_spread_of_spots_stands_beside_their_intervals() -> None:

@@ -23,7 +23,7 @@ from labctl.runner.events import Started
 from labctl.runner.fit_process import Answer, Fits
 from labctl.runner.rundata import Exposure, RunData, RunHead, scalars_of
 from labctl.runner.wording import duration
-from labctl.service.observed import Sight
+from labctl.service.observed import BenchState
 
 ROWS = 200
 WATERFALL_S = 0.2
@@ -73,10 +73,10 @@ class LivePage(QWidget):
         fits: Fits,
         tell: Callable[[Answer], None],
         undo: QUndoStack,
-        sight: Sight,
+        state: BenchState,
     ) -> None:
         super().__init__()
-        self._config, self._fits, self._tell, self._sight = config, fits, tell, sight
+        self._config, self._fits, self._tell, self._sight = config, fits, tell, state
         self.view = RunView("live", fits, tell, undo)
         self.info: SpectrometerInfo | None = None
         self.run: RunData | None = None

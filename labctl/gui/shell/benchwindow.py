@@ -81,7 +81,7 @@ class BenchWindow(MainWindow):
         self._failed, self._asked_s = failed, time.monotonic()
         self.service = BenchService(config, self.mailbox.post, clock, fits=self.fits)
         self.bar, self.connection = BenchBar(config), ConnectionPanel()
-        self.live = LivePage(config, self.fits, self.mailbox.post, self.undo, self.service.sight)
+        self.live = LivePage(config, self.fits, self.mailbox.post, self.undo, self.service.state)
         self.align = AlignPage(config, self.post, self.service.abort)
         self.sweep, self.manual = (
             SweepPanel(config, output),
@@ -339,7 +339,7 @@ class BenchWindow(MainWindow):
 
     def _show_state(self) -> None:
         """Say how the bench stands; every text on it follows from what is put together here."""
-        stopping, seen = self.service.stop.is_set(), self.service.sight.look()
+        stopping, seen = self.service.stop.is_set(), self.service.state.look()
         self.queue.tick(stopping=stopping)
         self.live.set_paused(self.queue.now is not None and self.queue.now.standing)
         self.bar.show_seen(seen)
