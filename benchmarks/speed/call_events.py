@@ -1,8 +1,8 @@
 """How many calls of our own one point of a sweep makes: Python's call events in labctl and procedures.
 
-``python -m benchmarks.speed.call_events``; the same file runs on older versions (``python call_events.py ROOT``).
-Counted between one stored point and the next, in every thread of this process, generators' resumptions included;
-points for which a dark was taken in between are left out. The bench is the simulated one on the wire.
+``python -m benchmarks.speed.call_events``; the same file runs on older trees (``python call_events.py ROOT``).
+Counted between one stored point and the next, in every thread of this process, generators' resumptions
+included; points for which a dark was taken in between are left out. The bench is the simulated one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
@@ -58,17 +59,19 @@ class Events:
 def counted() -> Events:
     """Sweep once, and return what was counted."""
     events = Events()
-    append, dark = RunWriter.append, RunWriter.dark
+    append: Callable[..., None] = RunWriter.append
+    dark: Callable[..., None] = RunWriter.dark
 
     def appended(self: RunWriter, *arguments: object) -> None:
-        append(self, *arguments)  # type: ignore[arg-type]
+        append(self, *arguments)
         events.points.append((events.count, events.darks))
 
     def took_dark(self: RunWriter, *arguments: object) -> None:
         events.darks += 1
-        dark(self, *arguments)  # type: ignore[arg-type]
+        dark(self, *arguments)
 
-    RunWriter.append, RunWriter.dark = appended, took_dark  # type: ignore[method-assign]
+    setattr(RunWriter, "append", appended)  # noqa: B010  older trees have other types
+    setattr(RunWriter, "dark", took_dark)  # noqa: B010
     with (
         SimulatedBench(scene("ola", "typical", 3), ScaledClock(20.0)) as bench,
         tempfile.TemporaryDirectory() as folder,
