@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pymeasure.experiment import (
@@ -18,7 +18,8 @@ from pymeasure.experiment import (
 )
 
 from labctl.model.errors import Aborted, ConfigError
-from labctl.model.plan import Ending, SweepPlan
+from labctl.model.options import Option, options
+from labctl.model.plan import ADAPTIVE, AdaptivePlan, Ending, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import SweepPoint
 from labctl.model.roles import Roles, RunSink
@@ -28,8 +29,6 @@ from procedures.gate.pump import Pump
 
 log = logging.getLogger(__name__)
 Outcome = Literal["running", "finished", "aborted", "failed"]
-_FLUENCE = "uJ/cm^2"
-_MOST = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class SweepContext:
     :param insert: asks for a blank to be put into the beam.
     :param done: what earlier sessions of the run measured.
     :param pause: while it is set the sweep stands still in the dark.
+    :param triggered: whether exposures begin with a pulse of the laser, as the bench file says.
     :param finish: told how the sweep ended, and why, once the bench is safe and before anything is closed.
     """
 
@@ -54,10 +54,74 @@ class SweepContext:
     finish: Callable[[Outcome, str], None] | None = None
     done: Done = NOTHING_DONE
     pause: Pause | None = None
+    triggered: bool = False
 
 
 OpenContext = Callable[[], AbstractContextManager[SweepContext]]
 Row = Callable[[SweepPoint], Mapping[str, object]]
+
+
+class _Offered:
+    """Makes a parameter of a plan's option; what the option refuses is refused in its words.
+
+    Text of numbers, or a number that may be left out, is kept as text and judged with the plan.
+    """
+
+    option: Option
+    units: str | None
+
+    def __init__(self, option: Option, **more: Any) -> None:
+        self.option = option
+        if option.group == ADAPTIVE:
+            more |= {"group_by": "adaptive"}
+        default = option.write(option.default) if option.textual else option.default
+        super().__init__(option.label, default=default, description=option.help, **more)  # type: ignore[call-arg]
+
+    def convert(self, value: Any) -> Any:
+        """Return the value for the plan.
+
+        :raises ConfigError: it is refused.
+        """
+        if self.option.textual:
+            return value
+        if isinstance(value, str) and self.option.kind in ("number", "whole"):
+            number, _, units = value.strip().partition(" ")  # as a CSV's head writes it
+            value = self.option.read(number if units == (self.units or "") else value)
+        elif why := self.option.refused(value):
+            raise self.option.wrong(why)
+        return super().convert(value)  # type: ignore[misc]
+
+
+class _Number(_Offered, FloatParameter):
+    """A number."""
+
+
+class _Whole(_Offered, IntegerParameter):
+    """A whole number."""
+
+
+class _Word(_Offered, ListParameter):
+    """One of some words."""
+
+
+class _Yes(_Offered, BooleanParameter):
+    """Yes or no."""
+
+
+class _Text(_Offered, Parameter):
+    """Several numbers, or one that may be left out, as text."""
+
+
+def _parameter(option: Option) -> Parameter:
+    units = option.unit.replace("cm2", "cm^2") or None
+    if option.textual:
+        return _Text(option)
+    if option.kind == "word":
+        return _Word(option, choices=list(option.words))
+    if option.kind == "yes":
+        return _Yes(option)
+    kind = _Whole if option.kind == "whole" else _Number
+    return kind(option, units=units, minimum=max(option.least, option.above), maximum=option.most)
 
 
 class FluenceSweepProcedure(Procedure):
@@ -65,37 +129,16 @@ class FluenceSweepProcedure(Procedure):
 
     What it works with is attached to an instance, or comes from a subclass that overrides ``open_context``
     and ``row`` and names its ``DATA_COLUMNS``: then it runs in a stock ``ManagedWindow``, which makes
-    instances from parameters alone.
+    instances from parameters alone. Its parameters are the fields of :class:`SweepPlan` and, once
+    ``adaptive`` is set, those of :class:`AdaptivePlan`, whose ``points`` are called ``start_points``.
     """
 
     sample = Parameter("Sample", default="sample")
     operator = Parameter("Operator", default="")
     spot = Parameter("Spot", default="")
     note = Parameter("Note", default="")
-    start_uj_cm2 = FloatParameter("Start fluence", units=_FLUENCE, default=20.0, maximum=_MOST)
-    stop_uj_cm2 = FloatParameter("Stop fluence", units=_FLUENCE, default=200.0, maximum=_MOST)
-    points = IntegerParameter("Points", default=24, maximum=_MOST)
-    spacing = ListParameter("Spacing", choices=["log", "linear", "list"], default="log")
-    fluences = Parameter("Fluences listed", default="")
-    direction = ListParameter("Direction", choices=["up", "down", "up-down", "shuffled"], default="up")
-    average = IntegerParameter("Exposures per point", default=10, maximum=_MOST)
-    min_pulses = IntegerParameter("Least pulses per exposure", default=100, maximum=_MOST)
-    max_integration_s = FloatParameter("Longest exposure", units="s", default=0.5)
-    background = ListParameter("Background", choices=["dark", "blank"], default="dark")
-    keep_open = BooleanParameter("Keep shutter open", default=False)
-    shuffle_seed = IntegerParameter("Shuffle seed", default=0, minimum=0, maximum=_MOST)
-
-    _SAME_NAME = (
-        "start_uj_cm2",
-        "stop_uj_cm2",
-        "points",
-        "spacing",
-        "direction",
-        "average",
-        "min_pulses",
-        "max_integration_s",
-        "background",
-        "keep_open",
+    adaptive = BooleanParameter(
+        "Adaptive", default=False, description="Choose each fluence from the points so far."
     )
 
     def __init__(self, **parameters: Any) -> None:
@@ -120,9 +163,10 @@ class FluenceSweepProcedure(Procedure):
         self._open_context, self._row = open_context, row
         if plan is not None:
             self._plan = plan
-            self.set_parameters({name: getattr(plan, name) for name in self._SAME_NAME})
-            listed = ", ".join(f"{f:g}" for f in plan.fluences_uj_cm2)
-            self.set_parameters({"fluences": listed, "shuffle_seed": plan.seed})
+            self.set_parameters({"adaptive": isinstance(plan, AdaptivePlan)})
+            for name, option in _offered(isinstance(plan, AdaptivePlan)).items():
+                value = getattr(plan, option.field)
+                self.set_parameters({name: option.write(value) if option.textual else value})
 
     def open_context(self) -> AbstractContextManager[SweepContext]:
         """Open what the sweep works with; a subclass may do it itself.
@@ -143,16 +187,15 @@ class FluenceSweepProcedure(Procedure):
     def plan(self) -> SweepPlan:
         """Return the plan that was attached, or the one the parameters say.
 
-        :raises ConfigError: the listed fluences are no numbers.
+        :raises ConfigError: what stands there as text cannot be read.
         """
         if self._plan is not None:
             return self._plan
-        values: dict[str, Any] = {name: getattr(self, name) for name in self._SAME_NAME}
-        try:
-            listed = tuple(float(word) for word in str(self.fluences).replace(",", " ").split())
-        except ValueError as exc:
-            raise ConfigError(f"{self.fluences!r} is no list of numbers", key="fluences") from exc
-        return SweepPlan(fluences_uj_cm2=listed, seed=self.shuffle_seed, **values)
+        values: dict[str, Any] = {}
+        for name, option in _offered(self.adaptive).items():
+            value = getattr(self, name)
+            values[option.field] = option.read(str(value)) if option.textual else value
+        return AdaptivePlan(**values) if self.adaptive else SweepPlan(**values)
 
     # --- what a Worker calls -----------------------------------------------------------------------
 
@@ -169,7 +212,7 @@ class FluenceSweepProcedure(Procedure):
         with self._noted():
             plan = self.plan()
             self._points = sweep(
-                plan,
+                replace(plan, triggered=plan.triggered or context.triggered),
                 context.roles,
                 context.pump,
                 context.bands,
@@ -211,6 +254,20 @@ class FluenceSweepProcedure(Procedure):
 
     def _noted(self) -> _Noted:
         return _Noted(self)
+
+
+def _offered(adaptive: bool) -> dict[str, Option]:
+    """Return the options of a kind of sweep by the names of their parameters."""
+    own = {option.field for option in options(SweepPlan).values()}
+    found = options(AdaptivePlan if adaptive else SweepPlan)
+    return {
+        option.name if option.group == ADAPTIVE and option.field in own else option.field: option
+        for option in found.values()
+    }
+
+
+for _name, _option in (_offered(False) | _offered(True)).items():
+    setattr(FluenceSweepProcedure, _name, _parameter(_option))
 
 
 class _Noted:

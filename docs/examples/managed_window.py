@@ -30,7 +30,8 @@ class BenchSweep(FluenceSweepProcedure):
     @contextmanager
     def open_context(self) -> Iterator[SweepContext]:
         with open_bench(self.bench) as bench:
-            yield SweepContext(bench.roles, bench.pump, bench.bands)
+            triggered = bench.config.triggered
+            yield SweepContext(bench.roles, bench.pump, bench.bands, triggered=triggered)
 
     def row(self, point: SweepPoint) -> dict[str, object]:
         return dict(row(point))

@@ -83,6 +83,11 @@ class Option:
         """The unit that stands beside a field."""
         return "%" if self.percent else self.unit
 
+    @property
+    def textual(self) -> bool:
+        """Whether a Procedure keeps it as text: several numbers, or one that may be left out."""
+        return self.optional or self.kind == "numbers"
+
     # --- one sentence for each wrong value -----------------------------------------------------------
 
     def refused(self, value: object) -> str:
@@ -233,9 +238,13 @@ def option(default: object, label: str, group: str, help: str, **more: Any) -> A
     return field(default=default, metadata={"option": Option(label, group, help, **more)})
 
 
-@cache
 def options(plan: Any) -> Mapping[str, Option]:
     """Return the options of a kind of plan by their names, in the order of its fields."""
+    return _options(plan)
+
+
+@cache
+def _options(plan: Any) -> Mapping[str, Option]:
     hints = typing.get_type_hints(plan)
     found = (_filled(f, hints[f.name]) for f in fields(plan) if "option" in f.metadata)
     return {made.name: made for made in found}
@@ -265,8 +274,7 @@ def check_options(plan: Any) -> None:
 
     :raises ConfigError: names the option, and says of its value why not.
     """
-    kind: Any = type(plan)
-    for made in options(kind).values():
+    for made in options(type(plan)).values():
         if reason := made.refused(getattr(plan, made.field)):
             raise made.wrong(reason)
 

@@ -128,6 +128,7 @@ class SweepPlan:
         CHECKS,
         "Relative change between the readings round a point above which it is flagged.",
         above=0,
+        below=1,
         percent=True,
     )
     retries: int = option(

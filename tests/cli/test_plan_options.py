@@ -15,6 +15,7 @@ from labctl.model.errors import ConfigError
 from labctl.model.options import Option, options
 from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan, sweep_options
 from procedures.plan import validate
+from procedures.procedure import FluenceSweepProcedure
 
 SWEEP = list(sweep_options().values())
 SWEEP_IDS = [option.name for option in SWEEP]
@@ -96,6 +97,57 @@ def test_the_command_line_says_the_same_of_a_wrong_value(
     said = sentence(option).replace(", off, excitation", ", excitation").replace("off, ", "")
     assert main(["sweep", "--bench", "b", "--sample", "s", flag, typed(option, wrong_value(option))]) == 2
     assert f"Invalid value for '{flag}': {said}" in capsys.readouterr().err
+
+
+def parameter_of(option: Option) -> Any:
+    return FluenceSweepProcedure().parameter_objects()[
+        "start_points" if option.name == "start_points" else option.field
+    ]
+
+
+@pytest.mark.parametrize("option", SWEEP, ids=SWEEP_IDS)
+def test_the_procedure_has_each_option_with_its_label_unit_help_and_default(option: Option) -> None:
+    parameter = parameter_of(option)
+    assert parameter.name == option.label
+    assert parameter.description == option.help
+    assert getattr(parameter, "units", None) in (None, option.unit.replace("cm2", "cm^2"))
+    assert parameter.value == (option.write(option.default) if option.textual else option.default)
+
+
+@pytest.mark.parametrize("option", SWEEP, ids=SWEEP_IDS)
+def test_the_procedure_says_the_same_of_a_wrong_value(option: Option) -> None:
+    adaptive = option.name not in options(SweepPlan)
+    procedure, value = FluenceSweepProcedure(), wrong_value(option)
+    name = "start_points" if option.name == "start_points" else option.field
+
+    def plan() -> object:
+        procedure.set_parameters(
+            {"adaptive": adaptive, name: option.write(value) if option.textual else value}
+        )
+        return procedure.plan()
+
+    with pytest.raises(ConfigError) as told:
+        plan()
+    assert (told.value.key, told.value.reason) == (option.name, sentence(option))
+
+
+@pytest.mark.parametrize("kind", [SweepPlan, AdaptivePlan])
+def test_the_parameters_say_the_whole_plan(kind: type[SweepPlan]) -> None:
+    changed: dict[str, Any] = {}
+    for option in options(kind).values():
+        if option.kind in ("number", "whole"):
+            value = 0.5 * (max(option.least, option.above) + min(option.most, option.below, 400.0))
+            changed[option.field] = int(value) if option.kind == "whole" else value
+        else:
+            other = {"word": option.words[-1:], "yes": (not option.default,), "numbers": ((30.0, 40.5),)}
+            changed[option.field] = other[option.kind][0]
+    attached, typed_in = FluenceSweepProcedure(), FluenceSweepProcedure()
+    attached.attach(lambda: pytest.fail("opened"), lambda _point: {}, kind(**changed))
+    typed_in.set_parameters(attached.parameter_values())
+    assert typed_in.plan() == kind(**changed)
+    heads = FluenceSweepProcedure()  # as the head of a CSV writes them
+    heads.set_parameters({name: str(made) for name, made in attached.parameter_objects().items()})
+    assert heads.plan() == kind(**changed)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_the_parameters_alone_make_the_same_plan() -> None:
     typed = FluenceSweepProcedure()
     typed.set_parameters(attached.parameter_values())
     assert typed.plan() == plan
-    typed.fluences = "30 or so"
+    typed.fluences_uj_cm2 = "30 or so"
     with pytest.raises(ConfigError):
         typed.plan()
 
