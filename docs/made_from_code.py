@@ -1,8 +1,8 @@
 """The parts of pages that are made from the code and from stored files, and so agree with them.
 
 A page says where they go: a line ``<!-- labctl COMMAND -->`` becomes the help of that command, a line
-``<!-- table KEY -->`` the keys of that table of the bench file. A notebook is read as a page, with its stored
-outputs.
+``<!-- table KEY -->`` the keys of that table of the bench file, a line ``<!-- options KIND -->`` the options
+of that kind of plan. A notebook is read as a page, with its stored outputs.
 """
 
 from __future__ import annotations
@@ -25,9 +25,18 @@ from typer.testing import CliRunner
 from drivers import registry
 from labctl.cli.app import app as command_line
 from labctl.config import bench, tables
+from labctl.model.options import Option, options
+from labctl.model.plan import StabilityPlan, sweep_options
 
 log = logging.getLogger(__name__)
 COMMAND, TABLE = re.compile(r"^<!-- labctl ([a-z ]+) -->$", re.M), re.compile(r"^<!-- table (\S+) -->$", re.M)
+OPTIONS = re.compile(r"^<!-- options (\S+) -->$", re.M)
+
+PLANS: dict[str, list[Option]] = {
+    "sweep": list(sweep_options().values()),
+    "stability": [o for name, o in options(StabilityPlan).items() if name not in sweep_options()],
+}
+"""Options by the page that shows them."""
 
 TABLES: dict[str, type[BaseModel]] = {
     "bench": bench.BenchTable,
@@ -106,6 +115,21 @@ def _default(field: FieldInfo) -> str:
     return "-" if default is None or default == "" else f"`{json.dumps(default, default=str)}`"
 
 
+def offered(plan: list[Option]) -> str:
+    """Return the options of a plan as a table of the page, group by group."""
+    lines = ["| option | in window and Procedure | meaning | values | default |", "|---|---|---|---|---|"]
+    for group in dict.fromkeys(option.group for option in plan):
+        lines.append(f"| **{group}** | | | | |")
+        lines += [_offered(option) for option in plan if option.group == group]
+    return "\n".join(lines)
+
+
+def _offered(option: Option) -> str:
+    default = option.write(option.default) or "-"
+    values = option.limits or option.unit or "yes or no"
+    return f"| `{option.flag}` | {option.label} | {option.help} | {values} | {default} |"
+
+
 def as_page(notebook: dict[str, Any]) -> str:
     """Return a notebook, its stored outputs included, as Markdown."""
     return "\n\n".join(part for cell in notebook["cells"] for part in _parts(cell))
@@ -130,6 +154,9 @@ def fill(app: Sphinx, page: str, source: list[str]) -> None:
         log.warning("the page and the command line differ in: %s", ", ".join(sorted(missing)), location=page)
     if page == "bench-file" and (missing := set(TABLES) ^ set(TABLE.findall(text))):
         log.warning("the page and the bench file differ in: %s", ", ".join(sorted(missing)), location=page)
+    if page in PLANS and page not in OPTIONS.findall(text):
+        log.warning("the page does not show the options of a plan: %s", page, location=page)
+    text = OPTIONS.sub(lambda found: offered(PLANS[found[1]]), text)
     text = COMMAND.sub(lambda found: helped(found[1]), text)
     source[0] = TABLE.sub(lambda found: keys(TABLES[found[1]]), text)
 

@@ -68,7 +68,6 @@ class _Offered:
     """
 
     option: Option
-    units: str | None
 
     def __init__(self, option: Option, **more: Any) -> None:
         self.option = option
@@ -84,9 +83,9 @@ class _Offered:
         """
         if self.option.textual:
             return value
-        if isinstance(value, str) and self.option.kind in ("number", "whole"):
+        if isinstance(value, str) and self.option.kind != "word":
             number, _, units = value.strip().partition(" ")  # as a CSV's head writes it
-            value = self.option.read(number if units == (self.units or "") else value)
+            value = self.option.read(number if units == (getattr(self, "units", "") or "") else value)
         elif why := self.option.refused(value):
             raise self.option.wrong(why)
         return super().convert(value)  # type: ignore[misc]

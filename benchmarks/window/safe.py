@@ -90,7 +90,7 @@ class Trials:
         self._window.runs.ask_for_files()
 
     def _list(self) -> None:
-        self._window.sweep.mode.showPopup()
+        self._window.sweep.fields["spacing"].box.showPopup()
 
     def _tidy(self) -> None:
         self._window.close_dialogs()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from labctl.model.clock import Stop, check_stop
 
@@ -31,6 +32,13 @@ class Differences:
     """How the bench differs from that of the run that shall go on, one line each; agree with True."""
 
     lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """What shall be put into the beam, by hand and in the dark; light follows. True: it is there."""
+
+    what: Literal["blank", "sample"]
 
 
 class Asking:

@@ -14,7 +14,7 @@ from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunFailed, run_sweep
 from labctl.runner.rundata import open_file
-from labctl.service.asking import Asking, Differences
+from labctl.service.asking import Asking, Differences, Insert
 from labctl.service.messages import (
     Align,
     AlignEnded,
@@ -81,8 +81,19 @@ def _begun(room: Room, job: Job) -> RunReport:
         on_event=_teller(room, job),
         clock=room.bench.roles.clock,
         pause=job.pause,
+        insert=_inserting(room),
         fits=room.fits,
     )
+
+
+def _inserting(room: Room) -> Callable[[Literal["blank", "sample"]], None]:
+    """Return what has a blank, and the sample again, put into the beam."""
+
+    def insert(what: Literal["blank", "sample"]) -> None:
+        if room.asking.ask(Insert(what), room.stop) is not True:
+            raise Aborted(f"the {what} was not put into the beam")
+
+    return insert
 
 
 def _resumed(room: Room, job: Job) -> RunReport:
@@ -100,6 +111,7 @@ def _resumed(room: Room, job: Job) -> RunReport:
         stop=room.stop,
         on_event=_teller(room, job),
         confirm=confirm,
+        insert=_inserting(room),
         clock=room.bench.roles.clock,
         pause=job.pause,
         opened=room.bench,

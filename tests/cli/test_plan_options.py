@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from typer.testing import CliRunner
@@ -20,6 +26,7 @@ from procedures.procedure import FluenceSweepProcedure
 SWEEP = list(sweep_options().values())
 SWEEP_IDS = [option.name for option in SWEEP]
 STABILITY = [option for name, option in options(StabilityPlan).items() if name not in sweep_options()]
+DOCS = Path(__file__).parents[2] / "docs"
 BENCH = parse_bench(EXAMPLE)
 NO_OPTION = {"triggered"}
 """Fields of a plan that nobody types: the bench file says them."""
@@ -136,7 +143,7 @@ def test_the_parameters_say_the_whole_plan(kind: type[SweepPlan]) -> None:
     changed: dict[str, Any] = {}
     for option in options(kind).values():
         if option.kind in ("number", "whole"):
-            value = 0.5 * (max(option.least, option.above) + min(option.most, option.below, 400.0))
+            value = round(0.5 * (max(option.least, option.above) + min(option.most, option.below, 400)), 4)
             changed[option.field] = int(value) if option.kind == "whole" else value
         else:
             other = {"word": option.words[-1:], "yes": (not option.default,), "numbers": ((30.0, 40.5),)}
@@ -189,3 +196,35 @@ def test_what_is_written_is_read_again() -> None:
         assert option.read(text) == value
     assert sweep_options()["aim"].read("0.6") == 0.6
     assert sweep_options()["fluences"].read("20 30;40") == (20.0, 30.0, 40.0)
+
+
+@pytest.fixture
+def made_from_code(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return what makes parts of the pages; the site's own builder is not needed for that."""
+    for name in ("sphinx", "sphinx.application", "sphinx.util", "sphinx.util.logging"):
+        monkeypatch.setitem(sys.modules, name, MagicMock())
+    monkeypatch.syspath_prepend(str(DOCS))
+    monkeypatch.delitem(sys.modules, "made_from_code", raising=False)
+    return importlib.import_module("made_from_code")
+
+
+@pytest.mark.parametrize(("page", "plan"), [("sweep", SWEEP), ("stability", STABILITY)])
+def test_a_page_of_the_docs_shows_each_option(
+    page: str, plan: list[Option], made_from_code: ModuleType
+) -> None:
+    text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    assert made_from_code.OPTIONS.findall(text) == [page]
+    table = made_from_code.offered(made_from_code.PLANS[page])
+    for option in plan:
+        (line,) = [line for line in table.splitlines() if line.startswith(f"| `{option.flag}` |")]
+        assert option.help in line
+        assert option.label in line
+        assert (option.limits or option.unit or "yes or no") in line
+
+
+def test_the_pages_name_no_option_that_there_is_not() -> None:
+    """Of a sweep: every other command's options are checked by its help."""
+    known = {option.flag for option in SWEEP} | {"--bleaching-model", "--adaptive", "--bench", "--sample"}
+    known |= {"--output", "--operator", "--spot", "--note", "--figures", "--json", "--speed", "--help"}
+    named = set(re.findall(r"`(--[a-z-]+)", (DOCS / "sweep.md").read_text(encoding="utf-8")))
+    assert named <= known

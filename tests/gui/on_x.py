@@ -113,7 +113,7 @@ def file_menu(hall: Hall) -> None:
 
 
 def combo_list(hall: Hall) -> None:
-    click(hall.window.sweep.mode)
+    click(hall.window.sweep.fields["spacing"].box)
     hall.wait(popup_is_open)
 
 

@@ -20,7 +20,6 @@ from labctl.gui.calibration.page import CalibratePage
 from labctl.gui.calibration.plot import CalPlot, scaled
 from labctl.gui.calibration.prompt import PromptPanel
 from labctl.gui.shell.benchwindow import BenchWindow
-from labctl.gui.sweep.panel import Wish
 from labctl.gui.sweep.queue import QueuePanel
 from labctl.model.calibration import KINDS
 from labctl.model.clock import Stop
@@ -273,7 +272,7 @@ def test_no_sweep_begins_while_something_else_has_the_bench(qtbot: QtBot, tmp_pa
     queue = QueuePanel(posted.append, lambda: None)
     qtbot.addWidget(queue)
     queue.hold_back(True)
-    job = queue.add(Wish(SweepPlan(), RunRequest(tmp_path, "film")))
+    job = queue.add(SweepPlan(), RunRequest(tmp_path, "film"))
     assert (queue.status(job.number), posted) == ("waiting", [])
     queue.hold_back(True)
     assert posted == []

@@ -127,8 +127,8 @@ def by_hand(keyboard: Keyboard, _gate: Gate) -> None:
 
 def sweeping(keyboard: Keyboard, gate: Gate) -> None:
     window, queue = keyboard.window, keyboard.window.queue
-    for field, text in ((window.sweep.points, "40"), (window.sweep.average, "3")):
-        field.set_text(text)
+    for field, text in ((window.sweep.fields["points"], "40"), (window.sweep.fields["average"], "3")):
+        field.fill(text)
     window.panels.setCurrentWidget(queue)  # the button stands on a page that is not shown
     keyboard.press("Ctrl+Return")
     keyboard.press("Ctrl+Return")

@@ -12,7 +12,6 @@ from pytestqt.qtbot import QtBot
 
 from labctl.data import read_run
 from labctl.data.edits import edits_of
-from labctl.gui.sweep.panel import Wish
 from labctl.model.mapping import plain
 from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.model.pump import Bands
@@ -35,7 +34,7 @@ SHOWN = {
 @pytest.mark.parametrize("kind", PLANS)
 def test_the_window_says_what_the_file_says(qtbot: QtBot, tmp_path: Path, kind: str) -> None:
     with bench_window(qtbot, tmp_path) as (window, _simulated):
-        window.add_sweep(Wish(PLANS[kind], RunRequest(tmp_path, "OLA")))
+        window.add_sweep(PLANS[kind], RunRequest(tmp_path, "OLA"))
         number = window.queue._count
         qtbot.waitUntil(lambda: window.queue.status(number) == "finished", timeout=LONG_MS)
         run, stored_view = window.live.run, window.runs.view
@@ -55,7 +54,7 @@ def test_the_window_says_what_the_file_says(qtbot: QtBot, tmp_path: Path, kind: 
 
 def test_bands_that_are_moved_stay_moved_for_everybody(qtbot: QtBot, tmp_path: Path) -> None:
     with bench_window(qtbot, tmp_path) as (window, _simulated):
-        window.add_sweep(Wish(replace(PLANS["corrected"], points=8), RunRequest(tmp_path, "OLA")))
+        window.add_sweep(replace(PLANS["corrected"], points=8), RunRequest(tmp_path, "OLA"))
         number = window.queue._count
         qtbot.waitUntil(lambda: window.queue.status(number) == "finished", timeout=LONG_MS)
         view = window.runs.view

@@ -29,8 +29,8 @@ def file_menu(window: BenchWindow) -> QWidget:
 
 
 def combo_list(window: BenchWindow) -> QWidget:
-    window.sweep.mode.showPopup()
-    return window.sweep.mode.view().window()
+    window.sweep.fields["spacing"].box.showPopup()
+    return window.sweep.fields["spacing"].box.view().window()
 
 
 def open_dialog(window: BenchWindow) -> QWidget:
@@ -111,7 +111,7 @@ def test_safe_is_asked_for_once_whatever_is_open(
                     if act is press_escape or over.windowType() == Qt.WindowType.Popup:
                         assert not is_shown(over), where
                     window.close_dialogs()
-                    window.sweep.mode.hidePopup()
+                    window.sweep.fields["spacing"].box.hidePopup()
         safe()
 
 

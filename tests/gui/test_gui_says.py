@@ -247,10 +247,10 @@ def test_the_walk_of_a_sweep_paused_resumed_stopped_and_another(
 def test_all_points_saturated_is_said_in_red(qtbot: QtBot, tmp_path: Path) -> None:
     with bench_window(qtbot, tmp_path) as (window, _):
         read, panel = Read(window), window.sweep
-        panel.start.set_text("300")
-        panel.stop.set_text("600")
-        panel.points.set_text("8")
-        panel.average.set_text("2")
+        panel.fields["start"].fill("300")
+        panel.fields["stop"].fill("600")
+        panel.fields["points"].fill("8")
+        panel.fields["average"].fill("2")
         panel.sample.set_text("OLA")
         panel.start_button.click()
         until(qtbot, lambda: window.queue.status(1) == "finished")

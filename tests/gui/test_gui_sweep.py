@@ -19,13 +19,13 @@ from procedures.gate.pump import Pump
 def queue_sweep(window: BenchWindow, points: int, name: str = "OLA film", average: int = 3) -> int:
     panel = window.sweep
     for field, text in (
-        (panel.start, "30"),
-        (panel.stop, "170"),
-        (panel.points, str(points)),
-        (panel.average, str(average)),
-        (panel.sample, name),
+        (panel.fields["start"], "30"),
+        (panel.fields["stop"], "170"),
+        (panel.fields["points"], str(points)),
+        (panel.fields["average"], str(average)),
     ):
-        field.set_text(text)
+        field.fill(text)
+    panel.sample.set_text(name)
     panel.start_button.click()
     return window.queue._count
 
@@ -58,6 +58,31 @@ def test_a_whole_sweep(qtbot: QtBot, tmp_path: Path) -> None:
         assert sum(abs(f / truth - 1) < 0.2 for f in job.plan.fluences_uj_cm2) >= 8
         window.queue.abort_button.click()
         qtbot.waitUntil(lambda: window.queue.status(again) == "aborted", timeout=LONG_MS)
+
+
+def test_a_blank_is_asked_for_and_then_the_sample(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path) as (window, simulated):
+        window.sweep.fields["background"].fill("blank")
+        number = queue_sweep(window, 3, average=2)
+        for what in ("blank", "sample"):
+            qtbot.waitUntil(lambda what=what: what in window.agree.text.text(), timeout=LONG_MS)  # type: ignore[misc]
+            assert window.agree.isVisible()
+            assert simulated.scene.shutter.closed_switch()
+            assert not window.agree.agree.isEnabled()  # light follows: a word is typed
+            window.agree.word.set_text("light")
+            window.agree.agree.click()
+        qtbot.waitUntil(lambda: window.queue.status(number) == "finished", timeout=LONG_MS)
+        assert window.live.run is not None
+        assert window.live.run.facts.path is not None
+        stored = read_run(window.live.run.facts.path)
+        assert (len(stored), stored.plan.background) == (3, "blank")
+        # Who says that it is not there ends the run in the dark.
+        second = queue_sweep(window, 3, average=2)
+        qtbot.waitUntil(lambda: window.agree.isVisible(), timeout=LONG_MS)
+        window.agree.leave.click()
+        qtbot.waitUntil(lambda: window.queue.status(second) == "aborted", timeout=LONG_MS)
+        assert window.queue.reason(second) == "aborted before the first point"
+        assert is_safe(simulated)
 
 
 def test_pause_resume_abort_and_the_next_begins(
@@ -149,23 +174,23 @@ def test_closing_in_a_run_ends_it_and_leaves_a_safe_bench(
 def test_fields_refuse_while_typing_and_say_why(qtbot: QtBot, tmp_path: Path) -> None:
     with bench_window(qtbot, tmp_path, connected=False) as (window, _):
         panel = window.sweep
-        edit = panel.stop.edit
+        edit = panel.fields["stop"].edit
         edit.setFocus()
         edit.selectAll()
         QTest.keyClicks(edit, "5000")
-        assert "above the limit" in panel.stop.reason.text()
+        assert "above the limit" in panel.fields["stop"].reason.text()
         assert not panel.start_button.isEnabled()
         QTest.keyClick(edit, Qt.Key.Key_Backspace)
-        assert panel.stop.reason.text() == ""
+        assert panel.fields["stop"].reason.text() == ""
         assert panel.start_button.isEnabled()
-        panel.start.set_text("600")
-        assert "below stop" in panel.start.reason.text()
-        panel.start.set_text("abc")
-        assert "not a number" in panel.start.reason.text()
-        panel.start.set_text("30")
-        panel.points.set_text("2.5")
-        assert panel.points.reason.text() == "a whole number"
-        panel.points.set_text("12")
+        panel.fields["start"].fill("600")
+        assert "below stop" in panel.fields["start"].reason.text()
+        panel.fields["start"].fill("abc")
+        assert "not a number" in panel.fields["start"].reason.text()
+        panel.fields["start"].fill("30")
+        panel.fields["points"].fill("2.5")
+        assert panel.fields["points"].reason.text() == "'2.5' is not a whole number"
+        panel.fields["points"].fill("12")
         panel.sample.set_text("")
         assert not panel.start_button.isEnabled()
         panel.sample.set_text("film")
@@ -173,10 +198,11 @@ def test_fields_refuse_while_typing_and_say_why(qtbot: QtBot, tmp_path: Path) ->
         plan = panel.plan()
         assert plan is not None
         assert type(plan).__name__ == "AdaptivePlan"
-        panel.mode.setCurrentIndex(panel.mode.findData("list"))
-        panel.listed.set_text("20, 30, 9000")
-        assert "above the limit" in panel.listed.reason.text()
-        panel.listed.set_text("20 30; 40")
+        panel.adaptive.setChecked(False)
+        panel.fields["spacing"].fill("list")
+        panel.fields["fluences"].fill("20, 30, 9000")
+        assert "above the limit" in panel.fields["fluences"].reason.text()
+        panel.fields["fluences"].fill("20 30; 40")
         plan = panel.plan()
         assert plan is not None
         assert plan.fluences_uj_cm2 == (20.0, 30.0, 40.0)

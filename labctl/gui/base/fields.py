@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
 
+from labctl.config.units import typed
 from labctl.gui.base.plain import PlainLabel
+from labctl.model.errors import ConfigError
+from labctl.model.options import Option
+from labctl.runner.wording import UNIT
 
 Check = Callable[[float], str]
 
@@ -31,20 +36,18 @@ def whole(low: int, high: int) -> Check:
     return lambda value: inside(value) or ("" if value == int(value) else "a whole number")
 
 
-class Field(QWidget):
-    """A labelled line with its unit; below it, in red, why it is refused.
+class Row(QWidget):
+    """A label, what is filled in, and its unit; below it, in red, why it is refused.
 
-    :ivar changed: something was typed.
+    :ivar changed: something was filled in.
     """
 
     changed = Signal()
 
-    def __init__(
-        self, label: str, text: str = "", unit: str = "", tip: str = "", label_width: int = 140
-    ) -> None:
+    def __init__(self, label: str, control: QWidget, unit: str, tip: str, label_width: int = 140) -> None:
         super().__init__()
-        self.edit, self.reason = QLineEdit(text), PlainLabel()
-        self.edit.setAccessibleName(label)
+        self.control, self.reason = control, PlainLabel()
+        control.setAccessibleName(label)
         self._name = name = PlainLabel(label)
         name.setMinimumWidth(label_width)
         self._suffix = suffix = PlainLabel(unit)
@@ -56,7 +59,7 @@ class Field(QWidget):
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(name)
-        row.addWidget(self.edit, 1)
+        row.addWidget(control, 1)
         row.addWidget(suffix)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -64,6 +67,26 @@ class Field(QWidget):
         column.addLayout(row)
         column.addWidget(self.reason)
         self.setToolTip(f"{tip} ({unit})" if unit and tip else tip)
+
+    def refuse(self, reason: str) -> None:
+        """Say why it is refused; an empty reason takes it."""
+        if reason == self.reason.text():
+            return
+        self.reason.setText(reason)
+        self.reason.setVisible(bool(reason))
+        self.control.setProperty("wrong", "true" if reason else "false")
+        self.control.style().unpolish(self.control)
+        self.control.style().polish(self.control)
+
+
+class Field(Row):
+    """A row for text."""
+
+    def __init__(
+        self, label: str, text: str = "", unit: str = "", tip: str = "", label_width: int = 140
+    ) -> None:
+        self.edit = QLineEdit(text)
+        super().__init__(label, self.edit, unit, tip, label_width)
         self.edit.textChanged.connect(lambda _text: self.changed.emit())
 
     @property
@@ -84,15 +107,83 @@ class Field(QWidget):
         """Show another unit."""
         self._suffix.setText(unit)
 
-    def refuse(self, reason: str) -> None:
-        """Say why it is refused; an empty reason takes it."""
-        if reason == self.reason.text():
-            return
-        self.reason.setText(reason)
-        self.reason.setVisible(bool(reason))
-        self.edit.setProperty("wrong", "true" if reason else "false")
-        self.edit.style().unpolish(self.edit)
-        self.edit.style().polish(self.edit)
+
+class OptionField(Row):
+    """A row for an option of a plan: a line, a list or a tick, as its kind asks for.
+
+    :param option: declares label, unit, limits and help, and reads and refuses what is filled in.
+    :param value: shown at the beginning; None: the option's default.
+    """
+
+    def __init__(self, option: Option, value: object = None) -> None:
+        self.option = option
+        unit = shown(option.shown_unit)
+        self.edit, self.box, self.tick = QLineEdit(), QComboBox(), QCheckBox()
+        control = {"word": self.box, "yes": self.tick}.get(option.kind, self.edit)
+        for word in option.words:
+            self.box.addItem(word, word)
+        said = f"{option.help[:-1]}; {shown(option.limits)}" if option.limits else option.help[:-1]
+        super().__init__(option.label, control, unit, said)
+        self._name.setWordWrap(True)
+        self.edit.setPlaceholderText("left out" if option.textual else "")
+        self._suffix.setVisible(control is self.edit)
+        self.fill(option.default if value is None else value)
+        self.edit.textChanged.connect(lambda _text: self.changed.emit())
+        self.box.currentIndexChanged.connect(lambda _index: self.changed.emit())
+        self.tick.toggled.connect(lambda _on: self.changed.emit())
+
+    def fill(self, value: object) -> None:
+        """Show a value, or text as it would be typed."""
+        text = value if isinstance(value, str) else self.option.write(value)
+        if self.control is self.edit:
+            self.edit.setText(text.removesuffix(" %") if self.option.percent else text)
+        elif self.control is self.box:
+            self.box.setCurrentIndex(max(self.box.findData(text), 0))
+        else:
+            self.tick.setChecked(text == "yes")
+
+    @property
+    def text(self) -> str:
+        """What is filled in, as the option reads it."""
+        if self.control is self.box:
+            return str(self.box.currentData())
+        if self.control is self.tick:
+            return "yes" if self.tick.isChecked() else "no"
+        text = self.edit.text().strip()
+        if self.option.kind == "number":
+            text = text.replace(",", ".")  # as half of Europe types it
+        return f"{text.rstrip('% ')} %" if self.option.percent and text else text
+
+    @property
+    def value(self) -> Any:
+        """The value that is filled in.
+
+        :raises ConfigError: it is refused.
+        """
+        return self.option.read(self.text, typed)
+
+    def judge(self) -> bool:
+        """Say why the value is refused; return whether it is taken."""
+        try:
+            _value = self.value
+        except ConfigError as exc:
+            self.refuse(shown(exc.reason))
+            return False
+        self.refuse("")
+        return True
+
+    @property
+    def usual(self) -> bool:
+        """Whether the option has its default."""
+        try:
+            return bool(self.value == self.option.default)
+        except ConfigError:
+            return False
+
+
+def shown(text: str) -> str:
+    """Return a text with units as the window writes them."""
+    return text.replace("uJ/cm2", UNIT).replace(" C", " °C") if text != "C" else "°C"
 
 
 class NumberField(Field):

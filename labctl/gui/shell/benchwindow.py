@@ -24,14 +24,16 @@ from labctl.gui.plots.runview import RunView
 from labctl.gui.shell.benchbar import BenchBar
 from labctl.gui.shell.connection import AgreePanel, ConnectionPanel
 from labctl.gui.shell.window import MainWindow
-from labctl.gui.sweep.panel import SweepPanel, Wish
+from labctl.gui.sweep.panel import SweepPanel
 from labctl.gui.sweep.queue import QueuePanel
 from labctl.model.clock import Clock
+from labctl.model.plan import SweepPlan
 from labctl.model.untrusted import printable
 from labctl.runner.events import Evaluated, Measured, Moved, Started
+from labctl.runner.facts import RunRequest
 from labctl.runner.fit_process import Answer
 from labctl.runner.rundata import RunData
-from labctl.service.asking import Asked, Differences, Withdrawn
+from labctl.service.asking import Asked, Differences, Insert, Withdrawn
 from labctl.service.messages import (
     AlignEnded,
     AlignTold,
@@ -112,7 +114,7 @@ class BenchWindow(MainWindow):
         self.panels = QTabWidget()
         for widget, name in ((self.sweep, "Sweep"), (self.manual, "Manual"), (self.queue, "Queue")):
             area: QWidget = widget
-            if widget is not self.queue:
+            if widget is self.manual:  # the others scroll by themselves
                 scroll = QScrollArea()
                 scroll.setWidgetResizable(True)
                 scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -211,18 +213,18 @@ class BenchWindow(MainWindow):
                 return what
         return ""
 
-    def add_sweep(self, wish: Wish) -> None:
+    def add_sweep(self, plan: SweepPlan, request: RunRequest) -> None:
         """Queue a sweep and show the queue."""
-        self.queue.add(wish)
+        self.queue.add(plan, request)
         self.panels.setCurrentIndex(2)
         self.tabs.setCurrentWidget(self.live)
 
     def _refine(self, threshold_uj_cm2: float) -> None:
-        wish = self.sweep.refine(threshold_uj_cm2)
-        if wish is None:
+        denser = self.sweep.refine(threshold_uj_cm2)
+        if denser is None:
             self.say("the fluences round this threshold cannot be swept on this bench", wrong=True)
         else:
-            self.add_sweep(wish)
+            self.add_sweep(*denser)
 
     def _resume(self, run: RunData) -> None:
         """Queue what is left of a run."""
@@ -250,7 +252,7 @@ class BenchWindow(MainWindow):
         elif isinstance(thing, JobGoesOn):
             self.live.goes_on(thing.run)
             self.queue.goes_on(len(thing.run))
-        elif isinstance(thing, Asked) and isinstance(thing.what, Differences):
+        elif isinstance(thing, Asked) and isinstance(thing.what, Differences | Insert):
             self.agree.ask(thing)
         elif isinstance(thing, Link):
             self._link(thing)

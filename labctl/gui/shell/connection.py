@@ -8,8 +8,10 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QVBoxLayout
 
 from labctl.gui.base import theme
+from labctl.gui.base.fields import Field
 from labctl.gui.base.plain import rich
-from labctl.service.asking import Asked, Differences, Withdrawn
+from labctl.model.operator import LIGHT
+from labctl.service.asking import Asked, Differences, Insert, Withdrawn
 from labctl.service.messages import Link
 
 
@@ -58,14 +60,14 @@ MOST_PX = 220
 
 
 class AgreePanel(QFrame):
-    """Shown while differences wait to be agreed to; hidden otherwise.
+    """Shown while a run waits for somebody: to agree to differences, or to put something into the beam.
 
     :param answer: takes the number of the question, and whether it was agreed to.
     """
 
     def __init__(self, answer: Callable[[int, object], None]) -> None:
         super().__init__()
-        self._answer, self._number = answer, 0
+        self._answer, self._number, self._word = answer, 0, ""
         self.setStyleSheet(f"AgreePanel {{ background: #2a2312; border: 1px solid {theme.WARN}; }}")
         self.text = QLabel()
         self.text.setWordWrap(True)
@@ -74,14 +76,14 @@ class AgreePanel(QFrame):
         area.setWidget(self.text)
         area.setMaximumHeight(MOST_PX)
         area.setStyleSheet("background: transparent;")
-        self.agree = QPushButton("Go on with this bench")
+        self.word = Field(f"Light follows: type {LIGHT}", "", "", "A word is not typed by mistake")
+        self.word.changed.connect(self._judge)
+        self.agree, self.leave = QPushButton(), QPushButton()
         self.agree.setObjectName("go")
-        self.agree.setToolTip("Agree to the differences: they are noted in the run's file")
-        self.leave = QPushButton("Leave the run as it is")
-        self.leave.setToolTip("Measure nothing: the file stays as it was")
         self.agree.clicked.connect(lambda: self._say(True))
         self.leave.clicked.connect(lambda: self._say(False))
         row = QHBoxLayout()
+        row.addWidget(self.word)
         row.addWidget(self.agree)
         row.addWidget(self.leave)
         row.addStretch(1)
@@ -91,15 +93,39 @@ class AgreePanel(QFrame):
         self.setVisible(False)
 
     def ask(self, asked: Asked) -> None:
-        """Show a question."""
-        assert isinstance(asked.what, Differences)
+        """Show a question: :class:`Differences` or :class:`Insert`."""
         self._number = asked.number
-        lines = "".join(f"<li>{rich(line)}</li>" for line in asked.what.lines)
-        self.text.setText(
-            "<b>The bench differs from the run's.</b> The shutter is closed; nothing is measured until you "
-            f"agree.<ul>{lines}</ul>"
-        )
+        if isinstance(asked.what, Differences):
+            lines = "".join(f"<li>{rich(line)}</li>" for line in asked.what.lines)
+            self._show(
+                "<b>The bench differs from the run's.</b> The shutter is closed; nothing is measured until "
+                f"you agree.<ul>{lines}</ul>",
+                ("Go on with this bench", "Agree to the differences: they are noted in the run's file"),
+                ("Leave the run as it is", "Measure nothing: the file stays as it was"),
+            )
+        elif isinstance(asked.what, Insert):
+            what = asked.what.what
+            self._show(
+                f"<b>Put the {what} into the beam.</b> The shutter is closed; light follows.",
+                (f"The {what} is in the beam", "Go on: the shutter opens"),
+                ("End the run", "Every point so far is kept"),
+                word=LIGHT,
+            )
+
+    def _show(self, text: str, agree: tuple[str, str], leave: tuple[str, str], word: str = "") -> None:
+        """Show a text, and two buttons with what each of them does."""
+        self._word = word
+        self.text.setText(text)
+        for button, (label, tip) in ((self.agree, agree), (self.leave, leave)):
+            button.setText(label)
+            button.setToolTip(tip)
+        self.word.setVisible(bool(word))
+        self.word.set_text("")
+        self._judge()
         self.setVisible(True)
+
+    def _judge(self) -> None:
+        self.agree.setEnabled(self.word.text.lower() == self._word)
 
     def withdraw(self, told: Withdrawn) -> None:
         """Hide a question that nobody waits for any more."""

@@ -1,12 +1,10 @@
-"""What to sweep: every parameter with its unit and its limits, judged while it is typed."""
+"""What to sweep: every option of the plan with its unit and its limits, judged while it is filled in."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -15,42 +13,101 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QInputDialog,
     QPushButton,
+    QScrollArea,
+    QSizePolicy,
+    QStyle,
+    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from labctl.config import BenchConfig
 from labctl.gui.base.dialogs import file_dialog, show, text_dialog
-from labctl.gui.base.fields import Field, NumberField, between, whole
+from labctl.gui.base.fields import Field, OptionField, shown
 from labctl.gui.base.memory import remember, remembered
 from labctl.gui.base.plain import PlainLabel, tool_tip
-from labctl.gui.sweep.presets import keep_preset, known_presets, listed_fluences, refined
+from labctl.gui.sweep.presets import keep_preset, known_presets, refined
 from labctl.model.errors import ConfigError
-from labctl.model.plan import AdaptivePlan, SweepPlan
+from labctl.model.plan import (
+    ADAPTIVE,
+    BACKGROUND,
+    CHECKS,
+    EXPOSURE,
+    FLUENCES,
+    MEASUREMENT,
+    REFERENCE,
+    SweepPlan,
+    sweep_options,
+    sweep_plan,
+)
 from labctl.runner.facts import RunRequest
-from labctl.runner.wording import UNIT
 from procedures.gate.fluence import make_beam
 from procedures.plan import fluences, validate
 
-MODES = (("logarithmic", "log"), ("linear", "linear"), ("listed", "list"), ("adaptive", "adaptive"))
-"""How the fluences are spaced, in words, and as a plan says it."""
+OPEN, FOLDED = (FLUENCES, ADAPTIVE, MEASUREMENT), (REFERENCE, EXPOSURE, BACKGROUND, CHECKS)
+"""Groups of options in their order: those always open, and those that are opened when they are wanted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """A sweep that may be queued."""
+class Folding(QWidget):
+    """A group of options behind its title, which says how many of them are not as usual."""
 
-    plan: SweepPlan
-    request: RunRequest
+    def __init__(self, title: str, fields: list[OptionField]) -> None:
+        super().__init__()
+        self._title, self.fields = title, fields
+        self.head, self.body = QToolButton(), QWidget()
+        self.head.setCheckable(True)
+        self.head.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.head.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.head.toggled.connect(self.open)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        inner = QVBoxLayout(self.body)
+        inner.setContentsMargins(10, 2, 10, 6)
+        inner.setSpacing(4)
+        for field in fields:
+            inner.addWidget(field)
+        column.addWidget(self.head)
+        column.addWidget(self.body)
+        self.open(False)
+
+    def open(self, wanted: bool) -> None:
+        """Show the options, or the title alone."""
+        self.head.setChecked(wanted)
+        self.head.setArrowType(Qt.ArrowType.DownArrow if wanted else Qt.ArrowType.RightArrow)
+        self.body.setVisible(wanted)
+
+    def judge(self) -> None:
+        """Say how many options are not as usual; show one that is refused."""
+        changed = sum(not field.usual for field in self.fields)
+        self.head.setText(f"{self._title}: {changed} changed" if changed else self._title)
+        if any(field.reason.text() for field in self.fields):
+            self.open(True)
+
+
+class _Column(QScrollArea):
+    """Scrolls up and down, and is never narrower than what is inside."""
+
+    def __init__(self, inside: QWidget) -> None:
+        super().__init__()
+        self._inside = inside
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setWidget(inside)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Return the width of what is inside, and little height."""
+        scrollbar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
+        return QSize(self._inside.minimumSizeHint().width() + scrollbar, 120)
 
 
 class SweepPanel(QWidget):
     """Parameters of a sweep.
 
-    :ivar queued: a :class:`Wish` for the queue.
+    :ivar queued: a plan and a request for the queue.
+    :ivar fields: one for each option of a sweep, by its name.
     """
 
-    queued = Signal(object)
+    queued = Signal(object, object)
 
     def __init__(self, config: BenchConfig, output: Path) -> None:
         super().__init__()
@@ -63,11 +120,9 @@ class SweepPanel(QWidget):
         self._lay_out()
         self._load_presets()
         self.presets.activated.connect(lambda _i: self.apply_preset(self.presets.currentText()))
-        for field in (*self._numbers.values(), self.sample, self.listed, self.spot, self.operator, self.note):
+        for field in (*self.fields.values(), self.sample, self.spot, self.operator, self.note):
             field.changed.connect(self.judge)
-        for box in (self.mode, self.direction):
-            box.currentIndexChanged.connect(lambda _i: self.judge())
-        self.keep_open.toggled.connect(lambda _on: self.judge())
+        self.adaptive.toggled.connect(lambda _on: self.judge())
         self.judge()
 
     def _take(self, config: BenchConfig) -> None:
@@ -80,48 +135,25 @@ class SweepPanel(QWidget):
         self.judge()
 
     def _make_fields(self, config: BenchConfig) -> None:
-        convention = f"On the sample, {config.pump.convention}"
         self.sample = Field("Sample", remembered("sweep/sample", "sample"), "", "Name of the sample")
         self.spot = Field("Spot", "", "", "Which spot of the sample")
         self.operator = Field("Operator", remembered("sweep/operator"), "", "Who measures")
         self.note = Field("Note", "", "", "Anything worth keeping")
-        self.start = NumberField("From", 25.0, UNIT, f"{convention}: lowest fluence", self._forbidden)
-        self.stop = NumberField("To", 200.0, UNIT, f"{convention}: highest fluence", self._forbidden)
-        self.points = NumberField("Points", 24, "", "Number of fluences", whole(2, 10_000))
-        self.average = NumberField("Exposures", 10, "a point", "Exposures at each fluence", whole(1, 10_000))
-        self.longest = NumberField(
-            "Longest exposure", 0.5, "s", "Of a single exposure", between(1e-4, 60, "s")
-        )
-        self.reference = NumberField(
-            "Reference every", 0, "points", "0: no reference points", whole(0, 10_000)
-        )
-        self.target = NumberField(
-            "Target", 3.0, "± %", "Half-width of the 95 % interval", between(0.51, 99, "%")
-        )
-        self.most = NumberField("Most points", 40, "", "Of an adaptive sweep", whole(2, 10_000))
-        self.listed = Field("Fluences", "", UNIT, "Separated by commas or blanks")
-        self._numbers = {
-            "start": self.start, "stop": self.stop, "points": self.points, "average": self.average,
-            "max_integration_s": self.longest, "reference_every": self.reference, "target": self.target,
-            "budget_points": self.most,
-        }  # fmt: skip
-        self.mode, self.direction = QComboBox(), QComboBox()
-        for text, data in MODES:
-            self.mode.addItem(text, data)
-        for word in ("up", "down", "up-down", "shuffled"):
-            self.direction.addItem(word, word)
-        self.mode.setToolTip(
-            "Spacing of the fluences; adaptive: chosen while measuring, until the interval is narrow"
-        )
-        self.direction.setToolTip("Order of the fluences")
-        self.keep_open = QCheckBox("Shutter open between points")
-        self.keep_open.setToolTip("Costs light on the sample; the default is light only while measuring")
+        self.fields = {name: OptionField(option) for name, option in sweep_options().items()}
+        for name in ("start", "stop"):
+            self.fields[name].setToolTip(f"{self.fields[name].toolTip()}, {config.pump.convention}")
+        self.adaptive = QCheckBox("Adaptive")
+        self.adaptive.setToolTip("Choose each fluence while measuring, until the interval is narrow")
         self.presets = QComboBox()
         self.presets.setToolTip("Sets of parameters; your own are kept")
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
+        """Let the groups scroll; what is refused, and the key that queues, are always to be seen."""
+        below, inside = QVBoxLayout(self), QWidget()
+        below.setContentsMargins(0, 0, 6, 6)
+        column = QVBoxLayout(inside)
         column.setContentsMargins(6, 6, 6, 6)
+        below.addWidget(_Column(inside), 1)
         row = QHBoxLayout()
         row.addWidget(self.presets, 1)
         self.keep = keep = QPushButton("Keep…")
@@ -129,129 +161,124 @@ class SweepPanel(QWidget):
         keep.clicked.connect(self._ask_preset)
         row.addWidget(keep)
         column.addLayout(row)
-        fluence = (self.mode, self.start, self.stop, self.listed, self.points)
-        for title, widgets in (
-            ("Fluence", (*fluence, self.target, self.most, self.direction)),
-            ("Measurement", (self.average, self.longest, self.reference, self.keep_open)),
-            ("Run", (self.sample, self.spot, self.operator, self.note)),
-        ):
-            box = QGroupBox(title)
-            inner = QVBoxLayout(box)
-            inner.setSpacing(4)
-            for widget in widgets:
-                inner.addWidget(widget)
-            column.addWidget(box)
+        self.groups: dict[str, QWidget] = {}
+        for group in OPEN:
+            own: list[QWidget] = list(self._fields_of(group))
+            self._add_box(column, group, own if group != FLUENCES else [self.adaptive, *own])
+        self._add_box(column, "Run", [self.sample, self.spot, self.operator, self.note])
+        for group in FOLDED:
+            self.groups[group] = Folding(group, self._fields_of(group))
+            column.addWidget(self.groups[group])
+        column.addStretch(1)
         self.folder = QPushButton()
         self.folder.clicked.connect(self._ask_folder)
         self._show_folder()
-        column.addWidget(self.folder)
+        below.addWidget(self.folder)
         self.reason = PlainLabel()
         self.reason.setProperty("role", "wrong")
         self.reason.setWordWrap(True)
-        column.addWidget(self.reason)
+        below.addWidget(self.reason)
         self.start_button = QPushButton("Queue sweep")
         self.start_button.setObjectName("go")
         self.start_button.setToolTip(
             "Put it into the queue; it begins as soon as the bench is free (Ctrl+Return)"
         )
         self.start_button.clicked.connect(self._queue)
-        column.addWidget(self.start_button)
-        column.addStretch(1)
+        below.addWidget(self.start_button)
+
+    def _fields_of(self, group: str) -> list[OptionField]:
+        return [field for field in self.fields.values() if field.option.group == group]
+
+    def _add_box(self, column: QVBoxLayout, title: str, widgets: list[QWidget]) -> None:
+        self.groups[title] = box = QGroupBox(title)
+        inner = QVBoxLayout(box)
+        inner.setSpacing(4)
+        for widget in widgets:
+            inner.addWidget(widget)
+        column.addWidget(box)
 
     # --- judging -----------------------------------------------------------------------------------
-
-    def _forbidden(self, fluence: float) -> str:
-        return self._beam.forbidden(fluence).replace("uJ/cm2", UNIT)
 
     def judge(self) -> None:
         """Say of every field why it is refused, and whether all of it together can be done."""
         if self._applying:
             return
-        mode = str(self.mode.currentData())
-        for field, shown in (
-            (self.start, mode != "list"),
-            (self.stop, mode != "list"),
-            (self.points, mode != "list"),
-            (self.listed, mode == "list"),
-            (self.target, mode == "adaptive"),
-            (self.most, mode == "adaptive"),
-        ):
-            field.setVisible(shown)
-        self.reason.setText("")
+        counting = self._counting()
+        for name, field in self.fields.items():
+            field.setVisible(name in counting)
+        self.groups[ADAPTIVE].setVisible(self.adaptive.isChecked())
+        self._say("")
         self.sample.refuse("" if self.sample.text else "a name is needed")
-        fine = [field.judge() for field in self._numbers.values() if not field.isHidden()]
+        fine = [field.judge() for field in counting.values()]
         plan = self.plan() if all(fine) and self.sample.text else None
+        for group in FOLDED:
+            self._folding(group).judge()
         if plan is not None:
             self.start_button.setText(f"Queue sweep: {len(fluences(plan))} points")
         self.start_button.setEnabled(plan is not None)
 
+    def _folding(self, group: str) -> Folding:
+        found = self.groups[group]
+        assert isinstance(found, Folding)
+        return found
+
+    def _counting(self) -> dict[str, OptionField]:
+        """Return the fields that say something in this kind of sweep."""
+        listed, adaptive = self.fields["spacing"].text == "list", self.adaptive.isChecked()
+        idle = {"start", "stop", "points", "start_points"} if listed else {"fluences"}
+        if adaptive:
+            idle.add("points")
+        if self.fields["direction"].text != "shuffled":
+            idle.add("seed")
+        return {
+            name: field
+            for name, field in self.fields.items()
+            if name not in idle and (adaptive or field.option.group != ADAPTIVE)
+        }
+
     def plan(self) -> SweepPlan | None:
         """Return the plan, None where it is refused; the field then says why."""
+        counting = self._counting()
         try:
-            plan = self._plan()
+            given = {name: field.value for name, field in counting.items()}
+            plan = sweep_plan(given, adaptive=self.adaptive.isChecked())
             validate(plan, self._settings, self._limits)
         except ConfigError as exc:
-            self._refuse(exc)
+            text = shown(exc.reason)
+            if exc.key in counting:
+                counting[exc.key].refuse(text)
+            else:
+                self._say(f"{exc.key}: {text}" if exc.key else text)
             return None
         return plan
 
-    def _refuse(self, exc: ConfigError) -> None:
-        text = exc.reason.replace("uJ/cm2", UNIT)
-        if str(self.mode.currentData()) == "list":
-            self.listed.refuse(text)
-        elif exc.key in self._numbers and not self._numbers[exc.key].isHidden():
-            self._numbers[exc.key].refuse(text)
-        else:
-            self.reason.setText(f"{exc.key}: {text}" if exc.key else text)
+    def _say(self, text: str) -> None:
+        self.reason.setText(text)
+        self.reason.setVisible(bool(text))
 
-    def _plan(self) -> SweepPlan:
-        mode = str(self.mode.currentData())
-        given: dict[str, Any] = {
-            "average": int(self.average.value or 0),
-            "max_integration_s": float(self.longest.value or 0.0),
-            "reference_every": int(self.reference.value or 0),
-            "direction": str(self.direction.currentData()),
-            "keep_open": self.keep_open.isChecked(),
-        }
-        if mode == "list":
-            self.listed.refuse("")
-            return SweepPlan(spacing="list", fluences_uj_cm2=listed_fluences(self.listed.text), **given)
-        given.update(
-            start_uj_cm2=float(self.start.value or 0.0),
-            stop_uj_cm2=float(self.stop.value or 0.0),
-            points=int(self.points.value or 0),
-        )
-        if mode == "adaptive":
-            target, most = float(self.target.value or 0.0) / 100, int(self.most.value or 0)
-            return AdaptivePlan(target_rel=target, budget_points=most, **given)
-        return SweepPlan(spacing="linear" if mode == "linear" else "log", **given)
-
-    def wish(self, plan: SweepPlan) -> Wish:
-        """Return a plan with what is said of the run."""
-        request = RunRequest(
-            self.output, self.sample.text, self.operator.text, self.spot.text, self.note.text
-        )
-        return Wish(plan, request)
+    def request(self, note: str = "") -> RunRequest:
+        """Return what is said of the run."""
+        said = " ".join((self.note.text, note)).strip()
+        return RunRequest(self.output, self.sample.text, self.operator.text, self.spot.text, said)
 
     def _queue(self) -> None:
         plan = self.plan()
         if plan is not None and self.start_button.isEnabled():
             remember("sweep/sample", self.sample.text)
             remember("sweep/operator", self.operator.text)
-            self.queued.emit(self.wish(plan))
+            self.queued.emit(plan, self.request())
 
-    def refine(self, threshold_uj_cm2: float) -> Wish | None:
+    def refine(self, threshold_uj_cm2: float) -> tuple[SweepPlan, RunRequest] | None:
         """Return a sweep that is dense round a threshold and spans it; None where the bench forbids it."""
         plan = refined(threshold_uj_cm2, self._beam, self.plan() or SweepPlan())
         try:
             validate(plan, self._settings, self._limits)
         except ConfigError as exc:
-            self.reason.setText(str(exc))
+            self._say(shown(str(exc)))
             return None
-        wish = self.wish(plan)
         low, high = min(plan.fluences_uj_cm2), max(plan.fluences_uj_cm2)
         note = f"refined round {threshold_uj_cm2:.4g} uJ/cm2, {low:.4g} to {high:.4g}"
-        return replace(wish, request=replace(wish.request, note=" ".join((wish.request.note, note)).strip()))
+        return plan, self.request(note)
 
     # --- presets -----------------------------------------------------------------------------------
 
@@ -264,23 +291,20 @@ class SweepPanel(QWidget):
     def apply_preset(self, name: str) -> None:
         """Fill in the parameters of a preset."""
         chosen = self._known.get(name)
-        if not isinstance(chosen, dict):
+        if chosen is None:
             return
         self._applying = True
+        self.adaptive.setChecked(bool(chosen.get("adaptive")))
         for key, value in chosen.items():
-            if key in self._numbers:
-                self._numbers[key].set_text(f"{value:g}" if isinstance(value, (int, float)) else str(value))
-            elif key in ("mode", "direction"):
-                box = self.mode if key == "mode" else self.direction
-                box.setCurrentIndex(max(box.findData(str(value)), 0))
+            if key in self.fields and value is not None:
+                self.fields[key].fill(value)
         self._applying = False
         self.judge()
 
     def keep_preset(self, name: str) -> None:
         """Keep the present parameters under a name."""
-        numbers = {key: field.value for key, field in self._numbers.items() if field.value is not None}
-        words = {"mode": self.mode.currentData(), "direction": self.direction.currentData()}
-        keep_preset(name, {**numbers, **words})
+        counting = {key: field.text for key, field in self._counting().items()}
+        keep_preset(name, {**counting, "adaptive": self.adaptive.isChecked()})
         self._load_presets()
 
     def _ask_preset(self) -> None:

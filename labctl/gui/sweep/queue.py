@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 from labctl.gui.base import theme
 from labctl.gui.base.benchstate import RunNow, progress
 from labctl.gui.base.plain import PlainLabel, plain, tool_tip
-from labctl.gui.sweep.panel import Wish
+from labctl.model.plan import SweepPlan
 from labctl.runner.events import Evaluated, Measured, Message, Moved, Started
 from labctl.runner.facts import RunRequest
 from labctl.runner.wording import UNIT, digits
@@ -97,10 +97,10 @@ class QueuePanel(QWidget):
 
     # --- what the user does ------------------------------------------------------------------------
 
-    def add(self, wish: Wish) -> Job:
+    def add(self, plan: SweepPlan, request: RunRequest) -> Job:
         """Queue a sweep; it begins when its turn comes."""
         self._count += 1
-        return self._append(Job(self._count, wish.plan, wish.request))
+        return self._append(Job(self._count, plan, request))
 
     def add_rest(self, path: Path, sample: str) -> Job:
         """Queue what is left of an interrupted run."""
