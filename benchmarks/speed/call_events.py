@@ -1,6 +1,6 @@
 """How many calls of our own one point of a sweep makes: Python's call events in labctl and procedures.
 
-``python -m benchmarks.speed.call_events``; the same file runs on older trees (``python call_events.py ROOT``).
+``python -m benchmarks.speed.call_events``; older trees: ``python call_events.py ROOT``.
 Counted between one stored point and the next, in every thread of this process, generators' resumptions
 included; points for which a dark was taken in between are left out. The bench is the simulated one.
 """
