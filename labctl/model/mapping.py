@@ -68,8 +68,12 @@ def record_of(kind: type[T], mapping: Mapping[str, object]) -> T:
     for field in dataclasses.fields(cast(Any, kind)):
         if field.name not in mapping:
             continue
+        value, hint = mapping[field.name], hints[field.name]
+        if type(value) is hint:  # most are plain numbers and words, and there are hundreds a point
+            given[field.name] = value
+            continue
         try:
-            given[field.name] = _value(hints[field.name], mapping[field.name])
+            given[field.name] = _value(hint, value)
         except (ValueError, TypeError, OverflowError):
             continue
     try:
@@ -107,8 +111,8 @@ def _value(hint: Any, value: object) -> object:
 
 
 def _of_union(kinds: tuple[Any, ...], value: object) -> object:
-    if value is None and types.NoneType in kinds:
-        return None
+    if type(value) in kinds:
+        return value
     for kind in kinds:
         if kind is not types.NoneType:
             try:
@@ -123,7 +127,8 @@ def _of_several(origin: Any, kinds: tuple[Any, ...], value: object) -> object:
         raise ValueError(value)
     items: Sequence[object] = value
     if kinds[-1] is Ellipsis or origin is frozenset:
-        return origin(_value(kinds[0], item) for item in items)
+        kind = kinds[0]
+        return origin([item if type(item) is kind else _value(kind, item) for item in items])
     if len(items) != len(kinds):
         raise ValueError(value)
     return tuple(_value(kind, item) for kind, item in zip(kinds, items, strict=True))

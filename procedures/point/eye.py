@@ -143,12 +143,13 @@ class Eye:
     def _light(self) -> _Light | None:
         """What was seen last of a light like the present one, else the nearest weaker, else the nearest."""
         now = self._pump.expected_uj_cm2
-
-        def strange(light: _Light) -> tuple[bool, float]:
+        best, least = None, (True, math.inf)
+        for light in reversed(self._lights):
             off = light.fluence_uj_cm2 / now
-            return off > 1 + SHOWN, max(abs(math.log(off)), SHOWN)
-
-        return min(reversed(self._lights), key=strange, default=None)
+            strange = off > 1 + SHOWN, max(abs(math.log(off)), SHOWN)
+            if strange < least:
+                best, least = light, strange
+        return best
 
     def knows(self) -> bool:
         """Whether it has seen the light that falls on the sample now."""
