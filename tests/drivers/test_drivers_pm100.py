@@ -106,6 +106,20 @@ def test_a_mean_has_its_standard_error() -> None:
     assert reading.n == 3
 
 
+def test_an_answer_that_is_the_last_one_again_is_asked_for_again() -> None:
+    """An answer that came twice would stand for every later reading: each is then one question old."""
+    talk = [*HELLO, ("MEAS:POW?", "1.0E-6"), ("MEAS:POW?", "1.0E-6"), ("MEAS:POW?", "2.0E-6")]
+    with expected_protocol(ThorlabsPM100, talk) as meter:
+        assert meter.read().power_w == pytest.approx(1e-6)
+        assert meter.read().power_w == pytest.approx(2e-6)
+
+
+def test_a_head_that_shows_the_same_twice_has_no_noise_and_is_believed() -> None:
+    talk = [*HELLO, *[("MEAS:POW?", "1.0E-6")] * 3]
+    with expected_protocol(ThorlabsPM100, talk) as meter:
+        assert meter.read().power_w == meter.read().power_w == pytest.approx(1e-6)
+
+
 def test_one_reading_has_the_noise_of_the_head() -> None:
     with expected_protocol(ThorlabsPM100, [*HELLO, ("MEAS:POW?", "1.0E-6")], noise_w=3e-9) as meter:
         assert meter.read().sigma_w == 3e-9

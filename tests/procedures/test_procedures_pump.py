@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -498,3 +499,44 @@ def test_where_the_meter_does_not_see_the_plate_its_error_is_counted() -> None:
         sigmas[order] = pump.bracket(state, pump.confirm(state), 1e4).sigma_rel
     assert sigmas[BEFORE_ALL] == pytest.approx(0.026, rel=0.2)
     assert sigmas[FRONT] < 0.002
+
+
+@pytest.mark.parametrize("changed", [0.05, -0.05, 0.1])
+def test_a_bracket_covers_a_drift_that_is_not_linear(changed: float) -> None:
+    """The mean of two readings misses a light that settled in between: what it misses is in the error."""
+    _bench, pump = prepared()
+    state = pump.set_fluence(100.0)
+    way = 1 - np.exp(-2.0 * (np.arange(1000) + 0.5) / 1000)
+    during = 1 + changed * way / (1 - math.exp(-2.0))
+    after = replace(state.reading, power_w=state.reading.power_w * (1 + changed))
+    found = pump.bracket(state, after, 1e6)
+    missed = found.fluence_uj_cm2 / (100.0 * float(during.mean())) - 1
+    assert 0.5 * abs(missed) < found.sigma_rel < abs(missed)
+    still = pump.bracket(state, state.reading, 1e6)
+    assert found.sigma_rel == pytest.approx(math.hypot(still.sigma_rel, changed / math.sqrt(48)), rel=0.05)
+
+
+def test_the_error_of_a_reading_is_never_below_the_meter_s_own_noise() -> None:
+    """Two readings that happen to agree, or stick, do not make a fluence without an error."""
+    bench, pump = prepared()
+    state = pump.set_fluence(100.0)
+    bench.meter.noise_w = 0.01 * state.reading.power_w
+    quiet = replace(state.reading, sigma_w=0.0, n=4)
+    found = pump.bracket(replace(state, reading=quiet), quiet, 1e6)
+    assert found.sigma_rel == pytest.approx(0.01 / math.sqrt(4) / math.sqrt(2), rel=0.01)
+    assert found.power_sigma_w == pytest.approx(found.sigma_rel * state.reading.power_w, rel=0.01)
+
+
+def test_a_reading_just_above_the_limit_is_set_again_and_ends_nothing() -> None:
+    """A point at the top of the range: nearer than any trim for its own sake, and yet too much."""
+    highest = 300.0
+    bench, pump = make(FRONT, limits(highest), angle_sigma_deg=0.005)
+    pump.prepare()
+    bench.table.scale = 1.02
+    state = pump.set_fluence(highest)
+    assert state.trimmed
+    assert state.fluence_uj_cm2 <= highest
+    assert state.fluence_uj_cm2 == pytest.approx(highest, rel=0.02)
+    pump.open()
+    assert bench.table.fluence() <= highest
+    assert bench.table.brightest <= highest
