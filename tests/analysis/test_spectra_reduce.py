@@ -1,5 +1,7 @@
 """One point of a sweep, from raw exposures to signals with errors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from test_spectra_scene import FINE_NM, below, luminescence, make
@@ -53,6 +55,28 @@ def test_frames_of_the_dark_give_its_share_of_the_error() -> None:
     p = reduce_exposures(FINE_NM, steady, drifting, bands=BANDS, pulses_per_exposure=1.0)
     assert p.signal_whole_sigma == pytest.approx(10 * FINE_NM.size / np.sqrt(40), rel=0.4)
     assert p.signal_peaks_sigma < 0.01 * p.signal_whole_sigma
+
+
+def test_the_dark_and_the_blank_stand_in_the_errors_of_both_signals_in_quadrature() -> None:
+    """What is common to all exposures does not show in their scatter."""
+    rng = np.random.default_rng(3)
+    light = below(5, 500.0)
+    alone = _reduce(light, dark_exposures=10**9)
+    with_dark = _reduce(light, dark_exposures=40)
+    blank = replace(alone, spectrum=np.zeros(FINE_NM.size), signal_whole_sigma=7.0, signal_peaks_sigma=3.0)
+    with_blank = _reduce(light, dark_exposures=10**9, blank=blank)
+    assert with_blank.signal_whole_sigma == pytest.approx(np.hypot(alone.signal_whole_sigma, 7.0))
+    assert with_blank.signal_peaks_sigma == pytest.approx(np.hypot(alone.signal_peaks_sigma, 3.0))
+    of_dark = [
+        float(np.sqrt(max(b**2 - a**2, 0.0)))
+        for a, b in (
+            (alone.signal_whole_sigma, with_dark.signal_whole_sigma),
+            (alone.signal_peaks_sigma, with_dark.signal_peaks_sigma),
+        )
+    ]
+    darks = rng.normal(0, 15, (40, FINE_NM.size)) / 100.0
+    assert of_dark[0] == pytest.approx(darks.sum(axis=1).std(ddof=1) / np.sqrt(40), rel=0.3)
+    assert 0 < of_dark[1] < of_dark[0]
 
 
 def test_above_threshold_peaks_and_widths_are_found() -> None:

@@ -282,6 +282,13 @@ def test_a_laser_that_drifts_is_not_taken_for_a_film_that_fades() -> None:
     assert "no_decay" in fit.flags
 
 
+def test_a_light_has_the_error_of_its_fluence_by_the_photon_order() -> None:
+    taken = [replace(p, fluence_sigma_rel=0.02) for p in points(np.ones(12))]
+    for order in (1, 2, 3):
+        measured = Stability.of(taken, order)
+        assert measured.sigma == pytest.approx(np.hypot(0.01, order * 0.02), rel=1e-3)
+
+
 def test_points_that_cannot_be_trusted_are_left_out() -> None:
     light = np.exp(-np.arange(30) / 20.0)
     taken = points(light)
