@@ -397,8 +397,7 @@ class ElliptecMotor(ElliptecModule):
             self.refuse_fault(payload)
             if payload == "00":
                 return int(self.position_pulses)
-            if time.monotonic() > end:
-                raise InstrumentTimeout(self.name, f"still busy with {motion!r}")
+            self._refuse_busy(end)
             self.clock.sleep(SLICE_S, stop)
 
     def _position(self, payload: str) -> int:
@@ -411,6 +410,7 @@ class ElliptecMotor(ElliptecModule):
         while True:
             self.clock.sleep(SLICE_S, stop)
             self.write("gs")
-            if self.frame(("GS",), end, stop)[1] == "00":
+            # A question asked just before the end is worth an answer's time: "busy" is not "silent".
+            if self.frame(("GS",), max(end, time.monotonic() + self._timeout_s), stop)[1] == "00":
                 return
             self._refuse_busy(end)

@@ -75,6 +75,21 @@ def test_a_run_says_how_it_ended(tmp_path: Path, status: Literal["finished", "ab
     assert same(run.darks[0], DARK)
 
 
+def test_every_point_of_a_long_run_keeps_its_dark(tmp_path: Path) -> None:
+    """Q is taken at a bright point, which may be the first one: its dark is renewed many times after it."""
+    darks = [dataclasses.replace(DARK, number=n, counts=DARK.counts + n) for n in range(30)]
+    with RunWriter(tmp_path, "run") as writer:
+        writer.begin(START)
+        for dark in darks:
+            writer.dark(dark)
+            writer.append(make_point(dark.number, dark_number=dark.number))
+        during = read_run(writer.paths.h5)
+        writer.end(RunStop("finished", "", "2025-05-01T10:10:00Z"))
+    for run in (during, read_run(writer.paths.h5)):
+        known = {dark.number: dark for dark in run.darks}
+        assert all(same(known[run.point(at).dark_number], dark) for at, dark in enumerate(darks))
+
+
 def test_a_closed_run_without_an_end_has_failed(tmp_path: Path) -> None:
     with RunWriter(tmp_path, "run") as writer:
         writer.begin(START)

@@ -115,13 +115,32 @@ def test_a_line_that_never_ends_is_given_up_and_not_kept(monkeypatch: pytest.Mon
         assert len(mount._partial) <= 2 * LONGEST_ANSWER
 
 
-def test_a_module_that_is_busy_for_ever_ends_at_the_deadline() -> None:
-    """It answers at once, each time, that it is busy: no single answer is late."""
-    with mount_at(lambda _data: b"0GS09\r\n") as (mount, _):
+def busy(after_s: float) -> Callable[[bytes], bytes]:
+    """Answer that it is busy, after a while."""
+    never = threading.Event()
+
+    def answer(_data: bytes) -> bytes:
+        never.wait(after_s)
+        return b"0GS09\r\n"
+
+    return answer
+
+
+# With 0.22 s the last question is asked just before the deadline, and answered after it.
+@pytest.mark.parametrize("after_s", [0.0, 0.22])
+def test_a_module_that_is_busy_for_ever_ends_at_the_deadline(
+    after_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers each time that it is busy: no single answer is late, on a slow computer neither."""
+    wait_s(monkeypatch, PATIENCE_S)
+    with mount_at(busy(after_s)) as (mount, _):
         gives_up(lambda: mount.move_to(90.0), InstrumentTimeout, "still busy 0.5 s after")
 
 
-def test_a_module_that_refuses_every_motion_as_busy_but_says_it_is_idle() -> None:
+def test_a_module_that_refuses_every_motion_as_busy_but_says_it_is_idle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wait_s(monkeypatch, PATIENCE_S)
     answers = {b"0gs": b"0GS00\r\n"}
     with mount_at(lambda data: answers.get(data, b"0GS09\r\n")) as (mount, _):
         gives_up(lambda: mount.move_to(90.0), InstrumentTimeout, "still busy 0.5 s after")
