@@ -52,10 +52,14 @@ def line(blade: Blade) -> Iterator[SafetyLine]:
 def test_safe_while_the_shutter_opens_closes_it_before_anybody_uses_the_light(
     line: SafetyLine, blade: Blade
 ) -> None:
-    with pytest.raises(Aborted), line.around(OPEN):
-        line.safe()
-        assert blade.asked.wait(PATIENCE_S)
-        blade.opened = True
+    def opens() -> None:
+        with line.around(OPEN):
+            line.safe()
+            assert blade.asked.wait(PATIENCE_S)
+            blade.opened = True
+
+    with pytest.raises(Aborted):
+        opens()
     assert not blade.opened
     assert not blade.let.is_set()
 
