@@ -21,6 +21,7 @@ from procedures_fakes import (
     RATE_HZ,
     RATIO,
     T_MIN,
+    ZERO_DEG,
     FakeBench,
     StopAfter,
     limits,
@@ -30,6 +31,8 @@ from procedures_fakes import (
 
 from labctl.model.errors import Aborted, ConfigError, InstrumentFault, InstrumentTimeout, SafetyStop
 from labctl.model.pump import Element, Limits, SpotSize
+from labctl.model.records import PowerReading
+from procedures.gate.attenuator import EnergyScale
 from procedures.gate.pump import Pump
 
 Order = tuple[Element, Element, Element, Element]
@@ -540,3 +543,62 @@ def test_a_reading_just_above_the_limit_is_set_again_and_ends_nothing() -> None:
     pump.open()
     assert bench.table.fluence() <= highest
     assert bench.table.brightest <= highest
+
+
+def monitored(power_w: float, sigma_w: float, noise_w: float) -> tuple[Pump, PowerReading]:
+    bench, pump = prepared()
+    bench.meter.noise_w = noise_w
+    return pump, PowerReading(power_w, sigma_w, 4, 0.0, 1.0)
+
+
+def test_no_noise_of_the_meter_excuses_any_energy() -> None:
+    """What a noisy head may be off by is bounded, and compared with the power EXPECTED."""
+    expected_w = 100.0 / FLUENCE_PER_J * RATE_HZ / RATIO
+    expected_j = 100.0 / FLUENCE_PER_J
+    pump, reading = monitored(expected_w, 0.0, 5 * expected_w)
+    assert pump._monitor.tolerance(reading, expected_j, pump.angle_deg) == pytest.approx(0.5)
+    pump, dead = monitored(1e-3 * expected_w, 1e-3 * expected_w, 0.0)
+    assert pump._monitor.tolerance(dead, expected_j, pump.angle_deg) == pump.limits.set_ratio
+    pump, flickering = monitored(expected_w, 0.5 * expected_w, 0.0)
+    allowed = pump._monitor.tolerance(flickering, expected_j, pump.angle_deg)
+    assert allowed == pytest.approx(max(pump.limits.set_ratio, 0.2))
+
+
+def test_a_limit_has_no_margin() -> None:
+    _bench, pump = prepared(limit=limits(100.0))
+    highest_j = 100.0 / FLUENCE_PER_J
+    pump._verifier.within_limits(highest_j)
+    with pytest.raises(SafetyStop, match="nJ allowed"):
+        pump._verifier.within_limits(highest_j * 1.0001)
+    assert pump._verifier.is_too_much(highest_j * 1.0001)
+
+
+def test_the_shutter_s_travel_is_light_that_must_be_allowed() -> None:
+    dose = 100.0 * RATE_HZ * 2.0
+    for seconds, opens in ((1.9, True), (1.97, False)):  # with the 0.05 s of its travel
+        bench, pump = prepared(limit=limits(max_dose_uj_cm2=dose))
+        pump.set_fluence(100.0)
+        if opens:
+            pump.open(seconds)
+        else:
+            with pytest.raises(SafetyStop, match="dose would pass"):
+                pump.open(seconds)
+        assert bench.table.is_open is opens
+
+
+def test_the_plate_s_own_error_counts_in_what_may_happen_before_the_meter_speaks() -> None:
+    scale = EnergyScale(0.05)
+    sure, unsure = scale.highest(0.0), scale.highest(0.2)
+    assert sure == pytest.approx(1 + 3 * math.hypot(0.05, 0.01))
+    assert unsure == pytest.approx(1 + 3 * math.hypot(0.05, 0.01, 0.2))
+
+
+def test_a_reading_at_an_angle_that_is_hardly_known_teaches_hardly_anything() -> None:
+    """Near the least transmission the plate's error, not the meter's, says how well the energy is known."""
+    learned = {}
+    for sigma_deg in (0.001, 1.0):
+        _bench, pump = make(FRONT, angle_sigma_deg=sigma_deg)
+        pump.aim.learn(ZERO_DEG + 42.0, 1.1 * pump.aim.energy_j(ZERO_DEG + 42.0), 1e-4)
+        learned[sigma_deg] = pump.aim.energy_j(ZERO_DEG) / FULL_J - 1
+    assert learned[0.001] == pytest.approx(0.1, rel=0.05)
+    assert learned[1.0] < 0.05
