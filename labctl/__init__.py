@@ -10,6 +10,8 @@ The names are imported on first use, so that ``labctl --help`` answers at once.
 from __future__ import annotations
 
 import importlib
+import importlib.util
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -49,7 +51,28 @@ _HOMES = {
 }
 
 
+def shadow() -> str:
+    """Say what stands in the way of a package that comes with this one; an empty string for nothing.
+
+    A folder or file of that name, where Python was started or on its path, would be imported in its stead.
+    """
+    ours = Path(__file__).parents[1]
+    for name in ("drivers", "procedures", "simulators"):
+        spec = importlib.util.find_spec(name)
+        places = [] if spec is None else [*(spec.submodule_search_locations or [str(spec.origin)])]
+        parents = [Path(place).parent for place in places]
+        if not any(parent.exists() and parent.samefile(ours) for parent in parents):
+            found = places[0] if places else "nothing"
+            return f"{found} is imported instead of labctl's own {ours / name}"
+    return ""
+
+
+SHADOW_HINT = "start Python in another folder, or rename the one that is in the way"
+
+
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if reason := shadow():
+        raise ImportError(f"{reason}. Try: {SHADOW_HINT}")
     return getattr(importlib.import_module(_HOMES[name]), name)

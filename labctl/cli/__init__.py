@@ -13,8 +13,9 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from labctl import SHADOW_HINT, shadow
 from labctl.cli.output import printable_streams, write_lines
-from labctl.model.errors import Aborted, LabctlError, NotConnected
+from labctl.model.errors import Aborted, ConfigError, LabctlError, NotConnected
 
 EXIT_ABORTED = 130
 _EXIT_USAGE = 2
@@ -51,6 +52,8 @@ def _make_streams() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    if reason := shadow():
+        raise ConfigError(reason, hint=SHADOW_HINT)
     from labctl.cli.app import app
 
     result = app(args=arguments or ["--help"], prog_name="labctl", standalone_mode=False)

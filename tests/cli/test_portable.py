@@ -37,12 +37,15 @@ def test_windows_has_no_pseudo_terminals_and_says_what_to_use(monkeypatch: pytes
         _check_transport("pty")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="ps is POSIX")
-def test_a_process_is_asked_after_where_there_is_no_proc() -> None:
+def test_a_process_is_asked_after_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        known = holder._started_ps(process.pid)
+        monkeypatch.setattr(sys, "platform", "darwin")
+        known = holder._started(process.pid)
         assert known is not None
-        assert holder._started_ps(process.pid) == known
+        assert float(known) > 1e9  # seconds since 1970
+        assert holder._started(process.pid) == known
         process.kill()
-    assert holder._started_ps(process.pid) is None
-    assert holder._started_ps(os.getpid()) is not None
+        monkeypatch.undo()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert holder._started(process.pid) is None
+    assert holder._started(os.getpid()) is not None

@@ -6,6 +6,8 @@ import json
 import math
 import os
 import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -224,6 +226,26 @@ def test_a_farewell_ends_it_whatever_else_is_waiting() -> None:
     assert left == ["left"]
     assert inbox.get_nowait() == {"say": "lit"}
     assert inbox.empty()
+
+
+def test_a_process_is_over_once_it_has_ended_though_nobody_asked_for_its_end() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as program:
+        process = child.MainProcess(program.pid)
+        assert process.is_alive()
+        process.kill()
+        assert child.ended(process, PATIENCE_S)  # it is a zombie: its parent, this test, has not looked
+        program.wait()
+        assert not process.is_alive()
+        process.kill()
+    assert not child.MainProcess(NOBODY).is_alive()
+
+
+def test_a_number_that_is_used_again_is_another_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = child.MainProcess(os.getpid())
+    assert process._process is not None
+    monkeypatch.setattr(process._process, "_ident", (os.getpid(), 1.0))
+    assert not process.is_alive()
+    process.kill()  # or this test would be over
 
 
 def test_without_an_assignment_nothing_is_done() -> None:

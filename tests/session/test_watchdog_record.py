@@ -168,6 +168,24 @@ def test_a_record_of_another_boot_or_of_a_number_used_again_is_nobody(
     wait_for_others(CONFIG, nobody)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="ticks since the boot, as Linux counts them")
+def test_a_record_that_an_earlier_version_wrote_is_understood(
+    folder: Path, sleeper: subprocess.Popen[bytes]
+) -> None:
+    ticks = Path(f"/proc/{sleeper.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    written = {
+        "pid": sleeper.pid,
+        "host": socket.gethostname(),
+        "boot": boot,
+        "started": ticks,
+        "since": "2026",
+    }
+    say(folder, os.getpid(), 0, main=written, watchdog=written)
+    with pytest.raises(SafetyStop, match=f"process {sleeper.pid} has this bench open since 2026"):
+        refuse_second(CONFIG)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="directories of other users cannot be told so there")
 def test_a_directory_that_others_can_write_to_is_not_used(folder: Path) -> None:
     folder.chmod(0o777)
