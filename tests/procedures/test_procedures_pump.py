@@ -557,7 +557,7 @@ def test_no_noise_of_the_meter_excuses_any_energy() -> None:
     expected_j = 100.0 / FLUENCE_PER_J
     pump, reading = monitored(expected_w, 0.0, 5 * expected_w)
     assert pump._monitor.tolerance(reading, expected_j, pump.angle_deg) == pytest.approx(0.5)
-    pump, dead = monitored(1e-3 * expected_w, 1e-3 * expected_w, 0.0)
+    pump, dead = monitored(1e-3 * expected_w, 1e-4 * expected_w, 1e-4 * expected_w)
     assert pump._monitor.tolerance(dead, expected_j, pump.angle_deg) == pump.limits.set_ratio
     pump, flickering = monitored(expected_w, 0.5 * expected_w, 0.0)
     allowed = pump._monitor.tolerance(flickering, expected_j, pump.angle_deg)
