@@ -18,7 +18,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QApplication, QWidget
 
-from labctl.cli.demo import simulated_bench, wait_for
+from labctl.cli.commands.demo import simulated_bench, wait_for
 from labctl.config import load_bench, parse_bench
 from labctl.gui.calibration.page import CalibratePage
 from labctl.gui.shell.app import make_application

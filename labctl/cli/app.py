@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 
 import labctl
-from labctl.cli.align import align as align_command
-from labctl.cli.budget import budget as budget_command
-from labctl.cli.calibrate import calibrate as calibrate_commands
-from labctl.cli.calibrations import calibrations as calibrations_command
+from labctl.cli.commands.align import align as align_command
+from labctl.cli.commands.calibrate import calibrate as calibrate_commands
+from labctl.cli.commands.calibrations import budget as budget_command
+from labctl.cli.commands.calibrations import calibrations as calibrations_command
+from labctl.cli.commands.gui import gui as gui_command
+from labctl.cli.commands.manual import set_bench
+from labctl.cli.commands.simulate_options import demo, simulate
+from labctl.cli.commands.stability import stability as stability_command
+from labctl.cli.commands.sweep import sweep
 from labctl.cli.common import BenchFile, Json
-from labctl.cli.gui import gui as gui_command
-from labctl.cli.manual import set_bench
-from labctl.cli.simulate_options import demo, simulate
-from labctl.cli.stability import stability as stability_command
-from labctl.cli.sweep import sweep
 
 app = typer.Typer(
     name="labctl",
@@ -93,7 +93,7 @@ def check(
     No shutter opens, and nothing moves unless --recheck is given. All failures are told at once, each with
     what to try.
     """
-    from labctl.cli.check import run_check
+    from labctl.cli.commands.check import run_check
 
     return run_check(bench, start, recheck=recheck, as_json=as_json)
 
@@ -121,7 +121,7 @@ def resume(
     Points that are there stay. Resources and limits are those of the bench file; differences from the run's
     are shown, and there is no light before they are agreed to.
     """
-    from labctl.cli.resume import run_resume
+    from labctl.cli.commands.resume import run_resume
 
     return run_resume(run, bench, yes=yes, figures=figures, as_json=as_json)
 
@@ -132,7 +132,7 @@ def verify(
     as_json: Json = False,
 ) -> int:
     """Check that run files are complete and sound, and agree with their CSV. Exit code 0 sound, 5 not."""
-    from labctl.cli.verify import run_verify
+    from labctl.cli.commands.runs import run_verify
 
     return run_verify(files, as_json=as_json)
 
@@ -152,7 +152,7 @@ def fit(
 
     Of several spots of one sample the spread between spots is given beside each interval.
     """
-    from labctl.cli.fit import run_fit
+    from labctl.cli.commands.runs import run_fit
 
     return run_fit(files, figures=figures, as_json=as_json)
 

@@ -13,11 +13,11 @@ import queue
 import sys
 import threading
 from collections.abc import Callable
-from typing import Protocol, TextIO
+from typing import Literal, Protocol, TextIO
 
 from labctl.model.clock import Stop, check_stop
-from labctl.model.errors import CalibrationRefused
-from labctl.model.operator import Operator, Request
+from labctl.model.errors import CalibrationRefused, ConfigError
+from labctl.model.operator import LIGHT, Operator, Request
 from labctl.session.operator import understood, wanted
 
 log = logging.getLogger(__name__)
@@ -155,3 +155,39 @@ def forget_typed() -> bool:
     except Exception as exc:  # noqa: BLE001  termios.error is none of the above
         log.warning("what was typed before could not be thrown away: %s", exc)
     return True
+
+
+class _Lines:
+    """Takes text for a display that shows whole lines."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+
+    def write(self, text: str, /) -> None:
+        """Show it as one line."""
+        self._say(" ".join(text.split()))
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def make_insert(
+    stop: threading.Event, say: Callable[[str], None]
+) -> Callable[[Literal["blank", "sample"]], None]:
+    """Return what a sweep calls when it needs a hand: it waits for a line on standard input.
+
+    :param say: shows one line to the user.
+    """
+
+    operator = TerminalOperator(_Lines(say))
+
+    def insert(what: Literal["blank", "sample"]) -> None:
+        text = f"Put the {what} into the beam (the shutter is closed)."
+        try:
+            operator.do(Request("sample", text, {"in": what == "sample"}, word=LIGHT), stop)
+        except CalibrationRefused as exc:
+            raise ConfigError(
+                "nobody confirms the blank", key="--background", hint="run it in a terminal"
+            ) from exc
+
+    return insert

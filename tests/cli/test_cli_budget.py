@@ -10,7 +10,7 @@ import pytest
 from calibration_files import calibration, stored
 
 from labctl.cli import main
-from labctl.cli.budget import budget_lines
+from labctl.cli.commands.calibrations import budget_lines
 from labctl.config import EXAMPLE
 from labctl.data.calibrations import write_calibration
 from labctl.model.mapping import record_of

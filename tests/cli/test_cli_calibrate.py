@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from patience import PATIENCE_S
 
-from labctl.cli import calibrating, main
-from labctl.cli.insert import make_insert
-from labctl.cli.terminal_operator import TerminalOperator
+from labctl.cli import main
+from labctl.cli.commands import calibrating
+from labctl.cli.terminal_operator import TerminalOperator, make_insert
 from labctl.config import load_bench
 from labctl.config.benchfile import bench_line, use_calibration
 from labctl.model.clock import ScaledClock, SteppedClock

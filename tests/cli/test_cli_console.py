@@ -9,8 +9,7 @@ import threading
 import pytest
 from patience import PATIENCE_S
 
-from labctl.cli.console import CLOSE, LOGOFF, SHUTDOWN, on_event
-from labctl.cli.signals import stop_on_signals
+from labctl.cli.signals import CLOSE, LOGOFF, SHUTDOWN, on_event, stop_on_signals
 
 
 @pytest.mark.parametrize("event", [CLOSE, LOGOFF, SHUTDOWN])

@@ -13,8 +13,8 @@ import pytest
 from resume_bench import plan_of
 
 from labctl.cli import main
-from labctl.cli.resume import make_confirm
-from labctl.cli.verify import judge
+from labctl.cli.commands.resume import make_confirm
+from labctl.cli.commands.runs import judge
 from labctl.config import parse_bench
 from labctl.config.stored import stored_bench
 from labctl.data import read_run

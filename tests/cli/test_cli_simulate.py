@@ -11,7 +11,7 @@ import pytest
 from patience import PATIENCE_S
 
 from labctl.cli import main
-from labctl.cli.simulate import _check_bench_file, _write_bench_file
+from labctl.cli.commands.simulate import _check_bench_file, _write_bench_file
 from labctl.config import EXAMPLE, load_bench, parse_bench
 from labctl.model.errors import ConfigError
 from labctl.runner.fit_process import child_environment

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from labctl.cli.simulate import _check_transport
+from labctl.cli.commands.simulate import _check_transport
 from labctl.data import holder, nexus
 from labctl.model.errors import ConfigError
 from labctl.runner.fit_process import own_group

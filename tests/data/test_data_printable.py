@@ -16,7 +16,7 @@ import pytest
 from data_runs import DARK, START, make_point
 
 from labctl.cli import main
-from labctl.cli.check import _print
+from labctl.cli.commands.check import _print
 from labctl.cli.output import printable_streams, write_lines
 from labctl.cli.progress import LineProgress, LiveProgress
 from labctl.config import EXAMPLE

@@ -17,7 +17,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from labctl.cli import main
-from labctl.cli.align import line as align_line
+from labctl.cli.commands.align import line as align_line
 from labctl.gui.shell.app import FRAME_PX, make_application
 from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.runner.fit_child import answer

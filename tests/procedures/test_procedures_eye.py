@@ -14,7 +14,7 @@ from lying_scene import Glowing, LyingShutter, OpensAgain, Order, bench, pump_of
 from procedures_fakes import BEHIND, FRONT
 from procedures_scene import BANDS, SceneSpectrometer
 
-from labctl.cli.manual import line
+from labctl.cli.commands.manual import line
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted, SafetyStop
 from labctl.model.plan import SweepPlan

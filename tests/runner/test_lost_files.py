@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from resume_bench import only_addresses, plan_of
 
+from labctl.cli.commands.runs import judge
 from labctl.cli.progress import headline
 from labctl.cli.table import print_result
-from labctl.cli.verify import judge
 from labctl.config import parse_bench
 from labctl.data import read_run
 from labctl.data.hdf5 import HeldFile

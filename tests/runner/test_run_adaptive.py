@@ -198,7 +198,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, words: str) -> SweepPlan | None:
         plans.append(plan)
         return 0
 
-    monkeypatch.setattr("labctl.cli.sweep.run_sweep_command", take)
+    monkeypatch.setattr("labctl.cli.commands.sweep.run_sweep_command", take)
     code = main(["sweep", "--bench", "b.toml", "--sample", "S", *shlex.split(words)])
     assert code == (0 if plans else 2)
     return plans[0] if plans else None

@@ -56,7 +56,7 @@ def attenuator(
     as_json: Json = False,
 ) -> int:
     """Scan the plate: what transmits which angle, and how well the mount finds it."""
-    from labctl.cli.calibrating import Request, limit_w, run_calibrate
+    from labctl.cli.commands.calibrating import Request, limit_w, run_calibrate
     from procedures.calibration.options import AttenuatorOptions
 
     options = AttenuatorOptions(
@@ -87,7 +87,7 @@ def pickoff(
     as_json: Json = False,
 ) -> int:
     """Compare the pick-off with the sample's place: one sensor, there, here and back."""
-    from labctl.cli.calibrating import Request, limit_w, named_numbers, run_calibrate
+    from labctl.cli.commands.calibrating import Request, limit_w, named_numbers, run_calibrate
     from procedures.calibration.options import PickoffOptions
 
     options = PickoffOptions(
@@ -132,7 +132,7 @@ def energy(
     as_json: Json = False,
 ) -> int:
     """Count pulses, measure their energy on the sample's place and how it varies; pulse width if known."""
-    from labctl.cli.calibrating import Request, limit_w, named_lengths, rate_hz, run_calibrate
+    from labctl.cli.commands.calibrating import Request, limit_w, named_lengths, rate_hz, run_calibrate
     from procedures.calibration.options import EnergyOptions
 
     options = EnergyOptions(
@@ -194,7 +194,7 @@ def spot(
     as_json: Json = False,
 ) -> int:
     """Drive or guide a blade through the spot along x and y, or take stated sizes."""
-    from labctl.cli.calibrating import Request, limit_w, run_calibrate, small_text, two_numbers
+    from labctl.cli.commands.calibrating import Request, limit_w, run_calibrate, small_text, two_numbers
     from procedures.calibration.options import SpotOptions
 
     options = SpotOptions(
@@ -228,7 +228,7 @@ def spectrometer(
     as_json: Json = False,
 ) -> int:
     """Check the axis against a lamp, measure resolution, darks and linearity."""
-    from labctl.cli.calibrating import Request, run_calibrate
+    from labctl.cli.commands.calibrating import Request, run_calibrate
     from procedures.calibration.options import SpectrometerOptions
 
     options = SpectrometerOptions(
@@ -244,6 +244,6 @@ def check(bench: BenchFile, as_json: Json = False) -> int:
 
     Exit code 0: as calibrated, or it cannot be told without opening the shutter; 4: it has drifted.
     """
-    from labctl.cli.calibrating import run_recheck
+    from labctl.cli.commands.calibrating import run_recheck
 
     return run_recheck(bench, as_json=as_json)

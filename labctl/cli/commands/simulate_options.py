@@ -26,7 +26,7 @@ def demo(
 
     Ends with a table and the figures, as PNG, that stand beside the paper's Fig. 5b-e and 6.
     """
-    from labctl.cli.demo import run_demo
+    from labctl.cli.commands.demo import run_demo
 
     samples = ("oam", "ola") if sample == "both" else (sample,)
     return run_demo(output, samples, seed=seed, speed=speed, as_json=as_json)
@@ -76,7 +76,7 @@ def simulate(
 
     The bench file is written once everything listens: labctl check and labctl sweep work on it.
     """
-    from labctl.cli.simulate import SimulateRequest, run_simulate
+    from labctl.cli.commands.simulate import SimulateRequest, run_simulate
 
     request = SimulateRequest(
         sample=sample,

@@ -101,7 +101,7 @@ def sweep_once(
     figures: bool,
 ) -> RunReport:
     """Run one sweep and draw its figures if they were asked for: the path of ``sweep`` and of ``demo``."""
-    from labctl.cli.insert import make_insert
+    from labctl.cli.terminal_operator import make_insert
     from labctl.config import load_bench
     from labctl.runner.events import Message
     from labctl.runner.run import run_sweep

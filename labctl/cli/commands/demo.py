@@ -74,7 +74,7 @@ def _sweep(
     name: str, bench: Path, output: Path, stop: threading.Event, progress: Progress
 ) -> tuple[RunReport, BaseException | None]:
     """Sweep one sample; what failed after the first point comes back beside what there is."""
-    from labctl.cli.sweep import sweep_once
+    from labctl.cli.commands.sweep import sweep_once
     from labctl.model.plan import SweepPlan
     from labctl.runner.facts import RunRequest
     from labctl.runner.run import RunFailed

@@ -28,8 +28,8 @@ def run_resume(path: Path, bench: Path | None, *, yes: bool, figures: bool, as_j
     :raises LabctlError: whatever ended it; the points shown before are in the file.
     """
     with stop_on_signals() as stop:
+        from labctl.cli.commands.sweep import with_figures
         from labctl.cli.progress import make_progress
-        from labctl.cli.sweep import with_figures
         from labctl.cli.table import print_result
         from labctl.runner.run import RunFailed
 
@@ -49,7 +49,7 @@ def run_resume(path: Path, bench: Path | None, *, yes: bool, figures: bool, as_j
 def _resumed(
     path: Path, bench: Path | None, stop: threading.Event, progress: Progress, *, yes: bool
 ) -> RunReport:
-    from labctl.cli.insert import make_insert
+    from labctl.cli.terminal_operator import make_insert
     from labctl.runner.events import Message
     from labctl.runner.resume import resume_run
 

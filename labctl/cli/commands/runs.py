@@ -1,4 +1,4 @@
-"""``labctl verify``: are these run files complete, and do they agree with themselves and with their CSV?"""
+"""``labctl fit`` and ``labctl verify``: thresholds of stored runs, and whether their files are complete."""
 
 from __future__ import annotations
 
@@ -11,6 +11,25 @@ from labctl.data.verify import findings
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain
 from labctl.runner.resume import plan_size
+
+
+def run_fit(files: Sequence[Path], *, figures: bool, as_json: bool) -> int:
+    """Fit every file and print one result.
+
+    :raises DataError: a file cannot be fitted; it is named.
+    """
+    from labctl.cli.commands.sweep import with_figures
+    from labctl.cli.signals import ended_at_once
+    from labctl.cli.table import print_result
+    from labctl.runner.refit import refit, spot_spread
+
+    with ended_at_once():
+        runs = [refit(path) for path in files]
+    if figures:
+        runs = [with_figures(run) for run in runs]
+    print_result(runs, as_json=as_json, spread=spot_spread(runs))
+    return 0
+
 
 EXIT_BAD = 5
 

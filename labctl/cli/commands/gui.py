@@ -42,7 +42,7 @@ def gui(
     check_display()
     if not sim:
         return run_window(runs or [], bench, output)
-    from labctl.cli.demo import simulated_bench, wait_for
+    from labctl.cli.commands.demo import simulated_bench, wait_for
 
     with tempfile.TemporaryDirectory(prefix="labctl-gui-") as folder:
         file = Path(folder) / "simulated-bench.toml"
