@@ -105,11 +105,11 @@ def bench_pictures(folder: Path, images: Path) -> None:
         window.post(Stream(False))
         window.post(MoveShutter(False))
         window.panels.setCurrentIndex(0)
-        for field, text in ((window.sweep.stop, "1200"), (window.sweep.points, "20")):
-            field.set_text(text)
+        for name, text in (("stop", "1200"), ("points", "20")):
+            window.sweep.fields[name].fill(text)
         save(window.sweep, images / "sweep-refused.png")
-        window.sweep.stop.set_text("190")
-        window.sweep.average.set_text("5")
+        window.sweep.fields["stop"].fill("190")
+        window.sweep.fields["average"].fill("5")
         window.sweep.sample.set_text("OLA film")
         window.sweep.start_button.click()
         window.sweep.sample.set_text("OLA film, second spot")
