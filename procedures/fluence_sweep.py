@@ -20,12 +20,10 @@ from procedures.gate.power_monitor import EnergyLost
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
 from procedures.plan import Step, all_fluences, check_bands, validate
-from procedures.point.darks import Darks
-from procedures.point.exposure import AutoExposure, SaturationCheck, ladder
+from procedures.point.exposure import AutoExposure, ExposureSequence, NoSink, SaturationCheck, ladder
 from procedures.point.eye import DARK_LOOK_S, Eye
 from procedures.point.fresh import StaleFrameFilter
-from procedures.point.reduction import Blank, Reducer, Shots
-from procedures.point.shooting import ExposureSequence, NoSink
+from procedures.point.reduction import Blank, Darks, Reducer, Shots
 from procedures.steps import StepSource, make_source
 
 log = logging.getLogger(__name__)

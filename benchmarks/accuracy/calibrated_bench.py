@@ -38,7 +38,7 @@ from labctl.model.results import K95, total_interval
 from labctl.runner.csv_worker import PointBuffer
 from labctl.session import open_bench
 from procedures import fluence_sweep
-from procedures.point.shooting import NoSink
+from procedures.point.exposure import NoSink
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.scene import SceneSettings

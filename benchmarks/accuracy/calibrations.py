@@ -24,11 +24,10 @@ from scipy.special import erf
 
 from benchmarks.tables import rms, share, show
 from benchmarks.trials import parser
-from labctl.analysis.calibration.knife import fit_knife_edge
-from labctl.analysis.calibration.malus import fit_malus
+from labctl.analysis.calibration.malus import fit_malus, fit_plate
 from labctl.analysis.calibration.pickoff import fit_pickoff, pair_interleaved
-from labctl.analysis.calibration.plate import fit_plate
 from labctl.analysis.calibration.pulses import pulse_statistics
+from labctl.analysis.calibration.spot import fit_knife_edge
 from labctl.analysis.calibration.table import fit_table
 from labctl.analysis.fading import fit_decay
 from labctl.model.errors import CalibrationRefused

@@ -24,7 +24,7 @@ from labctl.analysis.threshold.fit import MIN_POINTS
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.run import PointList
 from procedures import fluence_sweep
-from procedures.point.shooting import NoSink
+from procedures.point.exposure import NoSink
 
 
 @dataclass(frozen=True)

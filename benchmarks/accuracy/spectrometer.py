@@ -25,8 +25,7 @@ from benchmarks.benches import LASING_NM, MIDDLE_NM, calibrated, scene
 from benchmarks.tables import column, share, show, spread, table
 from benchmarks.trials import parser
 from labctl.analysis.calibration.lamp_lines import FoundLine, find_lines, lamp_lines, lamp_noise
-from labctl.analysis.calibration.resolution import fit_resolution
-from labctl.analysis.calibration.wavelength import LampSpectrum, fit_wavelength
+from labctl.analysis.calibration.wavelength import LampSpectrum, fit_resolution, fit_wavelength
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import CalibrationRefused

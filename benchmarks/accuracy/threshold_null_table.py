@@ -1,4 +1,4 @@
-"""Simulate the sup-F statistic without a kink and write labctl/analysis/threshold/detection.py.
+"""Simulate the sup-F statistic without a kink and write labctl/analysis/threshold/diagnostics.py.
 
     python -m benchmarks.accuracy.threshold_null_table --trials 400 --write
 
@@ -33,7 +33,7 @@ WORST = (
 )
 POINTS = (7, 8, 10, 12, 16, 24, 32, 64)
 LEVELS = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005)
-TABLE = Path(__file__).parents[2] / "labctl/analysis/threshold/detection.py"
+TABLE = Path(__file__).parents[2] / "labctl/analysis/threshold/diagnostics.py"
 
 
 def statistics(curve: Curve, n: int, trials: int, rng: np.random.Generator) -> Array:

@@ -26,9 +26,9 @@ from PySide6.QtWidgets import QApplication, QGraphicsView
 
 from benchmarks.benches import scene, served
 from benchmarks.trials import parser
-from labctl.gui.base.mailbox import Mailbox
 from labctl.gui.live.live_page import LivePage
 from labctl.gui.shell.app import make_application
+from labctl.gui.shell.window import Mailbox
 from labctl.model.records import FloatArray, Identity, SpectrometerInfo, Spectrum
 from labctl.runner.fit_process import Fits
 from labctl.service.observed import BenchState

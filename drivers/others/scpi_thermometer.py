@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pymeasure.adapters import Adapter
 
-from drivers.support.ports import Port
+from drivers.support.session import Port
 from drivers.support.spec import DriverSpec, VisaConfig
 from drivers.support.visa import VisaInstrument
 from labctl.model.clock import Clock

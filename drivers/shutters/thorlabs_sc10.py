@@ -19,7 +19,7 @@ from pymeasure.instruments import Instrument
 from pymeasure.instruments.validators import strict_discrete_set, strict_range
 
 from drivers.support.failures import ConnectionLost
-from drivers.support.ports import Port
+from drivers.support.session import Port
 from drivers.support.spec import DriverSpec, VisaConfig
 from drivers.support.visa import VisaInstrument
 from labctl.model.clock import Clock

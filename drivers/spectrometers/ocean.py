@@ -34,7 +34,7 @@ class IsolatedSpectrometer:
     """A spectrometer in a child process.
 
     :param resource: a serial number, "first", or MODEL@HOST:PORT (FX and HDX) for a network one.
-    :param options: keyword arguments of :class:`drivers.support.ocean_device.OceanSpectrometer`.
+    :param options: keyword arguments of :class:`drivers.spectrometers.ocean_child.OceanSpectrometer`.
     :param timeout_margin_s: wall time an exposure may take beyond its integration time, waiting for a
         trigger included.
     :raises NotConnected: there is none, or it cannot be opened.

@@ -10,11 +10,19 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+import struct
 import sys
-from typing import Any, BinaryIO
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
 
 from drivers.support.child import read_frame, write_frame
-from drivers.support.ocean_device import OceanSpectrometer
+from drivers.support.exposures import ExposureBounds, HandedOut
+from drivers.support.failures import not_connected
+from drivers.support.ocean_cameras import ROLE, Backend, Camera, open_camera, opening_advice
+from labctl.model.clock import Clock, ScaledClock, Stop, check_stop
 from labctl.model.errors import (
     InstrumentError,
     InstrumentFault,
@@ -22,7 +30,212 @@ from labctl.model.errors import (
     NotConnected,
     ProtocolError,
 )
-from labctl.model.records import SpectrometerInfo
+from labctl.model.records import Identity, SpectrometerInfo, Spectrum
+
+Trigger = Literal["free", "edge", "level", "sync"]
+Nonlinearity = Literal["device", "off"]
+
+SHORTEST_NM, LONGEST_NM = 100.0, 10_000.0
+OBP_TRIGGERS: dict[Trigger, int] = {"free": 0, "edge": 1, "level": 3}
+OOI_TRIGGERS: dict[Trigger, int] = {"free": 0, "level": 1, "sync": 2, "edge": 3}
+OBP_MODELS = ("FX", "FLAMEX", "HDX", "QEPRO", "STS", "SPARK", "VENTANA", "ST", "SR", "HR2", "HR4", "HR6")
+OLDER_NAMESAKES = ("HR2000", "HR2000PLUS", "HR4000")
+
+
+class OceanSpectrometer:
+    """A spectrometer of Ocean Optics / Ocean Insight; ``device`` is seabreeze's own object.
+
+    :param resource: a serial number, "first", or MODEL@HOST:PORT (FX and HDX) for a network one.
+    :param backend: "auto" is pyseabreeze over a network, where it notices errors, and cseabreeze on USB.
+    :param trigger: "free" runs by itself; the others wait for a signal, where the model knows them.
+    :param nonlinearity: "off" leaves the device's coefficients out of ``info``.
+    :raises NotConnected: there is none, or it cannot be opened.
+    """
+
+    isolated = False
+
+    def __init__(
+        self,
+        resource: str = "first",
+        *,
+        backend: Backend = "auto",
+        trigger: Trigger = "free",
+        nonlinearity: Nonlinearity = "device",
+        resolution_nm: float | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.resource = resource
+        self.clock: Clock = clock or ScaledClock()
+        self._integration_s: float | None = None
+        self._trigger = 0
+        self._handed_out = HandedOut()
+        self._camera: Camera | None = None
+        try:
+            with self._translated("opening it"):
+                self._camera = open_camera(resource, backend)
+                self._set_trigger(trigger)
+                self.initial_integration_s = seconds_or_none(self._camera.integration_us())
+                self._info = self._read_info(nonlinearity, resolution_nm)
+        except NotConnected:
+            self.close()
+            raise
+        except InstrumentError as exc:
+            self.close()
+            reason = exc.message.removeprefix(f"{self.name}: ")
+            told = exc.hint if isinstance(exc, InstrumentFault) else ""
+            raise not_connected(ROLE, resource, reason, told or opening_advice(resource)) from exc
+        self._bounds = ExposureBounds(self.initial_integration_s)
+
+    @property
+    def name(self) -> str:
+        """Role and address."""
+        return f"{ROLE} {self.resource}"
+
+    @property
+    def camera(self) -> Camera:
+        """The open device.
+
+        :raises InstrumentError: it was closed.
+        """
+        if self._camera is None:
+            raise InstrumentError(self.name, "is closed")
+        return self._camera
+
+    @property
+    def info(self) -> SpectrometerInfo:
+        """Pixels, wavelengths and limits, asked for once when it was opened."""
+        return self._info
+
+    def identity(self) -> Identity:
+        """Ask the device who it is."""
+        device = self.camera.device
+        with self._translated("its serial number"):
+            return Identity("Ocean Insight", str(device.model), str(device.get_serial_number()))
+
+    def _set_trigger(self, trigger: Trigger) -> None:
+        model = str(self.camera.device.model).upper()
+        numbers = (
+            OBP_TRIGGERS if model.startswith(OBP_MODELS) and model not in OLDER_NAMESAKES else OOI_TRIGGERS
+        )
+        if trigger not in numbers:
+            hint = f"one of {', '.join(numbers)}"
+            raise InstrumentFault(self.name, f"{model} has no trigger {trigger!r}", hint)
+        confirmed = self.camera.set_trigger(numbers[trigger])
+        if confirmed != numbers[trigger]:
+            raise InstrumentFault(self.name, f"keeps trigger mode {confirmed} instead of {numbers[trigger]}")
+        self._trigger = confirmed
+
+    def _read_info(self, nonlinearity: Nonlinearity, resolution_nm: float | None) -> SpectrometerInfo:
+        feature = self.camera.device.f.spectrometer
+        wavelength_nm = np.asarray(feature.get_wavelengths(), dtype=np.float64)
+        if wavelength_nm.ndim != 1 or not np.all(np.diff(wavelength_nm) > 0):
+            raise ProtocolError(self.name, "its wavelengths do not rise")
+        if not SHORTEST_NM <= wavelength_nm[0] <= wavelength_nm[-1] <= LONGEST_NM:
+            found = f"{wavelength_nm[0]:g} to {wavelength_nm[-1]:g} nm"
+            raise ProtocolError(self.name, f"its wavelengths, {found}, are none of a spectrometer")
+        low_us, high_us = self.camera.limits_us()
+        return SpectrometerInfo(
+            identity=self.identity(),
+            wavelength_nm=wavelength_nm,
+            max_counts=float(feature.get_maximum_intensity()),
+            integration_min_s=low_us / 1e6,
+            integration_max_s=high_us / 1e6,
+            nonlinearity=self.camera.nonlinearity() if nonlinearity == "device" else None,
+            resolution_nm=resolution_nm,
+        )
+
+    def set_integration(self, seconds: float) -> float:
+        """Set the integration time; return the one the device confirms, in s.
+
+        :raises InstrumentFault: outside the device's limits, or it keeps another time.
+        """
+        low_s, high_s = self.info.integration_min_s, self.info.integration_max_s
+        if not low_s <= seconds <= high_s:
+            raise InstrumentFault(self.name, f"{seconds:g} s is outside {low_s:g} to {high_s:g} s")
+        wanted_us = round(seconds * 1e6)
+        with self._translated("the integration time"):
+            confirmed_us = self.camera.set_integration_us(wanted_us)
+        if abs(confirmed_us - wanted_us) > max(1.0, 1e-3 * wanted_us):
+            raise InstrumentFault(self.name, f"keeps {confirmed_us} us instead of {wanted_us} us")
+        self._integration_s = confirmed_us / 1e6
+        self._bounds.changed(self._integration_s)
+        return self._integration_s
+
+    def acquire(self, stop: Stop | None = None) -> Spectrum:
+        """Return the next exposure; blocks until the device delivers it.
+
+        It is labelled with the integration time that the device has afterwards, where it can tell. One that
+        is equal, bit by bit, to one handed out before is an old one, since noise never repeats itself: it is
+        asked for anew, once.
+
+        :raises InstrumentFault: no integration time was set yet, or the device repeats itself.
+        """
+        check_stop(stop)
+        if self._integration_s is None:
+            raise InstrumentFault(self.name, "no integration time was set", "call set_integration first")
+        for _ in range(2):
+            request_s = self.clock.now_s()
+            with self._translated("a spectrum"):
+                counts = self.camera.counts(self._integration_s)
+            reply_s = self.clock.now_s()
+            if counts.shape != self.info.wavelength_nm.shape:
+                text = f"sent {counts.size} pixels instead of {self.info.wavelength_nm.size}"
+                raise ProtocolError(self.name, text)
+            if not self._handed_out.again(counts):
+                start_s = self._bounds.earliest_start_s(request_s, reply_s)
+                return Spectrum(counts, self._in_force(), start_s, reply_s)
+        hint = "switch it off and on"
+        raise InstrumentFault(self.name, "delivers a spectrum that it has delivered before", hint)
+
+    def _in_force(self) -> float:
+        """Ask which settings the exposure had: after a restart they are others, and nobody tells.
+
+        :raises InstrumentError: the trigger mode is not the one that was set.
+        """
+        with self._translated("its settings"):
+            seconds = seconds_or_none(self.camera.integration_us())
+            trigger = self.camera.trigger() if self._trigger else None
+        if trigger is not None and trigger != self._trigger:
+            raise InstrumentError(self.name, f"has trigger mode {trigger} instead of {self._trigger}")
+        wanted_s = self._integration_s or 0.0
+        if seconds is None or abs(seconds - wanted_s) <= max(1e-6, 1e-3 * wanted_s):
+            return wanted_s
+        return seconds
+
+    def temperature_c(self) -> float | None:
+        """Temperature of the cooler or the first sensor, in degrees Celsius; None where it has none."""
+        with self._translated("its temperature"):
+            return self.camera.temperature_c()
+
+    def close(self) -> None:
+        """Release the device. Never raises, may be called twice."""
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            with suppress(Exception):
+                camera.device.close()
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        """Turn the many kinds of exception seabreeze lets out into ``InstrumentError``."""
+        try:
+            yield
+        except InstrumentError:
+            raise
+        except TimeoutError as exc:
+            raise InstrumentTimeout(self.name, f"no answer when asked for {doing}") from exc
+        except OSError as exc:
+            raise InstrumentError(self.name, f"the connection is lost ({exc})") from exc
+        except (struct.error, AssertionError, LookupError, ValueError, TypeError) as exc:
+            text = f"{doing}: the answer does not parse ({type(exc).__name__}: {exc})"
+            raise ProtocolError(self.name, text) from exc
+        except Exception as exc:
+            raise InstrumentFault(self.name, f"{doing}: {type(exc).__name__}: {exc}") from exc
+
+
+def seconds_or_none(microseconds: int | None) -> float | None:
+    """Convert a time the device may not know."""
+    return None if microseconds is None else microseconds / 1e6
+
 
 GRACE_S = 5.0
 """How long after the parent's deadline the watchdog waits: the parent kills first."""

@@ -12,8 +12,7 @@ from pymeasure.adapters import Adapter
 from pymeasure.instruments import Instrument
 
 from drivers.support.failures import not_connected
-from drivers.support.ports import Port
-from drivers.support.session import LONGEST_ANSWER
+from drivers.support.session import LONGEST_ANSWER, Port
 from drivers.support.spec import VisaConfig
 from drivers.support.visa import SHOWN, SLICE_S, VisaInstrument
 from labctl.model.clock import Clock, Stop, check_stop

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from drivers.support.failures import not_connected
-from drivers.support.ports import use_packaged_libusb
+from drivers.support.session import use_packaged_libusb
 from labctl.model.records import FloatArray
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit, gammaln
 
-from labctl.analysis.calibration import checks
+from labctl.analysis.calibration import noisefit
 from labctl.analysis.calibration.noisefit import NORMAL_95, Model, Noise, Posterior, fit, least_squares
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
@@ -184,7 +184,7 @@ def prepare(time_s: FloatArray, signal: FloatArray, sigma: FloatArray | None) ->
     order = np.argsort(time_s, kind="stable")
     t, y = time_s[order], signal[order]
     if t[0] < 0 or not t[-1] > t[0]:
-        raise CalibrationRefused(f"times of {checks.spread(t)} s: they must begin at 0 or later, and go on")
+        raise CalibrationRefused(f"times of {noisefit.spread(t)} s: they must begin at 0 or later, and go on")
     found = _scatter(y) if sigma is None else sigma[order]
     first = max(3, y.size // 10)
     unit = float(np.mean(y[:first]))
@@ -388,11 +388,11 @@ def fit_decay(
     """
     if model not in get_args(Choice):
         raise CalibrationRefused(f"unknown model {model!r:.40}; single, double, stretched or best")
-    found = checks.columns(
+    found = noisefit.columns(
         LEAST_POINTS, ("time_s", time_s), ("signal", signal), ("signal_sigma", signal_sigma)
     )
-    sigma = checks.errors("signal_sigma", found[2])
-    series = prepare(checks.column(found[0]), checks.column(found[1]), sigma)
+    sigma = noisefit.errors("signal_sigma", found[2])
+    series = prepare(noisefit.column(found[0]), noisefit.column(found[1]), sigma)
     tried = fit_candidates(series, None if model == "best" else model, constant=constant)
     return _result(series, tried, constant)
 

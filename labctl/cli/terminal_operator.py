@@ -17,7 +17,7 @@ from typing import Literal, Protocol, TextIO
 
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import CalibrationRefused, ConfigError
-from labctl.model.operator import LIGHT, Operator, Request
+from labctl.model.roles import LIGHT, Operator, Request
 from labctl.session.operator import understood, wanted
 
 log = logging.getLogger(__name__)

@@ -7,8 +7,11 @@ it takes ``stop``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, cast, runtime_checkable
 
 from labctl.model.clock import Clock, Stop
 from labctl.model.records import DarkRecord, Identity, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
@@ -90,7 +93,7 @@ class PowerMeter(Device, Protocol):
     def read(self, count: int = 1, stop: Stop | None = None) -> PowerReading:
         """Take averaged readings.
 
-        A driver that says of each that it came (:func:`labctl.model.meters.has_read`) is judged by each, and
+        A driver that says of each that it came (:func:`labctl.model.roles.has_read`) is judged by each, and
         another one by all of them.
 
         :param count: how many, 1 or more.
@@ -273,4 +276,156 @@ class RunSink(Protocol):
 
         :param stop: status, reason and result.
         :raises DataError: it could not be written.
+        """
+
+
+Heard = Callable[[float], object]
+"""Told a power in W as it is read."""
+_listeners: ContextVar[tuple[Heard, ...]] = ContextVar("listeners", default=())
+
+
+@contextmanager
+def heard_by(listener: Heard) -> Iterator[None]:
+    """Tell a listener each of the readings that a meter averages in the block, as it comes.
+
+    :param listener: what it raises ends the reading.
+    """
+    token = _listeners.set((*_listeners.get(), listener))
+    try:
+        yield
+    finally:
+        _listeners.reset(token)
+
+
+def has_read(power_w: float) -> None:
+    """Say that one reading came; for drivers.
+
+    :param power_w: the reading, W.
+    """
+    for listener in _listeners.get():
+        listener(power_w)
+
+
+class RangedMeter(Protocol):
+    """A meter whose range can be fixed."""
+
+    def set_range(self, upper_w: float | None) -> float:
+        """Fix the range that holds ``upper_w`` until the next ``prepare``; None leaves it to the meter.
+
+        :param upper_w: highest power to come, W.
+        :raises InstrumentFault: there is no such range.
+        """
+
+
+class ZeroedMeter(Protocol):
+    """A meter that can take the present reading as its zero."""
+
+    def zero(self, stop: Stop | None = None) -> float:
+        """Zero with the pump blocked; return the offset found, W.
+
+        :param stop: ends the wait early.
+        :raises InstrumentFault: there is light on the head, or it cannot.
+        """
+
+
+class PulseMeter(Protocol):
+    """A meter whose head answers to single pulses."""
+
+    def frequency_hz(self, stop: Stop | None = None) -> float:
+        """Measure the repetition rate, Hz.
+
+        :param stop: ends the wait early.
+        :raises InstrumentError: no pulses are seen.
+        """
+
+    def pulse_energy_j(self, stop: Stop | None = None) -> float:
+        """Measure the energy of one pulse, J.
+
+        :param stop: ends the wait early.
+        :raises InstrumentError: no pulse is seen.
+        """
+
+
+def ranged(meter: PowerMeter) -> RangedMeter | None:
+    """Return the meter as one with ranges, or None. A pyroelectric head has none of power.
+
+    :param meter: any power meter.
+    """
+    if meter.sensor == "pyro" or not hasattr(meter, "set_range"):
+        return None
+    return cast("RangedMeter", meter)
+
+
+def zeroed(meter: PowerMeter) -> ZeroedMeter | None:
+    """Return the meter as one that zeroes, or None. A pyroelectric head has no zero.
+
+    :param meter: any power meter.
+    """
+    if meter.sensor == "pyro" or not hasattr(meter, "zero"):
+        return None
+    return cast("ZeroedMeter", meter)
+
+
+def pulsed(meter: PowerMeter) -> PulseMeter | None:
+    """Return the meter as one that sees single pulses, or None; of the heads, pyroelectric ones do.
+
+    :param meter: any power meter.
+    """
+    if meter.sensor != "pyro" or not hasattr(meter, "pulse_energy_j"):
+        return None
+    return cast("PulseMeter", meter)
+
+
+def counting(meter: PowerMeter) -> PulseMeter | None:
+    """Return the meter as one that measures the repetition rate, or None; thermal heads are too slow.
+
+    :param meter: any power meter.
+    """
+    if meter.sensor == "thermal" or not hasattr(meter, "frequency_hz"):
+        return None
+    return cast("PulseMeter", meter)
+
+
+Action = Literal["meter", "knife", "filter", "lamp", "sample", "beam", "confirm"]
+
+
+LIGHT = "light"
+"""Typed where light follows: a word is not typed by mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing to do by hand.
+
+    :param action: what to do, by the kind. "meter": put the sensor at ``values["place"]`` ("pick-off" or
+        "sample"); "knife": put the blade at ``values["position_um"]`` of axis ``values["axis"]`` ("x" or
+        "y"; position None: out of the beam); "filter": put the filter named ``values["name"]``
+        (transmission ``values["transmission"]``, name "" for none) before the sensor; "lamp": put the lamp
+        ``values["name"]`` ("hg-ar", "ne", "kr", "" for none) before the spectrometer; "sample": put the
+        sample in (``values["in"]`` True) or take it out; "beam": block or free the beam by hand
+        (``values["blocked"]``); "confirm": agree.
+    :param text: what to do, in words, for a person.
+    :param values: the values that the action takes, see there.
+    :param number: unit of the number to answer with ("um", "W"), or "" where doing it is the answer.
+    :param suggested: the number that is meant, where one reads a scale: what stands there is answered.
+    :param word: to be typed, where light follows; "" where agreeing is enough.
+    """
+
+    action: Action
+    text: str
+    values: Mapping[str, str | float | bool | None] = field(default_factory=dict)
+    number: str = ""
+    suggested: float | None = None
+    word: str = ""
+
+
+class Operator(Protocol):
+    """Does what is asked and says so."""
+
+    def do(self, request: Request, stop: Stop | None = None) -> float | None:
+        """Return once it is done, with the number where one was asked for.
+
+        :param request: what to do.
+        :param stop: ends the wait early.
+        :raises Aborted: it was refused, or ``stop`` was set meanwhile.
         """

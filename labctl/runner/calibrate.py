@@ -15,8 +15,7 @@ from labctl.data.calibrations import write_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import ConfigError, DataError
-from labctl.model.operator import Operator
-from labctl.model.roles import Roles
+from labctl.model.roles import Operator, Roles
 from labctl.runner.events import Connected, Message
 from labctl.session import Bench, open_bench
 from labctl.session.bench import over_said

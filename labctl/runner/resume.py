@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from pymeasure.experiment import Procedure, Results
 
 from labctl.config import BenchConfig, load_bench
-from labctl.config.stored import connections_and_limits, stored_bench
+from labctl.config.bench import connections_and_limits, stored_bench
 from labctl.data.csvfile import mend_csv
 from labctl.data.resume import ResumedWriter, continuable, differences, refuse_other_axes
 from labctl.data.run import Run

@@ -11,7 +11,7 @@ from pathlib import Path
 from labctl.config.units import typed
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError, InstrumentTimeout
-from labctl.model.operator import Operator, Request
+from labctl.model.roles import Operator, Request
 from labctl.model.untrusted import open_regular
 
 CONNECT_S = 5.0

@@ -16,15 +16,18 @@ from types import MappingProxyType
 from typing import cast
 
 from labctl.model.calibration import CalibrationKind
-from procedures.calibration.context import CalContext, CalProcedure, CalStep, Steps
-from procedures.calibration.options import (
+from procedures.calibration.context import (
     OPTIONS,
     AttenuatorOptions,
+    CalContext,
     CalOptions,
+    CalProcedure,
+    CalStep,
     EnergyOptions,
     PickoffOptions,
     SpectrometerOptions,
     SpotOptions,
+    Steps,
 )
 
 __all__ = [

@@ -9,20 +9,23 @@ from typing import cast
 
 import numpy as np
 
-from labctl.analysis.calibration.malus import Branch, MalusFit, fit_malus
-from labctl.analysis.calibration.plate import PlateFit, fit_plate, slope_w_per_deg
+from labctl.analysis.calibration.malus import (
+    Branch,
+    MalusFit,
+    PlateFit,
+    fit_malus,
+    fit_plate,
+    slope_w_per_deg,
+)
 from labctl.analysis.calibration.table import TableFit, fit_table
 from labctl.model.calibration import Calibration
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError
-from labctl.model.operator import Request
 from labctl.model.pump import Limits, PumpSettings
-from labctl.model.roles import Roles
+from labctl.model.roles import Request, Roles
 from procedures.calibration import scanning
-from procedures.calibration.beam import UncalibratedBeam
-from procedures.calibration.context import CalContext, CalStep, Place, Steps
-from procedures.calibration.foresight import DECADE_DEG, power_text
-from procedures.calibration.options import AttenuatorOptions, CalOptions
+from procedures.calibration.beam import DECADE_DEG, UncalibratedBeam, power_text
+from procedures.calibration.context import AttenuatorOptions, CalContext, CalOptions, CalStep, Place, Steps
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
 from procedures.calibration.scanning import Sided, coarse, through

@@ -8,14 +8,12 @@ from typing import cast
 
 import numpy as np
 
-from labctl.analysis.calibration.glass import Piece, pulse_at_sample
-from labctl.analysis.calibration.pulses import pulse_statistics
+from labctl.analysis.calibration.pulses import Piece, pulse_at_sample, pulse_statistics
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError, InstrumentError
-from labctl.model.meters import counting, pulsed, zeroed
+from labctl.model.roles import counting, pulsed, zeroed
 from procedures.calibration import scanning
-from procedures.calibration.context import CalContext, CalStep, Steps
-from procedures.calibration.options import EnergyOptions
+from procedures.calibration.context import CalContext, CalStep, EnergyOptions, Steps
 from procedures.calibration.pickoff import NEARLY_ALL, full_power, part_sigma_rel
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import CalibrationRefused, InstrumentError, InstrumentFault, InstrumentTimeout
-from labctl.model.meters import RangedMeter, counting, pulsed, ranged
 from labctl.model.records import PowerReading
-from labctl.model.roles import Roles
+from labctl.model.roles import RangedMeter, Roles, counting, pulsed, ranged
 from procedures.gate.safe_state import retried
 
 TICK_S = 1e-3

@@ -13,8 +13,7 @@ from labctl.analysis.calibration.pickoff import PickoffFit, fit_pickoff, pair_in
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError
 from procedures.calibration import scanning
-from procedures.calibration.context import CalContext, CalStep, Place, Steps
-from procedures.calibration.options import PickoffOptions
+from procedures.calibration.context import CalContext, CalStep, PickoffOptions, Place, Steps
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
 from procedures.calibration.scanning import (

@@ -7,11 +7,10 @@ import math
 import numpy as np
 
 from labctl.model.errors import CalibrationRefused, SafetyStop
-from labctl.model.operator import LIGHT, Request
 from labctl.model.records import FloatArray
-from procedures.calibration.beam import UncalibratedBeam
+from labctl.model.roles import LIGHT, Request
+from procedures.calibration.beam import UncalibratedBeam, power_text
 from procedures.calibration.context import CalContext
-from procedures.calibration.foresight import power_text
 from procedures.calibration.worst import UNKNOWN, Law, Look, Parked
 from procedures.point.fresh import StaleFrameFilter
 

@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 import numpy as np
 
 from labctl.model.errors import CalibrationRefused
-from labctl.model.operator import LIGHT, Request
+from labctl.model.roles import LIGHT, Request
 from procedures.calibration.beam import SEEN_TIMES, THERE_DEG
 from procedures.calibration.context import CalContext, CalStep
 from procedures.calibration.gauge import TooMuchLight

@@ -16,20 +16,20 @@ from numpy.typing import NDArray
 
 from labctl.analysis.calibration.detector import DarkModel, LinearityFit, fit_darks, fit_linearity
 from labctl.analysis.calibration.lamp_lines import FoundLine, find_lines, lamp_lines, lamp_noise
-from labctl.analysis.calibration.resolution import ResolutionFit, fit_resolution
 from labctl.analysis.calibration.wavelength import (
     LampSpectrum,
+    ResolutionFit,
     WavelengthFit,
+    fit_resolution,
     fit_wavelength,
     measured_resolution_nm,
 )
-from labctl.analysis.spectra.correct import correct_nonlinearity, remove_spikes
+from labctl.analysis.spectra.reduce import correct_nonlinearity, remove_spikes
 from labctl.model.clock import check_stop
 from labctl.model.errors import CalibrationRefused, ConfigError
-from labctl.model.operator import Request
 from labctl.model.records import FloatArray, SpectrometerInfo
-from procedures.calibration.context import CalContext, CalStep, Steps
-from procedures.calibration.options import SpectrometerOptions
+from labctl.model.roles import Request
+from procedures.calibration.context import CalContext, CalStep, SpectrometerOptions, Steps
 from procedures.calibration.record import Findings
 from procedures.gate.shutter import Blade, LightAccount
 from procedures.point.exposure import SATURATED

@@ -12,15 +12,13 @@ from typing import Literal, Protocol, cast
 import numpy as np
 from scipy.special import ndtri
 
-from labctl.analysis.calibration.absorptance import absorptance
-from labctl.analysis.calibration.knife import KnifeFit, ellipticity, fit_knife_edge
+from labctl.analysis.calibration.spot import KnifeFit, absorptance, ellipticity, fit_knife_edge
 from labctl.model.calibration import Calibration
 from labctl.model.errors import CalibrationRefused, ConfigError, SafetyStop
-from labctl.model.operator import LIGHT, Request
 from labctl.model.pump import PumpSettings
+from labctl.model.roles import LIGHT, Request
 from procedures.calibration import scanning
-from procedures.calibration.context import CalContext, CalStep, Steps
-from procedures.calibration.options import SpotOptions
+from procedures.calibration.context import CalContext, CalStep, SpotOptions, Steps
 from procedures.calibration.placing import MeteredBeam
 from procedures.calibration.record import Findings
 from procedures.calibration.scanning import brightest_deg, scan_in_front, survey

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from labctl.analysis.attenuation import (
+from labctl.analysis.fluence import (
     LEAST_TRANSMISSION,
     malus_error_rel,
     malus_transmission,

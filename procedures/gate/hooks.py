@@ -143,7 +143,7 @@ class HookedAttenuator(HookedMotor[Attenuator]):
 
 
 BEYOND_METER = frozenset({"zero", "set_range", "frequency_hz", "pulse_energy_j"})
-"""What :mod:`labctl.model.meters` describes."""
+"""What :mod:`labctl.model.roles` describes."""
 
 
 class HookedPowerMeter(Hooked[PowerMeter]):

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import InstrumentError, SafetyStop
-from labctl.model.meters import heard_by
 from labctl.model.records import PowerReading
-from labctl.model.roles import Roles
+from labctl.model.roles import Roles, heard_by
 from procedures.gate.attenuator import AttenuatorModel, Plate
 from procedures.gate.fluence import Beam
 from procedures.gate.safe_state import retried

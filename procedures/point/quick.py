@@ -22,12 +22,10 @@ from labctl.model.roles import Roles
 from procedures.gate.power_monitor import EnergyLost, PumpState
 from procedures.gate.pump import Pump
 from procedures.plan import Step, check_bands
-from procedures.point.darks import Darks
-from procedures.point.exposure import SaturationCheck, ladder, pulses_in
+from procedures.point.exposure import NoSink, SaturationCheck, ladder, pulses_in
 from procedures.point.eye import Eye
 from procedures.point.fresh import StaleFrameFilter
-from procedures.point.reduction import Reducer, Shots
-from procedures.point.shooting import NoSink
+from procedures.point.reduction import Darks, Reducer, Shots
 
 DARKS = 20
 TRIES = 3

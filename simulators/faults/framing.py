@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from simulators.attenuators.ell14_bus import ADDRESSES, DATA_DIGITS
+from simulators.attenuators.ell14 import ADDRESSES, DATA_DIGITS
 from simulators.spectrometers.obp import HEADER, LARGEST, START, TAIL
 
 LONGEST = HEADER.size + LARGEST

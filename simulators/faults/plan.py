@@ -2,16 +2,206 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from labctl.model.errors import ConfigError
 from labctl.model.untrusted import open_regular
-from simulators.faults.checks import Mistake, choice, keys, read_number
-from simulators.faults.kinds import EVERYBODY, HOW, KINDS, LASTING, ROLES, WHEN, Direction, Kind
+
+Layer = Literal["bytes", "device", "scene"]
+"""Of whole messages; of the instrument's own state; of the optical table."""
+Direction = Literal["request", "reply"]
+Value = float | int | str | None
+
+ROLES = ("attenuator", "power_meter", "shutter", "spectrometer", "stage", "thermometer")
+LONGEST_WALL_S = 3600.0
+MOST_COPIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a parameter may be: a number between limits, or one of some words.
+
+    :param endless: whether ``inf`` is allowed beyond ``high``.
+    """
+
+    type: Literal["number", "whole", "word"]
+    low: float = 0.0
+    high: float = math.inf
+    endless: bool = False
+    words: tuple[str, ...] = ()
+
+
+WHEN: Mapping[str, Rule] = MappingProxyType(
+    {
+        "nth": Rule("whole", 1, 10**9),
+        "at_s": Rule("number", 0.0, 1e9),
+        "probability": Rule("number", 0.0, 1.0),
+        "match": Rule("word"),
+        "direction": Rule("word", words=("request", "reply")),
+        "count": Rule("whole", 1, 10**9),
+        "duration_s": Rule("number", 0.0, 1e9, endless=True),
+    }
+)
+"""When a fault begins and how long it lasts, by key."""
+
+HOW: Mapping[str, Rule] = MappingProxyType(
+    {
+        "wall_s": Rule("number", 0.0, LONGEST_WALL_S, endless=True),
+        "bytes": Rule("whole", 0, 10**6),
+        "copies": Rule("whole", 1, MOST_COPIES),
+        "integration_s": Rule("number", 1e-5, 9.9),
+        "wavelength_nm": Rule("number", 100.0, 30_000.0),
+        "range_w": Rule("number", 1e-12, 1e3),
+        "readback": Rule("word", words=("true", "commanded")),
+        "angle_deg": Rule("number", -360.0, 360.0),
+        "shift_um": Rule("number", -60_000.0, 60_000.0),
+        "travel_s": Rule("number", 0.0, 1e4),
+        "factor": Rule("number", 0.0, 1e3),
+        "ramp_s": Rule("number", 0.0, 1e9),
+        "full_scales": Rule("number", 0.0, 1e3),
+    }
+)
+"""What a fault does, by key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of fault.
+
+    :param roles: instruments it can befall; if only one, it need not be named.
+    :param directions: in which messages can be hit or counted; the first is the default.
+    :param parameters: keys of :data:`HOW` it takes, with their defaults.
+    :param match: default of the text a request must contain.
+    """
+
+    layer: Layer
+    roles: tuple[str, ...] = ROLES
+    directions: tuple[Direction, ...] = ("request",)
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    match: str = ""
+
+
+_BOTH: tuple[Direction, ...] = ("reply", "request")
+_REPLY: tuple[Direction, ...] = ("reply",)
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "drop": Kind("bytes", directions=_BOTH),
+        "delay": Kind("bytes", directions=_BOTH, parameters={"wall_s": 0.5}),
+        "garble": Kind("bytes", directions=_BOTH, parameters={"bytes": None}),
+        "truncate": Kind("bytes", directions=_BOTH, parameters={"bytes": None}),
+        "duplicate": Kind("bytes", directions=_BOTH, parameters={"copies": 1}),
+        "disconnect": Kind("bytes", directions=("request", "reply"), parameters={"wall_s": 0.0}),
+        "stall": Kind("bytes", parameters={"wall_s": math.inf}),
+        "late-answer": Kind("bytes", directions=_REPLY, parameters={"wall_s": None}),
+        "stale-answer": Kind("bytes", directions=_REPLY),
+        "short-frame": Kind("bytes", ("spectrometer",), _REPLY, parameters={"bytes": 512}, match="00101000"),
+        "restart": Kind("device", parameters={"integration_s": None}),
+        "wrong-unit": Kind("device", ("power_meter",)),
+        "wrong-wavelength": Kind("device", ("power_meter",), parameters={"wavelength_nm": 532.0}),
+        "wrong-range": Kind("device", ("power_meter",), parameters={"range_w": 0.5}),
+        "tripped-interlock": Kind("device", ("shutter",)),
+        "stuck-plate": Kind("scene", ("attenuator",), parameters={"readback": "true"}),
+        "slipped-plate": Kind("scene", ("attenuator",), parameters={"angle_deg": 10.0}),
+        "stuck-stage": Kind("scene", ("stage",), parameters={"readback": "true"}),
+        "slipped-stage": Kind("scene", ("stage",), parameters={"shift_um": 20.0}),
+        "failed-shutter": Kind("scene", ("shutter",), parameters={"readback": "true"}),
+        "slow-shutter": Kind("scene", ("shutter",), parameters={"travel_s": 1.0}),
+        "dead-laser": Kind("scene", parameters={"factor": 0.0}),
+        "jumping-laser": Kind("scene", parameters={"factor": 2.0}),
+        "drifting-laser": Kind("scene", parameters={"factor": 0.5, "ramp_s": 60.0}),
+        "blocked-meter": Kind("scene", ("power_meter",), parameters={"factor": 0.0}),
+        "saturated-spectrometer": Kind("scene", ("spectrometer",), parameters={"full_scales": 2.0}),
+    }
+)
+
+LASTING = frozenset(
+    {
+        "slipped-plate", "slipped-stage", "restart", "wrong-unit", "wrong-wavelength", "wrong-range",
+        "tripped-interlock",
+    }
+)  # fmt: skip
+"""These happen at one moment; what they leave behind stays."""
+EVERYBODY = frozenset({"dead-laser", "jumping-laser", "drifting-laser"})
+"""These befall the laser; the instrument named is the one whose messages are counted."""
+
+
+LONGEST_WORD = 200
+
+
+class Mistake(Exception):  # noqa: N818  becomes a ConfigError once the file is known
+    """Something wrong in a plan."""
+
+    def __init__(self, key: str, reason: str, hint: str = "") -> None:
+        super().__init__(key, reason, hint)
+        self.key, self.reason, self.hint = key, reason, hint
+
+
+def keys(table: Mapping[str, Any], valid: Iterable[str], where: str, what: str = "") -> None:
+    """Refuse a key that is not known here."""
+    allowed = tuple(valid)
+    for key in table:
+        if key not in allowed:
+            reason = f"unknown key for {what}" if what else "unknown key"
+            raise Mistake(f"{where}.{_short(key)}" if where else _short(key), reason, nearest(key, allowed))
+
+
+def choice(table: Mapping[str, Any], key: str, valid: tuple[str, ...], where: str) -> str | None:
+    """Return the word a key names, None without the key."""
+    if key not in table:
+        return None
+    value = table[key]
+    if not isinstance(value, str) or value not in valid:
+        raise Mistake(f"{where}.{key}", f"{_shown(value)} is unknown", nearest(str(value), valid))
+    return value
+
+
+def read_number(value: object, rule: Rule, key: str) -> float | int | str:
+    """Return a value that keeps its rule."""
+    if rule.type == "word":
+        return _word(value, rule, key)
+    if isinstance(value, bool) or not isinstance(value, int if rule.type == "whole" else int | float):
+        raise Mistake(key, f"{_shown(value)} should be a {'whole ' * (rule.type == 'whole')}number")
+    if rule.endless and value == math.inf:
+        return value
+    if not rule.low <= value <= rule.high:
+        limits = f"from {rule.low:g} to {rule.high:g}" + (" or inf" if rule.endless else "")
+        raise Mistake(key, f"{_shown(value)} should be {limits}")
+    return value if rule.type == "whole" else float(value)
+
+
+def nearest(word: str, valid: tuple[str, ...]) -> str:
+    """Return the valid word nearest to another, or all of them."""
+    close = difflib.get_close_matches(word[:LONGEST_WORD], valid, n=1, cutoff=0.5)
+    return f"did you mean {close[0]}?" if close else f"valid here: {', '.join(valid)}"
+
+
+def _word(value: object, rule: Rule, key: str) -> str:
+    if not isinstance(value, str):
+        raise Mistake(key, f"{_shown(value)} should be text")
+    if rule.words and value not in rule.words:
+        raise Mistake(key, f"{_shown(value)} is unknown", nearest(value, rule.words))
+    if len(value) > LONGEST_WORD:
+        raise Mistake(key, f"is longer than {LONGEST_WORD} characters")
+    return value
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number that large"
+    return _short(repr(value))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "..."
+
 
 LARGEST_FILE = 65536
 MOST_FAULTS = 256

@@ -1,22 +1,170 @@
-"""Sits in the link of one instrument and lets its faults happen to whole messages.
+"""Sits in the link of one instrument and lets its faults happen to whole messages, each at its moment.
 
-Everything runs in the thread of the instrument's server, so a delay holds up all that comes after it, as on
-a slow line.
+What fired is on record.
 """
 
 from __future__ import annotations
 
+import logging
+import math
 import threading
-from collections import OrderedDict
+import time
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from simulators.faults import mangle
-from simulators.faults.armed import Armed
+import numpy as np
+
 from simulators.faults.framing import Framer
-from simulators.faults.log import FaultLog
-from simulators.faults.plan import Fault
+from simulators.faults.plan import KINDS, Fault
 from simulators.link import Link
+from simulators.spectrometers.obp import Decoder, Frame, encode
+
+
+def matches(pattern: str, request: str) -> bool:
+    """Return whether a request contains a text; ``^`` before and ``$`` behind it bind it to the ends.
+
+    >>> matches("ens", "ens?"), matches("^ens$", "ens?"), matches("", "anything")
+    (True, False, True)
+    """
+    begins, ends = pattern.startswith("^"), pattern.endswith("$")
+    text = pattern[begins : len(pattern) - ends]
+    if begins and ends:
+        return request == text
+    if begins or ends:
+        return request.startswith(text) if begins else request.endswith(text)
+    return text in request
+
+
+class Armed:
+    """Counts the messages of one fault. Used by one thread.
+
+    Its chance is its own: it depends on the plan's seed, its number and how many messages it saw, and on
+    nothing that happens elsewhere.
+    """
+
+    def __init__(self, fault: Fault, seed: int) -> None:
+        self.fault = fault
+        self.layer = KINDS[fault.kind].layer
+        self.seen = 0
+        self.rng = np.random.default_rng([seed, fault.number])
+        self._hits = 0
+        self._began_s: float | None = None
+
+    def strikes(self, direction: str, request: str, now_s: float) -> bool:
+        """Take notice of a message; return whether it is hit.
+
+        :param request: label of the request it is, or answers.
+        """
+        fault = self.fault
+        if direction != fault.direction or not matches(fault.match, request):
+            return False
+        self.seen += 1
+        hit = self._by_chance() if fault.probability is not None else self._in_turn(now_s)
+        self._hits += hit
+        return hit
+
+    def _by_chance(self) -> bool:
+        chance = self.rng.random() < (self.fault.probability or 0.0)
+        return chance and self._hits < (math.inf if self.fault.count is None else self.fault.count)
+
+    def _in_turn(self, now_s: float) -> bool:
+        fault = self.fault
+        if self._began_s is None:
+            if not (self.seen == fault.nth or (fault.at_s is not None and now_s >= fault.at_s)):
+                return False
+            self._began_s = now_s if fault.at_s is None else fault.at_s
+        if self.layer != "bytes":
+            return self._hits == 0
+        if fault.duration_s is not None:
+            return now_s < self._began_s + fault.duration_s
+        return self._hits < (fault.count or 1)
+
+
+log = logging.getLogger(__name__)
+
+MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """One time that one fault fired.
+
+    :param fault: its number in the plan, from 1.
+    :param message: how many matching messages there had been with this one; 0 if it fired by the clock.
+    :param request: the request it hit, or the last one before it; as text, at most 80 characters.
+    :param scene_s: on the scene's clock. :param wall_s: on ``time.monotonic``.
+    """
+
+    fault: int
+    kind: str
+    instrument: str | None
+    message: int
+    request: str
+    scene_s: float
+    wall_s: float
+
+
+class FaultLog:
+    """The latest 10,000 firings, oldest first; may be read while the bench runs."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Firing] = deque(maxlen=MOST)
+        self._lock = threading.Lock()
+        self.total = 0
+
+    def __iter__(self) -> Iterator[Firing]:
+        with self._lock:
+            return iter(tuple(self._kept))
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds of what fired, in order."""
+        return tuple(firing.kind for firing in self)
+
+    def note(self, fault: Fault, scene_s: float, message: int = 0, request: str = "") -> None:
+        """Enter one firing."""
+        firing = Firing(
+            fault.number, fault.kind, fault.instrument, message, request[:80], scene_s, time.monotonic()
+        )
+        with self._lock:
+            self._kept.append(firing)
+            self.total += 1
+        log.info("fault %d: %s at %.3f s, message %d", fault.number, fault.kind, scene_s, message)
+
+
+def garbled(message: bytes, number: int | None, rng: np.random.Generator) -> bytes:
+    """Return the message with ``number`` of its bytes changed, all of them for None.
+
+    A changed byte is another byte for certain, and a line feed or a carriage return may be among the lost.
+    """
+    array = np.frombuffer(message, np.uint8).copy()
+    places = rng.permutation(array.size)[:number]
+    array[places] ^= rng.integers(1, 256, places.size, dtype=np.uint8)
+    return array.tobytes()
+
+
+def truncated(message: bytes, number: int | None) -> bytes:
+    """Return the first ``number`` bytes, the first half for None; never the whole message."""
+    keep = len(message) // 2 if number is None else number
+    return message[: min(keep, len(message) - 1)]
+
+
+def shortened(message: bytes, number: int) -> bytes:
+    """Return a frame of the Ocean Binary Protocol that is sound, but whose payload lacks its last bytes.
+
+    What is no frame comes back as it is.
+    """
+    frames = Decoder().feed(message)
+    if len(frames) != 1 or frames[0].error:
+        return message
+    f = frames[0]
+    payload = f.payload[: max(len(f.payload) - number, 0)]
+    return encode(Frame(f.message, payload, f.flags, f.regarding, f.checksum))
+
 
 MOST_ANSWERS = 32
 MOST_LATE = 64
@@ -66,10 +214,10 @@ class Tamper:
             "drop": self._drop,
             "delay": self._wait,
             "stall": self._wait,
-            "garble": lambda item, parts: [mangle.garbled(p, item.fault.bytes, item.rng) for p in parts],
-            "truncate": lambda item, parts: [mangle.truncated(p, item.fault.bytes) for p in parts],
+            "garble": lambda item, parts: [garbled(p, item.fault.bytes, item.rng) for p in parts],
+            "truncate": lambda item, parts: [truncated(p, item.fault.bytes) for p in parts],
             "duplicate": lambda item, parts: parts * (1 + item.fault.copies),
-            "short-frame": lambda item, parts: [mangle.shortened(p, item.fault.bytes or 0) for p in parts],
+            "short-frame": lambda item, parts: [shortened(p, item.fault.bytes or 0) for p in parts],
             "stale-answer": lambda _, parts: [self._answers.get(self._request, p) for p in parts],
             "late-answer": self._be_late,
             "disconnect": self._disconnect,

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 from simulators.link import DUE_TOLERANCE_S
 from simulators.meters.pm100_scpi import ScpiError
-from simulators.scene.meter import responsivity
+from simulators.scene.sensors import responsivity
 
 SAMPLE_S = 0.003
 GAP_S = 0.02

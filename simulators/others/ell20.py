@@ -9,8 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from labctl.model.clock import Clock
-from simulators.attenuators.ell14 import BusModule, Model, Mover
-from simulators.attenuators.ell14_bus import Ell14Bus
+from simulators.attenuators.ell14 import BusModule, Ell14Bus, Model, Mover
 from simulators.registry import Simulator
 from simulators.scene import Scene
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from simulators.link import Wire
 from simulators.registry import Simulator
 from simulators.scene import Scene
-from simulators.scene.thermometer import Thermometer
+from simulators.scene.sensors import Thermometer
 
 LONGEST_LINE = 256
 MOST_ERRORS = 16

@@ -13,13 +13,11 @@ from simulators.scene.camera import Camera
 from simulators.scene.chance import Steps
 from simulators.scene.hand import Hand
 from simulators.scene.laser import Laser
-from simulators.scene.meter import Head
 from simulators.scene.motor import LinearStage, Mount
-from simulators.scene.optics import Beam
+from simulators.scene.optics import Beam, Blade
 from simulators.scene.sample import Sample
+from simulators.scene.sensors import Head, Thermometer
 from simulators.scene.settings import SceneSettings
-from simulators.scene.shutter import Blade
-from simulators.scene.thermometer import Thermometer
 from simulators.scene.truth import Truth, truth_of
 
 __all__ = ["Scene", "SceneSettings", "Truth"]

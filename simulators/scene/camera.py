@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.model.records import FloatArray
-from simulators.scene.chance import Steps, Stream, Wander, generator
+from simulators.scene.chance import Spells, Steps, Stream, Wander, generator
 from simulators.scene.hand import LAMPS, LINE_FWHM_NM, Hand
 from simulators.scene.laser import Laser
 from simulators.scene.sample import Emission, Sample
 from simulators.scene.settings import CameraSettings, LineShape, SlitShape
-from simulators.scene.spells import Spells
 
 LN2 = math.log(2.0)
 

@@ -109,7 +109,7 @@ class Placed:
 
 
 class Hand:
-    """A pair of hands: it does what a :class:`labctl.model.operator.Request` asks for."""
+    """A pair of hands: it does what a :class:`labctl.model.roles.Request` asks for."""
 
     def __init__(self, settings: HandSettings, seed: int, clock: Clock, lock: threading.RLock) -> None:
         self.settings, self._seed, self._clock, self._lock = settings, seed, clock, lock

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from labctl.model.records import FloatArray
-from simulators.scene.chance import Blocks, Stream, Wander, generator
+from simulators.scene.chance import Blocks, Spells, Stream, Wander, generator
 from simulators.scene.settings import LaserSettings
-from simulators.scene.spells import Spells
 
 BLOCK = 1024
 TURN_S = 8 * 3600.0

@@ -10,9 +10,8 @@ import numpy as np
 
 from labctl.model.clock import Clock
 from labctl.model.records import FloatArray
-from simulators.scene.chance import Stream, generator
+from simulators.scene.chance import Spell, Spells, Stream, generator
 from simulators.scene.settings import MountSettings, StageSettings
-from simulators.scene.spells import Spell, Spells
 
 
 class Track:

@@ -12,6 +12,9 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from labctl.model.clock import Clock
 from simulators.link import DUE_TOLERANCE_S, Wire
 from simulators.registry import Simulator
@@ -35,8 +38,147 @@ from simulators.spectrometers.ocean_fx_camera import (
     laser_triggers,
     older_block,
 )
-from simulators.spectrometers.ocean_fx_facts import RefusedError, constant, facts
-from simulators.spectrometers.ocean_fx_processing import Processing
+
+FIRMWARE, HARDWARE = 0x0137, 0x01
+
+Fact = Callable[[bytes], bytes]
+
+
+class RefusedError(Exception):
+    """A request that gets a NACK with this error number."""
+
+    def __init__(self, error: int) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def facts(camera: Camera, clock: Clock) -> dict[int, Fact]:
+    """Return the queries that are answered without touching the device."""
+    serial = camera.serial.encode("ascii")
+    dark: tuple[tuple[int, int], ...] = getattr(camera, "dark_pixels", ())
+
+    def temperatures() -> tuple[float, ...]:
+        return (camera.temperature_c(clock.now_s()),)
+
+    return {
+        0x00000080: constant("<B", HARDWARE),
+        0x00000090: constant("<H", FIRMWARE),
+        0x00000100: lambda data: _plain(data, serial),
+        0x00000101: constant("<B", len(serial)),
+        0x00101010: constant("<L", camera.max_counts),
+        0x001010A0: constant("<L", camera.max_counts),
+        0x00110220: constant("<L", camera.pixels),
+        0x00110221: _ranges(_between(dark, camera.pixels - 1)),
+        0x00110222: _ranges(()),
+        0x00110223: _ranges(dark),
+        0x00180100: constant("<B", len(camera.wavelength_coefficients)),
+        0x00180101: lambda data: _indexed(data, camera.wavelength_coefficients),
+        0x00181100: constant("<B", len(camera.nonlinearity)),
+        0x00181101: lambda data: _indexed(data, camera.nonlinearity),
+        0x00183100: constant("<B", 0),
+        0x00183101: lambda data: _indexed(data, ()),
+        0x00400000: constant("<B", 1),
+        0x00400001: lambda data: _indexed(data, temperatures()),
+        0x00400002: lambda data: _plain(data, struct.pack("<f", *temperatures())),
+    }
+
+
+def constant(form: str, *values: int) -> Fact:
+    """Return a query whose answer never changes."""
+    packed = struct.pack(form, *values)
+    return lambda data: _plain(data, packed)
+
+
+def _plain(data: bytes, answer: bytes) -> bytes:
+    """Answer a query that takes no argument."""
+    if data:
+        raise RefusedError(obp.BAD_LENGTH)
+    return answer
+
+
+def _indexed(data: bytes, values: tuple[float, ...]) -> bytes:
+    """Return the value at the index asked for, as a float of 4 bytes."""
+    (index,) = struct.unpack("<B", data)
+    if index >= len(values):
+        raise RefusedError(obp.NO_SUCH_INFORMATION)
+    return struct.pack("<f", values[index])
+
+
+def _ranges(pairs: tuple[tuple[int, int], ...]) -> Fact:
+    return constant(f"<{2 * len(pairs)}L", *(pixel for pair in pairs for pixel in pair))
+
+
+def _between(ranges: tuple[tuple[int, int], ...], last: int) -> tuple[tuple[int, int], ...]:
+    """Return the pixel ranges between the given ones, up to ``last``.
+
+    >>> _between(((14, 29),), 2135)
+    ((0, 13), (30, 2135))
+    """
+    edges = [-1, *(edge for pair in ranges for edge in pair), last + 1]
+    pairs = zip(edges[::2], edges[1::2], strict=True)
+    return tuple((after + 1, before - 1) for after, before in pairs if before - after > 1)
+
+
+MOST_SCANS, WIDEST_BOXCAR, LONGEST_DELAY_US = 5000, 15, 335_500
+
+ProcessingHandler = Callable[[bytes], bytes | None]
+
+
+class Processing:
+    """Turns exposures into counts, and answers the settings that say how."""
+
+    def __init__(self, camera: Camera, timeline: Timeline, now_us: Callable[[], int]) -> None:
+        self._camera, self._timeline, self._now_us = camera, timeline, now_us
+        self._boxcar = 0
+
+    def counts(self, exposure: Exposure) -> bytes:
+        """Return the pixels of an exposure that has ended, two bytes each."""
+        integration_s = exposure.integration_us * 1e-6
+        scans = [
+            self._camera.expose((exposure.start_us + number * exposure.cycle_us) * 1e-6, integration_s)
+            for number in range(exposure.scans)
+        ]
+        counts = scans[0] if len(scans) == 1 else np.rint(np.mean(scans, axis=0))
+        if self._boxcar:
+            counts = _smoothed(counts, self._boxcar)
+        return counts.astype("<u2").tobytes()
+
+    def handlers(self) -> dict[int, ProcessingHandler]:
+        """Return the messages that ask for and change the settings."""
+        return {
+            0x00110500: lambda _: struct.pack("<L", self._timeline.delay_us),
+            0x00110501: constant("<L", 0),
+            0x00110502: constant("<L", LONGEST_DELAY_US),
+            0x00110503: constant("<L", 1),
+            0x00110510: self._set_delay,
+            0x00120000: lambda _: struct.pack("<H", self._timeline.scans),
+            0x00120010: self._set_scans,
+            0x00121000: lambda _: struct.pack("<B", self._boxcar),
+            0x00121010: self._set_boxcar,
+        }
+
+    def _set_delay(self, data: bytes) -> None:
+        self._timeline.delay_us = _within(struct.unpack("<L", data)[0], 0, LONGEST_DELAY_US)
+
+    def _set_scans(self, data: bytes) -> None:
+        self._timeline.set_scans(self._now_us(), _within(struct.unpack("<H", data)[0], 1, MOST_SCANS))
+
+    def _set_boxcar(self, data: bytes) -> None:
+        self._boxcar = _within(struct.unpack("<B", data)[0], 0, WIDEST_BOXCAR)
+
+
+def _within(value: int, low: int, high: int) -> int:
+    if not low <= value <= high:
+        raise RefusedError(obp.BAD_DATA)
+    return value
+
+
+def _smoothed(counts: NDArray[np.generic], width: int) -> NDArray[np.float64]:
+    """Return the mean of each pixel and ``width`` neighbours on both sides, fewer at the ends."""
+    kernel = np.ones(2 * width + 1)
+    total = np.convolve(counts.astype(np.float64), kernel, "same")
+    return np.rint(total / np.convolve(np.ones(counts.size), kernel, "same"))
+
 
 POWER_ON_INTEGRATION_US = 10_000
 MOST_BLOCKS = 15

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labctl.analysis.calibration.malus import fit_malus
-from labctl.analysis.calibration.plate import fit_plate, slope_w_per_deg, steepest_deg
+from labctl.analysis.calibration.malus import fit_malus, fit_plate, slope_w_per_deg, steepest_deg
 from labctl.analysis.calibration.table import TableFit, fit_table
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import erf
 
-from labctl.analysis.calibration.knife import KnifeFit, ellipticity, fit_knife_edge
+from labctl.analysis.calibration.spot import KnifeFit, ellipticity, fit_knife_edge
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
 

@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labctl.analysis.calibration.absorptance import absorptance
-from labctl.analysis.calibration.glass import Piece, gvd_fs2_mm, pulse_at_sample, refractive_index
-from labctl.analysis.calibration.pulses import pulse_statistics, repetition_rate
+from labctl.analysis.calibration.pulses import (
+    Piece,
+    gvd_fs2_mm,
+    pulse_at_sample,
+    pulse_statistics,
+    refractive_index,
+    repetition_rate,
+)
+from labctl.analysis.calibration.spot import absorptance
 from labctl.model.errors import CalibrationRefused
 
 

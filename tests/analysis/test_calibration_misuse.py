@@ -12,12 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from labctl.analysis.calibration.absorptance import absorptance
-from labctl.analysis.calibration.knife import fit_knife_edge
-from labctl.analysis.calibration.malus import fit_malus
+from labctl.analysis.calibration.malus import fit_malus, fit_plate
 from labctl.analysis.calibration.pickoff import fit_pickoff, pair_interleaved
-from labctl.analysis.calibration.plate import fit_plate
 from labctl.analysis.calibration.pulses import pulse_statistics, repetition_rate
+from labctl.analysis.calibration.spot import absorptance, fit_knife_edge
 from labctl.analysis.calibration.table import fit_table
 from labctl.analysis.fading import fit_decay
 from labctl.model.errors import CalibrationRefused

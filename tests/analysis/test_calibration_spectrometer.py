@@ -22,8 +22,13 @@ from labctl.analysis.calibration.lamp_lines import (
     lamp_noise,
     resolved_lines,
 )
-from labctl.analysis.calibration.resolution import fit_resolution
-from labctl.analysis.calibration.wavelength import LampSpectrum, WavelengthFit, fit_wavelength, match_lines
+from labctl.analysis.calibration.wavelength import (
+    LampSpectrum,
+    WavelengthFit,
+    fit_resolution,
+    fit_wavelength,
+    match_lines,
+)
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
 

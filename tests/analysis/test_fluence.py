@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import integrate
 
 from labctl.analysis import fluence
-from labctl.analysis.spectra import correct, lines
+from labctl.analysis.spectra import lines, reduce
 from labctl.model.pump import Convention, SpotSize
 
 CIRCLE = SpotSize("gaussian", 100.0, 100.0)
@@ -21,7 +21,7 @@ SPOTS = st.builds(
 CONVENTIONS = st.sampled_from(["peak", "average"])
 
 
-@pytest.mark.parametrize("module", [fluence, correct, lines], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [fluence, reduce, lines], ids=lambda m: m.__name__)
 def test_the_examples_of_the_docstrings(module: ModuleType) -> None:
     failed, tried = doctest.testmod(module)
     assert (failed, tried > 0) == (0, True)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_spectra_scene import COARSE_NM, FINE_NM, below, luminescence, make
 
-from labctl.analysis.spectra.correct import (
+from labctl.analysis.spectra.reduce import (
     correct_nonlinearity,
     estimate_baseline,
     hot_pixels,

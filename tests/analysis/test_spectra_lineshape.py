@@ -14,12 +14,15 @@ from labctl.analysis.spectra.lines import (
     Lines,
     LineShape,
     Window,
+    deconvolve_width,
+    fit_line,
     fit_lines,
     gaussian,
     voigt,
     voigt_fwhm,
 )
-from labctl.analysis.spectra.lineshape import QResult, deconvolve_width, fit_line, q_factor
+from labctl.analysis.spectra.lineshape import q_factor
+from labctl.model.results import QResult
 
 BAND = Band(525.0, 560.0, "lasing peaks")
 WEAK = {"peak_counts": 5000.0, "read_counts": 30.0}

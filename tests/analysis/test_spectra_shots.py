@@ -5,8 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from labctl.analysis.spectra.shots import cv_curve, pooled_sigma, shot_statistics, two_photon_exponent
-from labctl.analysis.statistics import Estimator, coefficient_of_variation, location, power_law, robust_sigma
+from labctl.analysis.statistics import (
+    Estimator,
+    coefficient_of_variation,
+    cv_curve,
+    location,
+    pooled_sigma,
+    power_law,
+    robust_sigma,
+    shot_statistics,
+    two_photon_exponent,
+)
 
 
 @pytest.mark.parametrize("estimator", ["mean", "median", "trimmed"])

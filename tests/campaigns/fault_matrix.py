@@ -25,7 +25,7 @@ from fault_judge import Cell, Outcome, ProcedureName, Reference
 
 from benchmarks import trials
 from benchmarks.tables import line
-from simulators.faults.kinds import EVERYBODY, KINDS, ROLES
+from simulators.faults.plan import EVERYBODY, KINDS, ROLES
 
 PROCEDURES: tuple[ProcedureName, ...] = (
     *fault_cells.PROCEDURES,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from fault_judge import Cell, ProcedureName
 
-from simulators.faults.kinds import EVERYBODY, KINDS
+from simulators.faults.plan import EVERYBODY, KINDS
 
 Message = tuple[str, int]
 """A name, and which of its requests it is."""

@@ -14,20 +14,19 @@ from pymeasure.adapters import Adapter
 from seabreeze.pyseabreeze import SeaBreezeError
 
 from drivers.attenuators.thorlabs_ell14 import ThorlabsELL14
-from drivers.meters.thorlabs_pm100 import ThorlabsPM100
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100, parse_sensor
 from drivers.others.scpi_thermometer import ScpiThermometer
 from drivers.shutters.thorlabs_sc10 import ThorlabsSC10
 from drivers.support.child import BrokenFrame, read_frame, write_frame
 from drivers.support.elliptec import parse_module, parse_position
 from drivers.support.ocean_network import PatientTransport, StrictOBP
-from drivers.support.pm100_commands import parse_sensor
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import CalibrationRefused, InstrumentError
-from labctl.model.operator import Request
+from labctl.model.roles import Request
 from labctl.session import operator
 from labctl.session.watchdog.wire import assignment_of, decode
 from simulators import presets
-from simulators.hand import HandWire
+from simulators.bench import HandWire
 from simulators.registry import find
 from simulators.scene import Scene
 from simulators.scene.settings import StageSettings, ThermometerSettings

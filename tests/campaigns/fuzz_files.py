@@ -9,8 +9,7 @@ from pathlib import Path
 from fuzz_target import Data, Target
 
 from benchmarks.benches import scene, served
-from labctl.config.bench import parse_bench
-from labctl.config.stored import stored_bench
+from labctl.config.bench import parse_bench, stored_bench
 from labctl.data import calibrations, read_run
 from labctl.data.csvfile import examine
 from labctl.data.edits import edits_path, read_edits, record_edit

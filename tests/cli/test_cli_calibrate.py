@@ -23,11 +23,11 @@ from labctl.config import load_bench
 from labctl.config.benchfile import bench_line, use_calibration
 from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, InstrumentError
-from labctl.model.operator import LIGHT, Request
+from labctl.model.roles import LIGHT, Request
 from labctl.session.operator import ScriptedOperator, SimulatedOperator, read_answers, understood
 from simulators import presets
 from simulators.bench import SimulatedBench
-from simulators.scene.spells import Spell
+from simulators.scene.chance import Spell
 
 SPEED = 400.0
 METER = Request("meter", "Put the sensor at the sample.", {"place": "sample"})

@@ -16,7 +16,7 @@ from labctl.cli import main
 from labctl.cli.commands.resume import make_confirm
 from labctl.cli.commands.runs import judge
 from labctl.config import parse_bench
-from labctl.config.stored import stored_bench
+from labctl.config.bench import stored_bench
 from labctl.data import read_run
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError, DataError

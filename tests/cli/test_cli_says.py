@@ -26,9 +26,8 @@ from labctl.session.check import check_bench
 from procedures.control import Pause
 from procedures.manual import UNSEEN
 from procedures.plan import Step
-from procedures.point.exposure import AutoExposure
+from procedures.point.exposure import AutoExposure, ExposureSequence
 from procedures.point.reduction import Shots
-from procedures.point.shooting import ExposureSequence
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
 from simulators.presets import scene, uncalibrated

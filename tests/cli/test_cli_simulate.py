@@ -15,7 +15,7 @@ from labctl.cli.commands.simulate import _check_bench_file, _write_bench_file
 from labctl.config import EXAMPLE, load_bench, parse_bench
 from labctl.model.errors import ConfigError
 from labctl.runner.fit_process import child_environment
-from simulators.bench_file import bench_file
+from simulators.bench import bench_file
 from simulators.presets import scene, uncalibrated
 
 _ROLES = ("attenuator", "power_meter", "spectrometer", "shutter")

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from labctl.config import EXAMPLE, BenchConfig, load_bench, parse_bench
-from labctl.config.stored import stored_bench
+from labctl.config.bench import stored_bench
 from labctl.data.calibrations import to_mapping
 from labctl.data.nexus import as_json
 from labctl.model.calibration import KINDS, Quantity

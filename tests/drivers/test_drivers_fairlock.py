@@ -7,7 +7,7 @@ import threading
 import pytest
 from patience import PATIENCE_S, until
 
-from drivers.support.line import FairLock
+from drivers.support.visa import FairLock
 
 
 def started(target: object) -> threading.Thread:

@@ -357,8 +357,8 @@ import threading
 backend = UsbStandIn()
 backend.hangs.add("bulk_read")
 put_in_place(backend)
-import drivers.support.ports
-drivers.support.ports.OPEN_S = 3600.0
+import drivers.support.session
+drivers.support.session.OPEN_S = 3600.0
 from drivers.support import session
 session.GRACE_S = 3600.0  # only the signal can end it
 from labctl.model.clock import ScaledClock

@@ -18,10 +18,10 @@ from drivers_stub import Stub, closed_port, stub
 from patience import PATIENCE_S
 
 from drivers.spectrometers.ocean import IsolatedSpectrometer
+from drivers.spectrometers.ocean_child import OceanSpectrometer
 from drivers.support.child import ROOT, BrokenFrame, Child, ChildDied, ChildHangs, read_frame, write_frame
 from drivers.support.exposures import ExposureBounds
 from drivers.support.ocean_cameras import usable
-from drivers.support.ocean_device import OceanSpectrometer
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentError, InstrumentFault, InstrumentTimeout, NotConnected
 from labctl.model.roles import Spectrometer

@@ -8,8 +8,7 @@ import pytest
 from drivers_stub import NoSleep, stub
 from pymeasure.test import expected_protocol
 
-from drivers.meters.thorlabs_pm100 import ThorlabsPM100
-from drivers.support.pm100_commands import parse_sensor
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100, parse_sensor
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected, ProtocolError
 from simulators import presets

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from patience import PATIENCE_S
 
 from drivers.spectrometers.ocean import IsolatedSpectrometer
-from drivers.support.ocean_device import OceanSpectrometer
+from drivers.spectrometers.ocean_child import OceanSpectrometer
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import NotConnected

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drivers.meters.thorlabs_pm100 import ThorlabsPM100
-from drivers.support.ocean_device import OceanSpectrometer
+from drivers.spectrometers.ocean_child import OceanSpectrometer
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import NotConnected
 from labctl.model.records import SpectrometerInfo
@@ -52,7 +52,7 @@ def test_no_answer_that_comes_twice_shifts_the_ones_after_it(copies: int, sound:
 
 def test_an_axis_that_no_spectrometer_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rising and finite is not enough: a coefficient in another's place gave 500 to 137,286 nm."""
-    monkeypatch.setattr("drivers.support.ocean_device.LONGEST_NM", 520.0)
+    monkeypatch.setattr("drivers.spectrometers.ocean_child.LONGEST_NM", 520.0)
     with pytest.raises(
         NotConnected, match=r"its wavelengths, 500 to 564\.\d+ nm, are none of a spectrometer"
     ):

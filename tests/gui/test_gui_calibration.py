@@ -14,24 +14,21 @@ from pytestqt.qtbot import QtBot
 
 from labctl.config import BenchConfig, load_bench
 from labctl.data.calibrations import calibrations_in
-from labctl.gui.calibration.forms import named_numbers
-from labctl.gui.calibration.kinds import make_form
-from labctl.gui.calibration.page import CalibratePage
+from labctl.gui.calibration.kinds import make_form, named_numbers
+from labctl.gui.calibration.page import CalibratePage, PromptPanel
 from labctl.gui.calibration.plot import CalPlot, scaled
-from labctl.gui.calibration.prompt import PromptPanel
 from labctl.gui.shell.benchwindow import BenchWindow
 from labctl.gui.sweep.queue import QueuePanel
 from labctl.model.calibration import KINDS
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted
-from labctl.model.operator import LIGHT, Request
 from labctl.model.plan import SweepPlan
+from labctl.model.roles import LIGHT, Request
 from labctl.runner.facts import RunRequest
-from labctl.service.asking import Asked, Asking, Withdrawn
-from labctl.service.calibrating import WindowOperator
-from labctl.service.messages import HandTold
+from labctl.service.messages import Asked, Asking, HandTold, Withdrawn
+from labctl.service.work import WindowOperator
 from procedures.calibration import OPTIONS, CalStep
-from simulators.scene.spells import Spell
+from simulators.scene.chance import Spell
 
 
 def quick(window: BenchWindow, place: int = 2) -> None:

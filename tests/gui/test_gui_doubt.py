@@ -16,8 +16,8 @@ from test_gui_sweep import queue_sweep
 
 from labctl.analysis.evaluation import evaluate
 from labctl.data import read_run
-from labctl.gui.plots.fits import run_question
-from labctl.gui.runs.exporting import write_curve, write_spectra
+from labctl.gui.plots.lightlight import run_question
+from labctl.gui.runs.runs_page import write_curve, write_spectra
 from labctl.gui.shell.app import make_application
 from labctl.gui.shell.window import MainWindow
 from labctl.model.plan import StabilityPlan

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labctl.analysis.evaluation.moved import moved_points
+from labctl.analysis.evaluation.evaluate import moved_points
 from labctl.analysis.spectra.bands import Band, Bands
 from labctl.analysis.spectra.reduce import ReducedPoint, reduce_exposures
 from labctl.data import Run, read_run

@@ -14,8 +14,7 @@ from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
 from labctl.gui.plots.axes import make_plot
-from labctl.gui.plots.spectrum import COLUMNS, ROWS, Ghosts, SpectrumPlot, columns_of, traced
-from labctl.gui.plots.waterfall import Waterfall
+from labctl.gui.plots.spectrum import COLUMNS, ROWS, Ghosts, SpectrumPlot, Waterfall, columns_of, traced
 from labctl.gui.shell.app import make_application
 from labctl.model.pump import Bands
 from labctl.runner.rundata import Exposure

@@ -11,9 +11,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel
 from pytestqt.qtbot import QtBot
 
-from labctl.gui.base.plain import PlainLabel, rich, tool_tip
+from labctl.gui.base.fields import PlainLabel, rich, tool_tip
 from labctl.gui.shell.app import make_application
-from labctl.gui.shell.connection import ConnectionPanel
+from labctl.gui.shell.benchbar import ConnectionPanel
 from labctl.gui.shell.window import MainWindow
 from labctl.model.errors import ConnectionFailure
 from labctl.model.untrusted import printable

@@ -17,7 +17,7 @@ from pytestqt.qtbot import QtBot
 from labctl.data import read_run
 from labctl.data.edits import edits_path, left_out
 from labctl.gui.plots.verdict import notes_of
-from labctl.gui.runs.exporting import EXPORTS
+from labctl.gui.runs.runs_page import EXPORTS
 from labctl.gui.shell.app import make_application
 from labctl.gui.shell.window import MainWindow
 from labctl.model.pump import Bands

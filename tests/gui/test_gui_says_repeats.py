@@ -18,10 +18,9 @@ from labctl.service.messages import JobTold, Said
 from procedures.alignment import AlignmentPlan
 from procedures.gate.power_monitor import EnergyLost
 from procedures.plan import Step
-from procedures.point.exposure import AutoExposure
+from procedures.point.exposure import AutoExposure, ExposureSequence
 from procedures.point.quick import QuickPoints
 from procedures.point.reduction import Shots
-from procedures.point.shooting import ExposureSequence
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

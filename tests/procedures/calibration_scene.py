@@ -11,8 +11,8 @@ from procedures_scene import BANDS, LIMITS, SceneMount, SceneShutter, scene_pump
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted
-from labctl.model.operator import Request
 from labctl.model.pump import Element, MalusCurve
+from labctl.model.roles import Request
 from procedures.calibration import OPTIONS, PROCEDURES, CalContext, CalStep
 from simulators import presets
 from simulators.scene import Scene

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from labctl.model.clock import Clock, Stop
-from labctl.model.meters import has_read
 from labctl.model.pump import Bands, Limits, MalusCurve, PumpSettings, SpotSize
 from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spectrum
-from labctl.model.roles import Roles, SensorKind
+from labctl.model.roles import Roles, SensorKind, has_read
 from simulators.scene import Scene, SceneSettings
 
 SAMPLE_S = 0.003

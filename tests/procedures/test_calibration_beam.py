@@ -13,9 +13,9 @@ from procedures_fakes import StopAfter
 from labctl.model.calibration import CalibrationKind
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted, CalibrationRefused, InstrumentFault, SafetyStop
-from labctl.model.operator import LIGHT
 from labctl.model.pump import Element, Limits, MalusCurve
 from labctl.model.records import PowerReading
+from labctl.model.roles import LIGHT
 from procedures.calibration import PROCEDURES
 from procedures.calibration.beam import UncalibratedBeam
 from procedures.calibration.placing import MeteredBeam

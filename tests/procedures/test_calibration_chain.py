@@ -14,9 +14,9 @@ from calibration_scene import CalibrationBench
 from labctl.model.calibration import Calibration
 from labctl.model.clock import Stop
 from labctl.model.errors import CalibrationRefused, ConfigError
-from labctl.model.operator import Request
 from labctl.model.pump import MalusCurve
 from labctl.model.records import Identity, PowerReading
+from labctl.model.roles import Request
 from procedures.calibration.record import report
 from procedures.calibration.spot import read_table
 

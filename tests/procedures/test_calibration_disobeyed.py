@@ -17,8 +17,8 @@ from calibration_scene import CalibrationBench, SceneHands, WatchedShutter
 from labctl.model.calibration import CalibrationKind
 from labctl.model.clock import Stop
 from labctl.model.errors import CalibrationRefused, LabctlError, SafetyStop
-from labctl.model.operator import Request
 from labctl.model.pump import Element, Limits
+from labctl.model.roles import Request
 from simulators.scene import Scene
 
 FAST: dict[CalibrationKind, dict[str, Any]] = {

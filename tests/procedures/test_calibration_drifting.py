@@ -8,8 +8,8 @@ import pytest
 from calibration_scene import CalibrationBench
 
 from labctl.model.calibration import Calibration
-from labctl.model.operator import Request
-from simulators.scene.spells import Spell
+from labctl.model.roles import Request
+from simulators.scene.chance import Spell
 
 WATCH: dict[str, Any] = {"drift_s": 5.0, "readings": 2}
 

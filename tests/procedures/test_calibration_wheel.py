@@ -24,9 +24,9 @@ from procedures_fakes import (
 from labctl.model.calibration import Calibration, Quantity
 from labctl.model.clock import Stop
 from labctl.model.errors import CalibrationRefused, InstrumentFault
-from labctl.model.operator import Request
 from labctl.model.pump import TableCurve
 from labctl.model.records import FloatArray, PowerReading
+from labctl.model.roles import Request
 from procedures.calibration import PROCEDURES, AttenuatorOptions, CalContext
 from procedures.calibration.attenuator import recheck_attenuator
 

@@ -14,10 +14,10 @@ from procedures_scene import LIMITS, scene_pump, scene_roles
 
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import SafetyStop
-from labctl.model.meters import has_read
 from labctl.model.plan import SweepPlan
 from labctl.model.pump import Element, Limits
 from labctl.model.records import PowerReading
+from labctl.model.roles import has_read
 from procedures.fluence_sweep import sweep
 from procedures.gate.fluence import make_beam
 from procedures.gate.power_monitor import Monitor
@@ -25,7 +25,7 @@ from procedures.gate.pump import Pump
 from procedures.manual import ManualBench
 from simulators import presets
 from simulators.scene import Scene
-from simulators.scene.spells import Spell
+from simulators.scene.chance import Spell
 
 Order = tuple[Element, Element, Element, Element]
 FRONT: Order = ("attenuator", "pick-off", "shutter", "sample")

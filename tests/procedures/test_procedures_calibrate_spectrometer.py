@@ -14,8 +14,7 @@ from procedures_scene import BANDS, LIMITS, SceneSpectrometer, scene_pump, scene
 from labctl.model.calibration import Calibration
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, SafetyStop
-from labctl.model.operator import Request
-from labctl.model.roles import Roles
+from labctl.model.roles import Request, Roles
 from procedures.calibration import PROCEDURES, CalContext, CalStep, SpectrometerOptions, Steps
 from simulators import presets
 from simulators.scene import Scene, SceneSettings

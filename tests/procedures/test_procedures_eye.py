@@ -27,8 +27,8 @@ from procedures.manual import SEEN_NOW, UNSEEN, ManualBench
 from procedures.plan import stability_plan
 from procedures.point.eye import Eye
 from simulators.scene import Scene
+from simulators.scene.chance import Spell
 from simulators.scene.settings import Level, RoomSettings, SceneSettings
-from simulators.scene.spells import Spell
 
 PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=200.0, points=6, average=2)
 FOUND = r"the shutter says that it is closed, but spectrometer behind it still sees \d+% of the last light"

@@ -12,9 +12,9 @@ from labctl.model.errors import InstrumentError, InstrumentTimeout, SafetyStop
 from labctl.model.plan import SweepPlan
 from labctl.model.records import Spectrum
 from procedures.gate.pump import Pump
-from procedures.point.darks import Darks
 from procedures.point.exposure import AutoExposure, SaturationCheck, ladder, pulses_in
 from procedures.point.fresh import StaleFrameFilter
+from procedures.point.reduction import Darks
 
 PLAN = SweepPlan()
 

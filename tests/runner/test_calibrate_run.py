@@ -15,7 +15,7 @@ from labctl.config import BenchConfig, load_bench
 from labctl.data.calibrations import read_calibration
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, DataError, NotMadeSafe, SafetyStop
-from labctl.model.operator import Request
+from labctl.model.roles import Request
 from labctl.runner.calibrate import CalEvent, run_calibration
 from labctl.runner.events import Connected, Message
 from labctl.session import open_bench

@@ -21,7 +21,7 @@ from labctl.session import open_bench
 from labctl.session.operator import ScriptedOperator, SimulatedOperator
 from procedures import fluence_sweep
 from procedures.calibration import OPTIONS
-from procedures.point.shooting import NoSink
+from procedures.point.exposure import NoSink
 from simulators import presets
 from simulators.bench import SimulatedBench
 

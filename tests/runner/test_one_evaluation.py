@@ -19,7 +19,7 @@ from labctl import evaluate, read_run
 from labctl.cli import main
 from labctl.config import parse_bench
 from labctl.data.edits import record_bands, record_edit
-from labctl.gui.plots.fits import run_question
+from labctl.gui.plots.lightlight import run_question
 from labctl.model.clock import SteppedClock
 from labctl.model.mapping import plain
 from labctl.model.plan import AdaptivePlan, SweepPlan
@@ -244,7 +244,7 @@ def test_what_is_changed_by_hand_changes_it_for_everybody(
 
 def test_moved_bands_sum_the_very_exposures_that_the_run_used(runs: Callable[[str], Ran]) -> None:
     """Moved to where they are, every number of every point stays, saturated exposures or not."""
-    from labctl.analysis.evaluation.moved import moved_points
+    from labctl.analysis.evaluation.evaluate import moved_points
 
     h5 = runs("saturated").report.h5
     assert h5 is not None

@@ -9,7 +9,7 @@ import pytest
 from patience import PATIENCE_S
 
 from labctl.model.errors import Aborted
-from labctl.service.safety import SafetyLine
+from labctl.service.service import SafetyLine
 from procedures.gate.hooks import Call
 
 OPEN = Call("shutter", "open", "shutter S")

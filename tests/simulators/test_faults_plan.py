@@ -14,11 +14,10 @@ from labctl.model.errors import ConfigError
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan, load_faults
-from simulators.faults.armed import Armed, matches
 from simulators.faults.framing import framer
-from simulators.faults.kinds import HOW, KINDS, ROLES, WHEN
-from simulators.faults.mangle import shortened, truncated
-from simulators.scene.spells import MOST, Spell, Spells
+from simulators.faults.plan import HOW, KINDS, ROLES, WHEN
+from simulators.faults.tamper import Armed, matches, shortened, truncated
+from simulators.scene.chance import MOST, Spell, Spells
 from simulators.spectrometers.obp import Decoder, Frame, encode
 
 GOOD = """\

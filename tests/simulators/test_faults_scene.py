@@ -11,7 +11,7 @@ from fault_bench import GET_INTEGRATION, SPECTRUM, Client, Faulty, frame
 
 from labctl.model.records import FloatArray
 from simulators import presets
-from simulators.scene.spells import Spell
+from simulators.scene.chance import Spell
 
 TURN = 143360
 """Pulses per turn the mount announces."""

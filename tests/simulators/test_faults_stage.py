@@ -13,7 +13,7 @@ from labctl.model.errors import ConfigError
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
-from simulators.faults.kinds import KINDS
+from simulators.faults.plan import KINDS
 from simulators.scene.motor import LinearStage
 from simulators.scene.settings import StageSettings, ThermometerSettings
 

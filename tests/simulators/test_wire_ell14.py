@@ -6,8 +6,7 @@ import pytest
 from wire_talk import Talk
 
 from labctl.model.clock import SteppedClock
-from simulators.attenuators.ell14 import Module, from_hex, to_hex
-from simulators.attenuators.ell14_bus import Ell14Bus, IdleMount
+from simulators.attenuators.ell14 import Ell14Bus, IdleMount, Module, from_hex, to_hex
 
 TURN = 143360
 

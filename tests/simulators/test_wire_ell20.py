@@ -8,8 +8,7 @@ import pytest
 from wire_talk import Talk
 
 from labctl.model.clock import SteppedClock
-from simulators.attenuators.ell14 import from_hex, to_hex
-from simulators.attenuators.ell14_bus import Ell14Bus
+from simulators.attenuators.ell14 import Ell14Bus, from_hex, to_hex
 from simulators.others.ell20 import StageModule
 from simulators.scene.motor import LinearStage
 from simulators.scene.settings import StageSettings

@@ -15,8 +15,7 @@ from wire_talk import Talk
 
 from labctl.model.clock import SteppedClock
 from simulators import presets
-from simulators.bench import SimulatedBench
-from simulators.hand import LONGEST_LINE, HandWire
+from simulators.bench import LONGEST_LINE, HandWire, SimulatedBench
 from simulators.scene import Scene
 
 

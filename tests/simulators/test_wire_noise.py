@@ -11,8 +11,7 @@ from wire_talk import PlainBlade, PlainCamera, PlainHead, Talk
 
 from labctl.model.clock import SteppedClock
 from simulators import presets
-from simulators.attenuators.ell14 import Module
-from simulators.attenuators.ell14_bus import Ell14Bus, IdleMount
+from simulators.attenuators.ell14 import Ell14Bus, IdleMount, Module
 from simulators.link import Wire
 from simulators.meters.pm100 import Pm100
 from simulators.registry import find

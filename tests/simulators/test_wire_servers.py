@@ -14,11 +14,9 @@ import pytest
 from patience import PATIENCE_S, until
 
 from labctl.model.clock import ScaledClock, SteppedClock
-from simulators.attenuators.ell14 import Module
-from simulators.attenuators.ell14_bus import Ell14Bus, IdleMount
+from simulators.attenuators.ell14 import Ell14Bus, IdleMount, Module
 from simulators.link import Wire
-from simulators.servers import TcpServer
-from simulators.servers_pty import PtyServer
+from simulators.servers import PtyServer, TcpServer
 
 
 class Echo(Wire):

@@ -11,8 +11,8 @@ from numpy.polynomial import polynomial
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from labctl.analysis.spectra.correct import hot_pixels
-from labctl.analysis.spectra.noise import NoiseModel
+from labctl.analysis.spectra.background import NoiseModel
+from labctl.analysis.spectra.reduce import hot_pixels
 from labctl.model.errors import CalibrationRefused
 
 Floats = NDArray[np.float64]

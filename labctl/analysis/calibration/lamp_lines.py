@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal, special, stats
 
+from labctl.analysis.spectra.background import NoiseModel
 from labctl.analysis.spectra.lines import FWHM_PER_SIGMA
-from labctl.analysis.spectra.noise import NoiseModel
 from labctl.model.errors import CalibrationRefused
 
 TABLE_SIGMA_NM = 0.001

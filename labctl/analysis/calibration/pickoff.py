@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from labctl.analysis.calibration import checks
+from labctl.analysis.calibration import noisefit
 from labctl.analysis.calibration.noisefit import NORMAL_95, Model, Noise, Posterior, fading, fit, mixed_sigma
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
@@ -95,12 +95,12 @@ def _relative(shares: FloatArray, power: FloatArray) -> FloatArray:
 def _read(
     time_s: ArrayLike, at_sample: ArrayLike, level: ArrayLike, power: ArrayLike, sigma: ArrayLike | None
 ) -> _Log:
-    found = checks.columns(
+    found = noisefit.columns(
         3, ("time_s", time_s), ("at_sample", at_sample), ("level", level), ("power_w", power),
         ("power_sigma_w", sigma),
     )  # fmt: skip
-    t, place, step, powers = (checks.column(c) for c in found[:4])
-    errors = checks.errors("power_sigma_w", found[4])
+    t, place, step, powers = (noisefit.column(c) for c in found[:4])
+    errors = noisefit.errors("power_sigma_w", found[4])
     order = np.argsort(t, kind="stable")
     there = np.asarray(place[order] > 0.5, dtype=np.bool_)
     if not there.any() or there.all():
@@ -235,16 +235,16 @@ def fit_pickoff(
     :param range_w: highest power that the range in use can show.
     :raises CalibrationRefused: the readings cannot make a ratio, or the sensor stood elsewhere.
     """
-    found = checks.columns(
+    found = noisefit.columns(
         LEAST_POINTS, ("pickoff_w", pickoff_w), ("sample_w", sample_w), ("pickoff_sigma_w", pickoff_sigma_w),
         ("sample_sigma_w", sample_sigma_w),
     )  # fmt: skip
-    x, y = checks.column(found[0]), checks.column(found[1])
-    x_sigma = checks.errors("pickoff_sigma_w", found[2])
-    y_sigma = checks.errors("sample_sigma_w", found[3])
+    x, y = noisefit.column(found[0]), noisefit.column(found[1])
+    x_sigma = noisefit.errors("pickoff_sigma_w", found[2])
+    y_sigma = noisefit.errors("sample_sigma_w", found[3])
     _check_numbers(stated_ratio, drift_sigma_rel)
-    checks.in_range(x, range_w)
-    checks.in_range(y, range_w)
+    noisefit.in_range(x, range_w)
+    noisefit.in_range(y, range_w)
     _refuse_unrelated(x, y)
     units = float(np.max(x)), float(np.max(y))
     noise = Noise(
@@ -276,7 +276,7 @@ def _refuse_unrelated(x: FloatArray, y: FloatArray) -> None:
         raise CalibrationRefused(f"no power at the {where}: the sensor is not in the beam")
     if np.min(x) * LEAST_RANGE > np.max(x):
         raise CalibrationRefused(
-            f"powers of {checks.spread(x)} W at the pick-off are too alike: a factor of {LEAST_RANGE:g} "
+            f"powers of {noisefit.spread(x)} W at the pick-off are too alike: a factor of {LEAST_RANGE:g} "
             "is needed"
         )
     rest = y - np.mean(y)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from labctl.analysis.attenuation import table_error_rel
-from labctl.analysis.calibration import checks
+from labctl.analysis.calibration import noisefit
 from labctl.analysis.calibration.noisefit import Model, Noise, Posterior, fit
+from labctl.analysis.fluence import table_error_rel
 from labctl.model.errors import CalibrationRefused
 from labctl.model.pump import TableCurve
 from labctl.model.records import FloatArray
@@ -79,13 +79,13 @@ def fit_table(
 
     :raises CalibrationRefused: too few points, a scan that is not monotone beyond its noise, or too short.
     """
-    found = checks.columns(
+    found = noisefit.columns(
         LEAST_POINTS, ("angle_deg", angle_deg), ("power_w", power_w), ("power_sigma_w", power_sigma_w),
         ("time_s", time_s),
     )  # fmt: skip
-    x, y = checks.column(found[0]), checks.column(found[1])
-    sigma = checks.errors("power_sigma_w", found[2])
-    checks.in_range(y, range_w)
+    x, y = noisefit.column(found[0]), noisefit.column(found[1])
+    sigma = noisefit.errors("power_sigma_w", found[2])
+    noisefit.in_range(y, range_w)
     if angle_sigma_deg is not None and not 0 <= angle_sigma_deg <= 5:
         raise CalibrationRefused(f"a repeatability of {angle_sigma_deg} degrees is not one of a mount")
     different = np.unique(x).size

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from labctl.analysis.attenuation import malus_error_rel, malus_transmission, table_error_rel
+from labctl.analysis.fluence import malus_error_rel, malus_transmission, table_error_rel
 from labctl.analysis.threshold import ThresholdResult
 from labctl.model.pump import MalusCurve, PumpSettings
 from labctl.model.records import FloatArray, SweepPoint

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import fields, replace
 from typing import TypeVar
 
@@ -13,15 +14,17 @@ from labctl.analysis.budget import fluence_budget, scale_rel
 from labctl.analysis.evaluation.bleaching import measure_bleaching
 from labctl.analysis.evaluation.energy_step import find_step, full_energies_j, widened, with_step
 from labctl.analysis.evaluation.hysteresis import measure_hysteresis
-from labctl.analysis.evaluation.moved import GUESSED, moved_points
-from labctl.analysis.evaluation.quality import quality
 from labctl.analysis.evaluation.stability import NO_THRESHOLD, decay_of
 from labctl.analysis.evaluation.threshold import Design, as_adaptive, as_fitted, band_threshold, fit_curve
 from labctl.analysis.light_light import LightLight, is_reference, light_light
 from labctl.analysis.next_fluence import half_width_rel
+from labctl.analysis.spectra.bands import Band, band_mask, bands_of
+from labctl.analysis.spectra.lineshape import q_factor
+from labctl.analysis.spectra.reduce import ReducedPoint, correct_nonlinearity, reduce_exposures
 from labctl.analysis.threshold import ThresholdResult
 from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan
-from labctl.model.records import SweepPoint
+from labctl.model.pump import Bands
+from labctl.model.records import DarkRecord, FloatArray, SpectrometerInfo, SweepPoint
 from labctl.model.results import (
     AdaptiveEnding,
     BandName,
@@ -34,7 +37,159 @@ from labctl.model.results import (
     SweepResult,
     Threshold,
 )
-from labctl.model.run import PointList, Points, RunFacts
+from labctl.model.run import PointList, Points, RunFacts, without_arrays
+
+GUESSED = "exposures_guessed"
+"""Flag of a result for which a file did not say which exposures its points had left out."""
+
+
+def moved_points(
+    points: Points, plan: SweepPlan, facts: RunFacts, bands: Bands
+) -> tuple[list[SweepPoint], bool]:
+    """Reduce every point of a run again, over other bands; arrays are dropped.
+
+    :returns: the points, and whether exposures had to be guessed.
+    :raises ValueError: a band holds no pixel.
+    """
+    darks = {dark.number: dark for dark in points.darks}
+    found, guessed = [], False
+    for index in range(len(points)):
+        point = points.point(index)
+        guessed = guessed or (point.left_out is None and 0 < point.saturated_exposures < point.exposures)
+        if point.frames.size and facts.spectrometer is not None:
+            point = _reduced(point, darks, plan, facts, bands)
+        found.append(without_arrays(point))
+    return found, guessed
+
+
+def used_exposures(point: SweepPoint) -> Sequence[int]:
+    """Return which exposures a point was reduced from, counted from 0; all of them where none was sound."""
+    count = len(point.frames)
+    if point.saturated_exposures >= count:
+        return range(count)
+    if point.left_out is not None:
+        out = {exposure for exposure, _ in point.left_out}
+        return [exposure for exposure in range(count) if exposure not in out]
+    brightest = np.argsort(point.frames.max(axis=1), kind="stable")[: count - point.saturated_exposures]
+    return sorted(int(exposure) for exposure in brightest)
+
+
+def _reduced(
+    point: SweepPoint, darks: dict[int, DarkRecord], plan: SweepPlan, facts: RunFacts, bands: Bands
+) -> SweepPoint:
+    info = facts.spectrometer
+    assert info is not None
+    frames = point.frames[used_exposures(point)]
+    dark = darks.get(point.dark_number)
+    pulses = point.pulses_per_exposure
+
+    def reduce(blank: FloatArray | None) -> ReducedPoint:
+        return reduce_exposures(
+            info.wavelength_nm,
+            frames,
+            np.zeros_like(info.wavelength_nm) if dark is None else dark.counts,
+            bands=bands_of(bands),
+            pulses_per_exposure=pulses,
+            nonlinearity=info.nonlinearity,
+            remove_spikes=plan.remove_spikes,
+            blank=blank,
+            dark_exposures=None if dark is None else dark.n,
+            resolution_nm=info.resolution_nm,
+        )
+
+    found = reduce(None)
+    # What the stored spectrum lacks beside this one is the blank's, or a correction that nobody knows now.
+    missing = found.spectrum - point.spectrum
+    if np.abs(missing).max() > 1e-9 * max(float(np.abs(found.spectrum).max()), 1e-30):
+        found = reduce(missing)
+    inside = band_mask(info.wavelength_nm, bands_of(bands).whole)
+    blank = None if point.blank_number is None else darks.get(point.blank_number)
+    common = 0.0 if blank is None else float(np.sqrt(np.sum(blank.spread[inside] ** 2) / max(blank.n, 1)))
+    clipped = point.saturated_exposures >= point.exposures
+    return replace(
+        point,
+        signal=found.signal_whole,
+        signal_sigma=float(np.hypot(found.signal_whole_sigma, common / pulses)),
+        peaks_signal=found.signal_peaks,
+        peaks_signal_sigma=found.signal_peaks_sigma,
+        fwhm_nm=None if clipped else found.fwhm_nm,
+        equivalent_width_nm=None if clipped else found.equivalent_width_nm,
+        peak_count=found.peak_count,
+        peak_wavelength_nm=found.peak_wavelength_nm,
+    )
+
+
+CANDIDATES = 3
+"""Points that are tried, brightest first, until one has a line that can be fitted."""
+
+_UNKNOWN_PITCHES = 2.0
+"""Stands in for a resolution nobody knows: no spectrometer resolves less than two pixels."""
+
+
+def quality(
+    points: Points,
+    scalars: Sequence[SweepPoint],
+    info: SpectrometerInfo,
+    band_nm: tuple[float, float],
+    threshold: Threshold,
+    left_out: Set[int] = frozenset(),
+) -> QResult | None:
+    """Return Q from the brightest candidate above threshold, None where nothing lases.
+
+    With an unknown resolution the value is a lower bound.
+
+    :param scalars: of all points; only those with a peak, and without a saturated exposure, are candidates.
+    :param left_out: points that are none, counted from 0.
+    """
+    if threshold.status == "not_found":
+        return None
+    darks = {dark.number: dark for dark in points.darks}
+    onset = threshold.threshold_uj_cm2 or 0.0
+    sound = [i for i, p in enumerate(scalars) if p.saturated_exposures == 0 and i not in left_out]
+    bright = [i for i in sound if scalars[i].peak_count > 0]
+    bright.sort(key=lambda i: scalars[i].fluence_uj_cm2, reverse=True)
+    for index in bright[:CANDIDATES]:
+        point = scalars[index]
+        if point.fluence_uj_cm2 <= onset or point.dark_number not in darks:
+            continue
+        whole = points.point(index)
+        found = (
+            _of_point(whole, darks[point.dark_number].counts, info, band_nm) if whole.frames.size else None
+        )
+        if found is not None:
+            return found
+    return None
+
+
+def corrected_frames(
+    point: SweepPoint, dark: FloatArray, nonlinearity: Sequence[float] | None
+) -> tuple[FloatArray, FloatArray]:
+    """Return a point's exposures as light, and the raw counts they came from; both ``(exposure, pixel)``."""
+    raw = np.asarray(point.frames, dtype=np.float64)
+    light = raw - dark
+    for exposure, pixel, removed in point.spikes:
+        light[exposure, pixel] -= removed
+    return (light if nonlinearity is None else correct_nonlinearity(light, nonlinearity)), raw
+
+
+def _of_point(
+    point: SweepPoint, dark: FloatArray, info: SpectrometerInfo, band_nm: tuple[float, float]
+) -> QResult | None:
+    light, raw = corrected_frames(point, dark, info.nonlinearity)
+    axis = info.wavelength_nm
+    assumed = _UNKNOWN_PITCHES * float(axis[-1] - axis[0]) / (axis.size - 1)
+    result = q_factor(
+        axis,
+        light,
+        info.resolution_nm or assumed,
+        band=Band(*band_nm, "lasing"),
+        saturated=raw >= info.max_counts,
+    )
+    if result is None or info.resolution_nm is not None:
+        return result
+    why = "the spectrometer's resolution is not configured"
+    return dataclasses.replace(result, lower_bound=True, resolution_nm=None, reason=why)
+
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.analysis.spectra.continuum import Continuum, fit_continuum
-from labctl.analysis.spectra.noise import spectrum_noise
+from labctl.analysis.spectra.background import Continuum, fit_continuum, spectrum_noise
 from labctl.model import pump
 
 Floats = NDArray[np.float64]

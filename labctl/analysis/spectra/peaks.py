@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, signal
 
-from labctl.analysis.spectra.continuum import fit_continuum
-from labctl.analysis.spectra.noise import spectrum_noise
+from labctl.analysis.spectra.background import fit_continuum, spectrum_noise
 
 Floats = NDArray[np.float64]
 

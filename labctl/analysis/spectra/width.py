@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from labctl.analysis.spectra.noise import spectrum_noise
+from labctl.analysis.spectra.background import spectrum_noise
 
 Floats = NDArray[np.float64]
 WidthMeasure = Literal["fwhm", "equivalent", "share"]

@@ -14,8 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labctl.analysis.threshold.diagnostics import Exponent, exponent_of, few_flag, growth_of, low_end
 from labctl.analysis.threshold.profile import Profile
-from labctl.analysis.threshold.result import Status, ThresholdResult
-from labctl.analysis.threshold.summary import Estimate
+from labctl.analysis.threshold.result import Estimate, Status, ThresholdResult
 from labctl.analysis.threshold.sweep_data import SweepData
 
 Array = NDArray[np.float64]

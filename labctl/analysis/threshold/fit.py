@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import fdtri
 
 from labctl.analysis.threshold.bounds import (
     LineEvidence,
@@ -16,30 +17,131 @@ from labctl.analysis.threshold.bounds import (
     unchanging,
     with_lines_below,
 )
-from labctl.analysis.threshold.crosscheck import naive_lines, width_collapse
-from labctl.analysis.threshold.detection import (
+from labctl.analysis.threshold.diagnostics import (
+    above_flag,
     best_kink,
+    drift_of,
     excess_share,
+    exponent_flags,
+    exponent_of,
+    few_flag,
     fit_null,
+    misfit_flags,
+    noise_rel,
     null_columns,
     p_value,
     statistic,
 )
-from labctl.analysis.threshold.diagnostics import (
-    above_flag,
-    drift_of,
-    exponent_flags,
-    exponent_of,
-    few_flag,
-    misfit_flags,
-    noise_rel,
-)
-from labctl.analysis.threshold.outliers import suspect
-from labctl.analysis.threshold.profile import Profile, fit_profile
-from labctl.analysis.threshold.result import ThresholdResult
+from labctl.analysis.threshold.profile import PARAMETERS, Profile, fit_profile
+from labctl.analysis.threshold.result import ThresholdResult, curve_model, selection_of, summarise
 from labctl.analysis.threshold.shapes import library
-from labctl.analysis.threshold.summary import curve_model, selection_of, summarise
 from labctl.analysis.threshold.sweep_data import SweepData, prepare
+
+Array = NDArray[np.float64]
+
+# Chance of flagging anything at all in clean data.
+# points already.
+FALSE_ALARM = 0.02
+
+
+def left_out_rss(profile: Profile) -> Array:
+    """Return the smallest rss over threshold and shape with each point left out, shape (n,)."""
+    grid, w = profile.grid, profile.weight
+    # One excess only: a mixed shape with its extra freedom could bend around the suspect.
+    k, g = np.nonzero(np.isfinite(grid.solved.rss) & (profile.shapes.mixing == 0)[:, None])
+    if not k.size:
+        return np.full(profile.data.n, profile.rss)
+    lum, gain = grid.columns[0, k, g], grid.columns[1, k, g]
+    b, a, s, _ = grid.solved.coefficients[:, k, g]
+    residual = profile.data.y - (b[:, None] + a[:, None] * lum + s[:, None] * gain)
+    leverage = _leverage(lum, gain, w, a > 0)
+    drop = w * residual**2 / np.maximum(1.0 - leverage, 1e-6)
+    left = grid.solved.rss[k, g][:, None] - np.where(leverage < 1 - 1e-6, drop, 0.0)
+    return np.asarray(np.maximum(left.min(axis=0), 1e-14 * profile.rss))
+
+
+def _leverage(lum: Array, gain: Array, w: Array, free: NDArray[np.bool_]) -> Array:
+    """Leverage of each point in each solution, shape (solution, n); ``free``: luminescence not clamped."""
+    total = w.sum()
+    lum = lum - (lum @ w / total)[:, None]
+    gain = gain - (gain @ w / total)[:, None]
+    gg = np.maximum((gain**2) @ w, 1e-300)
+    lum = lum - ((lum * gain) @ w / gg)[:, None] * gain
+    ll = (lum**2) @ w
+    free = free & (ll > 1e-12 * gg)
+    own = np.where(free[:, None], lum**2 / np.where(free, ll, 1.0)[:, None], 0.0)
+    return np.asarray(w * (1 / total + gain**2 / gg[:, None] + own))
+
+
+def suspect(profile: Profile) -> int | None:
+    """Return the usable point whose absence improves the fit beyond chance, or None."""
+    n = profile.data.n
+    freedom = n - PARAMETERS - 1
+    if freedom < 2:
+        return None
+    left = left_out_rss(profile)
+    i = int(np.argmin(left))
+    value = (profile.rss - left[i]) / (left[i] / freedom)
+    return i if value > fdtri(1, freedom, 1.0 - FALSE_ALARM / n) else None
+
+
+def naive_lines(fluence: Array, signal: Array, threshold: float) -> tuple[float | None, float | None]:
+    """Two straight lines either side of a threshold: (x-intercept of the upper one, crossing of the two).
+
+    :param fluence: shape (n,), with ``signal`` likewise; both results are in the unit of ``fluence``.
+    """
+    above, below = fluence > threshold, fluence <= threshold
+    if above.sum() < 3 or np.ptp(fluence[above]) <= 0:
+        return None, None
+    slope, offset = np.polyfit(fluence[above], signal[above], 1)
+    if slope <= 0:
+        return None, None
+    intercept = -offset / slope
+    crossing = None
+    if below.sum() >= 3 and np.ptp(fluence[below]) > 0:
+        low_slope, low_offset = np.polyfit(fluence[below], signal[below], 1)
+        if slope > low_slope:
+            crossing = float((low_offset - offset) / (slope - low_slope))
+    return (float(intercept) if intercept > 0 else None), crossing
+
+
+def width_collapse(fluence_uj_cm2: ArrayLike, fwhm_nm: ArrayLike) -> float | None:
+    """Fluence of the steepest fall of the linewidth, uJ/cm2, at the middle of the step.
+
+    None without a clear fall.
+
+    :param fluence_uj_cm2: uJ/cm2, shape (n,), in any order.
+    :param fwhm_nm: widths, nm, shape (n,), nan where no width was found.
+    """
+    f, w = np.asarray(fluence_uj_cm2, float), np.asarray(fwhm_nm, float)
+    good = np.isfinite(f) & np.isfinite(w) & (w > 0)
+    f, w = f[good], w[good]
+    order = np.argsort(f)
+    f, w = f[order], w[order]
+    if f.size < 4:
+        return None
+    fall = np.diff(w)
+    i = int(np.argmin(fall))
+    if -fall[i] < 0.25 * float(np.median(w[: i + 1])):
+        return None
+    return float(0.5 * (f[i] + f[i + 1]))
+
+
+def peak_onset(fluence_uj_cm2: ArrayLike, peak_count: ArrayLike) -> float | None:
+    """Middle, uJ/cm2, between the last fluence without a peak and the next one; else None.
+
+    :param fluence_uj_cm2: uJ/cm2, shape (n,), in any order.
+    :param peak_count: narrow peaks of each spectrum, shape (n,), nan where unknown.
+    """
+    f, c = np.asarray(fluence_uj_cm2, float), np.asarray(peak_count, float)
+    good = np.isfinite(f) & np.isfinite(c)
+    order = np.argsort(f[good])
+    f, c = f[good][order], c[good][order]
+    without = np.flatnonzero(c <= 0)
+    if not without.size or without[-1] == f.size - 1:
+        return None
+    return float(0.5 * (f[without[-1]] + f[without[-1] + 1]))
+
 
 DEFINITIONS = ("onset",)
 MIN_POINTS = 7

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtri
 
-from labctl.analysis.threshold.result import CurveModel, Interval, ThresholdResult
-from labctl.analysis.threshold.summary import quantiles
+from labctl.analysis.threshold.result import CurveModel, Interval, ThresholdResult, quantiles
 
 Array = NDArray[np.float64]
 

@@ -57,7 +57,7 @@ def attenuator(
 ) -> int:
     """Scan the plate: what transmits which angle, and how well the mount finds it."""
     from labctl.cli.commands.calibrating import Request, limit_w, run_calibrate
-    from procedures.calibration.options import AttenuatorOptions
+    from procedures.calibration.context import AttenuatorOptions
 
     options = AttenuatorOptions(
         operator=operator, note=note, valid_days=valid_days, sensor_limit_w=limit_w(sensor_limit),
@@ -88,7 +88,7 @@ def pickoff(
 ) -> int:
     """Compare the pick-off with the sample's place: one sensor, there, here and back."""
     from labctl.cli.commands.calibrating import Request, limit_w, named_numbers, run_calibrate
-    from procedures.calibration.options import PickoffOptions
+    from procedures.calibration.context import PickoffOptions
 
     options = PickoffOptions(
         operator=operator, note=note, valid_days=valid_days, sensor_limit_w=limit_w(sensor_limit),
@@ -133,7 +133,7 @@ def energy(
 ) -> int:
     """Count pulses, measure their energy on the sample's place and how it varies; pulse width if known."""
     from labctl.cli.commands.calibrating import Request, limit_w, named_lengths, rate_hz, run_calibrate
-    from procedures.calibration.options import EnergyOptions
+    from procedures.calibration.context import EnergyOptions
 
     options = EnergyOptions(
         operator=operator, note=note, valid_days=valid_days, sensor_limit_w=limit_w(sensor_limit),
@@ -195,7 +195,7 @@ def spot(
 ) -> int:
     """Drive or guide a blade through the spot along x and y, or take stated sizes."""
     from labctl.cli.commands.calibrating import Request, limit_w, run_calibrate, small_text, two_numbers
-    from procedures.calibration.options import SpotOptions
+    from procedures.calibration.context import SpotOptions
 
     options = SpotOptions(
         operator=operator, note=note, valid_days=valid_days, sensor_limit_w=limit_w(sensor_limit),
@@ -229,7 +229,7 @@ def spectrometer(
 ) -> int:
     """Check the axis against a lamp, measure resolution, darks and linearity."""
     from labctl.cli.commands.calibrating import Request, run_calibrate
-    from procedures.calibration.options import SpectrometerOptions
+    from procedures.calibration.context import SpectrometerOptions
 
     options = SpectrometerOptions(
         operator=operator, note=note, valid_days=valid_days, lamps=tuple(lamps or ("hg-ar",)),

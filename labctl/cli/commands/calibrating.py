@@ -18,8 +18,8 @@ from labctl.model.untrusted import open_regular
 
 if TYPE_CHECKING:
     from labctl.config import BenchConfig
-    from labctl.model.operator import Operator
-    from procedures.calibration.options import CalOptions
+    from labctl.model.roles import Operator
+    from procedures.calibration.context import CalOptions
 
 MOST_TEXT = 1_000_000
 

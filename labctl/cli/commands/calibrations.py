@@ -223,7 +223,7 @@ def of_run(run: Run, fluence_uj_cm2: float | None = None) -> FluenceBudget:
 
     :raises ConfigError: the run holds no bench that this labctl understands.
     """
-    from labctl.config.stored import stored_bench
+    from labctl.config.bench import stored_bench
 
     stored = run.result.budget
     if stored is not None and fluence_uj_cm2 is None:

@@ -2,18 +2,65 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtCore import QSettings, Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
 
 from labctl.config.units import typed
-from labctl.gui.base.plain import PlainLabel
 from labctl.model.errors import ConfigError
 from labctl.model.options import Option
+from labctl.model.untrusted import printable
 from labctl.runner.wording import UNIT
+
+
+def settings() -> QSettings:
+    """Return the window's settings."""
+    return QSettings(QSettings.Format.IniFormat, QSettings.Scope.UserScope, "labctl", "window")
+
+
+def remembered(key: str, otherwise: str = "") -> str:
+    """Return one remembered text."""
+    value = settings().value(key, otherwise)
+    return value if isinstance(value, str) else otherwise
+
+
+def remember(key: str, value: str) -> None:
+    """Remember one text."""
+    settings().setValue(key, value)
+
+
+class PlainLabel(QLabel):
+    """A label that shows its text as it is, with its lines."""
+
+    def __init__(self, text: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setText(text)
+
+    def setText(self, text: str) -> None:  # noqa: N802
+        """Show a text, printable."""
+        super().setText(plain(text))
+
+
+def plain(text: object) -> str:
+    """Return a text of several lines that shows all it holds, for what takes no markup."""
+    return printable(text, keep="\n")
+
+
+def rich(text: object) -> str:
+    """Return a text as a piece of Qt's rich text."""
+    return html.escape(plain(text)).replace("\n", "<br>")
+
+
+def tool_tip(text: object) -> str:
+    """Return a text as a tool tip: as it is, or escaped where Qt would read markup."""
+    shown = plain(text)
+    return f"<qt>{rich(shown)}</qt>" if "<" in shown or "&" in shown else shown
+
 
 Check = Callable[[float], str]
 

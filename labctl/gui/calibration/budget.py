@@ -24,7 +24,7 @@ from labctl.config import BenchConfig
 from labctl.config.calibrated import NamedCalibration
 from labctl.data.calibrations import is_expired
 from labctl.gui.base import theme
-from labctl.gui.base.plain import PlainLabel, plain, tool_tip
+from labctl.gui.base.fields import PlainLabel, plain, tool_tip
 from labctl.gui.calibration.kinds import ABOUT
 from labctl.model.calibration import KINDS, Calibration
 from labctl.runner.wording import UNIT, digits, energy, power, pretty, scale

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import (
     QButtonGroup,
     QCheckBox,
@@ -24,20 +25,166 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from labctl.config import BenchConfig
+from labctl.config import BenchConfig, load_bench
+from labctl.config.benchfile import bench_line, use_calibration
 from labctl.gui.base import theme
-from labctl.gui.base.memory import remember
-from labctl.gui.base.plain import PlainLabel, rich
+from labctl.gui.base.fields import Field, PlainLabel, remember, rich
 from labctl.gui.calibration.budget import BudgetView, state_of
-from labctl.gui.calibration.forms import OptionForm
-from labctl.gui.calibration.kinds import ABOUT, make_form
+from labctl.gui.calibration.kinds import ABOUT, OptionForm, make_form
 from labctl.gui.calibration.plot import CalPlot
-from labctl.gui.calibration.prompt import PromptPanel
 from labctl.model.calibration import KINDS, Calibration, CalibrationKind
+from labctl.model.errors import Aborted, CalibrationRefused, LabctlError
+from labctl.model.roles import Request
 from labctl.runner.wording import pretty
-from labctl.service.messages import CalEnded, Calibrate, CalTold, Recheck
+from labctl.service.messages import (
+    Asked,
+    CalEnded,
+    Calibrate,
+    CalTold,
+    Connect,
+    Disconnect,
+    HandTold,
+    Recheck,
+    Withdrawn,
+)
+from labctl.service.service import BenchService
+from labctl.service.work import Refusal
+from labctl.session.operator import understood
 from procedures.calibration import CalOptions, CalStep
 from procedures.calibration.record import report
+
+_UNITS = {"um": "µm", "deg": "°"}
+
+
+class PromptPanel(QFrame):
+    """The question that waits; without one, what goes on.
+
+    :param answer: takes the number of the question and the answer: True, a number, or a :class:`Refusal`.
+    """
+
+    def __init__(self, answer: Callable[[int, object], None]) -> None:
+        super().__init__()
+        self._answer = answer
+        self.waiting: int | None = None
+        self._request: Request | None = None
+        self._after: Callable[[], None] | None = None
+        self.text = PlainLabel()
+        self.text.setWordWrap(True)
+        self.text.setMinimumHeight(96)
+        self.text.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        self.text.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
+        self.number = Field("Reading", "", "", "What was asked for, with its unit or without")
+        self.number.edit.returnPressed.connect(self._done)
+        self.number.changed.connect(self._judge)
+        self.done, self.refuse = QPushButton("Done"), QPushButton("Refuse")
+        self.done.setObjectName("go")
+        self.done.setToolTip("It is done: go on (Ctrl+D)")
+        self.refuse.setToolTip("It cannot be done: end the calibration, everything is made safe")
+        for button in (self.done, self.refuse):
+            button.setMinimumHeight(44)
+            button.setMinimumWidth(150)
+        self.done.clicked.connect(self._done)
+        self.refuse.clicked.connect(lambda: self._say(Refusal()))
+        row = QHBoxLayout()
+        row.addWidget(self.number)
+        row.addStretch(1)
+        row.addWidget(self.done)
+        row.addWidget(self.refuse)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(16, 10, 16, 12)
+        column.addWidget(self.text, 1)
+        column.addLayout(row)
+        self.show_text("")
+
+    def ask(self, asked: Asked) -> None:
+        """Show a request and wait for its answer."""
+        request = asked.what
+        assert isinstance(request, Request)
+        self._after = None
+        self.waiting, self._request = asked.number, request
+        self._dress(theme.THRESHOLD, "#2a2312", theme.WARN)
+        self.text.setText(pretty(request.text))
+        typed = bool(request.number or request.word)
+        self.number.setVisible(typed)
+        self.number.set_label("Position read" if request.action == "knife" else "Reading")
+        if request.word:
+            self.number.set_label(f"Light follows: type {request.word}")
+        self.number.set_unit(_UNITS.get(request.number, request.number))
+        self.number.set_text("" if request.suggested is None else f"{request.suggested:g}")
+        for button in (self.done, self.refuse):
+            button.setVisible(True)
+        self._judge()
+        (self.number.edit if typed else self.done).setFocus()
+        self.number.edit.selectAll()
+
+    def confirm(self, text: str, act: Callable[[], None]) -> None:
+        """Show what is left to do, and wait until somebody says that it is done."""
+        self.show_text(text)
+        self._dress(theme.WARN, "#2a2312", theme.WARN)
+        self._after, self._request = act, None
+        self.done.setVisible(True)
+        self._judge()
+
+    def withdraw(self, told: Withdrawn) -> None:
+        """Hide a question that nobody waits for any more."""
+        if told.number == self.waiting:
+            self.show_text("")
+
+    @property
+    def confirming(self) -> bool:
+        """Whether somebody has to say first that everything is back."""
+        return self._after is not None
+
+    def show_hand(self, told: HandTold) -> None:
+        """Show what the simulated bench's hands do."""
+        if self.waiting is None:
+            word = "Done by the simulated hand: " if told.done else "The simulated hand: "
+            self.show_text(word + told.request.text)
+
+    def show_text(self, text: str, colour: str = theme.TEXT) -> None:
+        """Show what goes on; nothing is asked."""
+        self.waiting = self._after = self._request = None
+        self._dress(colour, theme.PANEL, theme.LINE)
+        self.text.setText(pretty(text))
+        for widget in (self.number, self.done, self.refuse):
+            widget.setVisible(False)
+
+    def _dress(self, colour: str, ground: str, edge: str) -> None:
+        self.setStyleSheet(
+            f"PromptPanel {{ background: {ground}; border: 2px solid {edge}; border-radius: 10px; }}"
+        )
+        self.text.setStyleSheet(f"font-size: 19pt; font-weight: 600; color: {colour};")
+
+    def _judge(self) -> None:
+        answer, why = self._read()
+        self.done.setEnabled(answer is not None)
+        self.number.refuse(why if self.number.text else "")
+
+    def _read(self) -> tuple[object, str]:
+        """Return what is answered, None for nothing yet, and why."""
+        request = self._request
+        if request is None or not (request.number or request.word):
+            return True, ""
+        if not self.number.text:
+            return None, ""
+        try:
+            number = understood(request, self.number.text)
+        except (Aborted, CalibrationRefused) as exc:
+            return None, getattr(exc, "message", "press Refuse instead")
+        return (True if number is None else number), ""
+
+    def _done(self) -> None:
+        if self.done.isEnabled():
+            self._say(self._read()[0])
+
+    def _say(self, answer: object) -> None:
+        number, after = self.waiting, self._after
+        self.show_text("")
+        if number is not None:
+            self._answer(number, answer)
+        elif after is not None:
+            after()
+
 
 _ENDS = {"refused": theme.WARN, "aborted": theme.DIM, "failed": theme.DANGER}
 
@@ -282,3 +429,87 @@ class CalibratePage(QWidget):
         """The bench file names it now."""
         self.use.setEnabled(False)
         self.use.setText("In use")
+
+
+class TakesConfig(Protocol):
+    """What shows values of the bench file."""
+
+    def show_config(self, config: BenchConfig) -> None:
+        """Show another bench file."""
+
+
+class CalibrateDesk(QObject):
+    """The page and its wiring.
+
+    :param file: the bench file, None where there is none to write into.
+    :param output: where calibrations go without a bench file.
+    :param say: shows one line; True for a wrong one.
+    :ivar changed: whether something else may use the bench has changed.
+    """
+
+    changed = Signal()
+
+    def __init__(
+        self,
+        config: BenchConfig,
+        service: BenchService,
+        file: Path | None,
+        output: Path,
+        say: Callable[[str, bool], None],
+    ) -> None:
+        super().__init__()
+        self._service, self._file, self._say = service, file, say
+        self.shown: tuple[TakesConfig, ...] = ()
+        folder = (output if file is None else file.parent) / "calibrations"
+        self.page = CalibratePage(config, service.post, service.abort, service.asking.answer, folder)
+        self.page.use_wanted.connect(self._use)
+        self.page.blocking_changed.connect(self.changed)
+
+    @property
+    def blocking(self) -> bool:
+        """Whether nothing else may use the bench."""
+        return self.page.blocking
+
+    def take(self, thing: object) -> bool:
+        """Show one thing of a calibration; return whether it was one."""
+        page = self.page
+        if isinstance(thing, Asked) and isinstance(thing.what, Request):
+            page.prompt.ask(thing)
+        elif isinstance(thing, Withdrawn) and thing.number == page.prompt.waiting:
+            page.prompt.withdraw(thing)
+        elif isinstance(thing, HandTold):
+            page.prompt.show_hand(thing)
+        elif isinstance(thing, CalTold):
+            page.take(thing)
+        elif isinstance(thing, CalEnded):
+            page.ended(thing)
+            if thing.status != "stored":
+                self._say(f"calibration {thing.status}: {thing.message}", thing.status == "failed")
+            self.changed.emit()
+        else:
+            return False
+        return True
+
+    def lost(self, message: str) -> None:
+        """The bench is not connected any more."""
+        if self.page.running is not None:
+            self.page.ended(CalEnded(self.page.running, "failed", message or "disconnected"))
+
+    def _use(self, kind: CalibrationKind, path: Path) -> None:
+        """Name a calibration in the bench file, and connect anew with what it then says."""
+        if self._file is None:
+            self._say(f"write under [calibrations]: {bench_line(kind, path, path)}", False)
+            return
+        try:
+            use_calibration(self._file, kind, path)
+            config = load_bench(self._file)
+        except LabctlError as exc:
+            self._say(str(exc), True)
+            return
+        self.page.used()
+        self.page.set_enabled(False)  # until it is connected anew
+        for shown in (self.page, *self.shown):
+            shown.show_config(config)
+        self._service.post(Disconnect())
+        self._service.post(Connect(config))
+        self._say(f"named in {self._file}: connecting anew", False)

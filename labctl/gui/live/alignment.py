@@ -22,8 +22,7 @@ from PySide6.QtWidgets import (
 from labctl.analysis.budget import fluence_budget
 from labctl.config import BenchConfig
 from labctl.gui.base import theme
-from labctl.gui.base.fields import NumberField, between, whole
-from labctl.gui.base.plain import PlainLabel
+from labctl.gui.base.fields import NumberField, PlainLabel, between, whole
 from labctl.gui.plots.axes import make_plot, span
 from labctl.model.errors import ConfigError
 from labctl.model.plan import SweepPlan

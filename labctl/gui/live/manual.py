@@ -8,8 +8,7 @@ from functools import partial
 from PySide6.QtWidgets import QGroupBox, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from labctl.config import BenchConfig
-from labctl.gui.base.fields import NumberField, between, whole
-from labctl.gui.base.plain import PlainLabel
+from labctl.gui.base.fields import NumberField, PlainLabel, between, whole
 from labctl.model.records import SpectrometerInfo
 from labctl.runner.wording import UNIT
 from labctl.service.messages import (

@@ -12,11 +12,10 @@ from PySide6.QtGui import QUndoStack
 from PySide6.QtWidgets import QComboBox, QLayout, QLayoutItem, QSplitter, QToolButton, QVBoxLayout, QWidget
 
 from labctl.gui.base import theme
-from labctl.gui.base.plain import PlainLabel
+from labctl.gui.base.fields import PlainLabel
 from labctl.gui.plots.edits import BandsCommand, ExcludeCommand
-from labctl.gui.plots.fits import no_answer, peaks_question, run_question, series_of
-from labctl.gui.plots.lightlight import LightLightPlot
-from labctl.gui.plots.spectrum import SpectrumPlot
+from labctl.gui.plots.lightlight import LightLightPlot, no_answer, peaks_question, run_question, series_of
+from labctl.gui.plots.spectrum import SpectrumPlot, Waterfall
 from labctl.gui.plots.verdict import (
     VerdictStrip,
     notes_of,
@@ -25,7 +24,6 @@ from labctl.gui.plots.verdict import (
     title_of,
     waterfall_rows,
 )
-from labctl.gui.plots.waterfall import Waterfall
 from labctl.model.pump import Bands
 from labctl.model.results import NO_EDITS, BandThreshold, SweepResult
 from labctl.runner.fit_process import Answer, Fits

@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from labctl.gui.base import theme
-from labctl.gui.base.plain import PlainLabel
+from labctl.gui.base.fields import PlainLabel
 from labctl.model.results import BandThreshold, SweepResult
 from labctl.runner.report import Outcome, Tally, more_lines, outcome, tally
 from labctl.runner.rundata import RunData, Signal

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QScrollArea, QSi
 
 from labctl.gui.base import theme
 from labctl.gui.base.benchstate import Shown, danger
-from labctl.gui.base.plain import PlainLabel
+from labctl.gui.base.fields import PlainLabel
 
 SAID_MS = 12_000
 HEIGHT_PX = 46

@@ -23,9 +23,7 @@ from PySide6.QtWidgets import (
 
 from labctl.config import BenchConfig
 from labctl.gui.base.dialogs import file_dialog, show, text_dialog
-from labctl.gui.base.fields import Field, OptionField, shown
-from labctl.gui.base.memory import remember, remembered
-from labctl.gui.base.plain import PlainLabel, tool_tip
+from labctl.gui.base.fields import Field, OptionField, PlainLabel, remember, remembered, shown, tool_tip
 from labctl.gui.sweep.presets import keep_preset, known_presets, refined
 from labctl.model.errors import ConfigError
 from labctl.model.plan import (

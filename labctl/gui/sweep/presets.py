@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from labctl.gui.base.memory import remember, remembered
+from labctl.gui.base.fields import remember, remembered
 from labctl.model.options import options
 from labctl.model.plan import FLUENCES, SweepPlan
 from procedures.gate.fluence import Beam

@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 
 from labctl.gui.base import theme
 from labctl.gui.base.benchstate import RunNow, progress
-from labctl.gui.base.plain import PlainLabel, plain, tool_tip
+from labctl.gui.base.fields import PlainLabel, plain, tool_tip
 from labctl.model.plan import SweepPlan
 from labctl.runner.events import Evaluated, Measured, Message, Moved, Started
 from labctl.runner.facts import RunRequest

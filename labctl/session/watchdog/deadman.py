@@ -23,8 +23,7 @@ from typing import cast
 
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import Aborted, InstrumentError, LabctlError, LightUnwatched, SafetyStop
-from labctl.model.meters import heard_by
-from labctl.model.roles import Roles
+from labctl.model.roles import Roles, heard_by
 from labctl.session.exits import ExitHandler
 from procedures.gate.hooks import Call, Hooks
 

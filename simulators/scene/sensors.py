@@ -1,4 +1,4 @@
-"""The power meter's head, behind the pick-off or wherever hands put it."""
+"""The power meter's head, and a temperature sensor beside the sample."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from labctl.model.records import FloatArray
-from simulators.scene.chance import Steps, Stream, generator
+from simulators.scene.chance import Steps, Stream, Wander, generator
 from simulators.scene.optics import Beam
-from simulators.scene.settings import MeterKind, MeterSettings
+from simulators.scene.settings import MeterKind, MeterSettings, ThermometerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,3 +140,22 @@ def _ramp(delay_s: FloatArray, tau_s: float) -> FloatArray:
     later = np.maximum(delay_s, 0.0)
     ramp: FloatArray = later + tau_s * np.expm1(-later / tau_s)
     return ramp
+
+
+class Thermometer:
+    """Shows the room's wandering temperature with the noise of one reading."""
+
+    def __init__(self, settings: ThermometerSettings, seed: int) -> None:
+        self.settings, self._seed = settings, seed
+        self.serial = f"T{seed % 100_000:05d}"
+        rng = generator(seed, Stream.THERMOMETER)
+        self._wander = Wander(settings.wander_c, settings.wander_s, rng)
+
+    def true_c(self, at_s: float) -> float:
+        """Return the temperature at a time."""
+        return self.settings.temperature_c + self._wander.at(at_s)
+
+    def read_c(self, at_s: float) -> float:
+        """Return a reading; the same time gives the same reading."""
+        rng = generator(self._seed, Stream.THERMOMETER, 1 + round(at_s * 1e6))
+        return self.true_c(at_s) + self.settings.noise_c * float(rng.standard_normal())
