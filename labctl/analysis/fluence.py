@@ -92,13 +92,6 @@ def pulse_energy_j(
     return fluence_uj_cm2 * effective_area_cm2(spot, convention) / UJ_PER_J / _cos(incidence_deg)
 
 
-def convert_convention(
-    fluence_uj_cm2: float, spot: SpotSize, source: Convention, target: Convention
-) -> float:
-    """The same pulse's fluence in the other convention, uJ/cm2."""
-    return fluence_uj_cm2 * effective_area_cm2(spot, source) / effective_area_cm2(spot, target)
-
-
 def _cos(incidence_deg: float) -> float:
     if not -90 < incidence_deg < 90:
         raise ValueError(f"angle of incidence {incidence_deg} degrees is not between -90 and 90")

@@ -47,14 +47,6 @@ def finite(values: ArrayLike) -> Floats:
     return array[np.isfinite(array)]
 
 
-def robust_sigma(values: ArrayLike) -> float:
-    """Standard deviation from the median absolute deviation; 0 for fewer than two finite values."""
-    array = finite(values)
-    if array.size < 2:
-        return 0.0
-    return MAD_TO_SIGMA * float(np.median(np.abs(array - np.median(array))))
-
-
 def coefficient_of_variation(values: ArrayLike) -> float | None:
     """Sample standard deviation over mean; None for fewer than two values or a mean that is not positive."""
     array = finite(values)

@@ -216,11 +216,6 @@ def of_mapping(mapping: object, where: str = "") -> Calibration:
         raise DataError(f"{prefix}is damaged: {exc}") from None
 
 
-def checksum_of(calibration: Calibration) -> str:
-    """Return the checksum that its file carries."""
-    return str(to_mapping(calibration)["sha256"])
-
-
 def is_expired(calibration: Calibration, now: datetime) -> bool:
     """Return whether its time is over; ``now`` carries a time zone."""
     return datetime.fromisoformat(calibration.valid_until_utc) < now

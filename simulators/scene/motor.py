@@ -32,11 +32,6 @@ class Track:
         """Time of the last knot: it rests from here on."""
         return self._times[-1]
 
-    @property
-    def end_value(self) -> float:
-        """Where it rests, or will."""
-        return self._values[-1]
-
     def go(self, start_s: float, end_s: float, value: float) -> None:
         """Move evenly from ``start_s`` to ``end_s``. What was planned after the start is dropped."""
         here = self.at(start_s)

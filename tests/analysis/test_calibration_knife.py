@@ -50,7 +50,7 @@ def test_the_scale_of_the_screw_is_kept_apart() -> None:
     x, power, sigma = scan()
     found = fit_knife_edge(x, power, sigma, position_sigma_um=1.0, position_scale_rel=0.005)
     assert found.w_scale_um == pytest.approx(0.005 * found.w_um)
-    assert found.ci95_um[0] < W < found.ci95_um[1]
+    assert abs(found.w_um - W) < 1.96 * found.w_sigma_um
 
 
 def test_errors_that_were_not_given_are_found() -> None:

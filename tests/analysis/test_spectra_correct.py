@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_spectra_scene import COARSE_NM, FINE_NM, below, luminescence, make
+from test_spectra_scene import below, make
 
 from labctl.analysis.spectra.reduce import (
     correct_nonlinearity,
-    estimate_baseline,
     hot_pixels,
     mend_pixels,
     remove_spikes,
@@ -100,20 +99,3 @@ def test_hot_and_restless_pixels_are_found_and_mended() -> None:
     assert abs(mended[:, 77].mean() - darks[:, 70:85].mean(axis=1).mean()) < 30
     with pytest.raises(ValueError, match="every pixel"):
         mend_pixels(np.ones(3), np.ones(3, dtype=np.bool_))
-
-
-@pytest.mark.parametrize("order", [0, 1])
-def test_the_baseline_is_read_beside_the_emission(order: int) -> None:
-    rng = np.random.default_rng(1)
-    under = 40.0 + order * 0.05 * (COARSE_NM - 500)
-    counts = luminescence(COARSE_NM, 3000.0) + under + rng.normal(0, 5, COARSE_NM.size)
-    counts[10] += 9000.0
-    outside = np.abs(COARSE_NM - 525) > 60
-    assert np.abs(estimate_baseline(COARSE_NM, counts, outside, order=order) - under).max() < 1.5
-
-
-def test_a_baseline_needs_pixels_beside_the_emission() -> None:
-    with pytest.raises(ValueError, match="8 pixels"):
-        estimate_baseline(FINE_NM, luminescence(FINE_NM), np.zeros(FINE_NM.size, dtype=np.bool_))
-    with pytest.raises(ValueError, match="order"):
-        estimate_baseline(FINE_NM, luminescence(FINE_NM), FINE_NM > 560, order=2)

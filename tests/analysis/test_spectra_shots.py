@@ -12,7 +12,6 @@ from labctl.analysis.statistics import (
     location,
     pooled_sigma,
     power_law,
-    robust_sigma,
     shot_statistics,
     two_photon_exponent,
 )
@@ -53,8 +52,6 @@ def test_few_values_are_not_an_exception() -> None:
 def test_scatter_of_little() -> None:
     assert coefficient_of_variation([1.0]) is None
     assert coefficient_of_variation([-1.0, -2.0]) is None
-    assert robust_sigma([1.0]) == 0.0
-    assert robust_sigma(np.random.default_rng(0).normal(0, 3, 20000)) == pytest.approx(3, rel=0.03)
 
 
 def test_heavy_tails_show() -> None:

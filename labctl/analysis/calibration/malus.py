@@ -446,11 +446,6 @@ class PlateFit:
     points: int
 
 
-def steepest_deg(curve: MalusFit) -> float:
-    """Return an angle at which the power changes fastest with it."""
-    return curve.zero_deg + 22.5
-
-
 def slope_w_per_deg(curve: MalusFit, angle_deg: float) -> float:
     """Return how the power changes with the angle, W per degree."""
     turn = math.radians(4 * (angle_deg - curve.zero_deg))

@@ -76,14 +76,6 @@ def find_glass(name: str) -> Glass:
     raise CalibrationRefused(f"no dispersion of {str(name)!r:.60} is known; known are {', '.join(GLASSES)}")
 
 
-def refractive_index(name: str, wavelength_nm: float) -> float:
-    """Return the refractive index.
-
-    :raises CalibrationRefused: an unknown glass, or a wavelength beyond its coefficients.
-    """
-    return _index(find_glass(name), _um(name, wavelength_nm))[0]
-
-
 def gvd_fs2_mm(name: str, wavelength_nm: float) -> float:
     """Return the group-velocity dispersion, fs^2 per mm.
 
@@ -278,86 +270,3 @@ def _mean_error(energy: FloatArray) -> float:
             best = error
         size *= 2
     return best or float(np.std(energy, ddof=1)) / math.sqrt(energy.size)
-
-
-@dataclass(frozen=True, slots=True)
-class RepetitionRate:
-    """Pulses per second. ``doubtful`` are the numbers of the gates whose count was left out: repeat them.
-
-    :param relative_to_stated: over the stated rate, where one was given.
-    """
-
-    rate_hz: float
-    sigma_hz: float
-    gates: int
-    doubtful: tuple[int, ...]
-    relative_to_stated: float | None = None
-
-
-def repetition_rate(
-    counts: ArrayLike, gate_s: ArrayLike, *, stated_hz: float | None = None
-) -> RepetitionRate:
-    """Find the rate from pulses counted in gates.
-
-    A gate not locked to the laser holds floor or ceil of rate x time; counts that differ from the median by
-    more than that and 2 % are doubtful: too few, the trigger lost pulses; too many, it caught noise.
-
-    :param counts: pulses in each gate, shape ``(n,)``, n >= 3; ``gate_s`` the lengths, likewise or one.
-    :raises CalibrationRefused: too few gates or pulses, a third doubtful, or far from the stated rate.
-    """
-    number = noisefit.column(noisefit.columns(LEAST_GATES, ("counts", counts))[0])
-    try:
-        lengths = np.broadcast_to(np.asarray(gate_s, dtype=np.float64), number.shape)
-    except (TypeError, ValueError):
-        raise CalibrationRefused("gate_s must be one length, or one for each count") from None
-    if not (np.isfinite(lengths).all() and (lengths > 0).all() and (number >= 0).all()):
-        raise CalibrationRefused("gates must have positive lengths, and counts must not be negative")
-    rates = number / lengths
-    middle = float(np.median(rates))
-    if not middle * float(np.min(lengths)) >= 5:
-        raise CalibrationRefused(
-            f"about {middle * float(np.median(lengths)):.0f} pulses in a gate: no light, no trigger, "
-            "or gates too short"
-        )
-    expected = middle * lengths
-    bad = np.abs(number - expected) > np.maximum(1.5, _MISSING * expected)
-    _refuse_doubtful(number, expected if stated_hz is None else stated_hz * lengths, bad)
-    good = ~bad
-    n = int(np.count_nonzero(good))
-    total = float(np.sum(lengths[good]))
-    rate = float(np.sum(number[good])) / total
-    rest = number[good] - rate * lengths[good]
-    spread = max(float(np.sum(rest**2)) / max(n - 1, 1), 1 / 12)  # a whole number is known to 1/sqrt(12)
-    sigma = math.sqrt(spread * n) / total * float(t.ppf(0.975, max(n - 1, 2))) / NORMAL_95
-    return RepetitionRate(
-        rate, sigma, n, tuple(int(i) for i in np.flatnonzero(bad)), _stated(rate, stated_hz)
-    )
-
-
-def _refuse_doubtful(number: FloatArray, expected: FloatArray, bad: np.ndarray) -> None:
-    if np.count_nonzero(bad) <= MOST_DOUBTFUL * bad.size:
-        return
-    few = int(np.count_nonzero(number < expected * (1 - _MISSING)))
-    many = int(np.count_nonzero(number > expected * (1 + _MISSING)))
-    cause = "the trigger loses pulses" if few > many else "the trigger catches noise"
-    raise CalibrationRefused(
-        f"{np.count_nonzero(bad)} of {bad.size} counts differ from the others by more than 2 %: "
-        f"{cause}; set its level"
-    )
-
-
-def _stated(rate: float, stated_hz: float | None) -> float | None:
-    if stated_hz is None:
-        return None
-    if not 0 < stated_hz < math.inf:
-        raise CalibrationRefused(f"a stated rate of {stated_hz} Hz is not positive")
-    off = rate / stated_hz
-    if abs(off - 1) <= _OFF:
-        return off
-    whole = max(round(off), 1)
-    cause = "a pulse picker or another rate"
-    if off > 1 and abs(off - whole) < 0.05 * whole:
-        cause = f"{whole} counts for each pulse, or a rate {whole} times as high"
-    raise CalibrationRefused(
-        f"{rate:.5g} pulses per second instead of {stated_hz:g}: {cause}; check the trigger"
-    )

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.special import erf, ndtri
 
 from labctl.analysis.calibration import noisefit
-from labctl.analysis.calibration.noisefit import NORMAL_95, Model, Noise, Posterior, fit
+from labctl.analysis.calibration.noisefit import Model, Noise, Posterior, fit
 from labctl.analysis.statistics import pooled_sigma
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
@@ -235,11 +235,6 @@ class KnifeFit:
     freedom: int
     flags: tuple[str, ...]
     posterior: Posterior = field(repr=False, compare=False)
-
-    @property
-    def ci95_um(self) -> tuple[float, float]:
-        """Statistical 95 % interval of the radius."""
-        return self.w_um - NORMAL_95 * self.w_sigma_um, self.w_um + NORMAL_95 * self.w_sigma_um
 
     def power_at(self, position_um: ArrayLike) -> FloatArray:
         """Return the fitted curve, W, shape of ``position_um``."""

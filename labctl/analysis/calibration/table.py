@@ -54,11 +54,6 @@ class TableFit:
         """Return it as the settings of a pump."""
         return TableCurve(self.angle_deg, self.transmission)
 
-    def transmission_at(self, angle_deg: ArrayLike) -> FloatArray:
-        """Return the relative transmission; at angles beyond the table that of its end."""
-        angle = np.asarray(angle_deg, dtype=np.float64)
-        return np.exp(np.interp(angle, self.angle_deg, np.log(self.transmission)))
-
     def relative_error(self, angle_deg: ArrayLike, angle_sigma_deg: float) -> FloatArray:
         """Return the relative error of the transmission that an error of the angle makes."""
         return table_error_rel(angle_deg, self.angle_deg, np.log(self.transmission), angle_sigma_deg)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.analysis.spectra.background import Continuum, fit_continuum, spectrum_noise
+from labctl.analysis.spectra.background import Continuum
 from labctl.model import pump
 
 Floats = NDArray[np.float64]
@@ -78,40 +78,8 @@ def band_slice(wavelength_nm: Floats, band: Band) -> slice:
     return slice(int(first), int(last))
 
 
-def integrate_band(wavelength_nm: Floats, counts: Floats, band: Band) -> float:
-    """Sum of counts over the pixels of the band (see the module: counts, not counts times nm).
-
-    :param counts: dark-subtracted counts, shape ``(pixel,)``; pixels that are not finite make the sum nan.
-    """
-    return float(np.sum(counts[band_mask(wavelength_nm, band)]))
-
-
-def lasing_band_signal(
-    wavelength_nm: Floats,
-    counts: Floats,
-    band: Band,
-    *,
-    whole: Band | None = None,
-    noise: Floats | None = None,
-) -> float:
-    """Light in narrow peaks above the smooth luminescence, counts summed over the pixels of ``band``.
-
-    Zero on average where there is no peak, and of either sign. Wings that neighbouring peaks share count as
-    smooth.
-
-    :param counts: dark-subtracted spectrum, shape ``(pixel,)``.
-    :param whole: the emission in which the smooth luminescence is fitted; the whole spectrum by default.
-    :param noise: white noise of each pixel, counts, shape ``(pixel,)``; estimated from the spectrum by
-        default.
-    """
-    inside = slice(None) if whole is None else band_slice(wavelength_nm, whole)
-    noise = spectrum_noise(counts) if noise is None else noise
-    fitted = fit_continuum(wavelength_nm[inside], counts[inside], noise[inside])
-    return float(PeakSignal(fitted, band_mask(wavelength_nm[inside], band))(counts[None, inside])[0])
-
-
 class PeakSignal:
-    """The linear form behind ``lasing_band_signal``: the same for all exposures, so that their scatter is its
+    """Light in narrow peaks above the smooth luminescence, as a linear form: the same for all exposures, so that their scatter is its
     error.
 
     :param continuum: fitted on the mean spectrum, which decides what counts as smooth.
@@ -134,27 +102,3 @@ class PeakSignal:
         """Return the signal of each of ``frames`` ``(exposure, pixel)``, counts, shape ``(exposure,)``."""
         total = frames[:, self._inside].sum(axis=1)
         return np.asarray(total - self._continuum.bin_means(frames) @ self._bin_weights, dtype=np.float64)
-
-
-def saturated_pixels(raw_counts: Floats, level: float) -> Bools:
-    """True where RAW counts (any shape) reach ``level``, the count at which the detector or its converter
-    clips."""
-    return np.asarray(raw_counts >= level, dtype=np.bool_)
-
-
-def saturated_in(raw_counts: Floats, level: float, mask: Bools, margin_pixels: int = 0) -> Bools:
-    """Tell whether RAW counts reach ``level`` inside a band or within ``margin_pixels`` of it.
-
-    Judged before averaging and before the dark is subtracted: an average of clipped frames looks sound. Light
-    elsewhere, such as the pump's, does not count.
-
-    :param raw_counts: shape ``(pixel,)`` or ``(exposure, pixel)``.
-    :param mask: True inside the bands, shape ``(pixel,)``.
-    :returns: one verdict for each exposure: shape ``()`` (usable as a bool) or ``(exposure,)``.
-    """
-    watched = np.asarray(mask, dtype=np.bool_)
-    if margin_pixels > 0 and watched.any():
-        kernel = np.ones(2 * margin_pixels + 1)
-        middle = slice(margin_pixels, margin_pixels + watched.size)
-        watched = np.convolve(watched.astype(np.float64), kernel)[middle] > 0.5
-    return np.asarray((raw_counts[..., watched] >= level).any(axis=-1), dtype=np.bool_)

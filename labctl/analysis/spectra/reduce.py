@@ -186,31 +186,6 @@ def mend_pixels(frames: Floats, bad: Bools) -> Floats:
     return mended
 
 
-def estimate_baseline(wavelength_nm: Floats, counts: Floats, outside: Bools, *, order: int = 0) -> Floats:
-    """Fit what is under the emission (stray light, drift of the dark) where there is no emission.
-
-    A polynomial through the pixels marked ``outside``, outliers beyond 4 sigma left out in two rounds.
-
-    :param outside: True where no emission falls, shape ``(pixel,)``; see ``bands.band_mask``.
-    :param order: 0 (a constant, safe to extrapolate) or 1.
-    :returns: the baseline at every pixel, counts, shape ``(pixel,)``.
-    :raises ValueError: fewer than 8 pixels outside, or another order.
-    """
-    if order not in (0, 1):
-        raise ValueError(f"order must be 0 or 1, not {order}")
-    use = np.asarray(outside, dtype=np.bool_) & np.isfinite(counts)
-    if int(use.sum()) < 8:
-        raise ValueError("fewer than 8 pixels outside the emission")
-    x = (wavelength_nm - wavelength_nm[0]) / (wavelength_nm[-1] - wavelength_nm[0])
-    fitted = np.full(counts.shape, float(np.median(counts[use])))
-    for _ in range(3):
-        rest = np.abs(counts - fitted)
-        sigma = _MAD_TO_SIGMA * float(np.median(rest[use]))
-        keep = use & (rest <= max(4.0 * sigma, 1e-9))
-        fitted = np.polynomial.Polynomial.fit(x[keep], counts[keep], order)(x)
-    return np.asarray(fitted, dtype=np.float64)
-
-
 @dataclass(frozen=True, slots=True)
 class ReducedPoint:
     """What the exposures of one fluence say, in dark-subtracted COUNTS PER PULSE.

@@ -6,7 +6,6 @@ see it. A spectrum without emission above its noise has no width: the answer is 
 """
 
 import math
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,6 @@ from scipy import ndimage
 from labctl.analysis.spectra.background import spectrum_noise
 
 Floats = NDArray[np.float64]
-WidthMeasure = Literal["fwhm", "equivalent", "share"]
 
 _EMISSION_SIGMA = 8.0
 _PEAK_SNR = 30.0
@@ -52,30 +50,6 @@ class _Smoothed:
             if self.peak > _PEAK_SNR * self.sigma:
                 return True
         return self.peak > _EMISSION_SIGMA * self.sigma
-
-
-def emission_width(
-    wavelength_nm: Floats,
-    counts: Floats,
-    measure: WidthMeasure = "fwhm",
-    *,
-    share: float = 0.5,
-    noise: Floats | None = None,
-) -> float | None:
-    """Width of the emission by one of the named measures, nm; None without emission above the noise.
-
-    :param wavelength_nm: rising, nm, shape ``(pixel,)``; cut to the band of the emission by the caller.
-    :param counts: dark-subtracted counts, shape ``(pixel,)``.
-    :param share: share of the light for ``share``, between 0 and 1.
-    :param noise: white noise of each pixel, counts; found from the spectrum by default.
-    """
-    if measure == "fwhm":
-        return fwhm(wavelength_nm, counts, noise=noise)
-    if measure == "equivalent":
-        return equivalent_width(wavelength_nm, counts, noise=noise)
-    if measure == "share":
-        return share_width(wavelength_nm, counts, share=share, noise=noise)
-    raise ValueError(f"unknown measure {measure!r}; fwhm, equivalent or share")
 
 
 def fwhm(wavelength_nm: Floats, counts: Floats, *, noise: Floats | None = None) -> float | None:
@@ -167,30 +141,3 @@ def _crossing(smooth: _Smoothed, half: float, side: int) -> float | None:
     slope, offset = np.polyfit(x, values[first : last + 1], 1)
     solved = (half - offset) / slope if slope * side < 0 else 0.5 * x[-1]
     return float(places[first] + np.clip(solved, min(x[0], x[-1]), max(x[0], x[-1])))
-
-
-def share_width(
-    wavelength_nm: Floats, counts: Floats, *, share: float = 0.5, noise: Floats | None = None
-) -> float | None:
-    """Width of the narrowest range that holds ``share`` of the light, nm (76 % for FWHM of a Gaussian).
-
-    Needs no maximum, so single bright pixels and the choice of smoothing hardly matter.
-
-    :raises ValueError: share is not between 0 and 1.
-    """
-    if not 0 < share < 1:
-        raise ValueError(f"share must lie between 0 and 1, not {share}")
-    if counts.size < 8 or not np.isfinite(counts).all():
-        return None
-    smooth = _Smoothed(wavelength_nm, counts, noise)
-    if not smooth.emits:
-        return None
-    light = np.concatenate([[0.0], np.cumsum(smooth.clean)])
-    if not light[-1] > 0:
-        return None
-    light = np.maximum.accumulate(light) / float(light.max())
-    edges = wavelength_nm[0] + smooth.pitch_nm * (np.arange(light.size) - 0.5)
-    rising = np.concatenate([[True], np.diff(light) > 0])
-    start = light <= 1 - share
-    ends = np.interp(light[start] + share, light[rising], edges[rising])
-    return float(np.min(ends - edges[start]))

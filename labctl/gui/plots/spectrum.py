@@ -212,10 +212,6 @@ class SpectrumPlot(QWidget):
         low, high = self._x_ends()
         self._ghosts.add(columns_of(self._axis, self._counts(exposure), low, high))
 
-    def clear_ghosts(self) -> None:
-        """Forget the earlier ones."""
-        self._ghosts.clear()
-
     def set_subtract(self, subtract: bool) -> None:
         """Choose dark-subtracted or raw counts."""
         self.subtract = subtract
