@@ -79,8 +79,10 @@ def band_slice(wavelength_nm: Floats, band: Band) -> slice:
 
 
 class PeakSignal:
-    """Light in narrow peaks above the smooth luminescence, as a linear form: the same for all exposures, so that their scatter is its
-    error.
+    """Light in narrow peaks above the smooth luminescence, summed over a band: zero on average without peaks.
+
+    A linear form, the same for all exposures, so that their scatter is its error. Wings that neighbouring
+    peaks share count as smooth.
 
     :param continuum: fitted on the mean spectrum, which decides what counts as smooth.
     :param inside: pixels of the band, shape ``(pixel,)`` of the continuum.
