@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from labctl.analysis.calibration.malus import fit_malus, fit_plate
 from labctl.analysis.calibration.pickoff import fit_pickoff, pair_interleaved
-from labctl.analysis.calibration.pulses import pulse_statistics, repetition_rate
+from labctl.analysis.calibration.pulses import pulse_statistics
 from labctl.analysis.calibration.spot import absorptance, fit_knife_edge
 from labctl.analysis.calibration.table import fit_table
 from labctl.analysis.fading import fit_decay
@@ -49,7 +49,6 @@ CALLS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "interleave": lambda a, b, c: pair_interleaved(np.arange(len(b)), np.arange(len(b)) // 3 % 2, c, b),
     "plate": lambda a, b, c: fit_plate(b, np.resize([1.0, -1.0], len(b)), slope_w_per_deg=1.0),
     "pulses": lambda a, b, c: pulse_statistics(b),
-    "rate": lambda a, b, c: repetition_rate(a, b, stated_hz=100.0),
     "absorptance": lambda a, b, c: absorptance(
         a, b, kind="transmittance", pump_nm=1.0, pump_fwhm_nm=0.5, photon_order=1
     ),
