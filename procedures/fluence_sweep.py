@@ -21,9 +21,9 @@ from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
 from procedures.plan import Step, all_fluences, check_bands, validate
 from procedures.point.exposure import AutoExposure, ExposureSequence, NoSink, SaturationCheck, ladder
-from procedures.point.eye import DARK_LOOK_S, Eye
-from procedures.point.fresh import StaleFrameFilter
+from procedures.point.light_witness import DARK_LOOK_S, LightWitness
 from procedures.point.reduction import Blank, Darks, Reducer, Shots
+from procedures.point.stale_frames import StaleFrameFilter
 from procedures.steps import StepSource, make_source
 
 log = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class _Run:
         self._started_s = roles.clock.now_s() - done.elapsed_s
         info = roles.spectrometer.info
         self._fresh = StaleFrameFilter(roles.spectrometer, roles.clock, lambda: pump.changed_at_s, pump.allow)
-        self.eye = Eye(self._fresh, pump, roles.clock, triggered=plan.triggered)
+        self.eye = LightWitness(self._fresh, pump, roles.clock, triggered=plan.triggered)
         self._darks = Darks(pump, self._fresh, roles.clock, plan, sink, last=done.last_dark, eye=self.eye)
         self._shooter = ExposureSequence(
             plan,

@@ -11,8 +11,8 @@ from labctl.model.errors import InstrumentError
 from labctl.model.records import FloatArray, Spectrum
 from labctl.model.roles import Roles
 from procedures.gate.pump import Pump, PumpState
-from procedures.point.eye import DARK_LOOK_S, Eye, shows_light
-from procedures.point.fresh import StaleFrameFilter
+from procedures.point.light_witness import DARK_LOOK_S, LightWitness, shows_light
+from procedures.point.stale_frames import StaleFrameFilter
 
 GLANCES_S, GLANCE_PULSES = (0.05, 0.5), 20
 """Exposures of a glance at the light, at least; the longer one where the shorter shows nothing."""
@@ -65,7 +65,7 @@ class ManualBench:
         self._fresh = StaleFrameFilter(
             roles.spectrometer, roles.clock, lambda: pump.changed_at_s, self._allow
         )
-        pump.eye = self._eye = Eye(self._fresh, pump, roles.clock)
+        pump.eye = self._eye = LightWitness(self._fresh, pump, roles.clock)
         self._meter_ready = False
         self._looked_s = self._glanced_s = roles.clock.now_s()
         self._before: dict[float, FloatArray] = {}

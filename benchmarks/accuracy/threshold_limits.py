@@ -18,7 +18,7 @@ from benchmarks.accuracy.threshold import Setting
 from benchmarks.accuracy.threshold_truths import INSIDE
 from benchmarks.tables import rms, show, table
 from benchmarks.trials import parser
-from labctl.analysis.threshold.profile import fit_profile
+from labctl.analysis.threshold.likelihood import fit_profile
 from labctl.analysis.threshold.result import summarise
 from labctl.analysis.threshold.shapes import library
 from labctl.analysis.threshold.sweep_data import prepare

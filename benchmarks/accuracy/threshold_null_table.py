@@ -17,7 +17,7 @@ from benchmarks.accuracy.threshold_truths import NULLS, Curve, Noise, scan
 from benchmarks.tables import Array
 from benchmarks.trials import parser
 from labctl.analysis.threshold.fit import detect
-from labctl.analysis.threshold.profile import PARAMETERS, fit_profile
+from labctl.analysis.threshold.likelihood import PARAMETERS, fit_profile
 from labctl.analysis.threshold.shapes import library
 from labctl.analysis.threshold.sweep_data import prepare
 

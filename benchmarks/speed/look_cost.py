@@ -16,7 +16,7 @@ from benchmarks.tables import show, table
 from benchmarks.trials import parser
 from labctl.model.plan import SweepPlan
 from procedures.fluence_sweep import sweep
-from procedures.point.eye import Eye
+from procedures.point.light_witness import LightWitness
 
 
 def times(level: str, seed: int, points: int) -> list[tuple[float, float]]:
@@ -32,8 +32,8 @@ def main() -> None:
     made.add_argument("--level", choices=("ideal", "typical", "nasty"), default="typical")
     given = made.parse_args()
     looking = times(given.level, given.seed, given.points)
-    Eye.light_left = lambda _eye, _stop=None: ""  # type: ignore[method-assign, assignment]
-    Eye.ready = lambda _eye: None  # type: ignore[method-assign, assignment]
+    LightWitness.light_left = lambda _eye, _stop=None: ""  # type: ignore[method-assign, assignment]
+    LightWitness.ready = lambda _eye: None  # type: ignore[method-assign, assignment]
     blind = times(given.level, given.seed, given.points)
     alone = [b[1] - a[1] for a, b in pairwise(blind)]
     added = [b[1] - a[1] - s for (a, b), s in zip(pairwise(looking), alone, strict=True)]

@@ -27,7 +27,7 @@ from labctl.session.opening import (
     remarks_on_identity,
     remarks_on_time,
 )
-from labctl.session.watchdog.deadman import DeadMan, SignsOfLife, watched
+from labctl.session.unwatched_light import DeadMan, SignsOfLife, watched
 from labctl.session.watchdog.parent import Watchdog, watching
 from labctl.session.watchdog.registry import Tell
 from procedures.fluence_sweep import Sweep

@@ -12,7 +12,7 @@ from labctl.model.roles import LIGHT, Request
 from procedures.calibration.beam import UncalibratedBeam, power_text
 from procedures.calibration.context import CalContext
 from procedures.calibration.worst import UNKNOWN, Law, Look, Parked
-from procedures.point.fresh import StaleFrameFilter
+from procedures.point.stale_frames import StaleFrameFilter
 
 EXPOSURE_S = 0.2
 FRAMES = 3

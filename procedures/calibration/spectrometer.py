@@ -33,7 +33,7 @@ from procedures.calibration.context import CalContext, CalStep, SpectrometerOpti
 from procedures.calibration.record import Findings
 from procedures.gate.shutter import Blade, LightAccount
 from procedures.point.exposure import SATURATED
-from procedures.point.fresh import StaleFrameFilter
+from procedures.point.stale_frames import StaleFrameFilter
 
 AIM = 0.6
 """Share of the full scale that the strongest line should reach."""

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class LightSensor(Protocol):
-    """The spectrometer as a witness of a shutter: :class:`procedures.point.eye.Eye`."""
+    """The spectrometer as a witness of a shutter: :class:`procedures.point.light_witness.LightWitness`."""
 
     saw_dark: bool
 

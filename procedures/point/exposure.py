@@ -16,9 +16,9 @@ from labctl.model.run import RunStart, RunStop
 from procedures.gate.power_monitor import PumpState
 from procedures.gate.pump import Pump
 from procedures.plan import Step
-from procedures.point.eye import Eye
-from procedures.point.fresh import StaleFrameFilter
+from procedures.point.light_witness import LightWitness
 from procedures.point.reduction import Darks, Shots
+from procedures.point.stale_frames import StaleFrameFilter
 
 SATURATED = 0.98
 """Share of the highest count above which a raw pixel counts as saturated."""
@@ -160,7 +160,7 @@ class ExposureSequence:
         judge: SaturationCheck,
         darks: Darks,
         clock: Clock,
-        eye: Eye,
+        eye: LightWitness,
         *,
         elapsed_s: float = 0.0,
     ) -> None:

@@ -23,9 +23,9 @@ from procedures.gate.power_monitor import EnergyLost, PumpState
 from procedures.gate.pump import Pump
 from procedures.plan import Step, check_bands
 from procedures.point.exposure import NoSink, SaturationCheck, ladder, pulses_in
-from procedures.point.eye import Eye
-from procedures.point.fresh import StaleFrameFilter
+from procedures.point.light_witness import LightWitness
 from procedures.point.reduction import Darks, Reducer, Shots
+from procedures.point.stale_frames import StaleFrameFilter
 
 DARKS = 20
 TRIES = 3
@@ -54,7 +54,7 @@ class QuickPoints:
             roles.spectrometer, roles.clock, lambda: max(self._arrived_s, self._pump.changed_at_s)
         )
         self._judge = SaturationCheck(info, bands, own.margin_nm)
-        self._eye = Eye(self._fresh, pump, roles.clock, triggered=own.triggered)
+        self._eye = LightWitness(self._fresh, pump, roles.clock, triggered=own.triggered)
         self._darks = Darks(pump, self._fresh, roles.clock, own, NoSink(), eye=self._eye)
         self._reducer = Reducer(info, bands, own, roles.power_meter.noise_w)
         self._started_s = roles.clock.now_s()

@@ -20,8 +20,8 @@ from labctl.model.roles import RunSink
 from procedures.gate.power_monitor import Bracket, PumpState
 from procedures.gate.pump import Pump
 from procedures.plan import Step
-from procedures.point.eye import Eye
-from procedures.point.fresh import StaleFrameFilter
+from procedures.point.light_witness import LightWitness
+from procedures.point.stale_frames import StaleFrameFilter
 
 _SPIKE_SIGMA = 8.0
 
@@ -45,7 +45,7 @@ class Darks:
         sink: RunSink,
         *,
         last: int = 0,
-        eye: Eye | None = None,
+        eye: LightWitness | None = None,
     ) -> None:
         self._pump, self._spectrometer, self._clock = pump, spectrometer, clock
         self._plan, self._sink, self._eye = plan, sink, eye

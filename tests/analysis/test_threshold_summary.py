@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from labctl.analysis.threshold.profile import SPOT, Profile, fit_profile
+from labctl.analysis.threshold.likelihood import SPOT, Profile, fit_profile
 from labctl.analysis.threshold.result import SELECTION, selection_of, summarise
 from labctl.analysis.threshold.shapes import IN_PART, library
 from labctl.analysis.threshold.sweep_data import prepare

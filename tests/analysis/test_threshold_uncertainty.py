@@ -8,7 +8,7 @@ from scipy.special import ndtri
 
 from labctl.analysis.threshold import fit_threshold
 from labctl.analysis.threshold.fit import FALSE_ALARM, SIGNIFICANCE_FEW, Options, credible, suspect
-from labctl.analysis.threshold.profile import PARAMETERS, SPOT, Grid, Profile, Solved, fit_profile, reweigh
+from labctl.analysis.threshold.likelihood import PARAMETERS, SPOT, Grid, Profile, Solved, fit_profile, reweigh
 from labctl.analysis.threshold.result import selection_of, summarise
 from labctl.analysis.threshold.shapes import library
 from labctl.analysis.threshold.sweep_data import prepare

@@ -16,7 +16,7 @@ from test_gui_sweep import queue_sweep
 
 from labctl.analysis.evaluation import evaluate
 from labctl.data import read_run
-from labctl.gui.plots.lightlight import run_question
+from labctl.gui.plots.light_light import run_question
 from labctl.gui.runs.runs_page import write_curve, write_spectra
 from labctl.gui.shell.app import make_application
 from labctl.gui.shell.window import MainWindow

@@ -25,7 +25,7 @@ from procedures.fluence_sweep import sweep
 from procedures.gate.pump import Pump
 from procedures.manual import SEEN_NOW, UNSEEN, ManualBench
 from procedures.plan import stability_plan
-from procedures.point.eye import Eye
+from procedures.point.light_witness import LightWitness
 from simulators.scene import Scene
 from simulators.scene.chance import Spell
 from simulators.scene.settings import Level, RoomSettings, SceneSettings
@@ -183,7 +183,7 @@ def test_the_looks_of_a_point_are_short(monkeypatch: pytest.MonkeyPatch) -> None
         scene, roles, pump = bench("typical", 3)
         assert len(list(sweep(replace(PLAN, start_uj_cm2=60.0), roles, pump, BANDS))) == 6
         took.append(scene.clock.now_s())
-        monkeypatch.setattr(Eye, "light_left", lambda _eye, _stop: "")
+        monkeypatch.setattr(LightWitness, "light_left", lambda _eye, _stop: "")
     assert (took[0] - took[1]) / 6 < 0.25
 
 

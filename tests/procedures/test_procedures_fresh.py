@@ -13,8 +13,8 @@ from labctl.model.plan import SweepPlan
 from labctl.model.records import Spectrum
 from procedures.gate.pump import Pump
 from procedures.point.exposure import AutoExposure, SaturationCheck, ladder, pulses_in
-from procedures.point.fresh import StaleFrameFilter
 from procedures.point.reduction import Darks
+from procedures.point.stale_frames import StaleFrameFilter
 
 PLAN = SweepPlan()
 

@@ -18,7 +18,7 @@ from labctl.model.records import FloatArray, Spectrum
 from labctl.model.roles import Roles
 from procedures.fluence_sweep import sweep
 from procedures.gate.pump import Pump
-from procedures.point.fresh import Likeness, Pace, Proof, StaleFrameFilter
+from procedures.point.stale_frames import Likeness, Pace, Proof, StaleFrameFilter
 from simulators.scene import Scene
 
 PLAN = SweepPlan(start_uj_cm2=50.0, stop_uj_cm2=160.0, points=6, average=4, retries=1)

@@ -19,7 +19,7 @@ from labctl import evaluate, read_run
 from labctl.cli import main
 from labctl.config import parse_bench
 from labctl.data.edits import record_bands, record_edit
-from labctl.gui.plots.lightlight import run_question
+from labctl.gui.plots.light_light import run_question
 from labctl.model.clock import SteppedClock
 from labctl.model.mapping import plain
 from labctl.model.plan import AdaptivePlan, SweepPlan

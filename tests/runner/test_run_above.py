@@ -16,7 +16,7 @@ from labctl.cli.progress import threshold_text
 from labctl.cli.table import print_result
 from labctl.config import parse_bench
 from labctl.data import read_run
-from labctl.gui.plots.lightlight import run_question
+from labctl.gui.plots.light_light import run_question
 from labctl.model.clock import SteppedClock
 from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.model.records import SweepPoint

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from labctl.model.errors import Aborted, InstrumentFault, LightUnwatched, SafetyStop
-from labctl.session.watchdog.deadman import FIRST_READING_S, UNWATCHED_S, DeadMan, SignsOfLife
+from labctl.session.unwatched_light import FIRST_READING_S, UNWATCHED_S, DeadMan, SignsOfLife
 
 METER, SPECTROMETER = "power_meter FAKE", "spectrometer FAKE"
 

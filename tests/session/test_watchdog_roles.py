@@ -15,8 +15,8 @@ from labctl.model.roles import Attenuator, PowerMeter, Roles, Shutter, Spectrome
 from labctl.session import Bench, SweepPlan, open_bench, sweep
 from labctl.session.exits import ExitHandler
 from labctl.session.opening import open_all
-from labctl.session.watchdog.deadman import CALL_S, REOPEN_S, SignsOfLife, WatchedClock
-from labctl.session.watchdog.deadman import watched as attached
+from labctl.session.unwatched_light import CALL_S, REOPEN_S, SignsOfLife, WatchedClock
+from labctl.session.unwatched_light import watched as attached
 from procedures.gate.hooks import Hooks, hooked
 from simulators.bench import SimulatedBench
 from simulators.presets import scene

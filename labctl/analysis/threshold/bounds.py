@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labctl.analysis.threshold.diagnostics import Exponent, exponent_of, few_flag, growth_of, low_end
-from labctl.analysis.threshold.profile import Profile
+from labctl.analysis.threshold.likelihood import Profile
 from labctl.analysis.threshold.result import Estimate, Status, ThresholdResult
 from labctl.analysis.threshold.sweep_data import SweepData
 

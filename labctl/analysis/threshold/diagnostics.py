@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtri, stdtrit
 
-from labctl.analysis.threshold.profile import PARAMETERS, Profile
+from labctl.analysis.threshold.likelihood import PARAMETERS, Profile
 from labctl.analysis.threshold.result import Estimate
 from labctl.analysis.threshold.shapes import own_spot
 from labctl.analysis.threshold.sweep_data import SweepData

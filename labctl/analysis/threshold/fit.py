@@ -32,7 +32,7 @@ from labctl.analysis.threshold.diagnostics import (
     p_value,
     statistic,
 )
-from labctl.analysis.threshold.profile import PARAMETERS, Profile, fit_profile
+from labctl.analysis.threshold.likelihood import PARAMETERS, Profile, fit_profile
 from labctl.analysis.threshold.result import ThresholdResult, curve_model, selection_of, summarise
 from labctl.analysis.threshold.shapes import library
 from labctl.analysis.threshold.sweep_data import SweepData, prepare

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from labctl.analysis.threshold.profile import Profile
+from labctl.analysis.threshold.likelihood import Profile
 from labctl.analysis.threshold.shapes import library
 from labctl.model.mapping import NOT_STORED, plain
 from labctl.model.results import Curve, Interval, Threshold, ThresholdStatus

@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from labctl.analysis.spectra.bands import Band, band_slice
 from labctl.config import BenchConfig
-from labctl.gui.plots.lightlight import peaks_question
+from labctl.gui.plots.light_light import peaks_question
 from labctl.gui.plots.runview import RunView
 from labctl.model.records import FloatArray, SpectrometerInfo, SweepPoint
 from labctl.model.results import SweepResult

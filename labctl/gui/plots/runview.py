@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QComboBox, QLayout, QLayoutItem, QSplitter, QToolB
 from labctl.gui.base import theme
 from labctl.gui.base.fields import PlainLabel
 from labctl.gui.plots.edits import BandsCommand, ExcludeCommand
-from labctl.gui.plots.lightlight import LightLightPlot, no_answer, peaks_question, run_question, series_of
+from labctl.gui.plots.light_light import LightLightPlot, no_answer, peaks_question, run_question, series_of
 from labctl.gui.plots.spectrum import SpectrumPlot, Waterfall
 from labctl.gui.plots.verdict import (
     VerdictStrip,

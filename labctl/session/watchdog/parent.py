@@ -23,7 +23,7 @@ from typing import Any
 from labctl.config import BenchConfig
 from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.model.errors import SafetyStop
-from labctl.session.watchdog.deadman import SignsOfLife
+from labctl.session.unwatched_light import SignsOfLife
 from labctl.session.watchdog.registry import Tell, claimed, recorded, wait_for_others
 from labctl.session.watchdog.wire import Assignment, Lines, decode, encode
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from labctl.model.clock import Clock, Stop
 from labctl.model.records import FloatArray, Spectrum
-from procedures.point.fresh import StaleFrameFilter
+from procedures.point.stale_frames import StaleFrameFilter
 
 if TYPE_CHECKING:
     from procedures.gate.pump import Pump
@@ -94,7 +94,7 @@ class Finding:
         return abs(self.part) < _CLEAN and self.sigma < _CLEAN / 2
 
 
-class Eye:
+class LightWitness:
     """Remembers the light and looks for it in the dark.
 
     :param fresh: tells every exposure it hands out to :meth:`took`.
