@@ -16,7 +16,7 @@ import numpy as np
 
 from labctl.data import schema
 from labctl.data.hdf5 import create_growing
-from labctl.data.holder import Holder
+from labctl.data.lock import Holder
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain
 from labctl.model.run import RunFacts, RunStart

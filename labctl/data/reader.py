@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from labctl.data import schema
 from labctl.data.guard import GuardedFile, opened
-from labctl.data.holder import Holder, is_alive
-from labctl.data.lock import describe
+from labctl.data.lock import Holder, describe, is_alive
 from labctl.data.run import (
     Event,
     Run,

@@ -16,8 +16,7 @@ import numpy as np
 from labctl.data import nexus, schema
 from labctl.data.guard import opened
 from labctl.data.hdf5 import LARGEST_CHUNK, create_growing, guarded, open_h5
-from labctl.data.holder import Holder, this_process
-from labctl.data.lock import RunLock
+from labctl.data.lock import Holder, RunLock, this_process
 from labctl.data.nexus import Expected, as_json, check_space, run_bytes
 from labctl.data.reader import damaged_points, read_run
 from labctl.data.run import SESSIONS, Run, Session

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from labctl.data import nexus, schema
 from labctl.data.hdf5 import Growing, HeldFile, Room, guarded, open_h5
-from labctl.data.holder import this_process
-from labctl.data.lock import RunLock
+from labctl.data.lock import RunLock, this_process
 from labctl.data.nexus import as_json, check_space, run_bytes, storable, try_room
 from labctl.data.schema import COLUMNS
 from labctl.model.errors import DataError

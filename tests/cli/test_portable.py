@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from labctl.cli.commands.simulate import _check_transport
-from labctl.data import holder, nexus
+from labctl.data import lock, nexus
 from labctl.model.errors import ConfigError
 from labctl.runner.fit_process import own_group
 
@@ -40,12 +40,12 @@ def test_windows_has_no_pseudo_terminals_and_says_what_to_use(monkeypatch: pytes
 def test_a_process_is_asked_after_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         monkeypatch.setattr(sys, "platform", "darwin")
-        known = holder._started(process.pid)
+        known = lock._started(process.pid)
         assert known is not None
         assert float(known) > 1e9  # seconds since 1970
-        assert holder._started(process.pid) == known
+        assert lock._started(process.pid) == known
         process.kill()
         monkeypatch.undo()
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert holder._started(process.pid) is None
-    assert holder._started(os.getpid()) is not None
+    assert lock._started(process.pid) is None
+    assert lock._started(os.getpid()) is not None

@@ -16,7 +16,7 @@ import pytest
 from data_runs import DARK, START, finished_run, make_point
 from patience import PATIENCE_S
 
-from labctl.data import hdf5, holder, writer
+from labctl.data import hdf5, lock, writer
 from labctl.data.hdf5 import HeldFile
 from labctl.data.nexus import try_room
 from labctl.data.reader import read_run
@@ -176,13 +176,13 @@ def test_running_is_told_from_killed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     run = RunWriter(tmp_path, "run")
     run.begin(START)
     assert read_run(run.paths.h5).status == "running"
-    me = holder.this_process()
-    assert not holder.is_alive(holder.Holder(me.pid, me.host, "another boot", me.started), run.paths.h5)
-    assert not holder.is_alive(holder.Holder(me.pid, me.host, me.boot, "1"), run.paths.h5)
-    elsewhere = holder.Holder(me.pid, "elsewhere", "", "")
-    assert holder.is_alive(elsewhere, run.paths.h5)
+    me = lock.this_process()
+    assert not lock.is_alive(lock.Holder(me.pid, me.host, "another boot", me.started), run.paths.h5)
+    assert not lock.is_alive(lock.Holder(me.pid, me.host, me.boot, "1"), run.paths.h5)
+    elsewhere = lock.Holder(me.pid, "elsewhere", "", "")
+    assert lock.is_alive(elsewhere, run.paths.h5)
     os.utime(run.paths.h5, (1.0, 1.0))
-    assert not holder.is_alive(elsewhere, run.paths.h5)
+    assert not lock.is_alive(elsewhere, run.paths.h5)
     monkeypatch.setattr(holder, "_started", lambda pid: None)
     assert read_run(run.paths.h5).status == "killed"
     run.close()

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 from data_runs import DARK, PIXELS, START, finished_run, make_point
 
-from labctl.data import holder, lock
-from labctl.data.holder import this_process
-from labctl.data.lock import RunLock, lock_path
+from labctl.data import lock
+from labctl.data.lock import RunLock, lock_path, this_process
 from labctl.data.reader import read_run
 from labctl.data.resume import ResumedWriter, continuable, differences
 from labctl.data.verify import verify

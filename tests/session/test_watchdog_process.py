@@ -18,7 +18,7 @@ import psutil
 import pytest
 from patience import PATIENCE_S, until
 
-from labctl.data import holder
+from labctl.data import lock
 from labctl.model.errors import SafetyStop
 from labctl.runner.fit_process import child_environment, own_group
 from labctl.session import open_bench
@@ -164,7 +164,7 @@ def test_kill_9_in_the_light_leaves_the_bench_safe(bench: Path, tmp_path: Path) 
 def test_who_comes_next_waits_for_the_watchdog_of_the_killed(bench: Path, tmp_path: Path) -> None:
     told: list[str] = []
     with sweeping(bench, tmp_path / "run.log") as (process, dog):
-        minder, slow = holder.process(dog), psutil.Process(dog)
+        minder, slow = lock.process(dog), psutil.Process(dog)
 
         def tell(text: str) -> None:
             told.append(text)
@@ -174,7 +174,7 @@ def test_who_comes_next_waits_for_the_watchdog_of_the_killed(bench: Path, tmp_pa
         process.kill()
         process.wait()
         with open_bench(bench, watchdog=False, tell=tell) as ready:
-            assert not holder.is_alive(minder, bench), "two processes talk to one device"
+            assert not lock.is_alive(minder, bench), "two processes talk to one device"
             assert not ready.roles.shutter.is_open()
     assert told == [
         f"waiting: the watchdog (process {dog}) of process {process.pid}, which has ended, still makes the "
