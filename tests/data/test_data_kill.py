@@ -183,7 +183,7 @@ def test_running_is_told_from_killed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert lock.is_alive(elsewhere, run.paths.h5)
     os.utime(run.paths.h5, (1.0, 1.0))
     assert not lock.is_alive(elsewhere, run.paths.h5)
-    monkeypatch.setattr(holder, "_started", lambda pid: None)
+    monkeypatch.setattr(lock, "_started", lambda pid: None)
     assert read_run(run.paths.h5).status == "killed"
     run.close()
 

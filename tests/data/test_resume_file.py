@@ -266,7 +266,7 @@ def test_without_a_lock_the_record_in_the_file_decides(
         lock_path(writer.paths.h5).unlink()
         with pytest.raises(DataError, match=f"being written by process {this_process().pid} on"):
             ResumedWriter(writer.paths.h5)
-        monkeypatch.setattr(holder, "_started", lambda pid: None)
+        monkeypatch.setattr(lock, "_started", lambda pid: None)
         assert continuable(writer.paths.h5).status == "killed"
 
 
