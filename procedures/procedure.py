@@ -23,8 +23,7 @@ from labctl.model.plan import ADAPTIVE, AdaptivePlan, Ending, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import SweepPoint
 from labctl.model.roles import Roles, RunSink
-from procedures.control import NOTHING_DONE, Done, Pause
-from procedures.fluence_sweep import Insert, Sweep, sweep
+from procedures.fluence_sweep import NOTHING_DONE, Done, Insert, Pause, Sweep, sweep
 from procedures.gate.pump import Pump
 
 log = logging.getLogger(__name__)

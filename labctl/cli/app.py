@@ -14,7 +14,7 @@ from labctl.cli.commands.calibrations import budget as budget_command
 from labctl.cli.commands.calibrations import calibrations as calibrations_command
 from labctl.cli.commands.gui import gui as gui_command
 from labctl.cli.commands.manual import set_bench
-from labctl.cli.commands.simulate_options import demo, simulate
+from labctl.cli.commands.simulate import demo, simulate
 from labctl.cli.commands.stability import stability as stability_command
 from labctl.cli.commands.sweep import sweep
 from labctl.cli.common import BenchFile, Json

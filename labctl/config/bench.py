@@ -18,8 +18,7 @@ from pydantic import Field, SerializeAsAny, ValidationError
 from drivers import registry
 from drivers.registry import DriverConfig
 from labctl.config.calibrated import CalibrationsTable, contradictions, with_calibrations, with_hint
-from labctl.config.mistakes import Mistake, mistakes_of, one_error
-from labctl.config.tables import BandsTable, LimitsTable, PumpTable, Table
+from labctl.config.tables import BandsTable, LimitsTable, Mistake, PumpTable, Table, mistakes_of, one_error
 from labctl.config.units import sane
 from labctl.model.calibration import KINDS
 from labctl.model.errors import ConfigError

@@ -14,8 +14,7 @@ from typing import Annotated, Literal, cast
 
 from pydantic import InstanceOf, PlainSerializer
 
-from labctl.config.mistakes import Mistake
-from labctl.config.tables import PumpTable, Table
+from labctl.config.tables import Mistake, PumpTable, Table
 from labctl.config.units import convert
 from labctl.data.calibrations import of_mapping, read_calibration, to_mapping
 from labctl.model.calibration import KINDS, Calibration, CalibrationKind, Quantity

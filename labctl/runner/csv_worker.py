@@ -29,8 +29,7 @@ from labctl.model.roles import RunSink
 from labctl.model.run import RunStart, RunStop, without_arrays
 from labctl.runner.facts import RunRequest
 from labctl.session import Bench
-from procedures.control import Done, Pause
-from procedures.fluence_sweep import Insert
+from procedures.fluence_sweep import Done, Insert, Pause
 from procedures.procedure import FluenceSweepProcedure, SweepContext
 
 

@@ -32,8 +32,7 @@ from labctl.runner.run import SWEEP, run_sweep
 from labctl.runner.stability import PROCEDURE_ID as STABILITY_ID
 from labctl.runner.stability import stability_kind
 from labctl.session import Bench
-from procedures.control import Done, Pause
-from procedures.fluence_sweep import Insert
+from procedures.fluence_sweep import Done, Insert, Pause
 from procedures.plan import steps
 
 _BESIDE = {"fluences", "emission_nm", "lasing_nm"}

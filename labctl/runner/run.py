@@ -45,8 +45,7 @@ from labctl.runner.report import RunReport, tally
 from labctl.session import Bench, open_bench
 from labctl.session.bench import over_said
 from labctl.session.check import weak_light
-from procedures.control import Pause
-from procedures.fluence_sweep import Insert
+from procedures.fluence_sweep import Insert, Pause
 from procedures.plan import all_fluences, steps, validate
 from procedures.steps import make_source
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labctl.analysis.evaluation.stability import Stability
+from labctl.analysis.evaluation.bleaching import Stability
 from labctl.analysis.fading import DecayFit
 from labctl.config import BenchConfig
 from labctl.data import read_run
@@ -24,7 +24,7 @@ from labctl.runner.fit_process import Fits
 from labctl.runner.report import RunReport
 from labctl.runner.run import RunKind, RunRequest, run_sweep
 from labctl.session import Bench
-from procedures.control import Pause
+from procedures.fluence_sweep import Pause
 
 PROCEDURE_ID = "stability/1"
 

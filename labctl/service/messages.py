@@ -22,7 +22,7 @@ from labctl.runner.report import RunReport
 from labctl.runner.rundata import RunData
 from procedures.alignment import AlignmentEvent, AlignmentPlan
 from procedures.calibration import CalOptions
-from procedures.control import Pause
+from procedures.fluence_sweep import Pause
 
 _POLL_S = 0.05
 

@@ -19,7 +19,6 @@ from labctl.model.errors import (
     is_noticed_stop,
 )
 from labctl.model.roles import Operator, Request
-from labctl.model.safety import SafeReport
 from labctl.runner.calibrate import run_calibration
 from labctl.runner.events import Event
 from labctl.runner.fit_process import Fits
@@ -62,6 +61,7 @@ from labctl.session.operator import SimulatedOperator
 from procedures.alignment import Finished, align
 from procedures.calibration.attenuator import recheck_attenuator
 from procedures.gate.pump import PumpState
+from procedures.gate.shutter import SafeReport
 from procedures.manual import ManualBench
 
 NOT_AGREED = "the differences were not agreed to: the run is as it was"

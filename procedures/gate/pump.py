@@ -19,7 +19,6 @@ from labctl.model.errors import Aborted, SafetyStop
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import PowerReading
 from labctl.model.roles import Roles
-from labctl.model.safety import SafeReport
 from procedures.gate.attenuator import (
     ARRIVAL_DEG,
     AttenuatorModel,
@@ -32,7 +31,7 @@ from procedures.gate.attenuator import (
 from procedures.gate.fluence import make_beam
 from procedures.gate.power_monitor import Bracket, Monitor, Place, PumpState, Verifier
 from procedures.gate.safe_state import Action, SafeState, end_light, make_safe, may_turn
-from procedures.gate.shutter import Blade, LightAccount, LightSensor, Witness
+from procedures.gate.shutter import Blade, LightAccount, LightSensor, SafeReport, Witness
 
 FRESH_S = 30.0
 """A setting that was verified longer ago is verified again before light falls on it."""

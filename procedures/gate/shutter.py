@@ -12,6 +12,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 from labctl.model.clock import Clock, Stop
@@ -19,6 +20,29 @@ from labctl.model.errors import InstrumentError, SafetyStop, ShutterLied
 from labctl.model.roles import PowerMeter, SelfClosing, Shutter
 from procedures.gate.hooks import Call
 from procedures.gate.safe_state import Action, make_safe, retried
+
+
+@dataclass(frozen=True, slots=True)
+class SafeReport:
+    """What was done to each element of the beam, and what failed.
+
+    :param shutter: such as "the shutter is closed (its sensor and the power meter behind it)".
+    :param attenuator: such as "the attenuator is at its least transmission".
+    :param failures: what could not be made safe, in the order in which it was tried; empty for a safe bench.
+    """
+
+    shutter: str
+    attenuator: str
+    failures: tuple[Exception, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the sentence that is shown, without a full stop.
+
+        >>> str(SafeReport("the shutter is closed (its sensor alone)", "the attenuator was NOT moved"))
+        'the shutter is closed (its sensor alone), the attenuator was NOT moved'
+        """
+        return f"{self.shutter}, {self.attenuator}"
+
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from labctl.analysis.budget import fluence_budget
 from labctl.analysis.evaluation import evaluate_curve
 from labctl.analysis.evaluation.bleaching import chance_of, measure_bleaching, scaled_error
 from labctl.analysis.evaluation.energy_step import widened
+from labctl.analysis.evaluation.evaluate import Design, band_threshold
 from labctl.analysis.evaluation.hysteresis import Pairs, compare, measure_hysteresis, pairs_of
-from labctl.analysis.evaluation.threshold import Design, band_threshold
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.threshold import ThresholdResult
 from labctl.model.pump import MalusCurve, PumpSettings, SpotSize

@@ -23,7 +23,7 @@ from labctl.runner.events import Event, Measured, Message
 from labctl.runner.report import RunReport
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from labctl.session.check import check_bench
-from procedures.control import Pause
+from procedures.fluence_sweep import Pause
 from procedures.manual import UNSEEN
 from procedures.plan import Step
 from procedures.point.exposure import AutoExposure, ExposureSequence

@@ -10,8 +10,7 @@ from pytestqt.qtbot import QtBot
 
 from labctl.config import EXAMPLE, parse_bench
 from labctl.gui.base.fields import shown
-from labctl.gui.sweep.panel import FOLDED, OPEN, SweepPanel
-from labctl.gui.sweep.presets import PRESETS, keep_preset, refined
+from labctl.gui.sweep.panel import FOLDED, OPEN, PRESETS, SweepPanel, keep_preset, refined
 from labctl.model.options import Option, options
 from labctl.model.plan import ADAPTIVE, AdaptivePlan, SweepPlan, sweep_options
 

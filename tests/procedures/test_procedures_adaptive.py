@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,6 @@ from procedures_fakes import FakeBench, FakeSink, limits, pump_settings
 from procedures_scene import BANDS, LIMITS, scene_pump, scene_roles
 
 import procedures.steps
-from labctl.analysis.evaluation import threshold as evaluation_threshold
 from labctl.analysis.evaluation.bleaching import corrected, measure_bleaching
 from labctl.analysis.evaluation.hysteresis import measure_hysteresis
 from labctl.analysis.light_light import LightLight, is_reference, light_light
@@ -150,7 +150,8 @@ def test_the_fit_sees_the_grid_only_and_corrected_if_wanted(
         seen.extend(fluence_uj_cm2)
         return fit_threshold(fluence_uj_cm2, signal, **options)
 
-    monkeypatch.setattr(evaluation_threshold, "fit_threshold", spy)
+    evaluation = import_module("labctl.analysis.evaluation.evaluate")
+    monkeypatch.setattr(evaluation, "fit_threshold", spy)
     grid = list(np.geomspace(30, 170, 10))
     points = noisy_points([40.0, *grid[:5], 40.0, *grid[5:], 40.0], noise=0.0)
     for at, left in ((0, 1.0), (6, 0.81), (12, 0.64)):

@@ -27,7 +27,7 @@ from labctl.runner.events import Event, Measured
 from labctl.runner.report import RunReport
 from labctl.runner.resume import dose_before, resume_run, stored_plan
 from labctl.runner.run import RunRequest, run_sweep
-from procedures.control import Pause
+from procedures.fluence_sweep import Pause
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 

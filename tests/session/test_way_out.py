@@ -10,10 +10,10 @@ import pytest
 from labctl.config import BenchConfig, parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentFault, NotMadeSafe
-from labctl.model.safety import SafeReport
 from labctl.session import Bench, open_bench
 from labctl.session.bench import _all_safe
 from labctl.session.watchdog.parent import watching
+from procedures.gate.shutter import SafeReport
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
 from simulators.presets import scene
