@@ -17,7 +17,7 @@ import pytest
 from patience import PATIENCE_S
 
 from labctl.cli import main
-from labctl.cli.commands import calibrating
+from labctl.cli.commands import calibrate as calibrating
 from labctl.cli.terminal_operator import TerminalOperator, make_insert
 from labctl.config import load_bench
 from labctl.config.benchfile import bench_line, use_calibration

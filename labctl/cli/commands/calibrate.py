@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from labctl.cli.common import BenchFile, Json
+from labctl.cli.common import BenchFile, Json, warn
+from labctl.cli.output import write_json, write_lines
+from labctl.cli.signals import stop_on_signals
+from labctl.model.calibration import CalibrationKind
+from labctl.model.errors import ConfigError
+from labctl.model.untrusted import open_regular
+
+if TYPE_CHECKING:
+    from labctl.config import BenchConfig
+    from labctl.model.roles import Operator
+
+MOST_TEXT = 1_000_000
+Own = dict[str, Any]
+"""What a command's own options say, by the names of the calibration's options."""
 
 calibrate = typer.Typer(
     help="Measure the chain from the plate's angle to the fluence, and the spectrometer.",
@@ -22,7 +40,7 @@ Output = Annotated[
     ),
 ]
 Days = Annotated[float, typer.Option("--valid-days", help="How long it may be used without a warning.")]
-Operator = Annotated[str, typer.Option(help="Who measures.")]
+Who = Annotated[str, typer.Option(help="Who measures.")]
 Note = Annotated[str, typer.Option(help="Anything worth keeping.")]
 Use = Annotated[bool, typer.Option("--use", help="Name it in the bench file.")]
 Answers = Annotated[
@@ -35,9 +53,52 @@ SensorLimit = Annotated[
 Readings = Annotated[int, typer.Option(min=2, max=100, help="Readings averaged at each setting.")]
 
 
-@calibrate.command()
-def attenuator(
+def _shared(
     bench: BenchFile,
+    output: Output = None,
+    valid_days: Days = 30.0,
+    operator: Who = "",
+    note: Note = "",
+    sensor_limit: SensorLimit = "",
+    readings: Readings = 4,
+    use: Use = False,
+    answers: Answers = None,
+    as_json: Json = False,
+) -> None:
+    """Options that all calibrations have; the meter's are not the spectrometer's."""
+
+
+def _calibration(kind: CalibrationKind) -> Callable[[Callable[..., Own]], Callable[..., Own]]:
+    """Make a command of what reads the options that are this kind's own; the shared ones are added."""
+
+    def add(read: Callable[..., Own]) -> Callable[..., Own]:
+        bench, *shared = inspect.signature(_shared, eval_str=True).parameters.values()
+        if kind == "spectrometer":
+            shared = [p for p in shared if p.name not in ("sensor_limit", "readings")]
+        parameters = [bench, *inspect.signature(read, eval_str=True).parameters.values(), *shared]
+
+        @functools.wraps(read)
+        def run(
+            *, bench: Path, output: Path | None, use: bool, answers: Path | None, as_json: bool, **typed: Any
+        ) -> int:
+            from procedures.calibration.context import OPTIONS
+
+            common = {p.name: typed.pop(p.name) for p in shared if p.name in typed}
+            if "sensor_limit" in common:
+                common["sensor_limit_w"] = _limit_w(common.pop("sensor_limit"))
+            options = OPTIONS[kind](**common, **read(**typed))
+            return _run(kind, options, bench, output, use=use, answers=answers, as_json=as_json)
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        calibrate.command()(run)
+        return read
+
+    return add
+
+
+@_calibration("attenuator")
+def attenuator(
     form: Annotated[
         str, typer.Option(help="malus (plate and polariser) or table (gradient wheel).")
     ] = "malus",
@@ -45,30 +106,13 @@ def attenuator(
         str, typer.Option(help="Where the sensor stands: pick-off or sample.", show_default="by the order")
     ] = "",
     points: Annotated[int, typer.Option(help="Angles of the fine scan.")] = 24,
-    output: Output = None,
-    valid_days: Days = 30.0,
-    operator: Operator = "",
-    note: Note = "",
-    sensor_limit: SensorLimit = "",
-    readings: Readings = 4,
-    use: Use = False,
-    answers: Answers = None,
-    as_json: Json = False,
-) -> int:
+) -> Own:
     """Scan the plate: what transmits which angle, and how well the mount finds it."""
-    from labctl.cli.commands.calibrating import Request, limit_w, run_calibrate
-    from procedures.calibration.context import AttenuatorOptions
-
-    options = AttenuatorOptions(
-        operator=operator, note=note, valid_days=valid_days, sensor_limit_w=limit_w(sensor_limit),
-        readings=readings, form=form, place=place, points=points,
-    )  # fmt: skip
-    return run_calibrate(Request("attenuator", options, bench, output, use, answers), as_json=as_json)
+    return {"form": form, "place": place, "points": points}
 
 
-@calibrate.command()
+@_calibration("pickoff")
 def pickoff(
-    bench: BenchFile,
     points: Annotated[int, typer.Option(help="Powers at which the places are compared.")] = 8,
     filters: Annotated[
         list[str] | None,
@@ -76,30 +120,13 @@ def pickoff(
             "--filter", help='A filter or loss between the places by name: "ND1:0.1".', show_default=False
         ),
     ] = None,
-    output: Output = None,
-    valid_days: Days = 30.0,
-    operator: Operator = "",
-    note: Note = "",
-    sensor_limit: SensorLimit = "",
-    readings: Readings = 4,
-    use: Use = False,
-    answers: Answers = None,
-    as_json: Json = False,
-) -> int:
+) -> Own:
     """Compare the pick-off with the sample's place: one sensor, there, here and back."""
-    from labctl.cli.commands.calibrating import Request, limit_w, named_numbers, run_calibrate
-    from procedures.calibration.context import PickoffOptions
-
-    options = PickoffOptions(
-        operator=operator, note=note, valid_days=valid_days, sensor_limit_w=limit_w(sensor_limit),
-        readings=readings, points=points, filters=named_numbers(filters or [], "--filter"),
-    )  # fmt: skip
-    return run_calibrate(Request("pickoff", options, bench, output, use, answers), as_json=as_json)
+    return {"points": points, "filters": named_numbers(filters or [], "--filter")}
 
 
-@calibrate.command()
+@_calibration("energy")
 def energy(
-    bench: BenchFile,
     rate: Annotated[
         str,
         typer.Option(
@@ -121,32 +148,17 @@ def energy(
     glass: Annotated[
         str, typer.Option(help="Glasses before the sample: fused-silica:12mm,N-BK7:5mm.", show_default=False)
     ] = "",
-    output: Output = None,
-    valid_days: Days = 30.0,
-    operator: Operator = "",
-    note: Note = "",
-    sensor_limit: SensorLimit = "",
-    readings: Readings = 4,
-    use: Use = False,
-    answers: Answers = None,
-    as_json: Json = False,
-) -> int:
+) -> Own:
     """Count pulses, measure their energy on the sample's place and how it varies; pulse width if known."""
-    from labctl.cli.commands.calibrating import Request, limit_w, named_lengths, rate_hz, run_calibrate
-    from procedures.calibration.context import EnergyOptions
-
-    options = EnergyOptions(
-        operator=operator, note=note, valid_days=valid_days, sensor_limit_w=limit_w(sensor_limit),
-        readings=readings, rate_hz=rate_hz(rate), rate_sigma_hz=rate_sigma, drift_s=drift, pulses=pulses,
-        pulse_width_fs=pulse_width, pulse_width_sigma_fs=pulse_width_sigma, pulse_fs=pulse_fs,
-        glasses=named_lengths(glass),
-    )  # fmt: skip
-    return run_calibrate(Request("energy", options, bench, output, use, answers), as_json=as_json)
+    return {
+        "rate_hz": rate_hz(rate), "rate_sigma_hz": rate_sigma, "drift_s": drift, "pulses": pulses,
+        "pulse_width_fs": pulse_width, "pulse_width_sigma_fs": pulse_width_sigma, "pulse_fs": pulse_fs,
+        "glasses": named_lengths(glass),
+    }  # fmt: skip
 
 
-@calibrate.command()
+@_calibration("spot")
 def spot(
-    bench: BenchFile,
     method: Annotated[
         str, typer.Option(help="stage, hand or stated.", show_default="stage where there is one")
     ] = "",
@@ -183,34 +195,19 @@ def spot(
         float,
         typer.Option(min=0.0, max=1.0, help="Of the sample at the pump, with a CSV of transmission."),
     ] = 0.0,
-    output: Output = None,
-    valid_days: Days = 30.0,
-    operator: Operator = "",
-    note: Note = "",
-    sensor_limit: SensorLimit = "",
-    readings: Readings = 4,
-    use: Use = False,
-    answers: Answers = None,
-    as_json: Json = False,
-) -> int:
+) -> Own:
     """Drive or guide a blade through the spot along x and y, or take stated sizes."""
-    from labctl.cli.commands.calibrating import Request, limit_w, run_calibrate, small_text, two_numbers
-    from procedures.calibration.context import SpotOptions
-
-    options = SpotOptions(
-        operator=operator, note=note, valid_days=valid_days, sensor_limit_w=limit_w(sensor_limit),
-        readings=readings, method=method, points=points, shape=shape, x_um=x_um, y_um=y_um,
-        size_sigma_um=size_sigma_um, incidence_deg=incidence,
-        range_um=two_numbers(blade_range, "--blade-range"),
-        absorption_csv="" if absorption is None else small_text(absorption),
-        optical_density=optical_density, reflectance=reflectance,
-    )  # fmt: skip
-    return run_calibrate(Request("spot", options, bench, output, use, answers), as_json=as_json)
+    return {
+        "method": method, "points": points, "shape": shape, "x_um": x_um, "y_um": y_um,
+        "size_sigma_um": size_sigma_um, "incidence_deg": incidence,
+        "range_um": two_numbers(blade_range, "--blade-range"),
+        "absorption_csv": "" if absorption is None else small_text(absorption),
+        "optical_density": optical_density, "reflectance": reflectance,
+    }  # fmt: skip
 
 
-@calibrate.command()
+@_calibration("spectrometer")
 def spectrometer(
-    bench: BenchFile,
     lamps: Annotated[
         list[str] | None,
         typer.Option("--lamp", help="hg-ar, ne or kr; may be given again.", show_default="hg-ar"),
@@ -219,23 +216,9 @@ def spectrometer(
         bool, typer.Option("--linearity", help="Measure the linearity even where the device knows its own.")
     ] = False,
     frames: Annotated[int, typer.Option(min=2, max=1000, help="Exposures at each setting.")] = 20,
-    output: Output = None,
-    valid_days: Days = 30.0,
-    operator: Operator = "",
-    note: Note = "",
-    use: Use = False,
-    answers: Answers = None,
-    as_json: Json = False,
-) -> int:
+) -> Own:
     """Check the axis against a lamp, measure resolution, darks and linearity."""
-    from labctl.cli.commands.calibrating import Request, run_calibrate
-    from procedures.calibration.context import SpectrometerOptions
-
-    options = SpectrometerOptions(
-        operator=operator, note=note, valid_days=valid_days, lamps=tuple(lamps or ("hg-ar",)),
-        linearity=linearity, frames=frames,
-    )  # fmt: skip
-    return run_calibrate(Request("spectrometer", options, bench, output, use, answers), as_json=as_json)
+    return {"lamps": tuple(lamps or ("hg-ar",)), "linearity": linearity, "frames": frames}
 
 
 @calibrate.command()
@@ -244,6 +227,181 @@ def check(bench: BenchFile, as_json: Json = False) -> int:
 
     Exit code 0: as calibrated, or it cannot be told without opening the shutter; 4: it has drifted.
     """
-    from labctl.cli.commands.calibrating import run_recheck
+    with stop_on_signals() as stop:
+        from labctl.config import load_bench
+        from labctl.session import open_bench
+        from procedures.calibration.attenuator import recheck_attenuator
 
-    return run_recheck(bench, as_json=as_json)
+        config = load_bench(bench)
+        named = config.calibrations.attenuator if config.calibrations else None
+        if named is None:
+            raise ConfigError(
+                "names no calibration of the attenuator", file=bench, key="calibrations.attenuator",
+                hint="labctl calibrate attenuator --use",
+            )  # fmt: skip
+
+        def over(line: str) -> None:
+            with contextlib.suppress(OSError, ValueError):
+                write_lines([line], sys.stderr if as_json else sys.stdout)
+
+        with open_bench(config, stop=stop, tell=warn, over=over) as opened:
+            found = recheck_attenuator(
+                named.calibration, opened.roles, opened.pump.settings, opened.pump.limits, stop=stop
+            )
+            opened.pump.adopt(found.dark_deg, "", "")
+    if as_json:
+        write_json(found.to_mapping())
+    else:
+        write_lines([found.text, *(f"warning {w}" for w in found.warnings)])
+    return 4 if found.warnings else 0
+
+
+def _run(
+    kind: CalibrationKind,
+    options: Any,
+    bench: Path,
+    output: Path | None,
+    *,
+    use: bool,
+    answers: Path | None,
+    as_json: bool,
+) -> int:
+    """Measure, store, report; 0 when it is done.
+
+    :raises CalibrationRefused: the measurement cannot make a calibration; nothing is stored.
+    :raises Aborted: Ctrl-C.
+    """
+    out = sys.stderr if as_json else sys.stdout
+    with stop_on_signals() as stop:
+        from labctl.config import load_bench
+        from labctl.runner.calibrate import run_calibration
+
+        config = load_bench(bench)
+        calibration, path = run_calibration(
+            config,
+            kind,
+            options,
+            operator=_operator(answers, config, out),
+            stop=stop,
+            on_event=lambda event: _show(event, out),
+            output=output or bench.parent / "calibrations",
+        )
+    from labctl.config.benchfile import bench_line, use_calibration
+    from procedures.calibration.record import report
+
+    line = bench_line(kind, path, bench)
+    if use:
+        use_calibration(bench, kind, path)
+    if as_json:
+        from labctl.data.calibrations import to_mapping
+
+        write_json({"file": str(path), "line": line, "used": use, **to_mapping(calibration)})
+        return 0
+    named = f"named in {bench}" if use else f"to use it, write under [calibrations]: {line}"
+    write_lines([*report(calibration), f"stored in {path}", named])
+    return 0
+
+
+def _operator(answers: Path | None, config: BenchConfig, out: TextIO) -> Operator:
+    """Choose who does what no motor does: a script, the simulated bench, else the person at the terminal."""
+    from labctl.cli.terminal_operator import TerminalOperator, ToldOperator
+    from labctl.session.operator import ScriptedOperator, SimulatedOperator, read_answers
+
+    simulated = SimulatedOperator(config.bench.hand) if config.bench.hand else None
+    if answers is not None:
+        return ToldOperator(ScriptedOperator(read_answers(answers), then=simulated), out)
+    return TerminalOperator(out) if simulated is None else ToldOperator(simulated, out)
+
+
+def _show(event: object, out: TextIO) -> None:
+    """Show a reading as one line."""
+    text, progress = getattr(event, "text", ""), getattr(event, "progress", None)
+    if not text:
+        return
+    part = f"{progress:4.0%}  " if isinstance(progress, float) else ""
+    with contextlib.suppress(OSError, ValueError):
+        write_lines([f"{part}{text}"], out)
+
+
+# --- what options say ----------------------------------------------------------------------------
+
+
+def _limit_w(text: str) -> float | None:
+    """Read a power with its unit; None where none is given.
+
+    :raises ConfigError: it is none.
+    """
+    return None if not text else _converted(text, "power", None, "--sensor-limit")
+
+
+def rate_hz(text: str) -> float | None:
+    """Read a repetition rate; None where none is given."""
+    return None if not text else _converted(text, "frequency", "Hz", "--rate")
+
+
+def named_numbers(items: Sequence[str], option: str) -> dict[str, float]:
+    """Read ``name:number`` pairs."""
+    found = {}
+    for item in items:
+        name, _, value = item.rpartition(":")
+        if not name.strip():
+            raise ConfigError(f"{item!r} is not NAME:NUMBER", key=option)
+        found[name.strip()] = _number(value, option)
+    return found
+
+
+def named_lengths(text: str) -> dict[str, float]:
+    """Read glasses with their thickness, mm."""
+    found: dict[str, float] = {}
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, _, length = item.rpartition(":")
+        if not name.strip():
+            raise ConfigError(f"{item!r} is not GLASS:LENGTH, such as fused-silica:12mm", key="--glass")
+        found[name.strip()] = found.get(name.strip(), 0.0) + _length_mm(length)
+    return found
+
+
+def two_numbers(text: str, option: str) -> tuple[float, float]:
+    """Read ``low:high``."""
+    low, colon, high = text.partition(":")
+    if not colon:
+        raise ConfigError(f"{text!r} is not LOW:HIGH", key=option)
+    return _number(low, option), _number(high, option)
+
+
+def small_text(path: Path) -> str:
+    """Read a table that somebody wrote.
+
+    :raises ConfigError: it cannot be read, or is too large to be one.
+    """
+    try:
+        with open_regular(path) as stream:
+            raw = stream.read(MOST_TEXT + 1)
+        if len(raw) > MOST_TEXT:
+            raise ConfigError(f"is larger than {MOST_TEXT} bytes", file=path, key="--absorption")
+        return raw.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cannot be read: {getattr(exc, 'strerror', None) or exc}", file=path) from exc
+
+
+def _length_mm(text: str) -> float:
+    try:
+        return _number(text, "--glass")
+    except ConfigError:
+        return _converted(text, "length", "um", "--glass") / 1000.0
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is no number", key=option) from None
+
+
+def _converted(text: str, kind: str, target: str | None, option: str) -> float:
+    from labctl.config.units import convert, typed
+
+    try:
+        return convert(text, kind, None) if target is None else typed(text, kind, target)
+    except ValueError as exc:
+        raise ConfigError(str(exc), key=option) from None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QWidget
@@ -12,16 +13,9 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QVBoxLayout, QW
 from labctl.gui.base.fields import Field, NumberField, PlainLabel, between, remembered, whole
 from labctl.model.calibration import CalibrationKind
 from labctl.model.untrusted import read_regular
-from procedures.calibration import (
-    AttenuatorOptions,
-    CalOptions,
-    EnergyOptions,
-    PickoffOptions,
-    SpectrometerOptions,
-    SpotOptions,
-)
+from procedures.calibration.context import OPTIONS, CalOptions
 
-Common = dict[str, object]
+Own = dict[str, Any]
 LABEL_PX = 126
 
 
@@ -74,7 +68,10 @@ def named_numbers(text: str) -> dict[str, float]:
 class OptionForm(QWidget):
     """The options of one kind.
 
-    :param make: adds the fields of the kind; ``read`` makes options of them and of what all kinds share.
+    A field whose name is that of an option is that option.
+
+    :param make: adds the fields of the kind.
+    :param own: reads those that are not; None where one is refused.
     :ivar changed: something was typed or chosen.
     """
 
@@ -84,17 +81,17 @@ class OptionForm(QWidget):
         self,
         kind: CalibrationKind,
         make: Callable[[OptionForm], None],
-        read: Callable[[OptionForm, Common], CalOptions | None],
+        own: Callable[[OptionForm], Own | None],
     ) -> None:
         super().__init__()
-        self.kind, self._read = kind, read
+        self.kind, self._own = kind, own
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(4)
         self.fields: dict[str, NumberField | Field | Choice | QCheckBox] = {}
         make(self)
         if kind != "spectrometer":
-            self.number("sensor_limit_w", "Sensor survives", None, "mW", "Mean power", between(1e-6, 1e6))
+            self.number("sensor_limit_mw", "Sensor survives", None, "mW", "Mean power", between(1e-6, 1e6))
             self.number("readings", "Readings", 4, "a setting", "Averaged", whole(2, 100))
         self.number("valid_days", "Valid for", 30, "days", "Afterwards it warns", between(0.1, 10_000))
         self.words("operator", "Operator", remembered("sweep/operator"), "Who measures")
@@ -143,16 +140,21 @@ class OptionForm(QWidget):
     def options(self) -> CalOptions | None:
         """Return the options, None where a field is refused; the field says why."""
         good = [field.judge() for field in self.fields.values() if isinstance(field, NumberField)]
-        common = {
-            "operator": self.text("operator"),
-            "note": self.text("note"),
-            "valid_days": self.value("valid_days") or 30.0,
-        }
-        if self.kind != "spectrometer":
-            limit = self.value("sensor_limit_w")
-            common |= {"sensor_limit_w": None if limit is None else 1e-3 * limit}
-            common |= {"readings": int(self.value("readings") or 4)}
-        return self._read(self, common) if all(good) else None
+        usual = OPTIONS[self.kind]()
+        read = {key: self._read(key, getattr(usual, key)) for key in self.fields if hasattr(usual, key)}
+        own = self._own(self)
+        return None if own is None or not all(good) else replace(usual, **read | own)
+
+    def _read(self, key: str, usual: Any) -> Any:
+        """Return what a field holds; where a number is left empty, what is usual."""
+        field = self.fields[key]
+        if isinstance(field, QCheckBox):
+            return field.isChecked()
+        if not isinstance(field, NumberField):
+            return self.text(key)
+        if field.value is None:
+            return usual
+        return int(field.value) if isinstance(usual, int) else field.value
 
     def value(self, key: str) -> float | None:
         """Return a number."""
@@ -248,14 +250,9 @@ def _make_attenuator(form: OptionForm) -> None:
     form.number("pairs", "Pairs", 8, "", "Approaches from each side, for the play", whole(3, 50))
 
 
-def _read_attenuator(form: OptionForm, common: Common) -> CalOptions | None:
-    return AttenuatorOptions(
-        form=form.text("form"),
-        place=form.text("place"),
-        points=int(form.value("points") or 0),
-        pairs=int(form.value("pairs") or 0),
-        **common,  # type: ignore[arg-type]
-    )
+def _metered(form: OptionForm) -> Own:
+    limit_mw = form.value("sensor_limit_mw")
+    return {"sensor_limit_w": None if limit_mw is None else 1e-3 * limit_mw}
 
 
 def _make_pickoff(form: OptionForm) -> None:
@@ -265,11 +262,9 @@ def _make_pickoff(form: OptionForm) -> None:
     )
 
 
-def _read_pickoff(form: OptionForm, common: Common) -> CalOptions | None:
+def _read_pickoff(form: OptionForm) -> Own | None:
     filters = form.named("filters")
-    if filters is None:
-        return None
-    return PickoffOptions(points=int(form.value("points") or 0), filters=filters, **common)  # type: ignore[arg-type]
+    return None if filters is None else _metered(form) | {"filters": filters}
 
 
 def _make_energy(form: OptionForm) -> None:
@@ -284,21 +279,9 @@ def _make_energy(form: OptionForm) -> None:
     form.words("glasses", "Glasses", "", "In the beam: fused-silica:12, n-bk7:5", "name:mm")
 
 
-def _read_energy(form: OptionForm, common: Common) -> CalOptions | None:
+def _read_energy(form: OptionForm) -> Own | None:
     glasses = form.named("glasses")
-    if glasses is None:
-        return None
-    return EnergyOptions(
-        rate_hz=form.value("rate_hz"),
-        rate_sigma_hz=form.value("rate_sigma_hz") or 0.0,
-        drift_s=form.value("drift_s") or 60.0,
-        pulses=int(form.value("pulses") or 0),
-        pulse_width_fs=form.value("pulse_width_fs"),
-        pulse_width_sigma_fs=form.value("pulse_width_sigma_fs") or 0.0,
-        pulse_fs=form.value("pulse_fs"),
-        glasses=glasses,
-        **common,  # type: ignore[arg-type]
-    )
+    return None if glasses is None else _metered(form) | {"glasses": glasses}
 
 
 def _make_spot(form: OptionForm) -> None:
@@ -330,7 +313,7 @@ def _make_spot(form: OptionForm) -> None:
     form.flag("optical_density", "It holds optical densities", "Instead of transmissions from 0 to 1")
 
 
-def _read_spot(form: OptionForm, common: Common) -> CalOptions | None:
+def _read_spot(form: OptionForm) -> Own | None:
     table = ""
     if form.text("absorption"):
         try:
@@ -339,22 +322,11 @@ def _read_spot(form: OptionForm, common: Common) -> CalOptions | None:
             form.refuse("absorption", f"cannot be read: {getattr(exc, 'strerror', None) or exc}")
             return None
     form.refuse("absorption", "")
-    usual, position = SpotOptions(), form.value("position_sigma_um")
-    return SpotOptions(
-        method=form.text("method"),
-        shape=form.text("shape"),
-        points=int(form.value("points") or usual.points),
-        x_um=form.value("x_um"),
-        y_um=form.value("y_um"),
-        size_sigma_um=form.value("size_sigma_um") or 0.0,
-        incidence_deg=form.value("incidence_deg"),
-        range_um=(form.value("low_um") or 0.0, form.value("high_um") or 0.0),
-        position_sigma_um=usual.position_sigma_um if position is None else position,
-        scale_sigma_rel=(form.value("scale_sigma_pct") or 0.0) / 100,
-        absorption_csv=table,
-        optical_density=form.on("optical_density"),
-        **common,  # type: ignore[arg-type]
-    )
+    return _metered(form) | {
+        "range_um": (form.value("low_um") or 0.0, form.value("high_um") or 0.0),
+        "scale_sigma_rel": (form.value("scale_sigma_pct") or 0.0) / 100,
+        "absorption_csv": table,
+    }
 
 
 def _make_spectrometer(form: OptionForm) -> None:
@@ -364,16 +336,9 @@ def _make_spectrometer(form: OptionForm) -> None:
     form.number("frames", "Exposures", 20, "a setting", "Averaged", whole(2, 1000))
 
 
-def _read_spectrometer(form: OptionForm, common: Common) -> CalOptions | None:
+def _read_spectrometer(form: OptionForm) -> Own | None:
     lamps = tuple(lamp for lamp in ("hg-ar", "ne", "kr") if form.on(lamp))
-    if not lamps:
-        return None
-    return SpectrometerOptions(
-        lamps=lamps,
-        linearity=form.on("linearity"),
-        frames=int(form.value("frames") or 20),
-        **common,  # type: ignore[arg-type]
-    )
+    return {"lamps": lamps} if lamps else None
 
 
 def make_form(kind: CalibrationKind) -> OptionForm:
@@ -388,8 +353,8 @@ _MAKERS: Mapping[CalibrationKind, Callable[[OptionForm], None]] = {
     "spot": _make_spot,
     "spectrometer": _make_spectrometer,
 }
-_READERS: Mapping[CalibrationKind, Callable[[OptionForm, Common], CalOptions | None]] = {
-    "attenuator": _read_attenuator,
+_READERS: Mapping[CalibrationKind, Callable[[OptionForm], Own | None]] = {
+    "attenuator": _metered,
     "pickoff": _read_pickoff,
     "energy": _read_energy,
     "spot": _read_spot,
