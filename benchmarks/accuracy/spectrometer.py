@@ -30,7 +30,7 @@ from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
-from procedures.calibration import SpectrometerOptions
+from procedures.calibration.context import SpectrometerOptions
 from simulators import presets
 from simulators.bench import SimulatedBench
 

@@ -18,30 +18,20 @@ from typing import cast
 from labctl.model.calibration import CalibrationKind
 from procedures.calibration.context import (
     OPTIONS,
-    AttenuatorOptions,
     CalContext,
     CalOptions,
     CalProcedure,
     CalStep,
-    EnergyOptions,
-    PickoffOptions,
-    SpectrometerOptions,
-    SpotOptions,
     Steps,
 )
 
 __all__ = [
     "OPTIONS",
     "PROCEDURES",
-    "AttenuatorOptions",
     "CalContext",
     "CalOptions",
     "CalProcedure",
     "CalStep",
-    "EnergyOptions",
-    "PickoffOptions",
-    "SpectrometerOptions",
-    "SpotOptions",
     "Steps",
 ]
 

@@ -27,8 +27,9 @@ from labctl.model.errors import CalibrationRefused, InstrumentFault
 from labctl.model.pump import TableCurve
 from labctl.model.records import FloatArray, PowerReading
 from labctl.model.roles import Request
-from procedures.calibration import PROCEDURES, AttenuatorOptions, CalContext
+from procedures.calibration import PROCEDURES, CalContext
 from procedures.calibration.attenuator import recheck_attenuator
+from procedures.calibration.context import AttenuatorOptions
 
 DECADE_DEG = 90.0
 

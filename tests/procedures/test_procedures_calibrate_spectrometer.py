@@ -15,7 +15,8 @@ from labctl.model.calibration import Calibration
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, SafetyStop
 from labctl.model.roles import Request, Roles
-from procedures.calibration import PROCEDURES, CalContext, CalStep, SpectrometerOptions, Steps
+from procedures.calibration import PROCEDURES, CalContext, CalStep, Steps
+from procedures.calibration.context import SpectrometerOptions
 from simulators import presets
 from simulators.scene import Scene, SceneSettings
 

@@ -19,7 +19,8 @@ from labctl.model.roles import Request
 from labctl.runner.calibrate import CalEvent, run_calibration
 from labctl.runner.events import Connected, Message
 from labctl.session import open_bench
-from procedures.calibration import CalContext, CalStep, PickoffOptions, Steps
+from procedures.calibration import CalContext, CalStep, Steps
+from procedures.calibration.context import PickoffOptions
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
