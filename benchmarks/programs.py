@@ -81,7 +81,7 @@ class WireTruth:
         return b"\r1\r" in told and b"\r0\r" in commanded
 
     def least_light(self) -> bool:
-        """Whether the attenuator is at its least transmission."""
+        """Whether the attenuator is at its lowest transmission."""
         frame = _ask(self._mount, b"0gp", b"\n")
         if not frame.startswith(b"0PO"):
             return False

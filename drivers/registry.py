@@ -37,12 +37,12 @@ def _from_elsewhere() -> Iterator[DriverSpec]:
         try:
             spec = entry.load()
         except Exception:
-            log.exception("the driver %s could not be loaded and is left out", entry.value)
+            log.exception("the driver %s could not be loaded and is ignored", entry.value)
             continue
         if isinstance(spec, DriverSpec):
             yield spec
         else:
-            log.error("%s is no DriverSpec and is left out", entry.value)
+            log.error("%s is not a DriverSpec and is ignored", entry.value)
 
 
 @cache
@@ -51,7 +51,7 @@ def all_drivers() -> tuple[DriverSpec, ...]:
     found: dict[str, DriverSpec] = {}
     for spec in (*_own(), *_from_elsewhere()):
         if found.setdefault(spec.key, spec) is not spec:
-            log.error("a second driver called %s is left out", spec.key)
+            log.error("a second driver called %s is ignored", spec.key)
     return tuple(found[key] for key in sorted(found))
 
 

@@ -104,9 +104,9 @@ def check_plan(plan: AlignmentPlan, pump: Pump) -> None:
     """
     validate(plan.reference, pump.settings, pump.limits)
     if not (3 <= len(plan.ratios) <= 6 and all(0.1 <= r <= 10 for r in plan.ratios)):
-        raise ConfigError("3 to 6 ratios between 0.1 and 10 are needed", key="ratios")
+        raise ConfigError("needs 3 to 6 ratios between 0.1 and 10", key="ratios")
     if not min(plan.ratios) < 1 < max(plan.ratios):
-        raise ConfigError("must lie on both sides of 1", key="ratios")
+        raise ConfigError("must include ratios on both sides of 1", key="ratios")
     if plan.average < 1:
         raise ConfigError(f"must be 1 or more, not {plan.average}", key="average")
     if plan.max_dose_uj_cm2 is not None and not plan.max_dose_uj_cm2 > 0:
@@ -163,9 +163,9 @@ class _Alignment:
     def _fitted(self, points: Sequence[SweepPoint]) -> ThresholdResult:
         result = fit_curve(light_light(points), self._pump.settings.photon_order)
         if result.status != "found":
-            spans = "choose a range that spans the threshold, from a third of it to twice as much"
+            spans = "choose a range around the threshold, from one third of it to twice its value"
             raise SafetyStop(
-                f"the reference sweep shows no threshold to follow: {result.reason}",
+                f"the reference sweep shows no threshold to track: {result.reason}",
                 f"start lower: {spans}" if START_LOWER in result.flags else spans,
             )
         return result
@@ -192,7 +192,7 @@ class _Alignment:
         while lost < LOST_READOUTS:
             check_stop(stop)
             if self._plan.max_readouts is not None and number >= self._plan.max_readouts:
-                return "all readouts were made"
+                return "all readouts are complete"
             measured = self._readout(now_uj_cm2, WIDER if lost else self._plan.ratios, number, stop)
             result = tracker.add([p.fluence_uj_cm2 for p in measured], [_signal(p) for p in measured])
             number += 1

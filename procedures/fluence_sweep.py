@@ -119,7 +119,7 @@ class Sweep:
 
     @property
     def ending(self) -> Ending | None:
-        """Why no more points were wanted; None before, and for a sweep that was broken off."""
+        """Why no more points were wanted; None before, and for a sweep that was cancelled."""
         return self._source.ending
 
     def __iter__(self) -> Sweep:
@@ -178,7 +178,7 @@ def sweep(
     )
     check_bands(bands, roles.spectrometer.info)
     if plan.background == "blank" and insert is None:
-        raise ConfigError("a blank needs somebody to put it into the beam", key="background")
+        raise ConfigError("a blank needs an operator to put it into the beam", key="background")
     source = source or make_source(plan, pump.settings, pump.limits)
     run = _Run(plan, roles, pump, bands, sink or NoSink(), done, pause)
     return Sweep(_safely(run, pump, run.points(source, stop, insert)), source)
@@ -235,7 +235,7 @@ class _Run:
         try:
             self._sink.event(self._roles.clock.now_s(), text)
         except Exception:
-            log.exception("the run's file did not take: %s", text)
+            log.exception("the run file could not be written: %s", text)
 
     def points(self, source: StepSource, stop: Stop | None, insert: Insert | None) -> Iterator[SweepPoint]:
         """Measure blanks first, if wanted, then point after point."""
@@ -244,7 +244,7 @@ class _Run:
         if source.next(taken) is None:
             return  # it was killed between its last point and its end
         self._again("the start", lambda: self._pump.prepare(stop), stop)
-        self._again("the proof of the exposure time", lambda: self._fresh.prove(stop), stop)
+        self._again("the check of the exposure time", lambda: self._fresh.prove(stop), stop)
         blanks = self._blanks(insert, stop) if insert and self._plan.background == "blank" else {}
         auto = self._auto()
         while (step := source.next(taken)) is not None:
@@ -254,7 +254,7 @@ class _Run:
             shots = self._shots(f"point {step.index + 1}", step, auto, stop)
             blank = blanks.get(step.fluence_uj_cm2)
             dark = self._dark(shots, stop)
-            self._again("the proof of the exposure time", lambda: self._believe(stop), stop)
+            self._again("the check of the exposure time", lambda: self._believe(stop), stop)
             point = self._reducer.point(shots, dark, blank)
             self._sink.append(point)
             taken.append(replace(point, frames=_NOTHING, spectrum=_NOTHING.ravel(), spikes=()))
@@ -276,7 +276,7 @@ class _Run:
         self._pump.close()
         while due_s - clock.now_s() > 1.2 * DARK_LOOK_S:
             clock.sleep(DARK_LOOK_S, stop)
-            self._again("a look at the closed shutter", lambda: self._pump.still_dark(stop), stop)
+            self._again("a check of the closed shutter", lambda: self._pump.still_dark(stop), stop)
         clock.sleep(due_s - clock.now_s(), stop)
 
     def _auto(self) -> AutoExposure:

@@ -19,10 +19,10 @@ GLANCES_S, GLANCE_PULSES = (0.05, 0.5), 20
 LOOK_AGAIN_S = 2.0
 """From one glance to the next while no light is seen."""
 UNSEEN = (
-    "the shutter was told to open and says that it is open, but the spectrometer sees no more light than "
-    "before: either the shutter did not move, or nothing on the stage emits"
+    "the shutter was commanded open and reports open, but the spectrometer sees no more light than before: "
+    "either the shutter did not move, or nothing on the stage emits"
 )
-SEEN_NOW = "the spectrometer sees light now"
+SEEN_NOW = "the spectrometer now sees light"
 LIGHT_AHEAD_S = 1.0
 """Light that is asked for in advance, again and again, while the shutter stands open."""
 
@@ -108,7 +108,7 @@ class ManualBench:
         return self.set_angle(self.roles.attenuator.angle_deg() + by_deg, stop)
 
     def home(self, stop: Stop | None = None) -> None:
-        """Search the mount's reference, behind the closed shutter.
+        """Home the mount with the shutter closed.
 
         :param stop: ends the search.
         """
@@ -156,7 +156,7 @@ class ManualBench:
                     break
         except InstrumentError as exc:
             self.pump.tell(
-                f"the spectrometer sees neither light nor whether the shutter closes: {exc.message}"
+                f"the spectrometer can check neither the light nor the closing of the shutter: {exc.message}"
             )
             return
         finally:
@@ -210,7 +210,7 @@ class ManualBench:
 
         :param stop: ends the wait.
         :param meter: whether the meter is read.
-        :raises SafetyStop: the dose would pass its limit, or in the light the pulse energy jumped, was lost
+        :raises SafetyStop: the dose would exceed its limit, or in the light the pulse energy jumped, was lost
             or passed a limit, or nobody here has opened the shutter, which is open; it is closed.
         """
         self.pump.allow(LIGHT_AHEAD_S)
@@ -247,7 +247,7 @@ class ManualBench:
         try:
             self.pump.still_dark(stop)
         except InstrumentError as exc:
-            self.pump.tell(f"nobody sees whether the shutter is still closed: {exc.message}")
+            self.pump.tell(f"nothing confirms that the shutter is still closed: {exc.message}")
 
     def forget_meter(self) -> None:
         """Set the meter anew before it is read next: somebody else has used it."""

@@ -101,7 +101,7 @@ def stability_plan(
     :param duration_s: from the first point to the last.
     :param average: exposures at each point; each of them is light on the sample.
     :param model: of the decay, and ``constant``, as :class:`StabilityPlan` has them.
-    :raises ConfigError: too few points or too many, or a number that makes no sense.
+    :raises ConfigError: too few points or too many, or a number that is not valid.
 
     >>> plan = stability_plan(60.0, 600.0, 30.0)
     >>> len(plan.fluences_uj_cm2), plan.every_s
@@ -230,7 +230,7 @@ def _check_dose(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> None
     dose = math.fsum(step.fluence_uj_cm2 for step in steps(plan)) * plan.average * least
     if dose > limit:
         raise ConfigError(
-            f"the dose would pass its limit of {limit:.4g} uJ/cm2: the plan asks for at least {dose:.4g}",
+            f"the dose would exceed its limit of {limit:.4g} uJ/cm2: the plan asks for at least {dose:.4g}",
             key="average",
             hint="fewer points or exposures, lower fluences, or another limits.max_dose_uj_cm2",
         )

@@ -84,7 +84,7 @@ class Ended:
     @property
     def repeats(self) -> int:
         """How often a point or a dark was measured again: something was believed to have gone wrong."""
-        return len(re.findall(r"(is repeated|taken again)", self.said))
+        return len(re.findall(r"(is repeated|repeating the|taken again)", self.said))
 
 
 class Afterglow:

@@ -203,7 +203,7 @@ class PM100Commands(VisaInstrument):
             entries = self.errors()
             if not entries:
                 raise
-            hint = "check that pulses reach the head, strong enough for it"
+            hint = "check that strong enough pulses reach the head"
             reason = f"measured no {quantity}: {'; '.join(entries)}"
             raise InstrumentFault(self.name, reason, hint) from None
 
@@ -213,7 +213,7 @@ class PM100Commands(VisaInstrument):
         :raises InstrumentFault: the head is over or under its range.
         """
         if not abs(value) < OVER_RANGE:
-            hint = "choose a higher range, or less light on the head"
+            hint = "choose a higher range, or reduce the light on the head"
             raise InstrumentFault(self.name, f"the reading is out of range ({value:g})", hint)
         return value
 
@@ -263,7 +263,9 @@ class PM100Settings(PM100Commands):
         except (InstrumentFault, ProtocolError) as exc:
             if not (left := self.drain()):
                 raise
-            log.warning("%s: set again, for %r was left over after: %s", self.name, left[:80], exc.message)
+            log.warning(
+                "%s: setting it again, because %r was left over after: %s", self.name, left[:80], exc.message
+            )
             self._make(wavelength_nm)
 
     def _make(self, wavelength_nm: float) -> None:
@@ -420,7 +422,7 @@ class ThorlabsPM100(PM100Settings):
         head = self.head()
         if head.type not in KINDS:
             reason = f"the console has no usable head ({head.name or 'none'}, type {head.type})"
-            raise not_connected(self.role, self.resource, reason, "plug a head in")
+            raise not_connected(self.role, self.resource, reason, "connect a head")
         self._kind = KINDS[head.type]
 
     def _default_settling_s(self) -> float:
@@ -478,11 +480,11 @@ class ThorlabsPM100(PM100Settings):
         reading = self._read(count, stop)
         if not (reason := self.altered()):
             return reading
-        log.warning("%s: %s; set again, the reading is repeated", self.name, reason)
+        log.warning("%s: %s; setting it again and repeating the reading", self.name, reason)
         self.prepare(self._wavelength_nm or 0.0)
         reading = self._read(count, stop)
         if reason := self.altered():
-            hint = "keep hands and other programs off the console"
+            hint = "do not operate the console, and close other programs that use it"
             raise InstrumentFault(self.name, f"its settings do not stay: {reason}", hint)
         return reading
 

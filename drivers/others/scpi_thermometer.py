@@ -77,7 +77,7 @@ class ScpiThermometer(VisaInstrument):
     def temperature_c(self) -> float:
         """Read the temperature, in degrees Celsius.
 
-        :raises ProtocolError: the answer is no number.
+        :raises ProtocolError: the answer is not a number.
         :raises InstrumentFault: the number is no temperature of a room: an open sensor, or another unit.
         """
         answer = self.ask(self._query)

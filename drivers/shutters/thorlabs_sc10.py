@@ -188,7 +188,7 @@ class ThorlabsSC10(VisaInstrument):
         late = False
         while self.blade_closed == want_open:
             if late:
-                hint = "look at the blade, the head's cable and the controller's panel"
+                hint = "check the shutter blade, the cable of the head and the panel of the controller"
                 raise InstrumentFault(self.name, f"the blade does not {_word(want_open)}", hint)
             self.clock.sleep(BLADE_POLL_S)
             late = time.monotonic() > end

@@ -129,10 +129,10 @@ class OceanSpectrometer:
         feature = self.camera.device.f.spectrometer
         wavelength_nm = np.asarray(feature.get_wavelengths(), dtype=np.float64)
         if wavelength_nm.ndim != 1 or not np.all(np.diff(wavelength_nm) > 0):
-            raise ProtocolError(self.name, "its wavelengths do not rise")
+            raise ProtocolError(self.name, "its wavelengths do not increase")
         if not SHORTEST_NM <= wavelength_nm[0] <= wavelength_nm[-1] <= LONGEST_NM:
             found = f"{wavelength_nm[0]:g} to {wavelength_nm[-1]:g} nm"
-            raise ProtocolError(self.name, f"its wavelengths, {found}, are none of a spectrometer")
+            raise ProtocolError(self.name, f"its wavelengths, {found}, are not those of a spectrometer")
         low_us, high_us = self.camera.limits_us()
         return SpectrometerInfo(
             identity=self.identity(),
@@ -184,8 +184,8 @@ class OceanSpectrometer:
             if not self._handed_out.again(counts):
                 start_s = self._bounds.earliest_start_s(request_s, reply_s)
                 return Spectrum(counts, self._in_force(), start_s, reply_s)
-        hint = "switch it off and on"
-        raise InstrumentFault(self.name, "delivers a spectrum that it has delivered before", hint)
+        hint = "power-cycle it"
+        raise InstrumentFault(self.name, "returns a spectrum that it has already returned", hint)
 
     def _in_force(self) -> float:
         """Ask which settings the exposure had: after a restart they are others, and nobody tells.
@@ -222,11 +222,11 @@ class OceanSpectrometer:
         except InstrumentError:
             raise
         except TimeoutError as exc:
-            raise InstrumentTimeout(self.name, f"no answer when asked for {doing}") from exc
+            raise InstrumentTimeout(self.name, f"no answer to {doing}") from exc
         except OSError as exc:
             raise InstrumentError(self.name, f"the connection is lost ({exc})") from exc
         except (struct.error, AssertionError, LookupError, ValueError, TypeError) as exc:
-            text = f"{doing}: the answer does not parse ({type(exc).__name__}: {exc})"
+            text = f"{doing}: the answer cannot be parsed ({type(exc).__name__}: {exc})"
             raise ProtocolError(self.name, text) from exc
         except Exception as exc:
             raise InstrumentFault(self.name, f"{doing}: {type(exc).__name__}: {exc}") from exc

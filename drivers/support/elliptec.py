@@ -89,9 +89,7 @@ class ElliptecModule(VisaInstrument):
     # Asked again after this; light that stands on a silent module is then off within 1 s.
     port = Port(baud_rate=9600, read_termination="\n", write_termination="", timeout_s=0.7)
 
-    module = Instrument.measurement(
-        "in", """Get what the module says of itself (Module).""", cast=parse_module
-    )
+    module = Instrument.measurement("in", """Get the identity of the module (Module).""", cast=parse_module)
     position_pulses = Instrument.measurement("gp", """Get the position (int, pulses).""", cast=parse_position)
     status = Instrument.measurement(
         "gs",
@@ -305,8 +303,8 @@ class ElliptecMotor(ElliptecModule):
         self._referenced = False
         reached = self._travel("ho0", stop) / self._pulses_per_unit
         if self._apart(reached, 0.0) > self.tolerance:
-            hint = f"{self.blocked}, or the home offset be set: see the maker's program"
-            where = f"the search for the reference ended at {reached:.3f} {self.unit}"
+            hint = f"{self.blocked}, or the home offset may be set: see the manufacturer's program"
+            where = f"homing ended at {reached:.3f} {self.unit}"
             raise InstrumentFault(self.name, where, hint)
         self._referenced, self._left = True, reached
 
@@ -321,7 +319,7 @@ class ElliptecMotor(ElliptecModule):
         self._travel(f"ma{pulses & 0xFFFFFFFF:08X}", stop, bound_for=goal)
         self._left = reached = self._where()
         if self._apart(reached, goal) > self.tolerance:
-            hint = f"home it; {self.blocked} or have been moved by hand"
+            hint = f"home it; {self.blocked} or have been moved manually"
             raise InstrumentFault(self.name, f"sent to {goal:.3f} {self.unit}, reached {reached:.3f}", hint)
         return reached
 

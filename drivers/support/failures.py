@@ -63,7 +63,7 @@ def silence_hint(resource: str, baud_rate: int) -> str:
 def hanging_hint(resource: str) -> str:
     """Return advice for a connection that neither answers nor fails."""
     if resource.upper().startswith("TCPIP"):
-        return "check the network, switch the instrument off and on, then connect again"
+        return "check the network, power-cycle the instrument, then connect again"
     return "unplug the instrument and plug it in again, then connect again"
 
 

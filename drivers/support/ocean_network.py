@@ -98,7 +98,7 @@ class StrictOBP(OBPProtocol):
             fields = struct.unpack(self.OBP.HEADER_FMT, header)
             start, _, flags, error, msg_type, regarding, *_, remaining = fields
             if start != self.OBP.HEADER_START_BYTES or not FOOTER_SIZE <= remaining <= LONGEST_ANSWER:
-                raise SeaBreezeError(f"no OBP message: {header!r}")
+                raise SeaBreezeError(f"not an OBP message: {header!r}")
             message = header + self._read(remaining, end)
             self._check_sum(message)
             if msg_type != self._awaited or regarding not in (0, self._number):

@@ -226,10 +226,10 @@ class Line(Instrument):  # type: ignore[misc,unused-ignore]
         return ConnectionHangs(self.name, self._hang, hanging_hint(self.resource))
 
     def garbled(self, sent: str, received: object) -> ProtocolError:
-        """Return the error for an answer that does not parse; the next command resynchronises first."""
+        """Return the error for an answer that cannot be parsed; the next command resynchronises first."""
         self._answer_owed = True
         raw = received if isinstance(received, bytes) else str(received).encode()
-        return ProtocolError(self.name, "the answer does not parse", sent=sent.encode(), received=raw)
+        return ProtocolError(self.name, "the answer cannot be parsed", sent=sent.encode(), received=raw)
 
 
 def _owned(adapter: VISAAdapter, resource: str, port: Port) -> Adapter:
@@ -349,13 +349,13 @@ class VisaInstrument(Line):
             self._cut = True
             if hang and isinstance(exc, NotConnected | ConnectionHangs):
                 reason = exc.failures[0].reason if isinstance(exc, NotConnected) else "it hangs again"
-                self._rest_until, self._refusal = time.monotonic() + REST_S, f"{hang}; opened anew: {reason}"
+                self._rest_until, self._refusal = time.monotonic() + REST_S, f"{hang}; reopened: {reason}"
                 self._hang = hang
                 raise self._not_again() from exc
             raise
         finally:
             self._reconnecting = self._greeting = False
-        log.warning("%s: connected anew after the line was cut", self.name)
+        log.warning("%s: reconnected after the line was interrupted", self.name)
 
     def _connect_anew(self, limit_s: float) -> None:
         with suppress(Exception):

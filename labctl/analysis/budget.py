@@ -21,7 +21,7 @@ from labctl.model.results import FluenceBudget
 
 UNSTATED = "not stated"
 BENCH_FILE = "bench file"
-METER, PICKOFF, SPOT = "meter calibration", "pick-off ratio", "spot (x and y alike)"
+METER, PICKOFF, SPOT = "meter calibration", "pick-off ratio", "spot (common to x and y)"
 HEAVY = (METER, PICKOFF, SPOT)
 """Links that make most of any budget: while one of them is not stated, no sum of the others is given."""
 SCALE = "scale uncertainty"
@@ -158,7 +158,7 @@ def fluence_budget(settings: PumpSettings, fluence_uj_cm2: float | None = None) 
     full = fluence_of(s.max_pulse_energy_j, s.spot, s.convention, incidence_deg=s.incidence_deg)
     at = _MIDDLE * full if fluence_uj_cm2 is None else fluence_uj_cm2
     if not (math.isfinite(at) and at > 0):
-        raise ValueError(f"a budget at {at} uJ/cm2")
+        raise ValueError(f"no budget at {at} uJ/cm2")
     transmission = min(at / full, 1.0)
     return Budget(
         terms=(*_energy_terms(s, transmission), *_area_terms(s)),
@@ -221,7 +221,7 @@ def _energy_terms(s: PumpSettings, transmission: float) -> tuple[Term, ...]:
 
 
 def _area_terms(s: PumpSettings) -> tuple[Term, ...]:
-    both = _term(s, SPOT, None, "", "spot_sigma_rel", -2.0, note="one error, in both sizes")
+    both = _term(s, SPOT, None, "", "spot_sigma_rel", -2.0, note="one error, common to both sizes")
     x = _term(s, "spot x", s.spot.x_um, "um", "spot_x_sigma_rel", -1.0)
     y = _term(s, "spot y", s.spot.y_um, "um", "spot_y_sigma_rel", -1.0)
     if (
@@ -242,7 +242,7 @@ def _background(s: PumpSettings, transmission: float) -> Term:
     """Return the meter's zero: an offset, which weighs the more the less light falls on the meter."""
     if s.order.index("shutter") < s.order.index("pick-off"):
         source = s.sources.get("background_sigma_w", BENCH_FILE)
-        note = "read behind the closed shutter and taken off"
+        note = "measured with the shutter closed and subtracted"
         return Term("meter zero", 0.0, "W", s.background_sigma_w, False, 0.0, source, note)
     seen = 1.0 if _unattenuated(s) else transmission
     power_w = s.max_pulse_energy_j * seen * s.repetition_rate_hz / s.pickoff_ratio
@@ -255,12 +255,12 @@ def _plate(s: PumpSettings, transmission: float) -> tuple[Term, ...]:
     """Return what the attenuator's curve adds where the meter does not see what the attenuator did."""
     zero = s.curve.zero_deg if isinstance(s.curve, MalusCurve) else None
     if not _unattenuated(s):
-        note = "the meter reads behind the attenuator"
+        note = "the meter is behind the attenuator"
         assumed = s.angle_sigma_deg == PumpSettings.__dataclass_fields__["angle_sigma_deg"].default
         source = s.sources.get("angle_sigma_deg", "assumed" if assumed else BENCH_FILE)
         return (Term("plate angle", zero, "deg", s.angle_sigma_deg, False, 0.0, source, note),)
     per_deg, per_leak = _slopes(s, transmission)
-    note = f"at a transmission of {transmission:.3g}; the repeatability is each point's own"
+    note = f"at a transmission of {transmission:.3g}; the repeatability is a point-to-point error"
     angle = _term(s, "plate angle", zero, "deg", "curve_sigma_deg", per_deg, relative=False, note=note)
     if not isinstance(s.curve, MalusCurve):
         return (angle,)

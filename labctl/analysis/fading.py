@@ -184,12 +184,14 @@ def prepare(time_s: FloatArray, signal: FloatArray, sigma: FloatArray | None) ->
     order = np.argsort(time_s, kind="stable")
     t, y = time_s[order], signal[order]
     if t[0] < 0 or not t[-1] > t[0]:
-        raise CalibrationRefused(f"times of {noisefit.spread(t)} s: they must begin at 0 or later, and go on")
+        raise CalibrationRefused(
+            f"times of {noisefit.spread(t)} s: they must start at 0 or later, and increase"
+        )
     found = _scatter(y) if sigma is None else sigma[order]
     first = max(3, y.size // 10)
     unit = float(np.mean(y[:first]))
     if not unit > 3 * float(np.sqrt(np.sum(found[:first] ** 2))) / first:
-        raise CalibrationRefused("no light above the noise at the start: nothing can be seen to fade")
+        raise CalibrationRefused("no light above the noise at the start: no decay can be measured")
     u, v, s = t / t[-1], y / unit, found / unit
     groups = _groups(t.size)
     count = np.diff(np.append(groups, t.size))
@@ -228,19 +230,19 @@ def fit_candidates(series: Series, only: Shape | None, *, constant: bool) -> Can
     noise = _noise(series, constant)
     plain = _fit(series, "single", noise, constant=False)
     if plain is None:
-        raise CalibrationRefused("the light does not follow any decay: the fit does not settle")
+        raise CalibrationRefused("the emission does not follow any decay: the fit does not converge")
     shapes = SHAPES if only is None else (only,)
     fitted = {shape: _fit(series, shape, noise, constant=constant) for shape in shapes}
     posteriors = {shape: found for shape, found in fitted.items() if found is not None}
     if not posteriors:
-        raise CalibrationRefused(f"{series.t.size} points cannot fix a {only or 'single'} exponential")
+        raise CalibrationRefused(f"{series.t.size} points cannot determine a {only or 'single'} exponential")
     reference = min(posteriors.values(), key=lambda p: float(np.linalg.slogdet(p.data_covariance)[1]))
     inverse = np.asarray(np.linalg.inv(reference.data_covariance), dtype=np.float64)
     tried = [_candidate(shape, found, inverse) for shape, found in posteriors.items()]
     tried.sort(key=lambda c: (not c.separable, c.aicc))
     if tried[0].scatter_rel > MOST_SCATTER:
         raise CalibrationRefused(
-            f"the light scatters by {tried[0].scatter_rel:.0%} of its start about the decay: too unsteady"
+            f"the emission scatters by {tried[0].scatter_rel:.0%} of its start about the decay: too unstable"
         )
     return Candidates(tuple(tried), plain)
 
@@ -533,7 +535,7 @@ def _statement(tried: tuple[Candidate, ...]) -> str:
     """Say why this shape was taken."""
     chosen = tried[0]
     if len(tried) == 1:
-        return f"{chosen.shape} exponential, as asked"
+        return f"{chosen.shape} exponential, as requested"
     others = [f"{c.shape} {c.aicc - chosen.aicc:+.1f}" for c in tried[1:] if c.separable]
     others += [f"{c.shape} not separable" for c in tried[1:] if not c.separable]
     return f"{chosen.shape} exponential by AICc; the others: {', '.join(others)}"

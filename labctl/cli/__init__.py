@@ -74,10 +74,10 @@ def _explain(exc: BaseException, debug: bool) -> int:
         traceback.print_exception(exc)
     code, line = _code_and_line(exc)
     if isinstance(exc, NotConnected):  # laid out as by labctl check
-        line = f"not connected: {exc.instrument}. Try: what stands beside each of them above"
+        line = f"not connected: {exc.instrument}. Try: the hint given with each of them above"
         for failure in exc.failures:
             _say(f"FAILED  {failure.role} ({failure.resource}): {failure.reason}", keep=True)
-            _say(f"        try: {failure.hint or 'labctl check says more'}", keep=True)
+            _say(f"        try: {failure.hint or 'see labctl check'}", keep=True)
     _say("; ".join([line.rstrip("."), *getattr(exc, "__notes__", ())]))
     if isinstance(exc, OSError):
         _silence_stdout()
@@ -97,7 +97,7 @@ def _code_and_line(exc: BaseException) -> tuple[int, str]:
     if isinstance(exc, OSError):
         where = f"{exc.filename}: " if exc.filename else ""
         return _EXIT_DATA, f"{where}{exc.strerror or exc}"
-    return 1, f"unexpected {type(exc).__name__}: {exc}. Try: the same with --debug, and report what it prints"
+    return 1, f"unexpected {type(exc).__name__}: {exc}. Try: repeat with --debug, and report the output"
 
 
 def _usage_line(exc: BaseException) -> str:

@@ -22,7 +22,7 @@ from labctl.cli.common import BenchFile, Json
 app = typer.Typer(
     name="labctl",
     help="Fluence sweeps on a femtosecond bench, with live spectra and an honest lasing threshold.",
-    epilog="labctl is no safety interlock: it never replaces one.",
+    epilog="labctl is not a safety interlock and never replaces one.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -54,7 +54,7 @@ app.command()(demo)
 def init(
     file: Annotated[
         Path | None,
-        typer.Argument(help="Where to write it; an existing file stays as it is.", show_default="print it"),
+        typer.Argument(help="File to write; an existing file is never overwritten.", show_default="print it"),
     ] = None,
 ) -> int:
     """Print an annotated bench file, or write it."""
@@ -69,7 +69,7 @@ def init(
     except FileExistsError as exc:
         from labctl.model.errors import ConfigError
 
-        raise ConfigError("is there already", file=file, hint="another name") from exc
+        raise ConfigError("exists already", file=file, hint="another name") from exc
     return 0
 
 
@@ -78,13 +78,11 @@ def check(
     bench: BenchFile,
     start: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Lowest fluence planned, uJ/cm2.", show_default="none"),
+        typer.Option(min=0.0, help="Lowest planned fluence, uJ/cm2.", show_default="none"),
     ] = None,
     recheck: Annotated[
         bool,
-        typer.Option(
-            "--recheck", help="Turn the plate behind the closed shutter: is it still as calibrated?"
-        ),
+        typer.Option("--recheck", help="Check the attenuator calibration with the shutter closed."),
     ] = False,
     as_json: Json = False,
 ) -> int:
@@ -108,10 +106,12 @@ def resume(
     ],
     bench: Annotated[
         Path | None,
-        typer.Option("--bench", help="The bench file.", show_default="as the run holds it, once agreed to"),
+        typer.Option(
+            "--bench", help="The bench file.", show_default="the one stored in the run, after confirmation"
+        ),
     ] = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Agree to differences between this bench and the run's.")
+        bool, typer.Option("--yes", help="Accept differences between this bench and that of the run.")
     ] = False,
     figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
     as_json: Json = False,
@@ -144,7 +144,7 @@ app.command()(simulate)
 def fit(
     files: Annotated[list[Path], typer.Argument(help="Run files (.h5, .csv), or a CSV with two columns.")],
     figures: Annotated[
-        bool, typer.Option("--figures", help="Draw the figures of each run file beside it.")
+        bool, typer.Option("--figures", help="Draw the figures of each run file, next to it.")
     ] = False,
     as_json: Json = False,
 ) -> int:

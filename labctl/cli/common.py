@@ -24,7 +24,7 @@ def warn(line: str) -> None:
 
 def _named(name: str) -> str:
     if not name.strip():
-        raise typer.BadParameter("a name is needed, and this one is empty")
+        raise typer.BadParameter("the name must not be empty")
     return name
 
 
@@ -51,6 +51,4 @@ SampleName = Annotated[
     str, typer.Option("--sample", help="Name of the sample.", callback=_named, show_default=False)
 ]
 BenchFile = Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print the result as JSON on stdout, and nothing else there.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print only the result on stdout, as JSON.")]

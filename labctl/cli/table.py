@@ -67,7 +67,7 @@ def _table(runs: Sequence[RunReport], spread: Mapping[str, SpotSpread]) -> Table
 def spread_line(spread: SpotSpread) -> str:
     """Say how far spots of one sample differ, beside what one spot's interval covers."""
     own = spread.interval_rel
-    of = "spots" if spread.named else "runs, whose spots are not named"
+    of = "spots" if spread.named else "runs without spot names"
     beside = "" if own is None else f"; one spot's own 95 % interval is +-{100 * own:.1f} %"
     return (
         f"{spread.sample}: {spread.spots} {of}, mean {spread.mean:.2f} uJ/cm2, "
@@ -136,7 +136,9 @@ def uncertainty_lines(run: RunReport) -> list[str]:
             for part, half in zip(("statistical", "model", "scale"), halves, strict=True)
         )
         whole = _interval_cell(stated.total_ci95)
-        lines.append(f"at 95 %: {', '.join(parts)}; all together {whole} (labctl budget shows the scale)")
+        lines.append(
+            f"at 95 %: {', '.join(parts)}; all together {whole} (labctl budget shows the calibration)"
+        )
     if stated.threshold_uj_cm2 is not None:
         only = "" if _scale(run) else "the interval is statistical only; "
         lines.append(f"{only}{scale_statement(budget)}{': see labctl budget' if budget else ''}")

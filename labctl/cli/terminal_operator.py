@@ -73,7 +73,7 @@ class TerminalOperator:
             try:
                 return understood(request, answer)
             except CalibrationRefused as exc:
-                text = f"    {exc.message}; once more: "
+                text = f"    {exc.message}; again: "
 
     def _line(self, stop: Stop | None) -> str:
         if self._reader is None:
@@ -87,9 +87,7 @@ class TerminalOperator:
             except queue.Empty:
                 continue
             if line is None:
-                raise CalibrationRefused(
-                    "nobody answers: the input has ended", "use --answers FILE in a script"
-                )
+                raise CalibrationRefused("no answer: the input has ended", "use --answers FILE in a script")
             return line
 
     def _listen(self) -> None:
@@ -153,7 +151,7 @@ def forget_typed() -> bool:
     except (OSError, ValueError, AttributeError):  # no descriptor: nobody types
         return False
     except Exception as exc:  # noqa: BLE001  termios.error is none of the above
-        log.warning("what was typed before could not be thrown away: %s", exc)
+        log.warning("earlier input could not be discarded: %s", exc)
     return True
 
 
@@ -187,7 +185,7 @@ def make_insert(
             operator.do(Request("sample", text, {"in": what == "sample"}, word=LIGHT), stop)
         except CalibrationRefused as exc:
             raise ConfigError(
-                "nobody confirms the blank", key="--background", hint="run it in a terminal"
+                "no operator to confirm the blank", key="--background", hint="run it in a terminal"
             ) from exc
 
     return insert

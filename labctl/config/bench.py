@@ -32,7 +32,7 @@ RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stag
 ROLES: tuple[RoleName, ...] = ("attenuator", "power_meter", "spectrometer", "shutter")
 OPTIONAL_ROLES: tuple[RoleName, ...] = ("stage", "thermometer")
 _LEAST, _MOST = 1e-30, 1e30
-_NO_UTF8 = "save it as UTF-8; labctl init FILE writes it so, while > in Windows PowerShell writes UTF-16"
+_NO_UTF8 = "save it as UTF-8; labctl init FILE does, but > in Windows PowerShell writes UTF-16"
 _LIBRARIES = ("", "@py", "@ivi", "@sim")
 _OPTIONAL = {
     "": (*OPTIONAL_ROLES, "calibrations"),
@@ -227,7 +227,7 @@ def _libraries(data: Mapping[str, object]) -> Iterator[Mistake]:
         library = table.get("visa_library", "") if isinstance(table, dict) else ""
         if isinstance(library, str) and library not in _LIBRARIES:
             hint = 'visa_library = "", and its path in the environment variable PYVISA_LIBRARY'
-            yield Mistake(f"{name}.visa_library", "no program is loaded by a path in a bench file", hint)
+            yield Mistake(f"{name}.visa_library", "a bench file must not name a library to load", hint)
 
 
 def _driver_table(role: RoleName, data: Mapping[str, object], mistakes: list[Mistake]) -> DriverConfig | None:
@@ -262,7 +262,7 @@ def _read(file: Path) -> str:
             f"cannot be read: {reason}", file=file, hint="labctl init bench.toml writes an example"
         ) from exc
     if len(raw) > MAX_BYTES:
-        raise ConfigError(f"is larger than {MAX_BYTES} bytes, so it is no bench file", file=file)
+        raise ConfigError(f"is larger than {MAX_BYTES} bytes: too large for a bench file", file=file)
     try:
         return raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as exc:
@@ -299,7 +299,7 @@ def stored_bench(config: Mapping[str, object], file: Path) -> BenchConfig:
         resource = bench.driver(role).resource
         if not _is_port(resource):
             raise ConfigError(
-                f"{resource!r} is no serial port",
+                f"{resource!r} is not a serial port",
                 file=file,
                 key=f"{role}.resource",
                 hint="give the bench file with --bench",

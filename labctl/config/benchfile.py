@@ -59,7 +59,7 @@ def set_values(bench: Path, lines: Mapping[tuple[str, str], str]) -> None:
     except (ValueError, TypeError, RecursionError) as exc:  # tomlkit's own errors are ValueErrors
         by_hand = "; ".join(f"under [{table}] {line}" for (table, _), line in lines.items())
         raise ConfigError(
-            f"cannot be changed: {why_no_toml(exc)}", file=bench, hint=f"write it yourself: {by_hand}"
+            f"cannot be changed: {why_no_toml(exc)}", file=bench, hint=f"add this line yourself: {by_hand}"
         ) from exc
     if changed != text:
         _replace(bench, changed.encode("utf-8"))
@@ -90,7 +90,7 @@ def _with_lines(text: str, lines: Mapping[tuple[str, str], str]) -> str:
         expected.setdefault(table, {})[key] = value
     changed = tomlkit.dumps(document)
     if tomllib.loads(changed) != expected:
-        raise ValueError("the line would change more than itself")
+        raise ValueError("the change would affect other lines")
     return mark + (changed.replace("\n", "\r\n") if windows else changed)
 
 

@@ -172,18 +172,18 @@ def _full_energy_j(c: Calibration, pump: Mapping[str, object]) -> float | None:
 def _needed(c: Calibration, name: str, unit: str) -> Quantity:
     found = c.quantities.get(name)
     if found is None:
-        raise NotSupplied(c.kind, f"holds no {name}")
+        raise NotSupplied(c.kind, f"has no {name}")
     if found.unit != unit:
-        raise NotSupplied(c.kind, f"holds {name} in {found.unit!r} instead of {unit!r}")
+        raise NotSupplied(c.kind, f"gives {name} in {found.unit!r} instead of {unit!r}")
     if name not in ("zero_deg", "leakage") and found.value <= 0:
-        raise NotSupplied(c.kind, f"holds a {name} of {found.value:g}, which must be positive")
+        raise NotSupplied(c.kind, f"gives {name} = {found.value:g}; it must be positive")
     return found
 
 
 def _table(c: Calibration, name: str) -> tuple[float, ...]:
     found = c.tables.get(name)
     if not found:
-        raise NotSupplied(c.kind, f"holds no table of {name}")
+        raise NotSupplied(c.kind, f"has no table of {name}")
     return found
 
 
@@ -298,7 +298,7 @@ def contradictions(table: CalibrationsTable | None, pump: PumpTable) -> list[Mis
             reason = (
                 f"{named.file} was measured at {measured:g} nm, pump.wavelength_nm is {pump.wavelength_nm:g}"
             )
-            found.append(Mistake(f"calibrations.{kind}", reason, "calibrate at the wavelength of the pump"))
+            found.append(Mistake(f"calibrations.{kind}", reason, "calibrate at the pump wavelength"))
     return found
 
 
@@ -336,7 +336,7 @@ def _named(
 def _copied(kind: CalibrationKind, value: object) -> NamedCalibration:
     """Take the copy out of a run; whatever its file's name is, nothing is read from there."""
     if not isinstance(value, dict):
-        raise DataError("a path is not followed out of a run file", "give the bench file with --bench")
+        raise DataError("a path stored in a run file is not opened", "give the bench file with --bench")
     name = value.get("file")
     sound = isinstance(name, str) and 0 < len(name) <= _LONGEST_NAME and name.isprintable()
     return NamedCalibration(of_mapping(value), cast(str, name) if sound else f"a calibration of kind {kind}")

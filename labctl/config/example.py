@@ -7,12 +7,12 @@ EXAMPLE = """\
 # ("2.5 mW", "100 nJ", "35 fs", "100 um"). Unknown keys are errors. Lines that begin with "# " and a key
 # are optional and show the default, or an example where there is none.
 #
-#     labctl check --bench bench.toml      connects, and says who answered
+#     labctl check --bench bench.toml      connects, and lists the instruments that answer
 #     labctl sweep --bench bench.toml --start 20 --stop 200 --points 24 --sample NAME --output DIR
 
 [bench]
 name = "upconversion bench"
-# visa_library = "@py"        # pyvisa-py; "" takes the vendor's VISA, or the one that PYVISA_LIBRARY names
+# visa_library = "@py"        # pyvisa-py; "" uses the vendor's VISA, or the one named in PYVISA_LIBRARY
 # time_scale = 1.0            # bench seconds per second; other than 1 only on a simulated bench
 
 # A half-wave plate in a rotation mount before a polariser, or a gradient filter wheel in one.
@@ -25,7 +25,7 @@ address = "0"                 # of the mount on its bus, 0 to F
 driver = "thorlabs-pm100"
 resource = "USB0::0x1313::0x8078::P0000001::INSTR"
 averages = 100                # readings the meter averages into one
-# settling_s = 0.5            # of the sensor; left out, it follows from the kind of head
+# settling_s = 0.5            # of the sensor; default: from the type of head
 
 # The serial number, "first" for the only one connected, or MODEL@HOST:PORT for one on the network.
 [spectrometer]
@@ -40,7 +40,7 @@ resource = "ASRL4::INSTR"
 travel_s = 0.05               # longest time from the command to the blade's end position
 # self_closing = true         # its single mode ends the light even if the computer dies; see docs/safety.md
 
-# What a bench may have besides: a stage that carries a knife edge, and a sensor at the sample.
+# Optional instruments: a stage that carries a knife edge, and a thermometer at the sample.
 #     [stage]
 #     driver = "thorlabs-ell20"
 #     resource = "ASRL5::INSTR"
@@ -59,7 +59,8 @@ max_pulse_energy = "200 nJ"   # on the sample at full transmission; used to plan
 incidence_deg = 0.0
 # The elements along the beam, laser first. A pick-off behind the shutter is dark with it closed.
 order = ["attenuator", "pick-off", "shutter", "sample"]
-# Relative standard uncertainties of the SCALE (0.03 = 3 %), common to all points, stated beside a threshold.
+# Relative standard uncertainties of the CALIBRATION (0.03 = 3 %): systematic, common to all
+# points, and stated with a threshold.
 meter_sigma_rel = 0.03
 pickoff_sigma_rel = 0.01
 spot_sigma_rel = 0.02         # of the radius; it enters the fluence twice
@@ -76,8 +77,8 @@ y_um = 100.0
 # Malus' law, T = t_min + (t_max - t_min) cos^2 2(angle - zero) ...
 [pump.attenuator_curve]
 kind = "malus"
-zero_deg = 12.0               # the angle of highest transmission
-t_min = 0.002                 # leakage: the smallest transmission is never zero
+zero_deg = 12.0               # angle of maximum transmission
+t_min = 0.002                 # extinction: the minimum transmission is never zero
 t_max = 1.0
 branch = "+"                  # the 45 degrees above ("+") or below ("-") the zero
 # ... or a measured, monotone table instead:
@@ -85,8 +86,8 @@ branch = "+"                  # the 45 degrees above ("+") or below ("-") the ze
 # angle_deg = [0.0, 90.0, 180.0, 270.0]
 # transmission = [0.9, 0.3, 0.05, 0.004]
 
-# Checked before anything moves and again at every point; the first four must be stated, or nothing is
-# connected to. labctl is no safety interlock.
+# Checked before anything moves and again at every point. The first four are required: without them labctl
+# does not connect. labctl is not a safety interlock.
 [limits]
 max_fluence_uj_cm2 = 700.0    # in the convention above
 max_pulse_energy = "150 nJ"   # on the sample
@@ -95,18 +96,18 @@ max_dose_uj_cm2 = 5e7         # sum of fluence x pulses over one run
 # angle_range_deg = [0.0, 90.0]
 # set_ratio = 0.2             # allowed disagreement between the energy asked for and the one measured
 
-# Left out: everything between the pump and its harmonic.
+# Default: everything between the pump and its harmonic.
 [bands]
 emission_nm = [505.0, 560.0]  # the whole emission, the default signal
 lasing_nm = [530.0, 556.0]    # where the sharp peaks appear
 
-# What was measured of this bench (labctl calibrate ... --use writes these lines), relative to this file. A
-# calibration wins over the keys of [pump] that it supplies; they may be left out then, e.g.
+# Calibrations of this bench (labctl calibrate ... --use writes these lines), paths relative to this file.
+# A calibration overrides the keys of [pump] that it supplies; those keys may then be omitted, e.g.
 #     attenuator = "calibrations/attenuator-20261123-101500.json"
 #     pickoff = "calibrations/pickoff-20261123-103000.json"
 #     energy, spot and spectrometer likewise
-# One for another serial number is refused before there is any light. labctl budget shows what all is worth.
+# A calibration of another serial number is refused before any light. labctl budget shows the uncertainties.
 [calibrations]
 # expired = "warn"            # or "refuse"
-# required = ["attenuator"]   # kinds without which nothing is connected to
+# required = ["attenuator"]   # kinds without which labctl does not connect
 """

@@ -171,13 +171,14 @@ class TableTable(Table):
     def _monotone(self) -> TableTable:
         if len(self.angle_deg) != len(self.transmission):
             raise ValueError(
-                f"{len(self.angle_deg)} angles but {len(self.transmission)} transmissions; write one for one"
+                f"{len(self.angle_deg)} angles but {len(self.transmission)} transmissions; give one "
+                f"transmission for each angle"
             )
         if not np.all(np.diff(self.angle_deg) > 0):
-            raise ValueError("angle_deg must rise from value to value")
+            raise ValueError("angle_deg must increase from value to value")
         steps = np.diff(self.transmission)
         if not (np.all(steps > 0) or np.all(steps < 0)):
-            raise ValueError("transmission must rise or fall throughout: keep one monotone branch")
+            raise ValueError("transmission must be monotone: keep one branch")
         return self
 
     def curve(self) -> TableCurve:
@@ -223,7 +224,7 @@ class PumpTable(Table):
         if isinstance(value, list | tuple):
             missing = [name for name in get_args(Element) if name not in value]
             if missing and all(name in get_args(Element) for name in value):
-                raise ValueError(f"lacks {' and '.join(missing)}; each element of the beam stands in it once")
+                raise ValueError(f"lacks {' and '.join(missing)}; list each element of the beam once")
         return value
 
     @model_validator(mode="after")
@@ -238,8 +239,8 @@ class PumpTable(Table):
     def _absorbs_one_photon(self) -> PumpTable:
         if self.absorptance is not None and self.photon_order != 1:
             raise ValueError(
-                f"absorptance means nothing for pumping by {self.photon_order} photons: "
-                "it comes from a linear spectrum"
+                f"absorptance does not apply to {self.photon_order}-photon pumping: it comes from a linear "
+                f"spectrum"
             )
         return self
 

@@ -45,10 +45,10 @@ def checked(body: Mapping[str, object]) -> Calibration:
     _exactly(body, _KEYS, "it")
     kind = _word(body["kind"], "kind")
     if kind not in KINDS:
-        raise Refused(f"kind {kind[:40]!r} is none of {', '.join(KINDS)}")
+        raise Refused(f"invalid kind {kind[:40]!r}; choose {', '.join(KINDS)}")
     measured, until = (_time(body[key], key) for key in ("measured_utc", "valid_until_utc"))
     if until < measured:
-        raise Refused("valid_until_utc lies before measured_utc")
+        raise Refused("valid_until_utc is before measured_utc")
     instruments = _entries(body["instruments"], "instruments", _identity)
     bound_to = _words(body["bound_to"], "bound_to")
     if not set(bound_to) <= set(instruments):
@@ -74,37 +74,37 @@ def _exactly(mapping: Mapping[str, object], keys: frozenset[str], where: str) ->
     if missing:
         raise Refused(f"{where} lacks {', '.join(sorted(missing))}")
     if extra:
-        raise Refused(f"{where} holds {min(extra)[:40]!r}, which no calibration has")
+        raise Refused(f"{where} holds {min(extra)[:40]!r}, which is not a key of a calibration")
 
 
 def _entries(value: object, key: str, take: Callable[[object, str], T]) -> dict[str, T]:
     if not isinstance(value, dict) or len(value) > _MOST_ENTRIES:
-        raise Refused(f"{key} is not the object it should be")
+        raise Refused(f"{key} must be an object")
     return {_name(name, key): take(item, f"{key}.{str(name)[:40]}") for name, item in value.items()}
 
 
 def _name(value: object, key: str) -> str:
     name = _word(value, key)
     if not name or len(name) > _LONGEST_NAME:
-        raise Refused(f"{key} holds a name of {len(name)} characters")
+        raise Refused(f"{key} has a name of {len(name)} characters")
     return name
 
 
 def _word(value: object, key: str) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST_WORD or not value.isprintable():
-        raise Refused(f"{key} is not the text it should be")
+        raise Refused(f"{key} must be text")
     return value
 
 
 def _words(value: object, key: str) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > _MOST_ENTRIES:
-        raise Refused(f"{key} is not the list of words it should be")
+        raise Refused(f"{key} must be a list of words")
     return tuple(_word(item, key) for item in value)
 
 
 def _number(value: object, key: str) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise Refused(f"{key} is no number")
+        raise Refused(f"{key} is not a number")
     number = float(value)
     if not math.isfinite(number):
         raise Refused(f"{key} is not finite")
@@ -113,7 +113,7 @@ def _number(value: object, key: str) -> float:
 
 def _numbers(value: object, key: str) -> tuple[float, ...]:
     if not isinstance(value, list):
-        raise Refused(f"{key} is not the list of numbers it should be")
+        raise Refused(f"{key} must be a list of numbers")
     return tuple(_number(item, key) for item in value)
 
 
@@ -125,7 +125,7 @@ def _fact(value: object, key: str) -> str | float | bool:
 
 def _quantity(value: object, key: str) -> Quantity:
     if not isinstance(value, dict):
-        raise Refused(f"{key} is not the object it should be")
+        raise Refused(f"{key} must be an object")
     _exactly(value, _QUANTITY, key)
     statistical, scale = (_number(value[part], f"{key}.{part}") for part in ("statistical", "scale"))
     if statistical < 0 or scale < 0:
@@ -135,7 +135,7 @@ def _quantity(value: object, key: str) -> Quantity:
 
 def _identity(value: object, key: str) -> Identity:
     if not isinstance(value, dict):
-        raise Refused(f"{key} is not the object it should be")
+        raise Refused(f"{key} must be an object")
     _exactly(value, _IDENTITY, key)
     return Identity(**{part: _word(value[part], f"{key}.{part}") for part in _IDENTITY})
 
@@ -145,9 +145,9 @@ def _time(value: object, key: str) -> datetime:
     try:
         time = datetime.fromisoformat(text)
     except ValueError:
-        raise Refused(f"{key} is no date: {text[:40]!r}") from None
+        raise Refused(f"{key} is not a date: {text[:40]!r}") from None
     if time.tzinfo is None:
-        raise Refused(f"{key} names no time zone")
+        raise Refused(f"{key} has no time zone")
     return time
 
 
@@ -167,7 +167,7 @@ def write_calibration(calibration: Calibration, directory: Path | str) -> Path:
     text = json.dumps(to_mapping(calibration), indent=1, allow_nan=False, ensure_ascii=True) + "\n"
     raw = text.encode("ascii")
     if len(raw) > MAX_BYTES:
-        raise DataError(f"this calibration cannot be stored: it takes {len(raw)} bytes, most are {MAX_BYTES}")
+        raise DataError(f"this calibration cannot be stored: {len(raw)} bytes, limit {MAX_BYTES}")
     stamp = datetime.fromisoformat(calibration.measured_utc).astimezone(UTC).strftime("%Y%m%d-%H%M%S")
     return _stored(raw, Path(directory), f"{calibration.kind}-{stamp}")
 
@@ -209,7 +209,7 @@ def of_mapping(mapping: object, where: str = "") -> Calibration:
     except Refused as exc:
         raise DataError(f"{prefix}{exc}") from None
     except (RecursionError, OverflowError) as exc:
-        raise DataError(f"{prefix}is no calibration: {type(exc).__name__}") from None
+        raise DataError(f"{prefix}is not a calibration: {type(exc).__name__}") from None
     try:
         return checked(body)
     except (Refused, OverflowError) as exc:
@@ -275,29 +275,29 @@ def _write(raw: bytes, path: Path) -> None:
 def _parsed(path: Path) -> object:
     try:
         if not path.is_file():
-            raise DataError(f"{path}: {'is no file' if path.exists() else 'no such file'}")
+            raise DataError(f"{path}: {'is not a file' if path.exists() else 'no such file'}")
         with open_regular(path) as stream:
             raw = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:
         raise DataError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
     if len(raw) > MAX_BYTES:
-        raise DataError(f"{path}: is larger than {MAX_BYTES} bytes, so it is no calibration")
+        raise DataError(f"{path}: is larger than {MAX_BYTES} bytes: too large for a calibration")
     try:
         return json.loads(raw.decode("utf-8"), object_pairs_hook=_once, parse_constant=_never)
     except (ValueError, RecursionError) as exc:
-        raise DataError(f"{path}: is no calibration: {_first_line(exc)}") from None
+        raise DataError(f"{path}: is not a calibration: {_first_line(exc)}") from None
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Refuse a key that stands twice: two readers would see two files."""
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key stands in it twice")
+        raise ValueError("a key occurs twice")
     return found
 
 
 def _never(word: str) -> float:
-    raise ValueError(f"{word} is no number")
+    raise ValueError(f"{word} is not a number")
 
 
 def _first_line(exc: BaseException) -> str:
@@ -307,10 +307,10 @@ def _first_line(exc: BaseException) -> str:
 def _body(mapping: object) -> dict[str, object]:
     """Check what stands round the calibration."""
     if not isinstance(mapping, Mapping):
-        raise Refused("is no calibration: no JSON object")
+        raise Refused("is not a calibration: not a JSON object")
     name, _, number = str(mapping.get("schema", ""))[:100].partition("/")
     if name != SCHEMA_NAME or not (number.isascii() and number.isdecimal() and len(number) <= 4):
-        raise Refused(f"is no calibration: it does not carry the schema {SCHEMA_NAME}")
+        raise Refused(f"is not a calibration: it does not have the schema {SCHEMA_NAME}")
     if int(number) > SCHEMA_NUMBER:
         raise Refused(f"was written by a newer labctl (schema {number})")
     body = mapping.get("calibration")
@@ -321,7 +321,7 @@ def _body(mapping: object) -> dict[str, object]:
     except (ValueError, TypeError):
         right = False
     if not right:
-        raise Refused("was changed after it was measured: its checksum does not fit. Measure again")
+        raise Refused("was changed after it was measured: its checksum does not match. Measure it again")
     return body
 
 
@@ -344,5 +344,5 @@ def _plain(value: object) -> object:
         return value if isinstance(value, bool) else float(value)
     unpack = getattr(value, "tolist", None)  # numpy's
     if unpack is None:
-        raise TypeError(f"a {type(value).__name__} has no place in it")
+        raise TypeError(f"a {type(value).__name__} cannot be stored in it")
     return _plain(unpack())

@@ -96,13 +96,13 @@ def mend_csv(csv: Path, points: NDArray[Any], header: str) -> tuple[str, ...]:
     state = examine(csv, points)
     missing, done = state.missing(points), []
     if state.header is None:
-        done.append("its header was written anew")
+        done.append("its header was rewritten")
     if state.torn:
-        done.append("a line without its end was cut")
+        done.append("an incomplete line was removed")
     if missing:
-        done.append(f"{len(missing)} row(s) were taken from the run file")
+        done.append(f"{len(missing)} row(s) were restored from the run file")
     if state.strange or not state.in_order:
-        done.append("its rows were put in the order of the run file")
+        done.append("its rows were sorted in the order of the run file")
     if done:
         head = header if state.header is None else state.header + "\n"
         rows = [state.rows.get(int(point["index"])) or csv_row(point) for point in points]
@@ -128,7 +128,9 @@ def _write_whole(csv: Path, text: str) -> None:
     except OSError as exc:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
-        raise DataError(f"{csv}: cannot be written: {exc.strerror or exc}", "close what has it open") from exc
+        raise DataError(
+            f"{csv}: cannot be written: {exc.strerror or exc}", "close the file elsewhere"
+        ) from exc
 
 
 _FIELDS = ("fluence_uj_cm2", "signal", "signal_sigma", "peaks_signal", "peaks_signal_sigma", "fwhm_nm")
@@ -172,5 +174,5 @@ def _write(path: Path, run: Run, header: Sequence[str], rows: Iterable[Sequence[
             writer.writerow(header)
             writer.writerows(rows)
     except OSError as exc:
-        raise DataError(f"cannot write {path}: {exc.strerror or exc}", "name another file") from exc
+        raise DataError(f"cannot write {path}: {exc.strerror or exc}", "choose another file name") from exc
     return Path(path)

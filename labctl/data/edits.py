@@ -1,7 +1,7 @@
 """What was changed by hand after a run: an append-only file beside the run, which itself is never touched.
 
 ``<stem>.edits.jsonl`` holds one JSON object a line: the run's id, when, who, and either which point and
-whether it was left out or taken in again, or the bands over which signals are summed. The last word on a
+whether it was excluded or included again, or the bands over which signals are summed. The last word on a
 point, and on the bands, counts; a last line that a kill has torn does not exist.
 """
 
@@ -51,7 +51,7 @@ class EditedRun(Protocol):
 class Edit:
     """One change, as it was made.
 
-    :param point: counted from 0 in order of acquisition; None where the bands were moved.
+    :param point: counted from 0 in order of acquisition; None where the bands were changed.
     :param bands: that were moved; those of the run itself take an earlier move back.
     """
 
@@ -172,20 +172,20 @@ def _was_torn(lines: list[bytes], number: int) -> bool:
 
 def _edit(stored: object, run_id: str) -> Edit:
     if not isinstance(stored, dict):
-        raise ValueError("it is no edit of a run")
+        raise ValueError("not a valid edit")
     point, out = stored.get("point"), stored.get("left_out")
     if stored.get("run") != run_id:
-        raise ValueError("it belongs to another run")
+        raise ValueError("it belongs to a different run")
     when, who, bands = str(stored.get("at", "")), str(stored.get("who", "")), stored.get("bands")
     if isinstance(bands, dict):
         return Edit(when, who, bands=_ordered(record_of(Bands, bands)))
     if not isinstance(point, int) or isinstance(point, bool) or point < 0 or not isinstance(out, bool):
-        raise ValueError("it names no point")
+        raise ValueError("it names no existing point")
     return Edit(when, who, point, out)
 
 
 def _ordered(bands: Bands) -> Bands:
     for low, high in (bands.emission_nm, bands.lasing_nm):
         if not low < high:
-            raise ValueError(f"a band from {low} to {high} nm")
+            raise ValueError(f"invalid band: {low} to {high} nm")
     return bands

@@ -111,7 +111,7 @@ def opened(path: Path) -> Iterator[GuardedFile]:
         raise DataError(f"{path}: no such file") from exc
     except (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError) as exc:
         first = (str(exc).splitlines() or [repr(exc)])[0]
-        raise DataError(f"{path} is damaged or cut short: {first}", "look for a copy of the run") from exc
+        raise DataError(f"{path} is damaged or cut short: {first}", "use a backup copy of the run") from exc
 
 
 class GuardedFile:
@@ -132,13 +132,13 @@ class GuardedFile:
         """
         found = self._walk(name)
         if not isinstance(found, h5py.Dataset):
-            raise self.refusal(f"it has no {name}")
+            raise self.refusal(f"{name} is missing")
         layout = found.id.get_create_plist()
         if found.external is not None or found.is_virtual or layout.get_nfilters():
             raise self.refusal(f"{name} is stored outside the file or compressed")
         shape, dtype = found.shape, found.dtype
         if shape is None or (dtype.hasobject and shape != ()):
-            raise self.refusal(f"{name} is of a type that no run has")
+            raise self.refusal(f"{name} has an unexpected type")
         if math.prod(shape) * dtype.itemsize > min(self._size, _LARGEST_LOAD):
             raise self.refusal(f"{name} claims to be larger than the file")
         return found
@@ -159,7 +159,7 @@ class GuardedFile:
         found = self.dataset(name)
         info = h5py.check_string_dtype(found.dtype)
         if info is None or found.shape != ():
-            raise self.refusal(f"{name} is not a text")
+            raise self.refusal(f"{name} is not text")
         if info.length is None:
             self._refuse_endless(found)
         value = found[()]
@@ -175,7 +175,7 @@ class GuardedFile:
         at = heap_of(self._raw, offset)
         if at < self._size and is_endless(self._raw, at):
             why = f"{self.path} is damaged: its texts at byte {at} have no end"
-            raise DataError(why, "look for a copy of the run")
+            raise DataError(why, "use a backup copy of the run")
 
     def mapping(self, name: str) -> dict[str, object]:
         """Read one text as a JSON object."""
@@ -193,7 +193,7 @@ class GuardedFile:
 
     def refusal(self, why: str) -> DataError:
         """Return the error that says why this is no run file of ours."""
-        return DataError(f"{self.path} is not a sound labctl run: {why}")
+        return DataError(f"{self.path} is not a valid labctl run: {why}")
 
     def _walk(self, name: str) -> h5py.Group | h5py.Dataset | None:
         above, _, last = name.rpartition("/")
@@ -205,7 +205,7 @@ class GuardedFile:
         if link is None:
             return None
         if not isinstance(link, h5py.HardLink):
-            raise self.refusal(f"{name} is a link to elsewhere")
+            raise self.refusal(f"{name} links to another file")
         found: h5py.Group | h5py.Dataset = group[last]
         return found
 
@@ -227,7 +227,7 @@ def _whole(digits: str) -> int:
 
 def _finite(word: str) -> float:
     if not math.isfinite(value := float(word)):
-        raise ValueError(f"{word} is no number")
+        raise ValueError(f"{word} is not a number")
     return value
 
 

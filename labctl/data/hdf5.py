@@ -115,9 +115,9 @@ def why_lost(descriptor: int, path: Path | str) -> str:
         if os.path.samestat(os.fstat(descriptor), found):
             return ""
     except (FileNotFoundError, NotADirectoryError):
-        return "is gone: it was deleted or renamed, or its disk was taken away"
+        return "has disappeared: it was deleted or renamed, or its disk was removed"
     except (OSError, ValueError) as exc:
-        return f"cannot be reached any more: {getattr(exc, 'strerror', None) or exc}"
+        return f"cannot be accessed any more: {getattr(exc, 'strerror', None) or exc}"
     return "was replaced by another file"
 
 

@@ -168,12 +168,10 @@ def _locked(path: Path, h5: Path) -> int:
         except OSError as exc:
             os.close(descriptor)
             if exc.errno in _HELD:
-                raise DataError(
-                    f"{h5} is being written by {held_by(h5)}", "wait until that has ended"
-                ) from exc
+                raise DataError(f"{h5} is being written by {held_by(h5)}", "wait until it has ended") from exc
             raise DataError(f"{path}: cannot be locked: {exc.strerror or exc}") from exc
         os.close(descriptor)
-    raise DataError(f"{path} is taken away again and again", "end the other programs that write this run")
+    raise DataError(f"{path} keeps being deleted", "close the other programs that write this run")
 
 
 def _is_still(descriptor: int, path: Path) -> bool:

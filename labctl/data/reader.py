@@ -42,7 +42,7 @@ def read_run(path: Path | str) -> Run:
     given = Path(path)
     h5 = given.with_suffix(".h5") if given.suffix.lower() == ".csv" else given
     if h5 != given and not h5.exists():
-        raise DataError(f"{given}: there is no {h5.name} beside it", "labctl fit reads a CSV alone")
+        raise DataError(f"{given}: there is no {h5.name} beside it", "labctl fit accepts the CSV")
     with opened(h5.absolute()) as file:
         _check_schema(file)
         status, reason, end_time = (file.text(f"{schema.ENTRY}/{name}") for name in _STATUS)
@@ -67,7 +67,7 @@ _STATUS = ("status", "status_reason", "end_time")
 def _check_schema(file: GuardedFile) -> None:
     name, _, number = file.text(f"{schema.ENTRY}/schema").partition("/")
     if name != schema.SCHEMA_NAME or not number.isdecimal() or len(number) > 4:
-        raise file.refusal("it does not carry the schema labctl-run")
+        raise file.refusal("it does not have the schema labctl-run")
     if int(number) > schema.SCHEMA_NUMBER:
         raise DataError(f"{file.path} was written by a newer labctl (schema {number})", "update labctl")
 

@@ -71,7 +71,7 @@ def refuse_other_axes(run: Run, start: RunStart) -> None:
     if reasons:
         raise ConfigError(
             f"{run.path.name} cannot be continued on this bench: {'; '.join(reasons)}",
-            hint="change the bench back, or begin another run",
+            hint="restore the bench, or start another run",
         )
 
 
@@ -127,7 +127,7 @@ class ResumedWriter(RunWriter):
         :raises DataError: not enough space, not writable, or begun before.
         """
         if self._file is not None or self._ended:
-            raise DataError(f"{self.paths.h5} was begun before")
+            raise DataError(f"{self.paths.h5} has already been started")
         refuse_other_axes(self.run, start)
         expected = nexus.expected_size(self.run.start.plan)
         left = Expected(max(expected.points - len(self.run), 1), expected.exposures)
@@ -157,19 +157,19 @@ def continuable(h5: Path) -> Run:
     if run.status == "finished":
         raise DataError(
             f"{h5} has finished: all of its {len(run)} points are measured",
-            "begin another run with labctl sweep",
+            "start another run with labctl sweep",
         )
     if run.status == "running":
         raise DataError(
             f"{h5} is {run.reason}",
-            "wait until that has ended; a file from another host can be resumed there at once, here an hour "
-            "after it was last written",
+            "wait until it has ended; a file from another host can be resumed there at once, here one hour "
+            "after the last write",
         )
     if damaged := damaged_points(run.path, run.points, run.wavelength_nm.size):
         raise DataError(
             f"{h5} is damaged: {len(damaged)} of its {len(run)} points do not match their checksums, the "
             f"first is point {damaged[0] + 1}",
-            "labctl verify tells all; the points that are sound can be fitted, not continued",
+            "labctl verify lists all; the undamaged points can be fitted, but the run cannot be continued",
         )
     return run
 

@@ -69,7 +69,7 @@ def read_sessions(file: GuardedFile, start: RunStart) -> tuple[Session, ...]:
         return (first_session(start),)
     stored = file.mapping(SESSIONS).get("sessions")
     if not isinstance(stored, list) or not stored or not all(isinstance(one, dict) for one in stored):
-        raise file.refusal("its sessions are not the list they should be")
+        raise file.refusal("its sessions must be a list")
     return tuple(_session(one) for one in stored)
 
 

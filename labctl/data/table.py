@@ -92,12 +92,12 @@ def _of_text(path: Path, text: str) -> Table:
     if not lines:
         raise DataError(f"{path} has no rows", _HINT)
     if len(lines) > MOST_ROWS:
-        raise DataError(f"{path} has {len(lines)} rows, more than {MOST_ROWS}", "average or thin them first")
+        raise DataError(f"{path} has {len(lines)} rows, more than {MOST_ROWS}", "average or bin them first")
     _refuse_too_wide(path, lines)
     try:
         cells = list(map(_splitter(lines), lines))
     except csv.Error as exc:
-        raise DataError(f"{path} is no table: {exc}", _HINT) from exc
+        raise DataError(f"{path} is not a table: {exc}", _HINT) from exc
     start = next((at for at, row in enumerate(cells) if any(map(_reads, row))), 1)
     header, rows = cells[:start], cells[start:]
     width = max((len(row) for row in rows), default=0)

@@ -95,7 +95,7 @@ def _curve(file: GuardedFile, run: Run) -> Iterator[str]:
         if rest < 0 or (rest > 0 and not _unfinished(run)):
             yield f"the curve has {shown.size} values of {name} for {values.size} points"
         elif not np.array_equal(shown[: values.size], values, equal_nan=True):
-            yield f"the curve's {name} is not that of the points"
+            yield f"{name} of the curve differs from that of the points"
 
 
 def _dark_sums(file: GuardedFile, run: Run) -> Iterator[str]:
@@ -116,7 +116,7 @@ def _references(run: Run) -> Iterator[str]:
         if dark is None:
             yield f"point {at + 1}: its dark {row['dark_number']} is missing"
         elif abs(dark.integration_s - row["integration_s"]) > 1e-6 * row["integration_s"]:
-            yield f"point {at + 1}: its dark was taken at another integration time"
+            yield f"point {at + 1}: its dark was taken at a different integration time"
         if row["blank_number"] >= 0 and int(row["blank_number"]) not in darks:
             yield f"point {at + 1}: its blank {row['blank_number']} is missing"
 
@@ -124,7 +124,7 @@ def _references(run: Run) -> Iterator[str]:
 def _sessions(run: Run) -> Iterator[str]:
     starts = [session.first_point for session in run.sessions]
     if starts != sorted(starts) or (starts and starts[-1] > len(run)):
-        yield f"its sessions begin at points {', '.join(map(str, starts))}, which cannot be"
+        yield f"its sessions begin at points {', '.join(map(str, starts))}, which is impossible"
 
 
 def _csv(run: Run, notes: list[str]) -> list[str]:
@@ -141,7 +141,7 @@ def _csv(run: Run, notes: list[str]) -> list[str]:
     last_only = missing == run.points["index"].tolist()[-1:]
     problems = []
     if state.header is None:
-        problems.append(f"{name} has not the header of a run")
+        problems.append(f"{name} does not have the header of a run")
     elif missing and not (_unfinished(run) and last_only):
         problems.append(f"{name} lacks {len(missing)} of {len(run)} points: {_few(missing)}")
     elif missing or (state.torn and _unfinished(run)):
@@ -149,9 +149,9 @@ def _csv(run: Run, notes: list[str]) -> list[str]:
     if state.torn and not _unfinished(run):
         problems.append(f"{name} ends within a row")
     if state.different:
-        problems.append(f"{name} has other numbers for points {_few(list(state.different))}")
+        problems.append(f"{name} has different numbers for points {_few(list(state.different))}")
     if state.strange or not state.in_order:
-        problems.append(f"{name} has rows that are not those of this run in their order")
+        problems.append(f"{name} has rows that do not follow the order of this run")
     return problems
 
 

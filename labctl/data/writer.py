@@ -212,7 +212,7 @@ class RunWriter:
         :raises DataError: not enough space, not writable, held by another process, or begun before.
         """
         if self._file is not None or self._ended:
-            raise DataError(f"{self.paths.h5} was begun before")
+            raise DataError(f"{self.paths.h5} has already been started")
         expected = nexus.expected_size(start.plan)
         check_space(self.paths.h5.parent, expected, start.wavelength_nm.size)
         part = self.paths.h5.with_name(self.paths.h5.name + ".part")
@@ -288,7 +288,7 @@ class RunWriter:
         :raises DataError: it could not be written; the status is then written in place if at all possible.
         """
         if self._ended:
-            raise DataError(f"{self.paths.h5} has ended before")
+            raise DataError(f"{self.paths.h5} has already ended")
         try:
             self.flush()  # a file that has lost its name is found before the result is in it
             with self._writing() as file:
@@ -334,7 +334,7 @@ class RunWriter:
         :raises DataError: there is no place for the run.
         """
         if not os.path.lexists(self.paths.csv):
-            self.on_move(f"{self.paths.csv} {why}; it is written anew from {self.paths.h5.name}")
+            self.on_move(f"{self.paths.csv} {why}; it is rewritten from {self.paths.h5.name}")
             return
         with self._noting():
             self._go_elsewhere(f"{self.paths.csv} {why}", self._renamed)
@@ -369,7 +369,7 @@ class RunWriter:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[h5py.File]:
         if self._broken is not None:
-            raise DataError(f"{self.paths.h5}: not written any more: {self._broken.message}")
+            raise DataError(f"{self.paths.h5}: no longer written: {self._broken.message}")
         if self._file is None:
             raise DataError(f"{self.paths.h5} is not open")
         with self._noting():
@@ -397,8 +397,8 @@ class RunWriter:
         """Say what the library, which would fail at it, could only say of its own insides."""
         if self._held is not None and self._held.shrank():
             raise DataError(
-                f"{self.paths.h5} was cut short by another program: points are lost",
-                "see what else has it open; labctl verify tells what is left",
+                f"{self.paths.h5} was truncated by another program: points are lost",
+                "find the program that has it open; labctl verify shows what is left",
             )
 
     def _go_elsewhere(self, what: str, move: Callable[[Path, str], None]) -> None:
@@ -417,11 +417,11 @@ class RunWriter:
             except DataError as exc:
                 failed.append(exc.message)
                 continue
-            self.on_move(f"{what}. No point is lost: the whole run is in {self.paths.h5} and goes on there")
+            self.on_move(f"{what}. No point is lost: the whole run is in {self.paths.h5} and continues there")
             return
         raise DataError(
             f"{what}, and no copy of the run could be written ({'; '.join(failed) or 'no place'})",
-            "the run has stopped here; put the disk back, or name another directory with --output",
+            "the run has stopped here; reconnect the disk, or name another directory with --output",
         )
 
     def _copied(self, place: Path, stem: str) -> None:
@@ -444,7 +444,7 @@ class RunWriter:
                     part.unlink(missing_ok=True)
                 raise
         self._close_file()
-        self._rescue({"status": "failed", "status_reason": f"the run goes on in {paths.h5}"})
+        self._rescue({"status": "failed", "status_reason": f"the run continues in {paths.h5}"})
         self._let_go()
         self.paths, self._lock = paths, lock
         self._open(left)
@@ -471,7 +471,7 @@ class RunWriter:
                 width = schema.STATUS_BYTES[name]
                 self._held.write(self._status_at[name], _clipped(text, width).ljust(width, b"\0"))
         except (OSError, KeyError) as exc:
-            log.warning("could not note how the run ended in %s: %s", self.paths.h5, exc)
+            log.warning("could not store how the run ended in %s: %s", self.paths.h5, exc)
 
     def _close_file(self) -> None:
         file, self._file = self._file, None

@@ -78,7 +78,7 @@ class LightUnwatched(InstrumentError):  # noqa: N818
 
 
 class ProtocolError(InstrumentError):
-    """An answer that does not parse; carries the bytes of both directions, where they are known.
+    """An answer that cannot be parsed; carries the bytes of both directions, where they are known.
 
     :param instrument: its role and address.
     :param message: what is wrong with it.
@@ -117,7 +117,7 @@ class ConnectionFailure:
 
 
 class NotConnected(InstrumentError):  # noqa: N818
-    """One or more instruments could not be reached; all of them are named at once.
+    """One or more instruments could not be reached; the error names all of them.
 
     :param failures: one for each instrument.
     """
@@ -136,25 +136,25 @@ class SafetyStop(LabctlError):  # noqa: N818
 
 
 class ShutterLied(SafetyStop):
-    """The shutter says that it is closed, and somebody behind it sees light: what is called dark is not."""
+    """The shutter reports closed, but a detector behind it sees light: darks are not dark."""
 
 
 class NotMadeSafe(SafetyStop):
-    """Shutter or attenuator could not be brought to where they harm nothing: light may pass.
+    """The shutter or the attenuator could not be set to a safe state: light may pass.
 
     :param failures: what failed, in the order in which it was tried.
     """
 
     def __init__(self, failures: Sequence[Exception]) -> None:
         reasons = "; ".join(str(failure) for failure in failures)
-        super().__init__(f"NOT MADE SAFE: {reasons}", "block the beam by hand")
+        super().__init__(f"NOT MADE SAFE: {reasons}", "block the beam manually")
         self.failures = tuple(failures)
 
 
 def is_noticed_stop(error: BaseException, stopped: bool) -> bool:
-    """Return whether a safety stop is only how a stop was noticed: SAFE closes the shutter under a reading.
+    """Return whether a safety stop only shows a user's stop: SAFE closes the shutter during a reading.
 
-    What is not safe afterwards is never one.
+    An error that leaves the bench unsafe is never one.
     """
     unsafe = isinstance(error, NotMadeSafe) or any(
         "NOT MADE SAFE" in n for n in getattr(error, "__notes__", ())
@@ -163,7 +163,7 @@ def is_noticed_stop(error: BaseException, stopped: bool) -> bool:
 
 
 class CalibrationRefused(LabctlError):  # noqa: N818
-    """A measurement cannot make a calibration; it says what is missing, and nothing is stored."""
+    """A measurement does not suffice for a calibration; the error says why, and nothing is stored."""
 
     exit_code = 5
 
@@ -175,7 +175,7 @@ class DataError(LabctlError):
 
 
 def _with_hint(message: str, hint: str) -> str:
-    """Join them as two sentences, whatever the first one ends with."""
+    """Join message and hint as two sentences, whatever the message ends with."""
     if not hint:
         return message
     return f"{message}{'' if message.endswith(('.', '?', '!')) else '.'} Try: {hint}"

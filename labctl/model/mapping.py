@@ -79,7 +79,7 @@ def record_of(kind: type[T], mapping: Mapping[str, object]) -> T:
     try:
         return kind(**given)
     except TypeError as exc:
-        raise ValueError(f"it is no {kind.__name__}: {exc}") from None
+        raise ValueError(f"not a valid {kind.__name__}: {exc}") from None
 
 
 @cache

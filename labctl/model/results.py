@@ -25,7 +25,7 @@ Interval = tuple[float, float]
 ThresholdStatus = Literal["found", "not_found", "below_range", "above_range", "refused"]
 LineShape = Literal["gaussian", "lorentzian", "voigt"]
 
-DOUBT = "the shutter was open when it said that it was closed: these points say nothing of the sample"
+DOUBT = "the shutter was open although it reported closed: these points are not valid"
 """Why nothing is said of a run: its result's ``doubt``, and at once a line of its log, for a kill."""
 K95 = 1.959964
 """Standard uncertainties in the half of a normal 95 % interval."""
@@ -373,7 +373,7 @@ class FluenceBudget:
 class AdaptiveEnding:
     """How a sweep that chose its fluences ended.
 
-    :param ended: why it asked for no more points; None if it was broken off.
+    :param ended: why it asked for no more points; None if it was cancelled.
     :param reason: the same in words.
     :param target_rel: half-width over threshold that was asked for.
     :param target_met: whether the final interval is within it.
@@ -472,7 +472,7 @@ class EnergyStep:
         """What it is, in words; points are counted from 1."""
         return (
             f"the pulse energy stepped by {self.change_rel:+.0%} between points {self.before_point - 1} and "
-            f"{self.before_point}: the laser, or the meter that tells of it"
+            f"{self.before_point}: a change of the laser or of the power meter"
         )
 
 
@@ -579,7 +579,7 @@ class SweepResult:
     :param budget: of the fluences; None where the chain to the sample is not known.
     :param adaptive: how a sweep that chose its fluences ended; None for others.
     :param bleaching: what its references say; None for a sweep without.
-    :param hysteresis: the way down against the way up; None for a sweep of one way.
+    :param hysteresis: down-sweep relative to up-sweep the way up; None for a sweep of one way.
     :param stability: the decay of a stability run; None for others.
     :param energy_step: a step of the pulse energy in its midst; None where there is none.
     :param doubt: why nothing is said of the sample although points were measured; empty for most runs.

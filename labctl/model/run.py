@@ -72,7 +72,7 @@ class RunFacts:
     :param edits: what was changed by hand since.
     :param damaged: points whose numbers do not match their checksums, counted from 0.
     :param unjudged: points that a killed run took since its last closing was looked at.
-    :param ending: why the run asked for no more points; None if it was broken off.
+    :param ending: why the run asked for no more points; None if it was cancelled.
     :param doubt: why nothing is to be said of the sample; empty for most runs.
     :param planned: points that were wanted, at most.
     :param dose_uj_cm2: what the sample was given in all.

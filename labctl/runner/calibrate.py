@@ -59,7 +59,7 @@ def run_calibration(
     :raises LabctlError: the bench cannot be opened, or an instrument failed.
     """
     if kind not in procedures:
-        raise ConfigError(f"{kind!r} is none of {', '.join(procedures)}", key="kind")
+        raise ConfigError(f"invalid kind {kind!r}; choose {', '.join(procedures)}", key="kind")
     options = OPTIONS[kind]() if options is None else options
     _try_to_write(output)
     with _opened(config, clock, stop, bench, on_event) as ready:

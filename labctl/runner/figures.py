@@ -147,8 +147,8 @@ def spectra_figure(picture: RunPicture) -> Figure:
     measured.spines["right"].set_visible(False)
     measured.set_xlim(low - margin, high + margin)
     measured.set(xlabel="Wavelength (nm)", ylabel="Emission (counts per pulse)", title="as measured")
-    stacked.set(xlabel="Wavelength (nm)", ylabel="Emission, each scaled to its maximum", yticks=[])
-    stacked.set_title(f"{picture.convention} fluence beside each; red: above threshold")
+    stacked.set(xlabel="Wavelength (nm)", ylabel="Emission, normalised to its maximum", yticks=[])
+    stacked.set_title(f"{picture.convention} fluence beside each spectrum; red: above threshold")
     figure.suptitle(f"{picture.sample}: emission at rising pump fluence")
     return figure
 
@@ -231,7 +231,7 @@ def _peak_text(peak: PeakFit) -> str:
         f"Q {'≥' if peak.lower_bound else '='} {peak.q:.0f}{spread}",
         f"λ = {peak.centre_nm:.2f} nm",
         f"FWHM {peak.fwhm_nm:.3f} nm",
-        f"(as seen {peak.seen_fwhm_nm:.3f} nm,",
+        f"(measured {peak.seen_fwhm_nm:.3f} nm,",
         f"resolution {resolution})",
     )
     return "\n".join(lines)
@@ -405,7 +405,7 @@ def stability_figure(run: Run, measured: Stability, fit: DecayFit) -> Figure:
     value, sigma = _retained(run, fit)
     fluence = float(np.median(measured.fluence_uj_cm2[measured.usable]))
     figure.suptitle(
-        f"{in_figure(run.start.sample)}: {100 * value:.1f} ± {100 * sigma:.1f} % left after "
+        f"{in_figure(run.start.sample)}: {100 * value:.1f} ± {100 * sigma:.1f} % remaining after "
         f"{duration(float(measured.time_s[-1]))} at {fluence:.4g} µJ/cm² ({run.start.convention})"
     )
     return figure
@@ -440,7 +440,7 @@ def _light(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
     fine = np.linspace(0.0, float(measured.time_s[-1]), 400)
     axes.plot(fine / size, measured.fitted_at(fit, fine), color=_FITTED, lw=1.6, zorder=3, label=_label(fit))
     axes.set_ylim(0.0, 1.08 * max(float(measured.light[used].max()), 1.0))
-    axes.set_ylabel("Emission / that of the first points")
+    axes.set_ylabel("Emission relative to the first points")
     axes.legend(loc="lower left")
 
 

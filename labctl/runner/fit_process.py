@@ -110,7 +110,7 @@ class Answer:
 
 
 class FitFailed(Exception):  # noqa: N818
-    """There is no answer; the text says why: "did not end within 120 s", "was broken off"..."""
+    """There is no answer; the text says why: "did not end within 120 s", "was cancelled"..."""
 
 
 class _Spare:
@@ -207,7 +207,7 @@ class FitProcess:
         if not self._asking.acquire(timeout=min(EARLIER_S, within_s)):
             self._end(self._child)  # whose question gets no answer then
             if not self._asking.acquire(timeout=EARLIER_S):
-                raise FitFailed("could not begin: an earlier one cannot be ended")
+                raise FitFailed("could not start: an earlier fit cannot be ended")
         try:
             return self._answered(question, within_s, stop)
         finally:
@@ -225,7 +225,7 @@ class FitProcess:
             except queue.Empty:
                 if stop is not None and stop.is_set():
                     self._end(child)
-                    raise FitFailed("was broken off") from None
+                    raise FitFailed("was cancelled") from None
                 continue
             try:
                 found = json.loads(answer)
@@ -240,7 +240,7 @@ class FitProcess:
     def _living(self) -> subprocess.Popen[str]:
         with self._starting:
             if self._left:
-                raise FitFailed("could not begin: its run is over")
+                raise FitFailed("could not start: its run has ended")
             if self._child is not None and self._child.poll() is not None:
                 self._end(self._child)
             if self._child is None:
@@ -261,7 +261,7 @@ def _started() -> subprocess.Popen[str]:
             **own_group(),
         )
     except OSError as exc:
-        log.exception("the process of the fits could not be started")
+        log.exception("the fit process could not be started")
         raise FitFailed(f"could not be started: {exc}") from exc
 
 
@@ -386,7 +386,7 @@ class Fits:
             except FitFailed as exc:
                 problem = str(exc)
             except Exception as exc:  # whoever asked goes on without an answer
-                log.exception("while asking the process of the fits")
+                log.exception("while waiting for the fit process")
                 problem = f"failed: {type(exc).__name__}: {exc}"
         return Answer(subject, number, None, problem)
 

@@ -120,24 +120,24 @@ def _refit_run(run: Run) -> RunReport:
 
 def _said_of_damage(facts: RunFacts) -> tuple[str, ...]:
     bad = sorted(facts.damaged)
-    told = f"damaged, and left out: point{'s' if len(bad) > 1 else ''} {', '.join(str(i + 1) for i in bad)}"
+    told = f"damaged and excluded: point{'s' if len(bad) > 1 else ''} {', '.join(str(i + 1) for i in bad)}"
     return (f"{told} (labctl verify)",) if bad else ()
 
 
 def _said_of_unjudged(facts: RunFacts) -> tuple[str, ...]:
     if not facts.unjudged:
         return ()
-    since = f"points from {min(facts.unjudged) + 1} on are left out"
-    return (f"{since}: the run was killed before the closing after them was looked at",)
+    since = f"points from {min(facts.unjudged) + 1} on are excluded"
+    return (f"{since}: the run was killed before the shutter was checked after them",)
 
 
 def _by_hand(edits: Edits) -> tuple[str, ...]:
     out, bands = sorted(edits.left_out), edits.bands
     plural = "s" if len(out) > 1 else ""
-    said = [f"{len(out)} point{plural} left out by hand: {', '.join(str(i + 1) for i in out)}"] if out else []
+    said = [f"{len(out)} point{plural} excluded by user: {', '.join(str(i + 1) for i in out)}"] if out else []
     if bands is not None:
         ends = (f"{low:.4g} to {high:.4g} nm" for low, high in (bands.emission_nm, bands.lasing_nm))
-        said.append("bands moved by hand: emission {}, lasing {}".format(*ends))
+        said.append("bands changed by user: emission {}, lasing {}".format(*ends))
     return tuple(said)
 
 
@@ -164,7 +164,7 @@ def _spectra_of(table: Table) -> tuple[str, ...]:
 
 def _not_numbers(table: Table) -> tuple[str, ...]:
     lost = _lost(table)
-    return (f"{lost} of {table.signal.size} rows left out: not two numbers",) if lost else ()
+    return (f"{lost} of {table.signal.size} rows skipped: not two numbers",) if lost else ()
 
 
 def _lost(table: Table) -> int:

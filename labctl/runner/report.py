@@ -140,7 +140,7 @@ def saturation(counted: Tally) -> str:
     floor = "the light was too bright"
     if counted.shortest_s is not None and math.isfinite(counted.shortest_s):
         floor = f"the exposure could not go below {counted.shortest_s:g} s"
-    return f"{share}: {floor}; lower the fluence, or put in an ND filter"
+    return f"{share}: {floor}; lower the fluence, or insert an ND filter"
 
 
 def _points(count: int | None) -> str:
@@ -154,7 +154,7 @@ def more_lines(result: SweepResult) -> list[str]:
         *([] if result.bleaching is None else [_bleaching_line(result.bleaching)]),
         *([] if result.hysteresis is None else [_hysteresis_line(result.hysteresis)]),
         *([] if result.stability is None else [stability_verdict(result.stability)]),
-        *([] if result.energy_step is None else [f"careful: {result.energy_step.text}"]),
+        *([] if result.energy_step is None else [f"warning: {result.energy_step.text}"]),
     ]
 
 
@@ -162,14 +162,14 @@ def stability_verdict(stability: StabilityResult, convention: str = "") -> str:
     """Say in one line what is left and how it went; ``convention`` of the fluence."""
     retained, bound = stability.retained, stability.lifetime_above_s
     if retained is None:
-        return f"no verdict: {stability.reason or 'nothing was fitted'}"
+        return f"no result: {stability.reason or 'nothing was fitted'}"
     left = (
-        f"{100 * retained.value:.1f} +- {100 * retained.sigma:.1f} % of the emission is left after "
+        f"{100 * retained.value:.1f} +- {100 * retained.sigma:.1f} % of the emission remains after "
         f"{duration(_known(stability.duration_s))} at {_known(stability.fluence_uj_cm2):.4g} uJ/cm2"
         f"{f' ({convention})' if convention else ''}, {_known(stability.dose_uj_cm2) / 1e6:.3g} J/cm2 in all"
     )
     if stability.status != "decay":
-        seen = "it grew brighter" if "brightening" in stability.flags else "no decay beyond chance"
+        seen = "the emission increased" if "brightening" in stability.flags else "no significant decay"
         above = f"; lifetime above {duration(bound)} (95 %)" if bound is not None else ""
         return f"{left}; {seen}{above}"
     lifetimes = {
@@ -208,7 +208,7 @@ def _adaptive_line(adaptive: AdaptiveEnding) -> str:
     width = "no interval" if reached is None else f"+-{100 * reached:.2g} %"
     return (
         f"adaptive sweep, ended by {adaptive.ended or 'a stop'}: {adaptive.reason}. "
-        f"In the end {width} after {adaptive.points} points, target {met}"
+        f"Final interval {width} after {adaptive.points} points, target {met}"
     )
 
 
@@ -216,7 +216,7 @@ def _bleaching_line(bleaching: BleachingResult) -> str:
     seen = "bleaching" if bleaching.flags == ("bleaching",) else "reference"
     treated = "not corrected" if bleaching.corrected == "off" else "corrected"
     return (
-        f"{seen}: the light at {bleaching.fluence_uj_cm2:.4g} uJ/cm2 changed over the run by "
+        f"{seen}: the emission at {bleaching.fluence_uj_cm2:.4g} uJ/cm2 changed during the run by "
         f"{100 * bleaching.change_rel:+.2g} +- {100 * bleaching.change_sigma_rel:.2g} % "
         f"({100 * bleaching.change_per_j_cm2:+.2g} +- "
         f"{100 * bleaching.change_per_j_cm2_sigma:.2g} % per J/cm2 of dose), {treated} in the fit"
@@ -224,9 +224,9 @@ def _bleaching_line(bleaching: BleachingResult) -> str:
 
 
 def _hysteresis_line(hysteresis: Hysteresis) -> str:
-    seen = "hysteresis" if hysteresis.flags else "no hysteresis beyond chance"
+    seen = "hysteresis" if hysteresis.flags else "no significant hysteresis"
     line = (
-        f"{seen}: the way down against the way up, signal "
+        f"{seen}: down-sweep relative to up-sweep, signal "
         f"{100 * hysteresis.signal_change_rel:+.2g} +- {100 * hysteresis.signal_change_sigma_rel:.2g} %"
     )
     if hysteresis.threshold_change_rel is None:

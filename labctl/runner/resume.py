@@ -55,7 +55,7 @@ def stored_plan(run: Run) -> SweepPlan:
     except ValidationError as exc:
         first = exc.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise DataError(f"{run.path}: its plan is not sound: {where}: {first['msg']}") from exc
+        raise DataError(f"{run.path}: its plan is not valid: {where}: {first['msg']}") from exc
     if plan.points > _MOST_POINTS or plan.average > _MOST_EXPOSURES:
         raise DataError(f"{run.path}: its plan asks for {plan.points} points of {plan.average} exposures")
     _check_points(run, plan)
@@ -151,13 +151,13 @@ def resume_run(
     if run.start.procedure not in (PROCEDURE_ID, STABILITY_ID):
         raise DataError(f"{h5} is a run of {run.start.procedure}, which this command does not continue")
     if doubt := run.doubt:
-        raise DataError(f"{h5}: {doubt}", "see to the shutter, then begin a new run")
+        raise DataError(f"{h5}: {doubt}", "check the shutter, then start a new run")
     plan = stored_plan(run)
     kind = stability_kind() if isinstance(plan, StabilityPlan) else SWEEP
     if bench is None:
         config = stored_bench(run.sessions[-1].config, h5)
         if trust is None:
-            raise ConfigError(f"{h5.name} may come from anybody: no bench is given", hint=WITH_BENCH)
+            raise ConfigError(f"the bench stored in {h5.name} is not trusted", hint=WITH_BENCH)
         trust(connections_and_limits(config))
     else:
         config = load_bench(bench)
@@ -243,7 +243,7 @@ def recall(buffer: PointBuffer, run: Run) -> None:
 def _story(run: Run, found: tuple[str, ...], dose: float, assumed: float) -> list[str]:
     """Return what the run's own log says of its continuation."""
     why = f": {run.reason}" if run.reason else ""
-    lines = [f"resumed after {len(run)} points, having been {run.status}{why}"]
+    lines = [f"resumed after {len(run)} points; it was {run.status}{why}"]
     share = f", {assumed:.6g} of it assumed for the point that was interrupted" if assumed else ""
-    lines.append(f"the dose goes on from {dose:.6g} uJ/cm2{share}")
+    lines.append(f"the dose continues from {dose:.6g} uJ/cm2{share}")
     return [*lines, *(f"the bench differs: {line}" for line in found)]

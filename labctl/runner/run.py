@@ -86,11 +86,9 @@ def too_few(plan: SweepPlan) -> str:
         count, distinct = len(planned), len(set(planned))
     if count < MIN_POINTS:
         points = "1 point" if count == 1 else f"{count} points"
-        return f"{points}: too few for a threshold, which needs {MIN_POINTS}; measured all the same"
+        return f"{points}: too few for a threshold, which needs {MIN_POINTS}; measured anyway"
     if distinct < MIN_DISTINCT:
-        return (
-            f"{distinct} fluences: too few for a threshold, which needs {MIN_DISTINCT}; measured all the same"
-        )
+        return f"{distinct} fluences: too few for a threshold, which needs {MIN_DISTINCT}; measured anyway"
     return ""
 
 
@@ -142,7 +140,7 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 """Fits that may fail before the sweep goes on without a running threshold."""
-SUBJECT = ("the run that goes on",)
+SUBJECT = ("the run in progress",)
 
 
 class LiveFit:
@@ -192,8 +190,8 @@ _ENERGIES = 3
 LONGEST_FIT_S = 120.0
 LONGEST_STOPPED_FIT_S = 2.0
 """Wall times for the fits at the end; the second after a stop, when somebody waits for the program's end."""
-STOPPING = "stopping: the shutter closes, and the bench is made safe"
-BREAKING_OFF = "stopping: the bench was left before; the fit is broken off"
+STOPPING = "stopping: closing the shutter and making the bench safe"
+BREAKING_OFF = "stopping: the bench is already released; the fit is cancelled"
 
 
 def _unheard(_event: Event) -> None:
@@ -255,7 +253,7 @@ def run_sweep(
     plan = dataclasses.replace(plan, triggered=config.triggered)
     validate(plan, config.pump_settings(), config.limit_settings())
     if plan.background == "blank" and insert is None:
-        raise ConfigError("a blank needs somebody to put it into the beam", key="background")
+        raise ConfigError("a blank needs an operator to put it into the beam", key="background")
     events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
     run = _Acquisition(config, plan, request, stop, events.put, clock, insert)
     run.origin, run.pause, run.bench, run.kind = origin or run.origin, pause, opened, kind

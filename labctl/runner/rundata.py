@@ -239,7 +239,7 @@ class RunData:
         if self._flags[index]:
             parts.append("flags: " + ", ".join(self._flags[index]))
         if index in self.excluded:
-            parts.append("left out by you")
+            parts.append("excluded by user")
         return "  ·  ".join(parts)
 
 

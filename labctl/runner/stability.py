@@ -71,7 +71,7 @@ def stability_kind() -> RunKind:
             temperatures[index] = thermometer.temperature_c()
             text = f"point {index + 1}: sample at {temperatures[index]:.2f} C"
         except InstrumentError as exc:
-            text = f"point {index + 1}: sample's temperature unknown: {exc.message}"
+            text = f"point {index + 1}: sample temperature unknown: {exc.message}"
         buffer.event(bench.roles.clock.now_s(), text)
 
     def temperature_c(buffer: PointBuffer) -> tuple[float | None, ...]:

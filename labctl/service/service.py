@@ -115,7 +115,7 @@ class SafetyLine:
                 return
             asked_s, shutter = self._asked_s, self._shutter
             if shutter is None:
-                self._tell(SafeTold(False, 0.0, "no shutter is connected: block the beam by hand"))
+                self._tell(SafeTold(False, 0.0, "no shutter is connected: block the beam manually"))
                 continue
             problem = self._close(shutter)
             self._tell(SafeTold(not problem, time.monotonic() - asked_s, problem))
@@ -134,7 +134,7 @@ class SafetyLine:
                 log.exception("SAFE")
             else:
                 return ""
-        return f"{problem}. Block the beam by hand"
+        return f"{problem}. Block the beam manually"
 
 
 IDLE_S = 0.4
@@ -178,14 +178,14 @@ class BenchService:
 
     def safe(self) -> None:
         """Close the shutter now, stop what runs, forget what was asked for, take the least light."""
-        self._dark_now(MakeSafe(), "SAFE was pressed before it began")
+        self._dark_now(MakeSafe(), "SAFE was pressed before it started")
 
     def close_shutter(self) -> None:
         """Close the shutter now, stop what runs and forget what was asked for; the attenuator stays.
 
-        A sweep, an alignment or a calibration that is stopped by it takes the least light as it ends.
+        A sweep, an alignment or a calibration that is stopped by SAFE takes the least light as it ends.
         """
-        self._dark_now(MoveShutter(False), "Close was pressed before it began")
+        self._dark_now(MoveShutter(False), "Close was pressed before it started")
 
     def _dark_now(self, then: MakeSafe | MoveShutter, why: str) -> None:
         self.stop.set()  # before the blade moves: what runs sees a stop, not a shutter that closed by itself
@@ -205,7 +205,7 @@ class BenchService:
             self._commands = deque(c for c in self._commands if c not in waiting)
             # Under the lock: a command that is taken clears the flag, and must not clear this one.
             self.stop.set()
-        self._not_begun(waiting, "aborted before it began")
+        self._not_begun(waiting, "aborted before it started")
 
     def _not_begun(self, commands: Iterable[Command], why: str) -> None:
         for command in commands:
@@ -259,7 +259,7 @@ class BenchService:
                 elif not isinstance(command, (Disconnect, Stream)) and command is not None:
                     self._tell(Said("connect the bench first", wrong=True))
         except BaseException:
-            log.exception("the bench's thread ended")
+            log.exception("the bench thread has ended")
             raise
         finally:
             self.safety.end()
@@ -303,7 +303,7 @@ class BenchService:
             reason = said_of(exc)
             self._tell(Said(reason, wrong=True))
         except Exception as exc:
-            log.exception("the bench's session failed")
+            log.exception("the bench session failed")
             reason = f"{type(exc).__name__}: {exc}"
             self._tell(Said(reason, wrong=True))
         finally:

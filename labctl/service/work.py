@@ -64,7 +64,7 @@ from procedures.gate.pump import PumpState
 from procedures.gate.shutter import SafeReport
 from procedures.manual import ManualBench
 
-NOT_AGREED = "the differences were not agreed to: the run is as it was"
+NOT_AGREED = "the differences were not accepted: the run is unchanged"
 
 
 class LostInstrument(Exception):  # noqa: N818
@@ -193,12 +193,12 @@ def said_of(failure: BaseException | None) -> str:
 
 
 HOME: tuple[Request, ...] = (
-    Request("knife", "take the blade out of the beam", {"position_um": None}),
-    Request("filter", "take the filter away", {"name": "", "transmission": 1.0}),
-    Request("lamp", "take the lamp away", {"name": ""}),
-    Request("meter", "put the sensor back to the pick-off", {"place": "pick-off"}),
+    Request("knife", "remove the knife edge from the beam", {"position_um": None}),
+    Request("filter", "remove the filter", {"name": "", "transmission": 1.0}),
+    Request("lamp", "remove the lamp", {"name": ""}),
+    Request("meter", "put the sensor back at the pick-off", {"place": "pick-off"}),
     Request("sample", "put the sample back", {"in": True}),
-    Request("beam", "free the pump", {"blocked": False}),
+    Request("beam", "unblock the pump", {"blocked": False}),
 )
 """How everything stands for a sweep; what a calibration has moved away from it is put back in this order."""
 
@@ -318,8 +318,8 @@ def recheck(room: Room) -> None:
     bench = room.bench
     named = bench.config.calibrations.attenuator if bench.config.calibrations else None
     if named is None:
-        raise ConfigError("the bench file names no calibration of the attenuator", hint="measure one first")
-    room.tell(Busy("re-checking the attenuator"))
+        raise ConfigError("the bench file names no attenuator calibration", hint="calibrate it first")
+    room.tell(Busy("checking the attenuator"))
     try:
         found = recheck_attenuator(
             named.calibration, bench.roles, bench.pump.settings, bench.pump.limits, stop=room.stop
@@ -412,9 +412,9 @@ class Work:
         elif isinstance(command, Jog):
             self._reached(hand.jog(command.by_deg, stop))
         elif isinstance(command, Home):
-            self._tell(Busy("searching the reference"))
+            self._tell(Busy("homing the mount"))
             hand.home(stop)
-            self._tell(Said("the mount is referenced; attenuator at its minimum"))
+            self._tell(Said("the mount is homed; attenuator at its minimum"))
         elif isinstance(command, MoveShutter):
             if command.open_it:
                 hand.open(stop)

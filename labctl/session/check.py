@@ -113,7 +113,7 @@ def recheck_bench(
     """
     named = config.calibrations.attenuator if config.calibrations else None
     if named is None:
-        said = "not re-checked: the bench file names no calibration of the attenuator"
+        said = "not checked again: the bench file names no attenuator calibration"
         return replace(report, recheck=said)
     with open_bench(config, clock, stop) as bench:
         found = recheck_attenuator(
@@ -160,7 +160,7 @@ def _reading(
 
 
 def _read_attenuator(mount: Attenuator) -> str:
-    state = "" if mount.is_referenced() else ", not known to be homed: a sweep homes it, shutter closed"
+    state = "" if mount.is_referenced() else ", not homed: a sweep homes it with the shutter closed"
     return f"{mount.angle_deg():.3f} deg{state}"
 
 
@@ -209,7 +209,7 @@ def _too_weak_below(config: BenchConfig, noise_w: float) -> str:
         return ""
     one_w = lowest_power_w(config, 1.0)
     return (
-        f"below {NOISE_MARGIN * noise_w / one_w:.2g} uJ/cm2 the power at the meter lies under "
+        f"below {NOISE_MARGIN * noise_w / one_w:.2g} uJ/cm2 the power at the meter is less than "
         f"{NOISE_MARGIN:.0f} times its noise of {noise_w * 1e9:.3g} nW: start a sweep above that"
     )
 
@@ -229,7 +229,7 @@ def _resolution_hint(config: BenchConfig) -> list[str]:
     if config.calibrations and config.calibrations.spectrometer:
         return []
     if getattr(config.spectrometer, "resolution_nm", None) is None:
-        return ["resolution_nm is not set, so that Q can only be a lower bound"]
+        return ["resolution_nm is not set: Q is only a lower bound"]
     return []
 
 

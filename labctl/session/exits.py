@@ -97,8 +97,8 @@ def closed_when_silent(
             if silence_s() < PATIENCE_S:
                 continue
             log.warning(
-                "the shutter was open and nothing happened for %g s: it is closed. Before a longer pause "
-                "in the light call bench.watchdog.beat(busy_s=...)",
+                "the shutter was open and nothing happened for %g s: it is now closed. Before a longer "
+                "pause with the shutter open, call bench.watchdog.beat(busy_s=...)",
                 PATIENCE_S,
             )
             try:

@@ -57,10 +57,10 @@ def refuse_limits(config: BenchConfig) -> None:
     missing = [key for key in REQUIRED if getattr(config.limits, key) is None]
     if missing:
         raise ConfigError(
-            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not stated, and without them no "
-            "bench is connected to",
+            f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not stated; labctl does not "
+            "connect without them",
             key="limits",
-            hint='write them beside max_fluence_uj_cm2, e.g. max_pulse_energy = "150 nJ", '
+            hint='add them next to max_fluence_uj_cm2, e.g. max_pulse_energy = "150 nJ", '
             'max_average_power = "0.15 mW", max_dose_uj_cm2 = 5e7 (fluence x pulses over one run)',
         )
     settings, limits = config.pump_settings(), config.limit_settings()
@@ -86,7 +86,7 @@ def _angles(config: BenchConfig) -> tuple[float, float]:
     both = allowed_angles((low, high), allowed)
     if allowed is not None and both[0] >= both[1]:
         raise ConfigError(
-            f"{allowed[0]:g} to {allowed[1]:g} deg lie outside the mount's own {low:g} to {high:g} deg",
+            f"{allowed[0]:g} to {allowed[1]:g} deg are outside the mount's range, {low:g} to {high:g} deg",
             key="limits.angle_range_deg",
             hint="see min_angle_deg and max_angle_deg in [attenuator]",
         )
@@ -120,7 +120,7 @@ def remarks_on_time(config: BenchConfig, now: datetime | None = None) -> tuple[R
         return ()
     named, now = table.named(), now or datetime.now(UTC)
     missing = [
-        Remark(kind, "is required, and no file is named", True)
+        Remark(kind, "is required, but no file is named", True)
         for kind in KINDS
         if kind in table.required and kind not in named
     ]
@@ -168,7 +168,7 @@ def calibrated_info(info: SpectrometerInfo, named: NamedCalibration, bands: Band
     """Return what a spectrometer says of itself, with what was measured in its place.
 
     :param bands: the resolution is that in the middle of the lasing band.
-    :raises ConfigError: the wavelengths do not rise from pixel to pixel.
+    :raises ConfigError: the wavelengths do not increase from pixel to pixel.
     """
     c = named.calibration
     wavelength_nm = info.wavelength_nm
@@ -180,7 +180,8 @@ def calibrated_info(info: SpectrometerInfo, named: NamedCalibration, bands: Band
             np.all(np.isfinite(wavelength_nm)) and wavelength_nm[0] > 0 and np.all(np.diff(wavelength_nm) > 0)
         ):
             raise ConfigError(
-                f"the wavelengths of {named.file} do not rise over the {pixel.size} pixels there are",
+                f"the wavelengths of {named.file} do not increase over the {pixel.size} pixels of the "
+                f"spectrometer",
                 key="calibrations.spectrometer",
                 hint=_HINT,
             )
@@ -215,16 +216,16 @@ def _foreign(
     """Compare serial number and model (a meter's head is part of it) with what was calibrated."""
     then = named.calibration.instruments[role]
     if present is None:
-        return Remark(kind, f"{named.file} is for a {role}, which did not say who it is")
+        return Remark(kind, f"{named.file} is for a {role}that did not identify itself")
     told = bool(then.serial and present.serial)
     if (told and then.serial != present.serial) or then.model != present.model:
         return Remark(
             kind,
-            f"{named.file} is for the {role} {_who(then)}, and this bench has {_who(present)}",
+            f"{named.file} is for the {role} {_who(then)}, but this bench has {_who(present)}",
             refuses=True,
         )
     if not told:
-        return Remark(kind, f"{named.file} cannot be told to be of this {role}, which has no serial number")
+        return Remark(kind, f"{named.file} cannot be assigned to this {role}, which has no serial number")
     return None
 
 

@@ -19,7 +19,7 @@ ANSWER_S = 60.0
 SLICE_S = 0.1
 LONGEST_ANSWER = 4096
 LONGEST_SCRIPT = 100_000
-NAME = "hand of the simulated bench"
+NAME = "operator of the simulated bench"
 AGREED = ("", "y", "yes", "done")
 REFUSED = ("q", "quit")
 _KINDS = {"um": "length", "W": "power"}
@@ -39,7 +39,7 @@ class SimulatedOperator:
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
         if host != "127.0.0.1" or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ConfigError(f"{address!r} is no address of this computer", key="bench.hand")
+            raise ConfigError(f"{address!r} is not an address of this computer", key="bench.hand")
         self._address = (host, int(port))
 
     def do(self, request: Request, stop: Stop | None = None) -> float | None:
@@ -85,7 +85,7 @@ def _meaning(answer: str, request: Request) -> float | None:
         return None
     match = _NUMBER.fullmatch(rest.strip())
     if match is None:
-        raise InstrumentError(NAME, f"answers {answer[:80]!r} where a number was asked for")
+        raise InstrumentError(NAME, f"answers {answer[:80]!r} where a number was expected")
     return float(match[1])
 
 
@@ -124,8 +124,8 @@ class ScriptedOperator:
         agreed = answer in AGREED
         if not agreed and answer != request.word and not request.number:
             raise CalibrationRefused(
-                f"answer {self._next} is {answer!r}, which is no answer to: {request.text}",
-                "write done, light where light follows, or refuse",
+                f"answer {self._next} is {answer!r}, which does not answer: {request.text}",
+                "write done, light (where light follows) or refuse",
             )
         done = None if self._then is None else self._then.do(request, stop)
         if not request.number:
@@ -138,7 +138,7 @@ class ScriptedOperator:
 
     def _answer(self, request: Request) -> str:
         if self._next >= len(self._answers):
-            raise CalibrationRefused(f"the answers have ended before: {request.text}")
+            raise CalibrationRefused(f"no answers left for: {request.text}")
         line = self._answers[self._next]
         if line == "...":
             return "done"
@@ -148,7 +148,8 @@ class ScriptedOperator:
             return line.lower()
         if action.strip() != request.action:
             raise CalibrationRefused(
-                f"answer {self._next} is for {action.strip()!r}, asked is {request.action!r}: {request.text}"
+                f"answer {self._next} is for {action.strip()!r}, but the request is {request.action!r}: "
+                f"{request.text}"
             )
         return answer.strip().lower()
 
@@ -156,7 +157,7 @@ class ScriptedOperator:
 def understood(request: Request, text: str) -> float | None:
     """Return the number that somebody has typed in answer to a request, None where none was asked for.
 
-    Enter, y, yes and done agree; where light follows, its word alone does, and a number where one is asked.
+    Enter, y, yes and done confirm; where light follows, only its word does; a requested number must be given.
 
     :raises Aborted: q or quit.
     :raises CalibrationRefused: anything else; nothing was agreed to.
@@ -171,10 +172,10 @@ def understood(request: Request, text: str) -> float | None:
     if request.word:
         if answer == request.word:
             return None
-        raise CalibrationRefused(f"{_shown(text)} is not {request.word!r}: light follows, so type the word")
+        raise CalibrationRefused(f"{_shown(text)} is not {request.word!r}: light follows, so type this word")
     if answer in AGREED:
         return None
-    raise CalibrationRefused(f"{_shown(text)} says neither yes nor no: press Enter or type y, or q to refuse")
+    raise CalibrationRefused(f"{_shown(text)} is neither yes nor no: press Enter or type y, or q to refuse")
 
 
 def wanted(request: Request) -> str:
@@ -182,10 +183,12 @@ def wanted(request: Request) -> str:
     if request.number:
         units = " or ".join([request.number, *_ALSO.get(request.number, ())])
         default = "" if request.suggested is None else f" [{request.suggested:g}]"
-        return f"{'position read' if request.action == 'knife' else 'number'} ({units}){default}, q refuses: "
+        return (
+            f"{'position read' if request.action == 'knife' else 'number'} ({units}){default}, q to refuse: "
+        )
     if request.word:
-        return f"[type {request.word} when it is done: light follows; q refuses] "
-    return "[press Enter when it is done, q refuses] "
+        return f"[type {request.word} when done: light follows; q to refuse] "
+    return "[press Enter when done, q to refuse] "
 
 
 def number(text: str, unit: str) -> float:
@@ -213,7 +216,7 @@ def read_answers(path: Path) -> list[str]:
         with open_regular(path) as stream:
             raw = stream.read(LONGEST_SCRIPT + 1)
         if len(raw) > LONGEST_SCRIPT:
-            raise ConfigError(f"is larger than {LONGEST_SCRIPT} bytes, so it is no script", file=path)
+            raise ConfigError(f"is larger than {LONGEST_SCRIPT} bytes: too large for a script", file=path)
         return raw.decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"cannot be read: {getattr(exc, 'strerror', None) or exc}", file=path) from exc

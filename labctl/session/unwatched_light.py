@@ -391,13 +391,15 @@ class DeadMan(SignsOfLife):
                     self._close()
             except LabctlError as exc:
                 if number == 0:
-                    self._tell(f"{reason.message}: closing the shutter, which fails at first: {exc.message}")
+                    self._tell(
+                        f"{reason.message}: closing the shutter; the first attempt failed: {exc.message}"
+                    )
                 failure = exc
             else:
                 self._tell(f"{reason.message}: the shutter was closed")
                 return
         self._lit.clear()  # everything was tried here; whoever waits for the instrument goes on, by the plate
-        self._tell(f"{reason.message}, and the shutter does not close: {failure}. Block the beam by hand")
+        self._tell(f"{reason.message}, and the shutter does not close: {failure}. Block the beam manually")
 
 
 def watched(

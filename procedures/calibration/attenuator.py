@@ -44,7 +44,7 @@ def calibrate_wheel(context: CalContext, options: AttenuatorOptions, place: Plac
         beam.place_meter()
         beam.learn_zero()
         yield CalStep(
-            "note", "the meter's zero is read; the wheel is followed towards more light", progress=0.05
+            "note", "the meter's zero is read; following the wheel towards higher transmission", progress=0.05
         )
         first = yield from _follow(beam, options.points)
         stretch = _monotone(first)
@@ -96,8 +96,8 @@ def _monotone(sided: Sequence[Sided]) -> list[Sided]:
     _, begin, end = best
     if end - begin < 8:
         raise CalibrationRefused(
-            f"the longest monotone stretch has {end - begin} readings, 8 or more are needed: the scan is too "
-            "short, or what turns is no gradient wheel"
+            f"the longest monotone stretch has {end - begin} readings, 8 or more are needed: the scan is "
+            f"too short, or this is not a gradient wheel"
         )
     return list(sided[begin:end])
 
@@ -174,9 +174,9 @@ def calibrate_attenuator(context: CalContext) -> Steps:
 def _options(context: CalContext) -> AttenuatorOptions:
     options = cast("AttenuatorOptions", context.options)
     if options.form not in ("malus", "table"):
-        raise ConfigError(f"{options.form!r} is neither malus nor table", key="form")
+        raise ConfigError(f"invalid form {options.form!r}; choose malus or table", key="form")
     if not (8 <= options.points <= 200 and 3 <= options.pairs <= 50):
-        raise ConfigError("8 to 200 points and 3 to 50 pairs are possible", key="points")
+        raise ConfigError("must be 8 to 200 points and 3 to 50 pairs", key="points")
     return options
 
 
@@ -185,11 +185,9 @@ def _place(context: CalContext, options: AttenuatorOptions) -> Place:
     order = context.settings.order
     sees = order.index("attenuator") < order.index("pick-off")
     if options.place not in ("", "pick-off", "sample"):
-        raise ConfigError(f"{options.place!r} is neither pick-off nor sample", key="place")
+        raise ConfigError(f"invalid place {options.place!r}; choose pick-off or sample", key="place")
     if options.place == "pick-off" and not sees:
-        raise CalibrationRefused(
-            "at the pick-off the meter stands before the attenuator", "use --place sample"
-        )
+        raise CalibrationRefused("the pick-off is upstream of the attenuator", "use --place sample")
     return cast("Place", options.place or ("pick-off" if sees else "sample"))
 
 
@@ -214,8 +212,8 @@ def _first_fit(sided: Sequence[Sided], context: CalContext, beam: MeteredBeam) -
         if exc.hint or beam.ceiling_w >= beam.full_w:
             raise
         hint = (
-            f"no more than {power_text(beam.ceiling_w)} are allowed at the {beam.place}: put a neutral "
-            "filter before the attenuator, or raise max_average_power while the sample is out"
+            f"no more than {power_text(beam.ceiling_w)} are allowed at the {beam.place}: put an ND filter "
+            f"in front of the attenuator, or raise max_average_power while the sample is removed"
         )
         raise CalibrationRefused(exc.message, hint) from exc
 
@@ -265,7 +263,7 @@ def _without_outliers(
     far = np.flatnonzero(np.abs(fit.posterior.whitened) > OUTLIER)
     if far.size > MOST_OUTLIERS:
         raise CalibrationRefused(
-            f"{far.size} of {len(sided)} readings lie far off Malus' law: laser or mount are not steady"
+            f"{far.size} of {len(sided)} readings deviate from Malus' law: the laser or the mount is unstable"
         )
     for i in (int(k) for k in far):
         look, side = sided[i]
@@ -277,7 +275,7 @@ def _without_outliers(
 def _fit_step(fit: MalusFit, branch: Branch) -> CalStep:
     angles = np.linspace(branch.low_deg, branch.high_deg, 91)
     curve = (tuple(angles.tolist()), tuple((fit.max_power_w * fit.transmission(angles)).tolist()))
-    text = f"zero {fit.zero_deg:.3f} +- {fit.zero_sigma_deg:.3f} deg, leakage {fit.leakage:.3g}"
+    text = f"zero {fit.zero_deg:.3f} +- {fit.zero_sigma_deg:.3f} deg, extinction {fit.leakage:.3g}"
     return CalStep("fit", text, unit="W", x_unit="deg", progress=0.98, series="scan", curve=curve)
 
 
@@ -416,7 +414,7 @@ def _malus(calibration: Calibration, beam: UncalibratedBeam) -> Recheck:
     sign = 1.0 if calibration.facts.get("branch", "+") == "+" else -1.0
     k = _repetition(zero.value, sign, beam)
     if k is None:
-        return Recheck(False, "not checked: the calibrated branch is not allowed by mount and limits")
+        return Recheck(False, "not checked: mount and limits do not allow the calibrated branch")
     top_deg = zero.value + 90.0 * k
     steep_deg, dark_deg = top_deg + sign * STEEP_DEG, top_deg + sign * 45.0
     below, above = steep_deg - APPROACH_DEG, steep_deg + APPROACH_DEG
@@ -436,7 +434,7 @@ def _malus(calibration: Calibration, beam: UncalibratedBeam) -> Recheck:
         steep_w = 0.5 * sum(look.power_w for look in steep)
         _leave_dark(beam, top_deg, sign, full_w, steep_w, dark.power_w)
     text = (
-        f"zero moved by {shift:+.3f} +- {sigma:.3f} deg, leakage {dark.power_w / full_w:.3g}, "
+        f"zero moved by {shift:+.3f} +- {sigma:.3f} deg, extinction {dark.power_w / full_w:.3g}, "
         f"power {power_rel:.0%} of that at calibration"
     )
     return Recheck(True, text, shift, sigma, power_rel, warnings, beam.course.dark_deg)
@@ -496,7 +494,7 @@ def _warnings(
     noise = SURE * (known.total + 3 * beam.gauge.meter.noise_w / full_w) + 0.2 * known.value
     if abs(leakage - known.value) > noise:
         found.append(
-            f"the attenuator's leakage is {leakage:.3g} instead of {known.value:.3g}: calibrate it again"
+            f"the attenuator's extinction is {leakage:.3g} instead of {known.value:.3g}: calibrate it again"
         )
     found += _dim(calibration, full_w)
     return tuple(found)
@@ -506,9 +504,7 @@ def _dim(calibration: Calibration, full_w: float) -> Sequence[str]:
     known = calibration.quantities.get("max_power")
     if known is None or full_w > DIM * known.value:
         return ()
-    return (
-        f"there is only {full_w / known.value:.0%} of the power there was at calibration: check the laser",
-    )
+    return (f"only {full_w / known.value:.0%} of the power at calibration remains: check the laser",)
 
 
 def _table(calibration: Calibration, beam: UncalibratedBeam) -> Recheck:
@@ -519,7 +515,7 @@ def _table(calibration: Calibration, beam: UncalibratedBeam) -> Recheck:
     chosen = order[np.linspace(0.25 * (angle.size - 1), angle.size - 1, 4).round().astype(int)]
     usable = [int(i) for i in chosen if beam.low_deg <= angle[i] <= beam.high_deg]
     if len(usable) < 2:
-        return Recheck(False, "not checked: the table's angles are not allowed by mount and limits")
+        return Recheck(False, "not checked: mount and limits do not allow the angles of the table")
     looks = [beam.look(float(angle[i])) for i in usable]
     ratio = np.log([look.power_w / transmission[i] for look, i in zip(looks, usable, strict=True)])
     apart = float(np.ptp(ratio))
@@ -528,7 +524,7 @@ def _table(calibration: Calibration, beam: UncalibratedBeam) -> Recheck:
     text = f"{len(looks)} angles of the table agree within {apart:.1%} (allowed {allowed:.1%})"
     if apart <= allowed:
         return Recheck(True, text)
-    warning = f"the attenuator departs from its table by {apart:.0%}: calibrate it again"
+    warning = f"the attenuator deviates from its table by {apart:.0%}: calibrate it again"
     darkest_deg = float(angle[order[0]])
     if beam.low_deg <= darkest_deg <= beam.high_deg:
         beam.look(darkest_deg)

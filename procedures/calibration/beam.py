@@ -147,7 +147,7 @@ log = logging.getLogger(__name__)
 ENOUGH_DEG = 50.0
 """Room on one side of a minimum beyond which more does not help."""
 SEEN = "its sensor and the power meter behind it"
-UNJUDGED = "its sensor alone: nobody has looked since it was open"
+UNJUDGED = "only its sensor: not checked since it was open"
 SEEN_TIMES = 20.0
 """A meter that saw light this many times over its noise can say that the light is gone."""
 SURE_TIMES, WEAK_PART = 200.0, 0.5
@@ -172,7 +172,7 @@ class UncalibratedBeam(Foresight):
             context.roles.shutter, self.clock, LightAccount(self.clock, settings.repetition_rate_hz)
         )
         self.blade.account.restart(self.course.dose_uj_cm2)
-        self._dropping = Action(self._mount.name, "turning to the darkest angle known", self._drop)
+        self._dropping = Action(self._mount.name, "turning to the lowest known transmission", self._drop)
         self.guard = SafeState(self.blade, self._dropping, context.tell).guarded
         """Closes the shutter whatever goes wrong in a block, before anybody hears of it."""
         self.gauge = Gauge(
@@ -224,7 +224,7 @@ class UncalibratedBeam(Foresight):
             lambda failed: make_safe(self._dropping) if failed or not self.stays else (),
             again=lambda: make_safe(self.blade.closing),
         )
-        make_safe(Action(self.gauge.meter.name, "setting it anew", self.gauge.prepare))
+        make_safe(Action(self.gauge.meter.name, "setting it again", self.gauge.prepare))
         for failure in (*failures, *dropped):
             log.error("while making the bench safe: %s", failure)
         return [*failures, *dropped]
@@ -239,7 +239,7 @@ class UncalibratedBeam(Foresight):
             self._mount.home(self._stop)
             self.moved_s = self.clock.now_s()
             if not retried(self._mount.is_referenced):
-                raise SafetyStop(f"{self._mount.name} is not referenced after homing")
+                raise SafetyStop(f"{self._mount.name} does not report homed after homing")
 
     @property
     def dark_deg(self) -> float:
@@ -336,7 +336,8 @@ class UncalibratedBeam(Foresight):
             if power_w > self.ceiling_w:
                 raise SafetyStop(
                     f"{power_text(power_w)} at the meter are above the {power_text(self.ceiling_w)} allowed",
-                    "if this is where the bench file has its darkest angle, calibrate the attenuator first",
+                    "if this is the angle of lowest transmission in the bench file, calibrate the "
+                    "attenuator first",
                 )
             if bare:
                 self.looks.append(look)
@@ -371,7 +372,7 @@ class UncalibratedBeam(Foresight):
         except SafetyStop:
             raise
         except (InstrumentError, CalibrationRefused) as exc:
-            log.warning("the last closing was not judged: %s", exc)
+            log.warning("the last closing was not checked: %s", exc)
 
     def _judge_closing(self, stop: Stop | None) -> None:
         if self.blade.proof:
@@ -384,12 +385,12 @@ class UncalibratedBeam(Foresight):
         part = SEEN_PART if self._lit_w > SURE_TIMES * noise_w else WEAK_PART
         if seen and left_w > max(part * self._lit_w, 5 * noise_w):
             reason = (
-                f"the shutter says that it is closed, but {meter.name} behind it still sees "
+                f"the shutter reports closed, but {meter.name} behind it still sees "
                 f"{power_text(left_w)} of {power_text(self._lit_w)}"
             )
             self.blade.distrust(reason, self.worst.fluence_uj_cm2(self._at_deg))
-            raise SafetyStop(reason, "block the beam by hand, then look at the blade and its sensor")
-        self.blade.proof = SEEN if seen else "its sensor alone: the light was too weak for the power meter"
+            raise SafetyStop(reason, "block the beam manually, then check the shutter blade and its sensor")
+        self.blade.proof = SEEN if seen else "only its sensor: the light was too weak for the power meter"
 
     def turn(self, angle_deg: float) -> float:
         """Turn behind the closed shutter and have it confirmed; a plate that is there already stays.
@@ -406,7 +407,7 @@ class UncalibratedBeam(Foresight):
             if not abs(off_deg) <= ARRIVAL_DEG:
                 raise SafetyStop(
                     f"{self._mount.name} is at {angle_deg + off_deg:.3f} instead of {angle_deg:.3f} deg",
-                    "check that the plate turns freely, and home it",
+                    "check that the wave plate turns freely, and home it",
                 )
             return angle_deg + off_deg
 
@@ -416,14 +417,14 @@ class UncalibratedBeam(Foresight):
             self._shut()
         elif retried(self.context.roles.shutter.is_open):
             name = self.context.roles.shutter.name
-            raise SafetyStop(f"{name} is open when it should be closed", "see its panel and interlock")
+            raise SafetyStop(f"{name} is open when it should be closed", "check its panel and interlock")
 
     def _open_onto(self, angle_deg: float) -> None:
         if self.looks and self.bound_w(angle_deg) > self.ceiling_w:
             raise SafetyStop(
                 f"{angle_deg:.2f} deg may bring {power_text(self.bound_w(angle_deg))} to the meter, "
                 f"{power_text(self.ceiling_w)} are allowed",
-                "put a filter into the beam, or state the sensor's limit",
+                "put a filter into the beam, or give the sensor's limit",
             )
         if not self.behind:
             return
@@ -431,7 +432,7 @@ class UncalibratedBeam(Foresight):
             self.worst.refuse_dose(self.blade.account, self._look_s)
             return
         if not self.placed:
-            raise SafetyStop("the shutter stays closed: nobody has said that the sample is out")
+            raise SafetyStop("the shutter stays closed: removal of the sample was not confirmed")
         self.worst.refuse(angle_deg)
         if not self.looks and self.bound_w(angle_deg) > self.ceiling_w:
             self._agree(angle_deg)
@@ -444,7 +445,8 @@ class UncalibratedBeam(Foresight):
     def _agree(self, angle_deg: float) -> None:
         """Have somebody agree to light that the sensor may not survive."""
         text = (
-            f"The shutter opens at {angle_deg:.1f} deg, the darkest angle known. Should that be wrong, up to "
+            f"The shutter opens at {angle_deg:.1f} deg, the lowest known transmission. If that is wrong, up "
+            f"to "
             f"{power_text(self.bound_w(angle_deg))} reach the sensor; {power_text(self.ceiling_w)} are "
             "allowed. Agree?"
         )

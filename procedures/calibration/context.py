@@ -91,8 +91,8 @@ class EnergyOptions(CalOptions):
 class SpotOptions(CalOptions):
     """Where the sample stands.
 
-    :param method: "stage", "hand", or "stated"; "" takes the stage where there is one.
-    :param points: readings on slope and plateaus of each axis, 12 to 60; 0: 28 by a stage, 18 by hand.
+    :param method: "stage", "hand", or "stated"; "" takes the stage if there is one.
+    :param points: readings on slope and plateaus of each axis, 12 to 60; 0: 28 with a stage, 18 manually.
     :param shape: "gaussian" is measured; "ellipse" and "stripe" are stated by ``x_um`` and ``y_um`` with
         ``size_sigma_um``.
     :param range_um: lowest and highest position of a blade moved by hand.
@@ -180,7 +180,7 @@ class CalStep:
 class CalContext:
     """Everything a calibration works with.
 
-    :param settings: the pump as the bench file states it, which may be nominal: nothing rests on its curve,
+    :param settings: the pump from the bench file it, which may be nominal: nothing rests on its curve,
         its pick-off ratio or its spot but first guesses and upper bounds.
     :param identities: by role; what was measured with which instrument.
     :param operator: does what no motor does.
@@ -216,7 +216,7 @@ class CalContext:
             if self.stop is not None and self.stop.is_set():
                 raise
             raise CalibrationRefused(
-                f"refused by hand: {request.text}", "start again when it can be done"
+                f"refused by the operator: {request.text}", "start again when this can be done"
             ) from None
 
 

@@ -40,7 +40,9 @@ def add_pulse_width(found: Findings, options: EnergyOptions, wavelength_nm: floa
         return
     if options.pulse_fs is None:
         if options.glasses:
-            raise ConfigError("glasses without the width before them", key="glass", hint="--pulse-fs 35")
+            raise ConfigError(
+                "dispersive glass, but no pulse width before it", key="glass", hint="--pulse-fs 35"
+            )
         found.flags.append("pulse width at the sample unknown")
         return
     _refuse("pulse_fs", options.pulse_fs)
@@ -78,7 +80,7 @@ def calibrate_energy(context: CalContext) -> Steps:
     """
     options = cast("EnergyOptions", context.options)
     if not 1 <= options.drift_s <= 24 * 3600:
-        raise ConfigError(f"1 s to a day is possible, not {options.drift_s:g} s", key="drift_s")
+        raise ConfigError(f"must be 1 s to one day, not {options.drift_s:g} s", key="drift_s")
     found = Findings()
     add_pulse_width(found, options, context.settings.wavelength_nm)  # refused before anybody moves a sensor
     yield from scan_in_front(context, (0.0, 0.05), park=True)
@@ -138,8 +140,8 @@ def _rate(
     rate = float(np.median(counted))
     if not 1 / FACTOR < rate / stated < FACTOR:
         raise CalibrationRefused(
-            f"the head counts {rate:.6g} Hz, the laser is stated to make {stated:.6g} Hz: pulses are lost, "
-            "or noise is taken for pulses",
+            f"the head counts {rate:.6g} Hz, but the stated rate is {stated:.6g} Hz: pulses are lost, or "
+            f"noise is counted as pulses",
             "check the trigger level of the head, or state the rate",
         )
     sigma = float(np.std(counted, ddof=1)) / math.sqrt(len(counted))
@@ -266,7 +268,7 @@ def _variation(
     relative = (np.maximum(spread**2 - noise_w**2, 0.0) / powers**2) * single_s * rate
     variance, n = float(np.mean(relative)), sum(look.reading.n - 1 for look in looks)
     found.facts["pulse_cv_source"] = "averages"
-    found.flags.append("pulse variation from averages: pulses taken as independent")
+    found.flags.append("pulse variation from averages, assuming independent pulses")
     cv = math.sqrt(max(variance, 0.0))
     sigma = cv / math.sqrt(2 * max(n, 2)) if cv else 0.0
     found.quantity("pulse_cv", cv, "1", sigma)

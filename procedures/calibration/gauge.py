@@ -78,7 +78,7 @@ class Gauge:
         self._upper_w = None
         self.meter.prepare(self._wavelength_nm)
         if not (math.isfinite(self.meter.settling_s) and self.meter.settling_s >= 0):
-            raise InstrumentError(self.meter.name, f"no settling time ({self.meter.settling_s!r} s)")
+            raise InstrumentError(self.meter.name, f"invalid settling time ({self.meter.settling_s!r} s)")
 
     def read(
         self,
@@ -112,7 +112,7 @@ class Gauge:
                 break
             if attempt == TRIES:
                 raise CalibrationRefused(
-                    f"{self.meter.name}: {doubt}, {TRIES + 1} times", "check laser and head"
+                    f"{self.meter.name}: {doubt}, {TRIES + 1} times", "check the laser and the head"
                 )
         if abs(reading.power_w) * 3 < self._level_w:
             reading = self._after_the_tail(reading)
@@ -170,9 +170,11 @@ class Gauge:
                 return PowerReading(0.0, self.meter.noise_w, 1, start_s, self._clock.now_s())
             if "range" not in exc.message:
                 raise
-            raise TooMuchLight(f"{exc.message}", "put a filter before the sensor") from exc
+            raise TooMuchLight(f"{exc.message}", "put a filter in front of the sensor") from exc
         if not math.isfinite(reading.power_w):
-            raise TooMuchLight(f"{self.meter.name} reads {reading.power_w}", "put a filter before the sensor")
+            raise TooMuchLight(
+                f"{self.meter.name} reads {reading.power_w}", "put a filter in front of the sensor"
+            )
         return reading
 
     def _raw_or_none(self) -> PowerReading | None:
@@ -184,7 +186,7 @@ class Gauge:
     def _doubt(self, reading: PowerReading, since_s: float, setting: float, *, pulses: bool) -> str:
         if reading.start_s < since_s - TICK_S:
             self.doubts.frozen += 1
-            return "delivers readings from before the last change"
+            return "returns readings from before the last change"
         alike = self._last is not None and reading.power_w == self._last[0] and setting != self._last[1]
         if alike and abs(reading.power_w) > 3 * self.meter.noise_w:
             self.doubts.frozen += 1
@@ -212,6 +214,8 @@ class Gauge:
             return ""
         self.doubts.pulses += 1
         what = (
-            "too few pulses: the trigger is lost" if found_hz < self._rate_hz else "noise is taken for pulses"
+            "too few pulses: the trigger is lost"
+            if found_hz < self._rate_hz
+            else "noise is counted as pulses"
         )
-        return f"counts {found_hz:g} Hz at a laser of {self._rate_hz:g} Hz, {what}"
+        return f"counts {found_hz:g} Hz at a laser rate of {self._rate_hz:g} Hz, {what}"

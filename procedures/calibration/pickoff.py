@@ -32,7 +32,7 @@ SOUND_REL = 0.003
 Visits = tuple[Sequence[Look], Sequence[Look], Sequence[Look]]
 """Pick-off, sample, pick-off."""
 ARRIVALS = 3
-"""Arrivals at the sample's place for each reading at the pick-off."""
+"""Arrivals at the sample position for each reading at the pick-off."""
 NEARLY_ALL = 0.995
 WRONG = 2.0
 """A ratio off the stated one by more than this factor was measured elsewhere."""
@@ -104,8 +104,8 @@ def _found_first(
     stated = context.settings.pickoff_ratio
     if not 1 / WRONG < ratio / stated < WRONG:
         raise CalibrationRefused(
-            f"a ratio of {ratio:.4g} instead of about {stated:g}: a sensor stood in the wrong place, or "
-            "pickoff_ratio is none of full transmission"
+            f"a ratio of {ratio:.4g} instead of about {stated:g}: the sensor was in the wrong position, or "
+            f"pickoff_ratio does not hold at full transmission"
         )
     drift = math.hypot(SOUND_REL, abs(after / before - 1) / 2)
     sigma = ratio * math.hypot(own_1 / 2, own_2, own_3 / 2, part_sigma_rel(context, law, part), drift)
@@ -115,7 +115,7 @@ def _found_first(
         found.table(f"raw_{name}_sigma_w", [look.sigma_w for look in looks])
         found.table(f"raw_{name}_time_s", [look.at_s for look in looks])
     found.facts |= {"wavelength_nm": context.settings.wavelength_nm, "transmission": part, "filters": "none"}
-    found.flags.append("one power alone: linearity not measured")
+    found.flags.append("only one power: linearity not measured")
     return found.calibration("pickoff", context)
 
 
@@ -166,7 +166,7 @@ _VISITS: tuple[tuple[Place, tuple[float, float]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One setting of the attenuator, and the relative error that the mount makes there."""
+    """One setting of the attenuator, and the relative error due to the mount there."""
 
     number: int
     angle_deg: float
@@ -185,11 +185,11 @@ class Visit:
 def calibrate_pickoff(context: CalContext) -> Steps:
     """Read the same settings at the pick-off, at the sample and at the pick-off again; fit the ratio.
 
-    :raises CalibrationRefused: the sensor stood elsewhere, or the readings do not belong together.
+    :raises CalibrationRefused: the sensor stood elsewhere, or the readings are not related.
     """
     options = cast("PickoffOptions", context.options)
     if not LEAST_LEVELS <= options.points <= 40:
-        raise ConfigError(f"{LEAST_LEVELS} to 40 points are possible, not {options.points}", key="points")
+        raise ConfigError(f"{LEAST_LEVELS} to 40 points are allowed, not {options.points}", key="points")
     order = context.settings.order
     if order.index("attenuator") > order.index("pick-off"):
         return (yield from calibrate_before_attenuator(context, options))
@@ -310,7 +310,7 @@ def _kept(beam: MeteredBeam, levels: Sequence[Level]) -> list[Level]:
     kept = [level for level in levels if beam.allowed(level.angle_deg)]
     if len(kept) < LEAST_LEVELS:
         raise CalibrationRefused(
-            f"only {len(kept)} of {len(levels)} settings are dark enough for the sensor at the {beam.place}",
+            f"only {len(kept)} of {len(levels)} settings are weak enough for the sensor at the {beam.place}",
             "correct pickoff_ratio in the bench file, or raise the limit",
         )
     return kept
@@ -324,8 +324,8 @@ def top_part(beam: MeteredBeam, law: Law) -> float:
     angle = brightest_at_sample(beam, law)
     if angle is None:
         raise CalibrationRefused(
-            "no setting is allowed at the sample's place",
-            "put a neutral filter before the attenuator, or raise the limits while the sample is out",
+            "no setting is allowed at the sample position",
+            "put an ND filter in front of the attenuator, or raise the limits while the sample is removed",
         )
     return law.power_w(angle) / law.highest_w
 

@@ -46,15 +46,15 @@ class Witness:
             self._dark = np.median(np.stack(frames), axis=0)
 
     def refuse_leak(self) -> None:
-        """Look whether the closed shutter lets light onto the sample.
+        """Look whether the closed shutter leaks onto the sample.
 
         :raises SafetyStop: it does.
         """
         if seen := self._emission():
             raise SafetyStop(
-                f"the shutter says that it is closed, but the spectrometer sees {seen:.3g} counts a pixel of "
+                f"the shutter reports closed, but the spectrometer sees {seen:.3g} counts a pixel of "
                 "emission more than in the dark",
-                "block the beam by hand, then look at the blade and its sensor",
+                "block the beam manually, then check the shutter blade and its sensor",
             )
 
     def refuse_sample(self) -> None:
@@ -64,8 +64,8 @@ class Witness:
         """
         if seen := self._emission():
             raise CalibrationRefused(
-                f"the spectrometer sees {seen:.3g} counts a pixel of emission: the sample is still in",
-                "take the sample out when you are asked to, then start again",
+                f"the spectrometer sees {seen:.3g} counts a pixel of emission: the sample is still in place",
+                "remove the sample when asked, then start again",
             )
 
     def _frame(self) -> FloatArray:
@@ -98,7 +98,7 @@ STRAY_PART = 0.002
 BRIGHTER_DEG = (0.7, 1.5, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 45.0)
 """How far from the darkest angle the plate turns behind the closed shutter, to see where the sensor is."""
 DIM_PART = 0.3
-"""Less than this part of the nominal power at the sample's place is a sensor at the pick-off."""
+"""Less than this part of the nominal power at the sample position is a sensor at the pick-off."""
 
 
 class MeteredBeam(UncalibratedBeam):
@@ -114,9 +114,9 @@ class MeteredBeam(UncalibratedBeam):
         if self.course.parked is None:
             self.turn(self.dark_deg)
         if self.behind:
-            text = "Take the sample out: light will reach its place."
+            text = "Remove the sample: light will reach its position."
             self.ask(Request("sample", text, {"in": False}, word=LIGHT))
-        where = "at the sample's place" if self.place == "sample" else "at the pick-off"
+        where = "at the sample position" if self.place == "sample" else "at the pick-off"
         text = f"Put the power meter's sensor {where}. Next: the shutter {self._next()}; {self._expected()}"
         self.ask(Request("meter", text, {"place": self.place}, word=LIGHT if self.behind else ""))
         self.gauge.prepare()
@@ -136,7 +136,7 @@ class MeteredBeam(UncalibratedBeam):
         """Have the sensor put back to the pick-off, and the sample in, as a sweep wants them."""
         self.finish()
         if self.place == "sample":
-            text = "Put the sensor back to the pick-off: that is where a sweep reads it."
+            text = "Put the sensor back at the pick-off, where a sweep reads it."
             self.ask(Request("meter", text, {"place": "pick-off"}))
         if self.behind:
             self.restore_sample()
@@ -152,12 +152,12 @@ class MeteredBeam(UncalibratedBeam):
         self.turn(self.dark_deg)
 
     def _next(self) -> str:
-        return "opens at the darkest angle known" if self.behind else "stays closed"
+        return "opens at the lowest known transmission" if self.behind else "stays closed"
 
     def _expected(self) -> str:
         limit = self.context.options.sensor_limit_w
         stated = (
-            "no limit of the sensor was stated"
+            "no damage threshold of the sensor was given"
             if limit is None
             else f"the sensor's limit is {power_text(limit)}"
         )
@@ -176,12 +176,12 @@ class MeteredBeam(UncalibratedBeam):
             if self.place == "sample" and self._pickoff_in_front:
                 self._refuse_pickoff()
             return
-        text = "Block the pump before the pick-off. Next: the meter's zero is read."
+        text = "Block the pump upstream of the pick-off. Next: the meter zero is read."
         self.ask(Request("beam", text, {"blocked": True}))
         self.read_zero()
         if self._plate_in_front:
             self._refuse_free_pump()
-        self.ask(Request("beam", "Free the pump again.", {"blocked": False}))
+        self.ask(Request("beam", "Unblock the pump.", {"blocked": False}))
 
     @property
     def _pickoff_in_front(self) -> bool:
@@ -234,9 +234,9 @@ class MeteredBeam(UncalibratedBeam):
 
     def _at_the_pickoff(self, light_w: float) -> CalibrationRefused:
         return CalibrationRefused(
-            f"the meter shows {power_text(light_w)} with the shutter closed: its sensor still stands at the "
-            "pick-off (or the shutter lets light through). Nothing was opened",
-            "put the sensor at the sample's place when you are asked to, then start again",
+            f"the meter shows {power_text(light_w)} with the shutter closed: the sensor is still at the "
+            f"pick-off (or the shutter leaks). The shutter was not opened",
+            "put the sensor at the sample position when asked, then start again",
         )
 
     def _refuse_free_pump(self) -> None:
@@ -253,8 +253,8 @@ class MeteredBeam(UncalibratedBeam):
             ):
                 raise CalibrationRefused(
                     f"the meter shows {power_text(self.zero_w)} and {power_text(reading.power_w)} at two "
-                    "angles of the plate: the pump was not blocked",
-                    "block the pump before the pick-off when you are asked to, then start again",
+                    f"angles of the wave plate: the pump was not blocked",
+                    "block the pump upstream of the pick-off when asked, then start again",
                 )
         self.turn(self.dark_deg)
 
@@ -271,20 +271,20 @@ class MeteredBeam(UncalibratedBeam):
         seen_w = brightest.power_w * self.filter_transmission
         if seen_w < 20 * self.gauge.meter.noise_w:
             raise CalibrationRefused(
-                f"the meter shows {power_text(seen_w)} at most, no more than its noise: it does not stand "
-                f"at the {self.place}, or there is no light",
-                "check the laser and where the sensor stands",
+                f"the meter shows {power_text(seen_w)} at most, not above its noise: it is not at the "
+                f"{self.place}, or there is no light",
+                "check the laser and the position of the sensor",
             )
         if abs(self.zero_w) > SHUT_PART * seen_w:
-            where = "the shutter closed: it does not stand behind it" if self.behind else "the pump blocked"
+            where = "the shutter closed: it is not behind the shutter" if self.behind else "the pump blocked"
             raise CalibrationRefused(
                 f"the meter showed {power_text(self.zero_w)} with {where}, {power_text(seen_w)} now",
-                f"put the sensor at the {self.place}, and block the pump when you are asked to",
+                f"put the sensor at the {self.place}, and block the pump when asked",
             )
         if self.behind and (shut_w := self._read_shut(brightest)) > SHUT_PART * seen_w:
             raise CalibrationRefused(
-                f"the meter shows {power_text(shut_w)} behind the closed shutter: it does not stand "
-                f"at the {self.place}",
+                f"the meter shows {power_text(shut_w)} behind the closed shutter: it is not at the "
+                f"{self.place}",
                 f"put the sensor at the {self.place}",
             )
 
@@ -299,9 +299,9 @@ class MeteredBeam(UncalibratedBeam):
         nominal_w /= 1.0 if self.place == "sample" else s.pickoff_ratio
         if nominal_w * DIM_PART > 50 * noise_w and first.power_w < 5 * noise_w:
             raise CalibrationRefused(
-                f"the meter shows {power_text(first.power_w)} with the shutter open, no more than its noise: "
-                f"it does not stand at the {self.place}, or there is no light",
-                f"check the laser, and put the sensor at the {self.place} when you are asked to",
+                f"the meter shows {power_text(first.power_w)} with the shutter open, not above its noise: "
+                f"it is not at the {self.place}, or there is no light",
+                f"check the laser, and put the sensor at the {self.place} when asked",
             )
 
     def witness(self) -> Witness:
@@ -324,7 +324,7 @@ class MeteredBeam(UncalibratedBeam):
             self._shut()
 
     def refuse_dim(self, full_w: float) -> None:
-        """Make sure that what was seen at the sample's place is not the power of the pick-off.
+        """Make sure that what was seen at the sample position is not the power of the pick-off.
 
         :param full_w: power at full transmission, as it was seen.
         :raises CalibrationRefused: it is far less than the bench file says.
@@ -334,10 +334,10 @@ class MeteredBeam(UncalibratedBeam):
         if self.place == "sample" and full_w < DIM_PART * nominal_w:
             raise CalibrationRefused(
                 f"the meter shows {power_text(full_w)} at full transmission, {power_text(nominal_w)} are "
-                "expected at the sample's place: its sensor may still stand at the pick-off, or a blade or a "
-                "filter in the beam",
-                "put the sensor at the sample's place and take out what dims the beam; else correct "
-                "max_pulse_energy in the bench file",
+                f"expected at the sample position: the sensor may still be at the pick-off, or a knife edge "
+                f"or filter in the beam",
+                "put the sensor at the sample position and remove whatever attenuates the beam; otherwise "
+                "correct max_pulse_energy in the bench file",
             )
 
     def _read_shut(self, brightest: Look) -> float:

@@ -67,7 +67,7 @@ class Findings:
         """
         days = context.options.valid_days
         if not 0 < days <= LONGEST_DAYS:
-            raise CalibrationRefused(f"valid for {days:g} days: 0 to {LONGEST_DAYS:g} are possible")
+            raise CalibrationRefused(f"valid for {days:g} days; must be 0 to {LONGEST_DAYS:g}")
         now = datetime.fromisoformat(context.utc()) if context.utc else datetime.now(UTC)
         until = now + timedelta(days=days)
         return Calibration(
@@ -87,22 +87,22 @@ class Findings:
 
 
 NAMES = {
-    "zero_deg": "zero of the plate",
-    "leakage": "leakage (least over full transmission)",
+    "zero_deg": "angle of maximum transmission",
+    "leakage": "extinction (minimum / maximum transmission)",
     "max_power": "power at the meter, full transmission",
     "repeatability": "repeatability of the mount",
-    "backlash": "play between the directions",
-    "ratio": "power on the sample over power at the meter",
-    "nonlinearity": "change of the ratio over the range",
+    "backlash": "backlash",
+    "ratio": "power on the sample / power at the meter",
+    "nonlinearity": "nonlinearity of the ratio",
     "repetition_rate": "repetition rate",
     "pulse_energy": "pulse energy on the sample, full transmission",
     "pulse_cv": "pulse-to-pulse variation",
     "two_photon_factor": "<F^2>/<F>^2",
-    "drift": "drift while it was watched",
+    "drift": "drift during the measurement",
     "pulse_width": "pulse width at the sample",
     "x_um": "spot, x",
     "y_um": "spot, y",
-    "ellipticity": "smaller over larger size",
+    "ellipticity": "ellipticity (smaller / larger size)",
     "incidence_deg": "angle of incidence",
     "absorptance": "absorptance of the sample",
     "resolution": "resolution, FWHM",
@@ -132,10 +132,10 @@ def report(calibration: Calibration) -> list[str]:
     if shape is not None:
         lines.append(f"  {shape}, {_meaning(str(shape))}; fluences are {calibration.facts.get('convention')}")
     if calibration.facts.get("pulse_width_source") == "unknown":
-        lines.append("  pulse width at the sample: unknown; a two-photon threshold goes as its square root")
+        lines.append("  pulse width at the sample: unknown; a two-photon threshold scales as its square root")
     if (repeated := calibration.facts.get("repeated_readings", 0.0)) and isinstance(repeated, float):
-        lines.append(f"  {repeated:.0f} doubtful readings were taken again")
-    lines += [f"  careful: {flag}" for flag in calibration.flags if flag != "readings repeated"]
+        lines.append(f"  {repeated:.0f} doubtful readings were repeated")
+    lines += [f"  warning: {flag}" for flag in calibration.flags if flag != "readings repeated"]
     return [*lines, f"  valid until {calibration.valid_until_utc}"]
 
 
@@ -152,7 +152,7 @@ def shown(name: str, quantity: Quantity) -> str:
         unit = ""
     errors = f" +- {quantity.statistical * factor:.2g}"
     if quantity.scale:
-        errors += f" (scale +- {quantity.scale * factor:.2g})"
+        errors += f" (systematic +- {quantity.scale * factor:.2g})"
     return f"{value * factor:.5g}{errors} {unit}".rstrip()
 
 
@@ -176,6 +176,6 @@ def _errors(calibration: Calibration) -> list[str]:
         else ""
     )
     return [
-        f"  error that the mount makes, at a transmission of {', '.join(parts)}",
+        f"  error due to the mount, at a transmission of {', '.join(parts)}",
         *([reach] if reach else []),
     ]

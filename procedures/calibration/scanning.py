@@ -43,14 +43,14 @@ def put_in(beam: MeteredBeam) -> None:
     overlap = beam.brightest(beam.filter_transmission)
     if overlap is None:
         raise CalibrationRefused(
-            "even the darkest angle known is over the meter's range",
+            "even the lowest known transmission exceeds the meter's range",
             "put a filter into the beam and start again",
         )
     without = beam.look(overlap.angle_deg)
     name = f"ND {len(beam.filters) + 1}"
     text = (
-        "The meter's highest range is too small. Put a filter of about 10 % before the sensor. Next: it is "
-        f"measured at {overlap.angle_deg:.2f} deg, where the light was in range without it."
+        "The meter's highest range is exceeded. Put a filter of about 10 % in front of the sensor. Next: it "
+        f"is measured at {overlap.angle_deg:.2f} deg, where the light was in range without it."
     )
     word = LIGHT if beam.behind else ""
     beam.ask(Request("filter", text, {"name": name, "transmission": DECADE}, word=word))
@@ -58,7 +58,7 @@ def put_in(beam: MeteredBeam) -> None:
     ratio = behind.power_w / without.power_w
     if not LEAST_TRANSMISSION < ratio < MOST_TRANSMISSION:
         raise CalibrationRefused(
-            f"what was put before the sensor transmits {ratio:.3g}: it is no filter of 10 %"
+            f"the filter in front of the sensor transmits {ratio:.3g}: not a 10 % filter"
         )
     sigma = ratio * math.hypot(behind.sigma_w / behind.power_w, without.sigma_w / without.power_w)
     beam.filters.append((name, ratio, sigma))
@@ -67,7 +67,7 @@ def put_in(beam: MeteredBeam) -> None:
 
 def take_out(beam: MeteredBeam) -> None:
     """Have the filter taken away again."""
-    text = "There is too little light behind the filter. Take it away from the sensor."
+    text = "There is too little light behind the filter. Remove it from the sensor."
     word = LIGHT if beam.behind else ""
     beam.ask(Request("filter", text, {"name": "", "transmission": 1.0}, word=word))
     beam.set_filter(1.0)
@@ -77,7 +77,7 @@ def leave(beam: MeteredBeam) -> None:
     """Have a filter taken away at the end."""
     if beam.filter_transmission != 1.0:
         beam.finish()
-        text = "Take the filter away from the sensor: the measurement is done."
+        text = "Remove the filter from the sensor: the measurement is finished."
         beam.ask(Request("filter", text, {"name": "", "transmission": 1.0}))
         beam.set_filter(1.0)
 
@@ -162,7 +162,7 @@ def scan_in_front(
     What it transmits is known then without any light on the sample. A sensor that is not there yet shows
     nothing, and the calibrated curve has to do.
 
-    :param park: leave the plate at the brightest angle allowed at the sample's place, compared with the
+    :param park: leave the plate at the brightest angle allowed at the sample position, compared with the
         brightest of all.
     """
     order = context.settings.order
@@ -170,11 +170,11 @@ def scan_in_front(
         return
     with MeteredBeam(context, "pick-off") as beam:
         beam.gauge.prepare()
-        yield CalStep("note", "the plate is scanned at the pick-off, behind the closed shutter")
+        yield CalStep("note", "scanning the wave plate at the pick-off, shutter closed")
         sided = yield from coarse(beam, progress)
         law = _law_or_none([look for look, _ in sided], beam)
         if law is None:
-            text = "no light at the pick-off: the curve is the bench file's"
+            text = "no light at the pick-off: using the curve of the bench file"
             yield CalStep("note", text, progress=progress[1])
             return
         beam.take_law(law)
@@ -183,7 +183,7 @@ def scan_in_front(
 
 
 def _park(beam: MeteredBeam, law: Law) -> Generator[CalStep, None, None]:
-    """Read full transmission, then the brightest setting that the sample's place may see, and stay there."""
+    """Read full transmission, then the brightest setting that the sample position may see, and stay there."""
     tops = [a for a in _tops(law) if beam.low_deg <= a <= beam.high_deg and beam.allowed(a)]
     angle = brightest_at_sample(beam, law)
     if not tops or angle is None:
@@ -199,7 +199,7 @@ def _park(beam: MeteredBeam, law: Law) -> Generator[CalStep, None, None]:
 
 
 def brightest_at_sample(beam: MeteredBeam, law: Law) -> float | None:
-    """Return the brightest angle that is allowed at the sample's place too; None where none is.
+    """Return the brightest angle that is allowed at the sample position too; None where none is.
 
     :param law: of the powers at the pick-off.
     """
@@ -302,7 +302,7 @@ def _scaled(unit: Law, looks: Sequence[Look]) -> Law:
     highest = float(np.average(full, weights=weight))
     if float(np.max(np.abs(full / highest - 1) * np.sqrt(weight / weight.max()))) > OFF_LAW:
         raise CalibrationRefused(
-            "the powers at this place do not follow the attenuator's curve (they differ by "
+            "the powers at this position do not follow the attenuator's curve (they differ by "
             f"{float(np.ptp(full)) / highest:.0%})",
             "calibrate the attenuator again: labctl calibrate attenuator --use",
         )
@@ -352,7 +352,7 @@ def brightest_pair(beam: MeteredBeam, law: Law) -> list[float]:
     if not bright:
         raise CalibrationRefused(
             "no angle with enough light is allowed",
-            "raise angle_range_deg, the sensor's limit or the limits of the bench file",
+            "raise angle_range_deg, the sensor's limit or the limits in the bench file",
         )
     best = _nearest_bright(bright, dark)
     other = 2 * dark - best

@@ -81,9 +81,9 @@ class LampWork:
         """Have a lamp put before the spectrometer, or with "" taken away."""
         self._blade.close()
         text = (
-            f"Light the {lamp} lamp and hold it before the spectrometer's input, where it can stay."
+            f"Light the {lamp} lamp and fix it in front of the spectrometer input."
             if lamp
-            else "Take every lamp away from the spectrometer's input; leave all else as it is."
+            else "Remove every lamp from the spectrometer input; change nothing else."
         )
         self._context.ask(Request("lamp", text, {"name": lamp}))
         self._clock.sleep(_SETTLED_S, self._context.stop)
@@ -117,7 +117,7 @@ class LampWork:
                 if seconds <= self.info.integration_min_s * 1.001:
                     raise CalibrationRefused(
                         f"the lamp saturates the spectrometer in {seconds:g} s, its shortest exposure",
-                        "move the lamp away, or put a diffuser or a filter before it",
+                        "move the lamp away, or put a diffuser or a filter in front of it",
                     )
                 seconds = self.possible(seconds / 8.0)
             elif share >= 0.5 * AIM and raw <= 0.85:
@@ -125,14 +125,14 @@ class LampWork:
             elif seconds >= longest * 0.999:
                 if self._wide_share(counts) < _SEEN:
                     raise CalibrationRefused(
-                        f"no light of the {lamp} lamp is seen in {seconds:g} s",
-                        "check that it burns and that its light reaches the input",
+                        f"no light of the {lamp} lamp is detected in {seconds:g} s",
+                        "check that it is on and that its light reaches the input",
                     )
                 return seconds, share
             else:
                 seconds = self.possible(min(seconds * min(AIM / max(share, 1e-6), _GROW), longest))
         raise CalibrationRefused(
-            f"the {lamp} lamp is too unsteady to choose an exposure for", "let it warm up for some minutes"
+            f"the {lamp} lamp is too unstable to choose an exposure time", "let it warm up for some minutes"
         )
 
     def _shares(self, counts: FloatArray) -> tuple[float, float]:
@@ -285,7 +285,7 @@ def _guess_nm(spectra: Sequence[LampSpectrum], info: SpectrometerInfo) -> float:
 def _resolution_step(fit: ResolutionFit) -> CalStep:
     x = np.linspace(fit.line_nm[0], fit.line_nm[-1], 41)
     curve = (tuple(x.tolist()), tuple(fit.at(float(nm))[0] for nm in x))
-    text = f"resolution from {len(fit.line_nm)} lines that stand alone"
+    text = f"resolution from {len(fit.line_nm)} isolated lines"
     return CalStep("fit", text, unit="nm", x_unit="nm", progress=0.98, series="resolution", curve=curve)
 
 
@@ -293,7 +293,7 @@ def _axis_text(found: Findings) -> str:
     keys = ("shift_nm", "axis_at_nm", "axis_sigma_nm", "axis_scale_nm")
     shift, at, sigma, scale = (float(found.facts[key]) for key in keys)
     known = f"{at:.1f} nm is now known to {sigma:.2g} nm (lamp's table: {scale:.2g} nm)"
-    return f"the device's own axis is off by {-shift:+.4f} nm at the lines; {known}"
+    return f"the axis stored in the device is off by {-shift:+.4f} nm at the lines; {known}"
 
 
 def _middle_nm(context: CalContext, axis: WavelengthFit) -> float:
@@ -310,7 +310,7 @@ def _note_dark(found: Findings, dark: DarkModel) -> None:
     found.table("dark_mean_counts", dark.mean_counts)
     found.facts["read_counts"] = dark.read_counts
     if dark.unstable:
-        found.flags.append(f"{len(dark.unstable)} hot pixels come and go")
+        found.flags.append(f"{len(dark.unstable)} hot pixels are intermittent")
         found.table("raw_unstable_pixels", dark.unstable)
 
 
@@ -340,9 +340,11 @@ def _note_axis(found: Findings, axis: WavelengthFit, resolution: ResolutionFit, 
         "axis_scale_nm": scale,
     }
     if axis.order == 0:
-        found.flags.append(f"{len(axis.line_nm)} lamp lines: the device's axis was shifted, nothing more")
+        found.flags.append(f"{len(axis.line_nm)} lamp lines: the device axis was only shifted")
     if not axis.line_nm[0] <= middle_nm <= axis.line_nm[-1]:
-        found.flags.append(f"{middle_nm:.0f} nm lies outside of the lamp's lines: add another lamp, ne best")
+        found.flags.append(
+            f"{middle_nm:.0f} nm is outside the range of the lamp lines: add another lamp, preferably ne"
+        )
 
 
 LONGER = 10.0
@@ -360,7 +362,7 @@ def calibrate_spectrometer(context: CalContext) -> Steps:
     options = _options(context)
     with LampWork(context) as work:
         taken = yield from _exposures(work, options)
-        yield CalStep("note", "every lamp has been seen: darks next", progress=0.7)
+        yield CalStep("note", "all lamps measured; next: darks", progress=0.7)
         work.put("")
         darks = work.darks(_dark_times(work, [*taken.lamps, *taken.ramp]), options.frames)
     return (yield from evaluated(context, Raw(work.info, taken, darks)))
@@ -411,7 +413,7 @@ def _ramp(work: LampWork, seconds: float, share: float) -> list[float]:
     if share < 0.5 * AIM:
         raise CalibrationRefused(
             f"the lamp reaches {share:.0%} of the full scale in {seconds:g} s: too faint for the linearity",
-            "bring the lamp nearer",
+            "move the lamp closer",
         )
     room = share + 1.0 - SATURATED
     ends = (seconds * RAMP[0] / room, seconds * RAMP[1] / room * 0.97)

@@ -74,10 +74,11 @@ def read_table(text: str) -> tuple[list[float], list[float]]:
         except (ValueError, IndexError):
             if rows:
                 raise CalibrationRefused(
-                    f"row {number} of the absorption spectrum is no pair of numbers: {' '.join(cells)[:60]!r}"
+                    f"row {number} of the absorption spectrum is not a pair of numbers: "
+                    f"{' '.join(cells)[:60]!r}"
                 ) from None
     if not rows:
-        raise CalibrationRefused("the absorption spectrum holds no rows of wavelength and value")
+        raise CalibrationRefused("the absorption spectrum has no rows of wavelength and value")
     return [row[0] for row in rows], [row[1] for row in rows]
 
 
@@ -132,12 +133,14 @@ class StageKnife:
 
     def begin(self, axis: Axis) -> None:
         """Have the blade mounted, and the stage referenced."""
-        text = f"Mount the blade on the stage so that it cuts the beam {_WAY[axis]} ({axis}). It is dark."
+        text = (
+            f"Mount the knife edge on the stage to cut the beam {_WAY[axis]} ({axis}). The shutter is closed."
+        )
         self._beam.ask(Request("knife", text, {"axis": axis}, word=LIGHT))
         if not retried(self._stage.is_referenced):
             self._stage.home(self._beam.context.stop)
             if not retried(self._stage.is_referenced):
-                raise SafetyStop(f"{self._stage.name} is not referenced after homing")
+                raise SafetyStop(f"{self._stage.name} does not report homed after homing")
 
     def look(self, position_um: float) -> tuple[float, Look]:
         """Move from below, and read.
@@ -177,8 +180,8 @@ class HandKnife:
         why, before = "", None
         for _ in range(TRIES):
             text = (
-                f"{why}Set the blade to about {wanted:.0f} um along {self._axis} ({_WAY[self._axis]}), from "
-                "below, and read its scale. Next: the shutter opens and the power is read."
+                f"{why}Set the knife edge to about {wanted:.0f} um along {self._axis} ({_WAY[self._axis]}), "
+                f"from below, and read its scale. Next: the shutter opens and the power is read."
             )
             values = {"axis": self._axis, "position_um": wanted}
             read = self._beam.ask(Request("knife", text, values, number="um", suggested=wanted))
@@ -192,9 +195,9 @@ class HandKnife:
     def _doubt(self, position: float, wanted: float, before: float | None) -> str:
         low, high = self.range_um
         if not low - ROUNDED_UM <= position <= high + ROUNDED_UM:
-            return f"{position:g} um lies outside of the blade's range, {low:g} to {high:g} um. "
+            return f"{position:g} um is outside the range of the knife edge, {low:g} to {high:g} um. "
         if abs(position - wanted) > FAR_UM and position != before:
-            return f"{position:g} um is far from what was asked: if it is right, type it again. "
+            return f"{position:g} um is far from the requested position: if it is correct, type it again. "
         return ""
 
 
@@ -203,7 +206,7 @@ def take_out(beam: MeteredBeam, *, word: str = "") -> None:
 
     :param word: to be typed, where light follows.
     """
-    beam.ask(Request("knife", "Take the blade out of the beam.", {"position_um": None}, word=word))
+    beam.ask(Request("knife", "Remove the knife edge from the beam.", {"position_um": None}, word=word))
 
 
 FINEST_UM = 4.0
@@ -286,9 +289,9 @@ class Edge:
             low, high = self._knife.range_um
             missing = "the free beam" if max(first, last) <= noise else "the covered beam"
             raise CalibrationRefused(
-                f"between {low:.0f} and {high:.0f} um along {self.scan.axis} the blade crosses no edge: "
-                f"{missing} is missing",
-                "move the blade's mount, and start again",
+                f"between {low:.0f} and {high:.0f} um along {self.scan.axis} the knife edge does not cross "
+                f"the beam: {missing} is missing",
+                "move the mount of the knife edge, and start again",
             )
 
     def _bisect(self) -> Generator[CalStep, None, float]:
@@ -300,7 +303,7 @@ class Edge:
             if high - low < FINEST_UM:
                 raise CalibrationRefused(
                     f"the edge along {self.scan.axis} lies within {FINEST_UM:g} um: the spot is too small, "
-                    "or the blade jumps"
+                    f"or the knife edge jumps"
                 )
             yield self._read(middle, 0)
             part, found = self._part(), self.scan.position_um[-1]
@@ -333,7 +336,7 @@ class Edge:
             )
         slope, offset = np.polyfit(x[on], ndtri(part[on]), 1)
         if slope == 0 or not math.isfinite(slope):
-            raise CalibrationRefused(f"the readings along {self.scan.axis} make no edge")
+            raise CalibrationRefused(f"the readings along {self.scan.axis} do not show an edge")
         return float(-offset / slope), float(2.0 / abs(slope))
 
     def _positions(self, centre_um: float, w_um: float) -> list[float]:
@@ -351,7 +354,7 @@ class Edge:
             raise CalibrationRefused(
                 f"the edge along {self.scan.axis} lies at {centre_um:.0f} um, too near to an end of the "
                 f"range ({low:.0f} to {high:.0f} um)",
-                "move the blade's mount, and start again",
+                "move the mount of the knife edge, and start again",
             )
         return [float(p) for p in (*positions[::2], *positions[1::2])]
 
@@ -390,17 +393,19 @@ def _options(context: CalContext) -> tuple[SpotOptions, str]:
     options = cast("SpotOptions", context.options)
     method = options.method or ("hand" if context.roles.stage is None else "stage")
     if method not in METHODS:
-        raise ConfigError(f"{method!r} is none of {', '.join(METHODS)}", key="method")
+        raise ConfigError(f"invalid method {method!r}; choose {', '.join(METHODS)}", key="method")
     if options.shape not in ("gaussian", "ellipse", "stripe"):
-        raise ConfigError(f"{options.shape!r} is none of gaussian, ellipse, stripe", key="shape")
+        raise ConfigError(f"invalid shape {options.shape!r}; choose gaussian, ellipse or stripe", key="shape")
     if options.shape != "gaussian" and method != "stated":
         if options.method:
-            raise ConfigError("a blade measures a gaussian; an ellipse or a stripe is stated", key="shape")
+            raise ConfigError(
+                "a knife edge measures a gaussian; an ellipse or a stripe must be stated", key="shape"
+            )
         method = "stated"
     if options.points == 0:
         options = replace(options, points=POINTS.get(method, 18))
     if not 12 <= options.points <= 60:
-        raise ConfigError(f"12 to 60 points are possible, not {options.points}", key="points")
+        raise ConfigError(f"must be 12 to 60 points, not {options.points}", key="points")
     if not options.range_um[0] < options.range_um[1]:
         raise ConfigError("must be lowest and highest position", key="range_um")
     return options, method
@@ -413,7 +418,7 @@ def _stated(found: Findings, context: CalContext, options: SpotOptions) -> None:
         if size is None or not (math.isfinite(size) and size > 0):
             raise CalibrationRefused(f"the size along {axis} is missing, or no length", f"--{axis}-um")
         if not 0 <= options.size_sigma_um < size:
-            raise CalibrationRefused(f"its uncertainty of {options.size_sigma_um:g} um makes no sense")
+            raise CalibrationRefused(f"its uncertainty of {options.size_sigma_um:g} um is not valid")
         found.quantity(f"{axis}_um", size, "um", 0.0, options.size_sigma_um)
     small, large = sorted(size for size in sizes if size is not None)
     relative = options.size_sigma_um * math.hypot(1 / small, 1 / large)

@@ -93,8 +93,8 @@ def first_law(looks: Sequence[Look]) -> Law:
     if not size > 0.2 * middle or scatter > MOST_SCATTER * (middle + size):
         part = scatter / max(middle + size, 1e-30)
         raise CalibrationRefused(
-            f"the powers do not follow a half-wave plate (scatter {part:.0%}): laser, plate or sensor are "
-            "not steady, or the plate is none"
+            f"the powers do not follow a half-wave plate (scatter {part:.0%}): laser, wave plate or sensor "
+            f"is unstable, or it is not a half-wave plate"
         )
     gradient = np.array([1.0, c / size, s / size])
     covariance = np.linalg.inv(design.T @ design) * scatter**2
@@ -249,26 +249,26 @@ class Worst:
         worst = f"{self.fluence_uj_cm2(angle_deg):.3g} uJ/cm2, {self.power_w(angle_deg) * 1e6:.3g} uW"
         if not self.known:
             raise CalibrationRefused(
-                "the shutter stays closed: nobody knows yet which angle transmits how much, so up to "
-                f"{worst} may reach the sample's place, more than the limits allow",
+                f"the shutter stays closed: the attenuator curve is still unknown, so up to {worst} may "
+                "reach the sample position, above the limits",
                 self._hint(),
             )
         raise CalibrationRefused(
-            f"the shutter stays closed: at {angle_deg:.2f} deg up to {worst} may reach the sample's place, "
-            "more than the limits allow",
-            "put a neutral filter before the attenuator, or raise the limits of the bench file while the "
-            "sample is out",
+            f"the shutter stays closed: at {angle_deg:.2f} deg up to {worst} may reach the sample position, "
+            f"above the limits",
+            "put an ND filter in front of the attenuator, or raise the limits in the bench file while the "
+            "sample is removed",
         )
 
     def _hint(self) -> str:
         order = self._settings.order
         most_j = self.ceiling_w / self.full_w * self._settings.max_pulse_energy_j
         if order.index("attenuator") < order.index("pick-off") < order.index("shutter"):
-            return "put the sensor back to the pick-off, then: labctl calibrate attenuator --use"
+            return "put the sensor back at the pick-off, then: labctl calibrate attenuator --use"
         return (
-            "put a neutral filter before the attenuator and state max_pulse_energy behind it "
-            f"({most_j * 1e9:.3g} nJ or less), or take the sample out and raise the limits of the bench file "
-            "meanwhile"
+            "put an ND filter in front of the attenuator and set max_pulse_energy behind it "
+            f"({most_j * 1e9:.3g} nJ or less), or remove the sample and raise the limits in the bench file "
+            "for that time"
         )
 
     def refuse_dose(self, account: LightAccount, seconds: float) -> None:
@@ -279,9 +279,9 @@ class Worst:
         limit = self._limits.max_dose_uj_cm2
         if limit is not None and account.after_s(seconds) > limit:
             raise SafetyStop(
-                f"the dose at the sample's place may pass its limit of {limit:g} uJ/cm2",
-                "a calibration counts its light as if the sample were in: raise max_dose_uj_cm2 while it is "
-                "out, or ask for fewer readings",
+                f"the dose at the sample position may exceed its limit of {limit:g} uJ/cm2",
+                "a calibration counts its light as if the sample were in place: raise max_dose_uj_cm2 while "
+                "it is removed, or take fewer readings",
             )
 
 

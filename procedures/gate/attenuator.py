@@ -64,7 +64,7 @@ def make_curve(settings: MalusCurve | TableCurve, angle_range_deg: tuple[float, 
     """Choose the curve's branch so that it lies inside the angles that are allowed.
 
     :param angle_range_deg: lowest and highest angle allowed.
-    :raises ConfigError: the curve makes no sense, or no part of it lies inside the range.
+    :raises ConfigError: the curve is not valid, or no part of it lies inside the range.
     """
     if isinstance(settings, MalusCurve):
         return Malus.inside(settings, angle_range_deg)
@@ -82,7 +82,7 @@ def off_branch(curve: Curve, angle_deg: float) -> str:
     low, high = branch_deg(curve)
     if low - _ON_BRANCH_DEG <= angle_deg <= high + _ON_BRANCH_DEG:
         return ""
-    return f"{angle_deg:g} deg lies outside the part of the curve that is used, {low:.4g} to {high:.4g} deg"
+    return f"{angle_deg:g} deg is outside the part of the curve in use, {low:.4g} to {high:.4g} deg"
 
 
 def allowed_angles(
@@ -208,7 +208,7 @@ class Table:
             raise ConfigError("the table needs two or more angles with positive transmissions")
         steps = np.diff(np.log(values))
         if not ((steps > 0).all() or (steps < 0).all()) or not (np.diff(angle) > 0).all():
-            raise ConfigError("the table must rise or fall strictly from angle to angle")
+            raise ConfigError("the table must be strictly monotone")
         low, high = max(float(angle[0]), allowed_deg[0]), min(float(angle[-1]), allowed_deg[1])
         if high <= low:
             raise ConfigError(
@@ -328,7 +328,7 @@ class Plate:
         self._mount.home(stop)  # a session's mount refuses it in the light
         self.changed_at_s = self._clock.now_s()
         if not self.is_referenced():
-            raise SafetyStop(f"{self._mount.name} is not referenced after homing")
+            raise SafetyStop(f"{self._mount.name} does not report homed after homing")
 
     def move(self, angle_deg: float, stop: Stop | None) -> float:
         """Move and return the angle read back.
@@ -346,7 +346,7 @@ class Plate:
         if not abs(off_deg) <= ARRIVAL_DEG:
             raise SafetyStop(
                 f"{self._mount.name} is at {self.reached_deg:.3f} instead of {angle_deg:.3f} deg",
-                "check that the plate turns freely, and home it",
+                "check that the wave plate turns freely, and home it",
             )
         return self.reached_deg
 
@@ -358,9 +358,9 @@ class Plate:
         off_deg = off(retried(self._mount.angle_deg), angle_deg)
         if not abs(off_deg) <= ARRIVAL_DEG:
             raise SafetyStop(
-                f"{self._mount.name} is at {angle_deg + off_deg:.3f} deg, and the energy was verified at "
+                f"{self._mount.name} is at {angle_deg + off_deg:.3f} deg, but the energy was verified at "
                 f"{angle_deg:.3f} deg",
-                "set the fluence anew",
+                "set the fluence again",
             )
 
     def swing(self) -> float:

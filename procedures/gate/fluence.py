@@ -54,7 +54,7 @@ class Beam:
         least_j = self.settings.max_pulse_energy_j * least_transmission
         if least_j > self.highest_energy_j:
             raise ConfigError(
-                f"the attenuator lets at least {least_j * 1e9:.4g} nJ through, and the limits allow at most "
+                f"the attenuator lets at least {least_j * 1e9:.4g} nJ through, but the limits allow at most "
                 f"{self.highest_energy_j * 1e9:.4g} nJ on the sample",
                 key="limits",
                 hint="check t_min, angle_range_deg and max_pulse_energy, or put a filter into the beam",
@@ -62,7 +62,7 @@ class Beam:
         dose, highest = self.limits.max_dose_uj_cm2, self.fluence_uj_cm2(self.highest_energy_j)
         if dose is not None and highest > dose:
             raise ConfigError(
-                f"{dose:.4g} uJ/cm2 of dose are less than one pulse of the {highest:.4g} uJ/cm2 that the "
+                f"{dose:.4g} uJ/cm2 of dose is less than one pulse of the {highest:.4g} uJ/cm2 that the "
                 "other limits allow",
                 key="limits.max_dose_uj_cm2",
                 hint="the dose is the sum of fluence x pulses over one run: raise it, or lower "

@@ -134,8 +134,8 @@ class Monitor:
             raise self._stuck(reading.power_w, self._alike)
 
     def _stuck(self, power_w: float, times: int) -> SafetyStop:
-        shows = f"{self._meter.name} shows {power_w:g} W {times} times in a row, the same in every digit"
-        return SafetyStop(f"{shows}: that is no reading", "restart the meter")
+        shows = f"{self._meter.name} shows {power_w:g} W {times} times in a row, identical in every digit"
+        return SafetyStop(f"{shows}: this is not a measurement", "restart the meter")
 
     def _compare_noise(self, off_w: float, noise_w: float) -> None:
         """Take in by how much two readings of one light differ: as noise makes them, or far less."""
@@ -202,7 +202,7 @@ class Monitor:
             if reading.start_s >= not_before_s - _TICK_S:
                 return reading
         raise SafetyStop(
-            f"{self._meter.name} delivers readings from before the last change", "restart the meter"
+            f"{self._meter.name} returns readings from before the last change", "restart the meter"
         )
 
     def refuse_no_number(self, reading: PowerReading) -> None:
@@ -244,7 +244,7 @@ class Monitor:
         """Set the meter to the pump's wavelength, and make sure it can say how long it lags."""
         self._meter.prepare(self._beam.settings.wavelength_nm)
         if not (math.isfinite(self._meter.settling_s) and self._meter.settling_s >= 0):
-            raise InstrumentError(self._meter.name, f"no settling time ({self._meter.settling_s!r} s)")
+            raise InstrumentError(self._meter.name, f"invalid settling time ({self._meter.settling_s!r} s)")
 
     def learn_background(self, not_before_s: float, stop: Stop | None) -> None:
         """Take what the meter shows in the dark as its zero; for a meter that the shutter can darken."""
@@ -505,11 +505,11 @@ class Verifier:
         off = measured_j / expected_j - 1
         if abs(off) <= tolerance:
             return
-        hint = "check the laser, the plate's zero, the pick-off ratio and max_pulse_energy"
+        hint = "check the laser, the attenuator zero, the pick-off ratio and max_pulse_energy"
         if "angle_sigma_deg" not in self._beam.settings.sources:
-            hint = f"the attenuator is not calibrated: labctl calibrate attenuator; else {hint}"
+            hint = f"the attenuator is not calibrated: labctl calibrate attenuator; otherwise {hint}"
         if self._light.lit and not self._place.in_front:
-            hint += ", and whether light passes the shutter, which says that it is open"
+            hint += ", and whether light passes the shutter, which reports open"
         raise (SafetyStop if off > 0 else EnergyLost)(
             f"{self._monitor.name}: expected {expected_j * 1e9:.4g} nJ on the sample, the meter says "
             f"{measured_j * 1e9:.4g} nJ "

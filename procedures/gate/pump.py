@@ -196,7 +196,7 @@ class Pump:
             None if self.meter_in_front else self._verifier.light_left,
             lambda: self._setting.fluence_uj_cm2,
         )
-        self._dropping = Action(self._plate.name, "turning to the least transmission", self._drop)
+        self._dropping = Action(self._plate.name, "turning to the lowest transmission", self._drop)
         self._safe_state = SafeState(
             self._blade, self._dropping, lambda line: self.tell(line), self._setting.forget
         )
@@ -350,7 +350,7 @@ class Pump:
         :param timed: False if it may well last longer, as by hand: a shutter that can close itself does not,
             and it is closed as soon as the meter was not looked at for 1.5 s of wall time, besides the
             reading's own.
-        :raises SafetyStop: the setting is not verified, or not any more, or the dose would pass its limit.
+        :raises SafetyStop: the setting is not verified, or not any more, or the dose would exceed its limit.
         """
         with self._safe_state.guarded():
             state = self._setting.verified
@@ -407,7 +407,7 @@ class Pump:
     def _allow(self, seconds: float, fluence_uj_cm2: float | None = None) -> None:
         limit = self.limits.max_dose_uj_cm2
         if limit is not None and self.light.after_s(seconds, fluence_uj_cm2) > limit:
-            raise SafetyStop(f"the dose would pass its limit of {limit:g} uJ/cm2", "use another spot")
+            raise SafetyStop(f"the dose would exceed its limit of {limit:g} uJ/cm2", "use a new spot")
 
     # --- start and end -----------------------------------------------------------------------------
 
@@ -448,7 +448,7 @@ class Pump:
             "the shutter is NOT confirmed closed"
             if failures
             else f"the shutter is closed ({self._witness.said})",
-            words[0] if words else "the attenuator is NOT known to be at its least transmission",
+            words[0] if words else "the attenuator is NOT known to be at its lowest transmission",
             (*failures, *dropped),
         )
         return self.left
@@ -463,11 +463,11 @@ class Pump:
             dark_deg = nearest_minimum(self._dark_deg, here_deg) if lit else self._dark_deg
             if abs(here_deg - dark_deg) > ARRIVAL_DEG:
                 self._setting.move(dark_deg)
-            return f"the attenuator is at its least transmission, {dark_deg:.2f} deg as just measured"
+            return f"the attenuator is at its lowest transmission, {dark_deg:.2f} deg as just measured"
         dark_deg = self.curve.dark_end_deg(here_deg) if lit else self.curve.floor_deg
         if self.curve.transmission(here_deg) > _SAME * self.curve.transmission(dark_deg):
             self._setting.move(dark_deg)
-        return "the attenuator is at its least transmission"
+        return "the attenuator is at its lowest transmission"
 
     def adopt(self, dark_deg: float | None, proof: str, lie: str) -> None:
         """Take over from a calibration, which works without this gate: where it is dark, and what is closed.
@@ -523,7 +523,7 @@ class Pump:
             check_stop(stop)
             self._release()
             if not math.isfinite(angle_deg):
-                raise SafetyStop(f"{angle_deg:g} deg is no angle")
+                raise SafetyStop(f"{angle_deg:g} deg is not a valid angle")
             if reason := off_branch(self.curve, angle_deg):
                 raise SafetyStop(reason)
             self._refuse(self.aim.fluence_uj_cm2(angle_deg))
@@ -557,7 +557,7 @@ class Pump:
             return
         self._setting.move(self.curve.floor_deg, stop)
         if not self.aim.harmless(self.curve.floor_deg):
-            raise SafetyStop("even the least transmission of the attenuator may pass a limit")
+            raise SafetyStop("even the lowest transmission of the attenuator may exceed a limit")
         self._plate.swing()  # the meter saw nothing of what was before
         self._allow(self._verifier.takes_s, self._setting.fluence_uj_cm2)
         self._blade.open(self._setting.fluence_uj_cm2, light_s)

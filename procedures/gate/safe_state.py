@@ -93,11 +93,11 @@ def may_turn(attenuator: str, *, referenced: bool, lit: bool) -> bool:
     :param lit: whether light may pass.
     :raises InstrumentFault: it stays, and light may pass.
     """
-    stays = "is not referenced and stays where it is"
+    stays = "is not homed and is not moved"
     if not referenced and lit:
-        raise InstrumentFault(attenuator, stays, "block the beam by hand")
+        raise InstrumentFault(attenuator, stays, "block the beam manually")
     if not referenced:
-        log.warning("%s: %s, behind the closed shutter", attenuator, stays)
+        log.warning("%s: %s; the shutter is closed", attenuator, stays)
     return referenced
 
 
@@ -146,7 +146,7 @@ class SafeState:
             with held_back():
                 self.forget()
                 if self.shutter.is_meant(exc) or make_safe(self.shutter.closing):
-                    doing = f"{self.shutter.name} does not close, the attenuator goes first"
+                    doing = f"{self.shutter.name} does not close; turning the attenuator first"
                     announce(exc, doing, self.tell)
                     make_safe(self.drop, self.shutter.closing)
             raise
@@ -163,7 +163,7 @@ def cause_said(tell: Callable[[str], object]) -> Iterator[None]:
     try:
         yield
     except LabctlError as exc:
-        announce(exc, "closing the shutter, then the attenuator goes to its least transmission", tell)
+        announce(exc, "closing the shutter, then turning the attenuator to its lowest transmission", tell)
         raise
 
 
@@ -289,5 +289,5 @@ def retried(query: Callable[[], T]) -> T:
     try:
         return query()
     except InstrumentTimeout as exc:
-        log.warning("asked again: %s", exc)
+        log.warning("trying again: %s", exc)
         return query()

@@ -67,7 +67,7 @@ class LightSensor(Protocol):
         """Look at the closed shutter; say what light is left, empty where none is."""
 
 
-_HINT = "bench.pump.set_fluence(...) and bench.pump.open() know the limits"
+_HINT = "bench.pump.set_fluence(...) and bench.pump.open() check the limits"
 _key = threading.local()
 
 
@@ -108,15 +108,15 @@ class Permit:
                 )
             if call.role == "attenuator" and call.name in _TURNING and retried(self._shutter.is_open):
                 raise SafetyStop(
-                    f"{call.instrument} {_TURNING[call.name]} only behind the closed shutter", _HINT
+                    f"{call.instrument} {_TURNING[call.name]} only with the shutter closed", _HINT
                 )
         yield
 
 
-_TURNING = {"home": "searches its reference", "move_to": "turns"}
+_TURNING = {"home": "homes", "move_to": "turns"}
 
 
-UNOPENED = "its sensor; nobody has opened it"
+UNOPENED = "its sensor; it has not been opened"
 """What confirms a closing before the first opening."""
 SELF_CLOSING_MARGIN_S = 10.0
 """Beyond twice the light that was announced: retries, renewed settings, a slow computer."""
@@ -251,10 +251,10 @@ class Blade:
         was_lit, self._known = self.lit, False  # until it confirms, it may be open
         self._shutter.close_beam()
         if self.lie:
-            raise ShutterLied(self.lie, "block the beam by hand")
+            raise ShutterLied(self.lie, "block the beam manually")
         if retried(self._shutter.is_open):
             raise SafetyStop(
-                f"{self._shutter.name} does not confirm that it is closed", "block the beam by hand"
+                f"{self._shutter.name} does not confirm that it is closed", "block the beam manually"
             )
         if was_lit:
             self.changed_at_s = self._clock.now_s()
@@ -295,7 +295,7 @@ class Blade:
         if not self.lit and retried(self._shutter.is_open):
             self._known, self.proof = False, ""
             raise SafetyStop(
-                f"{self._shutter.name} is open when it should be closed", "see its panel and interlock"
+                f"{self._shutter.name} is open when it should be closed", "check its panel and interlock"
             )
 
     def require_open(self) -> None:
@@ -305,7 +305,7 @@ class Blade:
         """
         if not retried(self._shutter.is_open):
             raise SafetyStop(
-                f"{self._shutter.name} is closed when it should be open", "see its panel and interlock"
+                f"{self._shutter.name} is closed when it should be open", "check its panel and interlock"
             )
 
 
@@ -373,9 +373,9 @@ class Witness:
         :raises SafetyStop: somebody has.
         """
         if seen:
-            reason = f"the shutter says that it is closed, but {seen}"
+            reason = f"the shutter reports closed, but {seen}"
             self._blade.distrust(reason, self._fluence_uj_cm2())
-            raise ShutterLied(reason, "block the beam by hand, then look at the blade and its sensor")
+            raise ShutterLied(reason, "block the beam manually, then check the shutter blade and its sensor")
 
     def closed(self) -> Sequence[Exception]:
         """Close the shutter and have that confirmed, by whom :attr:`said` says; a step of making safe."""
@@ -403,7 +403,7 @@ class Witness:
         except SafetyStop as lie:
             return "", [lie]
         if silent and not self._sees:
-            return "its sensor alone: the power meter behind it gives no reading", []
+            return "only its sensor: the power meter behind it gives no reading", []
         self._blade.proof = self._proof(by_meter=by_meter and not silent)
         return self._blade.proof, []
 
@@ -425,14 +425,14 @@ class Witness:
     def _proof(self, *, by_meter: bool) -> str:
         seers = [*(["the power meter"] if by_meter else []), *(["the spectrometer"] if self._sees else [])]
         if not seers:
-            return "its sensor alone: no power meter stands behind it"
+            return "only its sensor: there is no power meter behind it"
         return f"its sensor and {' and '.join(seers)} behind it"
 
 
 def _asked(name: str, look: Callable[[Stop | None], str], deadline_s: float) -> tuple[str, str]:
     """Have somebody look at the closed shutter; return what was seen, and why nobody looked; never raises."""
     seen, late = list[str](), threading.Event()
-    action = Action(name, "the look at the closed shutter", lambda: seen.append(look(late)))
+    action = Action(name, "the check of the closed shutter", lambda: seen.append(look(late)))
     failed = make_safe(action, deadline_s=deadline_s)
     late.set()
     if failed:

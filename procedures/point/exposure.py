@@ -254,7 +254,7 @@ class ExposureSequence:
             raise InstrumentFault(
                 self._spectrometer.device.name,
                 f"{seconds:g} s show {ratio:.2g} times the counts per pulse of {before[1]:g} s",
-                "did the laser drop out? else it integrates another time than it confirms",
+                "if the laser did not drop out, it integrates for a different time than it confirms",
             )
 
     def _light(self, spectrum: Spectrum) -> float:

@@ -320,7 +320,7 @@ class LightWitness:
             return f"{self.name} behind it still sees {min(steady.part, 1.0):.0%} of the last light"
         if not self._told:
             self._told = True
-            text = "sees light in the dark that does not follow the attenuator: the room's, or a glow"
+            text = "sees light in the dark that does not follow the attenuator: room light or afterglow"
             self._pump.tell(f"{self.name} {text}")
         self._remember(lit, seconds)
         self._pump.turn_back(here_deg, stop)

@@ -146,7 +146,7 @@ class QuickPoints:
             self._expose()
 
     def _expose(self) -> _Exposures:
-        self._fresh.set_integration(self._integration_s)  # a look at the closed shutter has its own
+        self._fresh.set_integration(self._integration_s)  # a check of the closed shutter has its own
         self._exposing = _Exposures(self._fresh, self._average, self._stop)
         return self._exposing
 

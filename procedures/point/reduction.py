@@ -94,7 +94,7 @@ class Darks:
             found = self._eye.judged(_without_spikes(np.stack([s.counts for s in spectra]))[0], integration_s)
             if found.shown:
                 self._pump.refute(self._eye.confirmed(found, integration_s, stop))
-                text = f"a dark ({integration_s:g} s) taken again: it held {found.part:.0%} of the light"
+                text = f"a dark ({integration_s:g} s) taken again: it contained {found.part:.0%} of the light"
                 self._sink.event(self._clock.now_s(), text)
                 spectra = self._exposures(integration_s, stop)
                 self._eye.accept(np.median([s.counts for s in spectra], axis=0), integration_s)

@@ -101,7 +101,7 @@ class Pace:
         if len(run) < (3 if stored else 2) or missing_s <= self._slack_s:
             return ""
         seconds, took = run[0]
-        return f"exposures of {seconds:g} s come every {took:.3g} s: it integrates for less than it confirms"
+        return f"exposures of {seconds:g} s come every {took:.3g} s: it integrates less time than it confirms"
 
     def _late(self) -> str:
         seconds, took = self._latest[-1]
@@ -112,7 +112,7 @@ class Pace:
         allowed = _LATE * seconds + _LATE_BY_LOAD * max(float(np.median(short)), 0.0) + self._slack_s
         if min(long) <= allowed:
             return ""
-        return f"exposures of {seconds:g} s come every {took:.3g} s: it integrates for more than it confirms"
+        return f"exposures of {seconds:g} s come every {took:.3g} s: it integrates more time than it confirms"
 
 
 class Proof:
@@ -152,7 +152,7 @@ class Proof:
             return ""
         kind = "more" if took > 1 else "less"
         takes = f"exposures of {long_s:g} s take {took:.2g} times that"
-        return f"{takes}: it integrates for {kind} than it confirms"
+        return f"{takes}: it integrates {kind} time than it confirms"
 
     def _round(self, long_s: float) -> float:
         short_s = self._set_time(self._short_s)
@@ -280,7 +280,7 @@ class StaleFrameFilter:
             self.discarded += 1
         raise InstrumentError(
             self.device.name,
-            f"{_MOST_STALE} exposures in a row began before the last change, or came twice",
+            f"{_MOST_STALE} exposures in a row began before the last change, or were repeated",
         )
 
     @property
@@ -301,7 +301,7 @@ class StaleFrameFilter:
         self._pace.interrupted()
         self._proves = proof.possible
         if wrong := proof.wrong():
-            raise InstrumentFault(self.device.name, wrong, "switch it off and on")
+            raise InstrumentFault(self.device.name, wrong, "power-cycle it")
         self._pace.doubt, self._pace.excess_s = False, proof.excess_s
 
     def _arrivals(self, count: int, stop: Stop | None) -> list[float]:
@@ -312,7 +312,7 @@ class StaleFrameFilter:
             spectrum = self._acquired(stop)
             at_s.append(spectrum.stop_s)
             if self._lost_its_time(spectrum) and len(at_s) > 1:
-                raise InstrumentError(self.device.name, "lost its exposure time while that was proved")
+                raise InstrumentError(self.device.name, "lost its exposure time during the check of it")
         return [after - before for before, after in itertools.pairwise(at_s[1:])]
 
     def _refused(self, spectrum: Spectrum, *, first: bool) -> bool:
@@ -325,12 +325,12 @@ class StaleFrameFilter:
             self._pace.interrupted()
         if wrong := self._pace.wrong(spectrum):
             if not self._proves:
-                raise InstrumentFault(self.device.name, wrong, "switch it off and on")
-            log.info("%s: %s; that is proved in the dark", self.device.name, wrong)
+                raise InstrumentFault(self.device.name, wrong, "power-cycle it")
+            log.info("%s: %s; checking this in the dark", self.device.name, wrong)
             self._pace.doubt = True
         again = self._likeness.repeats(spectrum.counts, changed=first)
         if again:
-            log.warning("%s: an exposure repeats the one before but for a few bits", self.device.name)
+            log.warning("%s: an exposure repeats the previous one except for a few bits", self.device.name)
         return again
 
     def _acquired(self, stop: Stop | None) -> Spectrum:
@@ -348,7 +348,7 @@ class StaleFrameFilter:
         if wanted is None or _equal(spectrum.integration_s, wanted):
             return False
         log.warning(
-            "%s: an exposure of %g s instead of %g s; it is set again, as after a restart",
+            "%s: an exposure of %g s instead of %g s; setting it again, as after a restart",
             self.device.name,
             spectrum.integration_s,
             wanted,

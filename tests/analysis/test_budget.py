@@ -59,7 +59,7 @@ def chain(s: PumpSettings, power_w: float = 1e-6, zero_w: float = 0.0, angle_deg
         ("repetition rate", {"repetition_sigma_rel": 0.01}, {"repetition_rate_hz": 1010.0}),
         ("spot x", {"spot_x_sigma_rel": 0.01}, {"spot": SpotSize("gaussian", 101.0, 80.0)}),
         ("spot y", {"spot_y_sigma_rel": 0.01}, {"spot": SpotSize("gaussian", 100.0, 80.8)}),
-        ("spot (x and y alike)", {"spot_sigma_rel": 0.01}, {"spot": SpotSize("gaussian", 101.0, 80.8)}),
+        ("spot (common to x and y)", {"spot_sigma_rel": 0.01}, {"spot": SpotSize("gaussian", 101.0, 80.8)}),
         ("incidence angle", {"incidence_sigma_deg": 0.5}, {"incidence_deg": 30.5}),
     ],
 )
@@ -151,7 +151,7 @@ def test_what_nobody_stated_is_named_and_sources_are_kept() -> None:
     assert sources["repetition rate"] == UNSTATED
     assert budget.unstated == ("meter zero", "repetition rate", "drift of the chain", "incidence angle")
     nothing = fluence_budget(SETTINGS)
-    assert [name for name in nothing.unstated if "spot" in name] == ["spot (x and y alike)"]
+    assert [name for name in nothing.unstated if "spot" in name] == ["spot (common to x and y)"]
     own = fluence_budget(replace(SETTINGS, spot_x_sigma_rel=0.01))
     assert [name for name in own.unstated if "spot" in name] == []
     straight = fluence_budget(replace(SETTINGS, incidence_deg=0.0, spot_sigma_rel=0.01))

@@ -117,11 +117,11 @@ def test_what_is_left_counts_from_the_first_point_however_points_are_grouped() -
     [
         (TIME_S[:5], SINGLE[:5], {}, "at least 8"),
         (TIME_S, np.zeros(40), {}, "no light"),
-        (TIME_S - 100, SINGLE, {}, "begin at 0"),
-        (np.ones(40), SINGLE, {}, "begin at 0"),
+        (TIME_S - 100, SINGLE, {}, "start at 0"),
+        (np.ones(40), SINGLE, {}, "start at 0"),
         (TIME_S, np.where(U > 0.5, np.nan, SINGLE), {}, "finite"),
         (TIME_S, SINGLE, {"model": "triple"}, "unknown model"),
-        (TIME_S, np.random.default_rng(1).uniform(0.1, 2.5, 40), {}, "unsteady|no light"),
+        (TIME_S, np.random.default_rng(1).uniform(0.1, 2.5, 40), {}, "unstable|no light"),
     ],
 )
 def test_series_that_are_no_decay_are_refused(

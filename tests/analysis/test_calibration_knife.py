@@ -94,10 +94,14 @@ def refused(match: str, x: Any, power: Any, *rest: Any, **more: Any) -> None:
 
 def test_scans_that_miss_something_say_what() -> None:
     x, power, _ = scan(n=41)
-    refused("misses an edge: it lacks the free beam above", x[x < CENTRE + 50], power[x < CENTRE + 50])
-    refused("misses an edge: it lacks the covered beam below", x[x > CENTRE - 50], power[x > CENTRE - 50])
-    refused("lacks the edge", x, np.full(41, TOP))
-    refused("lacks the edge", x, np.zeros(41))
+    refused(
+        "misses part of the edge: it lacks the free beam above", x[x < CENTRE + 50], power[x < CENTRE + 50]
+    )
+    refused(
+        "misses part of the edge: it lacks the covered beam below", x[x > CENTRE - 50], power[x > CENTRE - 50]
+    )
+    refused("the edge is outside", x, np.full(41, TOP))
+    refused("the edge is outside", x, np.zeros(41))
     refused("at least 8", x[:7], power[:7])
     refused("different positions", np.repeat(x[:4], 5), np.repeat(power[:4], 5))
     refused("on the slope", np.linspace(-900, 900, 19), edge(CENTRE + np.linspace(-900, 900, 19)) * TOP)

@@ -140,7 +140,7 @@ def test_scans_that_cannot_make_a_curve_say_what_they_lack() -> None:
     refused("hardly changes", angle, np.full(31, 1e-6) * (1 + 0.01 * np.sin(np.arange(31))))
     refused("does not reach", angle, np.zeros(31))
     refused("range", angle, power, range_w=4.9e-6)
-    refused("over its range", angle, np.minimum(power, 3e-6))
+    refused("meter is saturated", angle, np.minimum(power, 3e-6))
     refused("finite", angle, np.where(angle > 50, np.nan, power))
     refused("different lengths", angle, power[:-1])
     refused("positive", angle, power, -sigma)
@@ -150,7 +150,7 @@ def test_scans_that_cannot_make_a_curve_say_what_they_lack() -> None:
 def test_what_is_not_malus_law_is_refused_for_its_wobble_or_its_scatter() -> None:
     angle, power, sigma = scan(n=61, low=0.0, high=180.0)
     wobble = power + 0.03 * TOP * np.cos(np.radians(2 * angle + 0.4))
-    refused("wobble by [23]", angle, wobble, sigma, angle_sigma_deg=REPEAT_DEG)
+    refused("deviate by [23]", angle, wobble, sigma, angle_sigma_deg=REPEAT_DEG)
     rng = np.random.default_rng(5)
     refused("scatter", angle, power * (1 + 0.2 * rng.standard_normal(61)))
 

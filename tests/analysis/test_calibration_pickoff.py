@@ -82,10 +82,10 @@ def test_a_sensor_in_the_wrong_place_is_told_by_what_it_shows() -> None:
     refused("was not moved", *both(ratio=1.0))
     refused("was not moved", *both(ratio=1.0), stated_ratio=24.0)
     refused("exchanged", sample, pickoff, stated_ratio=24.0)
-    refused("wrong place", *both(ratio=4.0), stated_ratio=24.0)
+    refused("wrong position", *both(ratio=4.0), stated_ratio=24.0)
     refused("rejected beam", pickoff, sample.max() - sample)
-    refused("do not belong together", pickoff, np.random.default_rng(1).uniform(1e-6, 2e-6, 10))
-    refused("do not belong together", pickoff, np.full(10, 1e-6))
+    refused("are not related", pickoff, np.random.default_rng(1).uniform(1e-6, 2e-6, 10))
+    refused("are not related", pickoff, np.full(10, 1e-6))
     refused("no power at the sample", pickoff, np.zeros(10))
     assert fit_pickoff(*both(ratio=1.0), stated_ratio=1.0).ratio == pytest.approx(1.0, rel=0.02)
 
@@ -103,7 +103,7 @@ def test_readings_that_say_too_little_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("place", "match"),
-    [([0, 0, 1], "not read after"), ([1, 0, 0], "not read before"), ([0, 0, 0], "one place")],
+    [([0, 0, 1], "not read after"), ([1, 0, 0], "not read before"), ([0, 0, 0], "one position")],
 )
 def test_without_a_return_to_the_pickoff_nothing_is_paired(place: list[int], match: str) -> None:
     with pytest.raises(CalibrationRefused, match=match):

@@ -30,7 +30,7 @@ def test_both_ends_belong_to_the_band() -> None:
 
 
 def test_a_band_the_spectrometer_does_not_see_is_an_error() -> None:
-    with pytest.raises(ValueError, match="holds no pixel"):
+    with pytest.raises(ValueError, match="contains no pixel"):
         band_slice(FINE_NM, Band(700.0, 800.0, "pump"))
 
 

@@ -162,7 +162,7 @@ def test_darkness_has_no_width() -> None:
     [
         ({"pulses_per_exposure": 0.0}, "positive"),
         ({"pulses_per_exposure": [1.0, 2.0]}, "do not fit"),
-        ({"bands": Bands(whole=Band(700.0, 800.0, "nowhere"))}, "holds no pixel"),
+        ({"bands": Bands(whole=Band(700.0, 800.0, "nowhere"))}, "contains no pixel"),
     ],
 )
 def test_misuse_is_refused(more: dict[str, object], message: str) -> None:

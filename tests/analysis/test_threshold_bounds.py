@@ -71,15 +71,16 @@ def test_the_words_name_lines_and_linewidth() -> None:
     f, y = luminescence()
     below, table = fit_threshold(f, y, **WIDE), fit_threshold(f, y)
     assert (
-        below.reason == "no threshold below 70 uJ/cm2: no kink beyond chance, no laser lines, full linewidth"
+        below.reason
+        == "no threshold below 70 uJ/cm2: no significant threshold, no lasing peaks, full linewidth"
     )
     assert below.bound == ends(pytest.approx(70.0), None)
     assert below.bound_condition is None
     assert "if the lowest points are luminescence, no threshold below 70 uJ/cm2" in table.reason
-    assert "if they lase already, start lower" in table.reason
+    assert "if they already lase, start lower" in table.reason
     assert table.bound_condition == "if the lowest points are luminescence"
     above = fit_threshold(*laser(), **NARROW)
-    assert above.reason.startswith("every point shows laser lines: the scan lies above the threshold")
+    assert above.reason.startswith("every point shows lasing peaks: the scan lies above the threshold")
     assert above.reason.endswith("start lower")
     assert above.status == "below_range"
     assert above.bound == ends(None, pytest.approx(2.0))
@@ -120,11 +121,11 @@ def test_a_peak_that_higher_fluences_do_not_show_is_noise() -> None:
     count[-1] = 1
     lone = fit_threshold(f, y, fwhm_nm=WIDE["fwhm_nm"], peak_count=count)
     assert lone.bound == ends(pytest.approx(f[-2]), None)
-    assert "the peak at 70 uJ/cm2 may be noise or the first line" in lone.reason
+    assert "the peak at 70 uJ/cm2 may be noise or the first lasing peak" in lone.reason
     count[-3:] = 2
     result = fit_threshold(f, y, fwhm_nm=WIDE["fwhm_nm"], peak_count=count)
     assert result.bound is None
-    assert "laser lines, from 57" in result.reason
+    assert "lasing peaks, from 57" in result.reason
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_a_kink_among_lines_of_one_width_is_no_onset_but_one_at_which_they_narro
     lines = np.full(24, 4)
     above = fit_threshold(80 * u, y, fwhm_nm=np.full(24, 0.44), peak_count=lines)
     assert above.threshold_uj_cm2 is None
-    assert above.reason.startswith("every point shows laser lines")
+    assert above.reason.startswith("every point shows lasing peaks")
     cavity = fit_threshold(80 * u, y, fwhm_nm=np.where(u < 1, 1.2, 0.4), peak_count=lines)
     assert cavity.threshold_uj_cm2 == pytest.approx(80.0, rel=0.05)
     assert "lines_below" in cavity.flags

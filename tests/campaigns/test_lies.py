@@ -10,13 +10,13 @@ import pytest
 
 ENDS: dict[str, tuple[str, str, str, int, bool, str]] = {
     "a blade stays open in a sweep, the pick-off before it": (
-        "sweep", "shutter", "sticks open", 3, False, "block the beam by hand",
+        "sweep", "shutter", "sticks open", 3, False, "block the beam manually",
     ),
     "a blade stays open in a sweep, the pick-off behind it": (
         "sweep", "shutter", "sticks open", 3, True, "still sees",
     ),
     "a blade misses one closing in a stability run": (
-        "stability", "shutter", "misses one", 5, False, "block the beam by hand",
+        "stability", "shutter", "misses one", 5, False, "block the beam manually",
     ),
     "a blade stays open when an alignment is over, the pick-off behind it": (
         "align", "shutter", "sticks open", 1, True, "NOT MADE SAFE",

@@ -100,7 +100,7 @@ def one_line(capsys: pytest.CaptureFixture[str]) -> str:
         (["sweep", "--bench", "no.toml", *SWEEP], "no.toml: cannot be read"),
         (["sweep", "--start", "ten"], "Try: labctl sweep --help"),
         (["sweep", "--bench", "no.toml"], "--sample"),
-        (["sweep", "--bench", "no.toml", "--sample", " "], "'--sample': a name is needed"),
+        (["sweep", "--bench", "no.toml", "--sample", " "], "'--sample': the name must not be empty"),
         (["swep"], "No such command 'swep'. Did you mean 'sweep'? Try: labctl --help"),
         (["check"], "--bench"),
         (["fit"], "Try: labctl fit --help"),
@@ -165,7 +165,7 @@ def test_an_angle_that_the_bench_file_refuses_is_2_before_anything_is_connected(
     bench = tmp_path / "bench.toml"
     bench.write_text(EXAMPLE, encoding="utf-8")
     assert main(["set", "--bench", str(bench), "--angle", angle]) == 2
-    assert "lies outside the part of the curve that is used, 12 to 57 deg" in one_line(capsys)
+    assert "is outside the part of the curve in use, 12 to 57 deg" in one_line(capsys)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00\x01\x02\xff", b"a,b\nx,y\n", b"fluence\n1\n2\n", None])
@@ -216,7 +216,7 @@ def test_init_writes_a_file_once_and_as_utf_8(capsys: pytest.CaptureFixture[str]
     assert bench.read_bytes() == EXAMPLE.encode()
     bench.write_text("mine", encoding="utf-8")
     assert main(["init", str(bench)]) == 2
-    assert "is there already" in one_line(capsys)
+    assert "exists already" in one_line(capsys)
     assert bench.read_text(encoding="utf-8") == "mine"
 
 
@@ -235,7 +235,7 @@ def test_simulate_writes_over_no_bench_file_of_somebodys_own(
     own = tmp_path / "bench.toml"
     own.write_text(EXAMPLE, encoding="utf-8")
     assert main(["simulate", "--bench-file", str(own)]) == 2
-    assert "no simulation wrote it" in one_line(capsys)
+    assert "was not written by labctl simulate" in one_line(capsys)
     assert own.read_text(encoding="utf-8") == EXAMPLE
 
 

@@ -112,7 +112,7 @@ def test_a_directory_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str
         "attenuator-20261123-101500.json",
         "measured 2026-11-23, valid until 2126-01-01, for attenuator ELL14 11400123",
         "zero_deg 11.5 +- 0.02 deg",
-        "careful: drift",
+        "warning: drift",
         "new plate",
     ):
         assert words in said
@@ -121,7 +121,7 @@ def test_a_directory_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["calibrations", str(tmp_path), "--json"]) == 5
     listed = json.loads(capsys.readouterr().out)["calibrations"]
     assert [entry["state"] for entry in listed] == ["valid", "expired", "damaged"]
-    assert "does not carry the schema" in listed[2]["reason"]
+    assert "does not have the schema" in listed[2]["reason"]
     assert main(["calibrations", str(tmp_path)]) == 5
     assert "DAMAGED" in capsys.readouterr().out
 
@@ -139,7 +139,7 @@ def test_those_of_a_bench_are_listed_even_where_it_cannot_be_loaded(
     wrong = listed["pickoff-20261123-101500.json"]
     assert (wrong["state"], wrong["reason"]) == (
         "wrong kind",
-        "it is named as a calibration of kind attenuator",
+        "the bench file uses it as a calibration of kind attenuator",
     )
     assert listed["spot-20261123-101500.json"]["state"] == "valid"
 

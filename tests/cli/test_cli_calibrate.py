@@ -63,7 +63,7 @@ def test_an_attenuator_is_calibrated_named_in_the_bench_file_and_checked(
     assert main([*words, "--operator", "me", "--valid-days", "7"]) == 0
     told = capsys.readouterr().out
     assert "Put the power meter's sensor at the pick-off" in told
-    assert "zero of the plate" in told
+    assert "angle of maximum transmission" in told
     assert "uW" in told
     (file,) = stored(bench)
     assert str(file) in told
@@ -101,7 +101,7 @@ def test_an_attenuator_is_left_at_the_minimum_that_was_just_measured(
         assert float(scene.beam.malus(scene.mount.angle_deg())) < 1.05 * scene.truth.t_min + 1e-4
     told = capsys.readouterr().out
     assert (
-        "over: the shutter is closed (its sensor; nobody has opened it), the attenuator is at its least"
+        "over: the shutter is closed (its sensor; it has not been opened), the attenuator is at its lowest"
         in told
     )
     assert "deg as just measured" in told
@@ -132,7 +132,7 @@ def test_json_alone_stands_on_stdout(bench: Path, capsys: pytest.CaptureFixture[
     ("answers", "code", "words"),
     [
         ("meter: done", 5, "is for 'meter'"),
-        ("sample: done", 5, "answers have ended"),
+        ("sample: done", 5, "no answers left"),
         ("done\n\n# and now\nrefuse", 5, "refused by hand"),
     ],
 )
@@ -184,14 +184,14 @@ def _stopped(bench: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "told"),
     [
         (["attenuator", "--sensor-limit", "50"], "--sensor-limit"),
-        (["attenuator", "--form", "guess"], "neither malus nor table"),
+        (["attenuator", "--form", "guess"], "choose malus or table"),
         (["pickoff", "--filter", "0.1"], "NAME:NUMBER"),
         (["energy", "--rate", "1 apple"], "--rate"),
         (["energy", "--glass", "12mm"], "GLASS:LENGTH"),
         (["energy", "--glass", "silica:3kg", "--pulse-fs", "35"], "--glass"),
         (["spot", "--blade-range", "100"], "LOW:HIGH"),
         (["spot", "--absorption", "nowhere.csv"], "cannot be read"),
-        (["check"], "names no calibration"),
+        (["check"], "names no attenuator calibration"),
     ],
 )
 def test_words_that_make_no_sense_are_named(
@@ -227,7 +227,7 @@ def test_hands_that_are_not_there_are_an_instrument_that_fails(simulated: Simula
 
 @pytest.mark.parametrize("address", ["", "192.168.0.3:80", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:x"])
 def test_hands_elsewhere_are_not_spoken_to(address: str) -> None:
-    with pytest.raises(ConfigError, match="no address of this computer"):
+    with pytest.raises(ConfigError, match="not an address of this computer"):
         SimulatedOperator(address)
 
 
@@ -260,10 +260,12 @@ def test_at_the_terminal_enter_is_done_and_numbers_are_asked_again() -> None:
     assert hands.do(METER) is None
     assert hands.do(NUMBER) == 12.5
     assert "press Enter" in out.getvalue()
-    assert "once more" in out.getvalue()
+    assert "; again: " in out.getvalue()
 
 
-READ = Request("knife", "Set the blade to about 5156 um.", {"position_um": 5156.0}, "um", suggested=5156.0)
+READ = Request(
+    "knife", "Set the knife edge to about 5156 um.", {"position_um": 5156.0}, "um", suggested=5156.0
+)
 INTO_THE_LIGHT = Request("sample", "Take the sample out.", {"in": False}, word=LIGHT)
 
 
@@ -279,7 +281,7 @@ def test_anything_else_is_asked_again_with_the_reason(answer: str) -> None:
     hands = TerminalOperator(out, typed(answer.encode() + b"\n", b"q\n"))
     with pytest.raises(Aborted):
         hands.do(METER)
-    assert "says neither yes nor no" in out.getvalue()
+    assert "is neither yes nor no" in out.getvalue()
     with pytest.raises(CalibrationRefused, match="no answer to"):
         ScriptedOperator([answer]).do(METER)
 
@@ -290,7 +292,7 @@ def test_where_light_follows_its_word_alone_agrees(answer: str) -> None:
     hands = TerminalOperator(out, typed(answer.encode() + b"\n", b"Light\n"))
     assert hands.do(INTO_THE_LIGHT) is None
     assert "type light" in out.getvalue()
-    assert "light follows, so type the word" in out.getvalue()
+    assert "light follows, so type this word" in out.getvalue()
 
 
 def test_quit_refuses_everywhere() -> None:
@@ -323,7 +325,7 @@ def test_a_position_is_stored_as_it_was_read(answer: str, um: float) -> None:
 def test_what_is_no_position_is_asked_again(answer: str) -> None:
     out = StringIO()
     assert TerminalOperator(out, typed(answer.encode() + b"\n", b"5157\n")).do(READ) == 5157.0
-    assert "once more" in out.getvalue()
+    assert "; again: " in out.getvalue()
 
 
 def test_lines_out_of_a_pipe_answer_one_question_each() -> None:
@@ -374,8 +376,8 @@ def test_a_blank_is_put_in_by_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("labctl.cli.terminal_operator._read_stdin", typed(b"\nlight\n"))
     make_insert(threading.Event(), said.append)("blank")
     assert "Put the blank into the beam" in said[0]
-    assert "type the word" in said[1]
-    with pytest.raises(ConfigError, match="nobody confirms the blank"):
+    assert "type this word" in said[1]
+    with pytest.raises(ConfigError, match="no operator to confirm the blank"):
         make_insert(threading.Event(), said.append)("sample")
 
 

@@ -161,7 +161,7 @@ def test_the_word_agrees_and_then_the_runs_bench_is_connected_to(
 
 
 def test_a_script_has_to_say_which_bench(aborted: Path) -> None:
-    with pytest.raises(ConfigError, match="no bench is given"):
+    with pytest.raises(ConfigError, match="is not trusted"):
         resume_run(aborted, stop=threading.Event(), on_event=lambda _e: None, confirm=lambda _lines: None)
 
 
@@ -185,7 +185,7 @@ def test_no_file_is_opened_for_a_run_that_calls_it_a_port(
     evil = {**config, "shutter": {**config["shutter"], "resource": resource}}  # type: ignore[dict-item]
     rewrite(aborted, "entry/record/config", json.dumps(evil))
     typing(monkeypatch, "resume\n")
-    with pytest.raises(ConfigError, match="is no serial port"):
+    with pytest.raises(ConfigError, match="is not a serial port"):
         stored_bench(evil, aborted)
     assert main(["resume", str(aborted)]) == 2
 
@@ -230,7 +230,7 @@ def test_a_library_that_a_run_names_is_never_loaded(aborted: Path) -> None:
     rewrite(aborted, "entry/record/config", json.dumps(evil))
     before = aborted.read_bytes()
     assert main(["resume", str(aborted), "--yes"]) == 2
-    with pytest.raises(ConfigError, match="no program is loaded by a path"):
+    with pytest.raises(ConfigError, match="a bench file must not name a library to load"):
         stored_bench(evil, aborted)
     assert aborted.read_bytes() == before
 
@@ -239,10 +239,10 @@ def test_a_library_that_a_run_names_is_never_loaded(aborted: Path) -> None:
     ("change", "said"),
     [
         ({"points": 10**12}, "asks for 1000000000000 points"),
-        ({"points": "many"}, "not sound: points"),
+        ({"points": "many"}, "not valid: points"),
         ({"magic": 1}, "magic, which this labctl does not know"),
         ({"start_uj_cm2": 31.0}, "point 1 was set to 30"),
-        ({"direction": "sideways"}, "not sound: direction"),
+        ({"direction": "sideways"}, "not valid: direction"),
     ],
 )
 def test_a_plan_that_is_not_the_points_own_is_refused(
@@ -329,9 +329,9 @@ def say_finished(file: h5py.File) -> None:
         (damage_spectrum, "point 1: checksum does not match"),
         (damage_row, "point 2: checksum does not match"),
         (damage_dark, "dark 1: checksum does not match"),
-        (damage_curve, "the curve's signal is not that of the points"),
+        (damage_curve, "signal of the curve differs from that of the points"),
         (lose_darks, "point 1: its dark 1 is missing"),
-        (say_finished, "it says finished, with "),
+        (say_finished, "its status is finished, with "),
     ],
 )
 def test_verify_finds_damage(
@@ -361,12 +361,12 @@ def test_verify_holds_the_csv_against_the_run(aborted: Path) -> None:
 
     assert problems("".join(lines)) == ""
     assert "lacks 1 of" in problems("".join(lines[:-1]))
-    assert "other numbers for points 0" in problems(
+    assert "different numbers for points 0" in problems(
         "".join([*lines[:at], lines[at].replace(",up,", ",down,"), *lines[at + 1 :]])
     )
-    assert "not those of this run" in problems("".join([*lines[:at], *reversed(lines[at:])]))
+    assert "do not follow the order of this run" in problems("".join([*lines[:at], *reversed(lines[at:])]))
     assert "ends within a row" in problems("".join(lines) + "3,up,4")
-    assert "has not the header" in problems("".join(lines[1:at][:-1] + lines[at:]))
+    assert "does not have the header" in problems("".join(lines[1:at][:-1] + lines[at:]))
     csv.unlink()
     assert judge(aborted).notes[0] == "there is no run.csv beside it"
 

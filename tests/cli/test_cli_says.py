@@ -76,7 +76,7 @@ def test_all_points_saturated(
     report, told = swept(bench, tmp_path, plan)
     text = said(capsys, report)
     assert (
-        "8 of 8 points saturated: the exposure could not go below 0.1 s; lower the fluence, or put in" in text
+        "8 of 8 points saturated: the exposure could not go below 0.1 s; lower the fluence, or insert" in text
     )
     points = [event.point for event in told if isinstance(event, Measured)]
     assert {dict(point_texts(p))["FWHM"] for p in points} == {"clipped"}
@@ -186,7 +186,7 @@ def check_last_words(run: Path, err: str) -> None:
     lines = err.splitlines()
     (line,) = (line for line in lines if line.startswith("over:"))
     assert line.startswith(OVER)
-    assert line.endswith("the attenuator is at its least transmission")
+    assert line.endswith("the attenuator is at its lowest transmission")
     assert not any("uJ/cm2; pulse" in later for later in lines[lines.index(line) :])
     assert line in run.with_suffix(".log").read_text()
     assert [e.text for e in read_run(run).events if e.text.startswith("over:")][-1] == line
@@ -282,7 +282,7 @@ def test_a_shutter_that_stays_closed_is_not_called_open(
     assert held
     for text in held:
         assert text.startswith("no light seen; at most ")
-        assert "shutter told to open" in text
+        assert "shutter commanded open" in text
 
 
 def test_a_bench_that_idles_with_a_setting_is_not_called_lit(

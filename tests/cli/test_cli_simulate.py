@@ -64,9 +64,9 @@ def test_calibrations_limits_and_comments_stay(file: Path) -> None:
 
 def test_a_file_as_it_was_written_is_written_anew(file: Path) -> None:
     assert _write_bench_file(file, fresh(port=5000)) == ""
-    assert "written anew" in _write_bench_file(file, fresh(seed=2))
+    assert "rewritten" in _write_bench_file(file, fresh(seed=2))
     assert load_bench(file).bench.name == "simulated OLA, seed 2"
-    assert "written anew" in _write_bench_file(file, fresh(seed=2, nominal=True))
+    assert "rewritten" in _write_bench_file(file, fresh(seed=2, nominal=True))
 
 
 @pytest.mark.parametrize("changed", [fresh(seed=2), fresh(nominal=True)])
@@ -100,7 +100,7 @@ def test_a_file_that_names_a_real_instrument_is_refused(file: Path, resource: st
     edit(file, "TCPIP::127.0.0.1::4001::SOCKET", resource)
     before = file.read_bytes()
     assert main(["simulate", "--bench-file", str(file)]) == 2
-    with pytest.raises(ConfigError, match=r"power_meter is at .*, which is no simulated instrument"):
+    with pytest.raises(ConfigError, match=r"power_meter is at .*, which is not a simulated instrument"):
         _check_bench_file(file)
     assert file.read_bytes() == before
 
@@ -133,7 +133,7 @@ def test_as_a_user_does_it(tmp_path: Path) -> None:
     assert "kept" not in serve()
     edit(file, "max_fluence_uj_cm2 = 700.0", "max_fluence_uj_cm2 = 250.0  # thin film")
     before = load_bench(file)
-    assert "kept but for the addresses: limits.max_fluence_uj_cm2" in serve()
+    assert "kept except for the addresses: limits.max_fluence_uj_cm2" in serve()
     after = load_bench(file)
     assert after.limits.max_fluence_uj_cm2 == 250.0
     assert "# thin film" in file.read_text()

@@ -15,8 +15,8 @@ from labctl.model.pump import Bands, MalusCurve, TableCurve
 
 TABLE = 'kind = "table"\nangle_deg = [0.0, 90.0, 180.0]\ntransmission = [0.9, 0.3, 0.01]'
 MALUS = """kind = "malus"
-zero_deg = 12.0               # the angle of highest transmission
-t_min = 0.002                 # leakage: the smallest transmission is never zero
+zero_deg = 12.0               # angle of maximum transmission
+t_min = 0.002                 # extinction: the minimum transmission is never zero
 t_max = 1.0
 branch = "+"                  # the 45 degrees above ("+") or below ("-") the zero"""
 
@@ -133,7 +133,10 @@ def test_the_visa_library_of_the_bench_reaches_its_drivers() -> None:
 )
 def test_no_program_is_loaded_by_a_path_in_a_bench_file(library: str) -> None:
     text = changed(('# visa_library = "@py"', f'visa_library = "{library}"'))
-    with pytest.raises(ConfigError, match=r"bench\.visa_library: no program is loaded .* PYVISA_LIBRARY"):
+    with pytest.raises(
+        ConfigError,
+        match=r"bench\.visa_library: a bench file must not name a library to load.* PYVISA_LIBRARY",
+    ):
         parse_bench(text)
 
 
@@ -157,7 +160,7 @@ def test_the_resolved_configuration_is_plain() -> None:
         ("zero_deg = 12.0", "zero = 12.0", "pump.attenuator_curve.zero: unknown key, did you mean zero_deg?"),
         ("averages = 100", "averags = 100", "power_meter.averags: unknown key, did you mean averages?"),
         ("[shutter]", "[shuter]", "shuter: unknown key, did you mean shutter?"),
-        ('address = "0"', 'address = "Z"', "attenuator.address: 'Z' is not of the form ^[0-9A-Fa-f]$"),
+        ('address = "0"', 'address = "Z"', "attenuator.address: 'Z' does not have the form ^[0-9A-Fa-f]$"),
         ("wavelength_nm = 800.0", "", "pump.wavelength_nm: missing"),
         ('kind = "malus"', 'kind = "mallus"', "pump.attenuator_curve.kind: must be one of 'malus', 'table'"),
         ('"thorlabs-sc10"', '"thorlabs-sc1"', "shutter.driver: no shutter driver is called 'thorlabs-sc1'"),
@@ -196,7 +199,7 @@ def test_a_mistake_names_file_key_and_reason(old: str, new: str, said: str) -> N
     ("new", "said"),
     [
         (TABLE.replace("0.01", "0.5"), "monotone"),
-        (TABLE.replace("90.0", "0.0"), "angle_deg must rise"),
+        (TABLE.replace("90.0", "0.0"), "angle_deg must increase"),
         (TABLE.replace(", 0.01", ""), "3 angles but 2 transmissions"),
     ],
 )
@@ -219,7 +222,7 @@ def test_a_file_that_is_none_is_a_configuration_error(tmp_path: Path) -> None:
     for path, said in (
         (missing, "No such file"),
         (binary, "not UTF-8"),
-        (huge, "no bench file"),
+        (huge, "too large for a bench file"),
         (tmp_path, "read"),
     ):
         with pytest.raises(ConfigError, match=said) as caught:

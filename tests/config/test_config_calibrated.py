@@ -177,7 +177,7 @@ def test_a_run_from_a_stranger_opens_no_file(
     config: Any = json.loads(as_json(loaded(tmp_path, calibration("spot")).resolved()))
     (tmp_path / "spot.json").write_text((next((tmp_path / "cal").iterdir())).read_text())
     config["calibrations"]["spot"] = value
-    with pytest.raises(ConfigError, match="a path is not followed out of a run file"):
+    with pytest.raises(ConfigError, match="a path stored in a run file is not opened"):
         stored_bench(config, Path("run.h5"))
 
 
@@ -271,7 +271,7 @@ def test_another_wavelength_is_another_beam(tmp_path: Path) -> None:
 def test_absorptance_is_for_one_photon_alone(tmp_path: Path) -> None:
     quantities = {**calibration("spot").quantities, "absorptance": Quantity(0.31, "1", 0.01)}
     absorbing = calibration("spot", quantities=quantities)
-    assert "absorptance means nothing for pumping by 2 photons" in refusal(tmp_path, absorbing)
+    assert "absorptance does not apply to 2-photon pumping" in refusal(tmp_path, absorbing)
     one = BENCH.replace("photon_order = 2", "photon_order = 1")
     settings = loaded(tmp_path, absorbing, text=one).pump_settings()
     assert (settings.absorptance, settings.absorptance_sigma) == (0.31, 0.01)
@@ -280,8 +280,8 @@ def test_absorptance_is_for_one_photon_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "changes", "said"),
     [
-        ("attenuator", {"quantities": {}}, "holds no zero_deg"),
-        ("attenuator", {"facts": {"form": "table"}, "tables": {}}, "holds no table of angle_deg"),
+        ("attenuator", {"quantities": {}}, "has no zero_deg"),
+        ("attenuator", {"facts": {"form": "table"}, "tables": {}}, "has no table of angle_deg"),
         (
             "attenuator",
             {"facts": {"form": "table"}, "tables": {"angle_deg": (1.0, 2.0), "transmission": (1.0,)}},
@@ -289,7 +289,7 @@ def test_absorptance_is_for_one_photon_alone(tmp_path: Path) -> None:
         ),
         ("pickoff", {"quantities": {"ratio": Quantity(0.0, "1")}}, "must be positive"),
         ("energy", {"quantities": {"repetition_rate": Quantity(1.0, "kHz")}}, "in 'kHz' instead of 'Hz'"),
-        ("spot", {"quantities": {"x_um": Quantity(1.0, "um")}}, "holds no y_um"),
+        ("spot", {"quantities": {"x_um": Quantity(1.0, "um")}}, "has no y_um"),
     ],
 )
 def test_a_calibration_without_its_numbers_is_a_mistake(

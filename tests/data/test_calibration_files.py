@@ -116,12 +116,12 @@ def test_numpy_and_mappings_of_any_kind_are_stored(tmp_path: Path) -> None:
         ({"tables": {"raw_power_w": (1.0, math.nan)}}, "tables.raw_power_w is not finite"),
         ({"quantities": {"zero_deg": Quantity(math.inf, "deg")}}, "quantities.zero_deg is not finite"),
         ({"quantities": {"zero_deg": Quantity(1.0, "deg", -1.0)}}, "negative"),
-        ({"measured_utc": "today"}, "measured_utc is no date"),
-        ({"measured_utc": "2026-11-23T10:15:00"}, "names no time zone"),
-        ({"valid_until_utc": "2026-11-01T10:15:00+00:00"}, "lies before"),
+        ({"measured_utc": "today"}, "measured_utc is not a date"),
+        ({"measured_utc": "2026-11-23T10:15:00"}, "has no time zone"),
+        ({"valid_until_utc": "2026-11-01T10:15:00+00:00"}, "is before"),
         ({"bound_to": ("shutter",)}, "bound_to names an instrument"),
-        ({"kind": "../../etc/passwd"}, "is none of"),
-        ({"facts": {"x": object()}}, "a object has no place"),
+        ({"kind": "../../etc/passwd"}, "invalid kind"),
+        ({"facts": {"x": object()}}, "a object cannot be stored"),
     ],
 )
 def test_what_no_calibration_may_hold_is_not_stored(
@@ -163,18 +163,18 @@ def test_a_file_edited_by_hand_is_noticed(tmp_path: Path, old: str, new: str) ->
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is no calibration"),
-        (b"\xff\xfe\x00", "is no calibration"),
-        (b"[]", "no JSON object"),
-        (b"{}", "does not carry the schema"),
+        (b"", "is not a calibration"),
+        (b"\xff\xfe\x00", "is not a calibration"),
+        (b"[]", "not a JSON object"),
+        (b"{}", "does not have the schema"),
         (b'{"schema": "labctl-calibration/2"}', "newer labctl"),
-        (b'{"schema": "labctl-calibration/x"}', "does not carry the schema"),
+        (b'{"schema": "labctl-calibration/x"}', "does not have the schema"),
         (b'{"schema": "labctl-calibration/1"}', "holds no calibration"),
         (b'{"schema": "labctl-calibration/1", "calibration": {}}', "checksum"),
         (b'{"a": 1, "a": 2}', "twice"),
-        (b'{"a": NaN}', "no number"),
-        (b"[" * 100_000, "is no calibration"),
-        (b'{"a": ' + b"9" * 10_000 + b"}", "is no calibration"),
+        (b'{"a": NaN}', "not a number"),
+        (b"[" * 100_000, "is not a calibration"),
+        (b'{"a": ' + b"9" * 10_000 + b"}", "is not a calibration"),
         (b" " * (MAX_BYTES + 1), "larger than"),
     ],
 )
@@ -217,13 +217,13 @@ def test_what_a_right_checksum_covers_is_checked_as_well(tmp_path: Path, changes
 
 
 def test_a_path_that_is_no_file_is_refused(tmp_path: Path) -> None:
-    assert "is no file" in refusal(tmp_path)
+    assert "is not a file" in refusal(tmp_path)
     assert "no such file" in refusal(tmp_path / "none.json")
     refusal(tmp_path / ("x" * 300))
     refusal(Path("nul\0byte"))
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "spot-pipe.json")
-        assert "is no file" in refusal(tmp_path / "spot-pipe.json")
+        assert "is not a file" in refusal(tmp_path / "spot-pipe.json")
 
 
 JSON = st.recursive(

@@ -1,4 +1,4 @@
-"""Points left out by hand: kept beside the run, append-only, honoured by the fit, refused when foreign."""
+"""Points excluded by user: kept beside the run, append-only, honoured by the fit, refused when foreign."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_the_last_word_counts_and_nothing_is_forgotten(stored: Path) -> None:
     points = refit(stored).threshold.points
     assert points is not None
     assert list(np.flatnonzero(~points.used)) == [1, 4]
-    assert "2 points left out by hand: 2, 5" in refit(stored).notes
+    assert "2 points excluded by user: 2, 5" in refit(stored).notes
 
 
 def test_a_torn_last_line_is_none_and_the_next_is_whole(stored: Path) -> None:
@@ -57,10 +57,10 @@ def test_a_torn_last_line_is_none_and_the_next_is_whole(stored: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "word"),
     [
-        (json.dumps({"run": "another", "point": 1, "left_out": True}), "another run"),
-        (json.dumps({"run": "r-1", "point": "x", "left_out": True}), "no point"),
-        (json.dumps({"run": "r-1", "point": -1, "left_out": True}), "no point"),
-        ("[1]", "no edit"),
+        (json.dumps({"run": "another", "point": 1, "left_out": True}), "a different run"),
+        (json.dumps({"run": "r-1", "point": "x", "left_out": True}), "no existing point"),
+        (json.dumps({"run": "r-1", "point": -1, "left_out": True}), "no existing point"),
+        ("[1]", "not a valid edit"),
         ("nonsense", "line 1"),
         ("[" * 100_000, "line 1"),
     ],
@@ -87,7 +87,9 @@ def test_bands_that_were_moved_are_kept_and_can_be_taken_back(stored: Path) -> N
     run = read_run(stored)
     assert edits_of(run) == Edits(frozenset({3}), moved)
     assert (read_edits(run)[-1].bands, read_edits(run)[-1].who) == (moved, "A. B.")
-    assert any(note.startswith("bands moved by hand: emission 515 to 555 nm") for note in refit(stored).notes)
+    assert any(
+        note.startswith("bands changed by user: emission 515 to 555 nm") for note in refit(stored).notes
+    )
     record_bands(stored, run.bands)
     assert edits_of(read_run(stored)) == Edits(frozenset({3}))
 

@@ -112,7 +112,7 @@ def test_what_is_no_regular_file_is_refused(
     assert "Traceback" not in captured.err
     assert "unexpected" not in captured.err
     assert re.search(
-        r"not a (regular )?file|is a directory|is no file|no such file", captured.out + captured.err
+        r"not a (regular )?file|is a directory|is not a file|no such file", captured.out + captured.err
     )
 
 

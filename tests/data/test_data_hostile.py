@@ -97,19 +97,19 @@ def _status_is_numbers(file: h5py.File, path: Path) -> None:
 
 
 SPOILS: dict[str, tuple[Spoil, str]] = {
-    "external link": (_external_link, "link to elsewhere"),
-    "soft link": (_soft_link, "link to elsewhere"),
+    "external link": (_external_link, "links to another file"),
+    "soft link": (_soft_link, "links to another file"),
     "external data": (_external_data, "outside the file"),
     "bomb": (_bomb, "compressed"),
     "huge shape": (_huge_shape, "larger than the file"),
-    "objects": (_objects, "type that no run has"),
+    "objects": (_objects, "an unexpected type"),
     "virtual": (_virtual, "outside the file"),
     "deep json": (_deep_json, "not the JSON"),
     "no object": (_not_an_object, "not the JSON"),
     "newer": (_newer, "newer labctl"),
-    "foreign": (_foreign, "no entry/schema"),
+    "foreign": (_foreign, "entry/schema is missing"),
     "odd status": (_odd_status, "unknown status"),
-    "status is numbers": (_status_is_numbers, "not a text"),
+    "status is numbers": (_status_is_numbers, "is not text"),
 }
 
 

@@ -93,7 +93,7 @@ def test_the_run_goes_on_in_a_whole_copy(runs: Path, loss: Callable[[RunWriter],
         assert old.h5.read_bytes() == b"somebody's"
     if loss is renamed:
         left = read_run(old.h5.with_name("kept.h5"))
-        assert (left.status, left.reason) == ("failed", f"the run goes on in {new.h5}")
+        assert (left.status, left.reason) == ("failed", f"the run continues in {new.h5}")
 
 
 def test_a_file_lost_after_the_last_point_is_found_at_the_end(runs: Path) -> None:
@@ -134,8 +134,8 @@ def test_where_no_copy_can_be_written_the_run_stops_at_that_point(
         writer.paths.h5.unlink()
         with pytest.raises(DataError, match="no copy of the run could be written") as stopped:
             writer.append(make_point(1))
-        assert "is gone" in str(stopped.value)
-        with pytest.raises(DataError, match="not written any more"):
+        assert "has disappeared" in str(stopped.value)
+        with pytest.raises(DataError, match="no longer written"):
             writer.append(make_point(2))
 
 
@@ -157,7 +157,7 @@ def test_a_file_that_was_cut_short_ends_the_run_at_once(runs: Path) -> None:
         for index in range(6):
             writer.append(make_point(index))
         os.truncate(writer.paths.h5, 5000)
-        with pytest.raises(DataError, match="cut short"):
+        with pytest.raises(DataError, match="truncated"):
             writer.event(1.0, "a line")
 
 
@@ -201,7 +201,7 @@ def test_the_csv_keeps_its_name_if_it_is_free_and_leaves_it_to_another_file(runs
         writer.begin(START)
         writer.dark(DARK)
         writer.append(make_point(0))
-        writer.csv_lost("is gone")
+        writer.csv_lost("has disappeared")
         assert writer.paths == old
         old.csv.write_text("somebody's")
         writer.csv_lost("was replaced")
@@ -237,7 +237,7 @@ def test_a_file_system_that_numbers_files_anew_tells_only_absence(
     held = HeldFile(path)
     assert held.lost() == ""
     path.unlink()
-    assert "is gone" in held.lost()
+    assert "has disappeared" in held.lost()
     held.close()
     held.close()
 
@@ -251,7 +251,7 @@ def test_a_name_that_cannot_be_asked_is_lost(runs: Path, monkeypatch: pytest.Mon
     with path.open("rb") as file:
         assert why_lost(file.fileno(), path) == ""
         monkeypatch.setattr("labctl.data.hdf5.os.stat", refuse)
-        assert why_lost(file.fileno(), path) == "cannot be reached any more: Permission denied"
+        assert why_lost(file.fileno(), path) == "cannot be accessed any more: Permission denied"
 
 
 KILLED = """

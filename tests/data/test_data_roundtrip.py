@@ -94,7 +94,7 @@ def test_a_closed_run_without_an_end_has_failed(tmp_path: Path) -> None:
     with RunWriter(tmp_path, "run") as writer:
         writer.begin(START)
     assert read_run(writer.paths.h5).status == "failed"
-    with pytest.raises(DataError, match="ended before"):
+    with pytest.raises(DataError, match="already ended"):
         writer.end(RunStop("finished", "", ""))
 
 
@@ -136,7 +136,7 @@ def test_a_point_of_the_wrong_size_is_refused_and_the_others_stay(tmp_path: Path
     writer.append(make_point(0))
     with pytest.raises(DataError, match="do not fit"):
         writer.append(make_point(1, spectrum=np.zeros(PIXELS + 1)))
-    with pytest.raises(DataError, match="not written any more"):
+    with pytest.raises(DataError, match="no longer written"):
         writer.append(make_point(2))
     writer.close()
     run = read_run(writer.paths.h5)

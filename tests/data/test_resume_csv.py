@@ -15,8 +15,8 @@ from labctl.data.schema import row
 from labctl.model.errors import DataError
 from labctl.runner.csv_worker import StoredSweep
 
-TORN = "a line without its end was cut"
-ORDER = "its rows were put in the order of the run file"
+TORN = "an incomplete line was removed"
+ORDER = "its rows were sorted in the order of the run file"
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_what_a_kill_cost_is_written_again(run: Run, written: str, lost: int) ->
     run.csv_path.write_text(written[:-lost], encoding="utf-8")
     done = mend_csv(run.csv_path, run.points, "")
     assert done[0] == TORN
-    assert done[1].endswith("row(s) were taken from the run file")
+    assert done[1].endswith("row(s) were restored from the run file")
     assert run.csv_path.read_text(encoding="utf-8") == written
 
 
@@ -64,7 +64,7 @@ def test_a_row_more_than_the_run_has_goes(run: Run, written: str) -> None:
 def test_a_header_that_is_not_whole_is_written_anew(run: Run, written: str, left: int) -> None:
     run.csv_path.write_text(written[:left], encoding="utf-8")
     done = mend_csv(run.csv_path, run.points, header_of(written))
-    assert done[0] == "its header was written anew"
+    assert done[0] == "its header was rewritten"
     assert run.csv_path.read_text(encoding="utf-8") == written
 
 

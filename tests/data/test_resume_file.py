@@ -33,7 +33,7 @@ TORN = (
 
 
 def interrupted(directory: Path, points: int = 5, status: str = "aborted") -> Path:
-    """Write a run that was broken off after some points."""
+    """Write a run that was cancelled after some points."""
     with RunWriter(directory, "run") as writer:
         writer.begin(START)
         writer.dark(DARK)
@@ -209,7 +209,7 @@ def test_a_link_out_of_the_file_is_not_written_through(tmp_path: Path) -> None:
         del file["entry/curve/signal"]
         file["entry/curve/signal"] = h5py.ExternalLink(str(victim), "/entry/curve/signal")
     before = victim.read_bytes()
-    with ResumedWriter(path) as writer, pytest.raises(DataError, match="link to elsewhere"):
+    with ResumedWriter(path) as writer, pytest.raises(DataError, match="links to another file"):
         writer.begin(START)
     assert victim.read_bytes() == before
 

@@ -90,7 +90,7 @@ def mount_at(answer: Callable[[bytes], bytes | None]) -> Iterator[tuple[Thorlabs
 )
 def test_a_bus_that_is_never_quiet_ends_a_question_at_its_deadline(line: bytes) -> None:
     with mount_at(lambda _data: b"") as (mount, server), chatter(server, line):
-        gives_up(mount.angle_deg, InstrumentError, "no answer|does not parse")
+        gives_up(mount.angle_deg, InstrumentError, "no answer|cannot be parsed")
 
 
 def test_a_bus_that_is_never_quiet_ends_a_motion_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_an_answer_among_the_chatter_is_found(monkeypatch: pytest.MonkeyPatch) -
 def test_a_line_that_never_ends_is_given_up_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     wait_s(monkeypatch, PATIENCE_S)  # by its length, not by the time it takes
     with mount_at(lambda _data: b"") as (mount, server), chatter(server, b"x" * 2000):
-        gives_up(mount.angle_deg, ProtocolError, "does not parse")
+        gives_up(mount.angle_deg, ProtocolError, "cannot be parsed")
         assert len(mount._partial) <= 2 * LONGEST_ANSWER
 
 

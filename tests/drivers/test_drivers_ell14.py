@@ -141,7 +141,7 @@ def test_a_garbled_position_is_asked_again_and_then_an_error(reply: str) -> None
     talk = [HELLO, ("0gp", reply), ("0gp", reply)]
     with (
         expected_protocol(ThorlabsELL14, talk) as mount,
-        pytest.raises(ProtocolError, match="does not parse"),
+        pytest.raises(ProtocolError, match="cannot be parsed"),
     ):
         mount.angle_deg()
 

@@ -182,7 +182,7 @@ def test_a_spectrum_that_was_there_before_is_asked_for_anew(alone: OceanSpectrom
     device.stale = [0]
     assert alone.acquire().counts[0] == first.counts[0] + 1
     device.stale = [0, 0]
-    with pytest.raises(InstrumentFault, match="delivered before"):
+    with pytest.raises(InstrumentFault, match="already returned"):
         alone.acquire()
     alone.close()
 

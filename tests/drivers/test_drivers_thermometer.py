@@ -60,7 +60,7 @@ def test_an_open_sensor_is_a_fault(shown: str) -> None:
 def test_words_are_no_number_even_when_asked_again() -> None:
     with (
         expected_protocol(ScpiThermometer, [*HELLO, ("MEAS:TEMP?", "warm")]) as sensor,
-        pytest.raises(ProtocolError, match="does not parse"),
+        pytest.raises(ProtocolError, match="cannot be parsed"),
     ):
         sensor.temperature_c()
 

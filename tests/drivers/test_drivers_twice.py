@@ -54,7 +54,7 @@ def test_an_axis_that_no_spectrometer_has_is_refused(monkeypatch: pytest.MonkeyP
     """Rising and finite is not enough: a coefficient in another's place gave 500 to 137,286 nm."""
     monkeypatch.setattr("drivers.spectrometers.ocean_child.LONGEST_NM", 520.0)
     with pytest.raises(
-        NotConnected, match=r"its wavelengths, 500 to 564\.\d+ nm, are none of a spectrometer"
+        NotConnected, match=r"its wavelengths, 500 to 564\.\d+ nm, are not those of a spectrometer"
     ):
         opened()
 

@@ -86,7 +86,7 @@ def test_an_impossible_plan_is_refused(benches: tuple[SimulatedBench, Bench]) ->
 def test_a_reference_without_a_threshold_is_refused(benches: tuple[SimulatedBench, Bench]) -> None:
     simulated, bench = benches
     below = replace(PLAN, reference=SweepPlan(start_uj_cm2=15.0, stop_uj_cm2=50.0, points=8, average=2))
-    with pytest.raises(SafetyStop, match="no threshold to follow"):
+    with pytest.raises(SafetyStop, match="no threshold to track"):
         list(align(below, bench.roles, bench.pump, bench.bands))
     assert is_safe(simulated)
 
@@ -94,7 +94,7 @@ def test_a_reference_without_a_threshold_is_refused(benches: tuple[SimulatedBenc
 def test_a_reference_above_threshold_sends_down(benches: tuple[SimulatedBench, Bench]) -> None:
     _, bench = benches
     above = replace(PLAN, reference=SweepPlan(start_uj_cm2=165.0, stop_uj_cm2=250.0, points=8, average=2))
-    with pytest.raises(SafetyStop, match="every point shows laser lines") as caught:
+    with pytest.raises(SafetyStop, match="every point shows lasing peaks") as caught:
         list(align(above, bench.roles, bench.pump, bench.bands))
     assert caught.value.hint.startswith("start lower")
 
@@ -112,7 +112,7 @@ def test_a_hand_keeps_the_limits(benches: tuple[SimulatedBench, Bench]) -> None:
     assert again.fluence_uj_cm2 > state.fluence_uj_cm2
     assert simulated.scene.shutter.is_open()
     assert hand.reading().fluence_uj_cm2 == pytest.approx(again.fluence_uj_cm2, rel=0.05)
-    with pytest.raises(SafetyStop, match="lies outside"):
+    with pytest.raises(SafetyStop, match="is outside"):
         hand.set_angle(state.angle_deg + 60.0)
     assert simulated.scene.shutter.closed_switch()
     hand.home()

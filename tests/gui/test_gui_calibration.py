@@ -83,7 +83,7 @@ def test_a_calibration_is_guided_stored_and_used(qtbot: QtBot, tmp_path: Path) -
         assert path.parent == tmp_path / "calibrations"
         assert page.plot.pages["scan"].curve is not None
         assert len(page.plot.pages["scan"].readings["scan"]) >= 8
-        assert "zero of the plate" in page.found.text()
+        assert "angle of maximum transmission" in page.found.text()
         assert "±" in page.found.text()
         assert simulated.scene.hand.now.sample
         assert simulated.scene.shutter.closed_switch()
@@ -177,7 +177,7 @@ def test_a_sensor_in_the_wrong_place_is_refused_and_said(qtbot: QtBot, tmp_path:
 
         qtbot.waitUntil(agree_until_it_ends, timeout=LONG_MS)
         assert "refused" in page.prompt.text.text()
-        assert "does not stand" in page.prompt.text.text()
+        assert "it is not at the" in page.prompt.text.text()
         assert calibrations_in(tmp_path / "calibrations") == []
         assert simulated.scene.shutter.closed_switch()
 
@@ -193,7 +193,7 @@ def test_where_light_follows_the_window_wants_its_word_and_a_position_as_read(qt
     QTest.keyClicks(panel.number.edit, "yes")
     QTest.keyClick(panel.number.edit, Qt.Key.Key_Return)
     assert answers == []
-    assert "type the word" in panel.number.reason.text()
+    assert "type this word" in panel.number.reason.text()
     panel.number.set_text("Light")
     panel.done.click()
     assert answers == [(1, True)]
@@ -294,7 +294,7 @@ def test_what_is_asked_back_is_what_was_moved() -> None:
     assert hands.put_back() == ()
     assert [request.action for request in done[-2:]] == ["meter", "sample"]
     by_hand.set()  # a person is told instead
-    assert hands.put_back() == ("put the sensor back to the pick-off", "put the sample back")
+    assert hands.put_back() == ("put the sensor back at the pick-off", "put the sample back")
     assert sum(isinstance(thing, HandTold) for thing in told) == 8
     stop = threading.Event()
     stop.set()

@@ -117,7 +117,7 @@ def by_hand(keyboard: Keyboard, _gate: Gate) -> None:
     keyboard.press("Ctrl+B")
     keyboard.wait(lambda: not window.connected)
     keyboard.press("F6")
-    assert "not possible" in window.message.text()
+    assert "not available" in window.message.text()
     keyboard.press("Ctrl+B")
     keyboard.wait(lambda: window.connected)
     for number, page in enumerate((window.live, window.align, window.calibrate, window.runs)):
@@ -161,7 +161,7 @@ def sweeping(keyboard: Keyboard, gate: Gate) -> None:
     assert window.manual.close_button.isEnabled()
     said = keyboard.said()
     keyboard.press("F7")
-    keyboard.wait(lambda: any("after it was asked for; the sweep is stopped" in text for text in said))
+    keyboard.wait(lambda: any("after the command; the sweep is stopped" in text for text in said))
     keyboard.wait(lambda: queue.status(2) == "aborted")
     assert queue.status(3) == "aborted"
     keyboard.wait(lambda: is_safe(keyboard.simulated))
@@ -275,7 +275,10 @@ def looking(keyboard: Keyboard, _gate: Gate) -> None:
     for key in ("F1", "Shift+F1"):
         keyboard.press(key)
     keyboard.press("Ctrl+F1")
-    assert "always,&nbsp;whatever&nbsp;is&nbsp;open" in shown(QDialog).findChildren(QLabel)[0].text()
+    assert (
+        "always,&nbsp;even&nbsp;with&nbsp;a&nbsp;dialog&nbsp;open"
+        in shown(QDialog).findChildren(QLabel)[0].text()
+    )
     keyboard.press("Esc")
     window.activateWindow()
     keyboard.wait(window.isActiveWindow)

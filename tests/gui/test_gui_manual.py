@@ -150,7 +150,7 @@ def test_safe_says_what_became_of_each_element(qtbot: QtBot, tmp_path: Path) -> 
         window.post(SetFluence(60.0))
         qtbot.waitUntil(lambda: window.message.text().startswith("set: "), timeout=LONG_MS)
         QTest.mousePress(window.bar.safe, Qt.MouseButton.LeftButton)
-        qtbot.waitUntil(lambda: "least transmission" in window.message.text(), timeout=LONG_MS)
+        qtbot.waitUntil(lambda: "lowest transmission" in window.message.text(), timeout=LONG_MS)
         assert window.message.text().startswith("safe: the shutter is closed (its sensor")
         assert is_safe(simulated)
 
@@ -177,7 +177,7 @@ def test_a_shutter_that_stays_closed_is_not_shown_as_open_with_a_fluence(
         assert bar.fluence.value.text().startswith("≤ ")
         assert bar.energy.value.text().startswith("≤ ")
         qtbot.waitUntil(
-            lambda: window.notices.state.text() == "by hand: no light seen, the shutter may be open",
+            lambda: window.notices.state.text() == "manual mode: no light seen, the shutter may be open",
             timeout=LONG_MS,
         )
         assert UNSEEN in window.message.text()

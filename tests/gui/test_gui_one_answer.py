@@ -26,7 +26,7 @@ PLANS = {
 }
 SHOWN = {
     "corrected": "corrected in the fit",
-    "both ways": "the way down against",
+    "both ways": "down-sweep relative to up-sweep",
     "adaptive": "ended by target",
 }
 

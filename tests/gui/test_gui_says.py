@@ -78,7 +78,7 @@ def until(qtbot: QtBot, true: object) -> None:
         (BenchNow("failed"), "NOT CONNECTED"),
         (BenchNow("connected", Seen(referenced=False)), "ready; attenuator not homed"),
         (BenchNow("connected", CLOSED), "ready"),
-        (BenchNow("connected", Seen(shutter_open=True)), "by hand: LIGHT ON"),
+        (BenchNow("connected", Seen(shutter_open=True)), "manual mode: LIGHT ON"),
         (BenchNow("connected", Seen(shutter_open=True), aligning=True), "aligning: LIGHT ON"),
         (BenchNow("connected", CLOSED, calibrating=True, stopping=True), "stopping …"),
         (BenchNow("connected", CLOSED, run=RunNow("S")), "S: preparing"),
@@ -156,7 +156,7 @@ def test_a_run_that_is_over_is_never_not_yet(status: str, tally: Tally, headline
     assert said.headline == headline
     if tally.saturated:
         assert said.tone == "danger"
-        assert "could not go below 0.1 s; lower the fluence, or put in an ND filter" in said.reason
+        assert "could not go below 0.1 s; lower the fluence, or insert an ND filter" in said.reason
 
 
 def test_a_clipped_peak_has_neither_width_nor_q() -> None:
@@ -193,7 +193,7 @@ def test_the_walk_of_a_sweep_paused_resumed_stopped_and_another(
         window.manual.set_fluence.click()
         until(qtbot, lambda: read.state == "ready")
         window.manual.open.click()
-        until(qtbot, lambda: (read.state, read.shutter) == ("by hand: LIGHT ON", "OPEN"))
+        until(qtbot, lambda: (read.state, read.shutter) == ("manual mode: LIGHT ON", "OPEN"))
         assert float(read.fluence) == pytest.approx(60.0, rel=0.05)
         window.manual.stream.click()
         until(qtbot, lambda: "counts" in read.verdict)
@@ -255,7 +255,7 @@ def test_all_points_saturated_is_said_in_red(qtbot: QtBot, tmp_path: Path) -> No
         panel.start_button.click()
         until(qtbot, lambda: window.queue.status(1) == "finished")
         until(qtbot, lambda: read.verdict == "8 of 8 points saturated")
-        assert "lower the fluence, or put in an ND filter" in read.details
+        assert "lower the fluence, or insert an ND filter" in read.details
         assert "#ff6b6d" in window.live.view.strip.value.styleSheet()
         assert window.queue.reason(1) == "finished, nothing usable: 8 of 8 points saturated"
         run = window.live.run

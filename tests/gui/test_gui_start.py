@@ -88,7 +88,7 @@ def test_set_by_hand_in_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixtur
         said = capfd.readouterr().out
         assert said.splitlines()[-1] == (
             "over: the shutter is closed (its sensor and the spectrometer behind it), "
-            "the attenuator is at its least transmission"
+            "the attenuator is at its lowest transmission"
         )
         assert "shutter open" in said
         assert "uJ/cm2" in said
@@ -112,7 +112,7 @@ def test_align_in_the_terminal(
         command = ["align", "--bench", str(file), "--start", "30", "--stop", "170", "--points", "10"]
         assert main([*command, "--readouts", "2"]) == 0
         said = capfd.readouterr().out
-        assert "reference: onset at" in said
+        assert "reference: threshold" in said
         assert "2: " in said
         assert "best" in said
         assert "over: the shutter is closed" in said

@@ -116,7 +116,7 @@ def test_a_sensor_at_the_sample_that_should_be_at_the_pickoff_is_noticed() -> No
     bench = CalibrationBench(3)
     bench.scene.hand.do("meter", {"place": "sample"})
     bench.hands.lie_at = 1
-    with pytest.raises(CalibrationRefused, match="no more than its noise"):
+    with pytest.raises(CalibrationRefused, match="not above its noise"):
         bench.run("attenuator", **FAST["attenuator"])
     bench.assert_safe(dark=1.1)
 
@@ -143,7 +143,7 @@ def test_a_guess_in_the_bench_file_is_no_curve(kind: CalibrationKind) -> None:
     bench.assert_safe(dark=0.02)
     bench.scene.hand.do("meter", {"place": "sample"})
     opened, asked = bench.shutter.opened, len(bench.hands.asked)
-    with pytest.raises(CalibrationRefused, match="nobody knows yet which angle") as refused:
+    with pytest.raises(CalibrationRefused, match="the attenuator curve is still unknown") as refused:
         bench.run(kind, **FAST[kind])
     assert "calibrate attenuator" in refused.value.hint
     assert (bench.shutter.opened, len(bench.hands.asked)) == (opened, asked)
@@ -180,7 +180,7 @@ def test_the_shutter_stays_closed_until_somebody_has_said_where_the_sensor_stand
     bench = CalibrationBench(3)
     with (
         UncalibratedBeam(bench.context("energy"), "sample") as beam,
-        pytest.raises(SafetyStop, match="nobody has said"),
+        pytest.raises(SafetyStop, match="removal of the sample was not confirmed"),
     ):
         beam.look(beam.dark_deg)
     assert bench.shutter.opened == 0
@@ -235,9 +235,9 @@ def test_a_plate_that_does_not_arrive_ends_it() -> None:
 )
 def test_a_pickoff_behind_the_shutter_is_scanned_with_the_sample_out(order: tuple[Element, ...]) -> None:
     bench = CalibrationBench(3, order=order)
-    with pytest.raises(CalibrationRefused, match="nobody knows yet which angle") as refused:
+    with pytest.raises(CalibrationRefused, match="the attenuator curve is still unknown") as refused:
         bench.run("attenuator", **FAST["attenuator"])
-    assert "neutral filter before the attenuator" in refused.value.hint
+    assert "ND filter in front of the attenuator" in refused.value.hint
     assert (bench.shutter.opened, bench.hands.asked) == (0, [])
     bench.limits = Limits(max_fluence_uj_cm2=1e4)  # with the sample out, by somebody's own decision
     calibration = bench.run("attenuator", **FAST["attenuator"])

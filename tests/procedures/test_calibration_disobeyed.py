@@ -190,7 +190,7 @@ def test_one_prompt_disobeyed_passes_no_limit(kind: CalibrationKind, number: int
 def test_a_sensor_left_at_the_pickoff_is_found_with_the_shutter_closed(kind: CalibrationKind) -> None:
     bench, failure = disobeyed(kind, 5 if kind == "pickoff" else 2, ignored)
     assert isinstance(failure, CalibrationRefused)
-    assert "still stands at the pick-off" in str(failure)
+    assert "still at the pick-off" in str(failure)
     assert bench.shutter.opened == 0
 
 
@@ -211,7 +211,7 @@ def test_where_no_curve_is_known_and_none_can_be_seen_in_the_dark_nothing_opens(
     bench = made(3, order, known=False)
     failure = run(bench, kind, BadHands(bench.scene, lambda _: False, ignored))
     assert isinstance(failure, CalibrationRefused)
-    assert "nobody knows yet which angle" in str(failure)
+    assert "the attenuator curve is still unknown" in str(failure)
     assert bench.shutter.opened == 0
 
 
@@ -254,7 +254,7 @@ def test_a_sample_that_was_not_taken_out_is_seen_to_emit(kind: CalibrationKind) 
     bench = made(3, IN_FRONT, known=True)
     failure = run(bench, kind, KeepsTheFilm(bench.scene))
     assert isinstance(failure, CalibrationRefused)
-    assert "the sample is still in" in str(failure)
+    assert "the sample is still in place" in str(failure)
 
 
 @pytest.mark.parametrize("kind", ["attenuator", "energy", "pickoff"])
@@ -278,7 +278,7 @@ def test_a_shutter_stuck_open_is_seen_before_the_plate_turns_far(kind: Calibrati
     bench.hands.do = lambda request, stop=None: bench.scene.hand.do(  # type: ignore[method-assign]
         request.action, dict(request.values)
     )
-    with pytest.raises((SafetyStop, CalibrationRefused), match=r"spectrometer sees|shutter lets light"):
+    with pytest.raises((SafetyStop, CalibrationRefused), match=r"spectrometer sees|shutter leaks"):
         bench.run(kind, **FAST[kind])
     assert 0 < max(film) <= bench.limits.max_fluence_uj_cm2
 
@@ -305,7 +305,7 @@ def test_a_shutter_that_lies_is_found_by_the_meter_behind_it(kind: CalibrationKi
     shutter = LyingShutter("shutter", bench.scene)
     shutter.breaches, shutter.lies_from = bench.breaches, 2
     bench.roles = replace(bench.roles, shutter=shutter)
-    with pytest.raises(SafetyStop, match="says that it is closed, but") as stop:
+    with pytest.raises(SafetyStop, match="reports closed, but") as stop:
         bench.run(kind, **FAST[kind])
     assert any("NOT MADE SAFE" in note for note in getattr(stop.value, "__notes__", [])) or "NOT" in str(
         stop.value

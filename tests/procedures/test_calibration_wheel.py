@@ -146,7 +146,7 @@ def test_another_filter_is_asked_for_where_the_meter_ends_and_measured(form: str
 def test_what_is_no_filter_is_refused(transmission: float) -> None:
     bench, _, hands = bench_of(Table(), highest_w=2e-6)
     hands.transmission = transmission
-    with pytest.raises(CalibrationRefused, match=r"no filter|noise|scatter"):
+    with pytest.raises(CalibrationRefused, match=r"not a 10 % filter|noise|scatter"):
         run(bench, hands, AttenuatorOptions(readings=2))
 
 
@@ -207,7 +207,7 @@ def test_leakage_and_lost_power_are_told(measured: tuple[CalibrationBench, Calib
         "max_power": replace(power, value=3 * power.value),
     }
     found = look(bench, replace(calibration, quantities=other))
-    assert [w.split(" is ")[0] for w in found.warnings] == ["the attenuator's leakage", "there"]
+    assert [w.split(" is ")[0] for w in found.warnings] == ["the attenuator's extinction", "there"]
 
 
 def test_it_is_not_checked_where_the_shutter_would_have_to_open(
@@ -227,4 +227,4 @@ def test_a_table_is_compared_with_itself() -> None:
     assert recheck_attenuator(found, bench.roles, settings, limits()).warnings == ()
     shifted = {**found.tables, "transmission": tuple(t**1.2 for t in found.tables["transmission"])}
     other = recheck_attenuator(replace(found, tables=shifted), bench.roles, settings, limits())
-    assert "departs from its table" in other.warnings[0]
+    assert "deviates from its table" in other.warnings[0]

@@ -248,7 +248,7 @@ def test_a_meter_that_gets_stuck_within_an_average_is_not_waited_for(before: int
     rng = np.random.default_rng(3)
     sound = [*(1e-6 * (1 + 1e-3 * rng.standard_normal(before))), *[1e-6] * 9]
     given = iter(sound)
-    with pytest.raises(SafetyStop, match="4 times in a row, the same in every digit"):
+    with pytest.raises(SafetyStop, match="4 times in a row, identical in every digit"):
         told_each(given, 18)
     assert len(list(given)) == 5
 

@@ -31,7 +31,7 @@ from simulators.scene.chance import Spell
 from simulators.scene.settings import Level, RoomSettings, SceneSettings
 
 PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=200.0, points=6, average=2)
-FOUND = r"the shutter says that it is closed, but spectrometer behind it still sees \d+% of the last light"
+FOUND = r"the shutter reports closed, but spectrometer behind it still sees \d+% of the last light"
 
 
 def lying(
@@ -61,7 +61,7 @@ def test_a_sweep_ends_at_the_closing_that_is_a_lie(level: Level, nth: int) -> No
     scene, shutter, roles, pump = lying(nth, level)
     points, stop = measured(sweep(PLAN, roles, pump, BANDS))
     assert len(points) == nth - 1  # the point whose closing it was is not yielded
-    assert "block the beam by hand" in str(stop)
+    assert "block the beam manually" in str(stop)
     assert any("NOT MADE SAFE" in note for note in stop.__notes__)
     assert dark_now(scene)
     assert scene.clock.now_s() - shutter.since_s < 12.0
@@ -89,7 +89,7 @@ def test_a_shutter_that_opens_by_itself_is_seen_before_the_next_light(after_s: f
 def test_an_alignment_ends_when_its_shutter_lies(order: Order) -> None:
     scene, _, roles, pump = lying(1, order=order)
     plan = AlignmentPlan(reference=SweepPlan(start_uj_cm2=40, stop_uj_cm2=160, points=10), max_readouts=2)
-    with pytest.raises(SafetyStop, match="says that it is closed, but"):
+    with pytest.raises(SafetyStop, match="reports closed, but"):
         list(align(plan, roles, pump, BANDS))
     assert dark_now(scene)
 

@@ -54,9 +54,9 @@ def test_a_meter_behind_the_shutter_sees_that_closed_is_a_lie(order: Order) -> N
     bench, pump = lit(order)
     jam_and_lie(bench)
     bench.table.events.clear()
-    with pytest.raises(SafetyStop, match=r"says that it is closed, but .* still sees .* W") as told:
+    with pytest.raises(SafetyStop, match=r"reports closed, but .* still sees .* W") as told:
         pump.shut()
-    assert "block the beam by hand" in told.value.hint
+    assert "block the beam manually" in told.value.hint
     assert any(event.startswith("move") for event in bench.table.events), "the attenuator was not dropped"
     assert bench.table.fluence() < 3.0  # the least transmission: all that can be done
     assert bench.table.flashes == 0
@@ -71,9 +71,9 @@ def test_the_last_closing_is_judged_too(order: Order, closed_before: bool) -> No
         pump.close()  # nobody has looked behind it
     bench.table.events.clear()
     report = pump.safe()
-    assert "says that it is closed, but" in str(report.failures[0])
+    assert "reports closed, but" in str(report.failures[0])
     assert report.shutter == "the shutter is NOT confirmed closed"
-    assert report.attenuator == "the attenuator is at its least transmission"
+    assert report.attenuator == "the attenuator is at its lowest transmission"
     assert bench.table.fluence() < 3.0
     assert bench.table.flashes == 0
 
@@ -83,15 +83,15 @@ def test_what_confirms_the_last_closing_is_said() -> None:
     report = pump.safe()
     assert str(report) == (
         "the shutter is closed (its sensor and the power meter behind it), "
-        "the attenuator is at its least transmission"
+        "the attenuator is at its lowest transmission"
     )
     assert report.failures == ()
     _bench, pump = lit(FRONT)
-    assert "(its sensor alone: no power meter stands behind it)" in pump.safe().shutter
+    assert "(only its sensor: there is no power meter behind it)" in pump.safe().shutter
     bench = FakeBench(BEHIND)
     bench.table.referenced = False
     report = Pump(bench.roles, pump_settings(order=BEHIND), limits()).safe()
-    assert report.shutter == "the shutter is closed (its sensor; nobody has opened it)"
+    assert report.shutter == "the shutter is closed (its sensor; it has not been opened)"
     assert report.attenuator == "the attenuator was NOT moved: it is not homed"
     assert report.failures == ()
 
@@ -105,7 +105,7 @@ def test_a_meter_that_says_nothing_is_no_failure_of_the_shutter(reads: str) -> N
         bench.meter.offset_w = float("nan")
     report = pump.safe()
     assert report.shutter == (
-        "the shutter is closed (its sensor alone: the power meter behind it gives no reading)"
+        "the shutter is closed (only its sensor: the power meter behind it gives no reading)"
     )
     assert report.failures == ()
     bench.assert_safe()
@@ -115,7 +115,7 @@ def test_no_reference_is_searched_behind_a_shutter_that_lies() -> None:
     bench, pump = lit(BEHIND)
     jam_and_lie(bench)
     pump.close()
-    with pytest.raises(SafetyStop, match="says that it is closed, but"):
+    with pytest.raises(SafetyStop, match="reports closed, but"):
         pump.home()
     assert "home in the light" not in bench.table.events
     assert bench.table.flashes == 0
@@ -129,9 +129,9 @@ def test_from_then_on_no_closing_is_believed_and_its_light_counts_as_dose() -> N
     dose = pump.dose_uj_cm2
     bench.clock.sleep(10.0)
     assert pump.dose_uj_cm2 > dose + 5.0 * bench.table.fluence() * 1000.0
-    with pytest.raises(SafetyStop, match="says that it is closed, but"):
+    with pytest.raises(SafetyStop, match="reports closed, but"):
         pump.close()
-    assert any("says that it is closed, but" in str(failure) for failure in pump.safe().failures)
+    assert any("reports closed, but" in str(failure) for failure in pump.safe().failures)
 
 
 @pytest.mark.parametrize("order", BEHIND_ORDERS)
@@ -162,7 +162,7 @@ def test_a_sweep_ends_at_the_first_closing_that_is_a_lie() -> None:
 
     bench.shutter.close_beam = close_beam  # type: ignore[method-assign]
     bench.shutter.open = lambda: bench.table.set_shutter(open_=True)  # type: ignore[method-assign]
-    with pytest.raises(SafetyStop, match="says that it is closed, but") as told:
+    with pytest.raises(SafetyStop, match="reports closed, but") as told:
         list(points)
     assert any("NOT MADE SAFE" in note for note in told.value.__notes__)
     assert bench.table.fluence() < 3.0
@@ -189,7 +189,7 @@ def test_a_shutter_that_says_open_but_gives_no_light_is_told_by_the_meter(order:
     bench.shutter.open = pretend  # type: ignore[method-assign]
     with pytest.raises(SafetyStop, match="the meter says") as told:
         pump.set_fluence(100.0)
-    assert "light passes the shutter, which says that it is open" in told.value.hint
+    assert "light passes the shutter, which reports open" in told.value.hint
 
 
 def test_before_the_shutter_points_without_light_carry_a_flag() -> None:
@@ -213,7 +213,7 @@ def test_on_the_whole_simulated_bench(tmp_path: Path, order: Order) -> None:
     )
     clock, shown = SteppedClock(), list[Event]()
     with SimulatedBench(dataclasses.replace(settings, optics=optics), clock, faults=plan) as bench:
-        with pytest.raises(RunFailed, match="says that it is closed, but") as told:
+        with pytest.raises(RunFailed, match="reports closed, but") as told:
             run_sweep(
                 parse_bench(bench.bench_toml(1.0)),
                 PLAN,

@@ -86,7 +86,7 @@ def test_an_exposure_that_repeats_the_one_before_is_an_old_one(bits: int) -> Non
     scene, roles, _ = bench("typical", 2)
     roles, pump = with_spectrometer(scene, roles, Parrot(scene, 45, bits))
     found: list[float] = []
-    with pytest.raises(InstrumentError, match="came twice"):
+    with pytest.raises(InstrumentError, match="were repeated"):
         found.extend(p.signal for p in sweep(PLAN, roles, pump, BANDS))
     assert len(found) == len(set(found)) < 6
 
@@ -129,7 +129,7 @@ def test_a_device_that_lies_from_its_first_setting_on_makes_no_point(part: float
     device = OtherTime(scene, 1, part)
     roles, pump = with_spectrometer(scene, roles, device)
     found: list[float] = []
-    with pytest.raises(InstrumentError, match="integrates for"):
+    with pytest.raises(InstrumentError, match=r"integrates (less|more) time than"):
         found.extend(p.signal for p in sweep(PLAN, roles, pump, BANDS))
     assert not found
     assert pump.dose_uj_cm2 == 0.0, "it was told in the dark"
@@ -210,7 +210,7 @@ def test_times_that_a_busy_computer_makes_end_nothing_where_they_can_be_proved(p
     fresh.acquire()
     device.late_s = iter([0.7, 0.56, 0.42, 0.28, 0.14])
     if not proved:
-        with pytest.raises(InstrumentError, match="less than it confirms"):
+        with pytest.raises(InstrumentError, match="less time than it confirms"):
             five_of(fresh)
         return
     five_of(fresh)

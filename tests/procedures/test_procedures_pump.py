@@ -581,7 +581,7 @@ def test_the_shutter_s_travel_is_light_that_must_be_allowed() -> None:
         if opens:
             pump.open(seconds)
         else:
-            with pytest.raises(SafetyStop, match="dose would pass"):
+            with pytest.raises(SafetyStop, match="dose would exceed"):
                 pump.open(seconds)
         assert bench.table.is_open is opens
 

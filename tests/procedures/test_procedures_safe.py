@@ -89,7 +89,7 @@ def test_no_ctrl_c_comes_between_a_failure_and_the_closing() -> None:
 def test_an_attenuator_whose_angle_nobody_knows_stays_where_it_is() -> None:
     assert may_turn("attenuator", referenced=True, lit=True)
     assert not may_turn("attenuator", referenced=False, lit=False)
-    with pytest.raises(InstrumentFault, match="stays where it is"):
+    with pytest.raises(InstrumentFault, match="is not moved"):
         may_turn("attenuator", referenced=False, lit=True)
 
 

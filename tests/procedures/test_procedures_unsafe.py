@@ -46,7 +46,7 @@ def test_an_end_that_nobody_looks_at_becomes_an_error(end: BaseException | None)
     with pytest.raises(NotMadeSafe, match="NOT MADE SAFE: shutter: the blade does not close") as told:
         ended_by(end, said)
     assert said == ["NOT MADE SAFE: shutter: the blade does not close"]
-    assert "block the beam by hand" in told.value.hint
+    assert "block the beam manually" in told.value.hint
     assert told.value.exit_code == 4
 
 

@@ -200,7 +200,7 @@ def test_a_whole_run_says_what_is_left_and_any_reader_opens_it(tmp_path: Path) -
     assert all(t is not None and 10 < t < 100 for t in temperatures)
     assert any("sample at" in event.text for event in run.events)
     line = stability_verdict(said, "peak")
-    assert "% of the emission is left after 11.1 min at" in line
+    assert "% of the emission remains after 11.1 min at" in line
     assert "single exponential, amplitude-weighted mean lifetime" in line
     assert json.loads(json.dumps(report.to_json()))["stability"]["model"] == "single"
     assert report.threshold.status == "refused"
@@ -300,8 +300,8 @@ def test_points_that_cannot_be_trusted_are_left_out() -> None:
 
 
 def test_a_verdict_names_what_it_cannot_say() -> None:
-    assert stability_verdict(StabilityResult("refused", "3 points")) == "no verdict: 3 points"
+    assert stability_verdict(StabilityResult("refused", "3 points")) == "no result: 3 points"
     steady = points(1 + 0.002 * np.random.default_rng(1).standard_normal(30))
     line = stability_verdict(decay_of(steady, StabilityPlan(), 2))
-    assert "no decay beyond chance; lifetime above" in line
+    assert "no significant decay; lifetime above" in line
     assert duration(7300.0, 36.0) == "2.03 +- 0.01 h"

@@ -89,7 +89,7 @@ def test_a_killed_run_in_which_the_shutter_lied_says_nothing_of_its_sample(
     assert any(event.text.startswith(DOUBT) for event in run.events)
     report = refit(h5)
     assert (report.threshold.status, report.threshold.reason) == ("refused", DOUBT)
-    with pytest.raises(DataError, match="the shutter was open when it said"):
+    with pytest.raises(DataError, match="the shutter was open although it reported closed"):
         _resumed(h5)
 
 
@@ -109,4 +109,4 @@ def test_points_after_the_last_closing_that_was_looked_at_are_left_out(tmp_path:
     points = refit(h5).threshold.points
     assert points is not None
     assert points.used.tolist() == [True] * judged + [False] * (len(run) - judged)
-    assert any(f"points from {judged + 1} on are left out" in note for note in refit(h5).notes)
+    assert any(f"points from {judged + 1} on are excluded" in note for note in refit(h5).notes)

@@ -272,7 +272,7 @@ def test_what_the_sample_may_still_get_is_what_the_sessions_left(
     assert (dose, assumed) == (run.result.dose_uj_cm2, 0.0)
     limits = config.limits.model_copy(update={"max_dose_uj_cm2": 1.05 * dose})
     tight = config.model_copy(update={"limits": limits})
-    with pytest.raises(Exception, match="the dose would pass its limit"):
+    with pytest.raises(Exception, match="the dose would exceed its limit"):
         resume_run(
             h5,
             tight,

@@ -118,7 +118,7 @@ def test_a_damaged_point_takes_no_part_in_a_fit(tmp_path: Path) -> None:
         row["signal"] *= 30
         file["entry/record/points"][3] = row
     again = refit(path)
-    assert "damaged, and left out: point 4 (labctl verify)" in again.notes
+    assert "damaged and excluded: point 4 (labctl verify)" in again.notes
     before, after = (r.threshold.threshold_uj_cm2 for r in (sound, again))
     assert after == pytest.approx(before, rel=0.02)
     assert after != before

@@ -34,7 +34,7 @@ from procedures.steps import AdaptiveSource
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
-LINES = "every point shows laser lines"
+LINES = "every point shows lasing peaks"
 ABOVE, BELOW = (
     SweepPlan(start_uj_cm2=165, stop_uj_cm2=255, points=12, average=2),
     SweepPlan(start_uj_cm2=15, stop_uj_cm2=70, points=12, average=2),

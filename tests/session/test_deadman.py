@@ -187,12 +187,12 @@ def test_a_watchdog_that_stands_still_ends_the_light() -> None:
     bench = Bench()
     deadman = bench.lit()
     bench.wait(1.0)
-    bench.why = "the watchdog (process 7) stands still"
+    bench.why = "the watchdog (process 7) does not respond"
     bench.wait(0.1)
     assert bench.events == ["closed", "told"]
-    assert bench.said == ["the watchdog (process 7) stands still: the shutter was closed"]
+    assert bench.said == ["the watchdog (process 7) does not respond: the shutter was closed"]
     assert deadman.is_set()
-    with pytest.raises(SafetyStop, match="stands still") as told:
+    with pytest.raises(SafetyStop, match="does not respond") as told:
         deadman.require()
     assert told.value.exit_code == 4
 
@@ -229,7 +229,7 @@ def test_a_shutter_that_never_closes_is_said_and_left_to_who_can_turn_the_plate(
     bench.failures = [InstrumentFault("shutter SC10", "no answer to 'ens?'") for _ in range(20)]
     deadman.hold(METER)
     bench.wait(10.0)
-    assert bench.said[-1].endswith("Block the beam by hand")
+    assert bench.said[-1].endswith("Block the beam manually")
     assert bench.closings == 4
 
 

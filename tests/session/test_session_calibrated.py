@@ -219,7 +219,7 @@ def test_an_expired_calibration_is_told_as_a_run_begins(
 def test_what_is_required_must_be_named(simulated: SimulatedBench, tmp_path: Path) -> None:
     config = loaded(simulated, tmp_path, calibration("spot"), rules='required = ["spot", "energy"]')
     assert opening_said(simulated, config).startswith(
-        "calibrations.energy: is required, and no file is named"
+        "calibrations.energy: is required, but no file is named"
     )
 
 
@@ -271,7 +271,7 @@ def test_resolution_and_nonlinearity_are_ours_where_they_were_measured() -> None
 def test_wavelengths_that_do_not_rise_are_refused(coefficients: tuple[float, ...]) -> None:
     made = calibration("spectrometer", tables={"wavelength_coefficients": coefficients})
     with pytest.raises(
-        ConfigError, match=r"calibrations\.spectrometer: the wavelengths of a\.json do not rise"
+        ConfigError, match=r"calibrations\.spectrometer: the wavelengths of a\.json do not increase"
     ):
         calibrated_info(OWN, NamedCalibration(made, "a.json"), BANDS)
 
@@ -436,4 +436,4 @@ def test_the_attenuator_is_checked_against_its_calibration_behind_the_closed_shu
     assert warning.startswith("attenuator: the attenuator's zero has moved by")
     assert simulated.scene.shutter.closed_switch()
     without = recheck_bench(loaded(simulated, tmp_path), report, simulated.scene.clock)
-    assert "names no calibration" in without.recheck
+    assert "names no attenuator calibration" in without.recheck

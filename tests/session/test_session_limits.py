@@ -38,7 +38,7 @@ def test_each_limit_that_is_left_out_is_named_before_anybody_is_connected_to(
     monkeypatch.setattr("labctl.session.check.open_all", untouched)
     config = limited(**{key: None})
     faster = config.model_copy(update={"bench": config.bench.model_copy(update={"time_scale": time_scale})})
-    with pytest.raises(ConfigError, match=rf"limits: {key} is not stated.*Try: write"):
+    with pytest.raises(ConfigError, match=rf"limits: {key} is not stated.*Try: add"):
         open_bench(faster).__enter__()
     with pytest.raises(ConfigError, match=key):
         check_bench(faster)
@@ -53,7 +53,7 @@ def test_all_that_are_missing_are_told_at_once(tmp_path: Path, capsys: pytest.Ca
     assert main(["check", "--bench", str(file)]) == 2
     said = capsys.readouterr().err
     assert all(key in said for key in REQUIRED)
-    assert "Try: write them beside max_fluence_uj_cm2" in " ".join(said.split())
+    assert "Try: add them next to max_fluence_uj_cm2" in " ".join(said.split())
 
 
 def test_the_example_and_a_simulated_bench_state_every_limit() -> None:
@@ -69,12 +69,15 @@ def test_the_example_and_a_simulated_bench_state_every_limit() -> None:
     ("changes", "reason"),
     [
         # The attenuator's leakage (0.4 nJ of 200 nJ, 2.5 uJ/cm2) against each limit on a pulse.
-        ({"max_fluence_uj_cm2": 2.0}, r"lets at least 0.4 nJ through, and the limits allow at most 0.314"),
-        ({"max_pulse_energy": 0.3e-9}, r"lets at least 0.4 nJ through, and the limits allow at most 0.3 nJ"),
-        ({"max_average_power": 0.2e-6}, r"lets at least 0.4 nJ through, and the limits allow at most 0.2 nJ"),
+        ({"max_fluence_uj_cm2": 2.0}, r"lets at least 0.4 nJ through, but the limits allow at most 0.314"),
+        ({"max_pulse_energy": 0.3e-9}, r"lets at least 0.4 nJ through, but the limits allow at most 0.3 nJ"),
+        ({"max_average_power": 0.2e-6}, r"lets at least 0.4 nJ through, but the limits allow at most 0.2 nJ"),
         # The angles allowed leave no low transmission.
         ({"angle_range_deg": (0.0, 20.0)}, r"lets at least .* nJ through.*angle_range_deg"),
-        ({"angle_range_deg": (400.0, 500.0)}, r"angle_range_deg: 400 to 500 deg lie outside the mount's own"),
+        (
+            {"angle_range_deg": (400.0, 500.0)},
+            r"angle_range_deg: 400 to 500 deg are outside the mount's range",
+        ),
         # A dose that one pulse at the highest fluence the other limits allow would pass.
         ({"max_dose_uj_cm2": 600.0}, r"max_dose_uj_cm2: 600 .*less than one pulse of the 700"),
         ({"max_dose_uj_cm2": 600.0, "max_pulse_energy": 100e-9}, r"less than one pulse of the 636.6"),
@@ -111,7 +114,11 @@ def test_a_mount_that_may_not_reach_the_minimum_by_its_own_table() -> None:
         ({"max_average_power": 30e-6}, "stop", "average power 0.03142 mW is above the limit of 0.03 mW"),
         ({"angle_range_deg": (50.0, 57.0)}, "stop", "out of reach"),
         # 24 points from 20 to 200, 10 exposures of 100 pulses: 1.9e6 at least.
-        ({"max_dose_uj_cm2": 1.8e6}, "average", r"pass its limit of 1.8e\+06 uJ/cm2: .* at least 1.909e\+06"),
+        (
+            {"max_dose_uj_cm2": 1.8e6},
+            "average",
+            r"exceed its limit of 1.8e\+06 uJ/cm2: .* at least 1.909e\+06",
+        ),
     ],
 )
 def test_a_plan_that_no_limit_allows(changes: dict[str, object], key: str, reason: str) -> None:
@@ -128,7 +135,7 @@ def test_a_dose_that_suffices_for_the_shortest_exposures_is_left_to_the_sweep() 
     with pytest.raises(ConfigError, match="at least"):
         validate(SweepPlan(integration_s=(0.2,)), settings, limits)
     validate(SweepPlan(triggered=True, integration_s=(0.05,)), settings, limits)
-    # An adaptive sweep ends before the dose would pass its limit.
+    # An adaptive sweep ends before the dose would exceed its limit.
     validate(AdaptivePlan(), settings, limited(max_dose_uj_cm2=1e5).limit_settings())
 
 

@@ -100,8 +100,8 @@ def test_a_watchdog_whose_program_has_ended_is_waited_for_and_named(
     wait_for_others(CONFIG, told.append, wall=wall)
     assert 2.0 < wall.now_s() < 2.2
     assert told == [
-        f"waiting: the watchdog (process {sleeper.pid}) of process {main}, which has ended, still makes the "
-        "bench safe"
+        f"waiting: the watchdog (process {sleeper.pid}) of process {main}, which has ended, is still making "
+        f"the bench safe"
     ]
 
 

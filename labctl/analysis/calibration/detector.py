@@ -97,7 +97,7 @@ def _refuse_darks(seconds: Floats, stacks: Sequence[Floats]) -> None:
         raise CalibrationRefused(f"{fewest} dark exposures at one time, need 3 or more")
     if seconds.size < 2 or seconds[-1] < _LEAST_RATIO * seconds[0]:
         raise CalibrationRefused(
-            "dark exposures of one length cannot tell the offset from the dark current",
+            "dark exposures of one duration cannot separate offset and dark current",
             f"times that differ by a factor of {_LEAST_RATIO:g} or more",
         )
 
@@ -265,7 +265,7 @@ def _refuse_ramp(seconds: Floats, light: Floats, use: NDArray[np.bool_], max_cou
     times = np.unique(seconds[use.any(axis=1)])
     if times.size < _LEAST_TIMES:
         raise CalibrationRefused(
-            f"{times.size} exposure times show usable counts, the nonlinearity needs {_LEAST_TIMES}",
+            f"{times.size} exposure times have usable counts, the nonlinearity needs {_LEAST_TIMES}",
             "more exposure times between 5 and 95 % of the full scale",
         )
     reached = float(light[use].max()) / max_counts

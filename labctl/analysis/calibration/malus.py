@@ -59,7 +59,9 @@ class Scan:
         )  # fmt: skip
         angles, powers = noisefit.column(found[0]), noisefit.column(found[1])
         if np.max(np.abs(angles)) > 1e5:
-            raise CalibrationRefused(f"angles of {noisefit.spread(angles)} degrees are not a mount's")
+            raise CalibrationRefused(
+                f"angles of {noisefit.spread(angles)} degrees are not plausible for a mount"
+            )
         signs = np.zeros_like(angles) if found[3] is None else np.sign(found[3])
         if min(np.count_nonzero(signs > 0), np.count_nonzero(signs < 0)) < 2:
             signs = np.zeros_like(angles)
@@ -76,7 +78,7 @@ class Scan:
         if np.unique(folded).size >= 3 and np.ptp(self.power) > 0:
             raise CalibrationRefused(
                 f"{folded.size} readings at different angles show exactly {self.power.max():g} W, the "
-                "highest: the meter is over its range; take a higher one or a filter"
+                "highest: the meter is saturated; use a higher range or a filter"
             )
 
     def start(self) -> FloatArray:
@@ -117,7 +119,7 @@ def refuse_unmodulated(highest: float, lowest: float) -> None:
     """Refuse powers that hardly change with the angle."""
     if not highest > 0 or lowest > MOST_LEAKAGE * highest:
         raise CalibrationRefused(
-            "the power hardly changes with the angle: is the plate in the beam, and a polariser behind it?"
+            "the power hardly changes with angle: check that wave plate and polariser are in the beam"
         )
 
 
@@ -308,7 +310,7 @@ def fit_malus(
     scan.refuse_clipped()
     if angle_sigma_deg is not None and not 0 <= angle_sigma_deg <= 1:
         raise CalibrationRefused(
-            f"a repeatability of {angle_sigma_deg} degrees is not one of a mount: 0 to 1"
+            f"a repeatability of {angle_sigma_deg} degrees is not plausible for a mount: 0 to 1"
         )
     sigma = scan.sigma
     if sigma is not None and readings is not None:
@@ -416,7 +418,7 @@ def _refuse_misfit(scatter: float, wobble: float | None, wobble_sigma: float | N
         return
     if wobble > MOST_WOBBLE and wobble > _SURE * wobble_sigma:
         raise CalibrationRefused(
-            f"the powers wobble by {wobble:.1%} of the highest about Malus' law at another frequency: the "
+            f"the powers deviate by {wobble:.1%} of the highest about Malus' law at another frequency: the "
             "plate is not a half-wave plate at this wavelength, or the beam walks over the sensor; measure a "
             "table instead"
         )
@@ -482,7 +484,7 @@ def fit_plate(
     order = np.linspace(-0.5, 0.5, power.size)
     design = np.column_stack([np.ones_like(power), side, order])
     if abs(np.corrcoef(side, order)[0, 1]) > _LIKE_DRIFT:
-        raise CalibrationRefused("the sides do not alternate, so the laser's drift looks like play")
+        raise CalibrationRefused("the approach sides do not alternate, so laser drift looks like backlash")
     params = np.linalg.lstsq(design, power, rcond=None)[0]
     freedom = power.size - 3
     variance = float(np.sum((power - design @ params) ** 2)) / freedom
@@ -517,9 +519,9 @@ def _check(power: FloatArray, side: FloatArray, slope: float, laser_rel: float) 
     if not np.mean(power) > 0:
         raise CalibrationRefused("no power: the beam does not reach the meter")
     if not (math.isfinite(slope) and abs(slope) * MOST_DEG > 0.002 * float(np.mean(power))):
-        raise CalibrationRefused("the power hardly changes with the angle there: go to the steepest angle")
+        raise CalibrationRefused("the power hardly changes with angle there: use the steepest angle")
     if not 0 <= laser_rel < 1:
-        raise CalibrationRefused(f"a laser scatter of {laser_rel} makes no sense")
+        raise CalibrationRefused(f"a laser scatter of {laser_rel} is not valid")
 
 
 def _without(total: float, own: float, freedom: int) -> tuple[float, float, tuple[float, float]]:

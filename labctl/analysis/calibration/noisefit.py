@@ -86,7 +86,7 @@ def in_range(power_w: FloatArray, range_w: float | None) -> None:
     if range_w is not None and top >= 0.999 * range_w:
         over = int(np.count_nonzero(power_w >= 0.999 * range_w))
         raise CalibrationRefused(
-            f"{over} readings reach the end of the meter's range ({range_w:g} W): take a higher one, "
+            f"{over} readings reach the end of the meter range ({range_w:g} W): use a higher range, "
             "or a filter"
         )
 
@@ -263,7 +263,7 @@ def fit(
     """
     freedom = y.size - start.size
     if freedom < 1:
-        raise CalibrationRefused(f"{y.size} points cannot fix the {start.size} numbers of {what}")
+        raise CalibrationRefused(f"{y.size} points cannot determine the {start.size} parameters of {what}")
     try:
         with np.errstate(all="ignore"):
             first = np.asarray(start, dtype=np.float64)
@@ -277,7 +277,9 @@ def fit(
             even = replace(noise, sigma=None, floor_guess=usual, relative_guess=0.0, wander_guess=0.0)
             return _fit(model, plain, y, even, freedom, members)
     except (np.linalg.LinAlgError, FloatingPointError, OverflowError) as error:
-        raise CalibrationRefused(f"the fit of {what} does not settle: the points do not fix it") from error
+        raise CalibrationRefused(
+            f"the fit of {what} does not converge: the points do not determine it"
+        ) from error
 
 
 def _fit(

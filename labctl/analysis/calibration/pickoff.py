@@ -104,7 +104,7 @@ def _read(
     order = np.argsort(t, kind="stable")
     there = np.asarray(place[order] > 0.5, dtype=np.bool_)
     if not there.any() or there.all():
-        raise CalibrationRefused("readings of one place only: both the pick-off and the sample are needed")
+        raise CalibrationRefused("readings at one position only: both the pick-off and the sample are needed")
     return _Log(t[order], there, step[order], powers[order], None if errors is None else errors[order])
 
 
@@ -138,7 +138,7 @@ def _drift(log: _Log, contrast: FloatArray) -> float:
     :param contrast: weight of each reading's relative error in that mean, shape ``(n,)``.
     """
     if not (log.power > 0).any():
-        raise CalibrationRefused("no power at either place: the sensor is not in the beam")
+        raise CalibrationRefused("no power at either position: the sensor is not in the beam")
     levels, number = np.unique(log.level, return_inverse=True)
     design = np.column_stack([np.eye(levels.size)[number], log.at_sample.astype(np.float64)])
     top = float(np.max(log.power))
@@ -266,7 +266,7 @@ def _check_numbers(stated_ratio: float | None, drift_sigma_rel: float) -> None:
         raise CalibrationRefused(f"a stated ratio of {stated_ratio} is not positive")
     if not 0 <= drift_sigma_rel < 0.2:
         raise CalibrationRefused(
-            f"the laser drifts by {drift_sigma_rel:.0%} between the places: wait until it is warm"
+            f"the laser drifts by {drift_sigma_rel:.0%} between the positions: wait until it has warmed up"
         )
 
 
@@ -283,12 +283,12 @@ def _refuse_unrelated(x: FloatArray, y: FloatArray) -> None:
     together = float(np.corrcoef(x, y)[0, 1]) if np.any(rest) else 0.0
     if together < -0.5:
         raise CalibrationRefused(
-            "the power on the sample falls where that at the pick-off rises: a sensor is in the rejected beam"
+            "the power on the sample falls when that at the pick-off rises: a sensor is in the rejected beam"
         )
     if not together > 0.8:
         raise CalibrationRefused(
-            f"the powers at both places do not belong together (correlation {together:.2f}): a sensor is "
-            "not in the beam, or the readings are not of the same settings"
+            f"the powers at the two positions are not related (correlation {together:.2f}): a sensor is "
+            "not in the beam, or the readings belong to different settings"
         )
 
 
@@ -317,8 +317,8 @@ def _result(
     nonlinear = abs(nonlinearity) > _SURE * error
     if nonlinear and abs(nonlinearity) > MOST_NONLINEAR:
         raise CalibrationRefused(
-            f"the ratio changes by {nonlinearity:+.1%} over the range: a sensor saturates, clips the beam or "
-            "has a wrong zero"
+            f"the ratio changes by {nonlinearity:+.1%} over the range: a sensor saturates, clips the beam "
+            f"or has a wrong zero"
         )
     used = bent if nonlinear else straight
     slope = float(used.params[1])
@@ -357,14 +357,15 @@ def _refuse_wrong_place(result: PickoffFit, stated: float | None) -> None:
     expected = "" if stated is None else f" instead of about {stated:g}"
     if same and (stated is None or not 1 / WRONG_PLACE < off < WRONG_PLACE):
         raise CalibrationRefused(
-            f"both places show the same power (ratio {result.ratio:.3f}{expected}): the sensor was not moved"
+            f"both positions show the same power (ratio {result.ratio:.3f}{expected}): the sensor was not "
+            f"moved"
         )
     if stated is None or 1 / WRONG_PLACE <= off <= WRONG_PLACE:
         return
     swapped = 1 / WRONG_PLACE < result.ratio * stated < WRONG_PLACE
     hint = (
-        "the two places are exchanged"
+        "the two positions are exchanged"
         if swapped
-        else "a sensor is in the wrong place, or a filter is not named"
+        else "a sensor is in the wrong position, or a filter is not declared"
     )
     raise CalibrationRefused(f"a ratio of {result.ratio:.4g}{expected}: {hint}")

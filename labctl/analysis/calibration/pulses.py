@@ -73,7 +73,7 @@ def find_glass(name: str) -> Glass:
     for known, glass in GLASSES.items():
         if known.lower() == key:
             return glass
-    raise CalibrationRefused(f"no dispersion of {str(name)!r:.60} is known; known are {', '.join(GLASSES)}")
+    raise CalibrationRefused(f"unknown dispersion of {str(name)!r:.60}; known: {', '.join(GLASSES)}")
 
 
 def gvd_fs2_mm(name: str, wavelength_nm: float) -> float:
@@ -224,7 +224,7 @@ def pulse_statistics(
     """
     energy = noisefit.column(noisefit.columns(LEAST_PULSES, ("energy_j", energy_j))[0])
     if not (0 <= noise_j < math.inf and 0 <= noise_sigma_rel < 1):
-        raise CalibrationRefused(f"a noise of {noise_j} J makes no sense")
+        raise CalibrationRefused(f"a noise of {noise_j} J is not valid")
     n, mean = energy.size, float(np.mean(energy))
     if not mean > _SURE * noise_j / math.sqrt(n) or not mean > 0:
         raise CalibrationRefused("no pulse energy above the meter's noise: the beam does not reach the head")
@@ -233,7 +233,7 @@ def pulse_statistics(
     fast = float(np.mean(np.diff(rest) ** 2)) / 2
     if total > MOST_CV**2:
         raise CalibrationRefused(
-            f"the pulses vary by {math.sqrt(total):.0%}: the trigger catches noise or misses pulses"
+            f"the pulses vary by {math.sqrt(total):.0%}: the trigger counts noise or misses pulses"
         )
     variance = max(total - noise, 0.0)
     spread = math.hypot(_variance_error(rest), 2 * noise * noise_sigma_rel)

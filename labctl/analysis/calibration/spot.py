@@ -55,7 +55,7 @@ def absorptance(
     """
     if photon_order != 1:
         raise CalibrationRefused(
-            f"{photon_order}-photon pumping: a linear absorption spectrum says nothing of what is absorbed"
+            f"{photon_order}-photon pumping: a linear absorption spectrum does not give the absorbed fraction"
         )
     numbers = (pump_nm, pump_fwhm_nm, values_sigma, baseline_sigma, reflectance, reflectance_sigma)
     if not all(math.isfinite(x) and x >= 0 for x in numbers) or not pump_nm > 0 or reflectance >= 1:
@@ -150,7 +150,7 @@ def guess_edge(x: FloatArray, y: FloatArray) -> Guess:
     low, high = float(np.min(ys)), float(np.max(ys))
     if not high > 0 or not high - low > 0.2 * high:
         raise CalibrationRefused(
-            "the power hardly changes along the scan: it lacks the edge, or the blade does not cut the beam"
+            "the power hardly changes along the scan: the edge is outside it or not in the beam"
         )
     sign = 1.0 if np.mean(ys[-2:]) > np.mean(ys[:2]) else -1.0
     part = (ys - low) / (high - low)
@@ -314,7 +314,7 @@ def fit_knife_edge(
 def _check_errors(position_sigma_um: float | None, position_scale_rel: float) -> float | None:
     """Return the positions' standard error."""
     if position_sigma_um is not None and not 0 <= position_sigma_um <= 1e6:
-        raise CalibrationRefused(f"a position error of {position_sigma_um} um makes no sense")
+        raise CalibrationRefused(f"a position error of {position_sigma_um} um is not valid")
     if not 0 <= position_scale_rel <= 0.5:
         raise CalibrationRefused(f"a length scale known to {position_scale_rel:.0%} measures nothing")
     return None if position_sigma_um is None else float(position_sigma_um)
@@ -380,11 +380,11 @@ def _refuse_incomplete(
         lacking.append(f"the {'free' if sign > 0 else 'covered'} beam above {centre + reach:.4g} um")
     if lacking:
         raise CalibrationRefused(
-            f"the scan from {noisefit.spread(x)} um misses an edge: it lacks {' and '.join(lacking)}"
+            f"the scan from {noisefit.spread(x)} um misses part of the edge: it lacks {' and '.join(lacking)}"
         )
     if _on_slope(x, centre, w) < LEAST_ON_SLOPE:
         raise CalibrationRefused(
-            f"only {_on_slope(x, centre, w)} points lie on the slope round {centre:.4g} um: "
+            f"only {_on_slope(x, centre, w)} points lie on the slope around {centre:.4g} um: "
             f"{LEAST_ON_SLOPE} are needed between {centre - 0.8 * w:.4g} and {centre + 0.8 * w:.4g} um"
         )
     if scatter > MOST_SCATTER:

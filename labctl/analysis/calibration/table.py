@@ -82,7 +82,7 @@ def fit_table(
     sigma = noisefit.errors("power_sigma_w", found[2])
     noisefit.in_range(y, range_w)
     if angle_sigma_deg is not None and not 0 <= angle_sigma_deg <= 5:
-        raise CalibrationRefused(f"a repeatability of {angle_sigma_deg} degrees is not one of a mount")
+        raise CalibrationRefused(f"a repeatability of {angle_sigma_deg} degrees is not plausible for a mount")
     different = np.unique(x).size
     if different < LEAST_POINTS - 2:
         raise CalibrationRefused(f"{different} different angles are too few: at least {LEAST_POINTS - 2}")
@@ -125,8 +125,8 @@ def _result(knots: FloatArray, posterior: Posterior, top: float) -> TableFit:
     use = np.flatnonzero(seen)
     if use.size < 3 or np.ptp(posterior.params[use]) < math.log(LEAST_RANGE):
         raise CalibrationRefused(
-            f"the scan is too short: it needs a factor of {LEAST_RANGE:g} in power that the meter can see, "
-            "at three or more places"
+            f"the scan is too short: it needs a factor of {LEAST_RANGE:g} in detectable power, at three or "
+            f"more angles"
         )
     values = posterior.params[use]
     falling = bool(values[0] > values[-1])
@@ -167,12 +167,12 @@ def _refuse_not_monotone(
         i, j = pairs[worst]
         raise CalibrationRefused(
             f"the power is not monotone: it {'rises' if falling else 'falls'} by {-rises[worst]:.1%} between "
-            f"{angles[i]:g} and {angles[j]:g} degrees; scan one monotone stretch"
+            f"{angles[i]:g} and {angles[j]:g} degrees; scan one monotone range"
         )
 
 
 def _strict(angles: FloatArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Pool neighbours that do not rise into one, which stands at their mean angle (or at an end)."""
+    """Pool neighbours that do not increase into one, which stands at their mean angle (or at an end)."""
     blocks: list[tuple[float, float, int]] = []
     for angle, value in zip(angles, values, strict=True):
         blocks.append((float(angle), float(value), 1))

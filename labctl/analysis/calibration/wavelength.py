@@ -59,7 +59,7 @@ def match_lines(
     :raises CalibrationRefused: too few, none recognised, or ambiguous.
     """
     if not found:
-        raise CalibrationRefused("no line of a lamp is seen", "check the lamp, the fibre and the exposure")
+        raise CalibrationRefused("no lamp line is detected", "check the lamp, the fibre and the exposure")
     pixel_nm = float(np.median(np.diff(device_nm)))
     span = max(_SHIFT_NM, _SHIFT_PIXELS * pixel_nm)
     near = [
@@ -74,22 +74,22 @@ def match_lines(
     )
     best, rival, shift, stretch = search.best()
     if best <= 0:
-        raise CalibrationRefused("the lines seen are not those of the lamp", "check which lamp it is")
+        raise CalibrationRefused("the detected lines are not those of the lamp", "check which lamp it is")
     if rival > _RIVAL * best:
         raise CalibrationRefused(
-            f"{len(found)} lines fit the lamp's table in more than one way",
+            f"{len(found)} lines match the lamp's table in more than one way",
             "a longer exposure shows more lines; or add another lamp",
         )
     if (absent := search.absent(shift, stretch)) > _ABSENT:
         raise CalibrationRefused(
-            f"the lines seen are not those of the lamp: {absent:.0%} of its strongest are not among them",
+            f"the detected lines are not those of the lamp: {absent:.0%} of its strongest are missing",
             "check which lamp it is",
         )
     pairs, near_some = search.pairs(shift, stretch)
     if (explained := _explained(found, near_some)) < _EXPLAINED:
         raise CalibrationRefused(
-            f"the lines seen are not those of the lamp: {explained:.0%} of their light falls on its lines",
-            "check which lamp it is, and that no other light comes in with it",
+            f"the detected lines are not those of the lamp: {explained:.0%} of their light is at its lines",
+            "check which lamp it is, and that no other light enters",
         )
     return Match(tuple(i for i, _ in pairs), tuple(near[j] for _, j in pairs), shift, stretch, best, rival)
 
@@ -446,7 +446,7 @@ def _device_polynomial(device_nm: Floats) -> Floats:
         if np.abs(fitted(pixel) - device_nm).max() < 0.01 * abs(float(device_nm[1] - device_nm[0])):
             break
     else:
-        raise CalibrationRefused("the device's own wavelength axis is no smooth polynomial of the pixel")
+        raise CalibrationRefused("the device's own wavelength axis is not a smooth polynomial of the pixel")
     return np.asarray(fitted.convert().coef, dtype=np.float64)
 
 
@@ -513,7 +513,7 @@ def fit_resolution(
     at_nm, fwhm, sigma, pixel = np.array(sorted(entries)).reshape(-1, 4).T
     if not at_nm.size:
         raise CalibrationRefused(
-            "no unsaturated lamp line stands alone: the resolution cannot be taken from any",
+            "no unsaturated lamp line is isolated: the resolution cannot be determined",
             "another lamp, or a shorter exposure",
         )
     keep = np.ones(at_nm.size, np.bool_)

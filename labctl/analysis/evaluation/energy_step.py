@@ -75,7 +75,7 @@ def with_step(stability: StabilityResult, step: EnergyStep) -> StabilityResult:
     flags = (*stability.flags, FLAG)
     if stability.status != "decay":
         return replace(stability, flags=flags)
-    reason = f"{step.text}; what the emission did cannot be told from that"
+    reason = f"{step.text}; a change of the emission cannot be separated from it"
     kept = (stability.points, stability.sample_temperature_c)
     return StabilityResult("refused", reason, points=kept[0], flags=flags, sample_temperature_c=kept[1])
 

@@ -155,7 +155,7 @@ def moved_points(
     """Reduce every point of a run again, over other bands; arrays are dropped.
 
     :returns: the points, and whether exposures had to be guessed.
-    :raises ValueError: a band holds no pixel.
+    :raises ValueError: a band contains no pixel.
     """
     darks = {dark.number: dark for dark in points.darks}
     found, guessed = [], False
@@ -313,7 +313,7 @@ def evaluate(points: Points | Sequence[SweepPoint], plan: SweepPlan, facts: RunF
 
     :param points: in order of acquisition; a :class:`labctl.data.run.Run` is such, and so is a list.
     :param plan: what was to be measured: direction, references, correction, target.
-    :param facts: what is known of bench and end; points left out by hand and moved bands are its ``edits``.
+    :param facts: what is known of bench and end; points excluded by user and moved bands are its ``edits``.
 
     >>> from labctl import evaluate, read_run                            # doctest: +SKIP
     >>> run = read_run("OLA.h5")                                         # doctest: +SKIP
@@ -369,8 +369,8 @@ class _Evaluation:
             self._scalars, self._guessed = moved
             self._facts = replace(self._facts, bands=bands)
         except Exception as exc:
-            log.exception("while summing over moved bands")
-            self._problem = f"the bands could not be moved: {exc}"
+            log.exception("while integrating over changed bands")
+            self._problem = f"the bands could not be changed: {exc}"
 
     def result(self, why_not: str) -> SweepResult:
         """Return everything.

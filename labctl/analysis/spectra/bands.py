@@ -72,8 +72,8 @@ def band_slice(wavelength_nm: Floats, band: Band) -> slice:
     last += int(last < wavelength_nm.size and wavelength_nm[last] == band.high_nm)
     if last <= first:
         raise ValueError(
-            f"band {band.name!r} ({band.low_nm:g}-{band.high_nm:g} nm) holds no pixel of a spectrometer "
-            f"that sees {wavelength_nm[0]:g}-{wavelength_nm[-1]:g} nm"
+            f"band {band.name!r} ({band.low_nm:g}-{band.high_nm:g} nm) contains no pixel of the "
+            f"spectrometer, which covers {wavelength_nm[0]:g}-{wavelength_nm[-1]:g} nm"
         )
     return slice(int(first), int(last))
 

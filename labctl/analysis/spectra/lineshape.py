@@ -387,7 +387,7 @@ RESOLUTION_LIMIT = 0.7
 WIDEST_LINE_NM = 1.5
 """A line that looks wider than this is taken for several modes that the instrument runs together."""
 
-_MOVING = "peaks move between exposures, so their sums over many pulses are smeared; take single shots"
+_MOVING = "peaks move between exposures, so sums over many pulses are broadened; take single shots"
 _WORST_CHI2 = 10.0  # reduced: above it the lines found do not describe the spectrum
 _BUMP = 12.0  # resolutions: an emission broader than this is luminescence, of which Q says nothing
 _CROWDED = 3.0  # peaks nearer to each other than this many resolutions may each be several modes
@@ -508,9 +508,9 @@ def _unresolved(
         return "resolution-limited"
     gaps = np.diff([p.wavelength_nm for p in search.peaks])
     if gaps.size and float(np.median(gaps)) < _CROWDED * search.resolution_nm:
-        return "resolution-limited: peaks so close together may each be several modes"
+        return "resolution-limited: closely spaced peaks may each be several modes"
     if measured_nm > widest_line_nm:
-        return f"wider than {widest_line_nm:g} nm: may be several modes run together"
+        return f"wider than {widest_line_nm:g} nm: may be several merged modes"
     if reference.fit.reduced_chi2 > _WORST_CHI2:
         return f"lines do not describe the spectrum (reduced chi-square {reference.fit.reduced_chi2:.0f})"
     return ""

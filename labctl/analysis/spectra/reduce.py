@@ -292,7 +292,7 @@ def _checked(wavelength_nm: Floats, raw_frames: Floats, dark: Floats) -> tuple[F
     if dark.ndim == 1:
         return frames, dark, None
     if dark.ndim != 2 or not len(dark):
-        raise ValueError(f"dark of shape {dark.shape}; (pixel,) or (exposure, pixel) is needed")
+        raise ValueError(f"dark of shape {dark.shape}; must be (pixel,) or (exposure, pixel)")
     return frames, dark.mean(axis=0), dark if len(dark) > 1 else None
 
 

@@ -36,7 +36,7 @@ MAY_LIE_ABOVE = "the scan may lie above the threshold: start lower"
 START_LOWER = "start_lower"
 """Flag of a sweep that lies, or may lie, above threshold throughout: nothing is won by going higher."""
 ALL_LINES = "all_lines"
-"""Flag of a sweep without an onset of which every point shows laser lines."""
+"""Flag of a sweep without an onset of which every point shows lasing peaks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ class Spectra:
         share = (
             "every point shows" if self.lines == self.points else f"{self.lines} of {self.points} points show"
         )
-        return f"{share} laser lines"
+        return f"{share} lasing peaks"
 
     @property
     def between(self) -> bool:
@@ -144,14 +144,14 @@ def few_points(refused: ThresholdResult, data: SweepData, lines: LineEvidence) -
     """Say of a sweep with too few points that it lies above threshold, if its spectra do."""
     if not lines.read(data.f, data.index).lasing:
         return refused
-    reason = f"{refused.reason}; every one shows laser lines: start lower"
+    reason = f"{refused.reason}; all show lasing peaks: start lower"
     return replace(refused, reason=reason, flags=(*refused.flags, START_LOWER))
 
 
 def unchanging(blank: ThresholdResult, data: SweepData, lines: LineEvidence) -> ThresholdResult:
     """Say of a signal that is the same at every fluence as little as it does."""
     if lines.read(data.f, data.index).lines_from is not None:
-        return _start_lower(blank, f"the signal does not change, yet shows laser lines; {MAY_LIE_ABOVE}")
+        return _start_lower(blank, f"the signal does not change, but shows lasing peaks; {MAY_LIE_ABOVE}")
     return _conditional(blank, data, "the signal does not change")
 
 
@@ -173,10 +173,12 @@ def nothing_found(
     steep = end.slope_at_least if spectra.luminescence else end.slope
     if end.slope_at_least > steepest and not spectra.luminescence:
         low = float(f[f > 0].min())
-        reason = f"threshold below {low:.4g} uJ/cm2: the signal points at zero inside the scan; start lower"
+        reason = (
+            f"threshold below {low:.4g} uJ/cm2: the signal extrapolates to zero inside the scan; start lower"
+        )
         return _start_lower(replace(blank, status="below_range", bound=(None, low)), reason)
     if steep > steepest:
-        return _start_lower(blank, f"no kink beyond chance; {MAY_LIE_ABOVE}")
+        return _start_lower(blank, f"no significant threshold; {MAY_LIE_ABOVE}")
     return _lower(blank, data, profile, spectra, exponent)
 
 
@@ -189,26 +191,28 @@ def _lower(
     growth = growth_of(data, profile.weight, order, ORDER_WITHIN)
     if growth == "other":
         grows = f"the signal grows as F^{exponent.value:.2g}, not as F^{order}"
-        return _start_lower(blank, f"no kink beyond chance; {grows}; {MAY_LIE_ABOVE}")
+        return _start_lower(blank, f"no significant threshold; {grows}; {MAY_LIE_ABOVE}")
     if spectra.between:
         return _start_lower(
-            blank, f"no kink beyond chance; the emission is narrower than luminescence; {MAY_LIE_ABOVE}"
+            blank, f"no significant threshold; the emission is narrower than luminescence; {MAY_LIE_ABOVE}"
         )
     if spectra.luminescence and growth == "order":
-        said = "no kink beyond chance, no laser lines, full linewidth"
+        said = "no significant threshold, no lasing peaks, full linewidth"
         if spectra.lone_peak:
-            said += f"; the peak at {high:.4g} uJ/cm2 may be noise or the first line"
+            said += f"; the peak at {high:.4g} uJ/cm2 may be noise or the first lasing peak"
             high = float(np.max(f[f < high]))
         reason = f"no threshold below {high:.4g} uJ/cm2: {said}"
         return replace(blank, status="not_found", reason=reason, bound=(high, None))
     return _conditional(
-        blank, data, "the signal does not grow beyond chance" if growth == "none" else "no kink beyond chance"
+        blank,
+        data,
+        "the signal does not increase significantly" if growth == "none" else "no significant threshold",
     )
 
 
 def _conditional(blank: ThresholdResult, data: SweepData, why: str) -> ThresholdResult:
     high = float(data.f.max()) * data.fluence_scale
-    reason = f"{why}: {CONDITION}, no threshold below {high:.4g} uJ/cm2; if they lase already, start lower"
+    reason = f"{why}: {CONDITION}, no threshold below {high:.4g} uJ/cm2; if they already lase, start lower"
     return replace(blank, status="not_found", reason=reason, bound=(high, None), bound_condition=CONDITION)
 
 
@@ -230,13 +234,13 @@ def everything_lases(
 
 
 def _some_lines(blank: ThresholdResult, spectra: Spectra) -> ThresholdResult:
-    said = f"no kink beyond chance, yet {spectra.said}"
+    said = f"no significant threshold, but {spectra.said}"
     if spectra.lines >= 0.6 * spectra.seen:
         return _start_lower(blank, f"{said}; {MAY_LIE_ABOVE}")
     return replace(
         blank,
         status="not_found",
-        reason=f"{said}, from {spectra.lines_from:.4g} uJ/cm2 on: measure more there",
+        reason=f"{said}, from {spectra.lines_from:.4g} uJ/cm2 on: measure more points there",
     )
 
 
@@ -253,17 +257,17 @@ def one_sided(
     low, high = (float(np.exp(x)) * data.fluence_scale for x in estimate.total)
     result = replace(result, flags=(*result.flags, "edge"))
     if estimate.touches_low and estimate.touches_high:
-        reason = "a kink is there, but the scan does not say where: more points are needed"
+        reason = "there is a threshold, but the scan does not locate it: more points are needed"
         return replace(result, status="not_found", reason=reason)
     if estimate.touches_low:
-        reason = f"threshold below {high:.4g} uJ/cm2: its interval leaves the low end of the scan"
+        reason = f"threshold below {high:.4g} uJ/cm2: its interval extends below the scan"
         return replace(result, status="below_range", reason=reason, bound=(None, high))
     below = data.ln_f < estimate.total[0]
     spectra = lines.read((data.f * data.fluence_scale)[below], data.index[below])
     if spectra.lines_from is not None or spectra.between:
-        reason = f"a kink at the high end of the scan, yet no plain luminescence below it; {MAY_LIE_ABOVE}"
+        reason = f"a kink at the high end of the scan, but no clear luminescence below it; {MAY_LIE_ABOVE}"
         return _start_lower(result, reason)
-    reason = f"threshold above {low:.4g} uJ/cm2: its interval leaves the high end of the scan"
+    reason = f"threshold above {low:.4g} uJ/cm2: its interval extends above the scan"
     result = replace(result, status="above_range", reason=reason, bound=(low, None))
     order = profile.shapes.photon_order
     if spectra.luminescence and growth_of(data, profile.weight, order, ORDER_WITHIN, below) == "order":
@@ -290,7 +294,7 @@ def with_lines_below(
     if early < LEAST_EARLY:
         return result
     reason = (
-        f"{result.reason}; {early} points below it show narrow lines already: a lower threshold is likely"
+        f"{result.reason}; {early} points below it already show lasing peaks: a lower threshold is likely"
     )
     return replace(result, reason=reason, flags=(*result.flags, "lines_below"))
 

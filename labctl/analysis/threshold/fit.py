@@ -267,7 +267,7 @@ def _fit(data: SweepData, options: Options, blank: ThresholdResult, lines: LineE
         return nothing_found(blank, profile.data, profile, lines)
     if (share := excess_share(profile)) < LEAST_EXCESS:
         said = nothing_found(blank, profile.data, profile, lines)
-        bend = f"a bend of {100 * share:.1f} % is no more than drift or an imperfect linearity makes"
+        bend = f"a bend of {100 * share:.1f} % is within drift and nonlinearity"
         return replace(said, reason=f"{said.reason} ({bend})", flags=(*said.flags, "bend"))
     found = _found(blank, profile, whole, selection_of(chance, significance), lines)
     return with_lines_below(found, blank, profile, lines)
@@ -339,9 +339,9 @@ def _found(
         float(np.exp(estimate.statistical[1])) * scale,
     )
     few = above_flag(data, estimate)
-    reason = f"onset at {threshold:.4g} uJ/cm2, 95 % interval {low:.4g} to {high:.4g}"
+    reason = f"threshold {threshold:.4g} uJ/cm2, 95 % interval {low:.4g} to {high:.4g}"
     if few:
-        reason += "; provisional: measure three fluences or more above it"
+        reason += "; provisional: measure three or more fluences above it"
     return replace(
         result, status="found", reason=reason, threshold_uj_cm2=threshold, ci95=(low, high),
         statistical_ci95=statistical, systematic_rel=estimate.systematic_rel, flags=(*result.flags, *few),

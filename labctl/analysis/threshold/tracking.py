@@ -58,7 +58,9 @@ class ThresholdTracker:
         keep: int = 8,
     ) -> None:
         if reference.status != "found" or reference.model is None or reference.threshold_uj_cm2 is None:
-            raise ValueError(f"a reference needs status found, not {reference.status}: {reference.reason}")
+            raise ValueError(
+                f"the reference must have status found, not {reference.status}: {reference.reason}"
+            )
         if keep < 1 or fluence_sigma_rel < 0 or (noise_rel is not None and noise_rel <= 0):
             raise ValueError("keep must be at least 1, noise_rel above 0 and fluence_sigma_rel at least 0")
         self._reference = reference
@@ -137,12 +139,12 @@ class ThresholdTracker:
         # A readout that says nothing leaves the quantiles at 95 % of the reach.
         edge = 0.08 * REACH
         if low < -REACH + edge or high > REACH - edge:
-            reason = "the readout does not hold the threshold: choose fluences on both sides of it"
+            reason = "the readout does not include the threshold: choose fluences on both sides of it"
             return ThresholdResult("not_found", reason, skipped=left_out, **blank)  # type: ignore[arg-type]
         statistical = (base * np.exp(low), base * np.exp(high))
         return ThresholdResult(
             "found",
-            f"tracked to {base * np.exp(middle):.4g} uJ/cm2 with the reference's shape",
+            f"tracked to {base * np.exp(middle):.4g} uJ/cm2 with the shape of the reference",
             threshold_uj_cm2=float(base * np.exp(middle)),
             ci95=_with_reference(reference, low, middle, high),
             statistical_ci95=(float(statistical[0]), float(statistical[1])),

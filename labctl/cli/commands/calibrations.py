@@ -34,15 +34,13 @@ _SHOWN = {
 def calibrations(
     directory: Annotated[
         Path | None,
-        typer.Argument(help="A directory of calibrations.", show_default=str(_DIRECTORY)),
+        typer.Argument(help="Directory of calibrations.", show_default=str(_DIRECTORY)),
     ] = None,
     bench: Annotated[
         Path | None,
-        typer.Option("--bench", help="The calibrations that this bench file names.", show_default=False),
+        typer.Option("--bench", help="List the calibrations named in this bench file.", show_default=False),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print them as JSON on stdout, and nothing else there.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the list on stdout, as JSON.")] = False,
 ) -> int:
     """List calibrations: what was measured, when, with which instruments, and whether it still holds.
 
@@ -92,7 +90,7 @@ def _entry(path: Path, found: Calibration | DataError, expected: str | None) -> 
         return {"file": file, "kind": expected, "state": state, "reason": found.message}
     state, reason = "valid", ""
     if expected is not None and found.kind != expected:
-        state, reason = "wrong kind", f"it is named as a calibration of kind {expected}"
+        state, reason = "wrong kind", f"the bench file uses it as a calibration of kind {expected}"
     elif is_expired(found, datetime.now(UTC)):
         state = "expired"
     return {
@@ -142,7 +140,7 @@ def _lines(entry: dict[str, object]) -> list[str]:
     more = [str(entry[key]) for key in ("reason", "note") if entry[key]]
     flags = entry["flags"]
     assert isinstance(flags, list)
-    more += [f"careful: {', '.join(map(str, flags))}"] if flags else []
+    more += [f"warning: {', '.join(map(str, flags))}"] if flags else []
     return [*lines, *(f"            {text}" for text in more)]
 
 
@@ -156,7 +154,7 @@ _CONVENTIONS = {
 def budget(
     run: Annotated[
         Path | None,
-        typer.Argument(help="A run file (.h5), for the budget it was measured with.", show_default=False),
+        typer.Argument(help="Run file (.h5): the uncertainty at the time of the run.", show_default=False),
     ] = None,
     bench: Annotated[
         Path | None,
@@ -166,12 +164,12 @@ def budget(
         float | None,
         typer.Option(
             min=0.0,
-            help="Where it is wanted, uJ/cm2: the meter's zero weighs more in weak light.",
-            show_default="the run's threshold, or half of what the bench can make",
+            help="Fluence at which to evaluate, uJ/cm2; the meter's zero matters more in weak light.",
+            show_default="the run's threshold, or half the maximum of the bench",
         ),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print it as JSON on stdout, and nothing else there.")
+        bool, typer.Option("--json", help="Print only the budget on stdout, as JSON.")
     ] = False,
 ) -> int:
     """Print the fluence's budget: each link of the chain, its uncertainty, and all of them together.
@@ -198,7 +196,7 @@ def budget(
         document = {"file": str(source.resolve()), **plain(found)}
         write_json(document)
     else:
-        write_lines([f"Fluence budget of {source}", *budget_lines(found)])
+        write_lines([f"Uncertainty budget of the fluence, {source}", *budget_lines(found)])
     return 0
 
 
@@ -248,8 +246,9 @@ def budget_lines(budget: FluenceBudget) -> list[str]:
         ("expanded, k = 2", "", "", "", _percent(expanded), "" if combined is None else "about 95 %"),
     ]
     return [
-        "P x ratio / rate x cos(incidence) / area, with P the meter's reading less its zero. Standard",
-        f"uncertainties (k = 1) of what is common to all points, at {budget.fluence_uj_cm2 or 0:.4g} uJ/cm2",
+        "P x ratio / rate x cos(incidence) / area, P: meter reading minus its zero. Standard",
+        f"uncertainties (k = 1) common to all points (systematic), at {budget.fluence_uj_cm2 or 0:.4g} "
+        f"uJ/cm2",
         "",
         *_aligned(rows),
         "",
@@ -274,12 +273,10 @@ def _below(budget: FluenceBudget) -> list[str]:
         cv = _percent(budget.pulse_cv or 0.0)
         lines.append(f"pulse noise:  {cv} from pulse to pulse, <F^2>/<F>^2 = {factor:.5g}")
     else:
-        lines.append("pulse noise:  unknown, so that <F^2>/<F>^2 is taken for 1")
+        lines.append("pulse noise:  unknown, <F^2>/<F>^2 = 1 is assumed")
     if budget.absorptance is not None:
         sigma = budget.absorptance_sigma or 0.0
-        lines.append(
-            f"absorptance:  {budget.absorptance:.3g} +- {sigma:.2g}; fluences here are incident ones"
-        )
+        lines.append(f"absorptance:  {budget.absorptance:.3g} +- {sigma:.2g}; fluences are incident fluences")
     lines.append(scale_statement(budget))
     if budget.unstated:
         lines.append(f"not stated:   {', '.join(budget.unstated)}")

@@ -36,7 +36,7 @@ def run_check(bench: Path, lowest_uj_cm2: float | None, *, recheck: bool = False
         raise NotConnected(report.failures)
     if report.failures:
         roles = ", ".join(failure.role for failure in report.failures)
-        raise InstrumentError(roles, "not connected", "what stands beside each of them above")
+        raise InstrumentError(roles, "not connected", "the hint given with each of them above")
     return 0
 
 

@@ -12,7 +12,7 @@ import typer
 def gui(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(help="Run files to open; no bench is needed for them.", show_default=False),
+        typer.Argument(help="Run files to open; this needs no bench.", show_default=False),
     ] = None,
     bench: Annotated[
         Path | None,
@@ -21,9 +21,7 @@ def gui(
     sim: Annotated[bool, typer.Option("--sim", help="Start a simulated bench for the window.")] = False,
     sample: Annotated[str, typer.Option(help="Sample of the simulated bench: oam or ola.")] = "ola",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated bench.")] = 1,
-    speed: Annotated[
-        float, typer.Option(min=0.1, max=1000, help="Bench seconds per second of the simulated bench.")
-    ] = 1.0,
+    speed: Annotated[float, typer.Option(min=0.1, max=1000, help="Bench seconds per real second.")] = 1.0,
     output: Annotated[Path, typer.Option(help="Directory of the sweeps' files.")] = Path(),
 ) -> int:
     """Open the bench window: drive, sweep, watch, align.
@@ -35,10 +33,10 @@ def gui(
 
     if bench is not None and sim:
         raise ConfigError(
-            "a bench file and a simulated bench together", key="--sim", hint="leave one of them out"
+            "a bench file and a simulated bench together", key="--sim", hint="give only one of them"
         )
     if sample.lower() not in ("oam", "ola"):
-        raise ConfigError(f"{sample!r} is none of oam, ola", key="--sample")
+        raise ConfigError(f"invalid sample {sample!r}; choose oam or ola", key="--sample")
     check_display()
     if not sim:
         return run_window(runs or [], bench, output)

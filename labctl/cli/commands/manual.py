@@ -35,11 +35,11 @@ def set_bench(
         float | None,
         typer.Option(help="Angle of the attenuator's mount, degrees.", show_default=False),
     ] = None,
-    home: Annotated[bool, typer.Option("--home", help="Search the mount's reference first.")] = False,
-    open_shutter: Annotated[bool, typer.Option("--open", help="Open the shutter onto the setting.")] = False,
+    home: Annotated[bool, typer.Option("--home", help="Home the mount first.")] = False,
+    open_shutter: Annotated[bool, typer.Option("--open", help="Open the shutter after setting.")] = False,
     hold: Annotated[
         float | None,
-        typer.Option("--for", min=0.0, help="Hold it so many seconds.", show_default="until Ctrl-C"),
+        typer.Option("--for", min=0.0, help="Hold it for this time, s.", show_default="until Ctrl-C"),
     ] = None,
 ) -> int:
     """Set a fluence or an angle, and hold it.
@@ -82,9 +82,11 @@ def _refuse(fluence: float | None, angle: float | None, *, home: bool, open_shut
     from labctl.model.errors import ConfigError
 
     if fluence is not None and angle is not None:
-        raise ConfigError("a fluence and an angle together", key="--angle", hint="leave one of them out")
+        raise ConfigError("a fluence and an angle together", key="--angle", hint="give only one of them")
     if open_shutter and fluence is None and angle is None:
-        raise ConfigError("nothing to open the shutter onto", key="--open", hint="--fluence or --angle")
+        raise ConfigError(
+            "no fluence or angle to open the shutter for", key="--open", hint="--fluence or --angle"
+        )
     if fluence is None and angle is None and not home:
         raise ConfigError("nothing to set", hint="--fluence, --angle or --home")
     if fluence is not None and not 0.0 < fluence < math.inf:
@@ -109,11 +111,11 @@ def _hold(hand: ManualBench, seconds: float | None, asked: Stop) -> None:
 def line(reading: BenchReading) -> str:
     """Return one line on what the bench shows."""
     shutter = "open" if reading.shutter_open else "closed"
-    light = "the meter sees nothing behind the closed shutter"
+    light = "the power meter is behind the closed shutter"
     if reading.fluence_uj_cm2 is not None and reading.pulse_energy_j is not None:
         light = f"{reading.fluence_uj_cm2:.4g} uJ/cm2, {reading.pulse_energy_j * 1e9:.4g} nJ"
     if reading.unseen:
-        light, shutter = f"no light seen; at most {light}", "told to open"
+        light, shutter = f"no light seen; at most {light}", "commanded open"
     return f"{light}; {reading.angle_deg:.3f} deg; shutter {shutter}; dose {reading.dose_uj_cm2:.3g} uJ/cm2"
 
 

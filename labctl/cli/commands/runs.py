@@ -87,7 +87,7 @@ def judge(path: Path) -> Verdict:
     run, problems, notes = found.run, list(found.problems), list(found.notes)
     planned = plan_size(run.start.plan)
     if run.status == "finished" and planned is not None and len(run) != planned:
-        problems.append(f"it says finished, with {len(run)} of {planned} points")
+        problems.append(f"its status is finished, with {len(run)} of {planned} points")
     if run.status in ("aborted", "failed", "killed"):
         why = f" ({run.reason})" if run.reason else ""
         notes.append(f"{run.status}{why}; labctl resume {run.path.name} measures the rest")

@@ -126,20 +126,22 @@ def _check_bench_file(path: Path) -> None:
     from labctl.model.errors import ConfigError
 
     if path.is_dir():
-        raise ConfigError(f"{path} is a directory", key="--bench-file", hint="name a file, e.g. sim.toml")
+        raise ConfigError(
+            f"{path} is a directory", key="--bench-file", hint="give a file name, e.g. sim.toml"
+        )
     if not os.path.lexists(path):
         return
-    hint = "another name; this one would be lost"
+    hint = "choose another name; this file would be overwritten"
     tables = _tables(path)
     bench = tables.get("bench")
     name = bench.get("name") if isinstance(bench, dict) else None
     if not (isinstance(name, str) and name.startswith("simulated ")):
         raise ConfigError(
-            f"{path} is there already, and no simulation wrote it", key="--bench-file", hint=hint
+            f"{path} exists already and was not written by labctl simulate", key="--bench-file", hint=hint
         )
     for role, resource in _resources(tables).items():
         if not _SIMULATED.search(resource):
-            reason = f"{path}: {role} is at {resource}, which is no simulated instrument"
+            reason = f"{path}: {role} is at {resource}, which is not a simulated instrument"
             raise ConfigError(reason, key="--bench-file", hint=hint)
 
 
@@ -152,7 +154,7 @@ def _write_bench_file(path: Path, fresh: str) -> str:
     from labctl.model.errors import ConfigError
 
     mark = _mark(fresh)
-    whole = f"# labctl simulate {mark}: every start writes the addresses anew; what you edit stays.\n{fresh}"
+    whole = f"# labctl simulate {mark}: every start rewrites the addresses; your other edits stay.\n{fresh}"
     if not path.exists():
         write_whole(path, whole)
         return ""
@@ -162,12 +164,12 @@ def _write_bench_file(path: Path, fresh: str) -> str:
     same = made_by[1] == mark if made_by else old["bench"]["name"] == new["bench"]["name"]
     if not same and made_by and made_by[1] == _mark(text):
         write_whole(path, whole)
-        return f", written anew: it was that of {old['bench']['name']} with other options"
+        return f", rewritten: it was that of {old['bench']['name']} with other options"
     if not same:
         raise ConfigError(
-            f"{path} holds edits or calibrations of {old['bench']['name']}, with other options than these",
+            f"{path} holds edits or calibrations of {old['bench']['name']}, made with different options",
             key="--bench-file",
-            hint="another name, or the options it was made with",
+            hint="choose another name, or use the options it was made with",
         )
     lines = {("bench", key): f"{key} = {json.dumps(new['bench'][key])}" for key in ("hand", "time_scale")}
     for role, resource in _resources(new).items():
@@ -175,7 +177,7 @@ def _write_bench_file(path: Path, fresh: str) -> str:
             lines[role, "resource"] = f"resource = {json.dumps(resource)}"
     set_values(path, lines)
     kept = _differing(old, new)
-    return f", kept but for the addresses: {', '.join(kept)}" if kept else ""
+    return f", kept except for the addresses: {', '.join(kept)}" if kept else ""
 
 
 def _tables(path: Path) -> dict[str, Any]:
@@ -187,9 +189,9 @@ def _tables(path: Path) -> dict[str, Any]:
         return tomllib.loads(bench_text(path).removeprefix("\ufeff"))
     except (ValueError, RecursionError) as exc:
         raise ConfigError(
-            f"{path} is there already, and is no bench file: {why_no_toml(exc)}",
+            f"{path} exists already and is not a bench file: {why_no_toml(exc)}",
             key="--bench-file",
-            hint="another name; this one would be lost",
+            hint="choose another name; this file would be overwritten",
         ) from exc
 
 
@@ -222,7 +224,7 @@ def _announce(request: SimulateRequest, faults: int, done: str) -> None:
     wrong = f", with {faults} fault{'s' * (faults > 1)} planned" if faults else ""
     with contextlib.suppress(OSError, ValueError):
         line = f"serving {request.sample}, seed {request.seed}, at {request.speed:g} times real time{wrong}"
-        write_lines([f"{line}; bench file {request.bench_file.resolve()}{done}; Ctrl-C ends it"], sys.stderr)
+        write_lines([f"{line}; bench file {request.bench_file.resolve()}{done}; Ctrl-C to end"], sys.stderr)
 
 
 def _wait_for_eof(stop: threading.Event) -> None:

@@ -36,7 +36,7 @@ def stability(
     output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
     operator: Annotated[str, typer.Option(help="Who measures.")] = "",
     spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
-    note: Annotated[str, typer.Option(help="Anything worth keeping.")] = "",
+    note: Annotated[str, typer.Option(help="Note stored with the file.")] = "",
     figures: Annotated[bool, typer.Option("--figures", help="Draw the figure as PNG at the end.")] = False,
     as_json: Json = False,
 ) -> int:

@@ -19,7 +19,7 @@ NAMES = {
     "stage": "Stage",
     "thermometer": "Thermometer",
 }
-BLOCK = "BLOCK THE BEAM BY HAND."
+BLOCK = "BLOCK THE BEAM MANUALLY."
 NOT_SAFE = "NOT MADE SAFE"
 NOTHING = Seen()
 
@@ -145,7 +145,7 @@ def _idle(now: BenchNow) -> Shown:
     if now.busy:
         return _with_light(now.busy, now.seen)
     if now.seen.shutter_open:
-        return _with_light("by hand", now.seen)
+        return _with_light("manual mode", now.seen)
     homed = "; attenuator not homed" if now.seen.referenced is False else ""
     return Shown(f"ready{homed}", "warn" if homed else "good")
 

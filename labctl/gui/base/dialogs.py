@@ -79,37 +79,41 @@ def ask_to_replace(parent: QWidget, path: Path, act: Callable[[], None]) -> None
 Key = tuple[str, str, str]
 
 BENCH_KEYS: tuple[Key, ...] = (
-    ("Esc", "SAFE: close the shutter, take the least light, end what runs", "always, whatever is open"),
+    (
+        "Esc",
+        "SAFE: close the shutter, set the lowest transmission, stop whatever is running",
+        "always, even with a dialog open",
+    ),
     (
         "F7",
-        "close the shutter; a sweep, an alignment or a calibration is ended with it",
-        "always, whatever is open",
+        "close the shutter; this also ends a sweep, an alignment or a calibration",
+        "always, even with a dialog open",
     ),
-    ("Ctrl+.", "end the sweep, the alignment or the calibration; sweeps that wait go on", "one runs"),
-    ("Ctrl+Return", "queue the sweep", "no field refuses"),
-    ("Space", "pause or go on", "a sweep runs; in a field it is a blank"),
-    ("Ctrl+R", "refine round the threshold", "a threshold was found"),
+    ("Ctrl+.", "end the sweep, the alignment or the calibration; queued sweeps continue", "one is running"),
+    ("Ctrl+Return", "queue the sweep", "all fields are valid"),
+    ("Space", "pause or continue", "a sweep is running; in a field it types a space"),
+    ("Ctrl+R", "refine around the threshold", "a threshold was found"),
     ("Ctrl+Shift+R", "resume the run", "an interrupted run is selected among the runs"),
-    ("F5", "free run on or off", "nothing runs"),
-    ("F6", "open the shutter", "nothing runs"),
-    ("F8", "take a dark", "nothing runs"),
-    ("F9", "start or stop the alignment", "nothing else runs"),
-    ("Ctrl+D", "what was asked for is done", "the question is on the screen"),
+    ("F5", "free run on or off", "nothing is running"),
+    ("F6", "open the shutter", "nothing is running"),
+    ("F8", "take a dark", "nothing is running"),
+    ("F9", "start or stop the alignment", "nothing else is running"),
+    ("Ctrl+D", "confirm that the requested action is done", "the question is on the screen"),
     ("Ctrl+1, Ctrl+2, Ctrl+3, Ctrl+4", "live, alignment, calibration, runs", "always"),
-    ("V", "show exposures as they come", "live"),
-    ("Ctrl+B", "connect or disconnect; what runs is ended first", "always"),
+    ("V", "show new exposures as they arrive", "live"),
+    ("Ctrl+B", "connect or disconnect; whatever is running is ended first", "always"),
 )
 """Keys of a window on a bench, what they do, and when; docs/window.md holds the same table."""
 
 VIEW_KEYS: tuple[Key, ...] = (
-    ("X", "leave the ringed point out, or take it in again", "live, runs"),
-    ("Ctrl+Z, Ctrl+Y", "undo, redo", "always; in a field its text"),
-    ("Left, Right", "previous, next point by fluence", "live, runs; in a field the cursor"),
+    ("X", "exclude the ringed point, or include it again", "live, runs"),
+    ("Ctrl+Z, Ctrl+Y", "undo, redo", "always; in a field: its text"),
+    ("Left, Right", "previous, next point by fluence", "live, runs; in a field: the cursor"),
     ("L, W, K", "log axes, FWHM axis, cross-checks", "live, runs"),
     ("D, G, P", "dark off, ghosts, peaks", "live, runs"),
     ("C, T, A", "log colours, waterfall by time, see all", "live, runs"),
     ("Ctrl+O, Ctrl+E, Ctrl+W", "open, export, close a run", "always"),
-    ("Ctrl+Q", "leave: everything is made safe", "always"),
+    ("Ctrl+Q", "quit: the bench is made safe", "always"),
     ("F1, Shift+F1, Ctrl+F1", "this page, troubleshooting, the keys", "always"),
 )
 """Keys of every window."""

@@ -73,9 +73,7 @@ class BudgetView(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(12, 10, 12, 10)
         self.recheck = QPushButton("Re-check the attenuator")
-        self.recheck.setToolTip(
-            "A few angles, in seconds, behind the closed shutter; says when it has drifted"
-        )
+        self.recheck.setToolTip("A few angles, in seconds, with the shutter closed; warns if it has drifted")
         self.recheck.clicked.connect(self.recheck_wanted)
         row = QHBoxLayout()
         row.addWidget(_heading("Calibrations in use"))
@@ -134,7 +132,7 @@ class BudgetView(QWidget):
 
 def _dates(found: NamedCalibration | None) -> list[str]:
     if found is None:
-        return ["–", "–", "–", "as the bench file states", "–"]
+        return ["–", "–", "–", "from the bench file", "–"]
     calibration = found.calibration
     bound = [calibration.instruments[role] for role in calibration.bound_to]
     serials = ", ".join(who.serial or who.model for who in bound)

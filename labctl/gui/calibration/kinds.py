@@ -93,7 +93,7 @@ class OptionForm(QWidget):
         if kind != "spectrometer":
             self.number("sensor_limit_mw", "Sensor survives", None, "mW", "Mean power", between(1e-6, 1e6))
             self.number("readings", "Readings", 4, "a setting", "Averaged", whole(2, 100))
-        self.number("valid_days", "Valid for", 30, "days", "Afterwards it warns", between(0.1, 10_000))
+        self.number("valid_days", "Valid for", 30, "days", "Then a warning follows", between(0.1, 10_000))
         self.words("operator", "Operator", remembered("sweep/operator"), "Who measures")
         self.words("note", "Note", "", "Anything worth keeping")
         self._column.addStretch(1)
@@ -208,46 +208,46 @@ class About:
 ABOUT: Mapping[CalibrationKind, About] = {
     "attenuator": About(
         "Attenuator",
-        "The plate is turned through its range and the power is read at each angle; a curve is fitted to it. "
-        "It is approached from both sides, so that play and repeatability of the mount are known too.",
-        "power meter at the pick-off or at the sample's place, sample out",
+        "Turns the wave plate through its range, reads the power at each angle and fits a curve. Angles are "
+        "approached from both sides, which also gives backlash and repeatability of the mount.",
+        "power meter at the pick-off or at the sample position, sample removed",
     ),
     "pickoff": About(
         "Pick-off ratio",
-        "The same settings are read with the one sensor at the pick-off, at the sample's place, and at the "
-        "pick-off again. Their ratio is what turns a reading of a sweep into power on the sample.",
-        "power meter that you can carry between both places, sample out",
+        "Reads the same settings with one sensor at the pick-off, at the sample position, and at the "
+        "pick-off again. The ratio converts a reading during a sweep into power on the sample.",
+        "power meter that can be moved between both positions, sample removed",
     ),
     "energy": About(
         "Pulse energy",
-        "Repetition rate, mean pulse energy and its variation are measured at full transmission, and watched "
-        "for drift. The pulse width at the sample is stated or computed from the glasses in the beam.",
-        "power meter at the sample's place, sample out; for single pulses a pyroelectric head",
+        "Measures repetition rate, mean pulse energy, its variation and its drift at full transmission. The "
+        "pulse width at the sample is stated, or computed from the dispersive glass in the beam.",
+        "power meter at the sample position, sample removed; a pyroelectric head for single pulses",
     ),
     "spot": About(
         "Spot",
-        "A blade is moved through the focus along x and along y, and the power that passes is read. An error "
-        "function fitted to it gives the 1/e² radii.",
-        "blade on a stage or a micrometer in the sample's plane, power meter behind it, sample out",
+        "Moves a knife edge through the focus along x and along y and reads the transmitted power. A fitted "
+        "error function gives the 1/e² radii.",
+        "knife edge on a stage or a micrometer in the sample plane, power meter behind it, sample removed",
     ),
     "spectrometer": About(
         "Spectrometer",
-        "Lamps with known lines are put before the fibre: they give the wavelength axis and the resolution. "
-        "Darks and linearity are measured with them.",
-        "Hg-Ar, Ne or Kr lamp; the pump stays shut off",
+        "Lamps with known lines in front of the fibre give the wavelength axis and the resolution. Darks "
+        "and linearity are measured as well.",
+        "Hg-Ar, Ne or Kr lamp; the pump stays blocked",
     ),
 }
 
 
-_PLACES = (("as the order of parts wants", ""), ("at the pick-off", "pick-off"), ("at the sample", "sample"))
+_PLACES = (("from the beam order", ""), ("at the pick-off", "pick-off"), ("at the sample", "sample"))
 
 
 def _make_attenuator(form: OptionForm) -> None:
     forms = (("half-wave plate and polariser", "malus"), ("gradient wheel", "table"))
-    form.choice("form", "Kind", forms, "What the attenuator is: Malus' law is fitted, or a table is measured")
-    form.choice("place", "Meter", _PLACES, "Where the power meter stands")
+    form.choice("form", "Kind", forms, "Type of attenuator: fit Malus' law, or measure a table")
+    form.choice("place", "Meter", _PLACES, "Position of the power meter")
     form.number("points", "Angles", 24, "", "Of the fine scan", whole(8, 200))
-    form.number("pairs", "Pairs", 8, "", "Approaches from each side, for the play", whole(3, 50))
+    form.number("pairs", "Pairs", 8, "", "Approaches from each side, for the backlash", whole(3, 50))
 
 
 def _metered(form: OptionForm) -> Own:
@@ -256,10 +256,8 @@ def _metered(form: OptionForm) -> Own:
 
 
 def _make_pickoff(form: OptionForm) -> None:
-    form.number("points", "Powers", 8, "", "At which the places are compared", whole(5, 40))
-    form.words(
-        "filters", "Filters", "", "Filters and losses between the places, name:transmission, ...", "name:T"
-    )
+    form.number("points", "Powers", 8, "", "Powers at which the two positions are compared", whole(5, 40))
+    form.words("filters", "Filters", "", "Filters and losses in between, name:transmission, ...", "name:T")
 
 
 def _read_pickoff(form: OptionForm) -> Own | None:
@@ -272,10 +270,10 @@ def _make_energy(form: OptionForm) -> None:
     form.number("rate_hz", "Rate, stated", None, "Hz", "For heads that cannot count pulses", rate)
     form.number("rate_sigma_hz", "Its uncertainty", 0, "Hz", "Standard", between(0, 1e9, "Hz"))
     form.number("drift_s", "Watch drift for", 60, "s", "At full transmission", between(1, 86_400, "s"))
-    form.number("pulses", "Single pulses", 400, "", "Where the head sees them", whole(0, 100_000))
+    form.number("pulses", "Single pulses", 400, "", "If the head resolves them", whole(0, 100_000))
     form.number("pulse_width_fs", "Pulse width", None, "fs", "Measured AT THE SAMPLE", width)
     form.number("pulse_width_sigma_fs", "Its uncertainty", 0, "fs", "Standard", between(0, 1e6, "fs"))
-    form.number("pulse_fs", "Before the glasses", None, "fs", "To compute the width at the sample", width)
+    form.number("pulse_fs", "Before the glass", None, "fs", "To compute the width at the sample", width)
     form.words("glasses", "Glasses", "", "In the beam: fused-silica:12, n-bk7:5", "name:mm")
 
 
@@ -286,22 +284,22 @@ def _read_energy(form: OptionForm) -> Own | None:
 
 def _make_spot(form: OptionForm) -> None:
     methods = (
-        ("stage, else by hand", ""),
+        ("stage if there is one, else manual", ""),
         ("motorised stage", "stage"),
-        ("micrometer, by hand", "hand"),
+        ("micrometer, manual", "hand"),
         ("stated", "stated"),
     )
     shapes = (("Gaussian, 1/e² radii", "gaussian"), ("flat ellipse", "ellipse"), ("stripe", "stripe"))
     size, position = between(1e-2, 1e6, "µm"), between(-1e6, 1e6, "µm")
-    form.choice("method", "Blade", methods, "Who moves the blade; sizes can be stated instead")
-    form.choice("shape", "Shape", shapes, "A Gaussian is measured, the others are stated")
+    form.choice("method", "Blade", methods, "How the knife edge is moved; sizes can be stated instead")
+    form.choice("shape", "Shape", shapes, "A Gaussian is measured, the other shapes are stated")
     form.number(
-        "points", "Readings", None, "an axis", "On slope and plateaus; empty: as many as suit", whole(12, 60)
+        "points", "Readings", None, "an axis", "On slope and plateaus; empty: default number", whole(12, 60)
     )
     form.number("low_um", "Blade from", 0, "µm", "Lowest micrometer position", position)
     form.number("high_um", "to", 10_000, "µm", "Highest micrometer position", position)
     form.number(
-        "position_sigma_um", "Position error", None, "µm", "Standard, of one position; empty: as it shows",
+        "position_sigma_um", "Position error", None, "µm", "Standard error of one; empty: from the data",
         between(0, 1e3, "µm"),
     )  # fmt: skip
     form.number("scale_sigma_pct", "Scale error", 0.1, "%", "Of micrometer or stage", between(0, 20, "%"))
@@ -310,7 +308,7 @@ def _make_spot(form: OptionForm) -> None:
     form.number("size_sigma_um", "Its uncertainty", 0, "µm", "Of both stated sizes", between(0, 1e6, "µm"))
     form.number("incidence_deg", "Incidence", None, "°", "Of the pump on the sample", between(0, 89, "°"))
     form.words("absorption", "Absorption", "", "CSV of nm and transmission; one-photon pumping only", "file")
-    form.flag("optical_density", "It holds optical densities", "Instead of transmissions from 0 to 1")
+    form.flag("optical_density", "Values are optical densities", "Instead of transmissions from 0 to 1")
 
 
 def _read_spot(form: OptionForm) -> Own | None:
@@ -331,8 +329,8 @@ def _read_spot(form: OptionForm) -> Own | None:
 
 def _make_spectrometer(form: OptionForm) -> None:
     for lamp, name in (("hg-ar", "Hg-Ar lamp"), ("ne", "Ne lamp"), ("kr", "Kr lamp")):
-        form.flag(lamp, name, f"Put the {name} before the fibre when asked", on=lamp == "hg-ar")
-    form.flag("linearity", "Measure the linearity", "Even where the device knows its own")
+        form.flag(lamp, name, f"Put the {name} in front of the fibre when asked", on=lamp == "hg-ar")
+    form.flag("linearity", "Measure the linearity", "Even if the spectrometer stores its own")
     form.number("frames", "Exposures", 20, "a setting", "Averaged", whole(2, 1000))
 
 

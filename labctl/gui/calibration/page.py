@@ -73,13 +73,13 @@ class PromptPanel(QFrame):
         self.text.setMinimumHeight(96)
         self.text.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         self.text.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)
-        self.number = Field("Reading", "", "", "What was asked for, with its unit or without")
+        self.number = Field("Reading", "", "", "The requested value, with or without its unit")
         self.number.edit.returnPressed.connect(self._done)
         self.number.changed.connect(self._judge)
         self.done, self.refuse = QPushButton("Done"), QPushButton("Refuse")
         self.done.setObjectName("go")
-        self.done.setToolTip("It is done: go on (Ctrl+D)")
-        self.refuse.setToolTip("It cannot be done: end the calibration, everything is made safe")
+        self.done.setToolTip("Done: continue (Ctrl+D)")
+        self.refuse.setToolTip("Cannot be done: end the calibration and make the bench safe")
         for button in (self.done, self.refuse):
             button.setMinimumHeight(44)
             button.setMinimumWidth(150)
@@ -138,7 +138,7 @@ class PromptPanel(QFrame):
     def show_hand(self, told: HandTold) -> None:
         """Show what the simulated bench's hands do."""
         if self.waiting is None:
-            word = "Done by the simulated hand: " if told.done else "The simulated hand: "
+            word = "Done by the simulated operator: " if told.done else "The simulated operator: "
             self.show_text(word + told.request.text)
 
     def show_text(self, text: str, colour: str = theme.TEXT) -> None:
@@ -227,13 +227,13 @@ class CalibratePage(QWidget):
         self.tabs = QTabWidget()
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(guided, "Calibrate")
-        self.tabs.addTab(self.budget, "In use and budget")
+        self.tabs.addTab(self.budget, "In use and uncertainty")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 4, 0, 0)
         column.addWidget(self.tabs)
         self.show_config(config)
         self.choose("attenuator")
-        self.prompt.show_text("Choose what to measure, look at the options, and start.", theme.DIM)
+        self.prompt.show_text("Choose what to measure, check the options, and start.", theme.DIM)
 
     # --- parts -------------------------------------------------------------------------------------
 
@@ -263,8 +263,8 @@ class CalibratePage(QWidget):
         self.about.setContentsMargins(4, 8, 4, 8)
         column.addWidget(self.about)
         column.addWidget(self._stack, 1)
-        self.hand = QCheckBox("Do it by hand, although the bench is simulated")
-        self.hand.setToolTip("Off: the simulated bench's own hands do what is asked, and it is shown")
+        self.hand = QCheckBox("Do the manual steps myself, although the bench is simulated")
+        self.hand.setToolTip("Off: the simulated operator does what is requested, and it is shown")
         self.hand.setVisible(bool(config.bench.hand))
         self.hand.toggled.connect(self._by_hand)
         column.addWidget(self.hand)
@@ -299,7 +299,7 @@ class CalibratePage(QWidget):
         self.found.setTextFormat(Qt.TextFormat.RichText)
         self.found.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.use = QPushButton("Use in this bench file")
-        self.use.setToolTip("Name it under [calibrations] of the bench file, and connect anew with it")
+        self.use.setToolTip("Add it under [calibrations] in the bench file, and reconnect with it")
         self.use.clicked.connect(lambda _checked=False: self._use())
         row = QHBoxLayout(self.result)
         row.setContentsMargins(16, 10, 16, 10)
@@ -512,4 +512,4 @@ class CalibrateDesk(QObject):
             shown.show_config(config)
         self._service.post(Disconnect())
         self._service.post(Connect(config))
-        self._say(f"named in {self._file}: connecting anew", False)
+        self._say(f"named in {self._file}: reconnecting", False)

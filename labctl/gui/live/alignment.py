@@ -102,11 +102,11 @@ class AlignPage(QWidget):
             (
                 ("best", "Best so far", f"Lowest threshold since the reference, {UNIT}"),
                 ("change", "Now against best", "Relative difference"),
-                ("signal", "Signal", "Emission at the brightest fluence of the readout, counts per pulse"),
+                ("signal", "Signal", "Emission at the highest fluence of the readout, counts per pulse"),
                 ("fwhm", "FWHM", "Of that emission, nm"),
                 ("peak", "Peak", "Its highest point, nm"),
                 ("rate", "Readout every", "Time from one readout to the next"),
-                ("dose", "Dose", "Sum of fluence and pulses on the sample since the alignment began"),
+                ("dose", "Dose", "Fluence times pulses on the sample since the alignment began"),
             )
         ):
             label, value = PlainLabel(text), PlainLabel("–")
@@ -142,7 +142,7 @@ class AlignPage(QWidget):
         self.end = NumberField("to", min(200.0, limit), UNIT, "Its highest fluence", self._forbidden)
         self.points = NumberField("Points", 16, "", "Of the reference sweep", whole(8, 200))
         self.dose = NumberField(
-            "Most dose", None, "J/cm²", "Fluence times pulses at which it ends; empty: no limit of its own",
+            "Most dose", None, "J/cm²", "Fluence times pulses at which it ends; empty: no extra limit",
             between(1e-6, 1e9, "J/cm²"), optional=True,
         )  # fmt: skip
         for number, field in enumerate((self.start, self.end, self.points, self.dose)):
@@ -167,7 +167,7 @@ class AlignPage(QWidget):
             budget = fluence_budget(self._settings)
         except ValueError:
             return ""
-        only = "95 %, statistical only; " if budget.combined_rel is None else "95 %, at this scale; "
+        only = "95 %, statistical only; " if budget.combined_rel is None else "95 %, at this calibration; "
         return only + scale(budget.record())
 
     def show_config(self, config: BenchConfig) -> None:

@@ -90,7 +90,7 @@ class LivePage(QWidget):
         self.live = QToolButton()
         self.live.setText("Live")
         self.live.setToolTip(
-            "Show exposures as they come; click a point or a row to look at that one instead (V)"
+            "Show new exposures as they arrive; click a point or a row to see that one instead (V)"
         )
         self.live.setShortcut("V")
         self.live.setCheckable(True)
@@ -237,11 +237,11 @@ class LivePage(QWidget):
 
     def _show_highest(self, value: str) -> None:
         self.view.strip.clear(
-            "Free run", "By hand: the highest raw count of one exposure in the emission band", value
+            "Free run", "Manual mode: the highest raw count of one exposure in the emission band", value
         )
 
     def _show_nothing(self) -> None:
-        self.view.strip.clear("No run yet", "Set a fluence by hand, or queue a sweep.")
+        self.view.strip.clear("No run yet", "Set a fluence manually, or queue a sweep.")
 
     def _keep_row(self, exposure: Exposure, at_s: float) -> None:
         if self.running:

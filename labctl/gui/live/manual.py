@@ -68,10 +68,10 @@ class ManualPanel(QWidget):
     def _light(self, convention: str) -> QGroupBox:
         box, column = _box(f"Light on the sample ({convention})")
         self.set_fluence = _button(
-            "Set fluence", "Turn the plate, and have the meter confirm it (Return)", self._set_fluence
+            "Set fluence", "Turn the wave plate and verify with the power meter (Return)", self._set_fluence
         )
         self.set_angle = _button(
-            "Set angle", "Turn the plate to an angle, and have the meter confirm it", self._set_angle
+            "Set angle", "Turn the wave plate to an angle and verify with the power meter", self._set_angle
         )
         for field, button, act in (
             (self.fluence, self.set_fluence, self._set_fluence),
@@ -86,11 +86,7 @@ class ManualPanel(QWidget):
         jogs.addWidget(PlainLabel("Jog"))
         for step in JOGS_DEG:
             jogs.addWidget(_button(f"{step:+g}°", f"Turn by {step:+g}°", partial(self._jog, step)))
-        jogs.addWidget(
-            _button(
-                "Home", "Search the mount's reference, behind the closed shutter", lambda: self._post(Home())
-            )
-        )
+        jogs.addWidget(_button("Home", "Home the mount with the shutter closed", lambda: self._post(Home())))
         column.addLayout(jogs)
         return box
 
@@ -98,10 +94,10 @@ class ManualPanel(QWidget):
         box, column = _box("Shutter")
         row = QHBoxLayout()
         self.open = _button(
-            "Open", "Let the light onto the sample (F6)", lambda: self._post(MoveShutter(True))
+            "Open", "Open the shutter: light on the sample (F6)", lambda: self._post(MoveShutter(True))
         )
         self.close_button = _button(
-            "Close", "Close the shutter at once, whatever runs; a run is ended with it (F7)", self._close
+            "Close", "Close the shutter at once; this also ends a run (F7)", self._close
         )
         row.addWidget(self.open)
         row.addWidget(self.close_button)
@@ -114,7 +110,7 @@ class ManualPanel(QWidget):
         column.addWidget(self.darks)
         self.exposure.edit.editingFinished.connect(self._set_exposure)
         row = QHBoxLayout()
-        self.stream = _button("Free run", "Spectra one after another (F5)", lambda: None)
+        self.stream = _button("Free run", "Continuous spectra (F5)", lambda: None)
         self.stream.setCheckable(True)
         self.stream.toggled.connect(self._stream)
         self.dark = _button(

@@ -25,7 +25,7 @@ class ExcludeCommand(QUndoCommand):
 
     def __init__(self, run: RunData, index: int, changed: Callable[[RunData, int, bool], None]) -> None:
         self._out = index not in run.excluded
-        super().__init__(f"{'leave out' if self._out else 'take in'} point {index + 1}")
+        super().__init__(f"{'exclude' if self._out else 'include'} point {index + 1}")
         self._run, self._index, self._changed = run, index, changed
 
     def redo(self) -> None:
@@ -85,13 +85,13 @@ class EditKeeper:
         self._started = False
 
     def keep(self, path: Path, point: int, *, out: bool) -> None:
-        """Write down that a point was left out or taken in again; never waits."""
-        what = f"point {point + 1} was left out or taken in"
+        """Write down that a point was excluded or included again; never waits."""
+        what = f"point {point + 1} was excluded or included"
         self._put(path, what, partial(record_edit, path, point, out=out))
 
     def keep_bands(self, path: Path, bands: Bands) -> None:
         """Write down where the bands are now; never waits."""
-        self._put(path, "the bands were moved", partial(record_bands, path, bands))
+        self._put(path, "the bands were changed", partial(record_bands, path, bands))
 
     def close(self) -> None:
         """Write what waits, and end."""

@@ -207,7 +207,8 @@ class LightLightPlot(QWidget):
         self._plot.vb.sigRangeChangedManually.connect(self._freeze)
         self.setToolTip(
             f"Emission against pump fluence on the sample, in {UNIT}. Click a point for its spectrum; "
-            "double-click leaves it out of the fit or takes it in; wheel and drag to zoom, A to see all."
+            f"double-click to exclude it from the fit or include it again; wheel and drag to zoom, A to see "
+            f"all."
         )
 
     # --- what is shown -----------------------------------------------------------------------------

@@ -118,42 +118,42 @@ class ViewTools(QWidget):
         self.signal.addItem("Whole emission", "emission")
         self.signal.addItem("Lasing peaks", "lasing")
         self.signal.setToolTip(
-            "Signal of the L-L curve, counts per pulse: all light of the blue band, or the light in narrow "
-            "peaks inside the pink one"
+            "Signal of the L-L curve, counts per pulse: all emission in the blue band, or that in narrow "
+            "peaks inside the pink band"
         )
         self.signal.currentIndexChanged.connect(lambda _i: view.set_which(str(self.signal.currentData())))
         self._layout.addWidget(self.signal)
         curve, spectrum = view.lightlight, view.spectrum
         self.log = self._switch("Log", "Double logarithmic axes", "L", curve.set_log)
         self.widths = self._switch(
-            "FWHM", "Width of the emission in nm, on the right axis", "W", self._widths, on=True
+            "FWHM", "Linewidth of the emission in nm, on the right axis", "W", self._widths, on=True
         )
         self.checks = self._switch(
             "Cross-checks",
-            "Thresholds by the field's other methods, µJ/cm², as second witnesses",
+            "Thresholds by other common methods, µJ/cm², as cross-checks",
             "K",
             self._checks,
         )
         self.exclude = self._button(
             "Leave out",
-            "Leave the ringed point out of the fit, or take it in again",
+            "Exclude the ringed point from the fit, or include it again",
             "X",
             view.toggle_selected,
         )
         self.dark = self._switch(
-            "Dark off", "Counts with the dark subtracted, or raw", "D", spectrum.set_subtract, on=True
+            "Dark off", "Dark-subtracted or raw counts", "D", spectrum.set_subtract, on=True
         )
         self.ghosts = self._switch("Ghosts", "Earlier spectra, fading", "G", self._ghosts, on=True)
         self.peaks = self._switch("Peaks", "Peaks with FWHM in nm and Q", "P", self._peaks, on=True)
         self.colours = self._switch(
             "Log colours",
-            "Colours of the waterfall by the logarithm of the counts",
+            "Logarithmic colour scale of the waterfall",
             "C",
             self._colours,
             on=True,
         )
         self.time = self._switch(
-            "By time", "Rows of the waterfall by time instead of fluence", "T", self._time
+            "By time", "Order the rows of the waterfall by time instead of fluence", "T", self._time
         )
         self.all = self._button("See all", "Undo zooming", "A", self._see_all)
 

@@ -130,8 +130,8 @@ class SpectrumPlot(QWidget):
         self._make_items()
         self._plot.vb.sigRangeChangedManually.connect(self._freeze)
         self.setToolTip(
-            "One exposure: counts against wavelength in nm. The red line is the detector's full scale. "
-            "Drag the edges of the bands (blue: whole emission, pink: lasing peaks): the L-L curve follows."
+            "One exposure: counts against wavelength in nm. Red line: full scale of the detector. Drag the "
+            "edges of the bands (blue: whole emission, pink: lasing peaks); the L-L curve is updated."
         )
 
     def _make_items(self) -> None:
@@ -364,7 +364,7 @@ class Waterfall(QWidget):
         self.log = True
         self.widget.scene().sigMouseClicked.connect(self._clicked)
         self.setToolTip(
-            "Spectra as rows, wavelength in nm; colour is counts per pulse. Click a row for its spectrum."
+            "One spectrum per row, wavelength in nm; colour: counts per pulse. Click a row for its spectrum."
         )
 
     def set_rows(

@@ -50,7 +50,7 @@ def notes_of(run: RunData, result: SweepResult | None, which: Signal = "emission
     """
     notes = [run.reason, "1 point" if len(run) == 1 else f"{len(run)} points"]
     if run.excluded:
-        notes.append(f"{len(run.excluded)} left out by you")
+        notes.append(f"{len(run.excluded)} excluded by user")
     if run.moved:
         notes.append("bands moved")
     if result is not None:
@@ -113,8 +113,8 @@ class VerdictStrip(QFrame):
         right.addWidget(self.interval, 0, Qt.AlignmentFlag.AlignRight)
         layout.addLayout(right, 2)
         self.setToolTip(
-            f"Lasing threshold in {UNIT}, in the run's convention, with its total 95 % interval: what chance "
-            "and the choice of the curve's shape add. The definition is the operational onset."
+            f"Lasing threshold in {UNIT}, in the run's convention, with its total 95 % interval: "
+            f"statistical error and choice of the curve's shape. The threshold is the operational onset."
         )
         self.clear()
 
@@ -149,7 +149,7 @@ class VerdictStrip(QFrame):
             own = found.reason.replace("uJ/cm2", UNIT)
             beside = parts[0].removesuffix(own).strip("; ")
             parts = [
-                f"{found.definition} by shape “{found.shape}”, {convention} fluence",
+                f"{found.definition}, shape “{found.shape}”, {convention} fluence",
                 beside,
             ]
         else:

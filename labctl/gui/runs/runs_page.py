@@ -95,7 +95,7 @@ def write_figure(widget: Any, path: Path) -> None:
         with path.open("wb"):  # Qt fails silently where a file cannot be made
             pass
     except OSError as exc:
-        raise DataError(f"cannot write {path}: {exc.strerror or exc}", "name another file") from exc
+        raise DataError(f"cannot write {path}: {exc.strerror or exc}", "choose another file name") from exc
     if path.suffix == ".svg":
         _write_svg(widget, path)
         return
@@ -171,7 +171,7 @@ def _write(path: Path, run: RunData, header: list[str], rows: Any) -> None:
             writer.writerow(header)
             writer.writerows(rows)
     except OSError as exc:
-        raise DataError(f"cannot write {path}: {exc.strerror or exc}", "name another file") from exc
+        raise DataError(f"cannot write {path}: {exc.strerror or exc}", "choose another file name") from exc
 
 
 RESUMABLE = ("aborted", "failed", "killed")
@@ -215,7 +215,7 @@ class RunsPage(QWidget):
         self.view = RunView("runs", fits, post, undo)
         self.list = QListWidget()
         self.list.setToolTip(
-            "Open runs. The ticked ones are drawn on the L-L curve; the selected one shows its spectra."
+            "Open runs. Ticked runs are drawn in the L-L curve; the selected run shows its spectra."
         )
         self.list.currentItemChanged.connect(self._chosen)
         self.list.itemChanged.connect(self._ticked)
@@ -230,7 +230,7 @@ class RunsPage(QWidget):
         column.addWidget(self.list, 1)
         for text, tip, act in (
             ("Open…", "Open run files or tables (Ctrl+O)", self.ask_for_files),
-            ("Close run", "Take the selected run from the list (Ctrl+W)", self.close_current),
+            ("Close run", "Close the selected run (Ctrl+W)", self.close_current),
             ("Export…", "Figures as PNG or SVG, data as CSV (Ctrl+E)", self.ask_for_export),
         ):
             button = QPushButton(text)
@@ -239,8 +239,8 @@ class RunsPage(QWidget):
             column.addWidget(button)
         self.resume = QPushButton("Resume run")
         self.resume.setToolTip(
-            "Measure the rest of an aborted, failed or killed run on this bench, into its own file; "
-            "what differs from its bench is shown first (Ctrl+Shift+R)"
+            "Measure the rest of an aborted, failed or killed run on this bench, into the same file; "
+            "differences between the benches are shown first (Ctrl+Shift+R)"
         )
         self.resume.clicked.connect(self._resume)
         self.resume.setVisible(False)
@@ -298,7 +298,7 @@ class RunsPage(QWidget):
         self._describe(run)
         self.list.setCurrentItem(self._items[key])
         self.judge_resume()
-        out = f", {len(run.excluded)} left out by hand" if run.excluded else ""
+        out = f", {len(run.excluded)} excluded by user" if run.excluded else ""
         if not opened.quiet:
             self.said.emit(f"opened {opened.path.name}: {run.status}, {len(run)} points{out}", False)
         if run.problem:
@@ -382,7 +382,7 @@ class RunsPage(QWidget):
         """Let the user choose what to export, and where."""
         run = self.view.current
         if run is None:
-            self.said.emit("open a run first: there is nothing to export", True)
+            self.said.emit("nothing to export: open a run first", True)
             return
         if self._exporting is None:
             self._exporting = file_dialog(self, "Export", QFileDialog.FileMode.AnyFile)
@@ -400,7 +400,7 @@ class RunsPage(QWidget):
         assert self._exporting is not None
         run, chosen = self._exported, self._exporting.selectedNameFilter()
         if run is None or run.facts.key not in self.view.runs:
-            self.said.emit("not exported: the run has been closed meanwhile", True)
+            self.said.emit("not exported: the run has been closed", True)
             return
         self.list.setCurrentItem(self._items[run.facts.key])
         ask_to_replace(self, target(Path(name), chosen), lambda: self.export(Path(name), chosen))

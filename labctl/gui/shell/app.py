@@ -12,7 +12,7 @@ from labctl.model.errors import ConfigError
 
 FRAME_PX = 8, 40
 """What a window's frame and title need beside it; Qt does not know before the window is shown."""
-_NO_DISPLAY = "there is no display to open a window on"
+_NO_DISPLAY = "no display: the window cannot be opened"
 _DRESSED = "labctl-dressed"
 _HINT = "start it in a desktop session, or use labctl sweep and labctl align in the terminal"
 

@@ -41,7 +41,7 @@ class ConnectionPanel(QFrame):
         column.addWidget(self.text)
         row = QHBoxLayout()
         retry, hide = QPushButton("Try again"), QPushButton("Hide")
-        retry.setToolTip("Connect once more")
+        retry.setToolTip("Connect again")
         retry.clicked.connect(self.again)
         hide.clicked.connect(lambda: self.setVisible(False))
         row.addWidget(retry)
@@ -60,7 +60,7 @@ class ConnectionPanel(QFrame):
             f"<td style='padding-right:14px'>{rich(f.resource)}</td>"
             f"<td style='padding-right:14px'>{rich(f.reason)}</td>"
             f"<td style='color:{theme.THRESHOLD}'>try: "
-            f"{rich(f.hint or 'labctl check says more')}</td></tr>"
+            f"{rich(f.hint or 'see labctl check')}</td></tr>"
             for f in link.failures
         )
         body = f"<table>{rows}</table>" if rows else rich(link.message)
@@ -112,8 +112,8 @@ class AgreePanel(QFrame):
             self._show(
                 "<b>The bench differs from the run's.</b> The shutter is closed; nothing is measured until "
                 f"you agree.<ul>{lines}</ul>",
-                ("Go on with this bench", "Agree to the differences: they are noted in the run's file"),
-                ("Leave the run as it is", "Measure nothing: the file stays as it was"),
+                ("Continue with this bench", "Accept the differences: they are noted in the run file"),
+                ("Do not resume", "Measure nothing; the file is not changed"),
             )
         elif isinstance(asked.what, Insert):
             what = asked.what.what
@@ -221,20 +221,20 @@ class BenchBar(QFrame):
         row.addWidget(self._instruments(config))
         self.fluence = Readout(
             f"Fluence, {self._convention} ({UNIT})",
-            f"On the sample, {UNIT}, {self._convention}, from the meter; ≈: from the plate's angle alone. "
-            "Grey: behind the closed shutter. ≤: the shutter may be open, nobody sees light. "
-            "Struck out: the instrument does not answer.",
+            f"On the sample, {UNIT}, {self._convention}, from the power meter; ≈: from the angle of the "
+            f"wave plate alone. Grey: shutter closed. ≤: the shutter may be open, but no light is seen. "
+            f"Struck out: the instrument does not answer.",
             size_pt=24,
             widest="≈ 888.8",
         )
         self.energy = Readout(
             "Pulse energy",
-            "On the sample, from the meter's power and the repetition rate",
+            "On the sample, from the measured power and the repetition rate",
             widest="≈ 88.88 nJ",
         )
         self.angle = Readout(
             "Plate",
-            "Angle of the attenuator's mount, degrees, read back",
+            "Angle of the attenuator mount, degrees, read back",
             size_pt=12,
             widest="88.888°",
             beside=True,
@@ -245,8 +245,8 @@ class BenchBar(QFrame):
         self.rate.show_value(Shown(f"{self._rate_hz:g} Hz"))
         self.shutter = Readout(
             "Shutter",
-            "As its sensor says; anything but a confirmed “closed” counts as open. open?: "
-            "it says so, and the spectrometer sees no light",
+            "From its sensor; anything but a confirmed “closed” counts as open. open?: the sensor reports "
+            "open, but the spectrometer sees no light",
             widest="unknown",
         )
         pair = QVBoxLayout()
@@ -259,12 +259,12 @@ class BenchBar(QFrame):
         row.addWidget(self.shutter)
         row.addStretch(1)
         self.connect_button = QPushButton("Connect")
-        self.connect_button.setToolTip("Open every instrument, or make safe and release them (Ctrl+B)")
+        self.connect_button.setToolTip("Connect the instruments, or make safe and release them (Ctrl+B)")
         self.connect_button.clicked.connect(self._connect_clicked)
         row.addWidget(self.connect_button)
         self.safe = QPushButton("SAFE")
         self.safe.setObjectName("safe")
-        self.safe.setToolTip("Close the shutter at once and take the least light, whatever runs (Esc)")
+        self.safe.setToolTip("Close the shutter at once and set the lowest transmission (Esc)")
         self.safe.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.safe.pressed.connect(self.safe_wanted)  # a press by the mouse is seen before: see safewatch
         row.addWidget(self.safe)

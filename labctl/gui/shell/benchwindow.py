@@ -103,7 +103,7 @@ class ButtonKey(QObject):
         if self._possible:
             self._button.click()
         elif self._refused is not None:
-            self._refused(f"“{self._button.text()}” ({self._keys}) is not possible now")
+            self._refused(f"“{self._button.text()}” ({self._keys}) is not available now")
 
     def _follow(self) -> None:
         self._shortcut.setEnabled(self._refused is not None or self._possible)
@@ -363,12 +363,12 @@ class BenchWindow(MainWindow):
 
     def close_shutter(self) -> None:
         """Close the shutter now. What runs with light cannot go on in the dark: it is ended, as by SAFE."""
-        self._stopped = f"; {self.running} is stopped by it" if self.running else ""
+        self._stopped = f"; {self.running} is stopped by SAFE" if self.running else ""
         if self.running:
             self.service.safe()
         else:
             self.service.close_shutter()
-        self.queue.hold("Close was pressed before it began")
+        self.queue.hold("Close was pressed before it started")
         self.say(f"closing the shutter{self._stopped}")
 
     def stop_what_runs(self) -> None:
@@ -376,7 +376,7 @@ class BenchWindow(MainWindow):
         if self.running:
             self.service.abort()
         else:
-            self.say("nothing runs that could be stopped")
+            self.say("nothing is running")
 
     @property
     def running(self) -> str:
@@ -398,7 +398,7 @@ class BenchWindow(MainWindow):
     def _refine(self, threshold_uj_cm2: float) -> None:
         denser = self.sweep.refine(threshold_uj_cm2)
         if denser is None:
-            self.say("the fluences round this threshold cannot be swept on this bench", wrong=True)
+            self.say("this bench cannot reach the fluences around this threshold", wrong=True)
         else:
             self.add_sweep(*denser)
 
@@ -410,7 +410,7 @@ class BenchWindow(MainWindow):
         self.tabs.setCurrentWidget(self.live)
 
     def _disconnect(self) -> None:
-        self.queue.hold("disconnected before it began")  # the next one would connect anew
+        self.queue.hold("disconnected before it started")  # the next one would connect anew
         self.service.abort()
         self.post(Disconnect())
 
@@ -450,7 +450,7 @@ class BenchWindow(MainWindow):
             self.busy = thing.what
             self._allow()
         elif isinstance(thing, SafeTold):
-            took = f"the shutter's sensor says closed, {1000 * thing.took_s:.0f} ms after it was asked for"
+            took = f"the shutter sensor reports closed, {1000 * thing.took_s:.0f} ms after the command"
             self.say(took + self._stopped if thing.closed else thing.message, wrong=not thing.closed)
         elif isinstance(thing, Withdrawn):
             self.agree.withdraw(thing)
@@ -555,4 +555,4 @@ class BenchWindow(MainWindow):
             self.keeper.close()
             self.ended.emit()
         else:
-            self.say("the bench's thread has ended: start labctl gui again", wrong=True)
+            self.say("the bench thread has ended: restart labctl gui", wrong=True)

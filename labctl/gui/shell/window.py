@@ -139,7 +139,7 @@ class MainWindow(QMainWindow):
         elif isinstance(thing, Exported):
             self.runs.exported(thing)
         elif isinstance(thing, Kept) and thing.problem:
-            self.say(f"not kept that {thing.what}: {thing.problem}", True)
+            self.say(f"not saved that {thing.what}: {thing.problem}", True)
 
     def tick(self) -> None:
         """Run at most 25 times a second, after everything posted was shown."""
@@ -153,7 +153,7 @@ class MainWindow(QMainWindow):
         return (self.runs.view,)
 
     def left_out(self, run: RunData, index: int, out: bool) -> None:
-        """Keep what was left out or taken in beside the run, and show it wherever that run is shown."""
+        """Keep what was excluded or included beside the run, and show it wherever that run is shown."""
         for view in self.views():
             view.follow(run, index, out)
         if run.facts.is_run and run.facts.path is not None:

@@ -161,7 +161,7 @@ class QueuePanel(QWidget):
         if self.running is not None:
             self._abort()
 
-    def hold(self, why: str = "SAFE was pressed before it began") -> None:
+    def hold(self, why: str = "SAFE was pressed before it started") -> None:
         """Begin nothing more until a sweep is queued by hand."""
         for entry in self._entries.values():
             if entry.status == "waiting":

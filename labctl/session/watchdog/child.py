@@ -159,11 +159,11 @@ def watch(
             if message is None:
                 return _closed_pipe(main)
             if message["say"] == "rescue":  # all connections of the main process are closed
-                return "NOT MADE SAFE yet, block the beam: the program could not and has let go"
+                return "NOT MADE SAFE yet, block the beam: the program failed to and has disconnected"
             _hear(message, timer, answer, now_s())
             continue
         if not main.is_alive():
-            return "the main process has ended without a farewell"
+            return "the main process ended unexpectedly"
         overdue = timer.overdue(now_s())
         if overdue and suspected:
             return _silent(main)
@@ -178,16 +178,16 @@ def _hear(message: Message, timer: WatchdogTimer, answer: Answer, now_s: float) 
 
 def _silent(main: MainProcess) -> str:
     main.kill()
-    gone = "it was ended" if ended(main, KILL_S) else "it was told to end, and has not yet"
-    return f"the main process gave no sign of life while light could pass; {gone}"
+    gone = "it was ended" if ended(main, KILL_S) else "it was asked to end but has not yet"
+    return f"the main process stopped responding while light could pass; {gone}"
 
 
 def _closed_pipe(main: MainProcess) -> str:
     if ended(main, FAREWELL_S):
-        return "the main process has ended without a farewell"
+        return "the main process ended unexpectedly"
     main.kill()
     ended(main, KILL_S)
-    return "the main process closed the pipe without a farewell and was ended"
+    return "the main process closed the pipe unexpectedly and was ended"
 
 
 def serve(inbox: Inbox, answer: Answer) -> int:

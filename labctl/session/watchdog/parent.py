@@ -43,7 +43,7 @@ PONG_S = 2.0
 RESCUE_S = 60.0
 """Longer than all deadlines of a rescue together."""
 MODULE = "labctl.session.watchdog.child"
-_HINT = "run it again; the watchdog's own words stand in the log"
+_HINT = "run it again; the log holds the watchdog's messages"
 
 
 class Watchdog(SignsOfLife):
@@ -100,18 +100,20 @@ class Watchdog(SignsOfLife):
         :raises SafetyStop: the watchdog has ended meanwhile.
         """
         if self._lit and self._lost:
-            raise SafetyStop("the watchdog has ended while light could pass", _HINT)
+            raise SafetyStop("the watchdog ended while light could pass", _HINT)
 
     def trouble(self) -> str:
         """Ask whether it still watches; say why not, "" while it does. Call it often while light may pass."""
         if self._stands_still:
-            return f"the watchdog (process {self.pid}) stands still"
+            return f"the watchdog (process {self.pid}) does not respond"
         if self._lost:
             return f"the watchdog (process {self.pid}) has ended"
         now_s, asked_s = time.monotonic(), self._pinged_s
         if asked_s is not None and now_s - asked_s > PONG_S:
             self._stands_still = True
-            return f"the watchdog (process {self.pid}) stands still: no answer for {now_s - asked_s:.1f} s"
+            return (
+                f"the watchdog (process {self.pid}) does not respond: no answer for {now_s - asked_s:.1f} s"
+            )
         if asked_s is None and now_s - self._ponged_s > PING_S:
             self._pinged_s = now_s
             self._say({"say": "ping"})
@@ -195,7 +197,7 @@ class Watchdog(SignsOfLife):
         if self._lost or self._process.poll() is not None:
             raise SafetyStop("the watchdog has ended: the shutter stays closed", _HINT)
         if self._stands_still:
-            raise SafetyStop("the watchdog stood still: the shutter stays closed", _HINT)
+            raise SafetyStop("the watchdog did not respond: the shutter stays closed", _HINT)
         if self._armed:
             return
         armed = self._answer("armed", time.monotonic() + ARMED_S)
@@ -226,7 +228,7 @@ class Watchdog(SignsOfLife):
         try:
             with self._writing:
                 if stream.write(line) != len(line):  # a pipe that is full: nobody has read for minutes
-                    raise OSError("it does not read what it is told")
+                    raise OSError("it does not read its messages")
         except (OSError, ValueError) as exc:
             self._lost = True
             log.error("the watchdog is lost: %s", exc)  # noqa: TRY400  the reason is all there is to say

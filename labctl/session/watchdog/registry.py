@@ -130,7 +130,7 @@ def wait_for_others(
             "still makes the bench safe"
         )
         if wall.now_s() > end_s:
-            raise SafetyStop(f"{who} after {WAIT_S:g} s", "see its log beside the run, and block the beam")
+            raise SafetyStop(f"{who} after {WAIT_S:g} s", "read its log next to the run, and block the beam")
         if not told:
             tell(f"waiting: {who}")
             told = True
@@ -153,7 +153,7 @@ def _refuse(path: Path, what: str) -> None:
     if record is not None and record.is_used_by_another(path):
         raise SafetyStop(
             f"process {record.main.pid} has {what} open since {record.main.since}",
-            "end it first: two programs must not command one instrument",
+            "end it first: two programs must not control one instrument",
         )
 
 
@@ -226,7 +226,7 @@ def _write(path: Path, record: Mapping[str, object]) -> bool:
         part.write_text(json.dumps(record), encoding="utf-8")
         part.replace(path)
     except OSError as exc:
-        log.info("nobody will know of the watchdog: %s", exc)
+        log.info("other programs will not know of the watchdog: %s", exc)
         return False
     return True
 

@@ -46,7 +46,7 @@ def report(
             return 1
         failures = make_safe(referenced=referenced)
         for failure in failures:
-            log.critical("NOT MADE SAFE: %s. Block the beam by hand", failure)
+            log.critical("NOT MADE SAFE: %s. Block the beam manually", failure)
         if not failures:
             log.warning("the bench is safe, as far as its own sensors say: the watchdog cannot see the light")
         return 1 if failures else 0

@@ -70,14 +70,14 @@ class Rescue:
     def make_safe(self, *, referenced: bool) -> list[Exception]:
         """Close the shutter, drop the attenuator; return what failed, nothing when the bench is safe.
 
-        :param referenced: whether the mount's angle can be trusted; if not it stays where it is.
+        :param referenced: whether the mount's angle can be trusted; if not it is not moved.
         """
         closing = "closing", self._close_shutter
         failures, dropped = end_light(
             lambda: self._tried(self._shutter, *closing, within_s=SHUTTER_S),
             lambda _failed: self._tried(
                 self._attenuator,
-                "turning to the least transmission",
+                "turning to the lowest transmission",
                 lambda end_s: self._drop_attenuator(end_s, referenced),
                 within_s=ATTENUATOR_S,
             ),
@@ -103,12 +103,12 @@ class Rescue:
 
         self._until(end_s, self._shutter, close)
         self._dark = True
-        log.warning("the shutter is closed, as its own sensor says")
+        log.warning("the shutter is closed, according to its own sensor")
 
     def _drop_attenuator(self, end_s: float, referenced: bool) -> None:
         if may_turn(self._attenuator.name, referenced=referenced, lit=not self._dark):
             self._until(end_s, self._attenuator, self._drop)
-            log.warning("the attenuator is at its least transmission")
+            log.warning("the attenuator is at its lowest transmission")
 
     def _drop(self, device: Any) -> None:
         mount = cast("Attenuator", device)
@@ -127,9 +127,7 @@ class Rescue:
         :raises InstrumentError: the last attempt's reason.
         """
         said, began_s = "", self._wall.now_s()
-        with _said_when_slow(
-            f"{instrument.name} does not answer yet; it is tried for {end_s - began_s:.0f} s"
-        ):
+        with _said_when_slow(f"{instrument.name} does not answer yet; trying for {end_s - began_s:.0f} s"):
             while True:
                 tried_s = self._wall.now_s()
                 try:
@@ -142,7 +140,7 @@ class Rescue:
                             log.warning("%s", _short(exc))
                         raise
                     if not said:
-                        log.warning("%s; it is tried again for up to %.0f s", _short(exc), end_s - began_s)
+                        log.warning("%s; trying again for up to %.0f s", _short(exc), end_s - began_s)
                     elif said != exc.message:
                         log.info("tried again: %s", exc.message)
                     said = exc.message

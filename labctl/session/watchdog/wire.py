@@ -59,20 +59,20 @@ def assignment_of(message: Mapping[str, Any]) -> Assignment:
             log=None if log is None else str(log),
         )
     except (KeyError, TypeError, IndexError, AttributeError, OverflowError) as exc:
-        raise ValueError(f"no assignment: {type(exc).__name__}: {exc}") from exc
+        raise ValueError(f"not an assignment: {type(exc).__name__}: {exc}") from exc
 
 
 def _number(value: object) -> int:
     """Check a process number: what is at or below 1 means the system, or groups of processes."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 < value < 1 << 32:
-        raise ValueError(f"{value!r} is no process")
+        raise ValueError(f"{value!r} is not a process")
     return value
 
 
 def _positive(value: object) -> float:
     number = float(value) if isinstance(value, int | float) else math.nan
     if not (math.isfinite(number) and number > 0):
-        raise ValueError(f"{value!r} is no positive number")
+        raise ValueError(f"{value!r} is not a positive number")
     return number
 
 
