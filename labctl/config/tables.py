@@ -74,7 +74,7 @@ def _translate(error: Mapping[str, Any], model: type[BaseModel], prefix: str) ->
         allowed = str(context.get("expected", ""))
         return Mistake(key, f"{_shown(error['input'])} is not one of {allowed}")
     if kind == "string_pattern_mismatch":
-        return Mistake(key, f"{_shown(error['input'])} is not of the form {context.get('pattern')}")
+        return Mistake(key, f"{_shown(error['input'])} does not have the form {context.get('pattern')}")
     message = str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
     return Mistake(key, f"{_shown(error['input'])} should be {message}")
 

@@ -75,7 +75,7 @@ class Darks:
         if record.temperature_c is not None and temperature_c is not None:
             change = temperature_c - record.temperature_c
             if abs(change) > self._plan.dark_max_change_c:
-                return f"detector {change:+.2f} C away"
+                return f"detector {change:+.2f} C different"
         return ""
 
     def _take(self, integration_s: float, stop: Stop | None) -> DarkRecord:

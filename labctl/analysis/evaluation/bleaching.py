@@ -198,7 +198,7 @@ def chance_of(value: float, error: float, freedom: float) -> float:
 
 log = logging.getLogger(__name__)
 
-NO_THRESHOLD = "a stability run has one fluence and shows no threshold"
+NO_THRESHOLD = "a stability run has one fluence and gives no threshold"
 _UNUSABLE = frozenset({"dropout", "shutter_open"})
 
 
@@ -240,12 +240,12 @@ class Stability:
         )
         usable &= np.isfinite(signal) & (fluence > 0) & ~np.isin(np.arange(len(points)), sorted(left_out))
         if not usable.any():
-            raise CalibrationRefused("no point of the run can be used")
+            raise CalibrationRefused("the run has no usable point")
         factor = (fluence / float(np.median(fluence[usable]))) ** -float(photon_order)
         unit = float(np.median((signal * factor)[usable][:3]))
         if not unit > 0:
             raise CalibrationRefused(
-                "there is no emission to begin with", "a higher fluence, or longer exposures"
+                "there is no emission at the start", "a higher fluence, or longer exposures"
             )
         light = signal * factor / unit
         error = np.hypot(sigma * factor / unit, photon_order * fluence_sigma * light)

@@ -133,7 +133,11 @@ def as_adaptive(result: ThresholdResult, ended: Cause | None) -> ThresholdResult
     by_budget = ended in BUDGETS
     flags = ("adaptive", f"budget_{ended}") if by_budget else ("adaptive",)
     result = replace(result, flags=(*result.flags, *flags))
-    return result if by_budget else _reworded(stop_corrected(result), "widened because it ended the sweep")
+    return (
+        result
+        if by_budget
+        else _reworded(stop_corrected(result), "widened because its width ended the sweep")
+    )
 
 
 def _reworded(result: ThresholdResult, why: str) -> ThresholdResult:
@@ -141,7 +145,7 @@ def _reworded(result: ThresholdResult, why: str) -> ThresholdResult:
     if result.threshold_uj_cm2 is None or result.ci95 is None:
         return result
     low, high = result.ci95
-    onset = f"onset at {result.threshold_uj_cm2:.4g} uJ/cm2"
+    onset = f"threshold {result.threshold_uj_cm2:.4g} uJ/cm2"
     return replace(result, reason=f"{onset}, 95 % interval {low:.4g} to {high:.4g}, {why}")
 
 

@@ -28,7 +28,7 @@ Own = dict[str, Any]
 """What a command's own options say, by the names of the calibration's options."""
 
 calibrate = typer.Typer(
-    help="Measure the chain from the plate's angle to the fluence, and the spectrometer.",
+    help="Calibrate attenuator, pick-off, pulse energy, spot or spectrometer.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -36,19 +36,20 @@ calibrate = typer.Typer(
 Output = Annotated[
     Path | None,
     typer.Option(
-        help="Directory of the calibration's file.", show_default="calibrations, beside the bench file"
+        help="Directory of the calibration file.", show_default="calibrations, next to the bench file"
     ),
 ]
-Days = Annotated[float, typer.Option("--valid-days", help="How long it may be used without a warning.")]
+Days = Annotated[float, typer.Option("--valid-days", help="Days of validity; then a warning follows.")]
 Who = Annotated[str, typer.Option(help="Who measures.")]
-Note = Annotated[str, typer.Option(help="Anything worth keeping.")]
-Use = Annotated[bool, typer.Option("--use", help="Name it in the bench file.")]
+Note = Annotated[str, typer.Option(help="Note stored with the file.")]
+Use = Annotated[bool, typer.Option("--use", help="Enter the new calibration in the bench file.")]
 Answers = Annotated[
     Path | None,
-    typer.Option(help="Answers to what is asked, one a line, instead of a person.", show_default=False),
+    typer.Option(help="File with the operator's answers, one per line.", show_default=False),
 ]
 SensorLimit = Annotated[
-    str, typer.Option("--sensor-limit", help='Power the sensor survives: "50 mW".', show_default="not stated")
+    str,
+    typer.Option("--sensor-limit", help='Damage threshold of the head: "50 mW".', show_default="not stated"),
 ]
 Readings = Annotated[int, typer.Option(min=2, max=100, help="Readings averaged at each setting.")]
 
@@ -103,7 +104,7 @@ def attenuator(
         str, typer.Option(help="malus (plate and polariser) or table (gradient wheel).")
     ] = "malus",
     place: Annotated[
-        str, typer.Option(help="Where the sensor stands: pick-off or sample.", show_default="by the order")
+        str, typer.Option(help="Position of the sensor: pick-off or sample.", show_default="by the order")
     ] = "",
     points: Annotated[int, typer.Option(help="Angles of the fine scan.")] = 24,
 ) -> Own:
@@ -113,12 +114,10 @@ def attenuator(
 
 @_calibration("pickoff")
 def pickoff(
-    points: Annotated[int, typer.Option(help="Powers at which the places are compared.")] = 8,
+    points: Annotated[int, typer.Option(help="Powers at which the two positions are compared.")] = 8,
     filters: Annotated[
         list[str] | None,
-        typer.Option(
-            "--filter", help='A filter or loss between the places by name: "ND1:0.1".', show_default=False
-        ),
+        typer.Option("--filter", help='Filter or loss between the positions: "ND1:0.1".', show_default=False),
     ] = None,
 ) -> Own:
     """Compare the pick-off with the sample's place: one sensor, there, here and back."""
@@ -129,24 +128,25 @@ def pickoff(
 def energy(
     rate: Annotated[
         str,
-        typer.Option(
-            help='Repetition rate where the head cannot count: "1000 Hz".', show_default="bench file"
-        ),
+        typer.Option(help='Repetition rate if the head cannot count: "1000 Hz".', show_default="bench file"),
     ] = "",
-    rate_sigma: Annotated[float, typer.Option(min=0.0, help="Standard uncertainty of it, Hz.")] = 0.0,
-    drift: Annotated[float, typer.Option(min=1.0, help="How long the power is watched, s.")] = 60.0,
-    pulses: Annotated[int, typer.Option(min=0, help="Single pulses read where the head sees them.")] = 400,
+    rate_sigma: Annotated[float, typer.Option(min=0.0, help="Its standard uncertainty, Hz.")] = 0.0,
+    drift: Annotated[float, typer.Option(min=1.0, help="Duration of the drift measurement, s.")] = 60.0,
+    pulses: Annotated[
+        int, typer.Option(min=0, help="Single pulses to read, if the head resolves them.")
+    ] = 400,
     pulse_width: Annotated[
         float | None,
-        typer.Option(help="Measured AT THE SAMPLE, fs.", show_default="unknown"),
+        typer.Option(help="Pulse width measured AT THE SAMPLE, fs.", show_default="unknown"),
     ] = None,
-    pulse_width_sigma: Annotated[float, typer.Option(min=0.0, help="Standard uncertainty of it, fs.")] = 0.0,
+    pulse_width_sigma: Annotated[float, typer.Option(min=0.0, help="Its standard uncertainty, fs.")] = 0.0,
     pulse_fs: Annotated[
         float | None,
-        typer.Option("--pulse-fs", help="Pulse width before the glasses, fs.", show_default=False),
+        typer.Option("--pulse-fs", help="Pulse width before the dispersive glass, fs.", show_default=False),
     ] = None,
     glass: Annotated[
-        str, typer.Option(help="Glasses before the sample: fused-silica:12mm,N-BK7:5mm.", show_default=False)
+        str,
+        typer.Option(help="Dispersive glass in the beam: fused-silica:12mm,N-BK7:5mm.", show_default=False),
     ] = "",
 ) -> Own:
     """Count pulses, measure their energy on the sample's place and how it varies; pulse width if known."""
@@ -160,10 +160,10 @@ def energy(
 @_calibration("spot")
 def spot(
     method: Annotated[
-        str, typer.Option(help="stage, hand or stated.", show_default="stage where there is one")
+        str, typer.Option(help="stage, hand or stated.", show_default="stage if there is one")
     ] = "",
     points: Annotated[
-        int, typer.Option(help="Readings along each axis.", show_default="28 by a stage, 18 by hand")
+        int, typer.Option(help="Readings along each axis.", show_default="28 with a stage, 18 manually")
     ] = 0,
     shape: Annotated[
         str, typer.Option(help="gaussian, ellipse or stripe; the last two are stated.")
@@ -177,7 +177,7 @@ def spot(
         typer.Option("--y-um", help="Stated size along y, um.", show_default=False),
     ] = None,
     size_sigma_um: Annotated[
-        float, typer.Option("--size-sigma-um", min=0.0, help="Uncertainty of both, um.")
+        float, typer.Option("--size-sigma-um", min=0.0, help="Standard uncertainty of both sizes, um.")
     ] = 0.0,
     incidence: Annotated[
         float | None,
@@ -189,11 +189,11 @@ def spot(
         typer.Option(help="CSV of wavelength (nm) and transmission of the sample, one-photon pumping only."),
     ] = None,
     optical_density: Annotated[
-        bool, typer.Option("--optical-density", help="That CSV holds optical densities, base 10.")
+        bool, typer.Option("--optical-density", help="The CSV holds optical densities (base 10).")
     ] = False,
     reflectance: Annotated[
         float,
-        typer.Option(min=0.0, max=1.0, help="Of the sample at the pump, with a CSV of transmission."),
+        typer.Option(min=0.0, max=1.0, help="Reflectance at the pump wavelength, for a CSV of transmission."),
     ] = 0.0,
 ) -> Own:
     """Drive or guide a blade through the spot along x and y, or take stated sizes."""
@@ -210,10 +210,10 @@ def spot(
 def spectrometer(
     lamps: Annotated[
         list[str] | None,
-        typer.Option("--lamp", help="hg-ar, ne or kr; may be given again.", show_default="hg-ar"),
+        typer.Option("--lamp", help="hg-ar, ne or kr; may be repeated.", show_default="hg-ar"),
     ] = None,
     linearity: Annotated[
-        bool, typer.Option("--linearity", help="Measure the linearity even where the device knows its own.")
+        bool, typer.Option("--linearity", help="Measure the linearity even if the device stores its own.")
     ] = False,
     frames: Annotated[int, typer.Option(min=2, max=1000, help="Exposures at each setting.")] = 20,
 ) -> Own:
@@ -236,7 +236,7 @@ def check(bench: BenchFile, as_json: Json = False) -> int:
         named = config.calibrations.attenuator if config.calibrations else None
         if named is None:
             raise ConfigError(
-                "names no calibration of the attenuator", file=bench, key="calibrations.attenuator",
+                "names no attenuator calibration", file=bench, key="calibrations.attenuator",
                 hint="labctl calibrate attenuator --use",
             )  # fmt: skip
 
@@ -297,7 +297,7 @@ def _run(
 
         write_json({"file": str(path), "line": line, "used": use, **to_mapping(calibration)})
         return 0
-    named = f"named in {bench}" if use else f"to use it, write under [calibrations]: {line}"
+    named = f"named in {bench}" if use else f"to use it, add under [calibrations]: {line}"
     write_lines([*report(calibration), f"stored in {path}", named])
     return 0
 
@@ -395,7 +395,7 @@ def _number(text: str, option: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ConfigError(f"{text!r} is no number", key=option) from None
+        raise ConfigError(f"{text!r} is not a number", key=option) from None
 
 
 def _converted(text: str, kind: str, target: str | None, option: str) -> float:

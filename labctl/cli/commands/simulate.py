@@ -235,15 +235,13 @@ def _wait_for_eof(stop: threading.Event) -> None:
 
 
 def demo(
-    output: Annotated[Path, typer.Option(help="Where files and figures go.")] = Path("labctl-demo"),
+    output: Annotated[Path, typer.Option(help="Directory of files and figures.")] = Path("labctl-demo"),
     sample: Annotated[
         Literal["oam", "ola", "both"],
-        typer.Option(case_sensitive=False, help="Which sample of the paper to sweep."),
+        typer.Option(case_sensitive=False, help="Sample of the paper to sweep."),
     ] = "both",
-    seed: Annotated[int, typer.Option(min=0, help="Makes another bench with the same truth.")] = 1,
-    speed: Annotated[
-        float, typer.Option(min=0.1, max=1000, help="Bench seconds per second on the simulators' clock.")
-    ] = 60.0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the simulated bench.")] = 1,
+    speed: Annotated[float, typer.Option(min=0.1, max=1000, help="Bench seconds per real second.")] = 60.0,
     as_json: Json = False,
 ) -> int:
     """Sweep the paper's two samples on a simulated bench.
@@ -258,41 +256,42 @@ def demo(
 
 def simulate(
     sample: Annotated[
-        Literal["oam", "ola"], typer.Option(case_sensitive=False, help="Which sample of the paper.")
+        Literal["oam", "ola"], typer.Option(case_sensitive=False, help="Sample of the paper.")
     ] = "ola",
-    seed: Annotated[int, typer.Option(min=0, help="Makes another bench with the same truth.")] = 1,
-    speed: Annotated[float, typer.Option(min=0.01, max=1000, help="Bench seconds per second.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the simulated bench.")] = 1,
+    speed: Annotated[float, typer.Option(min=0.01, max=1000, help="Bench seconds per real second.")] = 1.0,
     bench_file: Annotated[Path, typer.Option(help="The bench file to write.")] = Path("sim.toml"),
     transport: Annotated[
         Literal["tcp", "pty"], typer.Option(case_sensitive=False, help="Sockets, or pseudo-terminals.")
     ] = "tcp",
     scene: Annotated[
         Literal["ideal", "typical", "nasty"],
-        typer.Option(case_sensitive=False, help="How far from an ideal bench."),
+        typer.Option(case_sensitive=False, help="Imperfections of the bench."),
     ] = "typical",
     spectrometer: Annotated[
         Literal["fine", "coarse"], typer.Option(case_sensitive=False, help="0.15 nm or 1.3 nm resolution.")
     ] = "fine",
     meter: Annotated[
         Literal["photodiode", "thermal", "pyro"],
-        typer.Option(case_sensitive=False, help="Kind of the power meter's head."),
+        typer.Option(case_sensitive=False, help="Type of power meter head."),
     ] = "photodiode",
     collection: Annotated[
         Literal["centre", "whole"],
-        typer.Option(case_sensitive=False, help="Light from the spot's centre, or from all of it."),
+        typer.Option(case_sensitive=False, help="Collect light from the centre of the spot, or all of it."),
     ] = "centre",
     bleaching: Annotated[
         Literal["off", "mild", "strong"],
-        typer.Option(case_sensitive=False, help="How fast the sample fades."),
+        typer.Option(case_sensitive=False, help="Strength of photobleaching."),
     ] = "off",
-    chaotic: Annotated[bool, typer.Option("--chaotic", help="Redraw peak positions at every shot.")] = False,
-    spot: Annotated[int, typer.Option(min=0, help="Number of the place on the film.")] = 0,
+    chaotic: Annotated[bool, typer.Option("--chaotic", help="Random peak positions in every shot.")] = False,
+    spot: Annotated[int, typer.Option(min=0, help="Number of the spot on the film.")] = 0,
     uncalibrated: Annotated[
-        bool, typer.Option("--uncalibrated", help="A bench nobody has measured; the file says it nominally.")
+        bool,
+        typer.Option("--uncalibrated", help="An uncalibrated bench: the bench file holds nominal values."),
     ] = False,
     faults: Annotated[
         Path | None,
-        typer.Option(help="What shall go wrong, and when: a plan in TOML.", show_default=False),
+        typer.Option(help="Faults to simulate: a plan in TOML.", show_default=False),
     ] = None,
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
 ) -> int:
