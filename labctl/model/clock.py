@@ -98,7 +98,7 @@ class ScaledClock:
 
     def now_s(self) -> float:
         """Bench seconds since this clock was made."""
-        return (time.perf_counter() - self._origin) * self.speed
+        return (time.perf_counter() - self._origin) * self._speed
 
     def sleep(self, seconds: float, stop: Stop | None = None) -> None:
         """Wait in slices of at most 0.05 s of wall time.
@@ -109,7 +109,7 @@ class ScaledClock:
         """
         check_stop(stop)
         end = self.now_s() + seconds
-        while (left := (end - self.now_s()) / self.speed) > 0:
+        while (left := (end - self.now_s()) / self._speed) > 0:
             time.sleep(min(left, SLICE_S))  # noqa: TID251  the one place that really sleeps
             check_stop(stop)
 

@@ -217,8 +217,10 @@ class DeadMan(SignsOfLife):
             return False
         me = threading.get_ident()
         with self._lock:
-            lost = [owed for owed in (*self._calls, self._pending) if owed is not None and owed.given_up]
-            return any(owed.thread == me for owed in lost)
+            for owed in (*self._calls, self._pending):
+                if owed is not None and owed.given_up and owed.thread == me:
+                    return True
+        return False
 
     @contextmanager
     def reading(self, name: str, count: int) -> Iterator[Callable[[], None]]:
@@ -471,12 +473,25 @@ class WatchdogHook:
 
     @contextmanager
     def _working(self, call: Call) -> Iterator[None]:
+        """Announce a call that may take a while, and give a sign of life after it."""
         call.stop = Polled(self._life, (call.stop, self._deadman, self._exits))
         is_mount = call.role == "attenuator"
         if is_mount and call.name == "home":
             self._life.referenced(False)
-        with self._owed(call), self._announced(call.role):
-            yield
+        with self._owed(call):
+            self._life.beat(REOPEN_S if call.role in self._failed else CALL_S)
+            try:
+                yield
+            except InstrumentError:
+                self._failed.add(call.role)
+                raise
+            except Aborted:
+                self._life.require()  # it may be light that was ended, not the user
+                raise
+            else:
+                self._failed.discard(call.role)
+            finally:
+                self._life.beat()
         if is_mount and call.name == "is_referenced":
             self._life.referenced(bool(call.result))
         elif call.name == "set_integration":
@@ -501,20 +516,3 @@ class WatchdogHook:
         count = cast("int", call.arguments[0])
         with deadman.reading(call.instrument, count) as came, heard_by(lambda _power_w: came()):
             yield
-
-    @contextmanager
-    def _announced(self, role: str) -> Iterator[None]:
-        """Announce a call that may take a while, and give a sign of life after it."""
-        self._life.beat(REOPEN_S if role in self._failed else CALL_S)
-        try:
-            yield
-        except InstrumentError:
-            self._failed.add(role)
-            raise
-        except Aborted:
-            self._life.require()  # it may be light that was ended, not the user
-            raise
-        else:
-            self._failed.discard(role)
-        finally:
-            self._life.beat()

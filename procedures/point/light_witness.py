@@ -220,8 +220,12 @@ class LightWitness:
     def _half(self) -> _Light | None:
         """What was seen at about half the present fluence."""
         now = self._pump.expected_uj_cm2
-        halves = [half for half in self._lights if _HALF[0] < half.fluence_uj_cm2 / now < _HALF[1]]
-        return min(halves, key=lambda h: abs(math.log(2 * h.fluence_uj_cm2 / now)), default=None)
+        best, least = None, math.inf
+        for light in self._lights:
+            share = light.fluence_uj_cm2 / now
+            if _HALF[0] < share < _HALF[1] and (off := abs(math.log(2 * share))) < least:
+                best, least = light, off
+        return best
 
     def _net_per_s(self, light: _Light) -> FloatArray:
         return _standing_out(light.blocks - self._dark(light.integration_s)) / light.integration_s
