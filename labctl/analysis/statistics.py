@@ -16,9 +16,6 @@ from scipy import optimize, special
 Floats = NDArray[np.float64]
 Estimator = Literal["mean", "median", "trimmed"]
 
-MAD_TO_SIGMA = 1.482602218505602
-"""Median absolute deviation times this is the standard deviation of a normal distribution."""
-
 
 @dataclass(frozen=True, slots=True)
 class Location:

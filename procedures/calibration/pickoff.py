@@ -29,8 +29,6 @@ from procedures.calibration.worst import Law, Look
 
 SOUND_REL = 0.003
 """Drift of a sound laser between two visits."""
-Visits = tuple[Sequence[Look], Sequence[Look], Sequence[Look]]
-"""Pick-off, sample, pick-off."""
 ARRIVALS = 3
 """Arrivals at the sample position for each reading at the pick-off."""
 NEARLY_ALL = 0.995

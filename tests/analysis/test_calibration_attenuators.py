@@ -71,7 +71,6 @@ def test_wheels_that_cannot_be_a_table_are_refused() -> None:
     refused("at least 8", angle[:5], power[:5])
     refused("different angles", np.repeat([1.0, 2.0], 10), np.repeat([1.0, 0.1], 10))
     refused("does not reach", angle, -power)
-    refused("range", angle, power, range_w=1e-5)
     refused("repeatability", angle, power, angle_sigma_deg=math.nan)
 
 

@@ -106,7 +106,6 @@ def test_scans_that_miss_something_say_what() -> None:
     refused("different positions", np.repeat(x[:4], 5), np.repeat(power[:4], 5))
     refused("on the slope", np.linspace(-900, 900, 19), edge(CENTRE + np.linspace(-900, 900, 19)) * TOP)
     refused("two edges", np.linspace(-300, 300, 61), np.exp(-2 * (np.linspace(-300, 300, 61) / 80) ** 2))
-    refused("range", x, power, range_w=TOP)
     refused("finite", x, np.where(x > CENTRE, np.inf, power))
     refused("position error", x, power, position_sigma_um=-1.0)
     refused("cannot measure a radius", x, power, position_sigma_um=60.0)

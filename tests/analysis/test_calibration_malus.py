@@ -139,7 +139,6 @@ def test_scans_that_cannot_make_a_curve_say_what_they_lack() -> None:
     refused("too close", np.linspace(10, 10.01, 20), np.linspace(1, 1.1, 20))
     refused("hardly changes", angle, np.full(31, 1e-6) * (1 + 0.01 * np.sin(np.arange(31))))
     refused("does not reach", angle, np.zeros(31))
-    refused("range", angle, power, range_w=4.9e-6)
     refused("meter is saturated", angle, np.minimum(power, 3e-6))
     refused("finite", angle, np.where(angle > 50, np.nan, power))
     refused("different lengths", angle, power[:-1])

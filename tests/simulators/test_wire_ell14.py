@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from wire_talk import Talk
+from wire_talk import IdleMount, Talk
 
 from labctl.model.clock import SteppedClock
-from simulators.attenuators.ell14 import Ell14Bus, IdleMount, Module, from_hex, to_hex
+from simulators.attenuators.ell14 import Ell14Bus, Module, from_hex, to_hex
 
 TURN = 143360
 

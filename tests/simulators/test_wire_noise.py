@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from wire_talk import PlainBlade, PlainCamera, PlainHead, Talk
+from wire_talk import IdleMount, PlainBlade, PlainCamera, PlainHead, Talk
 
 from labctl.model.clock import SteppedClock
 from simulators import presets
-from simulators.attenuators.ell14 import Ell14Bus, IdleMount, Module
+from simulators.attenuators.ell14 import Ell14Bus, Module
 from simulators.link import Wire
 from simulators.meters.pm100 import Pm100
 from simulators.registry import find

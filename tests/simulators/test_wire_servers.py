@@ -12,9 +12,10 @@ from contextlib import contextmanager
 
 import pytest
 from patience import PATIENCE_S, until
+from wire_talk import IdleMount
 
 from labctl.model.clock import ScaledClock, SteppedClock
-from simulators.attenuators.ell14 import Ell14Bus, IdleMount, Module
+from simulators.attenuators.ell14 import Ell14Bus, Module
 from simulators.link import Wire
 from simulators.servers import PtyServer, TcpServer
 

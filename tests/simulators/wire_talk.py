@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.model.clock import SteppedClock
+from labctl.model.clock import Clock, SteppedClock
 from simulators.link import Wire
 
 
@@ -115,3 +115,40 @@ class PlainCamera:
 
     def temperature_c(self, at_s: float) -> float:
         return 25.5
+
+
+class IdleMount:
+    """A mount outside the beam, so that a bus can carry more than one: it turns at one speed."""
+
+    SPEED_DEG_S = 200.0
+    speed_rel = 1.0
+
+    def __init__(self, clock: Clock, angle_deg: float = 0.0) -> None:
+        self._clock = clock
+        self._from_deg = self._to_deg = angle_deg
+        self._from_s = self.arrival_s = clock.now_s()
+
+    def moving(self) -> bool:
+        """Return whether it turns now."""
+        return self._clock.now_s() < self.arrival_s
+
+    def encoder_deg(self) -> float:
+        """Return where it is now."""
+        if not self.moving():
+            return self._to_deg
+        part = (self._clock.now_s() - self._from_s) / (self.arrival_s - self._from_s)
+        return self._from_deg + part * (self._to_deg - self._from_deg)
+
+    def move_to(self, angle_deg: float) -> float:
+        """Start a motion; return its end."""
+        self._from_deg, self._to_deg, self._from_s = self.encoder_deg(), angle_deg, self._clock.now_s()
+        self.arrival_s = self._from_s + abs(angle_deg - self._from_deg) / (self.SPEED_DEG_S * self.speed_rel)
+        return self.arrival_s
+
+    def home(self) -> float:
+        """Turn to zero; return the end."""
+        return self.move_to(0.0)
+
+    def stop(self) -> None:
+        """Stop where it is."""
+        self._to_deg, self.arrival_s = self.encoder_deg(), self._clock.now_s()

@@ -289,7 +289,6 @@ def fit_malus(
     direction: ArrayLike | None = None,
     time_s: ArrayLike | None = None,
     readings: int | None = None,
-    range_w: float | None = None,
 ) -> MalusFit:
     """Fit Malus' law to a scan, in the order in which it was measured.
 
@@ -302,11 +301,9 @@ def fit_malus(
     :param time_s: when each point was measured; None: equally spaced.
     :param readings: how many readings each standard error was found from; a handful says little of its own
         error, so then they are steadied by each other. None: they are exact.
-    :param range_w: highest power that the meter's range can show.
     :raises CalibrationRefused: the scan cannot make a calibration; says what is missing.
     """
     scan = Scan.of(angle_deg, power_w, power_sigma_w, direction, time_s)
-    noisefit.in_range(scan.power, range_w)
     scan.refuse_clipped()
     if angle_sigma_deg is not None and not 0 <= angle_sigma_deg <= 1:
         raise CalibrationRefused(
@@ -461,7 +458,6 @@ def fit_plate(
     *,
     slope_w_per_deg: float,
     laser_rel: float = 0.0,
-    range_w: float | None = None,
 ) -> PlateFit:
     """Find play and repeatability from approaches to one angle, in the order in which they were made.
 
@@ -479,7 +475,6 @@ def fit_plate(
     )
     power, side = noisefit.column(found[0]), np.sign(noisefit.column(found[1]))
     sigma = noisefit.errors("power_sigma_w", found[2])
-    noisefit.in_range(power, range_w)
     _check(power, side, slope_w_per_deg, laser_rel)
     order = np.linspace(-0.5, 0.5, power.size)
     design = np.column_stack([np.ones_like(power), side, order])

@@ -76,21 +76,6 @@ def errors(name: str, sigma: FloatArray | None) -> FloatArray | None:
     return np.where(sigma > 0, sigma, np.min(sigma[sigma > 0]))
 
 
-def in_range(power_w: FloatArray, range_w: float | None) -> None:
-    """Refuse readings that the meter's range has cut off.
-
-    :param range_w: highest power that the range in use can show; None when unknown.
-    :raises CalibrationRefused: there are such readings.
-    """
-    top = float(np.max(power_w))
-    if range_w is not None and top >= 0.999 * range_w:
-        over = int(np.count_nonzero(power_w >= 0.999 * range_w))
-        raise CalibrationRefused(
-            f"{over} readings reach the end of the meter range ({range_w:g} W): use a higher range, "
-            "or a filter"
-        )
-
-
 def spread(values: FloatArray) -> str:
     """Write the ends of a list."""
     return f"{np.min(values):g} to {np.max(values):g}"

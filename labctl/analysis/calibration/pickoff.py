@@ -224,7 +224,6 @@ def fit_pickoff(
     *,
     stated_ratio: float | None = None,
     drift_sigma_rel: float = 0.0,
-    range_w: float | None = None,
 ) -> PickoffFit:
     """Fit the ratio to readings of both places, each zeroed (and freed of the filters before its sensor).
 
@@ -232,7 +231,6 @@ def fit_pickoff(
     :param pickoff_sigma_w: standard errors, shape ``(n,)``; None: found from the residuals.
     :param stated_ratio: what the bench file says, if anything; the result must be within a factor of 2.
     :param drift_sigma_rel: of ``interleave.pair_interleaved``; 0 when two sensors read both places at once.
-    :param range_w: highest power that the range in use can show.
     :raises CalibrationRefused: the readings cannot make a ratio, or the sensor stood elsewhere.
     """
     found = noisefit.columns(
@@ -243,8 +241,6 @@ def fit_pickoff(
     x_sigma = noisefit.errors("pickoff_sigma_w", found[2])
     y_sigma = noisefit.errors("sample_sigma_w", found[3])
     _check_numbers(stated_ratio, drift_sigma_rel)
-    noisefit.in_range(x, range_w)
-    noisefit.in_range(y, range_w)
     _refuse_unrelated(x, y)
     units = float(np.max(x)), float(np.max(y))
     noise = Noise(

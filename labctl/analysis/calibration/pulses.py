@@ -126,14 +126,13 @@ class Piece:
 class PulseWidth:
     """Width at the sample, FWHM of a Gaussian pulse, and the dispersion it comes from; with standard errors.
 
-    :param gdd_fs2: total; ``of_pieces_fs2`` that of each piece in turn.
+    :param gdd_fs2: group-delay dispersion of all pieces.
     """
 
     width_fs: float
     sigma_fs: float
     gdd_fs2: float
     gdd_sigma_fs2: float
-    of_pieces_fs2: tuple[float, ...]
 
 
 def pulse_at_sample(
@@ -142,38 +141,30 @@ def pulse_at_sample(
     wavelength_nm: float,
     *,
     source_sigma_fs: float = 0.0,
-    other_gdd_fs2: float = 0.0,
-    other_gdd_sigma_fs2: float = 0.0,
 ) -> PulseWidth:
     """Compute the pulse width behind glass.
 
     :param source_fs: width of the unchirped pulse, FWHM.
-    :param other_gdd_fs2: of mirrors, a compressor (negative) or an objective, with its standard error.
     :raises CalibrationRefused: an unknown glass, a wavelength beyond its data, or numbers that make no sense.
     """
-    numbers = [source_fs, source_sigma_fs, other_gdd_fs2, other_gdd_sigma_fs2]
+    numbers = [source_fs, source_sigma_fs]
     numbers += [x for piece in pieces for x in (piece.thickness_mm, piece.sigma_mm)]
     if not all(math.isfinite(x) and abs(x) < 1e9 for x in numbers) or not source_fs > 0:
         raise CalibrationRefused(
             "pulse width, thicknesses and dispersion must be numbers, the width positive"
         )
-    if (
-        min(
-            [source_sigma_fs, other_gdd_sigma_fs2, *(x for p in pieces for x in (p.thickness_mm, p.sigma_mm))]
-        )
-        < 0
-    ):
+    if min(numbers) < 0:
         raise CalibrationRefused("a thickness or a standard error is negative")
     gvd = [gvd_fs2_mm(piece.glass, wavelength_nm) for piece in pieces]
     parts = tuple(g * piece.thickness_mm for g, piece in zip(gvd, pieces, strict=True))
     errors = [g * piece.sigma_mm for g, piece in zip(gvd, pieces, strict=True)]
-    gdd, gdd_sigma = sum(parts) + other_gdd_fs2, math.hypot(other_gdd_sigma_fs2, *errors)
+    gdd, gdd_sigma = sum(parts), math.hypot(*errors)
     width = stretched_pulse_fs(source_fs, gdd)
     by_source = _change(
         lambda d: stretched_pulse_fs(max(source_fs + d, 0.1 * source_fs), gdd), source_sigma_fs
     )
     by_gdd = _change(lambda d: stretched_pulse_fs(source_fs, gdd + d), gdd_sigma)
-    return PulseWidth(width, math.hypot(by_source, by_gdd), gdd, gdd_sigma, parts)
+    return PulseWidth(width, math.hypot(by_source, by_gdd), gdd, gdd_sigma)
 
 
 def _change(width: Callable[[float], float], sigma: float) -> float:
@@ -183,11 +174,7 @@ def _change(width: Callable[[float], float], sigma: float) -> float:
 
 
 LEAST_PULSES = 20
-LEAST_GATES = 3
 MOST_CV = 0.5
-MOST_DOUBTFUL = 1 / 3
-_MISSING = 0.02  # of the pulses of a gate may be missing, or double, before a count is doubtful
-_OFF = 0.1  # a rate farther from the stated one counts something else
 _SURE = 3.3
 
 

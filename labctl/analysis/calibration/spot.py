@@ -271,7 +271,6 @@ def fit_knife_edge(
     position_scale_rel: float = 0.0,
     time_s: ArrayLike | None = None,
     readings: int | None = None,
-    range_w: float | None = None,
 ) -> KnifeFit:
     """Fit a knife-edge scan, in the order in which it was measured.
 
@@ -282,7 +281,6 @@ def fit_knife_edge(
     :param position_scale_rel: relative standard error of the screw's or stage's length scale.
     :param time_s: when each point was measured; None: equally spaced.
     :param readings: how many readings each standard error was found from; None: they are exact.
-    :param range_w: highest power that the meter's range can show.
     :raises CalibrationRefused: the scan cannot give a radius; says what is missing.
     """
     found = noisefit.columns(
@@ -291,7 +289,6 @@ def fit_knife_edge(
     )  # fmt: skip
     x, y = noisefit.column(found[0]), noisefit.column(found[1])
     sigma = noisefit.errors("power_sigma_w", found[2])
-    noisefit.in_range(y, range_w)
     blur_um = _check_errors(position_sigma_um, position_scale_rel)
     if sigma is not None and readings is not None:
         sigma = pooled_sigma(y, sigma, max(int(readings), 2), prior_weight=18.0)

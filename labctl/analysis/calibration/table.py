@@ -66,7 +66,6 @@ def fit_table(
     *,
     angle_sigma_deg: float | None = 0.0,
     time_s: ArrayLike | None = None,
-    range_w: float | None = None,
 ) -> TableFit:
     """Fit a monotone table to a scan over one monotone stretch, in the order in which it was measured.
 
@@ -80,7 +79,6 @@ def fit_table(
     )  # fmt: skip
     x, y = noisefit.column(found[0]), noisefit.column(found[1])
     sigma = noisefit.errors("power_sigma_w", found[2])
-    noisefit.in_range(y, range_w)
     if angle_sigma_deg is not None and not 0 <= angle_sigma_deg <= 5:
         raise CalibrationRefused(f"a repeatability of {angle_sigma_deg} degrees is not plausible for a mount")
     different = np.unique(x).size
