@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +12,8 @@ import tomlkit
 
 from labctl.config.bench import MAX_BYTES, why_no_toml
 from labctl.model.calibration import CalibrationKind
-from labctl.model.errors import ConfigError, DataError
-from labctl.model.untrusted import read_regular
+from labctl.model.errors import ConfigError
+from labctl.model.untrusted import read_regular, write_whole
 
 if TYPE_CHECKING:
     from tomlkit.items import Table
@@ -62,7 +59,7 @@ def set_values(bench: Path, lines: Mapping[tuple[str, str], str]) -> None:
             f"cannot be changed: {why_no_toml(exc)}", file=bench, hint=f"add this line yourself: {by_hand}"
         ) from exc
     if changed != text:
-        _replace(bench, changed.encode("utf-8"))
+        write_whole(bench, changed)
 
 
 def bench_text(bench: Path) -> str:
@@ -92,23 +89,3 @@ def _with_lines(text: str, lines: Mapping[tuple[str, str], str]) -> str:
     if tomllib.loads(changed) != expected:
         raise ValueError("the change would affect other lines")
     return mark + (changed.replace("\n", "\r\n") if windows else changed)
-
-
-def _replace(bench: Path, raw: bytes) -> None:
-    """Put a finished copy into the file's place."""
-    target = bench.resolve()
-    try:
-        number, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(number, "wb") as stream:
-                stream.write(raw)
-                stream.flush()
-                os.fsync(stream.fileno())
-            shutil.copymode(target, name)
-            Path(name).replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(name).unlink()
-            raise
-    except OSError as exc:
-        raise DataError(f"{bench}: cannot be written: {exc.strerror or exc}") from exc

@@ -17,6 +17,7 @@ from labctl.data.guard import read_text
 from labctl.data.run import Run
 from labctl.data.schema import COLUMNS, DATA_COLUMNS, fields, scalar
 from labctl.model.errors import DataError
+from labctl.model.untrusted import write_whole
 
 _HEADER = ",".join(DATA_COLUMNS)
 
@@ -84,7 +85,7 @@ def whole_csv(csv: Path, points: NDArray[Any], header: str) -> None:
     :param header: comment lines and labels, each with its end.
     :raises DataError: it cannot be written.
     """
-    _write_whole(csv, header + "".join(f"{csv_row(point)}\n" for point in points))
+    _put(csv, header + "".join(f"{csv_row(point)}\n" for point in points))
 
 
 def mend_csv(csv: Path, points: NDArray[Any], header: str) -> tuple[str, ...]:
@@ -106,8 +107,12 @@ def mend_csv(csv: Path, points: NDArray[Any], header: str) -> tuple[str, ...]:
     if done:
         head = header if state.header is None else state.header + "\n"
         rows = [state.rows.get(int(point["index"])) or csv_row(point) for point in points]
-        _write_whole(csv, head + "".join(f"{row}\n" for row in rows))
+        _put(csv, head + "".join(f"{row}\n" for row in rows))
     return tuple(done)
+
+
+def _put(csv: Path, text: str) -> None:
+    write_whole(csv, text.replace("\n", os.linesep))
 
 
 def _number(line: str) -> int | None:
@@ -117,23 +122,11 @@ def _number(line: str) -> int | None:
     return None
 
 
-def _write_whole(csv: Path, text: str) -> None:
-    part = csv.with_name(csv.name + ".part")
-    try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(csv)
-    except OSError as exc:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise DataError(
-            f"{csv}: cannot be written: {exc.strerror or exc}", "close the file elsewhere"
-        ) from exc
-
-
 _FIELDS = ("fluence_uj_cm2", "signal", "signal_sigma", "peaks_signal", "peaks_signal_sigma", "fwhm_nm")
+
+
+def _about(run: Run) -> str:
+    return f"{run.start.sample}, run {run.start.run_id} ({run.status}), {run.start.convention} fluence"
 
 
 def export_curve(run: Run, path: Path) -> Path:
@@ -149,7 +142,7 @@ def export_curve(run: Run, path: Path) -> Path:
     fluence = run.fluence_uj_cm2
     values = [fluence, fluence * run.fluence_sigma_rel, *(run.column(field) for field in _FIELDS[1:])]
     rows = ([float(column[at]) for column in values] for at in range(len(run)))
-    return _write(path, run, header, rows)
+    return write_csv(Path(path), _about(run), header, rows, anew=True)
 
 
 def export_spectra(run: Run, path: Path) -> Path:
@@ -162,17 +155,23 @@ def export_spectra(run: Run, path: Path) -> Path:
     header = ["Wavelength (nm)", *(f"{value:.6g} uJ/cm^2" for value in run.fluence_uj_cm2)]
     spectra = run.spectra
     rows = ([float(nm), *spectra[:, at].tolist()] for at, nm in enumerate(run.wavelength_nm))
-    return _write(path, run, header, rows)
+    return write_csv(Path(path), _about(run), header, rows, anew=True)
 
 
-def _write(path: Path, run: Run, header: Sequence[str], rows: Iterable[Sequence[float]]) -> Path:
-    about = f"# {run.start.sample}, run {run.start.run_id} ({run.status}), {run.start.convention} fluence"
+def write_csv(
+    path: Path, about: str, header: Sequence[str], rows: Iterable[Sequence[object]], *, anew: bool = False
+) -> Path:
+    """Write a CSV under one line that says what it is.
+
+    :param anew: whether the file must not exist.
+    :raises DataError: it cannot be written, or exists.
+    """
     try:
-        with Path(path).open("x", newline="", encoding="utf-8") as file:
-            file.write(about.replace("\n", " ").replace("\r", " ") + "\n")
+        with path.open("x" if anew else "w", newline="", encoding="utf-8") as file:
+            file.write(f"# {about}".replace("\n", " ").replace("\r", " ") + "\n")
             writer = csv.writer(file)
             writer.writerow(header)
             writer.writerows(rows)
     except OSError as exc:
         raise DataError(f"cannot write {path}: {exc.strerror or exc}", "choose another file name") from exc
-    return Path(path)
+    return path

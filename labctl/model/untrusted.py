@@ -1,14 +1,18 @@
-"""What a stranger wrote: files opened within bounds, and texts made fit to be shown."""
+"""Files opened within bounds and written whole, and texts of a stranger made fit to be shown."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
+import shutil
 import stat
 import unicodedata
 from pathlib import Path
 from typing import BinaryIO
+
+from labctl.model.errors import DataError
 
 _FLAGS: int = getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 
@@ -43,6 +47,33 @@ def read_regular(path: Path, most: int) -> bytes:
         size = f"{most >> 20} MB" if most >= 1 << 20 else f"{most} bytes"
         raise OSError(errno.EFBIG, f"is larger than {size}", str(path))
     return raw
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text in the place of a file, so that whoever sees the file sees all of it.
+
+    :param text: becomes UTF-8; its line ends are kept.
+    :raises DataError: it cannot be written; what was there before is left.
+    """
+    target = path.resolve()
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        part.unlink(missing_ok=True)
+        with part.open("x", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(target, part)
+        part.replace(target)
+    except BaseException as exc:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        if not isinstance(exc, OSError):
+            raise
+        raise DataError(
+            f"{path}: cannot be written: {exc.strerror or exc}", "close the file elsewhere"
+        ) from exc
 
 
 _INVISIBLE = frozenset(

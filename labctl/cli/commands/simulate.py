@@ -20,6 +20,7 @@ import typer
 from labctl.cli.common import Json
 from labctl.cli.output import write_lines
 from labctl.cli.signals import stop_on_signals
+from labctl.model.untrusted import write_whole
 
 _SIMULATED = re.compile(r"127\.0\.0\.1|^ASRL/dev/(pts/\d+|ttys\d+)::")
 """Where simulated instruments listen: this computer's own network, or a pseudo-terminal."""
@@ -78,23 +79,6 @@ def run_simulate(request: SimulateRequest) -> int:
             while not stop.wait(0.2):
                 pass
     return 0
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that whoever sees it sees all of it.
-
-    :raises DataError: it cannot be written.
-    """
-    from labctl.model.errors import DataError
-
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as exc:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written: {exc.strerror or exc}") from exc
 
 
 def _scene(request: SimulateRequest) -> Any:

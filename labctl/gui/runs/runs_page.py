@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from labctl.data.csvfile import write_csv
 from labctl.gui.base.dialogs import ask_to_replace, file_dialog, show
 from labctl.gui.base.fields import PlainLabel, plain, tool_tip
 from labctl.gui.plots.runview import RunView
@@ -140,7 +140,7 @@ def write_curve(run: RunData, path: Path) -> None:
         [*(float(c[at]) for c in columns), int(at in run.excluded), "|".join(run.flags(at))]
         for at in range(len(run))
     )
-    _write(path, run, header, rows)
+    write_csv(path, _about(run), header, rows)
 
 
 def write_spectra(run: RunData, path: Path) -> None:
@@ -153,25 +153,17 @@ def write_spectra(run: RunData, path: Path) -> None:
         raise DataError(f"{run.facts.title} has no spectra")
     header = ["Wavelength (nm)", *(f"{value:.6g} uJ/cm^2" for value in run.column("fluence_uj_cm2"))]
     rows = np.column_stack([run.facts.wavelength_nm, spectra.T])
-    _write(path, run, header, rows.tolist())
+    write_csv(path, _about(run), header, rows.tolist())
 
 
-def _write(path: Path, run: RunData, header: list[str], rows: Any) -> None:
+def _about(run: RunData) -> str:
     bands = run.bands
     about = (
-        f"# {run.facts.title} ({run.status}), {run.facts.convention} fluence; "
+        f"{run.facts.title} ({run.status}), {run.facts.convention} fluence; "
         f"emission {bands.emission_nm[0]:.2f} to {bands.emission_nm[1]:.2f} nm, "
         f"lasing {bands.lasing_nm[0]:.2f} to {bands.lasing_nm[1]:.2f} nm"
     )
-    about += f"; {run.doubt}" if run.doubt else ""
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            file.write(about.replace("\n", " ").replace("\r", " ") + "\n")
-            writer = csv.writer(file)
-            writer.writerow(header)
-            writer.writerows(rows)
-    except OSError as exc:
-        raise DataError(f"cannot write {path}: {exc.strerror or exc}", "choose another file name") from exc
+    return f"{about}; {run.doubt}" if run.doubt else about
 
 
 RESUMABLE = ("aborted", "failed", "killed")
