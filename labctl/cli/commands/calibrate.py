@@ -15,12 +15,12 @@ import typer
 from labctl.cli.common import BenchFile, Json, warn
 from labctl.cli.output import write_json, write_lines
 from labctl.cli.signals import stop_on_signals
-from labctl.model.calibration import CalibrationKind
 from labctl.model.errors import ConfigError
 from labctl.model.untrusted import open_regular
 
 if TYPE_CHECKING:
     from labctl.config import BenchConfig
+    from labctl.model.calibration import CalibrationKind
     from labctl.model.roles import Operator
 
 MOST_TEXT = 1_000_000
