@@ -174,10 +174,10 @@ def _check_grid(plan: SweepPlan) -> None:
 def _check_reference(plan: SweepPlan) -> None:
     if plan.reference_every == 0:
         if plan.reference_uj_cm2 is not None:
-            raise ConfigError("a reference fluence, but never a point at it", key="reference_every")
+            raise ConfigError("a reference fluence, but no reference points", key="reference_every")
         if plan.correct_bleaching != "off":
             raise ConfigError(
-                "bleaching cannot be corrected without a reference",
+                "bleaching cannot be corrected without reference points",
                 key="correct_bleaching",
                 hint="--reference-every 5",
             )
@@ -187,11 +187,11 @@ def _check_adaptive(plan: AdaptivePlan) -> None:
     first = len(steps(plan))
     if plan.budget_points < first:
         raise ConfigError(
-            f"{plan.budget_points} points are fewer than the {first} to begin with", key="budget_points"
+            f"{plan.budget_points} points are fewer than the {first} start points", key="budget_points"
         )
     if plan.background == "blank":
         raise ConfigError(
-            "a blank is measured at each fluence beforehand, which an adaptive sweep does not know",
+            "a blank is measured first at each fluence, but an adaptive sweep chooses its fluences later",
             key="background",
             hint="--background dark",
         )
@@ -249,7 +249,7 @@ def check_bands(bands: Bands, spectrometer: SpectrometerInfo) -> None:
                 f"{low:g} to {high:g} nm hold {pixels} pixels of the spectrometer, which sees "
                 f"{axis[0]:.1f} to {axis[-1]:.1f} nm",
                 key=f"bands.{key}",
-                hint="where the emission is looked for must be where the spectrometer looks",
+                hint="the bands must lie within the range of the spectrometer",
             )
 
 
@@ -274,5 +274,5 @@ def _check_exposure(plan: SweepPlan, rate_hz: float, spectrometer: SpectrometerI
             raise ConfigError(
                 f"{value:g} s hold {value * rate_hz:.3g} pulses, fewer than {plan.min_pulses}",
                 key="integration",
-                hint="an exposure that is not locked to the laser miscounts pulses by up to one",
+                hint="an untriggered exposure miscounts pulses by up to one",
             )

@@ -172,7 +172,7 @@ class FluenceSweepProcedure(Procedure):
         :raises ConfigError: nothing was attached.
         """
         if self._open_context is None:
-            raise ConfigError("nothing is attached to this procedure", hint="call attach() before it is run")
+            raise ConfigError("nothing is attached to this procedure", hint="call attach() before running it")
         return self._open_context()
 
     def row(self, point: SweepPoint) -> Mapping[str, object]:
@@ -206,7 +206,7 @@ class FluenceSweepProcedure(Procedure):
         """Run the sweep. A stop is no error: pymeasure marks the run as aborted by itself."""
         context = self._context
         if context is None:
-            raise ConfigError("the procedure was not started up")
+            raise ConfigError("the procedure was not started")
         with self._noted():
             plan = self.plan()
             self._points = sweep(

@@ -84,7 +84,7 @@ class TimedSource(PlannedSource):
         spent = np.array([0.0, *(p.dose_uj_cm2 for p in points)])
         if spent[-1] + np.diff(spent)[-_RECENT:].max() > self._most_dose:
             self.ending = Ending(
-                "dose", f"one more point would pass the dose of {self._most_dose:.4g} uJ/cm2"
+                "dose", f"one more point would exceed the dose of {self._most_dose:.4g} uJ/cm2"
             )
             return None
         return replace(step, due_s=points[0].elapsed_s + step.index * self._every_s)
@@ -132,7 +132,7 @@ class AdaptiveSource:
         self._width = half_width_rel(stop_corrected(result))
         target, chosen = self._plan.target_rel, len(own) - len(self._first)
         if self._width is not None and self._width <= target and chosen >= self._plan.confirm_points:
-            return None, _ending("target", f"the target of +-{100 * target:.3g} % is met", self._width)
+            return None, _ending("target", f"the target of +-{100 * target:.3g} % is reached", self._width)
         if ALL_LINES in result.flags:
             return None, _ending("above", result.reason, None)
         return self._choose(result, own), None
@@ -157,15 +157,15 @@ class AdaptiveSource:
         """Say which budget has no room for one more point, judged by what points have cost so far."""
         plan = self._plan
         if len(own) >= plan.budget_points:
-            return "points", f"the budget of {plan.budget_points} points is spent"
+            return "points", f"the budget of {plan.budget_points} points is used up"
         if not points:
             return None
         dose = points[-1].dose_uj_cm2 + _pulses(points) * fluence_uj_cm2
         if dose > self._budget_dose:
-            return "dose", f"one more point would pass the budget of {self._budget_dose:.4g} uJ/cm2 of dose"
+            return "dose", f"one more point would exceed the budget of {self._budget_dose:.4g} uJ/cm2 of dose"
         elapsed = points[-1].elapsed_s
         if plan.budget_time_s is not None and elapsed + elapsed / len(points) > plan.budget_time_s:
-            return "time", f"one more point would pass the budget of {plan.budget_time_s:.4g} s"
+            return "time", f"one more point would exceed the budget of {plan.budget_time_s:.4g} s"
         return None
 
 

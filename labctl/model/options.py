@@ -104,7 +104,7 @@ class Option:
             return "" if isinstance(value, bool) else f"invalid value {_cut(value)}; choose yes or no"
         if self.kind == "numbers":
             if not isinstance(value, Sequence) or isinstance(value, str):
-                return f"{_cut(value)} is no list of numbers"
+                return f"{_cut(value)} is not a list of numbers"
             return next((why for one in value if (why := self._number_refused(one))), "")
         return self._number_refused(value)
 
@@ -165,7 +165,7 @@ class Option:
             try:
                 return tuple(self._number(part.strip(), quantity) for part in parts if part.strip())
             except ConfigError:
-                raise self.wrong(f"{_cut(text)} is no list of numbers", "20, 30, 45") from None
+                raise self.wrong(f"{_cut(text)} is not a list of numbers", "20, 30, 45") from None
         if not text:
             raise self.wrong("a number is needed")
         return self._number(text, quantity)

@@ -36,17 +36,19 @@ class SweepPlan:
     start_uj_cm2: float = option(20.0, "Start fluence", FLUENCES, "Lowest fluence.", unit=_FLUENCE, above=0)
     stop_uj_cm2: float = option(200.0, "Stop fluence", FLUENCES, "Highest fluence.", unit=_FLUENCE, above=0)
     points: int = option(24, "Points", FLUENCES, "Number of fluences, both ends included.", **_POINTS)
-    spacing: Spacing = option("log", "Spacing", FLUENCES, "Spacing of the fluences; list: those listed.")
+    spacing: Spacing = option(
+        "log", "Spacing", FLUENCES, "Spacing of the fluences; list: use the listed fluences."
+    )
     fluences_uj_cm2: tuple[float, ...] = option(
         (),
         "Fluences listed",
         FLUENCES,
-        "The fluences themselves instead: 20, 30, 45.",
+        "List of fluences instead of a range: 20, 30, 45.",
         unit=_FLUENCE,
         above=0,
     )
     direction: Direction = option(
-        "up", "Direction", FLUENCES, "Order of the fluences; up-down visits the highest once."
+        "up", "Direction", FLUENCES, "Order of the fluences; up-down measures the highest once."
     )
     average: int = option(
         10, "Exposures per point", MEASUREMENT, "Exposures at each fluence.", least=1, most=1_000_000
@@ -55,7 +57,7 @@ class SweepPlan:
         100,
         "Least pulses per exposure",
         EXPOSURE,
-        "Least number of laser pulses in an exposure that is not triggered.",
+        "Minimum number of laser pulses per untriggered exposure.",
         least=1,
     )
     triggered: bool = False
@@ -63,18 +65,18 @@ class SweepPlan:
         (),
         "Exposure times",
         EXPOSURE,
-        "Exposure times that may be used; none: a ladder of 1, 2, 5 is made.",
+        "Allowed exposure times; default: a 1-2-5 series.",
         unit="s",
         above=0,
     )
     max_integration_s: float = option(
-        0.5, "Longest exposure", MEASUREMENT, "Longest exposure time of that ladder.", unit="s", above=0
+        0.5, "Longest exposure", MEASUREMENT, "Longest exposure time of the 1-2-5 series.", unit="s", above=0
     )
     aim: float = option(
         0.6,
-        "Filling aimed at",
+        "Target fill level",
         EXPOSURE,
-        "Share of the detector's full scale that an exposure should reach.",
+        "Fraction of full scale that an exposure should reach.",
         least=0.05,
         most=0.9,
         percent=True,
@@ -83,34 +85,34 @@ class SweepPlan:
         60.0,
         "Longest light",
         EXPOSURE,
-        "Longest time of light on the sample at one point.",
+        "Longest illumination time of the sample at one point.",
         unit="s",
         above=0,
     )
     background: Background = option(
-        "dark", "Background", BACKGROUND, "Subtract a dark, or a blank measured at each fluence beforehand."
+        "dark", "Background", BACKGROUND, "Subtract a dark, or a blank measured first at each fluence."
     )
     keep_open: bool = option(
         False, "Keep shutter open", MEASUREMENT, "Leave the shutter open between points; darks close it."
     )
     seed: int = option(0, "Shuffle seed", FLUENCES, "Seed of the shuffled order.", least=0)
-    remove_spikes: bool = option(True, "Remove spikes", BACKGROUND, "Take cosmic spikes out of the spectra.")
+    remove_spikes: bool = option(True, "Remove spikes", BACKGROUND, "Remove cosmic spikes from the spectra.")
     dark_factor: int = option(
         4,
         "Dark exposures",
         BACKGROUND,
-        "Dark exposures for each exposure of a point: the error of a dark is common to all points.",
+        "Dark exposures per exposure of a point: the error of a dark is common to all points.",
         least=4,
         most=10_000,
     )
     dark_max_age_s: float = option(
-        600.0, "Oldest dark", BACKGROUND, "A dark that is older is renewed.", unit="s", above=0
+        600.0, "Oldest dark", BACKGROUND, "An older dark is retaken.", unit="s", above=0
     )
     dark_max_change_c: float = option(
         0.2,
         "Dark temperature change",
         BACKGROUND,
-        "A dark is renewed when the detector's temperature differs by more.",
+        "A dark is retaken when the detector temperature differs by more.",
         unit="C",
         above=0,
     )
@@ -118,7 +120,7 @@ class SweepPlan:
         5.0,
         "Margin of the bands",
         EXPOSURE,
-        "How far outside the bands saturation is looked for.",
+        "Range outside the bands that is checked for saturation.",
         unit="nm",
         least=0,
     )
@@ -126,19 +128,19 @@ class SweepPlan:
         0.02,
         "Drift flagged above",
         CHECKS,
-        "Relative change between the readings round a point above which it is flagged.",
+        "Relative change between the readings before and after a point above which it is flagged.",
         above=0,
         below=1,
         percent=True,
     )
     retries: int = option(
-        2, "Repeats", CHECKS, "How often a point is repeated when the laser dropped out.", least=0, most=1000
+        2, "Repeats", CHECKS, "How often a point is repeated after a laser dropout.", least=0, most=1000
     )
     reference_every: int = option(
         0,
         "Reference every",
         REFERENCE,
-        "Points between two measurements at the reference fluence; 0: none are made.",
+        "Points between two measurements at the reference fluence; 0: no reference points.",
         least=0,
         most=MOST_POINTS,
     )
@@ -146,7 +148,8 @@ class SweepPlan:
         None,
         "Reference fluence",
         REFERENCE,
-        "The reference fluence, below threshold; left out: a quarter of the way, by ratio, from the lowest "
+        "The reference fluence, below threshold; default: a quarter of the way, on a log scale, from the "
+        "lowest "
         "to the highest.",
         unit=_FLUENCE,
         above=0,
@@ -155,9 +158,9 @@ class SweepPlan:
         "off",
         "Correct bleaching",
         REFERENCE,
-        "Correct the fit by what the reference shows. excitation: fewer emitters absorb, so a point counts "
-        "with the fluence that would excite the fresh sample as much; signal: only the light that is seen "
-        "faded. Stored points are never changed.",
+        "Correct the fit with the reference points. excitation: fewer emitters absorb, so a point counts "
+        "with the fluence that would excite the fresh sample equally; signal: only the detected light "
+        "decreased. Stored points are never changed.",
     )
 
 
@@ -175,7 +178,7 @@ class AdaptivePlan(SweepPlan):
         10,
         "Start points",
         ADAPTIVE,
-        "Space-filling points to begin with; fewer than 10 where shape and noise are known.",
+        "Initial space-filling points; fewer than 10 if shape and noise are known.",
         name="start_points",
         **_POINTS,
     )
@@ -183,8 +186,8 @@ class AdaptivePlan(SweepPlan):
         0.03,
         "Target",
         ADAPTIVE,
-        "Half-width of the 95 % interval over the threshold at which it may end, the correction for ending "
-        "so included.",
+        "Relative half-width of the 95 % interval at which the sweep may end, including the correction for "
+        "stopping early.",
         above=0.005,
         below=1,
         percent=True,
@@ -193,29 +196,29 @@ class AdaptivePlan(SweepPlan):
         2,
         "Confirming points",
         ADAPTIVE,
-        "Chosen points without which no interval is believed.",
+        "Minimum number of chosen points before the interval is trusted.",
         least=0,
         most=MOST_POINTS,
     )
-    per: Per = option("point", "Narrow per", ADAPTIVE, "Narrow the interval fastest per this.")
+    per: Per = option("point", "Narrow per", ADAPTIVE, "Narrow the interval fastest per point or per dose.")
     budget_points: int = option(
         40,
         "Most points",
         ADAPTIVE,
-        "Most points, the first ones included, those at the reference not.",
+        "Maximum number of points, including the start points but not the reference points.",
         **_POINTS,
     )
     budget_dose_uj_cm2: float | None = option(
         None,
         "Most dose",
         ADAPTIVE,
-        "Most dose, the sum of fluence x pulses, trials included; left out: the bench's limit.",
+        "Maximum dose (sum of fluence x pulses, trial exposures included); default: the limit of the bench.",
         unit=_FLUENCE,
         above=0,
         most=1e15,
     )
     budget_time_s: float | None = option(
-        None, "Most time", ADAPTIVE, "Most time on the bench's clock.", unit="s", above=0
+        None, "Most time", ADAPTIVE, "Maximum time on the bench clock.", unit="s", above=0
     )
 
 
@@ -231,12 +234,12 @@ class StabilityPlan(SweepPlan):
         10.0,
         "Interval",
         STABILITY,
-        "From the beginning of one point to that of the next; one that takes longer is followed at once.",
+        "From the start of one point to that of the next; after a longer point the next follows at once.",
         unit="s",
         above=0,
     )
-    model: Decay = option("best", "Shape of the decay", STABILITY, "Shape to fit; best lets the data choose.")
-    constant: bool = option(False, "Constant part", STABILITY, "Fit a part that stays, too.")
+    model: Decay = option("best", "Shape of the decay", STABILITY, "Model to fit; best: chosen by the data.")
+    constant: bool = option(False, "Constant part", STABILITY, "Fit a constant part as well.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,9 +277,9 @@ def sweep_plan(given: Mapping[str, object], *, adaptive: bool = False) -> SweepP
         )
     for name in given:
         if not adaptive and name not in options(SweepPlan):
-            raise every[name].wrong("only an adaptive sweep takes it", "add --adaptive")
+            raise every[name].wrong("applies only to an adaptive sweep", "add --adaptive")
         if listed and name in ("start", "stop", "points"):
-            raise every[name].wrong("the list says it all", "leave it or --fluences out")
+            raise every[name].wrong("cannot be combined with --fluences", "give only one of them")
     for name in () if listed else ("start", "stop"):
         if name not in given:
             raise every[name].wrong("missing", "a fluence in uJ/cm2")

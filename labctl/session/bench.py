@@ -183,7 +183,7 @@ def over_said(pump: Pump, tell: Tell) -> Iterator[None]:
     finally:
         left = pump.left
         if left is not None and left is not before and not left.failures:
-            tell(f"over: {left}")
+            tell(f"finished: {left}")
 
 
 def _all_safe(pump: Pump, dog: Watchdog | None) -> Sequence[Exception]:

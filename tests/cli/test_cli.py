@@ -141,10 +141,10 @@ def test_the_names_of_simulated_things_may_be_written_in_capitals(
         (["--start", "20", "--stop", "800"], "limit"),
         (["--start", "20", "--stop", "200", "--points", "1"], "points"),
         (["--start", "20"], "--stop: missing"),
-        (["--fluences", "20,x"], "no list of numbers"),
+        (["--fluences", "20,x"], "not a list of numbers"),
         (["--fluences", "20"], "2 or more"),
-        (["--fluences", "20,30", "--start", "5"], "--start: the list says it all"),
-        (["--fluences", "20,30", "--points", "5"], "--points: the list says it all"),
+        (["--fluences", "20,30", "--start", "5"], "--start: cannot be combined with --fluences"),
+        (["--fluences", "20,30", "--points", "5"], "--points: cannot be combined with --fluences"),
     ],
 )
 def test_an_impossible_sweep_is_2_and_leaves_no_file(

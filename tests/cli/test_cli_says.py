@@ -160,7 +160,7 @@ def test_json_holds_null_for_what_nobody_stated(
     assert threshold["budget"]["combined_rel"] is None
 
 
-OVER = "over: the shutter is closed (its sensor"
+OVER = "finished: the shutter is closed (its sensor"
 OPTIONS = {
     "sweep": ("--start", "40", "--stop", "150", "--points", "6", "--average", "2"),
     "stability": ("--fluence", "60", "--minutes", "1.2", "--every", "10", "--average", "1"),
@@ -296,7 +296,7 @@ def test_a_bench_that_idles_with_a_setting_is_not_called_lit(
         assert "behind the closed shutter" in text or "shutter closed" in text
         assert "shutter open" not in text
         assert text.endswith("dose 0 uJ/cm2")
-    assert told[-1].startswith("over: the shutter is closed (its sensor")
+    assert told[-1].startswith("finished: the shutter is closed (its sensor")
 
 
 def test_a_sweep_below_threshold_and_one_that_goes_on(

@@ -171,7 +171,7 @@ def test_the_parameters_say_the_whole_plan(kind: type[SweepPlan]) -> None:
         ("aim", "60", "'60' could be a share or a percentage"),
         ("aim", "95 %", "must be 90 % or less, not 95 %"),
         ("target", "100 %", "must be below 100 %, not 100 %"),
-        ("fluences", "20, x", "'20, x' is no list of numbers"),
+        ("fluences", "20, x", "'20, x' is not a list of numbers"),
         ("direction", "left", "invalid value 'left'; choose up, down, up-down or shuffled"),
         ("keep_open", "perhaps", "invalid value 'perhaps'; choose yes or no"),
     ],

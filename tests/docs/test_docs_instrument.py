@@ -72,7 +72,7 @@ def test_a_bench_with_it_is_served_checked_and_lit(package: Path) -> None:
             lit = python(package, "-m", "labctl", *command)
             assert lit.returncode == 0, lit.stderr
             assert "shutter open" in lit.stdout
-            assert "over: the shutter is closed" in lit.stdout + lit.stderr
+            assert "finished: the shutter is closed" in lit.stdout + lit.stderr
             text = (package / "sim.toml").read_text(encoding="utf-8")
             (package / "typo.toml").write_text(text.replace("acme-bs1", "acme-bs2"), encoding="utf-8")
             typo = python(package, "-m", "labctl", "check", "--bench", "typo.toml")

@@ -87,7 +87,7 @@ def test_set_by_hand_in_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixtur
         assert main(["set", "--bench", str(file), "--fluence", "60", "--open", "--for", "1"]) == 0
         said = capfd.readouterr().out
         assert said.splitlines()[-1] == (
-            "over: the shutter is closed (its sensor and the spectrometer behind it), "
+            "finished: the shutter is closed (its sensor and the spectrometer behind it), "
             "the attenuator is at its lowest transmission"
         )
         assert "shutter open" in said
@@ -115,7 +115,7 @@ def test_align_in_the_terminal(
         assert "reference: threshold" in said
         assert "2: " in said
         assert "best" in said
-        assert "over: the shutter is closed" in said
+        assert "finished: the shutter is closed" in said
         assert simulated.scene.shutter.closed_switch()
     assert align_line(Finished("over"), "peak") == "over"
 

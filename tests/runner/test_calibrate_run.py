@@ -90,7 +90,7 @@ def test_a_calibration_is_measured_shown_and_stored(
     assert read_calibration(path) == made
     assert isinstance(events[0], Connected)
     remarks = [e.text for e in events if isinstance(e, Message)]
-    assert remarks.pop().startswith("over: the shutter is closed (its sensor")
+    assert remarks.pop().startswith("finished: the shutter is closed (its sensor")
     assert len(remarks) == 2  # not on the kind that is being measured
     assert all("but this bench has" in text for text in remarks)
     assert [e.text for e in events if isinstance(e, CalStep)] == ["first", "second"]
@@ -115,7 +115,7 @@ def test_nothing_is_stored_of_a_measurement_that_is_refused(
         calibrated(simulated, config, procedure, tmp_path / "out", on_event=events.append)
     assert procedure.closed
     assert isinstance(events[-1], Message)
-    assert events[-1].text.startswith("over: the shutter is closed (its sensor")
+    assert events[-1].text.startswith("finished: the shutter is closed (its sensor")
     assert list((tmp_path / "out").iterdir()) == []
     assert simulated.scene.shutter.closed_switch()
 

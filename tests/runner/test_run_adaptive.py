@@ -180,7 +180,7 @@ def test_the_command_line_once(tmp_path: Path, capsys: pytest.CaptureFixture[str
         words = "--sample OLA --start 30 --stop 170 --average 1 --adaptive --target 20% --start-points 8"
         assert main(["sweep", "--bench", str(file), "--output", str(tmp_path), *words.split()]) == 0
     shown = capsys.readouterr().out
-    assert "adaptive sweep, ended by target: the target of +-20 % is met" in shown
+    assert "adaptive sweep, ended by target: the target of +-20 % is reached" in shown
     assert "after 10 points, target met" in shown
 
 

@@ -499,8 +499,8 @@ def fit_plate(
     )
     if max(abs(result.backlash_deg), result.repeatability_deg) > MOST_DEG:
         raise CalibrationRefused(
-            f"play {result.backlash_deg:.2f} and scatter {result.repeatability_deg:.2f} degrees are not a "
-            "mount's: it loses steps, the laser is unsteady, or the slope is another angle's"
+            f"backlash {result.backlash_deg:.2f} and scatter {result.repeatability_deg:.2f} degrees are not "
+            f"plausible for a mount: it loses steps, the laser is unstable, or the angle is wrong"
         )
     return result
 

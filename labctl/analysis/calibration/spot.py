@@ -167,8 +167,8 @@ def refuse_two_sided(part: FloatArray) -> None:
     climbed, fell = np.max(part - np.minimum.accumulate(part)), np.max(np.maximum.accumulate(part) - part)
     if fell > 0.25 and climbed > 0.25:
         raise CalibrationRefused(
-            f"the power falls by {fell:.0%} after it has risen: two edges, a slit, or an unsteady laser; "
-            "scan one edge in one direction"
+            f"the power falls by {fell:.0%} after rising: two edges, a slit, or an unstable laser; scan one "
+            f"edge in one direction"
         )
 
 
@@ -387,7 +387,7 @@ def _refuse_incomplete(
     if scatter > MOST_SCATTER:
         raise CalibrationRefused(
             f"the powers scatter by {scatter:.1%} of the beam about a single edge: two edges, a beam far "
-            "from a Gaussian, or an unsteady laser"
+            f"from Gaussian, or an unstable laser"
         )
 
 

@@ -24,7 +24,7 @@ _REFERENCE = (
     replace(_SWEPT["start"], help="Lowest fluence of the reference sweep.", default=...),
     replace(_SWEPT["stop"], help="Highest fluence of the reference sweep.", default=...),
     replace(_SWEPT["points"], help="Fluences of the reference sweep.", default=16),
-    replace(_SWEPT["average"], help="Exposures at each of them.", default=3),
+    replace(_SWEPT["average"], help="Exposures at each fluence.", default=3),
 )
 
 
@@ -34,13 +34,11 @@ def align(
     given: dict[str, Any],
     max_dose: Annotated[
         float | None,
-        typer.Option(
-            help="Sum of fluence x pulses at which it ends, uJ/cm2.", show_default="no limit of its own"
-        ),
+        typer.Option(help="Maximum dose (sum of fluence x pulses), uJ/cm2.", show_default="no extra limit"),
     ] = None,
     readouts: Annotated[
         int | None,
-        typer.Option(min=1, help="End after so many readouts.", show_default="until Ctrl-C"),
+        typer.Option(min=1, help="Number of readouts.", show_default="until Ctrl-C"),
     ] = None,
 ) -> int:
     """Measure a reference, then follow the threshold while you align.
@@ -73,7 +71,7 @@ def _scale(settings: PumpSettings) -> str:
     from labctl.analysis.budget import fluence_budget, scale_statement
 
     budget = fluence_budget(settings)
-    only = "statistical only" if budget.combined_rel is None else "those at this scale"
+    only = "statistical only" if budget.combined_rel is None else "for this calibration"
     return f"the intervals are {only}; {scale_statement(budget.record())}"
 
 
@@ -84,7 +82,7 @@ def line(event: AlignmentEvent, convention: str) -> str:
     if isinstance(event, Finished):
         return event.reason
     if isinstance(event, Reference):
-        return f"reference: {event.result.reason} ({convention}); follow it"
+        return f"reference: {event.result.reason} ({convention}); tracking it"
     if isinstance(event, Readout):
         result = event.result
         if result.threshold_uj_cm2 is None or result.ci95 is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _POLL_S = 0.1
 _YES = {"y", "yes"}
 _WORD = "resume"
-_WITH_BENCH = "give the bench file with --bench; --yes then agrees to what differs"
+_WITH_BENCH = "give the bench file with --bench; --yes then accepts the differences"
 
 
 def run_resume(path: Path, bench: Path | None, *, yes: bool, figures: bool, as_json: bool) -> int:
@@ -73,11 +73,11 @@ def make_trust(stop: threading.Event, say: Callable[[str], None]) -> Callable[[t
         if not sys.stdin.isatty():
             raise ConfigError("resources and limits would come from the run file alone", hint=_WITH_BENCH)
         say(
-            f"these come from the run file, not from a bench file; type {_WORD} to connect to them under "
-            "these limits, anything else to leave the run as it is"
+            f"these come from the run file, not from a bench file; type {_WORD} to connect to them with "
+            f"these limits, anything else to cancel"
         )
         if _typed(stop).strip().lower() != _WORD:
-            raise ConfigError("resources and limits of the run were not agreed to", hint=_WITH_BENCH)
+            raise ConfigError("resources and limits of the run were not confirmed", hint=_WITH_BENCH)
 
     return trust
 
@@ -100,12 +100,12 @@ def make_confirm(
         if not sys.stdin.isatty():
             raise ConfigError(
                 f"the bench differs from the run's: {'; '.join(differences)}",
-                hint="the same with --yes, if that is as it should be",
+                hint="repeat with --yes if this is correct",
             )
-        say("the shutter is closed; type y to go on with this bench, anything else to leave the run as it is")
+        say("the shutter is closed; type y to continue with this bench, anything else to cancel")
         forget_typed()
         if _typed(stop).strip().lower() not in _YES:
-            raise ConfigError("the differences were not agreed to; the run is as it was")
+            raise ConfigError("the differences were not confirmed; the run is unchanged")
 
     return confirm
 

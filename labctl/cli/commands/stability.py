@@ -32,8 +32,10 @@ def stability(
     bench: BenchFile,
     sample: SampleName,
     given: dict[str, Any],
-    minutes: Annotated[float, typer.Option(help="From the first point to the last.", show_default=False)],
-    output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
+    minutes: Annotated[
+        float, typer.Option(help="Time from the first point to the last.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option(help="Directory of the output files.")] = Path(),
     operator: Annotated[str, typer.Option(help="Who measures.")] = "",
     spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
     note: Annotated[str, typer.Option(help="Note stored with the file.")] = "",

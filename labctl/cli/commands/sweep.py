@@ -38,7 +38,7 @@ def sweep(
     sample: SampleName,
     given: dict[str, Any],
     adaptive: Annotated[
-        bool, typer.Option("--adaptive", help="Choose each fluence from the points so far.")
+        bool, typer.Option("--adaptive", help="Choose each fluence from the points measured so far.")
     ] = False,
     correct_bleaching: Annotated[bool, typer.Option(_BLEACHING.flag, help=_BLEACHING.help)] = False,
     output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),

@@ -197,9 +197,9 @@ class SweepPanel(QWidget):
 
     def _make_fields(self, config: BenchConfig) -> None:
         self.sample = Field("Sample", remembered("sweep/sample", "sample"), "", "Name of the sample")
-        self.spot = Field("Spot", "", "", "Which spot of the sample")
+        self.spot = Field("Spot", "", "", "Spot on the sample")
         self.operator = Field("Operator", remembered("sweep/operator"), "", "Who measures")
-        self.note = Field("Note", "", "", "Anything worth keeping")
+        self.note = Field("Note", "", "", "Note stored with the run")
         self.fields = {name: OptionField(option) for name, option in sweep_options().items()}
         for name in ("start", "stop"):
             self.fields[name].setToolTip(f"{self.fields[name].toolTip()}, {config.pump.convention}")
@@ -218,7 +218,7 @@ class SweepPanel(QWidget):
         row = QHBoxLayout()
         row.addWidget(self.presets, 1)
         self.keep = keep = QPushButton("Keep…")
-        keep.setToolTip("Keep these parameters as a preset of your own")
+        keep.setToolTip("Save these parameters as a preset")
         keep.clicked.connect(self._ask_preset)
         row.addWidget(keep)
         column.addLayout(row)
@@ -241,9 +241,7 @@ class SweepPanel(QWidget):
         below.addWidget(self.reason)
         self.start_button = QPushButton("Queue sweep")
         self.start_button.setObjectName("go")
-        self.start_button.setToolTip(
-            "Put it into the queue; it begins as soon as the bench is free (Ctrl+Return)"
-        )
+        self.start_button.setToolTip("Queue it; it starts as soon as the bench is free (Ctrl+Return)")
         self.start_button.clicked.connect(self._queue)
         below.addWidget(self.start_button)
 
@@ -338,7 +336,7 @@ class SweepPanel(QWidget):
             self._say(shown(str(exc)))
             return None
         low, high = min(plan.fluences_uj_cm2), max(plan.fluences_uj_cm2)
-        note = f"refined round {threshold_uj_cm2:.4g} uJ/cm2, {low:.4g} to {high:.4g}"
+        note = f"refined around {threshold_uj_cm2:.4g} uJ/cm2, {low:.4g} to {high:.4g}"
         return plan, self.request(note)
 
     # --- presets -----------------------------------------------------------------------------------

@@ -69,15 +69,15 @@ class QueuePanel(QWidget):
         self.text.setProperty("role", "dim")
         self.pause = self._button(
             "Pause",
-            "Stand still between two points, in the dark; again: go on (Space)",
+            "Pause between two points, shutter closed; press again to continue (Space)",
             self.toggle_pause,
         )
         self.pause.setCheckable(False)
-        self.abort_button = self._button("Abort", "End the run now; every point is kept (Ctrl+.)", self.abort)
+        self.abort_button = self._button("Abort", "End the run now; all points are kept (Ctrl+.)", self.abort)
         self.refine = self._button(
-            "Refine", "Sweep again, densely round the threshold (Ctrl+R)", self._refine
+            "Refine", "Sweep again, densely around the threshold (Ctrl+R)", self._refine
         )
-        self.remove = self._button("Remove", "Take what is selected from the queue", self.remove_selected)
+        self.remove = self._button("Remove", "Remove the selected sweep from the queue", self.remove_selected)
         column = QVBoxLayout(self)
         column.setContentsMargins(6, 6, 6, 6)
         column.addWidget(self.tree, 1)
