@@ -51,7 +51,7 @@ _FACTS: Mapping[CalibrationKind, Mapping[str, str | float | bool]] = {
     "attenuator": {"form": "malus", "branch": "+", "wavelength_nm": 800.0},
     "pickoff": {"wavelength_nm": 800.0},
     "energy": {"wavelength_nm": 800.0, "pulse_width_source": "computed", "repetition_source": "measured"},
-    "spot": {"shape": "gaussian", "method": "knife edge, by hand"},
+    "spot": {"shape": "gaussian", "method": "knife edge, manual"},
     "spectrometer": {"lamp": "hg-ar", "nonlinearity_source": "measured"},
 }
 

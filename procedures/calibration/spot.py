@@ -367,7 +367,7 @@ class Edge:
         return min(max(centre_um + side * 3.0 * w_um, low), high)
 
 
-METHODS = {"stage": "knife edge, stage", "hand": "knife edge, by hand", "stated": "stated"}
+METHODS = {"stage": "knife edge, stage", "hand": "knife edge, manual", "stated": "stated"}
 POINTS = {"stage": 28, "hand": 18}
 AXES: tuple[Axis, Axis] = ("x", "y")
 

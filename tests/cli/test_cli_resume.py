@@ -104,7 +104,7 @@ class Terminal:
 @pytest.mark.parametrize("typed", ["n\n", "\n", "", "yesterday\n"])
 def test_anything_but_a_typed_y_leaves_the_run(typed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", Terminal(typed))
-    with pytest.raises(ConfigError, match="not agreed to"):
+    with pytest.raises(ConfigError, match="not confirmed"):
         make_confirm(threading.Event(), lambda text: None, yes=False)(DIFFERENCES)
 
 

@@ -72,7 +72,7 @@ def test_a_blank_can_be_asked_for(panel: SweepPanel) -> None:
     assert plan is not None
     assert plan.background == "blank"
     panel.adaptive.setChecked(True)
-    assert "which an adaptive sweep does not know" in panel.fields["background"].reason.text()
+    assert "an adaptive sweep chooses its fluences later" in panel.fields["background"].reason.text()
     assert not panel.start_button.isEnabled()
 
 

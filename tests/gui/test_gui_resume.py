@@ -55,7 +55,7 @@ def test_an_aborted_run_goes_on_once_differences_are_agreed_to(
         window.agree.leave.click()
         number = window.queue._count
         qtbot.waitUntil(lambda: window.queue.status(number) == "aborted", timeout=LONG_MS)
-        assert "not agreed" in window.queue.reason(number)
+        assert "not accepted" in window.queue.reason(number)
         assert not any(light)
         assert read_run(path).status == "aborted"
 

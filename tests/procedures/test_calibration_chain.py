@@ -233,7 +233,7 @@ def test_both_radii_are_found_by_hand() -> None:
     within(found, "y_um", math.hypot(bench.truth.w_y_um, jitter), rel=0.01)
     small, large = sorted((bench.truth.w_x_um, bench.truth.w_y_um))
     assert found.quantities["ellipticity"].value == pytest.approx(small / large, rel=0.02)
-    assert found.facts["method"] == "knife edge, by hand"
+    assert found.facts["method"] == "knife edge, manual"
     positions = [
         r.values["position_um"] for r in bench.hands.asked if r.action == "knife" and "axis" in r.values
     ]

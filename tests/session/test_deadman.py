@@ -1,4 +1,4 @@
-"""Light that nobody watches is ended from a thread of its own; time is stepped here, and the thread is us."""
+"""Unwatched light is ended from a thread of its own; time is stepped here, and the thread is us."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class BudgetView(QWidget):
         row.addWidget(self.recheck)
         column.addLayout(row)
         column.addWidget(self.files)
-        column.addWidget(_heading("Fluence budget"))
+        column.addWidget(_heading("Uncertainty budget"))
         column.addWidget(self.sum)
         column.addWidget(self.links, 1)
         column.addWidget(self.notes)
