@@ -130,7 +130,7 @@ def test_json_alone_stands_on_stdout(bench: Path, capsys: pytest.CaptureFixture[
     [
         ("meter: done", 5, "is for 'meter'"),
         ("sample: done", 5, "no answers left"),
-        ("done\n\n# and now\nrefuse", 5, "refused by hand"),
+        ("done\n\n# and now\nrefuse", 5, "refused by the operator"),
     ],
 )
 def test_a_refusal_is_one_line_and_nothing_is_stored(

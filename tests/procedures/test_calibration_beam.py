@@ -53,7 +53,7 @@ def test_a_calibration_keeps_the_rules_and_leaves_the_bench_as_it_was(kind: Cali
 def test_a_refusal_by_hand_ends_it_in_the_dark(kind: CalibrationKind, number: int) -> None:
     bench = made(kind)
     bench.hands.refuse_at = number
-    with pytest.raises(CalibrationRefused, match="refused by hand"):
+    with pytest.raises(CalibrationRefused, match="refused by the operator"):
         bench.run(kind, **FAST[kind])
     assert bench.scene.shutter.closed_switch()
     assert bench.breaches == []
