@@ -279,7 +279,7 @@ def test_anything_else_is_asked_again_with_the_reason(answer: str) -> None:
     with pytest.raises(Aborted):
         hands.do(METER)
     assert "is neither yes nor no" in out.getvalue()
-    with pytest.raises(CalibrationRefused, match="no answer to"):
+    with pytest.raises(CalibrationRefused, match="which does not answer"):
         ScriptedOperator([answer]).do(METER)
 
 
@@ -382,7 +382,7 @@ def test_at_the_terminal_q_refuses_and_its_end_is_told() -> None:
     hands = TerminalOperator(StringIO(), typed(b"q\n"))
     with pytest.raises(Aborted):
         hands.do(METER)
-    with pytest.raises(CalibrationRefused, match="nobody answers"):
+    with pytest.raises(CalibrationRefused, match="no answer: the input has ended"):
         hands.do(METER)
 
 
@@ -446,7 +446,7 @@ def test_one_line_is_written_and_nothing_else(tmp_path: Path, before: str, after
 def test_a_file_in_which_the_line_has_no_place_is_left_alone(tmp_path: Path, text: str) -> None:
     file = tmp_path / "bench.toml"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match="write it yourself"):
+    with pytest.raises(ConfigError, match="add this line yourself"):
         use_calibration(file, "spot", tmp_path / SPOT)
     assert file.read_text(encoding="utf-8") == text
 

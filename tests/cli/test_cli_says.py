@@ -184,12 +184,12 @@ def words(command: str, bench_file: Path, *more: str) -> list[str]:
 def check_last_words(run: Path, err: str) -> None:
     """They stand once on stderr, after every point, in the log and in the file."""
     lines = err.splitlines()
-    (line,) = (line for line in lines if line.startswith("over:"))
+    (line,) = (line for line in lines if line.startswith("finished:"))
     assert line.startswith(OVER)
     assert line.endswith("the attenuator is at its lowest transmission")
     assert not any("uJ/cm2; pulse" in later for later in lines[lines.index(line) :])
     assert line in run.with_suffix(".log").read_text()
-    assert [e.text for e in read_run(run).events if e.text.startswith("over:")][-1] == line
+    assert [e.text for e in read_run(run).events if e.text.startswith("finished:")][-1] == line
 
 
 @pytest.mark.parametrize("command", OPTIONS)
@@ -231,7 +231,7 @@ def test_no_last_words_where_nothing_was_connected(
     with SimulatedBench(scene("ola", "typical", 3), SteppedClock()) as bench:
         bench_file.write_text(bench.bench_toml(1.0))
     assert main(words("sweep", bench_file)) == 3
-    assert "over:" not in "".join(capsys.readouterr())
+    assert "finished:" not in "".join(capsys.readouterr())
 
 
 @pytest.mark.parametrize("command", OPTIONS)
@@ -251,7 +251,7 @@ def test_what_a_lying_shutter_lets_nobody_say(
         assert main(words(command, file)) == 4
         err = capsys.readouterr().err
         assert "NOT MADE SAFE" in err
-        assert "over:" not in err
+        assert "finished:" not in err
         (run,) = tmp_path.glob("*.h5")
         assert len(read_run(run)) >= 2
         assert main(["fit", str(run), "--json"]) == 0

@@ -106,7 +106,7 @@ def test_a_sensor_or_a_card_that_was_not_moved_is_noticed(kind: CalibrationKind,
     bench.hands.lie_at = lie
     asked = []
     bench.hands.before = lambda request: asked.append(request.action)
-    with pytest.raises(CalibrationRefused, match=r"stand|blocked|not moved"):
+    with pytest.raises(CalibrationRefused, match=r"still at|blocked|not moved"):
         bench.run(kind, **FAST[kind])
     assert asked[lie - 1] == ("beam" if kind == "attenuator" else "meter")
     assert bench.scene.shutter.closed_switch()

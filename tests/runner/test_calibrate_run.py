@@ -141,7 +141,7 @@ def test_after_a_lie_nobody_says_that_the_shutter_is_closed(
         with pytest.raises(SafetyStop, match="the blade") as stop:
             calibrated(simulated, config, procedure, tmp_path, on_event=events.append, **more)
     assert any("NOT MADE SAFE" in note and lie in note for note in stop.value.__notes__)
-    assert not any("over:" in event.text for event in events if isinstance(event, Message))
+    assert not any("finished:" in event.text for event in events if isinstance(event, Message))
 
 
 def test_a_stop_between_two_readings_aborts_and_stores_nothing(
