@@ -15,12 +15,13 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QKeySequence
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QDialog, QFileDialog, QLabel, QWidget
+from pytestqt.exceptions import TimeoutError  # noqa: A004
 from pytestqt.qtbot import QtBot
 from test_gui_calibration import quick
 
 from labctl.gui.base.dialogs import BENCH_KEYS, VIEW_KEYS
 from labctl.gui.shell.benchwindow import BenchWindow
-from labctl.service.messages import SetFluence
+from labctl.service.messages import Busy, SetFluence
 from simulators.bench import SimulatedBench
 
 W = TypeVar("W", bound=QWidget)
@@ -58,7 +59,13 @@ class Keyboard:
         QTest.keyClick(handle, combination.key(), combination.keyboardModifiers())
 
     def wait(self, condition: Callable[[], object]) -> None:
-        self.qtbot.waitUntil(lambda: bool(condition()), timeout=LONG_MS)
+        try:
+            self.qtbot.waitUntil(lambda: bool(condition()), timeout=LONG_MS)
+        except TimeoutError:
+            window = self.window
+            raise AssertionError(
+                f"still not so; the window says {window.message.text()!r}, busy {window.busy!r}"
+            ) from None
 
     def said(self) -> list[str]:
         """Return a list that takes every line of messages from now on."""
@@ -87,12 +94,24 @@ class Keyboard:
         self.open()
 
     def open(self) -> None:
-        """Open the shutter with F6, as soon as the button for it can be pressed."""
+        """Open the shutter with F6, and wait until the bench has done with it: it looks at the light, too.
+
+        Whoever closes earlier interrupts the opening, and then the fluence has to be set anew.
+        """
         self.free()
         self.wait(self.window.manual.open.isEnabled)
+        ended, tell = list[Busy](), self.window.service._tell
+
+        def noted(thing: object) -> None:
+            if isinstance(thing, Busy) and not thing.what:
+                ended.append(thing)
+            tell(thing)
+
+        self.window.service._tell = noted
         self.press("F6")
         self.wait(lambda: not self.dark())
-        self.wait(lambda: self.window.busy == "")
+        self.wait(lambda: ended)
+        self.window.service._tell = tell
 
 
 def by_hand(keyboard: Keyboard, _gate: Gate) -> None:
