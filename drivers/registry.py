@@ -65,7 +65,7 @@ def find(role: RoleName, key: str) -> DriverSpec:
 
     :param role: the role it must play.
     :param key: its name in the bench file.
-    :raises ConfigError: there is none of that name and role; the nearest key is named.
+    :raises ConfigError: no driver has that name and role; the nearest key is named.
     """
     known = {spec.key: spec for spec in of_role(role)}
     if key in known:

@@ -39,7 +39,7 @@ class BenchReading:
     :param pulse_energy_j: on the sample, or what would reach it with the shutter open; None where the meter
         sees nothing because the shutter is closed.
     :param fluence_uj_cm2: that energy's fluence, in the bench's convention.
-    :param unseen: whether the shutter is open by its word alone: nobody behind it sees any light. Energy and
+    :param unseen: whether only the shutter itself reports open: nothing behind it sees light. Energy and
         fluence are then what reaches the sample at most.
     """
 
@@ -115,7 +115,7 @@ class ManualBench:
         self.pump.home(stop)
 
     def open(self, stop: Stop | None = None) -> None:
-        """Open the shutter onto the setting that was verified last; it is told if nobody sees any light then.
+        """Open the shutter onto the last verified setting; a message follows if no light is seen then.
 
         :param stop: ends waiting.
         :raises SafetyStop: there is none: set a fluence first.
@@ -211,7 +211,7 @@ class ManualBench:
         :param stop: ends the wait.
         :param meter: whether the meter is read.
         :raises SafetyStop: the dose would exceed its limit, or in the light the pulse energy jumped, was lost
-            or passed a limit, or nobody here has opened the shutter, which is open; it is closed.
+            or passed a limit, or the shutter was opened from outside; it is closed.
         """
         self.pump.allow(LIGHT_AHEAD_S)
         angle = self.roles.attenuator.angle_deg()
@@ -250,7 +250,7 @@ class ManualBench:
             self.pump.tell(f"nothing confirms that the shutter is still closed: {exc.message}")
 
     def forget_meter(self) -> None:
-        """Set the meter anew before it is read next: somebody else has used it."""
+        """Configure the meter again before its next reading: another part has used it."""
         self._meter_ready = False
 
     def _prepare_meter(self, stop: Stop | None) -> None:

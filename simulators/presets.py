@@ -166,7 +166,7 @@ def scene(
 
 
 def uncalibrated(settings: SceneSettings, seed: int, meter_sigma_rel: float = 0.03) -> SceneSettings:
-    """Return the same bench as nobody has measured it: what a calibration finds is drawn anew.
+    """Return the same bench uncalibrated: the true values that a calibration finds are drawn again.
 
     Drawn are the plate's zero, its leakage, the pick-off ratio, both radii of the spot, the pulse energy, the
     repetition rate, the meter's scale, the spectrometer's true axis and resolution, and where the blade cuts.

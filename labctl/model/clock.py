@@ -115,7 +115,7 @@ class ScaledClock:
 
 
 class SteppedClock:
-    """Time that passes only when somebody sleeps on it or steps it: for tests and fast benchmarks.
+    """Time that passes only when it is slept on or stepped: for tests and fast benchmarks.
 
     Every sleep advances it at once, so it suits one active sleeper at a time (one acquisition thread
     and the simulated instruments that serve it).

@@ -13,7 +13,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who answered at an address.
+    """Identity of the instrument at an address.
 
     :param vendor: the maker.
     :param model: the device, its head or sensor included.
@@ -154,7 +154,7 @@ class SweepPoint:
     :param flags: short words, e.g. "saturated", "drift", "spikes", "low_power", "shutter_open".
     :param spikes: exposure, pixel and raw counts of each spike.
     :param left_out: exposures that the numbers were not reduced from, counted from 0, each with why
-        ("saturated", "straddling"); None where nobody knows.
+        ("saturated", "straddling"); None if unknown.
     """
 
     index: int

@@ -276,12 +276,12 @@ class QResult:
         counts as exact unless its error was given.
     :param wavelength_nm: centre of the line.
     :param fwhm_nm: its width.
-    :param resolution_nm: FWHM of the slit; None where nobody knows it.
+    :param resolution_nm: FWHM of the slit; None if unknown.
     :param lower_bound: whether the true Q is at least ``value``.
     :param n_exposures: how many exposures the median was taken over.
     :param measured_fwhm_nm: width as seen, the slit in it.
     :param shape: of the line.
-    :param reduced_chi2: of the fit; None without one.
+    :param reduced_chi2: of the fit, about 1 if good; None without a fit.
     :param lorentzian_share: 0 for a Gaussian, 1 for a Lorentzian; None without a fit.
     :param reason: why it is a lower bound; empty for one that is none.
     :param figure: the line and its fit, for a plot.
@@ -306,7 +306,7 @@ class QResult:
 class BudgetTerm:
     """One link from the meter to the sample; see :class:`labctl.analysis.budget.Term`.
 
-    :param uncertainty: standard, in ``uncertainty_unit`` ("1": relative); None where nobody stated it.
+    :param uncertainty: standard, in ``uncertainty_unit`` ("1": relative); None if not stated.
     :param contribution_rel: what it alone makes of the fluence's relative uncertainty; None likewise.
     :param name: of the link.
     :param value: of the quantity, in ``unit``; None where it has none.
@@ -339,14 +339,14 @@ class FluenceBudget:
         stated.
     :param expanded_rel: twice that.
     :param links: number of terms that count.
-    :param unstated: names of those nobody stated.
+    :param unstated: names of the terms without a stated uncertainty.
     :param photon_order: photons that excite the sample together.
     :param pulse_width_fs: at the sample; None when unknown.
     :param pulse_width_sigma_fs: its standard uncertainty.
     :param pulse_width_source: where it comes from.
     :param pulse_cv: standard deviation of the pulses' energies over their mean; None when unknown.
     :param two_photon_factor: <F^2>/<F>^2 of the pulses; None when unknown.
-    :param absorptance: absorbed part of the light; None when unknown.
+    :param absorptance: absorbed fraction of the light, 0 to 1; None when unknown.
     :param absorptance_sigma: its standard uncertainty.
     :param warnings: on the calibrations the numbers come from.
     """
@@ -438,7 +438,7 @@ class Hysteresis:
     :param threshold_p_value: chance of a change of the onset as large without a difference.
     :param p_value: chance that signal or threshold are as far apart by luck, a loss that grows with the dose
         included.
-    :param flags: ``hysteresis`` where signal or threshold differ beyond chance.
+    :param flags: ``hysteresis`` where signal or threshold differ significantly.
     """
 
     pairs: int
@@ -480,10 +480,10 @@ class EnergyStep:
 class Estimate:
     """A number with its uncertainty.
 
-    :param value: the number.
-    :param sigma: its standard error.
-    :param low: lower end of its 95 % interval.
-    :param high: upper end of it.
+    :param value: the number, in the unit of the field that holds it.
+    :param sigma: its standard error, same unit.
+    :param low: lower end of its 95 % interval, same unit.
+    :param high: upper end of its 95 % interval, same unit.
     """
 
     value: float
@@ -513,7 +513,7 @@ class StabilityResult:
     :param intensity_weighted_lifetime_s: mean time at which light is emitted, s.
     :param lifetime_above_s: lower bound of the lifetime where no decay is seen, s.
     :param numbers: of the decay's shape, by name.
-    :param delta_aicc: corrected Akaike criterion of each shape tried, over the best.
+    :param delta_aicc: corrected Akaike criterion of each shape tried, relative to the best.
     :param flags: short words.
     :param sample_temperature_c: at each point, None where it is unknown; empty without a thermometer.
     """
@@ -556,7 +556,7 @@ class PeakMark:
 
 @dataclass(frozen=True, slots=True)
 class Edits:
-    """What was changed by hand after a run was measured; the run itself is never touched.
+    """Changes by the user after a run was measured; the run itself is never changed.
 
     :param left_out: points that take no part in the fit, counted from 0 in order of acquisition.
     :param bands: over which the signals are summed instead of those of the run; None: not moved.
@@ -583,8 +583,8 @@ class SweepResult:
     :param stability: the decay of a stability run; None for others.
     :param energy_step: a step of the pulse energy in its midst; None where there is none.
     :param doubt: why nothing is said of the sample although points were measured; empty for most runs.
-    :param edits: what of the run was changed by hand.
-    :param planned: points that were wanted, at most; None where nobody knows.
+    :param edits: changes of the run by the user.
+    :param planned: maximum number of planned points; None if unknown.
     :param dose_uj_cm2: what the sample was given, light outside of stored points included; None likewise.
     """
 

@@ -203,7 +203,7 @@ class Thermometer(Device, Protocol):
 
 
 class LightWatch(Protocol):
-    """Who ends light that is held by hand when the power meter was not read for too long."""
+    """Ends light in manual mode when the power meter was not read for too long."""
 
     def hold(self, meter: str) -> None:
         """Owe readings of the meter from now on until :meth:`release` or the closing.
@@ -212,7 +212,7 @@ class LightWatch(Protocol):
         """
 
     def release(self) -> None:
-        """Owe none: the light is somebody else's business again."""
+        """Expect no more readings: another part controls the light again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +226,7 @@ class Roles:
     :param clock: of the bench; everything waits on it.
     :param stage: carries a blade, or None.
     :param thermometer: at the sample or in the room, or None.
-    :param watch: of light held by hand; None where time is stepped.
+    :param watch: of light in manual mode; None where time is stepped.
     """
 
     attenuator: Attenuator
@@ -395,19 +395,19 @@ LIGHT = "light"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing to do by hand.
+    """One manual action of the operator.
 
     :param action: what to do, by the kind. "meter": put the sensor at ``values["place"]`` ("pick-off" or
         "sample"); "knife": put the blade at ``values["position_um"]`` of axis ``values["axis"]`` ("x" or
         "y"; position None: out of the beam); "filter": put the filter named ``values["name"]``
         (transmission ``values["transmission"]``, name "" for none) before the sensor; "lamp": put the lamp
         ``values["name"]`` ("hg-ar", "ne", "kr", "" for none) before the spectrometer; "sample": put the
-        sample in (``values["in"]`` True) or take it out; "beam": block or free the beam by hand
+        sample in (``values["in"]`` True) or take it out; "beam": block or unblock the beam manually
         (``values["blocked"]``); "confirm": agree.
     :param text: what to do, in words, for a person.
     :param values: the values that the action takes, see there.
     :param number: unit of the number to answer with ("um", "W"), or "" where doing it is the answer.
-    :param suggested: the number that is meant, where one reads a scale: what stands there is answered.
+    :param suggested: the position to set, in the unit asked for; the answer is the position read.
     :param word: to be typed, where light follows; "" where agreeing is enough.
     """
 

@@ -69,7 +69,7 @@ class RunFacts:
     :param settings: the chain from the laser to the sample, which the budget is made of.
     :param spectrometer: what it says of itself; without it there is no Q.
     :param warnings: on the calibrations of the bench.
-    :param edits: what was changed by hand since.
+    :param edits: later changes by the user.
     :param damaged: points whose numbers do not match their checksums, counted from 0.
     :param unjudged: points that a killed run took since its last closing was looked at.
     :param ending: why the run asked for no more points; None if it was cancelled.
@@ -114,7 +114,7 @@ class RunStart:
     :param started_utc: ISO 8601, UTC.
     :param config: the resolved bench file, as a plain mapping.
     :param plan: the plan, as a plain mapping.
-    :param identities: who answered, by role.
+    :param identities: identity of each instrument, by role.
     :param versions: of labctl and the libraries it stands on.
     :param wavelength_nm: of the pixels, nm, shape ``(pixel,)``.
     :param convention: what a fluence means, peak or average.

@@ -236,7 +236,7 @@ def run_sweep(
     :param insert: asks the user for a blank, called in the acquisition thread.
     :param origin: a new run by default; :mod:`labctl.runner.resume` goes on with one.
     :param pause: while it is set, the sweep stands still between two points, in the dark.
-    :param kind: of run, where it is no plain sweep.
+    :param kind: type of run; default: a plain sweep.
     :param fits: where it is evaluated, and what it stays open for; a process of its own by default.
     :raises ConfigError: no sample is named, or the plan is impossible on this bench; nothing has been opened.
     :raises LabctlError: it failed before its file existed; ``Aborted`` likewise.

@@ -49,7 +49,7 @@ class Bench:
 
     :param config: the bench file.
     :param bands: where emission and lasing peaks are looked for, nm.
-    :param identities: who answered, by role.
+    :param identities: identity of each instrument, by role.
     :param roles: the instruments, to look at; shutter and mount let light through for the pump alone.
     :param pump: the only way to set a fluence; it enforces the limits of the configuration.
     :param watchdog: while the shutter is open it wants a sign of life every few seconds. Waiting on

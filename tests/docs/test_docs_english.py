@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -58,7 +58,8 @@ def _lines(page: Path) -> Iterator[tuple[int, str]]:
     yield from enumerate(page.read_text(encoding="utf-8").split("\n"), 1)
 
 
-def _found(name: str, texts: Iterator[tuple[int, str]]) -> list[str]:
+def found(name: str, texts: Iterable[tuple[int, str]]) -> list[str]:
+    """Return where a text holds a form that is not written, and what to write."""
     return [
         f"{name}:{line}: {hit[0]!r}, write: {better}"
         for line, text in texts
@@ -70,16 +71,16 @@ def _found(name: str, texts: Iterator[tuple[int, str]]) -> list[str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_messages_are_plain_english(package: str) -> None:
     files = sorted((ROOT / package).rglob("*.py"))
-    assert [hit for f in files for hit in _found(str(f.relative_to(ROOT)), _strings(f))] == []
+    assert [hit for f in files for hit in found(str(f.relative_to(ROOT)), _strings(f))] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_pages_are_plain_english(page: Path) -> None:
-    assert _found(page.name, _lines(page)) == []
+    assert found(page.name, _lines(page)) == []
 
 
 def test_each_form_is_recognised() -> None:
-    assert _found(
+    assert found(
         "a", iter([(3, "'x' is none of up, down"), (4, "told to write it anew"), (5, "is no longer")])
     ) == [
         "a:3: 'is none of', write: invalid value 'x'; choose a or b",

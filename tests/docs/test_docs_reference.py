@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
+from test_docs_english import found
 
+import labctl
 from labctl.model import errors
 
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -68,6 +70,14 @@ def _with_methods(name: str, thing: Any, only: list[str] | None = None) -> Itera
 
 
 DOCUMENTED = dict(_documented())
+UNIT_IN_NAME = re.compile(
+    r"_(s|nm|uj_cm2|j_cm2|deg|j|w|c|hz|um|fs|rel|days|counts|cv|sigma|factor|share|order)$"
+    r"|^(seconds|speed|ratio|share|scale|counts)$"
+)
+UNIT_IN_WORDS = re.compile(
+    r"\b(nm|uJ/cm2|um|mm|s|deg|degrees|J|W|Hz|fs|C|counts|pulses|peaks|relative|share|ratio|fraction|factor|unit|0|1"
+    r"|seconds|log|natural|exponent|power|chance|statistic|standard (errors?|deviations?)|\w+_DTYPE)\b|%|/"
+)
 
 
 def _parameters(thing: Any) -> set[str]:
@@ -121,3 +131,24 @@ def test_a_docstring_names_no_parameter_that_there_is_not(name: str) -> None:
     start = vars(thing).get("__init__") if inspect.isclass(thing) else thing
     there = _parameters(thing) | (set(inspect.signature(start).parameters) if callable(start) else set())
     assert named <= there, f"{name}: {sorted(named - there)}"
+
+
+def test_the_reference_shows_every_public_name() -> None:
+    assert {f"labctl.{name}" for name in labctl.__all__ if name != "__version__"} <= set(DOCUMENTED)
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_a_number_has_its_unit_in_its_name_or_in_its_words(name: str) -> None:
+    thing = DOCUMENTED[name]
+    text = inspect.getdoc(thing) or ""
+    for parameter, kind in getattr(thing, "__annotations__", {}).items():
+        said = re.search(rf":(?:param|ivar) {parameter}:((?:.*)(?:\n(?! *:).*)*)", text)
+        measured = re.search(r"\bfloat\b|FloatArray|NDArray", str(kind)) and "str |" not in str(kind)
+        if said is not None and measured and not UNIT_IN_NAME.search(parameter):
+            assert UNIT_IN_WORDS.search(said[1]), f"{name}: {parameter} has no unit"
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_a_docstring_is_plain_english(name: str) -> None:
+    lines = (inspect.getdoc(DOCUMENTED[name]) or "").split("\n")
+    assert found(name, enumerate(lines, 1)) == []

@@ -47,12 +47,12 @@ def find_peaks(
 
     The spectrum is freed of single-pixel outliers and smoothed by about the slit; what is left of the noise
     sets the least prominence. ``min_relative`` of the luminescence is asked for as well, because the pixels'
-    unequal response is no noise and does not average away.
+    unequal response is not noise and does not average out.
 
     :param wavelength_nm: rising, nm, shape ``(pixel,)``, cut to the band wanted.
     :param counts: dark-subtracted counts, shape ``(pixel,)``.
     :param min_prominence_sigma: least prominence over the noise that is left after smoothing.
-    :param min_relative: least prominence over the luminescence at that place.
+    :param min_relative: minimum prominence, relative to the luminescence at that place.
     :param resolution_nm: FWHM of the slit function; by default five pixels, at most 0.3 nm, at least two
         pixels.
     :param noise: white noise of each pixel, counts; from the spectrum by default.

@@ -246,7 +246,7 @@ def reduce_exposures(
     In this order: dark, spikes, nonlinearity, per pulse, blank, bands, widths, peaks.
 
     :param wavelength_nm: rising, nm, shape ``(pixel,)``.
-    :param raw_frames: raw counts, shape ``(exposure, pixel)``, at least one; saturated ones left out by the
+    :param raw_frames: raw counts, shape ``(exposure, pixel)``, at least one; saturated ones excluded by the
         caller.
     :param dark: raw dark counts of the same integration time: the mean, ``(pixel,)``, or all frames,
         ``(dark exposure, pixel)``, whose scatter then gives the dark's share of the error.
