@@ -212,7 +212,7 @@ def test_the_pulse_width_at_the_sample_is_computed_from_the_glass_before_it() ->
         ({"glasses": {"n-bk7": 5.0}}, ConfigError, "no pulse width before it"),
         ({"pulse_fs": 35.0, "glasses": {"plexiglas": 5.0}}, CalibrationRefused, "plexiglas"),
         ({"pulse_width_fs": -3.0}, ConfigError, "positive"),
-        ({"drift_s": 0.0}, ConfigError, "possible"),
+        ({"drift_s": 0.0}, ConfigError, "must be 1 s to one day"),
     ],
 )
 def test_what_cannot_be_computed_is_told_before_anything_moves(
@@ -338,7 +338,7 @@ def test_a_size_that_was_not_given_is_asked_for() -> None:
     ("options", "error", "words"),
     [
         ({"shape": "stripe", "x_um": 100.0}, CalibrationRefused, "size along y is missing"),
-        ({"shape": "ellipse", "method": "hand"}, ConfigError, "is stated"),
+        ({"shape": "ellipse", "method": "hand"}, ConfigError, "must be stated"),
         ({"shape": "square"}, ConfigError, "invalid"),
         ({"method": "eye"}, ConfigError, "invalid"),
         ({"method": "stage"}, CalibrationRefused, "no stage"),

@@ -127,7 +127,7 @@ def wait_for_others(
     while (record := _busy(config)) is not None:
         who = (
             f"the watchdog (process {record.watchdog.pid}) of process {record.main.pid}, which has ended, "
-            "still makes the bench safe"
+            "is still making the bench safe"
         )
         if wall.now_s() > end_s:
             raise SafetyStop(f"{who} after {WAIT_S:g} s", "read its log next to the run, and block the beam")
