@@ -85,7 +85,7 @@ def test_what_is_carried_comes_back(config: BenchConfig, simulated: SimulatedBen
     assert facts.spectrometer is not None
     assert np.array_equal(back.spectrometer.wavelength_nm, facts.spectrometer.wavelength_nm)
     assert record_of(RunFacts, {"photon_order": "rm", "settings": {"curve": 3}, "more": 1}) == RunFacts()
-    with pytest.raises(ValueError, match="no QResult"):
+    with pytest.raises(ValueError, match="not a valid QResult"):
         record_of(QResult, {"value": 3.0})
 
 
