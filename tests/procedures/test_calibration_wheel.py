@@ -209,9 +209,8 @@ def test_leakage_and_lost_power_are_told(measured: tuple[CalibrationBench, Calib
     found = look(bench, replace(calibration, quantities=other))
     extinction, power = found.warnings
     assert extinction.startswith("the attenuator's extinction is ")
-    assert power.startswith("only ") and power.endswith(
-        " of the power at calibration remains: check the laser"
-    )
+    assert power.startswith("only ")
+    assert power.endswith(" of the power at calibration remains: check the laser")
 
 
 def test_it_is_not_checked_where_the_shutter_would_have_to_open(
