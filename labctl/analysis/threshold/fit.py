@@ -339,7 +339,7 @@ def _found(
         float(np.exp(estimate.statistical[1])) * scale,
     )
     few = above_flag(data, estimate)
-    reason = f"threshold {threshold:.4g} uJ/cm2, 95 % interval {low:.4g} to {high:.4g}"
+    reason = f"threshold {threshold:.4g} uJ/cm2 ({result.definition}), 95 % interval {low:.4g} to {high:.4g}"
     if few:
         reason += "; provisional: measure three or more fluences above it"
     return replace(
