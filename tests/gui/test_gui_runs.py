@@ -211,13 +211,13 @@ def test_points_left_out_are_there_when_the_run_is_opened_again(
     run = view.current
     assert run is not None
     assert run.excluded == {3, 5}
-    assert "2 left out" in window.message.text()
+    assert "2 excluded by user" in window.message.text()
     qtbot.waitUntil(lambda: said_of_run(window, key).n_points == len(run) - 2, timeout=LONG_MS)
     # The same numbers from the terminal's fit.
     assert refit(copy).threshold.threshold_uj_cm2 == said_of_run(window, key).threshold_uj_cm2
     window.undo.undo()  # made before it was closed: it is taken back in the run that is open now
     assert run.excluded == {3}
-    assert "2 points left out" not in view.strip.details.text()
+    assert "2 excluded by user" not in view.strip.details.text()
     # Damaged edits: the run is shown whole, and what is wrong is said.
     window.runs.close_current()
     window.keeper.close()

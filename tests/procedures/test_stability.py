@@ -222,7 +222,7 @@ def test_a_run_that_was_stopped_goes_on_and_fits_all_of_it(tmp_path: Path) -> No
         assert first.h5 is not None
         assert first.status == "aborted"
         assert first.result.stability is not None
-        assert "no verdict" in stability_verdict(first.result.stability)
+        assert "no result" in stability_verdict(first.result.stability)
         assert bench.simulated.scene.shutter.closed_switch()
         whole = resume_run(
             first.h5,
