@@ -95,7 +95,7 @@ def bench_pictures(folder: Path, images: Path) -> None:
         wait(lambda: window.connected)
         window.post(SetFluence(95.0))
         window.panels.setCurrentIndex(1)
-        wait(lambda: window.service.sight.seen.fluence_uj_cm2 is not None)
+        wait(lambda: window.service.state.seen.fluence_uj_cm2 is not None)
         window.manual.dark.click()
         pause(1.5)
         window.post(MoveShutter(True))
