@@ -19,7 +19,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from labctl.analysis.evaluation import evaluate
-from labctl.analysis.evaluation.bleaching import Stability
+from labctl.analysis.evaluation.stability import Stability
 from labctl.analysis.fading import DecayFit
 from labctl.data import read_run
 from labctl.data.run import Run

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labctl.analysis.evaluation.bleaching import Stability
+from labctl.analysis.evaluation.stability import Stability
 from labctl.analysis.fading import DecayFit
 from labctl.config import BenchConfig
 from labctl.data import read_run

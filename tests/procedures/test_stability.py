@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from procedures_fakes import BANDS, FakeBench, FakeSink, StopAfter, limits, pump_settings
 
-from labctl.analysis.evaluation.bleaching import Stability, decay_of
+from labctl.analysis.evaluation.stability import Stability, decay_of
 from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
 from labctl.data.verify import verify

@@ -12,16 +12,15 @@ import numpy as np
 
 from labctl.analysis.budget import fluence_budget, scale_rel
 from labctl.analysis.evaluation.bleaching import (
-    NO_THRESHOLD,
     Bleaching,
     Model,
     corrected,
-    decay_of,
     measure_bleaching,
     with_correction_error,
 )
 from labctl.analysis.evaluation.energy_step import find_step, full_energies_j, widened, with_step
 from labctl.analysis.evaluation.hysteresis import measure_hysteresis
+from labctl.analysis.evaluation.stability import NO_THRESHOLD, decay_of
 from labctl.analysis.light_light import LightLight, is_reference, light_light
 from labctl.analysis.next_fluence import half_width_rel, stop_corrected
 from labctl.analysis.spectra.bands import Band, band_mask, bands_of
