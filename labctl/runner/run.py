@@ -50,11 +50,11 @@ from procedures.plan import all_fluences, steps, validate
 from procedures.steps import make_source
 
 
-def _unseen(_bench: Bench, _keeper: PointBuffer) -> None:
+def _unseen(_bench: Bench, _buffer: PointBuffer) -> None:
     """Nothing is read beside a point."""
 
 
-def _unknown(_keeper: PointBuffer) -> tuple[float | None, ...]:
+def _unknown(_buffer: PointBuffer) -> tuple[float | None, ...]:
     return ()
 
 
@@ -232,7 +232,7 @@ def run_sweep(
     :param output: folder of the run's files; made where it is missing.
     :param stop: set it to abort; the report then says "aborted".
     :param on_event: called in this thread, in order.
-    :param clock: of the bench; made from the configuration by default.
+    :param clock: of a bench that is opened here; made from the configuration by default.
     :param insert: asks the user for a blank, called in the acquisition thread.
     :param origin: a new run by default; :mod:`labctl.runner.resume` goes on with one.
     :param pause: while it is set, the sweep stands still between two points, in the dark.
@@ -248,7 +248,6 @@ def run_sweep(
         request = RunRequest(Path(output), sample)
     opened = bench if isinstance(bench, Bench) else None
     config = bench.config if isinstance(bench, Bench) else load_bench(bench)
-    clock = clock or (None if opened is None else opened.roles.clock)
     stop = stop or threading.Event()
     plan = dataclasses.replace(plan, triggered=config.triggered)
     validate(plan, config.pump_settings(), config.limit_settings())

@@ -209,19 +209,19 @@ class Observer:
     """
 
     def __init__(self, state: BenchState) -> None:
-        self._sight = state
+        self._state = state
 
     @contextmanager
     def around(self, call: Call) -> Iterator[None]:
         """Note a call before it begins, whether it is answered, and the answer."""
         if call.role == "shutter" and call.name == "open":
-            self._sight.note(shutter_open=True)
-        with self._sight.calling(call.role, _patience_s(call)):
+            self._state.note(shutter_open=True)
+        with self._state.calling(call.role, _patience_s(call)):
             yield
         self._note(call, call.result)
 
     def _note(self, call: Call, result: object) -> None:
-        state = self._sight
+        state = self._state
         match call.role, call.name, result:
             case "attenuator", "is_referenced", bool(known):
                 state.note(referenced=known)

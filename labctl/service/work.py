@@ -354,7 +354,7 @@ class Work:
 
     def __init__(self, room: Room, state: BenchState, interrupted: Stop) -> None:
         self._room, self._bench, self._tell, self._stop = room, room.bench, room.tell, room.stop
-        self._sight, self._interrupted = state, interrupted
+        self._state, self._interrupted = state, interrupted
         self._hand = ManualBench(self._bench.roles, self._bench.pump)
         self._exposure_s = DEFAULT_EXPOSURE_S
         self._looked_s = 0.0
@@ -362,11 +362,11 @@ class Work:
     @property
     def streaming(self) -> bool:
         """Whether spectra are taken one after another."""
-        return self._sight.seen.streaming
+        return self._state.seen.streaming
 
     @streaming.setter
     def streaming(self, on: bool) -> None:
-        self._sight.note(streaming=on)
+        self._state.note(streaming=on)
 
     def do(self, command: Command) -> None:
         """Carry out one command.
@@ -377,7 +377,7 @@ class Work:
         """
         if isinstance(command, (Job, Align, Calibrate, Recheck)):
             self.streaming = False
-            self._sight.note(unseen=False)
+            self._state.note(unseen=False)
             self._hand.forget_meter()
             if isinstance(command, Recheck):  # opens nothing, and has a result to say
                 recheck(self._room)
@@ -425,16 +425,16 @@ class Work:
     def _calibrate(self, command: Calibrate) -> None:
         """Calibrate. Meanwhile a power is no fluence: nobody knows where the sensor stands."""
         self._tell(Busy(f"calibration: {command.kind}"))
-        optics, self._sight.optics = self._sight.optics, None
-        self._sight.note(pulse_energy_j=None, fluence_uj_cm2=None)
+        optics, self._state.optics = self._state.optics, None
+        self._state.note(pulse_energy_j=None, fluence_uj_cm2=None)
         try:
             run_calibrating(self._room, command)
         finally:
-            self._sight.optics = optics
+            self._state.optics = optics
             self._looked_s = 0.0
 
     def _reached(self, state: PumpState) -> None:
-        self._sight.note(
+        self._state.note(
             angle_deg=state.angle_deg,
             pulse_energy_j=state.pulse_energy_j,
             fluence_uj_cm2=state.fluence_uj_cm2,
@@ -446,7 +446,7 @@ class Work:
     def _dark(self, count: int) -> None:
         self._tell(Busy(f"taking a dark, {count} × {self._exposure_s:g} s"))
         counts = self._hand.dark(self._exposure_s, count, self._stop)
-        self._sight.dark(self._exposure_s, counts)
+        self._state.dark(self._exposure_s, counts)
         self._tell(Said(f"dark taken: {count} × {self._exposure_s:g} s"))
 
     # --- when nothing is asked for -----------------------------------------------------------------
@@ -467,7 +467,7 @@ class Work:
             now = self._hand.reading(self._interrupted)
         except Aborted:
             return
-        self._sight.note(
+        self._state.note(
             angle_deg=now.angle_deg,
             referenced=now.referenced,
             shutter_open=now.shutter_open,

@@ -344,8 +344,6 @@ def _errors(found: Findings, fit: MalusFit, branch: Branch, angle_sigma_deg: flo
 SURE = 3.0
 """Drift beyond this many standard errors is told."""
 APPROACH_DEG = 4.0
-RECHECK_LASER_REL = 0.001
-"""A sound laser changes by this within the seconds that it takes."""
 TABLE_REL = 0.03
 DIM = 0.5
 """Less than this part of the power at calibration is told."""
@@ -472,7 +470,7 @@ def _shift_sigma_deg(calibration: Calibration, slope: float) -> float:
     repeat = (
         calibration.quantities["repeatability"].value if "repeatability" in calibration.quantities else 0.05
     )
-    laser = RECHECK_LASER_REL / abs(slope)
+    laser = scanning.LASER_REL / abs(slope)
     return math.hypot(repeat / math.sqrt(2), zero.total, laser)
 
 
@@ -520,7 +518,7 @@ def _table(calibration: Calibration, beam: UncalibratedBeam) -> Recheck:
     ratio = np.log([look.power_w / transmission[i] for look, i in zip(looks, usable, strict=True)])
     apart = float(np.ptp(ratio))
     noise = max(look.sigma_w / look.power_w for look in looks)
-    allowed = SURE * math.hypot(TABLE_REL, RECHECK_LASER_REL, noise)
+    allowed = SURE * math.hypot(TABLE_REL, scanning.LASER_REL, noise)
     text = f"{len(looks)} angles of the table agree within {apart:.1%} (allowed {allowed:.1%})"
     if apart <= allowed:
         return Recheck(True, text)

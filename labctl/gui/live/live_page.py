@@ -76,7 +76,7 @@ class LivePage(QWidget):
         state: BenchState,
     ) -> None:
         super().__init__()
-        self._config, self._fits, self._tell, self._sight = config, fits, tell, state
+        self._config, self._fits, self._tell, self._state = config, fits, tell, state
         self.view = RunView("live", fits, tell, undo)
         self.info: SpectrometerInfo | None = None
         self.run: RunData | None = None
@@ -202,7 +202,7 @@ class LivePage(QWidget):
         """Show the latest exposure, if it is a new one; called at most 25 times a second."""
         self._tell_whose_light()
         # Darks of a run come between its points: the last light stays, and the axis does not leap.
-        found = self._sight.latest(self._number, light_only=not self._sight.seen.streaming)
+        found = self._state.latest(self._number, light_only=not self._state.seen.streaming)
         if found is None or self.info is None:
             return
         self._number, exposure, at_s = found
@@ -226,7 +226,7 @@ class LivePage(QWidget):
 
     def _tell_whose_light(self) -> None:
         """The verdict of a run has nothing to do with spectra that are taken by hand."""
-        by_hand = self._sight.seen.streaming and not self.running and self.live.isChecked()
+        by_hand = self._state.seen.streaming and not self.running and self.live.isChecked()
         if by_hand and not self.by_hand:
             self.by_hand = True
             self.view.point_label.setText("")

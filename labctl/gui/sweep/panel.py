@@ -227,9 +227,10 @@ class SweepPanel(QWidget):
             own: list[QWidget] = list(self._fields_of(group))
             self._add_box(column, group, own if group != FLUENCES else [self.adaptive, *own])
         self._add_box(column, "Run", [self.sample, self.spot, self.operator, self.note])
-        for group in FOLDED:
-            self.groups[group] = Folding(group, self._fields_of(group))
-            column.addWidget(self.groups[group])
+        self.folded = {group: Folding(group, self._fields_of(group)) for group in FOLDED}
+        for group, folding in self.folded.items():
+            self.groups[group] = folding
+            column.addWidget(folding)
         column.addStretch(1)
         self.folder = QPushButton()
         self.folder.clicked.connect(self._ask_folder)
@@ -270,16 +271,12 @@ class SweepPanel(QWidget):
         self.sample.refuse("" if self.sample.text else "a name is needed")
         fine = [field.judge() for field in counting.values()]
         plan = self.plan() if all(fine) and self.sample.text else None
-        for group in FOLDED:
-            self._folding(group).judge()
-        if plan is not None:
-            self.start_button.setText(f"Queue sweep: {len(fluences(plan))} points")
+        for folding in self.folded.values():
+            folding.judge()
+        self.start_button.setText(
+            "Queue sweep" if plan is None else f"Queue sweep: {len(fluences(plan))} points"
+        )
         self.start_button.setEnabled(plan is not None)
-
-    def _folding(self, group: str) -> Folding:
-        found = self.groups[group]
-        assert isinstance(found, Folding)
-        return found
 
     def _counting(self) -> dict[str, OptionField]:
         """Return the fields that say something in this kind of sweep."""
