@@ -11,6 +11,7 @@ from labctl.cli.output import make_console, write_lines
 from labctl.model.records import SweepPoint
 from labctl.model.untrusted import printable
 from labctl.runner.events import Connected, Evaluated, Event, Measured, Message, Moved, Started
+from labctl.runner.meaning import flag_lines
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -39,6 +40,7 @@ class LineProgress:
 
     def __init__(self) -> None:
         self._threshold = ""
+        self._told: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -60,13 +62,15 @@ class LineProgress:
             # It was fitted while the next point was measured: a number of points beside that one would lag.
             refused = event.result.threshold.status == "refused"
             self._threshold = "not yet" if refused else threshold_text(event)
-            return ""
+            new = [line for line in flag_texts(event) if line not in self._told]
+            self._told.update(new)
+            return "\n".join(new)
         if isinstance(event, Measured):
             shown = "; ".join(f"{name} {text}" for name, text in point_texts(event.point))
             threshold = f"; threshold {self._threshold}" if self._threshold else ""
             return f"{event.number}/{event.total}: {shown}{threshold}; {left_text(event.left_s)}"
         if isinstance(event, Started):
-            self._threshold = ""
+            self._threshold, self._told = "", set()
         return headline(event)
 
 
@@ -87,6 +91,7 @@ class LiveProgress:
         self._task = self._bar.add_task("connecting", total=None, left="")
         self._point: SweepPoint | None = None
         self._threshold = "waiting for points"
+        self._flags: tuple[str, ...] = ()
         self._console = make_console(stderr=True)
         quiet: Any = {"redirect_stdout": False, "redirect_stderr": False}
         self._live = Live(console=self._console, refresh_per_second=8, transient=True, **quiet)
@@ -113,10 +118,10 @@ class LiveProgress:
             self._point = event.point
             self._bar.update(self._task, completed=event.number, left=left_text(event.left_s))
         elif isinstance(event, Evaluated):
-            self._threshold = threshold_text(event)
+            self._threshold, self._flags = threshold_text(event), flag_texts(event)
         else:
             if isinstance(event, Started):
-                self._point, self._threshold = None, "waiting for points"
+                self._point, self._threshold, self._flags = None, "waiting for points", ()
                 self._bar.reset(self._task, description=printable(event.sample), total=event.total, left="")
             self._console.print(headline(event), style="dim")
 
@@ -128,6 +133,8 @@ class LiveProgress:
         for name, text in point_texts(self._point) if self._point else ():
             values.add_row(name, text)
         values.add_row("threshold", self._threshold)
+        for sentence in self._flags:
+            values.add_row("", sentence)
         return Group(self._bar, values)
 
 
@@ -169,6 +176,14 @@ def threshold_text(live: Evaluated) -> str:
         return f"{found.reason or found.status.replace('_', ' ')} ({points})"
     interval = f" (95 %: {found.ci95[0]:.4g} to {found.ci95[1]:.4g})" if found.ci95 else ""
     return f"{found.threshold_uj_cm2:.4g} uJ/cm2{interval}{', provisional' if found.provisional else ''}"
+
+
+def flag_texts(live: Evaluated) -> tuple[str, ...]:
+    """Return what the flags of the running result mean, as far as :func:`threshold_text` does not say it."""
+    found = live.result.threshold
+    if found.status == "refused":
+        return ()
+    return flag_lines(live.result, reason=threshold_text(live))
 
 
 def left_text(seconds: float) -> str:

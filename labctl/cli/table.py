@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH, scale_statement
 from labctl.cli.output import make_console, write_json, write_styled
 from labctl.model.results import Interval, QResult
+from labctl.runner.meaning import flag_lines
 from labctl.runner.report import RunReport, dump_json, more_lines
 
 if TYPE_CHECKING:
@@ -121,7 +122,8 @@ def _below(run: RunReport) -> list[str]:
     reason = run.outcome.reason
     files = [path for path in (run.csv, run.h5, *run.figures) if path is not None]
     lines = [f"{_name(run)}: {reason}"] if reason else []
-    notes = (*run.notes, *uncertainty_lines(run), *more_lines(run.result))
+    meant = flag_lines(run.result, reason=reason)
+    notes = (*run.notes, *meant, *uncertainty_lines(run), *more_lines(run.result))
     return [*lines, *(f"{_name(run)}: {note}" for note in notes), *(f"    {path}" for path in files)]
 
 

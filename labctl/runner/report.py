@@ -24,6 +24,7 @@ from labctl.model.results import (
     SweepResult,
     Threshold,
 )
+from labctl.runner.meaning import sentences
 
 Tone = Literal["good", "plain", "warn", "danger"]
 
@@ -339,6 +340,7 @@ class RunReport:
             "saturated_points": None if self.counted is None else self.counted.saturated,
             "result": result,
             "threshold": {key: stated[name] for key, name in THRESHOLD_KEYS.items()},
+            "meaning": list(sentences(self.threshold.flags)),
             "q": {key: q.get(name) for key, name in Q_KEYS.items()},
             **more,
         }

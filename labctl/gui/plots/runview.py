@@ -514,7 +514,9 @@ class RunView(QWidget):
         if found is None and said.tone != "danger" and not said.headline:
             self.strip.clear(title, note)
         else:
-            self.strip.show_threshold(title, run.facts.convention, found or BandThreshold(), note, said)
+            self.strip.show_threshold(
+                title, run.facts.convention, found or BandThreshold(), note, said, result
+            )
 
     def show_verdict(self) -> None:
         """Show what is said of the current run, after something else stood in its place."""

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 from labctl.gui.base import theme
 from labctl.gui.base.fields import PlainLabel
 from labctl.model.results import BandThreshold, SweepResult
+from labctl.runner.meaning import flag_lines
 from labctl.runner.report import Outcome, Tally, more_lines, outcome, tally
 from labctl.runner.rundata import RunData, Signal
 from labctl.runner.wording import UNIT, digits, duration, interval, pretty, scale
@@ -132,10 +133,12 @@ class VerdictStrip(QFrame):
         found: BandThreshold,
         note: str = "",
         said: Outcome | None = None,
+        result: SweepResult | None = None,
     ) -> None:
         """Show a threshold, or why there is none. Its interval lacks the error of a scale nobody stated.
 
         :param said: what came of the run, in words; of a running one by default.
+        :param result: all that was said of the run, for what its flags mean.
         """
         said = said or outcome(found, "running", Tally(0))
         self.title.setText(title)
@@ -156,8 +159,8 @@ class VerdictStrip(QFrame):
             bound = _bound(found) if said.tone != "danger" else ""
             self._set_value(bound or said.headline or "–", "number" if bound else said.tone)
             self.interval.setText("")
-        if found.flags:
-            parts.append("flags: " + ", ".join(found.flags))
+        meant = flag_lines(result or SweepResult(found), found, parts[0] if value is None else "")
+        parts += [pretty(sentence) for sentence in meant]
         if found.outliers:
             parts.append("repeat point " + ", ".join(str(i + 1) for i in found.outliers))
         self.details.setText("  ·  ".join(part for part in (*parts, note) if part))
