@@ -49,7 +49,7 @@ MEANINGS = (
     ),
     Meaning(
         "outlier",
-        "one point disagrees with all others and was left out of the fit, and the interval widened: repeat it",
+        "one point disagrees with all others and was left out, and the interval widened: repeat it",
     ),
     Meaning(
         "bleaching",
