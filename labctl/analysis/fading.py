@@ -139,6 +139,9 @@ MOST_POINTS = 72
 """More are averaged in groups that grow with time, so that fits stay quick."""
 _SINGLE = 8  # of the first points stay alone
 MOST_SCATTER = 0.25
+WANDER_REL = 0.01
+"""Slow wander of the light about its decay that a metered laser may cause: within it nothing is a misfit."""
+_ALIKE = 0.3  # correlation of neighbouring residuals from which on they are more than scatter
 _MEMORIES = (0.01, 0.05, 0.25)  # of the laser's wander, over the whole time
 _LEAST_SHARE = 0.02
 
@@ -166,6 +169,19 @@ class Candidate:
     aicc: float
     separable: bool
     scatter_rel: float
+    miss: Miss | None
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """How a fitted curve misses the points, neighbours alike, by more than their errors and a laser's wander.
+
+    :param typical_rel: root mean square of what neighbouring residuals share, over the light at the start.
+    :param most_sigma: largest residual in standard errors of its point.
+    """
+
+    typical_rel: float
+    most_sigma: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,13 +254,25 @@ def fit_candidates(series: Series, only: Shape | None, *, constant: bool) -> Can
         raise CalibrationRefused(f"{series.t.size} points cannot determine a {only or 'single'} exponential")
     reference = min(posteriors.values(), key=lambda p: float(np.linalg.slogdet(p.data_covariance)[1]))
     inverse = np.asarray(np.linalg.inv(reference.data_covariance), dtype=np.float64)
-    tried = [_candidate(shape, found, inverse) for shape, found in posteriors.items()]
+    tried = [_candidate(series, shape, found, inverse) for shape, found in posteriors.items()]
     tried.sort(key=lambda c: (not c.separable, c.aicc))
-    if tried[0].scatter_rel > MOST_SCATTER:
+    if tried[0].scatter_rel > MOST_SCATTER and tried[0].miss is None:
         raise CalibrationRefused(
             f"the emission scatters by {tried[0].scatter_rel:.0%} of its start about the decay: too unstable"
         )
+    if tried[0].miss is not None:
+        missed = [_as_missed(series, candidate, constant) for candidate in tried]
+        tried = sorted(missed, key=lambda c: float(np.sum((c.posterior.residuals / series.sigma) ** 2)))
     return Candidates(tuple(tried), plain)
+
+
+def _as_missed(series: Series, candidate: Candidate, constant: bool) -> Candidate:
+    """Return a shape that misses the points as near to them as it comes, not excused by an absurd laser."""
+    params = _start(series, candidate.shape, constant=constant)
+    assert params is not None
+    residuals = series.y - model_of(candidate.shape, series.t, constant=constant)(params)[0]
+    posterior = replace(candidate.posterior, params=params, residuals=residuals)
+    return replace(candidate, posterior=posterior, miss=_miss(series, residuals) or candidate.miss)
 
 
 def _noise(series: Series, constant: bool) -> Noise:
@@ -263,6 +291,18 @@ def _fit(
     series: Series, shape: Shape, noise: Noise, *, constant: bool, members: int = 48
 ) -> Posterior | None:
     """Fit from the best of several starts; None where the points do not fix the shape."""
+    start = _start(series, shape, constant=constant)
+    if start is None:
+        return None
+    model = model_of(shape, series.t, constant=constant)
+    try:
+        return fit(model, start, series.y, noise, what=f"a {shape} exponential", members=members)
+    except CalibrationRefused:
+        return None
+
+
+def _start(series: Series, shape: Shape, *, constant: bool) -> FloatArray | None:
+    """Return the parameters of least squares with independent errors, from the best of several starts."""
     model = model_of(shape, series.t, constant=constant)
     if series.t.size < SIZES[shape] + 3 + constant:
         return None
@@ -274,12 +314,7 @@ def _fit(
         cost = float(np.sum((weight * (series.y - model(settled)[0])) ** 2))
         if math.isfinite(cost) and (best is None or cost < best[0]):
             best = cost, settled
-    if best is None:
-        return None
-    try:
-        return fit(model, best[1], series.y, noise, what=f"a {shape} exponential", members=members)
-    except CalibrationRefused:
-        return None
+    return None if best is None else best[1]
 
 
 def settle(model: Model, start: FloatArray, y: FloatArray, weight: FloatArray) -> FloatArray:
@@ -298,12 +333,29 @@ def _rate(series: Series) -> float:
     return -math.log(left) / max(float(np.mean(series.t[-k:]) - np.mean(series.t[:k])), 0.1)
 
 
-def _candidate(shape: Shape, found: Posterior, inverse: FloatArray) -> Candidate:
+def _candidate(series: Series, shape: Shape, found: Posterior, inverse: FloatArray) -> Candidate:
     n, k = found.residuals.size, found.params.size
     chi2 = float(found.residuals @ inverse @ found.residuals)
     penalty = 2 * k + 2 * k * (k + 1) / max(n - k - 1, 0.5)
     scatter = float(np.sqrt(np.mean(found.residuals**2)))
-    return Candidate(shape, found, chi2 + penalty, _separable(shape, found), scatter)
+    miss = _miss(series, found.residuals)
+    return Candidate(shape, found, chi2 + penalty, _separable(shape, found), scatter, miss)
+
+
+def _miss(series: Series, residuals: FloatArray) -> Miss | None:
+    """Hold what neighbouring residuals share against the points' errors and a wander of ``WANDER_REL``.
+
+    The mean product of neighbours, in units of both, is about 0 for independent errors and below 1 for a
+    wander of that size, which the curve follows in part; a curve of another shape than the decay's makes it
+    larger.
+    """
+    unit = np.hypot(series.sigma, WANDER_REL * np.abs(series.y - residuals))
+    z = residuals / unit
+    shared = float(np.mean(z[1:] * z[:-1]))
+    if shared <= 1.0 or shared < _ALIKE * float(np.mean(z**2)):
+        return None
+    typical = math.sqrt(max(float(np.mean(residuals[1:] * residuals[:-1])), 0.0))
+    return Miss(typical, float(np.max(np.abs(residuals) / series.sigma)))
 
 
 def _separable(shape: Shape, found: Posterior) -> bool:
@@ -323,6 +375,7 @@ LEAST_POINTS = 8
 _KNOWN_RETAINED = math.exp(-1)
 """With more than this left, mean lifetimes rest on the shape beyond the measurement."""
 _ONE_SIDED, _SURE = 1.6448536 / NORMAL_95, 2.5758 / NORMAL_95  # of the 95 % arm: 95 % one-sided, 99 %
+_MEDIAN = 0.6745  # of the size of normal numbers of unit standard deviation
 _FIRST, _LAST = 5, 6  # points (or groups) at each end for the retained fraction without a model
 
 
@@ -343,8 +396,11 @@ class DecayFit:
         ``slow_lifetime_s``, ``constant`` (in units of the signal).
     :param delta_aicc: AICc of each shape tried, above the lowest.
     :param statement: why this shape, in words.
+    :param miss: how the curve misses the points; None where it does not.
     :param flags: "no_decay", "brightening", "extrapolated" (mean lifetimes beyond the measurement),
-        "not_separable" (two lifetimes that the data do not tell apart).
+        "not_separable" (two lifetimes that the data do not tell apart), "misfit" (the curve misses the
+        points: no lifetimes, and ``retained`` is that without a model), "no_mixture" (the amplitude-weighted
+        mean lifetime would be above the intensity-weighted one, as in no mixture of decays: no lifetimes).
     """
 
     model: Shape
@@ -363,6 +419,7 @@ class DecayFit:
     params: tuple[float, ...]
     unit: float
     flags: tuple[str, ...]
+    miss: Miss | None = None
 
     def signal_at(self, time_s: ArrayLike) -> FloatArray:
         """Return the fitted curve, in units of the signal, shape of ``time_s``."""
@@ -401,25 +458,33 @@ def fit_decay(
 
 def _result(series: Series, found: Candidates, constant: bool) -> DecayFit:
     chosen, span = found.tried[0], series.end_s
-    retained = _averaged(found.tried, lambda c: _ln_retained(series, c, constant))
+    miss = chosen.miss
+    free = _free(
+        series, _around_a_miss(series) if miss else chosen.posterior.data_covariance, bent=bool(miss)
+    )
+    retained = free if miss else _averaged(found.tried, lambda c: _ln_retained(series, c, constant))
     shift, arm = (float(x[0]) for x in found.plain.interval([0.0, 1.0]))
     rate = float(found.plain.params[1]) + shift
     fades = rate - arm * _SURE > 0
-    flags = [] if chosen.separable else ["not_separable"]
+    mixed = not _no_mixture(chosen, constant)
+    named = fades and miss is None and mixed
+    flags = ["misfit"] if miss else [] if chosen.separable else ["not_separable"]
     if not fades:
         flags.append("brightening" if rate + arm * _SURE < 0 else "no_decay")
-    elif retained.value > _KNOWN_RETAINED:
+    elif not (miss or mixed):
+        flags.append("no_mixture")
+    elif named and retained.value > _KNOWN_RETAINED:
         flags.append("extrapolated")
     fastest = rate + arm * _ONE_SIDED
     return DecayFit(
         model=chosen.shape,
         constant=constant,
         retained=retained,
-        retained_free=_free(series, chosen.posterior.data_covariance),
-        amplitude_lifetime_s=_lifetime(found.tried, span, 0, constant) if fades else None,
-        intensity_lifetime_s=_lifetime(found.tried, span, 1, constant) if fades else None,
-        lower_bound_s=None if fades or fastest <= 0 else span / fastest,
-        numbers=_numbers(chosen, series, constant) if fades else {},
+        retained_free=free,
+        amplitude_lifetime_s=_lifetime(found.tried, span, 0, constant) if named else None,
+        intensity_lifetime_s=_lifetime(found.tried, span, 1, constant) if named else None,
+        lower_bound_s=None if fades or miss or fastest <= 0 else span / fastest,
+        numbers=_numbers(chosen, series, constant) if named else {},
         delta_aicc={c.shape: c.aicc - min(d.aicc for d in found.tried) for c in found.tried},
         statement=_statement(found.tried),
         scatter_rel=chosen.scatter_rel,
@@ -428,7 +493,27 @@ def _result(series: Series, found: Candidates, constant: bool) -> DecayFit:
         params=tuple(float(x) for x in chosen.posterior.params),
         unit=series.unit,
         flags=tuple(flags),
+        miss=miss,
     )
+
+
+def _no_mixture(chosen: Candidate, constant: bool) -> bool:
+    """Whether the amplitude-weighted mean lifetime is above the intensity-weighted one, at 99 %."""
+
+    def excess(params: FloatArray) -> float:
+        found = lifetimes(chosen.shape, _shape_of(params, constant))
+        return found.ln_amplitude_weighted - found.ln_intensity_weighted
+
+    value, sigma = _with_error(chosen, excess)
+    return value > _SURE * NORMAL_95 * sigma and value > 1e-6
+
+
+def _around_a_miss(series: Series) -> FloatArray:
+    """Covariance of points about a curve that nobody knows: errors, local scatter, and a laser's wander."""
+    second = np.diff(series.y, 2) / (math.sqrt(6) * series.sigma[1:-1])
+    white = series.sigma * max(float(np.median(np.abs(second))) / _MEDIAN, 1.0)
+    wander = WANDER_REL**2 * np.outer(series.y, series.y) * noisefit.fading(series.t, _MEMORIES[-1])
+    return np.asarray(np.diag(white**2) + wander)
 
 
 def _averaged(tried: tuple[Candidate, ...], ln_value: Callable[[Candidate], tuple[float, float]]) -> Estimate:
@@ -459,10 +544,11 @@ def _of_log(value: float, sigma: float) -> Estimate:
     return Estimate(math.exp(value), math.exp(value) * min(sigma, 1e6), low, high)
 
 
-def _free(series: Series, covariance: FloatArray) -> Estimate:
+def _free(series: Series, covariance: FloatArray, *, bent: bool) -> Estimate:
     """Ratio of a line through the last few points and a parabola through the first, at the ends of the time.
 
     :param covariance: of the points' noise as the fit found it: a laser's wander moves neighbours together.
+    :param bent: add to its error what a parabola through the last points would say instead of the line.
     """
     n = series.t.size
     first, last = np.zeros(n), np.zeros(n)
@@ -474,6 +560,9 @@ def _free(series: Series, covariance: FloatArray) -> Estimate:
     value = end / start
     gradient = (last - value * first) / start
     sigma = math.sqrt(float(gradient @ covariance @ gradient))
+    if bent:
+        parabola = float(_value_at(series.t[-_LAST:], 1.0, 2) @ series.y[-_LAST:])
+        sigma = math.hypot(sigma, (parabola - end) / start)
     return Estimate(value, sigma, value - NORMAL_95 * sigma, value + NORMAL_95 * sigma)
 
 
@@ -534,6 +623,8 @@ def _numbers(candidate: Candidate, series: Series, constant: bool) -> dict[str, 
 def _statement(tried: tuple[Candidate, ...]) -> str:
     """Say why this shape was taken."""
     chosen = tried[0]
+    if chosen.miss is not None:
+        return f"{chosen.shape} exponential by least squares; it misses the points"
     if len(tried) == 1:
         return f"{chosen.shape} exponential, as requested"
     others = [f"{c.shape} {c.aicc - chosen.aicc:+.1f}" for c in tried[1:] if c.separable]

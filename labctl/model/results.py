@@ -514,6 +514,9 @@ class StabilityResult:
     :param lifetime_above_s: lower bound of the lifetime where no decay is seen, s.
     :param numbers: of the decay's shape, by name.
     :param delta_aicc: corrected Akaike criterion of each shape tried, relative to the best.
+    :param misfit_rel: where no decay follows the points: what neighbouring residuals share, over the start;
+        the result then has no lifetimes, and ``retained`` is that without a model. None where one does.
+    :param misfit_sigma: largest residual there, in standard errors of its point.
     :param flags: short words.
     :param sample_temperature_c: at each point, None where it is unknown; empty without a thermometer.
     """
@@ -536,6 +539,8 @@ class StabilityResult:
     lifetime_above_s: float | None = None
     numbers: Mapping[str, Estimate | None] = field(default_factory=dict)
     delta_aicc: Mapping[str, float] = field(default_factory=dict)
+    misfit_rel: float | None = None
+    misfit_sigma: float | None = None
     flags: tuple[str, ...] = ()
     sample_temperature_c: tuple[float | None, ...] = ()
 

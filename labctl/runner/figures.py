@@ -26,7 +26,7 @@ from labctl.data.run import Run
 from labctl.model.records import FloatArray
 from labctl.model.results import QResult
 from labctl.model.untrusted import printable
-from labctl.runner.report import duration
+from labctl.runner.report import duration, percent
 from labctl.runner.stability import refit_stability
 
 STYLE: Any = {
@@ -405,7 +405,7 @@ def stability_figure(run: Run, measured: Stability, fit: DecayFit) -> Figure:
     value, sigma = _retained(run, fit)
     fluence = float(np.median(measured.fluence_uj_cm2[measured.usable]))
     figure.suptitle(
-        f"{in_figure(run.start.sample)}: {100 * value:.1f} ± {100 * sigma:.1f} % remaining after "
+        f"{in_figure(run.start.sample)}: {percent(value, sigma).replace('+-', '±')} remaining after "
         f"{duration(float(measured.time_s[-1]))} at {fluence:.4g} µJ/cm² ({run.start.convention})"
     )
     return figure
@@ -439,12 +439,24 @@ def _light(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
         axes.plot(measured.time_s[~used] / size, measured.light[~used], "x", color="0.6", label="left out")
     fine = np.linspace(0.0, float(measured.time_s[-1]), 400)
     axes.plot(fine / size, measured.fitted_at(fit, fine), color=_FITTED, lw=1.6, zorder=3, label=_label(fit))
-    axes.set_ylim(0.0, 1.08 * max(float(measured.light[used].max()), 1.0))
+    axes.set_ylim(
+        min(0.0, 1.1 * float(measured.light[used].min())), 1.08 * max(float(measured.light[used].max()), 1.0)
+    )
     axes.set_ylabel("Emission relative to the first points")
-    axes.legend(loc="lower left")
+    _legend_above(axes)
+
+
+def _legend_above(axes: Axes) -> None:
+    """Put the legend over the axes, where it hides no point."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, framealpha=0.0, borderaxespad=0.2)
 
 
 def _label(fit: DecayFit) -> str:
+    if fit.miss is not None:
+        return (
+            f"{fit.model} exponential, the best that was tried:\nmisses the points by "
+            f"{100 * fit.miss.typical_rel:.2g} % of the start; no lifetime"
+        )
     lines = [f"{fit.model} exponential{' and a constant' if fit.constant else ''}"]
     for name, value in (
         ("amplitude-weighted", fit.amplitude_lifetime_s),
@@ -453,6 +465,8 @@ def _label(fit: DecayFit) -> str:
         if value is not None:
             lifetime = duration(value.value, value.sigma).replace("+-", "±")
             lines.append(f"{name} mean lifetime {lifetime}")
+    if "no_mixture" in fit.flags:
+        lines.append("begins late, as no mixture of decays does; no lifetime")
     if fit.lower_bound_s is not None:
         lines.append(f"no decay seen: lifetime above {duration(fit.lower_bound_s)}")
     return "\n".join(lines)

@@ -165,10 +165,13 @@ def stability_verdict(stability: StabilityResult, convention: str = "") -> str:
     if retained is None:
         return f"no result: {stability.reason or 'nothing was fitted'}"
     left = (
-        f"{100 * retained.value:.1f} +- {100 * retained.sigma:.1f} % of the emission remains after "
+        f"{percent(retained.value, retained.sigma)} of the emission remains after "
         f"{duration(_known(stability.duration_s))} at {_known(stability.fluence_uj_cm2):.4g} uJ/cm2"
         f"{f' ({convention})' if convention else ''}, {_known(stability.dose_uj_cm2) / 1e6:.3g} J/cm2 in all"
     )
+    if stability.misfit_rel is not None:
+        missed = misfit_said(stability.misfit_rel, stability.misfit_sigma)
+        return f"{left}, by the first and last points alone; {missed}"
     if stability.status != "decay":
         seen = "the emission increased" if "brightening" in stability.flags else "no significant decay"
         above = f"; lifetime above {duration(bound)} (95 %)" if bound is not None else ""
@@ -182,8 +185,36 @@ def stability_verdict(stability: StabilityResult, convention: str = "") -> str:
         for name, value in lifetimes.items()
         if value is not None
     ]
+    if "no_mixture" in stability.flags:
+        means = [f"no lifetime is given: {NO_MIXTURE}"]
     beyond = " (beyond the measured time)" if "extrapolated" in stability.flags else ""
     return f"{left}; {stability.model} exponential, {', '.join(means)}{beyond}"
+
+
+NO_MIXTURE = "the light begins to fade late, as no mixture of decays does"
+
+
+def misfit_said(typical_rel: float, most_sigma: float | None) -> str:
+    """Say that no decay follows the points, and by how much the best one misses them.
+
+    :param typical_rel: of the light at the start.
+    :param most_sigma: largest residual in standard errors.
+    """
+    most = "" if most_sigma is None else f" and up to {most_sigma:.0f} standard errors"
+    return (
+        f"no decay that was tried fits: the best one misses the points by {100 * typical_rel:.2g} % of the "
+        f"start{most}, neighbours alike; no lifetime is given"
+    )
+
+
+def percent(value: float, sigma: float) -> str:
+    """Return a share and its standard error in per cent; below one per cent with a place more.
+
+    >>> percent(0.3541, 0.0021), percent(0.00063, 0.00147)
+    ('35.4 +- 0.2 %', '0.06 +- 0.15 %')
+    """
+    places = 2 if abs(value) < 0.01 else 1
+    return f"{100 * value:.{places}f} +- {100 * sigma:.{places}f} %"
 
 
 def duration(seconds: float, sigma: float | None = None) -> str:

@@ -129,3 +129,41 @@ def test_series_that_are_no_decay_are_refused(
 ) -> None:
     with pytest.raises(CalibrationRefused, match=match):
         fit_decay(time, signal, **more)
+
+
+LATE = 1 / (1 + np.exp((U - 0.45) / 0.1))
+"""Holds for a while, then falls: no mixture of decays."""
+
+
+def test_a_decay_that_misses_its_points_says_so_and_gives_no_lifetime() -> None:
+    found = fitted(LATE)
+    assert found.miss is not None
+    assert found.miss.typical_rel == pytest.approx(0.1, abs=0.06)
+    assert found.miss.most_sigma > 5
+    assert found.flags == ("misfit",)
+    assert found.amplitude_lifetime_s is None
+    assert found.intensity_lifetime_s is None
+    assert found.numbers == {}
+    assert holds(found.retained, LATE[-1] / LATE[0])
+
+
+def test_what_is_left_of_a_missed_decay_is_that_without_a_model() -> None:
+    found = fitted(LATE)
+    assert found.retained == found.retained_free
+
+
+@pytest.mark.parametrize("light", [SINGLE, DOUBLE, STRETCHED], ids=["single", "double", "stretched"])
+def test_a_laser_that_wanders_by_half_a_per_cent_is_no_misfit(light: FloatArray) -> None:
+    wander = np.cumsum(np.random.default_rng(5).standard_normal(light.size))
+    found = fitted(light * (1 + 0.005 * wander / np.std(wander)))
+    assert found.miss is None
+    assert found.amplitude_lifetime_s is not None
+
+
+def test_a_decay_that_begins_late_has_no_mean_lifetimes_even_where_a_curve_follows_it() -> None:
+    late = 0.9 * np.exp(-((0.9 * U) ** 1.4))
+    found = fitted(late)
+    assert found.miss is None
+    assert found.flags == ("no_mixture",)
+    assert found.amplitude_lifetime_s is None
+    assert holds(found.retained, late[-1] / late[0])

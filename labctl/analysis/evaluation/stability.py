@@ -134,5 +134,7 @@ def _result(measured: Stability, fit: DecayFit) -> StabilityResult:
         lifetime_above_s=fit.lower_bound_s,
         numbers=fit.numbers,
         delta_aicc=fit.delta_aicc,
+        misfit_rel=None if fit.miss is None else fit.miss.typical_rel,
+        misfit_sigma=None if fit.miss is None else fit.miss.most_sigma,
         flags=fit.flags,
     )
