@@ -398,7 +398,7 @@ class DecayFit:
     :param statement: why this shape, in words.
     :param miss: how the curve misses the points; None where it does not.
     :param flags: "no_decay", "brightening", "extrapolated" (mean lifetimes beyond the measurement),
-        "not_separable" (two lifetimes that the data do not tell apart), "misfit" (the curve misses the
+        "not_separable" (two lifetimes that the data do not tell apart), "decay_misfit" (the curve misses the
         points: no lifetimes, and ``retained`` is that without a model), "no_mixture" (the amplitude-weighted
         mean lifetime would be above the intensity-weighted one, as in no mixture of decays: no lifetimes).
     """
@@ -468,7 +468,7 @@ def _result(series: Series, found: Candidates, constant: bool) -> DecayFit:
     fades = rate - arm * _SURE > 0
     mixed = not _no_mixture(chosen, constant)
     named = fades and miss is None and mixed
-    flags = ["misfit"] if miss else [] if chosen.separable else ["not_separable"]
+    flags = ["decay_misfit"] if miss else [] if chosen.separable else ["not_separable"]
     if not fades:
         flags.append("brightening" if rate + arm * _SURE < 0 else "no_decay")
     elif not (miss or mixed):

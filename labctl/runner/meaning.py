@@ -92,6 +92,14 @@ MEANINGS = (
         "exposures_guessed",
         "the file does not say which exposures its points had left out: the brightest were taken for them",
     ),
+    Meaning(
+        "decay_misfit",
+        "no decay that was tried follows the points: no lifetime is given, and what is left is from the "
+        "first and the last points alone",
+    ),
+    Meaning(
+        "no_mixture", "the light begins to fade late, as no mixture of decays does: no lifetime is given"
+    ),
     Meaning("not_separable", "the lifetimes of the decay cannot be told apart: only their mean counts"),
     Meaning("extrapolated", "the mean lifetimes rest on the fitted shape beyond the measured time"),
     Meaning("no_decay", "no significant decay of the emission was seen"),
@@ -145,5 +153,6 @@ def flag_lines(result: SweepResult, found: Threshold | None = None, reason: str 
         flags -= names if record is not None else set()
     if result.stability is not None:
         # Its own line says of these what there is to say.
-        flags |= set(result.stability.flags) - {"no_decay", "brightening", "extrapolated", "energy_step"}
+        told = {"no_decay", "brightening", "extrapolated", "energy_step", "decay_misfit", "no_mixture"}
+        flags |= set(result.stability.flags) - told
     return sentences(flags, reason)

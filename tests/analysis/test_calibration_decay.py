@@ -140,7 +140,7 @@ def test_a_decay_that_misses_its_points_says_so_and_gives_no_lifetime() -> None:
     assert found.miss is not None
     assert found.miss.typical_rel == pytest.approx(0.1, abs=0.06)
     assert found.miss.most_sigma > 5
-    assert found.flags == ("misfit",)
+    assert found.flags == ("decay_misfit",)
     assert found.amplitude_lifetime_s is None
     assert found.intensity_lifetime_s is None
     assert found.numbers == {}
