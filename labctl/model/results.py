@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.model.mapping import NOT_STORED
+from labctl.model.modes import Modes, Randomness
 from labctl.model.plan import Cause, Correction
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
@@ -587,6 +588,8 @@ class SweepResult:
     :param hysteresis: down-sweep relative to up-sweep the way up; None for a sweep of one way.
     :param stability: the decay of a stability run; None for others.
     :param energy_step: a step of the pulse energy in its midst; None where there is none.
+    :param modes: the onset of each line of the spectra; None without spectra.
+    :param randomness: whether the lines lie and move as a random laser's; None without lines.
     :param doubt: why nothing is said of the sample although points were measured; empty for most runs.
     :param edits: changes of the run by the user.
     :param planned: maximum number of planned points; None if unknown.
@@ -602,6 +605,8 @@ class SweepResult:
     hysteresis: Hysteresis | None = None
     stability: StabilityResult | None = None
     energy_step: EnergyStep | None = None
+    modes: Modes | None = None
+    randomness: Randomness | None = None
     doubt: str = ""
     edits: Edits = NO_EDITS
     planned: int | None = None

@@ -32,6 +32,9 @@ class Points(Protocol):
     def point(self, index: int) -> SweepPoint:
         """Return the ``index``-th point with its raw frames and its spectrum."""
 
+    def spectrum(self, index: int) -> FloatArray:
+        """Return the ``index``-th point's spectrum alone, counts per pulse; empty where it is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class PointList:
@@ -50,6 +53,10 @@ class PointList:
     def point(self, index: int) -> SweepPoint:
         """Return a point."""
         return self.points[index]
+
+    def spectrum(self, index: int) -> FloatArray:
+        """Return a point's spectrum."""
+        return self.points[index].spectrum
 
 
 def without_arrays(point: SweepPoint) -> SweepPoint:

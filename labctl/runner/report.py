@@ -149,8 +149,10 @@ def _points(count: int | None) -> str:
 
 
 def more_lines(result: SweepResult) -> list[str]:
-    """Say how a sweep that chose its fluences ended, what reference and way back show, how light faded."""
+    """Say what lines, reference and way back show, how light faded, and how an adaptive sweep ended."""
     return [
+        *([] if result.modes is None or not result.modes.modes else [result.modes.text]),
+        *([] if result.randomness is None else [result.randomness.text]),
         *([] if result.adaptive is None else [_adaptive_line(result.adaptive)]),
         *([] if result.bleaching is None else [_bleaching_line(result.bleaching)]),
         *([] if result.hysteresis is None else [_hysteresis_line(result.hysteresis)]),
@@ -305,7 +307,7 @@ Q_KEYS = {
     "lower_bound": "lower_bound",
 }
 
-MORE_KEYS = ("adaptive", "bleaching", "hysteresis", "stability", "energy_step")
+MORE_KEYS = ("modes", "randomness", "adaptive", "bleaching", "hysteresis", "stability", "energy_step")
 
 
 @dataclass(frozen=True, slots=True)

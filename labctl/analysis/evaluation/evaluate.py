@@ -24,9 +24,11 @@ from labctl.analysis.evaluation.stability import NO_THRESHOLD, decay_of
 from labctl.analysis.light_light import LightLight, is_reference, light_light
 from labctl.analysis.next_fluence import half_width_rel, stop_corrected
 from labctl.analysis.spectra.bands import Band, band_mask, bands_of
+from labctl.analysis.spectra.follow import follow_lines, mode_onsets, randomness
 from labctl.analysis.spectra.lineshape import q_factor
 from labctl.analysis.spectra.reduce import ReducedPoint, correct_nonlinearity, reduce_exposures
 from labctl.analysis.threshold import ThresholdResult, fit_threshold, peak_onset
+from labctl.model.modes import Modes
 from labctl.model.plan import AdaptivePlan, Cause, Ending, StabilityPlan, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, FloatArray, SpectrometerInfo, SweepPoint
@@ -387,6 +389,7 @@ class _Evaluation:
         found = self._refused(refusal) if refusal else _tried(lambda: self._fitted(step), self._refused)
         if not refusal:
             found = replace(found, q=_tried(lambda: self._quality(found.threshold), lambda _reason: None))
+            found = _tried(lambda: self._with_modes(found), lambda _reason: found)
         found = replace(found, energy_step=step, doubt=facts.doubt, edits=facts.edits)
         if isinstance(self._plan, AdaptivePlan):
             found = replace(found, adaptive=self._adaptive(self._plan, found.threshold))
@@ -489,6 +492,35 @@ class _Evaluation:
         lasing_nm = facts.bands.lasing_nm
         return quality(self._points, self._scalars, facts.spectrometer, lasing_nm, threshold, self._left_out)
 
+    def _with_modes(self, found: SweepResult) -> SweepResult:
+        """Follow the lines of the spectra: onset of each, spacing, motion; name a weak first mode first."""
+        facts, points = self._facts, self._points
+        if facts.bands is None or facts.spectrometer is None or not len(points):
+            return found
+        axis = facts.spectrometer.wavelength_nm
+        curve = self._curve("emission")
+        used = np.where(curve.reference | ~np.isfinite(curve.signal), np.nan, curve.fluence_uj_cm2)
+        spectra = np.full((len(points), axis.size), np.nan)
+        for i in np.flatnonzero(np.isfinite(used)):
+            spectrum = points.spectrum(int(i))
+            if spectrum.size == axis.size:
+                spectra[i] = spectrum
+        if np.isnan(spectra).all():
+            return found
+        lines = follow_lines(
+            axis,
+            spectra,
+            used,
+            emission_nm=facts.bands.emission_nm,
+            lasing_nm=facts.bands.lasing_nm,
+            resolution_nm=facts.spectrometer.resolution_nm,
+        )
+        modes = mode_onsets(
+            lines, photon_order=facts.photon_order, fluence_sigma_rel=curve.grid.typical_fluence_sigma_rel
+        )
+        threshold = with_first_mode(found.threshold, modes)
+        return replace(found, threshold=threshold, modes=modes, randomness=randomness(lines))
+
     def _adaptive(self, plan: AdaptivePlan, threshold: Threshold) -> AdaptiveEnding:
         width, ending = half_width_rel(threshold), self._facts.ending
         return AdaptiveEnding(
@@ -499,6 +531,20 @@ class _Evaluation:
             target_met=width is not None and width <= plan.target_rel,
             points=sum(not is_reference(p) for p in self._scalars),
         )
+
+
+def with_first_mode(threshold: BandThreshold, modes: Modes) -> BandThreshold:
+    """Name a mode that lases below the interval of the whole emission before that interval, and flag it."""
+    first = modes.first
+    if first is None or first.ci95 is None or threshold.status in ("below_range", "refused"):
+        return threshold
+    if threshold.ci95 is None:
+        return replace(threshold, reason=f"{first.text}; the whole emission: {threshold.reason}")
+    if first.ci95[1] >= threshold.ci95[0]:
+        return threshold
+    flags = tuple(dict.fromkeys((*threshold.flags, "lines_below")))
+    reason = f"{first.text}; a lower threshold is likely than that of the whole emission: {threshold.reason}"
+    return replace(threshold, flags=flags, reason=reason)
 
 
 def _budget_of(facts: RunFacts, at_uj_cm2: float | None) -> FluenceBudget:

@@ -151,7 +151,9 @@ class VerdictStrip(QFrame):
             self.interval.setText("  ·  ".join([interval(found.ci95), *marks]))
             own = found.reason.replace("uJ/cm2", UNIT)
             beside = parts[0].removesuffix(own).strip("; ")
+            first = _first_mode(result, found)
             parts = [
+                first,
                 f"{found.definition}, shape “{found.shape}”, {convention} fluence",
                 beside,
             ]
@@ -171,6 +173,12 @@ class VerdictStrip(QFrame):
         size = 34 if tone == "number" or len(text) <= SHORT else 18
         colour = {"number": theme.THRESHOLD, "danger": "#ff6b6d", "warn": theme.WARN}.get(tone, theme.DIM)
         self.value.setStyleSheet(f"font-size: {size}pt; font-weight: 800; color: {colour};")
+
+
+def _first_mode(result: SweepResult | None, found: BandThreshold) -> str:
+    """Name a mode that lases below the interval shown; it stands before all else."""
+    first = None if result is None or result.modes is None else result.modes.first
+    return pretty(first.text) if first is not None and "lines_below" in found.flags else ""
 
 
 def _bound(found: BandThreshold) -> str:
