@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from labctl.model.plan import AdaptivePlan, SweepPlan
     from labctl.model.results import SweepResult
     from labctl.model.run import RunFacts
+    from labctl.runner.refit import compare
     from labctl.runner.run import run_sweep
     from labctl.session import open_bench, sweep
 
@@ -31,6 +32,7 @@ __all__ = [
     "SweepPlan",
     "SweepResult",
     "__version__",
+    "compare",
     "evaluate",
     "open_bench",
     "read_run",
@@ -46,6 +48,7 @@ _HOMES = {
     "AdaptivePlan": "labctl.model.plan",
     "SweepResult": "labctl.model.results",
     "RunFacts": "labctl.model.run",
+    "compare": "labctl.runner.refit",
     "evaluate": "labctl.analysis.evaluation",
     "read_run": "labctl.data",
 }

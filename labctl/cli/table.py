@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH, scale_statement
+from labctl.analysis.evaluation.comparison import compared
 from labctl.cli.output import make_console, write_json, write_styled
 from labctl.model.results import Interval, QResult
 from labctl.runner.meaning import flag_lines
-from labctl.runner.report import RunReport, dump_json, more_lines
+from labctl.runner.report import RunReport, comparison_lines, dump_json, duration, more_lines
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,17 +30,25 @@ def print_result(
 
     :param spread: of several spots of one sample, as :func:`labctl.runner.refit.spot_spread` returns it.
     """
+    comparison = compared([run.compared for run in runs])
     if as_json:
-        write_json(dump_json(runs, {"spread": list(spread)} if spread else None))
+        found = {"spread": spread, "ratios": comparison.ratios, "retained": comparison.retained}
+        write_json(dump_json(runs, {key: list(value) for key, value in found.items() if value}))
         return
     console = make_console(width=None if sys.stdout.isatty() else 120)
     with console.capture() as captured:
-        console.print(_table(runs, {s.sample: s for s in spread}))
+        stable = [run for run in runs if run.result.stability is not None]
+        if len(stable) < len(runs):
+            console.print(_table([r for r in runs if r not in stable], {s.sample: s for s in spread}))
+        if stable:
+            console.print(_stability_table(stable))
         for run in runs:
             for line in _below(run):
                 console.print(line, soft_wrap=True)
         for sample in spread:
             console.print(spread_line(sample), soft_wrap=True)
+        for line in comparison_lines(comparison):
+            console.print(line, soft_wrap=True)
     write_styled(captured.get())
 
 
@@ -62,6 +71,28 @@ def _table(runs: Sequence[RunReport], spread: Mapping[str, SpotSpread]) -> Table
         cells += [_spread_cell(run, spread.get(run.sample))] if spread else []
         cells += ["-" if run.nominal_uj_cm2 is None else f"{run.nominal_uj_cm2:.2f}"] if nominal else []
         table.add_row(*cells, q_cell(run.result.q))
+    return table
+
+
+def _stability_table(runs: Sequence[RunReport]) -> Table:
+    from rich.table import Table
+
+    table = Table(title="Emission over time", title_style="bold")
+    for heading in ("sample", "points", "remaining (%)", "95 % interval", "after", "uJ/cm2", "sample at (C)"):
+        table.add_column(heading)
+    for run in runs:
+        found = run.result.stability
+        assert found is not None
+        left, known = found.retained, [t for t in found.sample_temperature_c if t is not None]
+        table.add_row(
+            _name(run),
+            _points(run),
+            "-" if left is None else f"{100 * left.value:.2f}",
+            "-" if left is None else f"{100 * left.low:.2f} to {100 * left.high:.2f}",
+            "-" if found.duration_s is None else duration(found.duration_s),
+            "-" if found.fluence_uj_cm2 is None else f"{found.fluence_uj_cm2:.4g}",
+            f"{sum(known) / len(known):.1f}" if known else "-",
+        )
     return table
 
 

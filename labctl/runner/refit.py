@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from labctl.analysis.evaluation import evaluate, evaluate_curve
+from labctl.analysis.evaluation.comparison import compared
 from labctl.analysis.light_light import LightLight
 from labctl.data import read_run, read_table
 from labctl.data.run import Run
 from labctl.data.table import Table, is_hdf5
+from labctl.model.comparison import Comparison
 from labctl.model.results import NO_EDITS, Edits, SweepResult
 from labctl.model.run import RunFacts
 from labctl.runner.report import RunReport, Tally, tally
@@ -24,7 +26,22 @@ def refit(path: Path) -> RunReport:
 
     :raises DataError: unreadable, neither a run nor a CSV with two numeric columns.
     """
-    return _refit_run(read_run(path)) if is_hdf5(path) else _refit_table(path)
+    return report_of(read_run(path)) if is_hdf5(path) else _refit_table(path)
+
+
+def compare(*files: Path | str) -> Comparison:
+    """Compare the samples of several files: the ratio of their thresholds, and what of their light they kept.
+
+    Links of the chain that both runs share cancel in the ratio; the others are added, and named.
+
+    :param files: runs, or tables of anybody's, named after their sample; of two samples or more.
+    :raises DataError: one is unreadable, or neither a run nor a table.
+
+    >>> from labctl import compare                                       # doctest: +SKIP
+    >>> compare("OLA.h5", "OAm.h5").ratios[0].ci95                       # doctest: +SKIP
+    (0.306, 0.312)
+    """
+    return compared([refit(Path(file)).compared for file in files])
 
 
 def evaluate_table(table: Table, edits: Edits = NO_EDITS) -> SweepResult:
@@ -92,10 +109,13 @@ def spot_spread(runs: Sequence[RunReport]) -> list[SpotSpread]:
     return spread
 
 
-def _refit_run(run: Run) -> RunReport:
+def report_of(run: Run) -> RunReport:
+    """Return what is said of a stored run, evaluated anew."""
     facts = run.facts
+    meter = run.start.identities.get("power_meter")
     return RunReport(
         sample=run.start.sample,
+        meter="" if meter is None else meter.serial,
         status=run.status,
         csv=run.csv_path if run.csv_path.exists() else None,
         h5=run.path,

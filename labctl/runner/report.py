@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from labctl.analysis.threshold import START_LOWER
 from labctl.analysis.threshold.fit import MIN_POINTS
+from labctl.model.comparison import Comparison, RetainedDifference, SampleRun, ThresholdRatio
 from labctl.model.mapping import plain
 from labctl.model.results import (
     AdaptiveEnding,
@@ -271,6 +272,55 @@ def _hysteresis_line(hysteresis: Hysteresis) -> str:
     )
 
 
+def comparison_lines(comparison: Comparison) -> list[str]:
+    """Say what several runs say together, a line for each pair of samples and one for what it rests on."""
+    return [
+        *(line for ratio in comparison.ratios for line in _ratio_lines(ratio)),
+        *map(_retained_line, comparison.retained),
+    ]
+
+
+def _ratio_lines(found: ThresholdRatio) -> list[str]:
+    pair = f"{found.sample} / {found.over}"
+    if found.ratio is None or found.ci95 is None:
+        return [f"ratio of thresholds {pair}: none: {found.reason}"]
+    low, high = found.ci95
+    line = f"ratio of thresholds {pair}: {found.ratio:.3g}, 95 % interval {low:.3g} to {high:.3g}"
+    said = [*found.conditions, _places_said(found)]
+    parts = (
+        ("cancels", found.cancelled),
+        ("added", found.added),
+        ("not in the interval, for nobody stated it", found.unstated),
+    )
+    rests = [f"{what}: {', '.join(links)}" for what, links in parts if links]
+    return [f"{line}; {'; '.join(said)}", *([f"of the scales, {'; '.join(rests)}"] if rests else [])]
+
+
+def _places_said(found: ThresholdRatio) -> str:
+    """Say how far the places of a sample differ, or that nobody knows."""
+    if found.spots == (1, 1):
+        return "of these two spots, not of the materials"
+    named = zip((found.sample, found.over), found.spots, found.between_spots_rel, strict=True)
+    said = [
+        f"{sample}: {spots} spots, {100 * scatter:.2g} % from spot to spot"
+        if scatter is not None
+        else f"{sample}: one spot, not the material"
+        for sample, spots, scatter in named
+    ]
+    return "; ".join(said)
+
+
+def _retained_line(found: RetainedDifference) -> str:
+    difference = found.difference
+    low, high = (f"{100 * end:.2g}" for end in (difference.low, difference.high))
+    more = "more of its light than" if difference.low > 0 else "as much of its light, within the errors, as"
+    line = (
+        f"{found.sample} keeps {more} {found.over}: {100 * difference.value:.2g} points of a hundred, "
+        f"95 % interval {low} to {high}"
+    )
+    return "; ".join((line, *found.conditions, "of these two spots, not of the materials"))
+
+
 THRESHOLD_KEYS = {
     "status": "status",
     "reason": "reason",
@@ -326,6 +376,7 @@ class RunReport:
     :param notes: remarks on the run, one sentence each.
     :param counted: its points: how many were planned, saturated, usable.
     :param table: of a stability run, beside its files.
+    :param meter: serial number of the power meter; empty where it is not known.
     """
 
     sample: str
@@ -340,6 +391,15 @@ class RunReport:
     notes: tuple[str, ...] = field(default=())
     counted: Tally | None = None
     table: Path | None = None
+    meter: str = ""
+
+    @property
+    def compared(self) -> SampleRun:
+        """The run, as a comparison with others sees it."""
+        result = self.result
+        return SampleRun(
+            self.sample, self.spot, self.meter, result.threshold, result.budget, result.stability
+        )
 
     @property
     def threshold(self) -> BandThreshold:

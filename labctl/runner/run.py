@@ -330,6 +330,7 @@ class _Acquisition:
         self._files: RunFiles | None = None
         self._writer: RunWriter | None = None
         self._remarks: tuple[str, ...] = ()
+        self._meter = ""
         self._now_s: Callable[[], float] | None = None
         self._lied = False
 
@@ -441,6 +442,7 @@ class _Acquisition:
     def _sweep(self, bench: Bench, buffer: PointBuffer, files: RunFiles) -> None:
         self._now_s = bench.roles.clock.now_s
         self._tell(Connected({role: str(who) for role, who in bench.identities.items()}))
+        self._meter = bench.identities["power_meter"].serial
         start = run_start(bench, self._plan, self._request)
         self.origin.begin(bench, buffer, dataclasses.replace(start, procedure=self.kind.procedure))
         if warning := weak_light(
@@ -507,6 +509,7 @@ class _Acquisition:
             points=len(buffer.points),
             result=result,
             spot=self._request.spot,
+            meter=self._meter,
             notes=self._remarks,
             counted=tally(
                 [p.saturated_exposures for p in buffer.points],

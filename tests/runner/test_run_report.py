@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -17,15 +18,17 @@ from labctl.analysis.light_light import light_light
 from labctl.cli.progress import LineProgress, LiveProgress, left_text, point_texts, threshold_text
 from labctl.cli.table import print_result, q_cell, threshold_cells
 from labctl.data import RunWriter
+from labctl.model.comparison import Comparison, ThresholdRatio
 from labctl.model.mapping import plain
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.results import BandThreshold, QResult, SweepResult, ThresholdStatus
 from labctl.model.run import RunStart, RunStop
 from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import Connected, Evaluated, Measured, Message, RunFiles, Started
+from labctl.runner.figures import draw_compared
 from labctl.runner.fit_process import FileQuestion, Fits
-from labctl.runner.refit import spot_spread
-from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS, RunReport, dump_json
+from labctl.runner.refit import compare, spot_spread
+from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS, RunReport, comparison_lines, dump_json
 from labctl.runner.run import LiveFit
 
 
@@ -295,3 +298,48 @@ def test_the_spread_of_spots_stands_beside_their_intervals() -> None:
     assert (spread.spots, spread.mean, spread.named) == (2, 83.0, True)
     assert spot_spread([here, again, report("A", 99.0)]) == []
     assert spot_spread([report("A", 80.0)]) == []
+
+
+def test_two_samples_have_a_ratio_in_the_terminal_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [report("OAm", 257.0), report("OLA", 80.0)]
+    print_result(runs, as_json=False)
+    said = capsys.readouterr().out
+    assert "ratio of thresholds OLA / OAm: 0.311, 95 % interval 0.307 to 0.316" in said
+    assert "of these two spots, not of the materials" in said
+    print_result(runs, as_json=True)
+    (ratio,) = json.loads(capsys.readouterr().out)["ratios"]
+    assert ratio["ratio"] == pytest.approx(80 / 257)
+
+
+def test_one_sample_has_no_ratio(capsys: pytest.CaptureFixture[str]) -> None:
+    print_result([report("OLA", 79.0, spot="1"), report("OLA", 80.0, spot="2")], as_json=False)
+    assert "ratio" not in capsys.readouterr().out
+
+
+def test_a_ratio_says_what_cancels_and_what_does_not() -> None:
+    found = ThresholdRatio(
+        "OLA", "OAm", "compared", ratio=0.31, ci95=(0.3, 0.32), cancelled=("spot",),
+        added=("pick-off ratio (a and b)",), spots=(3, 1), between_spots_rel=(0.08, None),
+    )  # fmt: skip
+    head, rests = comparison_lines(Comparison((found,)))
+    assert "OLA: 3 spots, 8 % from spot to spot; OAm: one spot, not the material" in head
+    assert rests == "of the scales, cancels: spot; added: pick-off ratio (a and b)"
+    refused = ThresholdRatio("OLA", "OAm", "refused", "their convention differs: average and peak")
+    assert comparison_lines(Comparison((refused,))) == [
+        "ratio of thresholds OLA / OAm: none: their convention differs: average and peak"
+    ]
+
+
+EXAMPLE_RUN = Path(__file__).parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"
+
+
+def test_several_light_light_curves_stand_in_one_figure(tmp_path: Path) -> None:
+    files = [Path(shutil.copy(EXAMPLE_RUN, tmp_path / name)) for name in ("a.h5", "b.h5")]
+    (drawn,) = draw_compared(files)
+    assert drawn == tmp_path / "a_thresholds_compared.png"
+    assert drawn.stat().st_size > 10_000
+    assert draw_compared(files[:1]) == []
+
+
+def test_files_of_one_sample_are_not_compared() -> None:
+    assert compare(EXAMPLE_RUN, EXAMPLE_RUN) == Comparison()

@@ -475,7 +475,9 @@ class _Evaluation:
         facts = self._facts
         if facts.settings is None:
             return facts.stored_budget
-        budget = _tried(lambda: _budget_of(facts, result.threshold_uj_cm2), lambda _reason: None)
+        stable = isinstance(self._plan, StabilityPlan) and self._plan.fluences_uj_cm2
+        at = self._plan.fluences_uj_cm2[0] if stable else result.threshold_uj_cm2
+        budget = _tried(lambda: _budget_of(facts, at), lambda _reason: None)
         return budget or _tried(lambda: _budget_of(facts, None), lambda _reason: None)
 
     def _step(self) -> EnergyStep | None:

@@ -50,6 +50,7 @@ def run_demo(output: Path, samples: Sequence[str], *, seed: int, speed: float, a
             name: benches.enter_context(simulated_bench(name, files[name], seed=seed, speed=speed))
             for name in samples
         }
+        from labctl.cli.commands.sweep import with_compared
         from labctl.cli.progress import make_progress
         from labctl.cli.table import print_result
 
@@ -62,7 +63,7 @@ def run_demo(output: Path, samples: Sequence[str], *, seed: int, speed: float, a
                 runs.append(report)
                 if report.status != "finished":
                     break
-        print_result(runs, as_json=as_json)
+        print_result(with_compared(runs), as_json=as_json)
     if failure is not None:
         raise failure
     if runs[-1].status == "aborted":

@@ -18,7 +18,7 @@ def run_fit(files: Sequence[Path], *, figures: bool, as_json: bool) -> int:
 
     :raises DataError: a file cannot be fitted; it is named.
     """
-    from labctl.cli.commands.sweep import with_figures
+    from labctl.cli.commands.sweep import with_compared, with_figures
     from labctl.cli.signals import ended_at_once
     from labctl.cli.table import print_result
     from labctl.runner.refit import refit, spot_spread
@@ -26,7 +26,7 @@ def run_fit(files: Sequence[Path], *, figures: bool, as_json: bool) -> int:
     with ended_at_once():
         runs = [refit(path) for path in files]
     if figures:
-        runs = [with_figures(run) for run in runs]
+        runs = with_compared([with_figures(run) for run in runs])
     print_result(runs, as_json=as_json, spread=spot_spread(runs))
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,9 +113,23 @@ def sweep_once(
     return with_figures(report) if figures else report
 
 
+def with_compared(reports: Sequence[RunReport]) -> list[RunReport]:
+    """Draw the runs of several samples together; the figures are listed with the first of them."""
+    from labctl.runner.figures import draw_compared
+
+    files = [report.h5 for report in reports if report.h5 is not None and report.points]
+    first = reports[0]
+    try:
+        first = replace(first, figures=(*first.figures, *draw_compared(files)))
+    except Exception as exc:
+        logging.getLogger(__name__).exception("drawing %s together", files)
+        first = replace(first, notes=(*first.notes, f"no joint figure: {type(exc).__name__}: {exc}"))
+    return [first, *reports[1:]]
+
+
 def with_figures(report: RunReport) -> RunReport:
     """Draw the figures beside the files; a figure that cannot be drawn is a note, not an end."""
-    from labctl.runner.figures import draw_run
+    from labctl.runner.figures import draw_run, draw_stability
 
     if report.points == 0:
         return report
@@ -122,7 +137,8 @@ def with_figures(report: RunReport) -> RunReport:
         note = "no figures: they are drawn from the spectra of a run file (.h5)"
         return replace(report, notes=(*report.notes, note))
     try:
-        return replace(report, figures=tuple(draw_run(report.h5)))
+        stable = report.result.stability is not None
+        return replace(report, figures=(draw_stability(report.h5),) if stable else tuple(draw_run(report.h5)))
     except Exception as exc:
         logging.getLogger(__name__).exception("drawing the figures of %s", report.h5)
         return replace(report, notes=(*report.notes, f"no figures: {type(exc).__name__}: {exc}"))
