@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Literal
 
 from labctl.analysis.evaluation import evaluate, unfitted
-from labctl.analysis.evaluation.energy_step import far_off, full_energies_j
 from labctl.analysis.threshold.fit import MIN_DISTINCT, MIN_POINTS
 from labctl.config import BenchConfig, load_bench
 from labctl.data import RunWriter
@@ -185,8 +184,6 @@ __all__ = ["RunFailed", "RunRequest", "run_sweep"]
 
 
 _POLL_S = 0.1
-_ENERGIES = 3
-"""Points after which the energies are held against the stated one."""
 LONGEST_FIT_S = 120.0
 LONGEST_STOPPED_FIT_S = 2.0
 """Wall times for the fits at the end; the second after a stop, when somebody waits for the program's end."""
@@ -377,6 +374,7 @@ class _Acquisition:
                     self._sweep(bench, buffer, files)
                 finally:
                     self._dose_uj_cm2 = bench.pump.dose_uj_cm2
+                    self._remarks = (*self._remarks, *filter(None, [bench.pump.energy_remark]))
         except BaseException as exc:
             self._failure = exc = Aborted() if is_noticed_stop(exc, self._stop.is_set()) else exc
             if isinstance(exc, Aborted):
@@ -458,13 +456,9 @@ class _Acquisition:
         with fit as live:
             pace = _Pace(self._total, len(buffer.points))
 
-            facts = bench.facts
-
             def on_row() -> None:
                 number = len(buffer.points)
                 self._tell(Measured(number, self._total, buffer.latest, pace.left_s(number)))
-                if number == _ENERGIES:
-                    self._remark_energies(buffer, facts)
                 self.kind.seen(bench, buffer)
                 if live is not None:
                     live.offer()
@@ -482,14 +476,6 @@ class _Acquisition:
                 pause=self.pause,
                 stored=self._writer,
             )
-
-    def _remark_energies(self, buffer: PointBuffer, facts: RunFacts) -> None:
-        """Say once that the energies are far from what the bench file states."""
-        assert facts.settings is not None
-        full_j = full_energies_j(buffer.points, facts.settings)
-        if remark := far_off(full_j, facts.settings.max_pulse_energy_j):
-            self._say(f"warning: {remark}")
-            self._remarks = (*self._remarks, remark)
 
     def _end(self, buffer: PointBuffer, facts: RunFacts) -> None:
         status, reason = _status_of(self._failure)

@@ -377,6 +377,8 @@ class Plate:
 TRIM_REL = 0.03
 """A setting nearer to the wanted one than this is left as it is: the fluence is measured anyway."""
 _ROUNDING = 1 + 1e-6
+_KNOWN_REL = 0.03
+"""Plate and reading together: energies known less well are not held against the stated one."""
 
 
 class AttenuatorModel:
@@ -442,6 +444,12 @@ class AttenuatorModel:
         nominal_j = self._nominal_j * self._curve.transmission(angle_deg)
         plate = self._plate.sigma_rel(angle_deg)
         self._scale.learn(measured_j / nominal_j, float(np.hypot(sigma_rel, plate)))
+
+    def off_stated(self, angle_deg: float, measured_j: float, sigma_rel: float) -> float | None:
+        """Relative deviation of a measured energy from the stated one; None where the errors hide it."""
+        if math.hypot(sigma_rel, self._plate.sigma_rel(angle_deg)) > _KNOWN_REL:
+            return None
+        return measured_j / (self._nominal_j * self._curve.transmission(angle_deg)) - 1
 
     @property
     def _full_j(self) -> float:

@@ -326,6 +326,8 @@ class Monitor:
 
 
 _ROUNDING = 1 + 1e-9
+FAR_REL = 0.1
+"""Energies farther than this from the stated one are remarked on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +369,8 @@ class Verifier:
 
     :param changed_at_s: bench time of the last confirmed change of shutter or angle.
     :param patience_s: how long to wait, in the dark, for a laser that shows too little energy.
+    :param tell: told in a line that energies are far from what the bench file states.
+    :ivar remark: the same line, for the record of a run; empty while they are not.
     """
 
     def __init__(
@@ -381,7 +385,9 @@ class Verifier:
         clock: Clock,
         changed_at_s: Callable[[], float],
         patience_s: float,
+        tell: Callable[[str], object],
     ) -> None:
+        self._tell, self.remark, self._off_told = tell, "", 0.0
         self._monitor, self._aim, self._plate, self._light = monitor, aim, plate, light
         self._beam, self._place, self._clock = beam, place, clock
         self._changed_at_s, self._patience_s = changed_at_s, patience_s
@@ -418,6 +424,7 @@ class Verifier:
         measured = self.energy_j(reading.power_w, angle)
         self._compare(reading, measured, self._aim.energy_j(angle))
         self._aim.learn(angle, measured, self.sigma_rel(reading))
+        self._hold_against_stated(angle, measured, reading)
         return PumpState(
             fluence_uj_cm2, self._beam.fluence_uj_cm2(measured), measured, angle, reading, trimmed
         )
@@ -477,7 +484,23 @@ class Verifier:
         energy = self.energy_j(reading.power_w, state.angle_deg)
         self._compare(reading, energy, state.pulse_energy_j)
         self.within_limits(energy)
+        self._hold_against_stated(state.angle_deg, energy, reading)
         return energy
+
+    def _hold_against_stated(self, angle_deg: float, measured_j: float, reading: PowerReading) -> None:
+        """Tell, once for each change, that energies are far from the stated one, if within the limits."""
+        off = self._aim.off_stated(angle_deg, measured_j, self.sigma_rel(reading))
+        if off is None or abs(off - self._off_told) <= FAR_REL / 2:
+            return
+        if abs(off) <= FAR_REL:
+            self._off_told, self.remark = 0.0, ""
+            return
+        self._off_told = off
+        self.remark = (
+            f"energies are {abs(off):.0%} {'above' if off > 0 else 'below'} the stated max_pulse_energy: "
+            "check meter, pick-off ratio and laser"
+        )
+        self._tell(f"warning: {self.remark}")
 
     def bracket(self, state: PumpState, after: PowerReading, pulses: float) -> Bracket:
         """Return the light of an exposure of ``pulses`` pulses between the state's reading and ``after``."""

@@ -188,6 +188,7 @@ class Pump:
             clock=roles.clock,
             changed_at_s=lambda: self.changed_at_s,
             patience_s=patience_s,
+            tell=lambda line: self.tell(line),
         )
         self._setting = Setting(self._plate, self.aim, self._verifier, self.light, roles.clock, self._allow)
         self._witness = Witness(
@@ -235,6 +236,11 @@ class Pump:
     def angle_deg(self) -> float:
         """Where the plate was found last."""
         return self._plate.reached_deg
+
+    @property
+    def energy_remark(self) -> str:
+        """What the meter says of the energies where they are far from the stated one; empty elsewhere."""
+        return self._verifier.remark
 
     @property
     def expected_uj_cm2(self) -> float:

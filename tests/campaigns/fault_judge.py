@@ -91,6 +91,10 @@ class Outcome:
     told: str = ""
     problems: list[str] = field(default_factory=list)
 
+    def hear(self, line: str) -> None:
+        """Take in a line that its user reads."""
+        self.told += f"; {line}"
+
 
 class Reference:
     """Undisturbed runs of the same seed: what signal belongs to a true fluence.

@@ -63,7 +63,7 @@ def alignment(
 ) -> BaseException | None:
     """Measure a reference and a few readouts; every threshold without a flag must hold the true one."""
     try:
-        with open_bench(config_of(bench), bench.scene.clock) as opened:
+        with open_bench(config_of(bench), bench.scene.clock, tell=outcome.hear) as opened:
             for event in align(ALIGNMENT, opened.roles, opened.pump, opened.bands):
                 if isinstance(event, ReferencePoint):
                     judge_point(outcome, event.point, truth.fluence_of(event.point), reference)
@@ -94,7 +94,7 @@ def manual(
     """Set a fluence or an angle by hand, open, hold it and look, as ``labctl set`` does."""
     clock = bench.scene.clock
     try:
-        with open_bench(config_of(bench), clock) as opened:
+        with open_bench(config_of(bench), clock, tell=outcome.hear) as opened:
             hand = ManualBench(opened.roles, opened.pump)
             hand.home()
             if outcome.cell.procedure == "set fluence":
@@ -136,4 +136,4 @@ def _judge_light(outcome: Outcome, shown: float, truth: SceneTruth, when: str) -
     if outcome.cell.behind and truth.blade() == 0.0 and abs(shown) < allowed:
         return  # a meter behind a shutter that is closed
     if not min(true) - allowed <= shown <= max(true) + allowed:
-        outcome.problems.append(f"{when}: {shown:.4g} uJ/cm2 shown, {true[0]:.4g} true")
+        outcome.problems.append(f"{when}: {shown:.4g} uJ/cm2 shown, {true[0]:.4g} true, no flag")

@@ -15,7 +15,7 @@ from labctl.config import BenchConfig, parse_bench
 from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan
 from labctl.model.records import SweepPoint
 from labctl.runner.csv_worker import PointBuffer
-from labctl.runner.events import Event, Message
+from labctl.runner.events import Event, Message, OnEvent
 from labctl.runner.report import RunReport
 from labctl.runner.resume import resume_run
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
@@ -67,13 +67,13 @@ def run(
 
     def heard(event: Event) -> None:
         if isinstance(event, Message):
-            outcome.told += f"; {event.text}"
+            outcome.hear(event.text)
 
     name = outcome.cell.procedure
     before = KEPT if name == "resume" else 0
     try:
         if name == "resume":
-            report = _resume(bench, folder, reference, see)
+            report = _resume(bench, folder, reference, see, heard)
         else:
             report = measure(bench, PLANS[name], folder, see, on_event=heard)
     except RunFailed as exc:
@@ -110,7 +110,7 @@ def interrupted(bench: SimulatedBench, folder: Path) -> dict[str, bytes]:
     return {f"run{suffix}": path.read_bytes() for suffix, path in names.items()}
 
 
-def _resume(bench: SimulatedBench, folder: Path, reference: Reference, see: See) -> RunReport:
+def _resume(bench: SimulatedBench, folder: Path, reference: Reference, see: See, heard: OnEvent) -> RunReport:
     for name in ("run.h5", "run.csv"):
         (folder / name).write_bytes(reference.files[name])
     with _seen(see):
@@ -118,7 +118,7 @@ def _resume(bench: SimulatedBench, folder: Path, reference: Reference, see: See)
             folder / "run.h5",
             config_of(bench),
             stop=threading.Event(),
-            on_event=_nothing,
+            on_event=heard,
             confirm=_only_addresses,
             clock=bench.scene.clock,
         )

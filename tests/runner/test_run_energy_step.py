@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from labctl.analysis.evaluation.energy_step import far_off, find_step, widened
+from labctl.analysis.evaluation.energy_step import find_step, widened
 from labctl.analysis.threshold import ThresholdResult
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
@@ -20,6 +21,8 @@ from labctl.runner.refit import refit
 from labctl.runner.report import RunReport
 from labctl.runner.run import RunRequest, run_sweep
 from labctl.runner.stability import run_stability
+from labctl.session import open_bench
+from procedures.manual import ManualBench
 from procedures.plan import stability_plan
 from simulators import presets
 from simulators.bench import SimulatedBench
@@ -83,9 +86,10 @@ def test_an_honest_run_has_neither_flag_nor_remark(tmp_path: Path) -> None:
 
 def test_energies_far_from_the_stated_one_are_remarked_on(tmp_path: Path) -> None:
     report, shown = run(tmp_path, 1 / 1.15, 0.0)
-    wanted = "energies are 13% below the stated max_pulse_energy"
-    assert any(wanted in e.text for e in shown if isinstance(e, Message))
-    assert any(wanted in note for note in report.notes)
+    told = [e.text for e in shown if isinstance(e, Message) and "max_pulse_energy" in e.text]
+    assert len(told) == 1
+    assert re.search(r"energies are 1[34]% below the stated max_pulse_energy", told[0])
+    assert told[0].removeprefix("warning: ") in report.notes
     assert "energy_step" not in report.to_json()
 
 
@@ -108,7 +112,20 @@ def test_drift_and_scatter_are_no_step(seed: int) -> None:
     assert find_step(outlier) is None
 
 
-def test_only_far_energies_are_far() -> None:
-    assert not far_off(np.array([0.95, 1.04]), 1.0)
-    assert not far_off(np.array([np.nan]), 1.0)
-    assert "15% above" in far_off(np.array([1.15, 1.15]), 1.0)
+@pytest.mark.parametrize("from_s", [0.0, 40.0])
+def test_by_hand_energies_far_from_the_stated_one_are_told_once(from_s: float) -> None:
+    clock, told = SteppedClock(), list[str]()
+    with SimulatedBench(presets.scene("ola", "typical", 5), clock) as simulated:
+        honest, meter = simulated.scene.meter.power_w, simulated.scene.meter
+        meter.power_w = lambda *a: honest(*a) * (1.15 if clock.now_s() >= from_s else 1.0)  # type: ignore[method-assign]
+        with open_bench(parse_bench(simulated.bench_toml(1.0)), clock, tell=told.append) as bench:
+            manual = ManualBench(bench.roles, bench.pump)
+            manual.set_fluence(60.0)
+            manual.open()
+            for _ in range(6):
+                clock.sleep(10.0)
+                manual.reading()
+            manual.close()
+    (said,) = (line for line in told if "max_pulse_energy" in line)
+    assert said.startswith("warning: energies are 1")
+    assert "% above the stated max_pulse_energy: check meter" in said

@@ -16,8 +16,6 @@ from labctl.model.results import EnergyStep, StabilityResult
 FLAG = "energy_step"
 LEAST_REL = 0.08
 """A step smaller than this is a drift, which the meter follows."""
-FAR_REL = 0.1
-"""Energies farther than this from the stated one are remarked on."""
 _KNOWN_REL = 0.03
 _WINDOW = 4
 _OF_THE_STEP = 1.03
@@ -78,20 +76,6 @@ def with_step(stability: StabilityResult, step: EnergyStep) -> StabilityResult:
     reason = f"{step.text}; a change of the emission cannot be separated from it"
     kept = (stability.points, stability.sample_temperature_c)
     return StabilityResult("refused", reason, points=kept[0], flags=flags, sample_temperature_c=kept[1])
-
-
-def far_off(full_j: FloatArray, stated_j: float) -> str:
-    """Say that energies at full transmission, shape ``(n,)``, are far from the stated one; or ""."""
-    known = full_j[np.isfinite(full_j)]
-    if not known.size:
-        return ""
-    off = float(np.median(known)) / stated_j - 1
-    if abs(off) <= FAR_REL:
-        return ""
-    return (
-        f"energies are {abs(off):.0%} {'above' if off > 0 else 'below'} the stated max_pulse_energy: check "
-        "meter, pick-off ratio and laser"
-    )
 
 
 def widened(result: ThresholdResult, step: EnergyStep) -> ThresholdResult:
