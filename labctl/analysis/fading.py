@@ -509,7 +509,7 @@ def _no_mixture(chosen: Candidate, constant: bool) -> bool:
 
 
 def _around_a_miss(series: Series) -> FloatArray:
-    """Covariance of points about a curve that nobody knows: errors, local scatter, and a laser's wander."""
+    """Covariance of points about an unknown curve: errors, local scatter, and a laser's wander."""
     second = np.diff(series.y, 2) / (math.sqrt(6) * series.sigma[1:-1])
     white = series.sigma * max(float(np.median(np.abs(second))) / _MEDIAN, 1.0)
     wander = WANDER_REL**2 * np.outer(series.y, series.y) * noisefit.fading(series.t, _MEMORIES[-1])

@@ -32,7 +32,8 @@ class SampleRun:
 class ThresholdRatio:
     """The threshold of one sample over that of another.
 
-    :param sample: whose threshold is above the line; ``over`` whose is below it.
+    :param sample: whose threshold is above the line.
+    :param over: whose threshold is below it.
     :param status: "compared"; "marked" where a condition that is not proved must hold; "refused".
     :param reason: why it is refused; empty otherwise.
     :param ratio: of the geometric means over spots; None where it is refused.
@@ -42,7 +43,7 @@ class ThresholdRatio:
         is not stated.
     :param cancelled: links of the chain that are common to both, and cancel.
     :param added: links that do not cancel, each with why; their errors are in ``ci95``, in quadrature.
-    :param unstated: links that do not cancel and whose error nobody stated: they are in no interval.
+    :param unstated: links that do not cancel and whose error is not stated: they are in no interval.
     :param conditions: what must hold beside, one sentence each.
     :param spots: number of places on ``sample`` and on ``over``.
     :param between_spots_rel: standard deviation of the thresholds over those places, relative; None for a
@@ -69,7 +70,8 @@ class ThresholdRatio:
 class RetainedDifference:
     """How much more of its light one stability run kept than another.
 
-    :param sample: of the run that kept more; ``over`` that of the other.
+    :param sample: of the run that kept more.
+    :param over: of the other one.
     :param difference: of the retained shares, 0 to 1.
     :param conditions: what differs between the runs beside the samples, one sentence each.
     """

@@ -34,7 +34,7 @@ def compare(*files: Path | str) -> Comparison:
 
     Links of the chain that both runs share cancel in the ratio; the others are added, and named.
 
-    :param files: runs, or tables of anybody's, named after their sample; of two samples or more.
+    :param files: runs, or tables, which are named after their sample; of two samples or more.
     :raises DataError: one is unreadable, or neither a run nor a table.
 
     >>> from labctl import compare                                       # doctest: +SKIP

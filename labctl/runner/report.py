@@ -290,7 +290,7 @@ def _ratio_lines(found: ThresholdRatio) -> list[str]:
     parts = (
         ("cancels", found.cancelled),
         ("added", found.added),
-        ("not in the interval, for nobody stated it", found.unstated),
+        ("not in the interval, for it is not stated", found.unstated),
     )
     rests = [f"{what}: {', '.join(links)}" for what, links in parts if links]
     return [f"{line}; {'; '.join(said)}", *([f"of the scales, {'; '.join(rests)}"] if rests else [])]

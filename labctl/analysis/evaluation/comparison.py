@@ -19,7 +19,7 @@ from labctl.model.results import K95, BudgetTerm, Estimate, Interval
 
 REDRAWN = {
     "drift of the chain": "moves between the runs",
-    "incidence angle": "set anew with each sample",
+    "incidence angle": "set again with each sample",
 }
 """Links that two runs never share, and why."""
 _EQUAL = 0.01  # relative difference of two sensitivities that are one
