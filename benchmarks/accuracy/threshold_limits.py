@@ -49,7 +49,7 @@ def cell(setting: Setting, names: tuple[str, ...], trials: int) -> tuple[float, 
         for _ in range(trials):
             f, y = setting.sweep(rng, 1.0)
             data = prepare(f, y, None)
-            profile = fit_profile(data, known, 0.0)
+            profile = fit_profile(data, known)
             if np.isfinite(profile.rss):
                 error.append(np.exp(summarise(profile).ln_t) * data.fluence_scale - 1.0)
     return float(100 * np.median(error)), 100 * rms(error)

@@ -18,7 +18,7 @@ def fitted(n: int) -> Profile:
     signal = 100.0 + 300.0 * u**2 + 6000.0 * np.maximum(u - 1.0, 0.0)
     data = prepare(80.0 * u, signal * (1.0 + 0.05 * rng.standard_normal(n)), None)
     with np.errstate(all="ignore"):
-        return fit_profile(data, library(2), 0.0)
+        return fit_profile(data, library(2))
 
 
 def test_selection_is_full_where_a_kink_only_just_shows_and_none_where_it_is_plain() -> None:

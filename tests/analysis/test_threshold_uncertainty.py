@@ -111,7 +111,7 @@ def test_a_kink_that_only_just_shows_has_the_wider_interval_of_a_chosen_one() ->
     assert 0.5 * SIGNIFICANCE_FEW < found.p_value < SIGNIFICANCE_FEW
     data = prepare(FLUENCES, signal, None)
     with np.errstate(all="ignore"):
-        profile = fit_profile(data, library(2), 0.0)
+        profile = fit_profile(data, library(2))
         chosen = summarise(profile, selection_of(found.p_value, SIGNIFICANCE_FEW)).total
         plain = summarise(profile).total
     assert found.ci95 == pytest.approx([np.exp(end) * data.fluence_scale for end in chosen])
@@ -176,7 +176,7 @@ def test_clean_points_are_rarely_suspected() -> None:
     with np.errstate(all="ignore"):
         for _ in range(sweeps):
             data = prepare(FLUENCES, hinge(u) * (1 + 0.04 * rng.standard_normal(POINTS)), None)
-            suspected += suspect(fit_profile(data, shapes, 0.0, size=24)) is not None
+            suspected += suspect(fit_profile(data, shapes, size=24)) is not None
     assert suspected <= 3 * FALSE_ALARM * sweeps
 
 
@@ -186,10 +186,10 @@ def test_clean_points_are_rarely_suspected() -> None:
 def test_noise_of_the_fluence_counts_by_the_slope_of_the_signal() -> None:
     """Of a signal that goes with the square of the fluence, 3 % of the fluence are 6 %."""
     u = FLUENCES / 80.0
-    data, shapes = prepare(FLUENCES, u**2, 1e-3 * u**2), library(2)
+    data, shapes = prepare(FLUENCES, u**2, 1e-3 * u**2, 0.03), library(2)
     with np.errstate(all="ignore"):
-        grid = fit_profile(data, shapes, 0.0, size=24).grid
-        variance = 1.0 / reweigh(data, shapes, grid, 0.03)
+        grid = fit_profile(data, shapes, size=24).grid
+        variance = 1.0 / reweigh(data, shapes, grid).weight
     low = slice(0, 4)
     relative = np.sqrt(variance)[low] / data.y[low]
     assert relative == pytest.approx(np.hypot(1e-3, 0.06), rel=0.05)
@@ -207,7 +207,7 @@ def test_noise_is_not_underestimated_by_what_the_curve_has_followed() -> None:
     with np.errstate(all="ignore"):
         for _ in range(50):
             data = prepare(FLUENCES, hinge(FLUENCES / 80.0) * (1 + 0.05 * rng.standard_normal(POINTS)), None)
-            profile = fit_profile(data, library(2), 0.0, size=24)
+            profile = fit_profile(data, library(2), size=24)
             mean = profile.grid.mean(*profile.grid.best)[-4:]
             relative.append(np.sqrt(1 / profile.weight[-4:]) / mean)
     assert 0.038 < float(np.sqrt(np.mean(np.square(relative)))) < 0.055

@@ -119,7 +119,7 @@ def _slopes(points: LightLight, model: CurveModel | None, ln_f: FloatArray) -> F
 def _onset_shift(model: CurveModel, ln_f: FloatArray) -> FloatArray | None:
     """Derivative of ln signal by ln onset, luminescence held; None where the curve is not positive."""
     row, coefficients = int(model.shape[0]), model.coefficients[0, 2:]
-    shapes, at = library(model.photon_order), ln_f - model.ln_threshold[0]
+    shapes, at = model.shapes, ln_f - model.ln_threshold[0]
 
     def excess(moved: float) -> FloatArray:
         columns = shapes.columns(at - moved, slice(row, row + 1))[1:, 0]

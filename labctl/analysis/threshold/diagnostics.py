@@ -56,8 +56,21 @@ def null_columns(data: SweepData) -> Array:
     return np.concatenate(curves)
 
 
-def fit_null(y: Array, weight: Array, columns: Array) -> tuple[Array, Array, Array]:
-    """Fit ``b + a column`` to each curve; returns rss, b and a, each of shape (curve,)."""
+def fit_null(
+    y: Array, weight: Array, columns: Array, white: Array | None = None
+) -> tuple[Array, Array, Array]:
+    """Fit ``b + a column`` to each curve; returns rss, b and a, each of shape (curve,).
+
+    :param white: see :class:`labctl.analysis.threshold.likelihood.Weighting`.
+    """
+    if white is not None:
+        one = white.sum(axis=1)
+        one = one / np.sqrt(one @ one)
+        y, columns = white @ y, columns @ white.T
+        y0, c0 = y - (y @ one) * one, columns - (columns @ one)[:, None] * one
+        a = (c0 @ y0) / np.maximum((c0**2).sum(axis=1), 1e-300)
+        rss = float(y0 @ y0) - (c0 @ y0) * a
+        return np.maximum(rss, 1e-300), np.zeros_like(a), a
     total = weight.sum()
     y_mean, c_mean = weight @ y / total, columns @ weight / total
     y0 = y - y_mean
@@ -276,8 +289,7 @@ def noise_rel(profile: Profile) -> float:
 def misfit_flags(profile: Profile) -> tuple[str, ...]:
     """Flag residuals that neighbours share, or that replicates or declared errors say are too large."""
     data = profile.data
-    residual = (data.y - profile.grid.mean(*profile.grid.best)) * np.sqrt(profile.weight)
-    r = residual[data.order]
+    r = profile.by.root(data.y - profile.grid.mean(*profile.grid.best))[data.order]
     shared = float((r[1:] * r[:-1]).sum() / max((r**2).sum(), 1e-300)) * np.sqrt(data.n)
     pure, freedom = _pure_error(data, profile.weight)
     left = data.n - PARAMETERS - freedom
@@ -310,16 +322,16 @@ def drift_of(profile: Profile, estimate: Estimate) -> Drift:
         return Drift(None, ())
     k, g = profile.grid.best
     mean = profile.grid.mean(k, g)
-    root = np.sqrt(profile.weight)
+    root = profile.by.root
     above = (data.ln_f > estimate.ln_t).astype(float)
     columns = np.column_stack([profile.grid.design(k, g)[:, :3], above])
-    q, _ = np.linalg.qr(columns * root[:, None])
-    time = np.linspace(-0.5, 0.5, data.n) * mean * root
+    q, _ = np.linalg.qr(root(columns.T).T)
+    time = root(np.linspace(-0.5, 0.5, data.n) * mean)
     time -= q @ (q.T @ time)
-    rest = data.y * root
+    rest = root(data.y)
     rest = rest - q @ (q.T @ rest)
     size = float(time @ time)
-    if size <= 1e-9 * float(((mean * root) ** 2).sum()):
+    if size <= 1e-9 * float((root(mean) ** 2).sum()):
         return Drift(None, ())
     slope = float(time @ rest) / size
     left = max(float(rest @ rest) - slope**2 * size, 1e-300) / (data.n - PARAMETERS - 1)

@@ -32,10 +32,11 @@ from labctl.analysis.threshold.diagnostics import (
     p_value,
     statistic,
 )
-from labctl.analysis.threshold.likelihood import PARAMETERS, Profile, fit_profile
+from labctl.analysis.threshold.likelihood import PARAMETERS, Profile, Weighting, fit_profile
 from labctl.analysis.threshold.result import ThresholdResult, curve_model, selection_of, summarise
-from labctl.analysis.threshold.shapes import library
-from labctl.analysis.threshold.sweep_data import SweepData, prepare
+from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Smear, library
+from labctl.analysis.threshold.sweep_data import SweepData, Wander, prepare
+from labctl.model.results import K95
 
 Array = NDArray[np.float64]
 
@@ -46,7 +47,7 @@ FALSE_ALARM = 0.02
 
 def left_out_rss(profile: Profile) -> Array:
     """Return the smallest rss over threshold and shape with each point left out, shape (n,)."""
-    grid, w = profile.grid, profile.weight
+    grid, by = profile.grid, profile.by
     # One excess only: a mixed shape with its extra freedom could bend around the suspect.
     k, g = np.nonzero(np.isfinite(grid.solved.rss) & (profile.shapes.mixing == 0)[:, None])
     if not k.size:
@@ -54,23 +55,31 @@ def left_out_rss(profile: Profile) -> Array:
     lum, gain = grid.columns[0, k, g], grid.columns[1, k, g]
     b, a, s, _ = grid.solved.coefficients[:, k, g]
     residual = profile.data.y - (b[:, None] + a[:, None] * lum + s[:, None] * gain)
-    leverage = _leverage(lum, gain, w, a > 0)
-    drop = w * residual**2 / np.maximum(1.0 - leverage, 1e-6)
-    left = grid.solved.rss[k, g][:, None] - np.where(leverage < 1 - 1e-6, drop, 0.0)
+    free = _freedom(by.root(lum), by.root(gain), by, a > 0)
+    drop = by.back(by.root(residual)) ** 2 / np.maximum(free, 1e-6 * by.weight)
+    left = grid.solved.rss[k, g][:, None] - np.where(free > 1e-6 * by.weight, drop, 0.0)
     return np.asarray(np.maximum(left.min(axis=0), 1e-14 * profile.rss))
 
 
-def _leverage(lum: Array, gain: Array, w: Array, free: NDArray[np.bool_]) -> Array:
-    """Leverage of each point in each solution, shape (solution, n); ``free``: luminescence not clamped."""
-    total = w.sum()
-    lum = lum - (lum @ w / total)[:, None]
-    gain = gain - (gain @ w / total)[:, None]
-    gg = np.maximum((gain**2) @ w, 1e-300)
-    lum = lum - ((lum * gain) @ w / gg)[:, None] * gain
-    ll = (lum**2) @ w
+def _freedom(lum: Array, gain: Array, by: Weighting, free: NDArray[np.bool_]) -> Array:
+    """How freely each point moves the residual of each solution, shape (solution, n).
+
+    One over its variance given the others, less its leverage, in the same unit.
+
+    :param lum: weighted luminescence, shape (solution, n), and ``gain`` the excess.
+    :param free: luminescence not clamped, shape (solution,).
+    """
+    one = by.root(np.ones(lum.shape[1]))
+    one = one / np.sqrt(one @ one)
+    lum = lum - (lum @ one)[:, None] * one
+    gain = gain - (gain @ one)[:, None] * one
+    gg = np.maximum((gain**2).sum(axis=1), 1e-300)
+    lum = lum - ((lum * gain).sum(axis=1) / gg)[:, None] * gain
+    ll = (lum**2).sum(axis=1)
     free = free & (ll > 1e-12 * gg)
-    own = np.where(free[:, None], lum**2 / np.where(free, ll, 1.0)[:, None], 0.0)
-    return np.asarray(w * (1 / total + gain**2 / gg[:, None] + own))
+    own = np.where(free[:, None], by.back(lum) ** 2 / np.where(free, ll, 1.0)[:, None], 0.0)
+    precision = by.weight if by.white is None else (by.white**2).sum(axis=0)
+    return np.asarray(precision - by.back(one) ** 2 - by.back(gain) ** 2 / gg[:, None] - own)
 
 
 def suspect(profile: Profile) -> int | None:
@@ -163,15 +172,14 @@ _SMALLEST, _LARGEST = 24, 64
 class Options:
     """How to fit; ``size`` is the number of thresholds per grid."""
 
-    fluence_sigma_rel: float = 0.0
     photon_order: int = 2
     definition: str = "onset"
     size: int = _LARGEST
+    smear: Smear = UNKNOWN_SMEAR
+    pulse_cv_sigma: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse misuse."""
-        if not (np.isfinite(self.fluence_sigma_rel) and 0 <= self.fluence_sigma_rel < 1):
-            raise ValueError(f"fluence_sigma_rel must be from 0 to below 1, not {self.fluence_sigma_rel!r}")
         if self.photon_order not in (1, 2, 3, 4):
             raise ValueError(f"photon_order must be 1, 2, 3 or 4, not {self.photon_order!r}")
         if self.definition not in DEFINITIONS:
@@ -183,7 +191,10 @@ def fit_threshold(
     signal: ArrayLike,
     *,
     signal_sigma: ArrayLike | None = None,
-    fluence_sigma_rel: float = 0.0,
+    fluence_sigma_rel: ArrayLike = 0.0,
+    wander: Wander | None = None,
+    smear: Smear = UNKNOWN_SMEAR,
+    pulse_cv_sigma: float = 0.0,
     photon_order: int = 2,
     definition: str = "onset",
     fwhm_nm: ArrayLike | None = None,
@@ -196,8 +207,12 @@ def fit_threshold(
     :param signal: emission, any unit, best in dark-subtracted counts per pulse, shape (n,).
     :param signal_sigma: standard error of each signal, same unit, shape (n,) or one number; sets relative
         weights only, the scale comes from the residuals. Estimated from the data if None.
-    :param fluence_sigma_rel: point-to-point relative error of the MEAN fluence, 0 to below 1; neither
-        pulse-to-pulse variation nor an error of scale.
+    :param fluence_sigma_rel: relative error of the MEAN fluence, redrawn from point to point, 0 to below 1,
+        shape (n,), nan where unknown, or one number; neither pulse-to-pulse variation nor an error of scale.
+    :param wander: a slow error of the fluence that the readings do not show, which neighbours in time share.
+    :param smear: scatter of the pulses' energies and collected part of the spot, where they are known: every
+        curve is averaged over them, and the threshold is that of one pulse at the spot's peak.
+    :param pulse_cv_sigma: standard error of the scatter, in the interval.
     :param photon_order: photons absorbed per excitation, 1 to 4.
     :param definition: "onset", the fluence where the lasing excess sets in (operational, not static
         inversion).
@@ -210,8 +225,8 @@ def fit_threshold(
         never raise.
     """
     size = _quick_size(np.size(fluence_uj_cm2)) if quick else _LARGEST
-    options = Options(fluence_sigma_rel, photon_order, definition, size)
-    data = prepare(fluence_uj_cm2, signal, signal_sigma)
+    options = Options(photon_order, definition, size, smear, pulse_cv_sigma)
+    data = prepare(fluence_uj_cm2, signal, signal_sigma, fluence_sigma_rel, wander)
     lines = LineEvidence.of(np.size(fluence_uj_cm2), fwhm_nm, peak_count)
     checks = {} if fwhm_nm is None else {"width_collapse": width_collapse(fluence_uj_cm2, fwhm_nm)}
     return fit_prepared(data, options, lines, checks)
@@ -232,7 +247,8 @@ def fit_prepared(
         "refused", "", data.n, options.definition,
         skipped=data.skipped, kept=data.kept, cross_checks=dict(checks or {}),
     )  # fmt: skip
-    refusal = _refusal(data, max(options.fluence_sigma_rel, 1e-3))
+    apart = float(np.median(data.fluence_sigma)) if data.n else 0.0
+    refusal = _refusal(data, max(apart, 1e-3))
     if refusal is not None:
         return few_points(replace(blank, reason=refusal), data, lines)
     with np.errstate(all="ignore"):
@@ -269,7 +285,7 @@ def _fit(data: SweepData, options: Options, blank: ThresholdResult, lines: LineE
         said = nothing_found(blank, profile.data, profile, lines)
         bend = f"a bend of {100 * share:.1f} % is within drift and nonlinearity"
         return replace(said, reason=f"{said.reason} ({bend})", flags=(*said.flags, "bend"))
-    found = _found(blank, profile, whole, selection_of(chance, significance), lines)
+    found = _found(blank, profile, whole, selection_of(chance, significance), lines, options)
     return with_lines_below(found, blank, profile, lines)
 
 
@@ -279,10 +295,22 @@ def credible(data: SweepData, options: Options) -> tuple[Profile, Profile, int |
     :returns: the fit of all, the fit to report (the same if there is no suspect), and the suspect's place in
         ``data``.
     """
-    whole = fit_profile(data, library(options.photon_order), options.fluence_sigma_rel, size=options.size)
+    whole = fit_profile(data, library(options.photon_order, options.smear), size=options.size)
     bad = suspect(whole) if np.isfinite(whole.rss) else None
     profile = whole if bad is None else _less(whole, bad, options)
     return whole, profile, bad
+
+
+def by_pulses(data: SweepData, options: Options) -> float:
+    """Return how far ln threshold moves with one standard error of the pulses' scatter."""
+    cv, sigma = options.smear.pulse_cv, options.pulse_cv_sigma
+    if cv is None or sigma <= 0:
+        return 0.0
+    ends = []
+    for moved in (max(cv - sigma, 0.0), min(cv + sigma, 0.99)):
+        shapes = library(options.photon_order, replace(options.smear, pulse_cv=moved))
+        ends.append(summarise(fit_profile(data, shapes, size=_quick_size(data.n))).ln_t)
+    return abs(ends[1] - ends[0]) / 2
 
 
 def _less(whole: Profile, bad: int, options: Options) -> Profile:
@@ -290,23 +318,30 @@ def _less(whole: Profile, bad: int, options: Options) -> Profile:
     data = whole.data.without(bad)
     if data.n < MIN_POINTS - 1 or data.levels().size < MIN_DISTINCT - 1:
         return whole
-    again = fit_profile(data, whole.shapes, options.fluence_sigma_rel, size=options.size)
+    again = fit_profile(data, whole.shapes, size=options.size)
     return again if np.isfinite(again.rss) else whole
 
 
 def detect(profile: Profile) -> tuple[float, float]:
     """Return the sup-F statistic of the kink and its p-value."""
-    rss, _, _ = fit_null(profile.data.y, profile.weight, null_columns(profile.data))
+    rss, _, _ = fit_null(profile.data.y, profile.weight, null_columns(profile.data), profile.by.white)
     kink = float(profile.grid.solved.rss[best_kink(profile)])
     value = statistic(float(rss.min()), kink, profile.data.n)
     return value, p_value(value, profile.data.n)
 
 
 def _found(
-    blank: ThresholdResult, profile: Profile, whole: Profile, selection: float, lines: LineEvidence
+    blank: ThresholdResult,
+    profile: Profile,
+    whole: Profile,
+    selection: float,
+    lines: LineEvidence,
+    options: Options,
 ) -> ThresholdResult:
     """A kink: report it with its interval, or one bound where the interval leaves the scan."""
     estimate = summarise(profile, selection)
+    if (moved := by_pulses(profile.data, options)) > 0:
+        estimate = estimate.widened(K95 * moved, profile.span)
     if profile is not whole:
         # What one point can move is not known better than by how far it moved it.
         estimate = estimate.widened(abs(estimate.ln_t - summarise(whole).ln_t), profile.span)

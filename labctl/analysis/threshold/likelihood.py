@@ -96,23 +96,52 @@ class Solved:
     coefficients: Array
 
 
+@dataclass(frozen=True, slots=True)
+class Weighting:
+    """How much each point counts.
+
+    :ivar weight: one over the variance of each point, shape (n,).
+    :ivar white: where points err together, the matrix that turns their errors into independent ones of
+        variance 1, shape (n, n), else None.
+    """
+
+    weight: Array
+    white: Array | None = None
+
+    @classmethod
+    def of(cls, own: Array, shared: Array) -> Weighting:
+        """Make it of independent variances, shape (n,), and a covariance beside them, shape (n, n)."""
+        covariance = shared + np.diag(own)
+        white = np.linalg.inv(np.linalg.cholesky(covariance))
+        return cls(np.asarray(1.0 / np.diagonal(covariance)), np.ascontiguousarray(white))
+
+    def root(self, rows: Array) -> Array:
+        """Return rows of numbers at the points, shape (..., n), in units of independent errors."""
+        return np.asarray(rows * np.sqrt(self.weight) if self.white is None else rows @ self.white.T)
+
+    def back(self, rows: Array) -> Array:
+        """Apply the transposed of :meth:`root`: together they are one over the covariance."""
+        return np.asarray(rows * np.sqrt(self.weight) if self.white is None else rows @ self.white)
+
+
 def solve(
-    y: Array, weight: Array, columns: Array, second_range: tuple[Array, Array], mixed: NDArray[np.intp]
+    y: Array, by: Weighting, columns: Array, second_range: tuple[Array, Array], mixed: NDArray[np.intp]
 ) -> Solved:
     """Solve every problem of the batch.
 
-    :param y: signal, shape (n,); ``weight`` one over the variance, likewise.
+    :param y: signal, shape (n,); ``by`` says what each of them counts.
     :param columns: luminescence, excess and second excess, shape (3, K, G, n).
     :param second_range: smallest and largest allowed ratio ``c / s``, each of shape (K, G).
     :param mixed: which shapes have a second excess, indices into K; the others' is taken as zero.
     """
-    total = weight.sum()
-    y_mean = float(weight @ y / total)
-    wy = weight * (y - y_mean)
-    yy = float(wy @ (y - y_mean))
-    mean = columns @ weight / total
-    moment = columns @ wy
-    pairs = _second_moments(columns, weight, mean, mixed)
+    one, root = by.root(np.ones(y.size)), by.root(columns)
+    total = float(one @ one)
+    y_mean = float(one @ by.root(y) / total)
+    centred = by.root(y - y_mean)
+    yy = float(centred @ centred)
+    mean = root @ one / total
+    moment = root @ centred
+    pairs = _second_moments(root, total, mean, mixed)
     a, s, c, rss = _by_elimination(yy, moment, pairs)
     low, high = second_range
     allowed = (s > 0) & (c >= low * s) & (c <= high * s) & (pairs[1, 1] > _TINY * pairs[1, 1].max())
@@ -122,12 +151,10 @@ def solve(
 
 
 def _second_moments(
-    columns: Array, weight: Array, mean: Array, mixed: NDArray[np.intp]
+    root: Array, total: float, mean: Array, mixed: NDArray[np.intp]
 ) -> dict[tuple[int, int], Array]:
-    """Centred second moments of the three columns, each of shape (K, G)."""
-    total = weight.sum()
-    root = columns * np.sqrt(weight)
-    pairs = {key: np.zeros(columns.shape[1:3]) for key in ((0, 2), (1, 2), (2, 2))}
+    """Centred second moments of the three weighted columns, each of shape (K, G)."""
+    pairs = {key: np.zeros(root.shape[1:3]) for key in ((0, 2), (1, 2), (2, 2))}
     for i, j in ((0, 0), (0, 1), (1, 1)):
         pairs[i, j] = np.einsum("kgn,kgn->kg", root[i], root[j]) - total * mean[i] * mean[j]
     second = root[2, mixed]
@@ -205,6 +232,12 @@ class Profile:
     grid: Grid
     weight: Array
     span: tuple[float, float]
+    white: Array | None = None
+
+    @property
+    def by(self) -> Weighting:
+        """How much each point counts."""
+        return Weighting(self.weight, self.white)
 
     @property
     def rss(self) -> float:
@@ -224,7 +257,7 @@ class Profile:
         as if every point were a new witness. One standard error of the correlation is forgiven.
         """
         k, g = self.grid.best
-        r = ((self.data.y - self.grid.mean(k, g)) * np.sqrt(self.weight))[self.data.order]
+        r = self.by.root(self.data.y - self.grid.mean(k, g))[self.data.order]
         shared = float((r[1:] * r[:-1]).sum() / max(float((r**2).sum()), 1e-300))
         shared = min(max(shared - 1.0 / np.sqrt(self.data.n), 0.0), 0.9)
         return float((1.0 - shared) / (1.0 + shared))
@@ -252,17 +285,17 @@ class Profile:
         return np.asarray(p / p.sum())
 
 
-def evaluate(data: SweepData, shapes: Library, ln_t: Array, weight: Array) -> Grid:
+def evaluate(data: SweepData, shapes: Library, ln_t: Array, by: Weighting) -> Grid:
     """Solve for every shape of the library at every threshold of the grid."""
     columns = shapes.columns(data.ln_f[None, :] - ln_t[:, None])
-    return again(data, shapes, Grid(ln_t, Solved(np.empty(0), np.empty(0)), columns), weight)
+    return again(data, shapes, Grid(ln_t, Solved(np.empty(0), np.empty(0)), columns), by)
 
 
-def again(data: SweepData, shapes: Library, grid: Grid, weight: Array) -> Grid:
+def again(data: SweepData, shapes: Library, grid: Grid, by: Weighting) -> Grid:
     """Solve the same grid with other weights."""
     limits = _second_range(shapes, data.ln_f.max() - grid.ln_t)
     mixed = np.flatnonzero(shapes.mixing)
-    return Grid(grid.ln_t, solve(data.y, weight, grid.columns, limits, mixed), grid.columns)
+    return Grid(grid.ln_t, solve(data.y, by, grid.columns, limits, mixed), grid.columns)
 
 
 def _second_range(shapes: Library, ln_u_top: Array) -> tuple[Array, Array]:
@@ -282,7 +315,7 @@ def span_of(data: SweepData) -> tuple[float, float]:
 
 
 def fit_profile(
-    data: SweepData, shapes: Library, fluence_sigma_rel: float, *, size: int = 64, weight: Array | None = None
+    data: SweepData, shapes: Library, *, size: int = 64, weight: Array | None = None
 ) -> Profile:
     """Fit one sweep of at least 6 distinct fluences.
 
@@ -292,18 +325,18 @@ def fit_profile(
     low, high = span_of(data)
     size = min(size, max(_MOST // data.n, 16))
     ln_t = np.linspace(low, high, size)
-    grid = evaluate(data, shapes, ln_t, _first_weight(data) if weight is None else weight)
+    by = Weighting(_first_weight(data) if weight is None else weight)
+    grid = evaluate(data, shapes, ln_t, by)
     for _ in range(3 if weight is None else 1):
-        weight = reweigh(data, shapes, grid, fluence_sigma_rel)
-        grid = again(data, shapes, grid, weight)
-    assert weight is not None
+        by = reweigh(data, shapes, grid)
+        grid = again(data, shapes, grid, by)
     # Coarse grids are refined more often, so that live use ends on the same resolution.
     for _ in range(2 if size >= _FULL else 4):
         finer = _closer(grid, data.n)
         if finer is None:
             break
-        grid = evaluate(data, shapes, finer, weight)
-    return Profile(data, shapes, grid, weight, (low, high))
+        grid = evaluate(data, shapes, finer, by)
+    return Profile(data, shapes, grid, by.weight, (low, high), by.white)
 
 
 def _first_weight(data: SweepData) -> Array:
@@ -314,30 +347,93 @@ def _first_weight(data: SweepData) -> Array:
     return np.asarray(1.0 / (mean**2 + 0.05 * top * mean + 1e-4 * top**2))
 
 
-def reweigh(data: SweepData, shapes: Library, grid: Grid, fluence_sigma_rel: float) -> Array:
-    """Return one over the variance of each point, about the best solution of the grid, shape (n,)."""
+def reweigh(data: SweepData, shapes: Library, grid: Grid) -> Weighting:
+    """Return what each point counts, about the best solution of the grid."""
     k, g = grid.best
     mean = grid.mean(k, g)
-    fluence_part = _fluence_variance(data, shapes, grid, fluence_sigma_rel)
+    slope, bent = _response(data, shapes, grid)
+    fluence_part = (data.fluence_sigma * slope) ** 2
+    if data.wander_rel > 0:
+        fluence_part += bent
+        apart = np.abs(data.ages[:, None] - data.ages[None, :])
+        covariance = np.outer(slope, slope) * data.wander_rel**2 * np.exp(-apart)
     if data.sigma is not None:
-        return np.asarray(1.0 / (data.sigma**2 + fluence_part))
+        variance = data.sigma**2 + fluence_part
+        if data.wander_rel <= 0:
+            return Weighting(np.asarray(1.0 / variance))
+        return Weighting.of(variance, covariance)
     weight = 1.0 / (mean**2 + 1e-3)
     leverage = (np.linalg.qr(grid.design(k, g)[:, :3] * np.sqrt(weight)[:, None])[0] ** 2).sum(axis=1)
     # Threshold and shape were fitted too; their leverage is spread evenly.
     left = np.maximum((1.0 - leverage) * (data.n - PARAMETERS) / max(data.n - 3, 1), 0.1)
-    variance = estimate_variance(mean, (data.y - mean) / np.sqrt(left), data.n - PARAMETERS, fluence_part)
-    return np.asarray(1.0 / variance)
+    def independent(square: Array) -> Array:
+        return estimate_variance(mean, np.sqrt(square / left), data.n - PARAMETERS, fluence_part)
+
+    variance = independent((data.y - mean) ** 2)
+    if data.wander_rel <= 0:
+        return Weighting(np.asarray(1.0 / variance))
+    design = np.column_stack([grid.design(k, g)[:, :3], slope])
+    found = _beside(data.y - mean, design, variance, fluence_part, covariance)
+    # What the wander explains of the residuals is taken off, and the noise looked for in the rest.
+    precision = found.back(found.root(np.eye(data.n)))
+    explained = covariance @ precision
+    rest = data.y - mean - explained @ (data.y - mean)
+    left_open = np.diagonal(covariance) - np.einsum("ij,ij->i", explained, covariance)
+    variance = independent(rest**2 + np.maximum(left_open, 0.0))
+    return _beside(data.y - mean, design, variance, fluence_part, covariance)
 
 
-def _fluence_variance(data: SweepData, shapes: Library, grid: Grid, sigma_rel: float) -> Array:
-    """Variance of the signal due to fluence noise, by the slope over one sigma to either side."""
-    if sigma_rel <= 0:
-        return np.zeros(data.n)
+# Gauss-Hermite: the mean over a normal error of polynomials up to the ninth degree.
+_NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
+
+
+def _response(data: SweepData, shapes: Library, grid: Grid) -> tuple[Array, Array]:
+    """How the best solution answers to errors of the fluence.
+
+    :returns: the change of the signal with ln fluence, over as much as the fluence errs, and the variance
+        of what is not proportional to the error, as at a kink; both of shape (n,).
+    """
+    error = np.hypot(data.fluence_sigma, data.wander_rel)
+    if not error.any():
+        return np.zeros(data.n), np.zeros(data.n)
     k, g = grid.best
-    at, step = data.ln_f - grid.ln_t[g], max(2.0 * sigma_rel, 0.01)
-    change = shapes.columns(at + step, slice(k, k + 1)) - shapes.columns(at - step, slice(k, k + 1))
-    slope = grid.solved.coefficients[1:, k, g] @ change[:, 0] / (2 * step)
-    return np.asarray((sigma_rel * slope) ** 2)
+    step = np.maximum(error, 0.005)
+    ln_u = data.ln_f - grid.ln_t[g] + _NODES[:, None] * step
+    signal = grid.solved.coefficients[1:, k, g] @ shapes.columns(ln_u, slice(k, k + 1))[:, 0].reshape(3, -1)
+    change = signal.reshape(ln_u.shape) - signal.reshape(ln_u.shape)[_NODES.size // 2]
+    weight = _NODE_WEIGHTS / _NODE_WEIGHTS.sum()
+    slope = (weight * _NODES) @ change / step
+    rest = weight @ (change - _NODES[:, None] * step * slope) ** 2
+    return slope, np.where(error > 0, rest, 0.0)
+
+
+_SIZES = np.geomspace(3e-4, 3.0, 14)
+
+
+def _beside(residual: Array, design: Array, own: Array, known: Array, shared: Array) -> Weighting:
+    """Find the size of the independent variance beside a known covariance, by restricted likelihood.
+
+    :param residual: shape (n,), about a fit with the columns of ``design``, shape (n, p).
+    :param own: independent variance of each point up to a factor, ``known`` a part of it that is known, both
+        of shape (n,); ``shared`` the known covariance, shape (n, n).
+    """
+    noise = np.maximum(own - known, 1e-3 * own)
+    at = np.arange(residual.size)
+    covariance = np.repeat(shared[None], _SIZES.size, axis=0)
+    covariance[:, at, at] += known + _SIZES[:, None] * noise + 1e-12
+    root = np.linalg.cholesky(covariance)
+    rows = np.linalg.solve(root, np.broadcast_to(np.column_stack([design, residual]), (*root.shape[:2], design.shape[1] + 1)))
+    normal = rows.transpose(0, 2, 1) @ rows
+    inner = normal[:, :-1, :-1]
+    scale = np.sqrt(np.maximum(np.einsum("dii->di", inner), 1e-300))
+    inner = inner / scale[:, :, None] / scale[:, None, :] + 1e-9 * np.eye(scale.shape[1])
+    cross = normal[:, :-1, -1] / scale
+    rest = normal[:, -1, -1] - np.einsum("di,di->d", cross, np.linalg.solve(inner, cross[..., None])[..., 0])
+    log_like = -0.5 * rest - np.log(np.einsum("dii->di", root)).sum(axis=1)
+    log_like -= 0.5 * (np.linalg.slogdet(inner)[1] + 2 * np.log(scale).sum(axis=1))
+    chance = np.exp(log_like - log_like.max()) * np.exp(-0.5 * (np.log(_SIZES) / 3.0) ** 2)
+    size = float(np.exp(chance @ np.log(_SIZES) / chance.sum()))
+    return Weighting.of(known + size * noise + 1e-12, shared)
 
 
 def _closer(grid: Grid, n: int) -> Array | None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labctl.analysis.threshold.likelihood import Profile
-from labctl.analysis.threshold.shapes import library
+from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Library, Smear, library
 from labctl.model.mapping import NOT_STORED, plain
 from labctl.model.results import Curve, Interval, Threshold, ThresholdStatus
 
@@ -25,17 +25,24 @@ class CurveModel:
     :ivar shape: row of the library, shape (draw,); ``ln_threshold`` in ln(uJ/cm2), likewise.
     :ivar coefficients: of a constant, luminescence, excess and second excess, shape (draw, 4), in signal
         units.
+    :ivar smear: over what the curves are averaged.
     """
 
     photon_order: int
     shape: NDArray[np.intp]
     ln_threshold: Array
     coefficients: Array
+    smear: Smear = UNKNOWN_SMEAR
+
+    @property
+    def shapes(self) -> Library:
+        """The library its shapes are rows of."""
+        return library(self.photon_order, self.smear)
 
     def best(self, fluence_uj_cm2: Array) -> Array:
         """Evaluate the best fit alone at fluences > 0, uJ/cm2, any shape."""
         k = int(self.shape[0])
-        columns = library(self.photon_order).columns(
+        columns = self.shapes.columns(
             np.log(fluence_uj_cm2) - self.ln_threshold[0], slice(k, k + 1)
         )
         b, *rest = self.coefficients[0]
@@ -45,7 +52,7 @@ class CurveModel:
         """Evaluate every draw at fluences >= 0, uJ/cm2, shape (n,); comes back as (draw, n)."""
         with np.errstate(divide="ignore"):
             ln_f = np.log(fluence_uj_cm2)
-        shapes = library(self.photon_order)
+        shapes = self.shapes
         curves = np.empty((self.shape.size, ln_f.size))
         for i, k in enumerate(self.shape):
             columns = shapes.columns(ln_f - self.ln_threshold[i], slice(k, k + 1))
@@ -190,11 +197,14 @@ def curve_model(profile: Profile, estimate: Estimate, draws: int = 120) -> Curve
     k, g = np.concatenate([[estimate.shape], k]), np.concatenate([[own], g])
     best = grid.solved.coefficients[:, k, g].T
     columns = np.concatenate([np.ones((k.size, 1, data.n)), grid.columns[:, k, g].transpose(1, 0, 2)], axis=1)
-    normal = np.einsum("dpn,n,dqn->dpq", columns, profile.weight, columns)
+    weighted = profile.by.root(columns)
+    normal = np.einsum("dpn,dqn->dpq", weighted, weighted)
     spread = np.linalg.pinv(normal, hermitian=True) * profile.scale2
     values, vectors = np.linalg.eigh(spread)
     z = np.random.default_rng(20220401).standard_normal((k.size, 4))
     z[0] = 0.0
     shift = np.einsum("dpq,dq->dp", vectors * np.sqrt(np.maximum(values, 0.0))[:, None, :], z)
     ln_threshold = grid.ln_t[g] + np.log(data.fluence_scale)
-    return CurveModel(profile.shapes.photon_order, k, ln_threshold, (best + shift) * data.signal_scale)
+    coefficients = (best + shift) * data.signal_scale
+    shapes = profile.shapes
+    return CurveModel(shapes.photon_order, k, ln_threshold, coefficients, shapes.smear)

@@ -11,7 +11,7 @@ spot.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +24,29 @@ LN_U_MAX = 7.0
 STEP = 1.0 / 256
 HINGE, IN_PART = "hinge", "spot-in-part"
 PHOTONS = ("one", "two", "three", "four")
+
+
+@dataclass(frozen=True, slots=True)
+class Smear:
+    """What is known to average a curve over fluences; None where it is not known.
+
+    :ivar pulse_cv: standard deviation of the pulses' energies over their mean, 0 to below 1.
+    :ivar depth: logarithm of the fluence at the spot's peak over that at the edge of the collected part of it,
+        along both axes of a Gaussian spot; 0 for its centre alone, infinite for all of it.
+    """
+
+    pulse_cv: float | None = None
+    depth: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse misuse."""
+        if self.pulse_cv is not None and not 0 <= self.pulse_cv < 1:
+            raise ValueError(f"pulse_cv must be from 0 to below 1, not {self.pulse_cv!r}")
+        if self.depth is not None and not all(d >= 0 for d in self.depth):
+            raise ValueError(f"the depth of a spot must be 0 or more, not {self.depth!r}")
+
+
+UNKNOWN_SMEAR = Smear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +71,7 @@ class Library:
     log_prior: Array
     classes: NDArray[np.intp]
     mixing: NDArray[np.intp]
+    smear: Smear = UNKNOWN_SMEAR
 
     def index(self, name: str) -> int:
         """Return the row of the shape called ``name``; ValueError if the library has none."""
@@ -210,9 +234,19 @@ def _mixed(u: Array, order: int) -> list[_Entry]:
     ]
 
 
+def library(photon_order: int, smear: Smear = UNKNOWN_SMEAR) -> Library:
+    """Return the library for pumping by ``photon_order`` photons (1 to 4), built once.
+
+    :param smear: over what every curve is averaged, luminescence too: ``<F^N>`` takes the place of ``F^N``.
+    """
+    if smear == UNKNOWN_SMEAR:
+        return _plain(photon_order)
+    cv = None if smear.pulse_cv is None else round(smear.pulse_cv, 4)
+    return _smeared(photon_order, Smear(cv, smear.depth))
+
+
 @lru_cache(maxsize=8)
-def library(photon_order: int) -> Library:
-    """Return the library for pumping by ``photon_order`` photons (1 to 4), built once."""
+def _plain(photon_order: int) -> Library:
     nodes = round(2 * LN_U_MAX / STEP) + 1
     u = np.exp(np.linspace(-LN_U_MAX, LN_U_MAX, nodes))
     u[nodes // 2] = 1.0
@@ -231,3 +265,73 @@ def library(photon_order: int) -> Library:
         np.array([e.kind for e in entries], dtype=np.intp),
         np.array([e.mixing for e in entries], dtype=np.intp),
     )
+
+
+# A known scatter of the pulses leaves little to the shapes that stand for an unknown one; other causes round
+# a kink too.
+_KNOWN_PULSES, _ROUNDED_FROM = -2.0, 0.03
+_RULED_OUT = -60.0
+
+
+@lru_cache(maxsize=24)
+def _smeared(photon_order: int, smear: Smear) -> Library:
+    plain = _plain(photon_order)
+    tables = plain.tables
+    for kernel in (_pulses(smear.pulse_cv), _collected(smear.depth)):
+        tables = tables if kernel is None else _averaged(tables, *kernel)
+    prior = plain.log_prior.copy()
+    if smear.pulse_cv is not None:
+        strong = [_rounding(name) > _ROUNDED_FROM for name in plain.names]
+        prior = prior + np.where(strong, _KNOWN_PULSES, 0.0)
+    if smear.depth is not None:
+        spots = (plain.classes == 2) | (np.asarray(plain.families) == "kink-and-spot")
+        prior = np.where(spots, _RULED_OUT, prior)
+    return replace(plain, tables=tables, log_prior=prior, smear=smear)
+
+
+def _rounding(name: str) -> float:
+    """Scatter of the pulses that a shape of the library stands for by its name, 0 for the others."""
+    return float(name.rpartition("-")[2]) if "-rounded-" in name and name[-1].isdigit() else 0.0
+
+
+def _pulses(cv: float | None) -> tuple[Array, Array] | None:
+    """Logarithms of pulse energies over their mean, and their weights."""
+    if not cv:
+        return None
+    z = ndtri((np.arange(801) + 0.5) / 801)
+    return np.log(np.maximum(1.0 + cv * z, np.exp(-LN_U_MAX))), np.full(z.size, 1.0 / z.size)
+
+
+def _collected(depth: tuple[float, float] | None) -> tuple[Array, Array] | None:
+    """Logarithms of the fluences in a disc about the middle of a Gaussian spot over its peak, and weights.
+
+    Equal areas of it hold equal steps of the logarithm along every radius.
+    """
+    if depth is None or not max(depth) > 0:
+        return None
+    x, y = depth
+    if min(depth) >= LN_U_MAX:
+        x = y = LN_U_MAX  # all of it: equal areas whatever its two sizes
+    # Of a node in the middle of each step, and round a quarter of the disc.
+    area = (np.arange(2048) + 0.5) / 2048
+    angle = (np.arange(32) + 0.5) / 32 * np.pi / 2
+    ln_v = -area[:, None] * (x * np.cos(angle) ** 2 + y * np.sin(angle) ** 2)
+    ln_v = np.maximum(ln_v.ravel(), -LN_U_MAX)
+    return ln_v, np.full(ln_v.size, 1.0 / ln_v.size)
+
+
+def _averaged(tables: Array, shift: Array, weight: Array) -> Array:
+    """Average tabulated curves over shifts of ``ln u``, each of shape (m,), weights adding to 1."""
+    at = shift / STEP
+    low = np.floor(at).astype(np.intp)
+    first, last = int(low.min()), int(low.max()) + 1
+    kernel = np.bincount(low - first, weight * (low + 1 - at), last - first + 1)
+    kernel += np.bincount(low + 1 - first, weight * (at - low), last - first + 1)
+    before, after = max(-first, 0), max(last, 0)
+    out = np.zeros_like(tables)
+    for part, row in zip(*np.nonzero(tables.any(axis=2)), strict=True):
+        padded = np.pad(tables[part, row], (before, after), mode="edge")
+        whole = np.convolve(padded, kernel[::-1], mode="valid")
+        start = before + first
+        out[part, row] = whole[start : start + tables.shape[2]]
+    return out

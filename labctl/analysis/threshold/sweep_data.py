@@ -14,6 +14,37 @@ LN_ZERO = -1e3
 
 
 @dataclass(frozen=True, slots=True)
+class Wander:
+    """A slow relative error of the fluence that no reading shows: pick-off ratio, pointing, place on the film.
+
+    Two points taken ``dt`` apart share ``exp(-dt / time)`` of it.
+
+    :ivar sigma_rel: its standard deviation, 0 to below 1.
+    :ivar time: after which 1/e of it is left, > 0, in the unit of ``at``.
+    :ivar at: when each point was taken, shape (n,), in any unit of time; None: one unit from point to point.
+    """
+
+    sigma_rel: float
+    time: float
+    at: Array | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse misuse."""
+        if not (np.isfinite(self.sigma_rel) and 0 <= self.sigma_rel < 1):
+            raise ValueError(f"the wander must be from 0 to below 1, not {self.sigma_rel!r}")
+        if not self.time > 0:
+            raise ValueError(f"the time of the wander must be positive, not {self.time!r}")
+
+    def ages(self, n: int) -> Array:
+        """Return when ``n`` points were taken, in units of its time; where nobody knows, one point apart."""
+        if self.at is not None and self.at.shape != (n,):
+            raise ValueError(f"the times of the wander have shape {self.at.shape}, fluence {(n,)}")
+        known = self.at is not None and bool(np.isfinite(self.at).all())
+        at = self.at if known and self.at is not None else np.arange(n, dtype=np.float64)
+        return np.asarray(at / self.time)
+
+
+@dataclass(frozen=True, slots=True)
 class SweepData:
     """Usable points in order of acquisition, fluence and signal divided by their scales; arrays of shape
     (n,).
@@ -21,6 +52,9 @@ class SweepData:
     :ivar index: position of each point in the input.
     :ivar sigma: declared standard error of the signal, normalised, or None.
     :ivar order: sorts the points by fluence.
+    :ivar fluence_sigma: relative error of each fluence that is redrawn from point to point.
+    :ivar wander_rel: that which neighbours in time share; ``ages`` when the points were taken, in units of
+        the time over which they do.
     """
 
     ln_f: Array
@@ -32,6 +66,9 @@ class SweepData:
     signal_scale: float
     skipped: dict[str, int]
     kept: dict[str, int]
+    fluence_sigma: Array
+    wander_rel: float
+    ages: Array
 
     @property
     def n(self) -> int:
@@ -59,14 +96,21 @@ class SweepData:
         return SweepData(
             ln_f, self.y[keep], sigma, self.index[keep], np.argsort(ln_f, kind="stable"),
             self.fluence_scale, self.signal_scale, self.skipped, self.kept,
+            self.fluence_sigma[keep], self.wander_rel, self.ages[keep],
         )  # fmt: skip
 
 
-def prepare(fluence_uj_cm2: ArrayLike, signal: ArrayLike, signal_sigma: ArrayLike | None) -> SweepData:
+def prepare(
+    fluence_uj_cm2: ArrayLike,
+    signal: ArrayLike,
+    signal_sigma: ArrayLike | None,
+    fluence_sigma_rel: ArrayLike = 0.0,
+    wander: Wander | None = None,
+) -> SweepData:
     """Check, clean and normalise a sweep.
 
-    :raises ValueError: an array is not one-dimensional or the shapes differ. Nothing in the data itself
-        raises.
+    :raises ValueError: an array is not one-dimensional, the shapes differ, or an error of the fluence is
+        none. Nothing else in the data raises.
     """
     f, y = _vector(fluence_uj_cm2, "fluence_uj_cm2"), _vector(signal, "signal")
     if f.shape != y.shape:
@@ -90,7 +134,33 @@ def prepare(fluence_uj_cm2: ArrayLike, signal: ArrayLike, signal_sigma: ArrayLik
         ln_f = np.maximum(np.log(f / top_f), LN_ZERO)
     order = np.argsort(ln_f, kind="stable")
     sigma = None if sigma is None else sigma / top_y
-    return SweepData(ln_f, y / top_y, sigma, index, order, top_f, top_y, skipped, kept)
+    noise = _fluence_sigma(fluence_sigma_rel, keep)
+    wander_rel, ages = (0.0, np.zeros(keep.size)) if wander is None else (wander.sigma_rel, wander.ages(keep.size))
+    return SweepData(
+        ln_f, y / top_y, sigma, index, order, top_f, top_y, skipped, kept, noise, wander_rel, ages[keep]
+    )
+
+
+# What a few readings say of their own scatter is itself a matter of chance: no point counts as known much
+# better than the others.
+_LEAST_SHARE = 0.5
+
+
+def _fluence_sigma(values: ArrayLike, keep: NDArray[np.bool_]) -> Array:
+    """Return one relative error of the fluence per usable point; those not known are as large as the median."""
+    sigma = np.array(values, dtype=float)
+    if sigma.ndim == 0:
+        sigma = np.full(keep.size, float(sigma))
+        if not (np.isfinite(sigma).all() and (sigma >= 0).all() and (sigma < 1).all()):
+            raise ValueError(f"fluence_sigma_rel must be from 0 to below 1, not {values!r}")
+    if sigma.shape != keep.shape:
+        raise ValueError(f"fluence_sigma_rel has shape {sigma.shape}, fluence {keep.shape}")
+    sigma = sigma[keep]
+    good = np.isfinite(sigma) & (sigma >= 0) & (sigma < 1)
+    if not good.any():
+        return np.zeros(sigma.size)
+    middle = float(np.median(sigma[good]))
+    return np.asarray(np.maximum(np.where(good, sigma, middle), _LEAST_SHARE * middle))
 
 
 def _vector(values: ArrayLike, name: str) -> Array:
