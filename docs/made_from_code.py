@@ -46,6 +46,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "pump.attenuator_curve:table": tables.TableTable,
     "limits": tables.LimitsTable,
     "bands": tables.BandsTable,
+    "collection": tables.CollectionTable,
     **{spec.key: spec.config for spec in registry.all_drivers()},
 }
 

@@ -161,7 +161,9 @@ class _Alignment:
                 return
 
     def _fitted(self, points: Sequence[SweepPoint]) -> ThresholdResult:
-        result = fit_curve(light_light(points), self._pump.settings.photon_order)
+        result = fit_curve(
+            light_light(points, settings=self._pump.settings), self._pump.settings.photon_order
+        )
         if result.status != "found":
             spans = "choose a range around the threshold, from one third of it to twice its value"
             raise SafetyStop(

@@ -95,10 +95,17 @@ class AdaptiveSource:
 
     :param photon_order: of the pumping.
     :param max_dose_uj_cm2: the bench's own limit, which a sweep ends before rather than runs into.
+    :param settings: the chain to the sample, where it is known.
     """
 
-    def __init__(self, plan: AdaptivePlan, photon_order: int, max_dose_uj_cm2: float | None) -> None:
-        self._plan, self._photon_order = plan, photon_order
+    def __init__(
+        self,
+        plan: AdaptivePlan,
+        photon_order: int,
+        max_dose_uj_cm2: float | None,
+        settings: PumpSettings | None = None,
+    ) -> None:
+        self._plan, self._photon_order, self._settings = plan, photon_order, settings
         self._first = steps(plan)
         self._low, self._high = min(fluences(plan)), max(fluences(plan))
         doses = [d for d in (plan.budget_dose_uj_cm2, max_dose_uj_cm2) if d is not None]
@@ -128,7 +135,7 @@ class AdaptiveSource:
         """Return a step if budgets did not matter, or the end that the target makes."""
         if len(own) < len(self._first):
             return self._first[len(own)], None
-        result = emission_threshold(points, self._plan, self._photon_order)
+        result = emission_threshold(points, self._plan, self._photon_order, self._settings)
         self._width = half_width_rel(stop_corrected(result))
         target, chosen = self._plan.target_rel, len(own) - len(self._first)
         if self._width is not None and self._width <= target and chosen >= self._plan.confirm_points:
@@ -216,7 +223,7 @@ class ReferencedSource:
 def make_source(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> StepSource:
     """Return where the steps of a plan come from, its reference in between."""
     if isinstance(plan, AdaptivePlan):
-        own: StepSource = AdaptiveSource(plan, settings.photon_order, limits.max_dose_uj_cm2)
+        own: StepSource = AdaptiveSource(plan, settings.photon_order, limits.max_dose_uj_cm2, settings)
     elif isinstance(plan, StabilityPlan):
         own = TimedSource(plan, limits.max_dose_uj_cm2)
     else:

@@ -70,6 +70,8 @@ def _request(line: bytes) -> tuple[str, dict[str, Any]]:
     return request["action"], values
 
 
+RESOLUTION_SIGMA_REL = 0.05
+"""How well somebody knows the resolution who took it from a lamp's line or a data sheet."""
 _BENCH = """\
 [bench]
 name = "simulated {sample}, seed {seed}"
@@ -91,6 +93,7 @@ averages = 100
 driver = "ocean"
 resource = "{spectrometer}"
 resolution_nm = {resolution_nm!r}
+resolution_sigma_nm = {resolution_sigma_nm!r}
 
 [shutter]
 driver = "thorlabs-sc10"
@@ -195,6 +198,7 @@ def _true(settings: SceneSettings) -> dict[str, float | str]:
         "t_min": optics.t_min,
         "t_max": optics.t_max,
         "resolution_nm": settings.camera.resolution_nm,
+        "resolution_sigma_nm": _rounded(RESOLUTION_SIGMA_REL * settings.camera.resolution_nm),
         "max_fluence": MAX_FLUENCE_UJ_CM2,
     }
 
@@ -214,6 +218,7 @@ def _nominal(settings: SceneSettings) -> dict[str, float | str]:
         "t_min": 0.0,
         "t_max": 1.0,
         "resolution_nm": _rounded(known.camera.resolution_nm),
+        "resolution_sigma_nm": _rounded(RESOLUTION_SIGMA_REL * known.camera.resolution_nm),
         "max_fluence": CAUTIOUS_UJ_CM2.get(settings.sample.name, MAX_FLUENCE_UJ_CM2),
     }
 

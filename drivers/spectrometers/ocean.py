@@ -205,6 +205,8 @@ class OceanConfig(DriverConfig):
 
     driver: Literal["ocean"]
     resolution_nm: Annotated[float, Field(gt=0)] | None = None
+    resolution_sigma_nm: Annotated[float, Field(ge=0)] | None = None
+    saturation_counts: Annotated[float, Field(gt=0)] | None = None
     trigger: Literal["free", "edge", "level", "sync"] = "free"
     timeout_margin_s: Annotated[float, Field(gt=0, le=600)] = 5.0
     nonlinearity: Literal["device", "off"] = "device"

@@ -215,7 +215,8 @@ def _energy_terms(s: PumpSettings, transmission: float) -> tuple[Term, ...]:
         _term(s, PICKOFF, s.pickoff_ratio, "", "pickoff_sigma_rel", 1.0),
         _term(s, "repetition rate", s.repetition_rate_hz, "Hz", "repetition_sigma_rel", -1.0),
         *_plate(s, transmission),
-        _term(s, "drift of the chain", None, "", "drift_sigma_rel", 1.0),
+        _drift(s),
+        *_wander(s),
         *_laser_drift(s),
     )
 
@@ -267,6 +268,24 @@ def _plate(s: PumpSettings, transmission: float) -> tuple[Term, ...]:
     least = s.curve.t_min / s.curve.t_max
     leak = _term(s, "leakage", least, "1", "leak_sigma", per_leak, relative=False, note=note)
     return angle, leak
+
+
+def _drift(s: PumpSettings) -> Term:
+    """Return the drift since the chain was measured, less what of it the points of a run carry already."""
+    name, key = "drift of the chain", "drift_sigma_rel"
+    if not (s.fluence_wander_rel and s.drift_sigma_rel):
+        return _term(s, name, None, "", key, 1.0)
+    left = math.sqrt(max(s.drift_sigma_rel**2 - s.fluence_wander_rel**2, 0.0))
+    note = f"of {s.drift_sigma_rel:.2g}, less the wander, which is in the interval of a threshold"
+    return replace(_term(s, name, None, "", key, 1.0, note=note), uncertainty=left)
+
+
+def _wander(s: PumpSettings) -> tuple[Term, ...]:
+    if not s.fluence_wander_rel:
+        return ()
+    source = s.sources.get("fluence_wander_rel", BENCH_FILE)
+    note = f"over {s.fluence_wander_time_s:g} s; in the interval of a threshold, not in the scale"
+    return (Term("wander of the fluence", None, "", s.fluence_wander_rel, True, 0.0, source, note),)
 
 
 def _laser_drift(s: PumpSettings) -> tuple[Term, ...]:

@@ -108,6 +108,16 @@ def mean_square_factor(pulse_cv: float) -> float:
     return 1.0 + pulse_cv**2
 
 
+def mean_power_factor(pulse_cv: float, photon_order: int) -> float:
+    """<F^N> / <F>^N of pulses whose energies are normal with this coefficient of variation, N from 1 to 4.
+
+    >>> [round(mean_power_factor(0.1, order), 4) for order in (1, 2, 3, 4)]
+    [1.0, 1.01, 1.03, 1.0603]
+    """
+    square = pulse_cv**2
+    return (1.0, 1.0 + square, 1.0 + 3.0 * square, 1.0 + 6.0 * square + 3.0 * square**2)[photon_order - 1]
+
+
 def stretched_pulse_fs(transform_limited_fs: float, gdd_fs2: float) -> float:
     """FWHM of a Gaussian pulse behind glass of this group-delay dispersion, fs.
 

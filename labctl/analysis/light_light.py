@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.analysis.threshold.sweep_data import Known
+from labctl.model.pump import PumpSettings
 from labctl.model.records import FloatArray, SweepPoint
 from labctl.model.results import BandName
 
@@ -32,6 +34,8 @@ class LightLight:
     :param reference: whether the point is one at the reference fluence.
     :param fwhm_nm: width of the emission, nan where none was found; ``peak_count`` its narrow peaks; None
         where no spectra were reduced.
+    :param time_s: since the run began; None where nobody knows.
+    :param known: what else is known of the bench.
     """
 
     fluence_uj_cm2: FloatArray
@@ -43,6 +47,8 @@ class LightLight:
     reference: NDArray[np.bool_]
     fwhm_nm: FloatArray | None = None
     peak_count: FloatArray | None = None
+    time_s: FloatArray | None = None
+    known: Known = field(default=Known())
 
     @property
     def grid(self) -> LightLight:
@@ -67,15 +73,21 @@ class LightLight:
             self.reference[chosen],
             None if self.fwhm_nm is None else self.fwhm_nm[chosen],
             None if self.peak_count is None else self.peak_count[chosen],
+            None if self.time_s is None else self.time_s[chosen],
+            self.known,
         )
 
 
 def light_light(
-    points: Sequence[SweepPoint], band: BandName = "emission", left_out: Set[int] = frozenset()
+    points: Sequence[SweepPoint],
+    band: BandName = "emission",
+    left_out: Set[int] = frozenset(),
+    settings: PumpSettings | None = None,
 ) -> LightLight:
     """Collect one band of a sweep: the whole "emission", or the "lasing" peaks alone.
 
     :param left_out: points, counted from 0, that keep their place, with nan for a signal.
+    :param settings: the chain to the sample, where it is known.
     """
 
     def column(values: Iterable[float]) -> FloatArray:
@@ -97,6 +109,8 @@ def light_light(
         # An older labctl stored the width of a flat top.
         fwhm_nm=np.where(clipped, np.nan, column(np.nan if p.fwhm_nm is None else p.fwhm_nm for p in points)),
         peak_count=column(p.peak_count for p in points),
+        time_s=column(p.elapsed_s for p in points),
+        known=Known.of(settings),
     )
 
 

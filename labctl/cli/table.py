@@ -137,7 +137,7 @@ def q_cell(q: QResult | None) -> str:
     if q is None:
         return "-"
     spread = f" +- {q.sigma:.0f}" if math.isfinite(q.sigma) else ""
-    slit = "unknown" if q.resolution_nm is None else f"{q.resolution_nm:.2f} nm"
+    slit = q.resolution_said
     return f">= {q.value:.0f} ({slit})" if q.lower_bound else f"{q.value:.0f}{spread} ({slit})"
 
 

@@ -10,15 +10,25 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
-from pydantic import Field, SerializeAsAny, ValidationError
+from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from drivers import registry
 from drivers.registry import DriverConfig
 from labctl.config.calibrated import CalibrationsTable, contradictions, with_calibrations, with_hint
-from labctl.config.tables import BandsTable, LimitsTable, Mistake, PumpTable, Table, mistakes_of, one_error
+from labctl.config.tables import (
+    BandsTable,
+    CollectionTable,
+    LimitsTable,
+    Mistake,
+    PumpTable,
+    Table,
+    mistakes_of,
+    one_error,
+)
 from labctl.config.units import sane
 from labctl.model.calibration import KINDS
 from labctl.model.errors import ConfigError
@@ -35,7 +45,7 @@ _LEAST, _MOST = 1e-30, 1e30
 _NO_UTF8 = "save it as UTF-8; labctl init FILE does, but > in Windows PowerShell writes UTF-16"
 _LIBRARIES = ("", "@py", "@ivi", "@sim")
 _OPTIONAL = {
-    "": (*OPTIONAL_ROLES, "calibrations"),
+    "": (*OPTIONAL_ROLES, "collection", "calibrations"),
     "pump": (
         *("pulse_width_sigma_fs", "pulse_cv", "absorptance", "absorptance_sigma", "meter_zero_sigma"),
         *(
@@ -45,7 +55,8 @@ _OPTIONAL = {
             "angle_sigma_deg",
             "curve_sigma_deg",
         ),
-        *("leak_sigma", "drift_sigma_rel", "laser_drift_rel"),
+        *("leak_sigma", "drift_sigma_rel", "laser_drift_rel", "pulse_cv_sigma"),
+        *("fluence_wander_rel", "fluence_wander_time_s"),
     ),
 }
 """Keys of each table that a run holds only where they differ from their default."""
@@ -76,7 +87,16 @@ class BenchConfig(Table):
     pump: PumpTable
     limits: LimitsTable
     bands: BandsTable | None = None
+    collection: CollectionTable | None = None
     calibrations: CalibrationsTable | None = None
+
+    @model_validator(mode="after")
+    def _collects_of_a_spot(self) -> BenchConfig:
+        if self.collection is not None and self.pump.spot.shape != "gaussian":
+            raise ValueError(
+                "[collection] holds for a Gaussian spot; over a flat top the fluence is the same"
+            )
+        return self
 
     def driver(self, role: RoleName) -> DriverConfig:
         """Return the driver configuration of one role."""
@@ -94,9 +114,13 @@ class BenchConfig(Table):
 
     def pump_settings(self) -> PumpSettings:
         """Return the chain from laser to sample as a plain record."""
-        return self.pump.settings(
+        found = self.pump.settings(
             self.calibrations.sources(self.pump.model_dump()) if self.calibrations else {}
         )
+        if self.collection is None:
+            return found
+        seen = self.collection
+        return replace(found, collection_radius_um=seen.radius_um, collection_edge_rel=seen.edge_fluence_rel)
 
     def limit_settings(self) -> Limits:
         """Return the limits as a plain record."""

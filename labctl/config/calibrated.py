@@ -133,6 +133,8 @@ def _energy(c: Calibration) -> Values:
     for name, key in optional.items():
         if (quantity := c.quantities.get(name)) is not None:
             yield key, abs(quantity.value)
+            if name == "pulse_cv":
+                yield "pulse_cv_sigma", min(quantity.total, 0.99)
     if (energy := c.quantities.get("pulse_energy")) is not None:
         yield "max_pulse_energy", f"{energy.value!r} J"
     if (width := c.quantities.get("pulse_width")) is not None:

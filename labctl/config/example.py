@@ -32,6 +32,8 @@ averages = 100                # readings the meter averages into one
 driver = "ocean"
 resource = "first"
 resolution_nm = 0.15          # FWHM of a narrow line (a lamp's); Q needs it
+# resolution_sigma_nm = 0.008  # its standard error; it is part of the error of Q
+# saturation_counts = 60000    # where the detector clips, if that is below the converter's maximum
 # trigger = "edge"            # with the laser's trigger output wired to it: exact pulses in every exposure
 
 [shutter]
@@ -68,6 +70,11 @@ spot_sigma_rel = 0.02         # of the radius; it enters the fluence twice
 # drift_sigma_rel = 0.0        # of the chain between meter and sample, since it was measured
 # meter_zero_sigma = "1 nW"    # what the meter shows in the dark, where the shutter cannot darken it
 # angle_sigma_deg = 0.05       # repeatability of the mount
+# What happens within a run, and is part of each threshold's interval:
+# fluence_wander_rel = 0.02    # slow wander of the fluence that the meter does not see (pointing, pick-off)
+# fluence_wander_time_s = 600  # time after which 1/e of it is left; the two belong together
+# pulse_cv = 0.02              # scatter of the pulses' energies, standard deviation over mean
+# pulse_cv_sigma = 0.002       # its standard error; labctl calibrate energy measures both
 
 [pump.spot]
 shape = "gaussian"            # 1/e2 radii; "ellipse": semi-axes of a flat top; "stripe": half-lengths
@@ -100,6 +107,10 @@ max_dose_uj_cm2 = 5e7         # sum of fluence x pulses over one run
 [bands]
 emission_nm = [505.0, 560.0]  # the whole emission, the default signal
 lasing_nm = [530.0, 556.0]    # where the sharp peaks appear
+
+# The part of a Gaussian spot whose emission is collected; leave it out if unknown.
+#     [collection]
+#     radius_um = 30.0          # on the sample, centred on the spot; or edge_fluence_rel = 0.8 of the peak
 
 # Calibrations of this bench (labctl calibrate ... --use writes these lines), paths relative to this file.
 # A calibration overrides the keys of [pump] that it supplies; those keys may then be omitted, e.g.

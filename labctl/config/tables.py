@@ -199,7 +199,8 @@ class PumpTable(Table):
     incidence_deg: Annotated[Degree, Field(ge=0, lt=90)] = 0.0
     photon_order: Annotated[int, Field(ge=1, le=4)] = 2
     pulse_width_sigma_fs: Positive = 0.0
-    pulse_cv: Positive | None = None
+    pulse_cv: Sigma | None = None
+    pulse_cv_sigma: Sigma = 0.0
     absorptance: Fraction | None = None
     absorptance_sigma: Sigma = 0.0
     meter_sigma_rel: Sigma = 0.0
@@ -215,6 +216,8 @@ class PumpTable(Table):
     leak_sigma: Sigma = 0.0
     drift_sigma_rel: Sigma = 0.0
     laser_drift_rel: Positive | None = None
+    fluence_wander_rel: Annotated[float, Field(ge=0, le=0.3)] = 0.0
+    fluence_wander_time_s: Annotated[float, Field(gt=0), sane(1e-3, 1e6)] | None = None
     spot: SpotTable
     attenuator_curve: Annotated[MalusTable | TableTable, Field(discriminator="kind")]
 
@@ -232,6 +235,15 @@ class PumpTable(Table):
         if len(set(self.order)) != 4 or self.order[-1] != "sample":
             raise ValueError(
                 'order must name each of attenuator, pick-off, shutter and sample once, "sample" last'
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _wanders_over_a_time(self) -> PumpTable:
+        if (self.fluence_wander_rel > 0) != (self.fluence_wander_time_s is not None):
+            raise ValueError(
+                "fluence_wander_rel and fluence_wander_time_s belong together: how far the fluence wanders, "
+                "and the time after which 1/e of it is left"
             )
         return self
 
@@ -255,6 +267,19 @@ class PumpTable(Table):
             background_sigma_w=self.meter_zero_sigma or 0.0,
             sources=sources,
         )
+
+
+class CollectionTable(Table):
+    """``[collection]``: the part of a Gaussian pump spot whose emission reaches the spectrometer."""
+
+    radius_um: Annotated[Micrometre, Field(gt=0)] | None = None
+    edge_fluence_rel: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> CollectionTable:
+        if (self.radius_um is None) == (self.edge_fluence_rel is None):
+            raise ValueError("give either radius_um or edge_fluence_rel")
+        return self
 
 
 class LimitsTable(Table):

@@ -64,8 +64,15 @@ class PumpSettings:
     :param background_sigma_w: of the meter's zero, at the meter.
     :param drift_sigma_rel: how far the chain between meter and sample may have moved since it was measured.
     :param laser_drift_rel: of the pulses' energy, as it was watched; the meter follows it. None when unknown.
-    :param pulse_cv: standard deviation of the pulses' energies over their mean; None when unknown.
+    :param fluence_wander_rel: standard deviation of the fluence on the sample over that of the meter, as it
+        wanders in the course of a run (pick-off ratio, pointing); no part of the scale.
+    :param fluence_wander_time_s: after which 1/e of a wander is left; None where there is none.
+    :param pulse_cv: standard deviation of the pulses' energies over their mean; None when unknown. Its
+        standard uncertainty beside it.
     :param absorptance: absorbed part of the light, for one-photon pumping alone; None when unknown.
+    :param collection_radius_um: of the disc about the spot's middle whose emission is collected; None when
+        unknown.
+    :param collection_edge_rel: fluence at the edge of what is collected over that at the peak, in its place.
     :param sources: where a number or its uncertainty comes from, by the name of the field; what is not named
         comes from the bench file.
     """
@@ -95,9 +102,14 @@ class PumpSettings:
     drift_sigma_rel: float = 0.0
     laser_drift_rel: float | None = None
     pulse_width_sigma_fs: float = 0.0
+    fluence_wander_rel: float = 0.0
+    fluence_wander_time_s: float | None = None
     pulse_cv: float | None = None
+    pulse_cv_sigma: float = 0.0
     absorptance: float | None = None
     absorptance_sigma: float = 0.0
+    collection_radius_um: float | None = None
+    collection_edge_rel: float | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -60,6 +60,7 @@ class SpectrometerInfo:
     :param nonlinearity: polynomial coefficients c0..cn of counts (counts / poly(counts) is linear), or
         None where the device has none.
     :param resolution_nm: FWHM of the slit function, from the configuration; None when unknown.
+    :param resolution_sigma_nm: its standard error; None when nobody stated it.
     """
 
     identity: Identity
@@ -69,6 +70,7 @@ class SpectrometerInfo:
     integration_max_s: float
     nonlinearity: tuple[float, ...] | None = None
     resolution_nm: float | None = None
+    resolution_sigma_nm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

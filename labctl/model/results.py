@@ -108,6 +108,7 @@ class Threshold:
     :ivar drift_rel: relative change of the signal from the first point to the last beside the fit, where the
         order of the points lets it be told from the fluence.
     :ivar noise_rel: residual scatter relative to the fitted mean, median over points.
+    :ivar used: what was known of the bench, in words, and is part of curve and interval.
     """
 
     DERIVED: ClassVar[tuple[str, ...]] = ("provisional",)
@@ -134,6 +135,7 @@ class Threshold:
     cross_checks: Mapping[str, float | None] = field(default_factory=dict)
     noise_rel: float | None = None
     drift_rel: float | None = None
+    used: tuple[str, ...] = ()
 
     @property
     def provisional(self) -> bool:
@@ -172,6 +174,7 @@ class BandThreshold(Threshold):
     :param cross_checks: thresholds by the field's usual methods, uJ/cm2, None where they do not apply.
     :param noise_rel: residual scatter relative to the fitted mean, median over points.
     :param drift_rel: relative change of the signal from the first point to the last beside the fit.
+    :param used: what was known of the bench, in words, and is part of curve and interval.
     :param band: "emission" is the whole of it, "lasing" the light in narrow peaks alone.
     :param convention: of the fluences, peak or average; None where a table does not say.
     :param scale_rel: standard uncertainty (k = 1) of the scale of all fluences; None while not stated.
@@ -273,11 +276,12 @@ class QResult:
     out.
 
     :param value: the quality factor, or what it is at least.
-    :param sigma: one standard error, from the scatter of the exposures and the width's fit; the resolution
-        counts as exact unless its error was given.
+    :param sigma: one standard error, from the scatter of the exposures, the width's fit, and the error of the
+        resolution, which counts as exact while nobody stated it.
     :param wavelength_nm: centre of the line.
     :param fwhm_nm: its width.
     :param resolution_nm: FWHM of the slit; None if unknown.
+    :param resolution_sigma_nm: its standard error; None if nobody stated it.
     :param lower_bound: whether the true Q is at least ``value``.
     :param n_exposures: how many exposures the median was taken over.
     :param measured_fwhm_nm: width as seen, the slit in it.
@@ -301,6 +305,18 @@ class QResult:
     lorentzian_share: float | None = None
     reason: str = ""
     figure: LineFigure | None = field(default=None, compare=False, repr=False)
+    resolution_sigma_nm: float | None = None
+
+    @property
+    def resolution_said(self) -> str:
+        """The resolution and how well it is known, in words."""
+        if self.resolution_nm is None:
+            return "unknown"
+        if self.lower_bound:
+            return f"{self.resolution_nm:.2f} nm"
+        if self.resolution_sigma_nm is None:
+            return f"{self.resolution_nm:.2f} nm, error not stated"
+        return f"{self.resolution_nm:.2f} nm +- {100 * self.resolution_sigma_nm / self.resolution_nm:.2g} %"
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ class PeakFit:
     fwhm_nm: float
     seen_fwhm_nm: float
     resolution_nm: float | None
+    resolution_said: str
     q: float
     q_sigma: float | None
     lower_bound: bool
@@ -228,7 +229,7 @@ def peak_figure(picture: RunPicture) -> Figure:
 
 def _peak_text(peak: PeakFit) -> str:
     spread = f" ± {peak.q_sigma:.0f}" if peak.q_sigma is not None and not peak.lower_bound else ""
-    resolution = "unknown" if peak.resolution_nm is None else f"{peak.resolution_nm:.2f} nm"
+    resolution = peak.resolution_said.replace("+-", "±")
     lines = (
         f"Q {'≥' if peak.lower_bound else '='} {peak.q:.0f}{spread}",
         f"λ = {peak.centre_nm:.2f} nm",
@@ -362,6 +363,7 @@ def _peak(q: QResult) -> PeakFit | None:
         fwhm_nm=q.fwhm_nm,
         seen_fwhm_nm=q.measured_fwhm_nm,
         resolution_nm=q.resolution_nm,
+        resolution_said=q.resolution_said,
         q=q.value,
         q_sigma=q.sigma if math.isfinite(q.sigma) else None,
         lower_bound=q.lower_bound,

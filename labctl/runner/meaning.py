@@ -63,6 +63,11 @@ MEANINGS = (
         "hysteresis",
         "the way down differs from the way up: sample or bench changed during the run",
     ),
+    Meaning(
+        "wander",
+        "most of the interval is the declared wander of the fluence, which a sweep in one direction cannot "
+        "tell from the curve: measure shuffled, or up and down",
+    ),
     Meaning("drift", "the signal drifted during the run beside its dependence on the fluence"),
     Meaning(
         "exponent",
@@ -155,4 +160,5 @@ def flag_lines(result: SweepResult, found: Threshold | None = None, reason: str 
         # Its own line says of these what there is to say.
         told = {"no_decay", "brightening", "extrapolated", "energy_step", "decay_misfit", "no_mixture"}
         flags |= set(result.stability.flags) - told
-    return sentences(flags, reason)
+    used = (f"curve and interval take account of: {'; '.join(found.used)}",) if found.used else ()
+    return (*sentences(flags, reason), *used)

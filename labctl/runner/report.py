@@ -345,6 +345,7 @@ THRESHOLD_KEYS = {
     "total_rel95": "total_rel95",
     "budget": "budget",
     "flags": "flags",
+    "used": "used",
 }
 """Keys of a threshold in the JSON, and the names they have in a run file's result."""
 
@@ -354,6 +355,7 @@ Q_KEYS = {
     "wavelength_nm": "wavelength_nm",
     "fwhm_nm": "fwhm_nm",
     "resolution_nm": "resolution_nm",
+    "resolution_sigma_nm": "resolution_sigma_nm",
     "lower_bound": "lower_bound",
 }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from labctl.analysis.spectra.reduce import polynomial_problem
 from labctl.config import BenchConfig, RoleName, load_bench
 from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.model.plan import SweepPlan
@@ -204,7 +205,11 @@ def _judged(
     refuse_calibrations(remarks)
     for remark in remarks:
         log.warning("%s", remark)
-    return measured_info(roles.spectrometer.info, config), tuple(map(str, remarks))
+    own = roles.spectrometer.info
+    problem = polynomial_problem(own.nonlinearity or (), own.max_counts)
+    if problem:
+        log.warning("%s", problem)
+    return measured_info(own, config), (*map(str, remarks), *([problem] if problem else []))
 
 
 def _gentle(bench: Bench, dog: Watchdog | None, log_file: Path | None) -> AbstractContextManager[None]:

@@ -16,7 +16,7 @@ from labctl.model.roles import Attenuator, Device, PowerMeter, Shutter, Spectrom
 from labctl.session.bench import open_bench
 from labctl.session.opening import (
     bench_clock,
-    calibrated_info,
+    measured_info,
     open_all,
     refuse_limits,
     remarks_on_identity,
@@ -171,9 +171,7 @@ def _read_meter(meter: PowerMeter, wavelength_nm: float, stop: Stop | None) -> s
 
 
 def _read_spectrometer(config: BenchConfig, spectrometer: Spectrometer, stop: Stop | None) -> str:
-    info, named = spectrometer.info, config.calibrations.spectrometer if config.calibrations else None
-    if named is not None:
-        info = calibrated_info(info, named, config.band_settings())
+    info = measured_info(spectrometer.info, config) or spectrometer.info
     spectrometer.set_integration(max(info.integration_min_s, min(0.1, info.integration_max_s)))
     spectrum = spectrometer.acquire(stop)
     axis = info.wavelength_nm

@@ -17,6 +17,7 @@ from typing import cast
 import numpy as np
 
 from drivers import registry
+from labctl.analysis.spectra.reduce import polynomial_problem
 from labctl.config import BenchConfig, RoleName
 from labctl.config.calibrated import NamedCalibration
 from labctl.data.calibrations import is_expired
@@ -161,7 +162,27 @@ def measured_info(info: SpectrometerInfo, config: BenchConfig) -> SpectrometerIn
     :raises ConfigError: that axis is none for this spectrometer.
     """
     named = config.calibrations.spectrometer if config.calibrations else None
-    return None if named is None else calibrated_info(info, named, config.band_settings())
+    found = stated_info(info, config)
+    if named is not None:
+        found = calibrated_info(found, named, config.band_settings())
+    return None if found is info else found
+
+
+def stated_info(info: SpectrometerInfo, config: BenchConfig) -> SpectrometerInfo:
+    """Return what a spectrometer says of itself, with what the bench file knows better in its place.
+
+    A response polynomial that no detector has is left out; :func:`polynomial_problem` says why.
+    """
+    stated = config.spectrometer
+    error_nm = getattr(stated, "resolution_sigma_nm", None)
+    if error_nm is not None and info.resolution_nm is not None:
+        info = replace(info, resolution_sigma_nm=float(error_nm))
+    level = getattr(stated, "saturation_counts", None)
+    if level is not None and level < info.max_counts:
+        info = replace(info, max_counts=float(level))
+    if polynomial_problem(info.nonlinearity or (), info.max_counts):
+        info = replace(info, nonlinearity=None)
+    return info
 
 
 def calibrated_info(info: SpectrometerInfo, named: NamedCalibration, bands: Bands) -> SpectrometerInfo:
@@ -185,13 +206,21 @@ def calibrated_info(info: SpectrometerInfo, named: NamedCalibration, bands: Band
                 key="calibrations.spectrometer",
                 hint=_HINT,
             )
+    resolved = resolution_nm(c, sum(bands.lasing_nm) / 2)
     ours = c.tables.get("nonlinearity") if c.facts.get("nonlinearity_source") == "measured" else None
     return replace(
         info,
         wavelength_nm=wavelength_nm,
         nonlinearity=ours or info.nonlinearity,
-        resolution_nm=resolution_nm(c, sum(bands.lasing_nm) / 2) or info.resolution_nm,
+        resolution_nm=resolved or info.resolution_nm,
+        resolution_sigma_nm=info.resolution_sigma_nm if resolved is None else _slit_sigma_nm(c, resolved),
     )
+
+
+def _slit_sigma_nm(calibration: Calibration, resolution_nm: float) -> float | None:
+    """Return the error of a resolution that was measured; None where the calibration does not say."""
+    stated = calibration.quantities.get("resolution")
+    return stated.total_rel * resolution_nm if stated is not None and stated.value > 0 else None
 
 
 def resolution_nm(calibration: Calibration, at_nm: float) -> float | None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import math
 
 import numpy as np
 from numpy.typing import NDArray
 
+from labctl.analysis.spectra.reduce import clip_level
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentFault
 from labctl.model.plan import SweepPlan
@@ -19,6 +21,8 @@ from procedures.plan import Step
 from procedures.point.light_witness import LightWitness
 from procedures.point.reduction import Darks, Shots
 from procedures.point.stale_frames import StaleFrameFilter
+
+log = logging.getLogger(__name__)
 
 SATURATED = 0.98
 """Share of the highest count above which a raw pixel counts as saturated."""
@@ -64,8 +68,19 @@ class SaturationCheck:
         self._inside = slice(int(first), max(int(last), int(first) + 1))
         self.max_counts = info.max_counts
 
+    def _see(self, counts: FloatArray) -> None:
+        """Learn where the detector clips, if that is below the converter's maximum."""
+        level = clip_level(counts[..., self._inside])
+        if level < SATURATED * self.max_counts:
+            log.warning(
+                "the spectrometer clips at %.0f counts, below its maximum of %.0f: set saturation_counts in "
+                "[spectrometer]", level, self.max_counts,
+            )  # fmt: skip
+            self.max_counts = level
+
     def highest(self, counts: FloatArray) -> float:
         """Highest raw count inside, as a share of the full scale, 0 to 1; of one exposure or of all."""
+        self._see(counts)
         return float(counts[..., self._inside].max()) / self.max_counts
 
     def light(self, counts: FloatArray, dark: FloatArray | None) -> float:
@@ -78,6 +93,7 @@ class SaturationCheck:
 
     def saturated(self, frames: FloatArray) -> NDArray[np.bool_]:
         """Whether each raw exposure has a saturated pixel inside, shape ``(exposure,)``."""
+        self._see(frames)
         level = SATURATED * self.max_counts
         return np.asarray((frames[:, self._inside] >= level).any(axis=1), dtype=np.bool_)
 

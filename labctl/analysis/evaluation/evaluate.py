@@ -26,11 +26,11 @@ from labctl.analysis.next_fluence import half_width_rel, stop_corrected
 from labctl.analysis.spectra.bands import Band, band_mask, bands_of
 from labctl.analysis.spectra.follow import follow_lines, mode_onsets, randomness
 from labctl.analysis.spectra.lineshape import q_factor
-from labctl.analysis.spectra.reduce import ReducedPoint, correct_nonlinearity, reduce_exposures
+from labctl.analysis.spectra.reduce import ReducedPoint, clip_level, correct_nonlinearity, reduce_exposures
 from labctl.analysis.threshold import ThresholdResult, fit_threshold, peak_onset
 from labctl.model.modes import Modes
 from labctl.model.plan import AdaptivePlan, Cause, Ending, StabilityPlan, SweepPlan
-from labctl.model.pump import Bands
+from labctl.model.pump import Bands, PumpSettings
 from labctl.model.records import DarkRecord, FloatArray, SpectrometerInfo, SweepPoint
 from labctl.model.results import (
     AdaptiveEnding,
@@ -76,15 +76,18 @@ class Design:
         return self.direction == "up-down" and self.target_rel is None
 
 
-def emission_threshold(points: Sequence[SweepPoint], plan: SweepPlan, photon_order: int) -> ThresholdResult:
+def emission_threshold(
+    points: Sequence[SweepPoint], plan: SweepPlan, photon_order: int, settings: PumpSettings | None = None
+) -> ThresholdResult:
     """Fit the emission of a run that still goes on, quickly, for what is to be measured next.
 
     The bleaching is corrected where the plan wants it; the result holds draws of the curve.
 
     :param points: so far, those at a reference included; their arrays may be empty.
+    :param settings: the chain to the sample, where it is known.
     """
     design = Design.of(plan, photon_order)
-    whole = light_light(points)
+    whole = light_light(points, settings=settings)
     bleaching = measure_bleaching(whole, photon_order) if design.correction != "off" else None
     return fit_curve(as_fitted(whole, bleaching, design), photon_order, quick=True)
 
@@ -98,7 +101,10 @@ def fit_curve(curve: LightLight, photon_order: int, *, quick: bool = False) -> T
     result = fit_threshold(
         grid.fluence_uj_cm2,
         grid.signal,
-        fluence_sigma_rel=grid.typical_fluence_sigma_rel,
+        fluence_sigma_rel=grid.fluence_sigma_rel,
+        wander=grid.known.wander(grid.time_s),
+        smear=grid.known.smear,
+        pulse_cv_sigma=grid.known.pulse_cv_sigma,
         photon_order=photon_order,
         fwhm_nm=grid.fwhm_nm,
         peak_count=grid.peak_count,
@@ -108,7 +114,8 @@ def fit_curve(curve: LightLight, photon_order: int, *, quick: bool = False) -> T
     if grid.peak_count is not None:
         checks["peak_onset"] = peak_onset(grid.fluence_uj_cm2, grid.peak_count)
     outliers = tuple(int(place[i]) for i in result.outliers)
-    return replace(result, outliers=outliers, cross_checks=checks)
+    used = () if result.status == "refused" else grid.known.said(photon_order)
+    return replace(result, outliers=outliers, cross_checks=checks, used=used)
 
 
 def as_fitted(curve: LightLight, bleaching: Bleaching | None, design: Design) -> LightLight:
@@ -294,10 +301,11 @@ def _of_point(
         light,
         info.resolution_nm or assumed,
         band=Band(*band_nm, "lasing"),
-        saturated=raw >= info.max_counts,
+        saturated=raw >= min(info.max_counts, clip_level(raw)),
+        resolution_sigma_nm=info.resolution_sigma_nm or 0.0,
     )
     if result is None or info.resolution_nm is not None:
-        return result
+        return result and replace(result, resolution_sigma_nm=info.resolution_sigma_nm)
     why = "the spectrometer's resolution is not configured"
     return dataclasses.replace(result, lower_bound=True, resolution_nm=None, reason=why)
 
@@ -429,7 +437,7 @@ class _Evaluation:
     def _curve(self, band: BandName) -> LightLight:
         given = self._curves.get(band)
         if given is None:
-            return light_light(self._scalars, band, self._left_out)
+            return light_light(self._scalars, band, self._left_out, self._facts.settings)
         out = np.isin(np.arange(given.signal.size), sorted(self._left_out))
         return replace(given, signal=np.where(out, np.nan, given.signal))
 

@@ -18,7 +18,6 @@ from scipy.special import ndtr, stdtr
 
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.threshold.result import CurveModel, ThresholdResult
-from labctl.analysis.threshold.shapes import library
 from labctl.model.records import FloatArray
 from labctl.model.results import Hysteresis
 

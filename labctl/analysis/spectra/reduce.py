@@ -66,6 +66,59 @@ def correct_nonlinearity(dark_subtracted: Floats, coefficients: Sequence[float])
     return np.asarray(dark_subtracted / response, dtype=np.float64)
 
 
+# A detector's response stays near 1; what is farther off comes from a memory that nobody programmed.
+_LEAST_RESPONSE, _MOST_RESPONSE = 0.5, 1.5
+
+
+def polynomial_problem(coefficients: Sequence[float], max_counts: float) -> str:
+    """Return why a response polynomial is none of a detector; empty for a sound one, and for none at all.
+
+    :param max_counts: up to which it must hold, > 0.
+
+    >>> polynomial_problem((1.0, -1e-6), 65535.0)
+    ''
+    """
+    if not len(coefficients):
+        return ""
+    top = max_counts if math.isfinite(max_counts) and max_counts > 0 else 65535.0
+    counts = np.linspace(0.0, top, 257)
+    with np.errstate(all="ignore"):
+        response = np.polynomial.polynomial.polyval(counts, np.asarray(coefficients, dtype=np.float64))
+        seen = counts / response
+    why = ""
+    if not np.isfinite(response).all():
+        why = "is not a number"
+    elif response.min() < _LEAST_RESPONSE or response.max() > _MOST_RESPONSE:
+        why = f"reaches from {response.min():.3g} to {response.max():.3g} instead of staying near 1"
+    elif not (np.diff(seen) > 0).all():
+        why = "makes more light look like less"
+    if not why:
+        return ""
+    return (
+        f"the spectrometer's nonlinearity {why} between 0 and {top:.0f} counts and is left off: measure "
+        f"it with labctl calibrate spectrometer"
+    )
+
+
+# So many readings on exactly the highest value of a point are no accident where noise is several counts.
+_LEAST_EQUAL, _LEAST_ABOVE_COUNTS = 3, 500.0
+
+
+def clip_level(frames: Floats) -> float:
+    """Return the raw counts at which exposures are clipped below any maximum; inf if none are.
+
+    A clipped top stands on one value, in neighbouring pixels or from exposure to exposure; noise never does.
+
+    :param frames: raw counts, shape ``(exposure, pixel)`` or ``(pixel,)``.
+
+    >>> clip_level(np.array([10.0, 900.0, 3000.0, 3000.0, 3000.0, 800.0, 10.0, 11.0, 9.0, 10.0]))
+    3000.0
+    """
+    top = float(np.max(frames))
+    high = np.isfinite(top) and top - float(np.median(frames)) > _LEAST_ABOVE_COUNTS
+    return top if high and int((frames == top).sum()) >= _LEAST_EQUAL else math.inf
+
+
 def remove_spikes(
     frames: Floats, threshold_sigma: float = 7.0, *, line_fwhm_pixels: float = 3.0
 ) -> tuple[Floats, tuple[SpikeRecord, ...]]:

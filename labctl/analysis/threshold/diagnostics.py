@@ -279,6 +279,14 @@ def above_flag(data: SweepData, estimate: Estimate) -> tuple[str, ...]:
     return ("few_above",) if above < LEAST_ABOVE else ()
 
 
+def wander_flags(profile: Profile, estimate: Estimate) -> tuple[str, ...]:
+    """Flag a sweep of one direction whose interval is mostly a declared wander of the fluence."""
+    data, step = profile.data, np.diff(profile.data.ln_f)
+    one_way = bool((step >= 0).all() or (step <= 0).all())
+    half = (estimate.total[1] - estimate.total[0]) / 2
+    return ("wander",) if one_way and 1.96 * data.wander_rel > 0.7 * half else ()
+
+
 def noise_rel(profile: Profile) -> float:
     """Median over points of the residual standard deviation over the fitted mean."""
     mean = np.abs(profile.grid.mean(*profile.grid.best))

@@ -31,6 +31,7 @@ from labctl.analysis.threshold.diagnostics import (
     null_columns,
     p_value,
     statistic,
+    wander_flags,
 )
 from labctl.analysis.threshold.likelihood import PARAMETERS, Profile, Weighting, fit_profile
 from labctl.analysis.threshold.result import ThresholdResult, curve_model, selection_of, summarise
@@ -361,6 +362,7 @@ def _found(
         + few_flag(data)
         + drift.flags
         + misfit_flags(profile)
+        + wander_flags(profile, estimate)
         + exponent_flags(exponent, profile),
         cross_checks={**blank.cross_checks, "x_intercept": intercept, "crossing": crossing},
         drift_rel=drift.relative,

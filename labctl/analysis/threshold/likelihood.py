@@ -314,9 +314,7 @@ def span_of(data: SweepData) -> tuple[float, float]:
     return float(levels[1]), float(levels[-2])
 
 
-def fit_profile(
-    data: SweepData, shapes: Library, *, size: int = 64, weight: Array | None = None
-) -> Profile:
+def fit_profile(data: SweepData, shapes: Library, *, size: int = 64, weight: Array | None = None) -> Profile:
     """Fit one sweep of at least 6 distinct fluences.
 
     :param size: thresholds per grid; three grids are solved, more where they are coarse.
@@ -366,6 +364,7 @@ def reweigh(data: SweepData, shapes: Library, grid: Grid) -> Weighting:
     leverage = (np.linalg.qr(grid.design(k, g)[:, :3] * np.sqrt(weight)[:, None])[0] ** 2).sum(axis=1)
     # Threshold and shape were fitted too; their leverage is spread evenly.
     left = np.maximum((1.0 - leverage) * (data.n - PARAMETERS) / max(data.n - 3, 1), 0.1)
+
     def independent(square: Array) -> Array:
         return estimate_variance(mean, np.sqrt(square / left), data.n - PARAMETERS, fluence_part)
 
@@ -422,7 +421,9 @@ def _beside(residual: Array, design: Array, own: Array, known: Array, shared: Ar
     covariance = np.repeat(shared[None], _SIZES.size, axis=0)
     covariance[:, at, at] += known + _SIZES[:, None] * noise + 1e-12
     root = np.linalg.cholesky(covariance)
-    rows = np.linalg.solve(root, np.broadcast_to(np.column_stack([design, residual]), (*root.shape[:2], design.shape[1] + 1)))
+    rows = np.linalg.solve(
+        root, np.broadcast_to(np.column_stack([design, residual]), (*root.shape[:2], design.shape[1] + 1))
+    )
     normal = rows.transpose(0, 2, 1) @ rows
     inner = normal[:, :-1, :-1]
     scale = np.sqrt(np.maximum(np.einsum("dii->di", inner), 1e-300))

@@ -42,9 +42,7 @@ class CurveModel:
     def best(self, fluence_uj_cm2: Array) -> Array:
         """Evaluate the best fit alone at fluences > 0, uJ/cm2, any shape."""
         k = int(self.shape[0])
-        columns = self.shapes.columns(
-            np.log(fluence_uj_cm2) - self.ln_threshold[0], slice(k, k + 1)
-        )
+        columns = self.shapes.columns(np.log(fluence_uj_cm2) - self.ln_threshold[0], slice(k, k + 1))
         b, *rest = self.coefficients[0]
         return np.asarray(b + np.tensordot(np.asarray(rest), columns[:, 0], axes=1))
 

@@ -31,7 +31,7 @@ class Smear:
     """What is known to average a curve over fluences; None where it is not known.
 
     :ivar pulse_cv: standard deviation of the pulses' energies over their mean, 0 to below 1.
-    :ivar depth: logarithm of the fluence at the spot's peak over that at the edge of the collected part of it,
+    :ivar depth: logarithm of the fluence at the spot's peak over that at the edge of its collected part,
         along both axes of a Gaussian spot; 0 for its centre alone, infinite for all of it.
     """
 

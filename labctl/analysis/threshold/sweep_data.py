@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from labctl.analysis.fluence import mean_power_factor
+from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Smear
+from labctl.model.pump import PumpSettings
+
 Array = NDArray[np.float64]
 
 # Stands for the logarithm of zero: every shape of the library is at its dark end there.
@@ -15,7 +19,7 @@ LN_ZERO = -1e3
 
 @dataclass(frozen=True, slots=True)
 class Wander:
-    """A slow relative error of the fluence that no reading shows: pick-off ratio, pointing, place on the film.
+    """A slow relative error of the fluence that no reading shows: pick-off ratio, pointing, spot on the film.
 
     Two points taken ``dt`` apart share ``exp(-dt / time)`` of it.
 
@@ -42,6 +46,64 @@ class Wander:
         known = self.at is not None and bool(np.isfinite(self.at).all())
         at = self.at if known and self.at is not None else np.arange(n, dtype=np.float64)
         return np.asarray(at / self.time)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a bench that shapes its curves, or makes their points err together.
+
+    :ivar smear: scatter of the pulses, and collected part of the spot.
+    :ivar pulse_cv_sigma: standard error of that scatter.
+    :ivar wander_rel: slow error of the fluence that no reading shows, 0 where none is stated;
+        ``wander_time_s`` after which 1/e of it is left.
+    """
+
+    smear: Smear = UNKNOWN_SMEAR
+    pulse_cv_sigma: float = 0.0
+    wander_rel: float = 0.0
+    wander_time_s: float = np.inf
+
+    @classmethod
+    def of(cls, settings: PumpSettings | None) -> Known:
+        """Take it from the chain to the sample; nothing is known without one."""
+        if settings is None:
+            return cls()
+        s = settings
+        smear = Smear(None if s.pulse_cv is None else min(s.pulse_cv, 0.99), _depth(s))
+        return cls(smear, s.pulse_cv_sigma, s.fluence_wander_rel, s.fluence_wander_time_s or np.inf)
+
+    def wander(self, at_s: Array | None) -> Wander | None:
+        """Return the wander of points taken at these times, s, shape (n,); None where none is stated."""
+        return Wander(self.wander_rel, self.wander_time_s, at_s) if self.wander_rel > 0 else None
+
+    def said(self, photon_order: int) -> tuple[str, ...]:
+        """Say what of it a fit takes account of."""
+        found = []
+        if self.wander_rel > 0:
+            found.append(
+                f"fluence that wanders by {100 * self.wander_rel:.2g} % over {self.wander_time_s:g} s"
+            )
+        if (cv := self.smear.pulse_cv) is not None:
+            factor = mean_power_factor(cv, photon_order)
+            error = f" +- {100 * self.pulse_cv_sigma:.2g}" if self.pulse_cv_sigma else ""
+            found.append(
+                f"pulses that scatter by {100 * cv:.2g}{error} % (<F^{photon_order}> x {factor:.4g})"
+            )
+        if (depth := self.smear.depth) is not None:
+            found.append(f"spot collected to {np.exp(-max(depth)):.2g} of its peak fluence")
+        return tuple(found)
+
+
+def _depth(s: PumpSettings) -> tuple[float, float] | None:
+    if s.spot.shape != "gaussian":
+        return None
+    if s.collection_edge_rel is not None:
+        depth = -float(np.log(s.collection_edge_rel))
+        return depth, depth
+    if s.collection_radius_um is None:
+        return None
+    x, y = (2.0 * (s.collection_radius_um / size) ** 2 for size in (s.spot.x_um, s.spot.y_um))
+    return x, y
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +197,9 @@ def prepare(
     order = np.argsort(ln_f, kind="stable")
     sigma = None if sigma is None else sigma / top_y
     noise = _fluence_sigma(fluence_sigma_rel, keep)
-    wander_rel, ages = (0.0, np.zeros(keep.size)) if wander is None else (wander.sigma_rel, wander.ages(keep.size))
+    wander_rel, ages = (
+        (0.0, np.zeros(keep.size)) if wander is None else (wander.sigma_rel, wander.ages(keep.size))
+    )
     return SweepData(
         ln_f, y / top_y, sigma, index, order, top_f, top_y, skipped, kept, noise, wander_rel, ages[keep]
     )
@@ -147,7 +211,7 @@ _LEAST_SHARE = 0.5
 
 
 def _fluence_sigma(values: ArrayLike, keep: NDArray[np.bool_]) -> Array:
-    """Return one relative error of the fluence per usable point; those not known are as large as the median."""
+    """Return one relative error of the fluence per usable point; one not known is as large as the median."""
     sigma = np.array(values, dtype=float)
     if sigma.ndim == 0:
         sigma = np.full(keep.size, float(sigma))
