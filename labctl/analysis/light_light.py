@@ -34,6 +34,7 @@ class LightLight:
     :param reference: whether the point is one at the reference fluence.
     :param fwhm_nm: width of the emission, nan where none was found; ``peak_count`` its narrow peaks; None
         where no spectra were reduced.
+    :param exposures: from how many each error of the signal was estimated; None where nobody knows.
     :param time_s: since the run began; None where nobody knows.
     :param known: what else is known of the bench.
     """
@@ -48,6 +49,7 @@ class LightLight:
     fwhm_nm: FloatArray | None = None
     peak_count: FloatArray | None = None
     time_s: FloatArray | None = None
+    exposures: FloatArray | None = None
     known: Known = field(default=Known())
 
     @property
@@ -74,6 +76,7 @@ class LightLight:
             None if self.fwhm_nm is None else self.fwhm_nm[chosen],
             None if self.peak_count is None else self.peak_count[chosen],
             None if self.time_s is None else self.time_s[chosen],
+            None if self.exposures is None else self.exposures[chosen],
             self.known,
         )
 
@@ -110,6 +113,7 @@ def light_light(
         fwhm_nm=np.where(clipped, np.nan, column(np.nan if p.fwhm_nm is None else p.fwhm_nm for p in points)),
         peak_count=column(p.peak_count for p in points),
         time_s=column(p.elapsed_s for p in points),
+        exposures=column(p.exposures - p.saturated_exposures for p in points),
         known=Known.of(settings),
     )
 

@@ -71,8 +71,8 @@ spot_sigma_rel = 0.02         # of the radius; it enters the fluence twice
 # meter_zero_sigma = "1 nW"    # what the meter shows in the dark, where the shutter cannot darken it
 # angle_sigma_deg = 0.05       # repeatability of the mount
 # What happens within a run, and is part of each threshold's interval:
-# fluence_wander_rel = 0.02    # slow wander of the fluence that the meter does not see (pointing, pick-off)
-# fluence_wander_time_s = 600  # time after which 1/e of it is left; the two belong together
+#     fluence_wander_rel = 0.02     # slow wander of the fluence unseen by the meter (pointing, pick-off)
+#     fluence_wander_time_s = 600   # time after which 1/e of it is left; the two belong together
 # pulse_cv = 0.02              # scatter of the pulses' energies, standard deviation over mean
 # pulse_cv_sigma = 0.002       # its standard error; labctl calibrate energy measures both
 

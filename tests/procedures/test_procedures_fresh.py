@@ -231,3 +231,18 @@ def test_without_a_confirmed_closed_shutter_there_is_no_dark() -> None:
     with pytest.raises(SafetyStop):
         darks.get(0.1, 25.0)
     assert sink.darks == []
+
+
+def test_a_top_that_is_flat_below_the_maximum_is_saturated() -> None:
+    """A detector that clips at 60000 of 65535 counts; from then on that is its full scale."""
+    bench = FakeBench()
+    info = bench.spectrometer.info
+    rng = np.random.default_rng(1)
+    middle = int(np.argmin(np.abs(info.wavelength_nm - sum(BANDS.emission_nm) / 2)))
+    line = 70000.0 * np.exp(-(((np.arange(info.wavelength_nm.size) - middle) / 4.0) ** 2))
+    frames = 1000.0 + np.round(line + 20.0 * rng.standard_normal((4, line.size)))
+    clipped = np.minimum(frames * np.array([[0.5], [1.0], [1.0], [0.5]]), 60000.0)
+    judge = SaturationCheck(info, BANDS, 5.0)
+    assert judge.saturated(frames * 0.5).tolist() == [False] * 4
+    assert judge.saturated(clipped).tolist() == [False, True, True, False]
+    assert judge.highest(clipped[1]) == 1.0

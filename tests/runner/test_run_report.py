@@ -145,7 +145,9 @@ def test_cells() -> None:
     assert threshold_cells(low) == ("below range", "-")
     assert threshold_cells(report("A", 80.0))[0] == "80.00"
     assert q_cell(None) == "-"
-    assert q_cell(quality(1000.4, 9.6, 0.15)) == "1000 +- 10 (0.15 nm)"
+    assert q_cell(quality(1000.4, 9.6, 0.15)) == "1000 +- 10 (0.15 nm, error not stated)"
+    known = replace(quality(1000.4, 9.6, 0.15), resolution_sigma_nm=0.0075)
+    assert q_cell(known) == "1000 +- 10 (0.15 nm +- 5 %)"
     assert q_cell(quality(1000.0, 9.6, None, at_least=True)) == ">= 1000 (unknown)"
 
 

@@ -16,10 +16,12 @@ import numpy as np
 import pytest
 from calibration_files import CAMERA, calibration, stored
 
+from labctl.analysis.spectra.reduce import polynomial_problem
 from labctl.cli import main
 from labctl.cli.table import print_result
 from labctl.config import BenchConfig, RoleName, load_bench, parse_bench
 from labctl.config.calibrated import NamedCalibration
+from labctl.config.example import EXAMPLE
 from labctl.data import read_run
 from labctl.model.calibration import Calibration, CalibrationKind, Quantity
 from labctl.model.clock import SteppedClock
@@ -40,10 +42,12 @@ from labctl.session.check import CheckReport, check_bench, recheck_bench
 from labctl.session.opening import (
     Remark,
     calibrated_info,
+    measured_info,
     open_all,
     refuse_calibrations,
     remarks_on_identity,
     remarks_on_time,
+    stated_info,
 )
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
@@ -249,6 +253,41 @@ def test_nothing_is_judged_while_calibrating(simulated: SimulatedBench, tmp_path
 
 OWN = SpectrometerInfo(CAMERA, np.linspace(480.0, 600.0, 2048), 65535.0, 1e-3, 10.0, (1.0, 2e-7), 0.15)
 BANDS = Bands((505.0, 560.0), (530.0, 556.0))
+
+
+@pytest.mark.parametrize(
+    ("coefficients", "why"),
+    [
+        ((1.0, 2e-7), ""),
+        ((), ""),
+        ((0.0, 1e-5), "from 0 to"),
+        ((3.4e38, 1.0), "staying near 1"),
+        ((-1.0,), "staying near 1"),
+        ((1.0, float("nan")), "not a number"),
+        ((1.0, 0.0, 0.0, 0.0, 2.6e-20), "more light look like less"),
+    ],
+)
+def test_a_nonlinearity_that_no_detector_has_is_left_off(coefficients: tuple[float, ...], why: str) -> None:
+    assert why in polynomial_problem(coefficients, 65535.0)
+    assert bool(why) == bool(polynomial_problem(coefficients, 65535.0))
+    info = stated_info(replace(OWN, nonlinearity=coefficients or None), parse_bench(EXAMPLE))
+    assert info.nonlinearity == (None if why else coefficients or None)
+
+
+def test_the_bench_file_says_where_the_detector_clips_and_how_well_its_resolution_is_known() -> None:
+    more = "resolution_nm = 0.15\nresolution_sigma_nm = 0.01\nsaturation_counts = 60000"
+    text = EXAMPLE.replace("resolution_nm = 0.15 ", f"{more} ", 1)
+    info = measured_info(OWN, parse_bench(text))
+    assert info is not None
+    assert (info.max_counts, info.resolution_sigma_nm) == (60000.0, 0.01)
+    assert measured_info(OWN, parse_bench(EXAMPLE)) is None
+
+
+def test_the_error_of_a_resolution_that_was_measured_is_its_own() -> None:
+    info = calibrated_info(OWN, NamedCalibration(calibration("spectrometer"), "a.json"), BANDS)
+    stated = calibration("spectrometer").quantities["resolution"]
+    assert info.resolution_nm is not None
+    assert info.resolution_sigma_nm == pytest.approx(stated.total_rel * info.resolution_nm)
 
 
 def test_resolution_and_nonlinearity_are_ours_where_they_were_measured() -> None:

@@ -101,6 +101,8 @@ def fit_curve(curve: LightLight, photon_order: int, *, quick: bool = False) -> T
     result = fit_threshold(
         grid.fluence_uj_cm2,
         grid.signal,
+        signal_sigma=None if grid.exposures is None else grid.signal_sigma,
+        exposures=grid.exposures,
         fluence_sigma_rel=grid.fluence_sigma_rel,
         wander=grid.known.wander(grid.time_s),
         smear=grid.known.smear,

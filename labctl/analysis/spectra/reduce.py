@@ -107,7 +107,7 @@ _LEAST_EQUAL, _LEAST_ABOVE_COUNTS = 3, 500.0
 def clip_level(frames: Floats) -> float:
     """Return the raw counts at which exposures are clipped below any maximum; inf if none are.
 
-    A clipped top stands on one value, in neighbouring pixels or from exposure to exposure; noise never does.
+    A clipped top stands on one value, in neighbouring pixels and from exposure to exposure; noise never does.
 
     :param frames: raw counts, shape ``(exposure, pixel)`` or ``(pixel,)``.
 
@@ -115,8 +115,11 @@ def clip_level(frames: Floats) -> float:
     3000.0
     """
     top = float(np.max(frames))
-    high = np.isfinite(top) and top - float(np.median(frames)) > _LEAST_ABOVE_COUNTS
-    return top if high and int((frames == top).sum()) >= _LEAST_EQUAL else math.inf
+    if not (math.isfinite(top) and top - float(np.median(frames)) > _LEAST_ABOVE_COUNTS):
+        return math.inf
+    at = frames == top
+    beside = bool((at[..., 1:] & at[..., :-1]).any())
+    return top if beside and int(at.sum()) >= _LEAST_EQUAL else math.inf
 
 
 def remove_spikes(

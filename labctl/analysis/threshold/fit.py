@@ -192,6 +192,7 @@ def fit_threshold(
     signal: ArrayLike,
     *,
     signal_sigma: ArrayLike | None = None,
+    exposures: ArrayLike | None = None,
     fluence_sigma_rel: ArrayLike = 0.0,
     wander: Wander | None = None,
     smear: Smear = UNKNOWN_SMEAR,
@@ -208,6 +209,8 @@ def fit_threshold(
     :param signal: emission, any unit, best in dark-subtracted counts per pulse, shape (n,).
     :param signal_sigma: standard error of each signal, same unit, shape (n,) or one number; sets relative
         weights only, the scale comes from the residuals. Estimated from the data if None.
+    :param exposures: from how many of them each ``signal_sigma`` was estimated, shape (n,) or one number: the
+        errors are then estimated from the data, and are nowhere smaller than the exposures leave possible.
     :param fluence_sigma_rel: relative error of the MEAN fluence, redrawn from point to point, 0 to below 1,
         shape (n,), nan where unknown, or one number; neither pulse-to-pulse variation nor an error of scale.
     :param wander: a slow error of the fluence that the readings do not show, which neighbours in time share.
@@ -227,7 +230,7 @@ def fit_threshold(
     """
     size = _quick_size(np.size(fluence_uj_cm2)) if quick else _LARGEST
     options = Options(photon_order, definition, size, smear, pulse_cv_sigma)
-    data = prepare(fluence_uj_cm2, signal, signal_sigma, fluence_sigma_rel, wander)
+    data = prepare(fluence_uj_cm2, signal, signal_sigma, fluence_sigma_rel, wander, exposures)
     lines = LineEvidence.of(np.size(fluence_uj_cm2), fwhm_nm, peak_count)
     checks = {} if fwhm_nm is None else {"width_collapse": width_collapse(fluence_uj_cm2, fwhm_nm)}
     return fit_prepared(data, options, lines, checks)

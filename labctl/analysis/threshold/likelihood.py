@@ -366,7 +366,8 @@ def reweigh(data: SweepData, shapes: Library, grid: Grid) -> Weighting:
     left = np.maximum((1.0 - leverage) * (data.n - PARAMETERS) / max(data.n - 3, 1), 0.1)
 
     def independent(square: Array) -> Array:
-        return estimate_variance(mean, np.sqrt(square / left), data.n - PARAMETERS, fluence_part)
+        found = estimate_variance(mean, np.sqrt(square / left), data.n - PARAMETERS, fluence_part)
+        return np.maximum(found, data.least_variance)
 
     variance = independent((data.y - mean) ** 2)
     if data.wander_rel <= 0:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtri
 
 from labctl.analysis.fluence import mean_power_factor
 from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Smear
@@ -114,6 +115,7 @@ class SweepData:
     :ivar index: position of each point in the input.
     :ivar sigma: declared standard error of the signal, normalised, or None.
     :ivar order: sorts the points by fluence.
+    :ivar least_variance: that the scatter of each point's own exposures leaves no doubt of, normalised.
     :ivar fluence_sigma: relative error of each fluence that is redrawn from point to point.
     :ivar wander_rel: that which neighbours in time share; ``ages`` when the points were taken, in units of
         the time over which they do.
@@ -131,6 +133,7 @@ class SweepData:
     fluence_sigma: Array
     wander_rel: float
     ages: Array
+    least_variance: Array
 
     @property
     def n(self) -> int:
@@ -158,7 +161,7 @@ class SweepData:
         return SweepData(
             ln_f, self.y[keep], sigma, self.index[keep], np.argsort(ln_f, kind="stable"),
             self.fluence_scale, self.signal_scale, self.skipped, self.kept,
-            self.fluence_sigma[keep], self.wander_rel, self.ages[keep],
+            self.fluence_sigma[keep], self.wander_rel, self.ages[keep], self.least_variance[keep],
         )  # fmt: skip
 
 
@@ -168,9 +171,12 @@ def prepare(
     signal_sigma: ArrayLike | None,
     fluence_sigma_rel: ArrayLike = 0.0,
     wander: Wander | None = None,
+    exposures: ArrayLike | None = None,
 ) -> SweepData:
     """Check, clean and normalise a sweep.
 
+    :param exposures: from how many of them each standard error of the signal was estimated; then it bounds
+        what the residuals say from below, and does not stand in its place.
     :raises ValueError: an array is not one-dimensional, the shapes differ, or an error of the fluence is
         none. Nothing else in the data raises.
     """
@@ -196,13 +202,41 @@ def prepare(
         ln_f = np.maximum(np.log(f / top_f), LN_ZERO)
     order = np.argsort(ln_f, kind="stable")
     sigma = None if sigma is None else sigma / top_y
+    least = np.zeros(index.size)
+    if sigma is not None and exposures is not None:
+        least, sigma = (
+            _least_variance(sigma, _vector(np.broadcast_to(exposures, keep.shape), "exposures")[keep]),
+            None,
+        )
     noise = _fluence_sigma(fluence_sigma_rel, keep)
     wander_rel, ages = (
         (0.0, np.zeros(keep.size)) if wander is None else (wander.sigma_rel, wander.ages(keep.size))
     )
     return SweepData(
-        ln_f, y / top_y, sigma, index, order, top_f, top_y, skipped, kept, noise, wander_rel, ages[keep]
+        ln_f,
+        y / top_y,
+        sigma,
+        index,
+        order,
+        top_f,
+        top_y,
+        skipped,
+        kept,
+        noise,
+        wander_rel,
+        ages[keep],
+        least,
     )
+
+
+# A variance of few exposures is itself uncertain: taken for sure is what it exceeds but once in a hundred.
+_SURE = 0.99
+
+
+def _least_variance(sigma: Array, exposures: Array) -> Array:
+    """Return what the variances of points are at least, given their standard errors from few exposures."""
+    freedom = np.where(exposures >= 2, exposures - 1.0, np.nan)
+    return np.asarray(np.nan_to_num(sigma**2 * freedom / chdtri(freedom, 1.0 - _SURE), nan=0.0))
 
 
 # What a few readings say of their own scatter is itself a matter of chance: no point counts as known much
