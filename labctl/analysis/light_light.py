@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.analysis.threshold.sweep_data import Known
+from labctl.analysis.threshold.sweep_data import NOTHING_KNOWN, Known
 from labctl.model.pump import PumpSettings
 from labctl.model.records import FloatArray, SweepPoint
 from labctl.model.results import BandName
@@ -50,7 +50,7 @@ class LightLight:
     peak_count: FloatArray | None = None
     time_s: FloatArray | None = None
     exposures: FloatArray | None = None
-    known: Known = field(default=Known())
+    known: Known = NOTHING_KNOWN
 
     @property
     def grid(self) -> LightLight:

@@ -528,7 +528,10 @@ class _Evaluation:
             resolution_nm=facts.spectrometer.resolution_nm,
         )
         modes = mode_onsets(
-            lines, photon_order=facts.photon_order, fluence_sigma_rel=curve.grid.typical_fluence_sigma_rel
+            lines,
+            photon_order=facts.photon_order,
+            fluence_sigma_rel=curve.grid.typical_fluence_sigma_rel,
+            known=curve.known,
         )
         threshold = with_first_mode(found.threshold, modes)
         return replace(found, threshold=threshold, modes=modes, randomness=randomness(lines))

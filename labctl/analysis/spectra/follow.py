@@ -19,7 +19,7 @@ from labctl.analysis.spectra.peaks import Peak, find_peaks
 from labctl.analysis.spectra.spacing import power_transform, spacing_of
 from labctl.analysis.threshold.bounds import LineEvidence
 from labctl.analysis.threshold.fit import Options, fit_prepared
-from labctl.analysis.threshold.sweep_data import prepare
+from labctl.analysis.threshold.sweep_data import NOTHING_KNOWN, Known, prepare
 from labctl.model.modes import LineLight, ModeOnset, Modes, Randomness
 
 Floats = NDArray[np.float64]
@@ -288,13 +288,18 @@ def _loses_light(light: Floats, track: Track) -> bool:
 
 
 def mode_onsets(
-    found: FollowedLines | None, *, photon_order: int = 2, fluence_sigma_rel: float = 0.0
+    found: FollowedLines | None,
+    *,
+    photon_order: int = 2,
+    fluence_sigma_rel: float = 0.0,
+    known: Known = NOTHING_KNOWN,
 ) -> Modes:
     """Fit the onset of each line to the light of that line alone.
 
     :param found: what :func:`follow_lines` returned.
     :param photon_order: photons absorbed per excitation, 1 to 4.
     :param fluence_sigma_rel: point-to-point relative error of the fluences.
+    :param known: of the pulses and the spot; a wander of the fluence is not in the interval of a mode.
     """
     if found is None or found.fluence_uj_cm2.size < LEAST_POINTS:
         return Modes(reason=f"fewer than {LEAST_POINTS} usable spectra")
@@ -303,8 +308,8 @@ def mode_onsets(
     early = sorted(
         range(len(found.tracks)), key=lambda j: (found.tracks[j].steps[0], -found.tracks[j].brightest)
     )
-    options = Options(fluence_sigma_rel, photon_order, size=_GRID)
-    modes = [_mode(found, j, options) for j in early[:MOST_LINES]]
+    options = Options(photon_order, size=_GRID, smear=known.smear, pulse_cv_sigma=known.pulse_cv_sigma)
+    modes = [_mode(found, j, options, fluence_sigma_rel) for j in early[:MOST_LINES]]
     return Modes(tuple(sorted(modes, key=_rank)))
 
 
@@ -315,7 +320,7 @@ def _rank(mode: ModeOnset) -> tuple[int, float]:
     return {"below_range": 0, "not_followed": 3}.get(mode.status, 2), -mode.share
 
 
-def _mode(found: FollowedLines, place: int, options: Options) -> ModeOnset:
+def _mode(found: FollowedLines, place: int, options: Options, fluence_sigma_rel: float) -> ModeOnset:
     track, light = found.tracks[place], found.light[:, place]
     last = track.steps[-1]
     seen_nm = np.full(light.size, np.nan)
@@ -330,13 +335,13 @@ def _mode(found: FollowedLines, place: int, options: Options) -> ModeOnset:
         share=float(np.clip(light[last] / every, 0.0, 1.0)) if every > 0 else 0.0,
         light=LineLight(found.fluence_uj_cm2, light, found.light_sigma[:, place], seen_nm),
     )
-    return mode if track.why_not else _with_onset(mode, track, options)
+    return mode if track.why_not else _with_onset(mode, track, options, fluence_sigma_rel)
 
 
-def _with_onset(mode: ModeOnset, track: Track, options: Options) -> ModeOnset:
+def _with_onset(mode: ModeOnset, track: Track, options: Options, fluence_sigma_rel: float) -> ModeOnset:
     assert mode.light is not None
     stop = min(track.steps[0] + POINTS_ABOVE, track.steps[-1] + 1)
-    data = prepare(mode.light.fluence_uj_cm2[:stop], mode.light.light[:stop], None)
+    data = prepare(mode.light.fluence_uj_cm2[:stop], mode.light.light[:stop], None, fluence_sigma_rel)
     fit = fit_prepared(data, options, LineEvidence.of(stop, None, None))
     light = mode.light
     mode = replace(mode, status=fit.status, reason=fit.reason, bound=fit.bound)

@@ -88,11 +88,14 @@ class Known:
             factor = mean_power_factor(cv, photon_order)
             error = f" +- {100 * self.pulse_cv_sigma:.2g}" if self.pulse_cv_sigma else ""
             found.append(
-                f"pulses that scatter by {100 * cv:.2g}{error} % (<F^{photon_order}> x {factor:.4g})"
+                f"pulses that scatter by {100 * cv:.2g}{error} % (<F^{photon_order}> x {factor:.5g})"
             )
         if (depth := self.smear.depth) is not None:
             found.append(f"spot collected to {np.exp(-max(depth)):.2g} of its peak fluence")
         return tuple(found)
+
+
+NOTHING_KNOWN = Known()
 
 
 def _depth(s: PumpSettings) -> tuple[float, float] | None:
