@@ -60,7 +60,7 @@ class SpectrometerInfo:
     :param nonlinearity: polynomial coefficients c0..cn of counts (counts / poly(counts) is linear), or
         None where the device has none.
     :param resolution_nm: FWHM of the slit function, from the configuration; None when unknown.
-    :param resolution_sigma_nm: its standard error; None when nobody stated it.
+    :param resolution_sigma_nm: its standard error; None where it is not stated.
     """
 
     identity: Identity

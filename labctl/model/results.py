@@ -277,11 +277,11 @@ class QResult:
 
     :param value: the quality factor, or what it is at least.
     :param sigma: one standard error, from the scatter of the exposures, the width's fit, and the error of the
-        resolution, which counts as exact while nobody stated it.
+        resolution, which counts as exact where its error is not stated.
     :param wavelength_nm: centre of the line.
     :param fwhm_nm: its width.
     :param resolution_nm: FWHM of the slit; None if unknown.
-    :param resolution_sigma_nm: its standard error; None if nobody stated it.
+    :param resolution_sigma_nm: its standard error; None if it is not stated.
     :param lower_bound: whether the true Q is at least ``value``.
     :param n_exposures: how many exposures the median was taken over.
     :param measured_fwhm_nm: width as seen, the slit in it.
