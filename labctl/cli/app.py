@@ -146,15 +146,27 @@ def fit(
     figures: Annotated[
         bool, typer.Option("--figures", help="Draw the figures of each run file, next to it.")
     ] = False,
+    photon_order: Annotated[
+        int | None,
+        typer.Option("--photon-order", min=1, max=4, help="Photons that excite the sample together."),
+    ] = None,
+    definitions: Annotated[
+        bool, typer.Option("--definitions", help="Print the threshold by each definition in use.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Fit stored runs, or tables, again.
+
+    Without a photon order a run takes that of its bench file, a table is fitted for each that its exponent
+    allows.
 
     Of several spots of one sample the spread between spots is given beside each interval.
     """
     from labctl.cli.commands.runs import run_fit
 
-    return run_fit(files, figures=figures, as_json=as_json)
+    return run_fit(
+        files, figures=figures, as_json=as_json, photon_order=photon_order, definitions=definitions
+    )
 
 
 app.command("set")(set_bench)

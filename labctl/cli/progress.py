@@ -12,6 +12,7 @@ from labctl.model.records import SweepPoint
 from labctl.model.untrusted import printable
 from labctl.runner.events import Connected, Evaluated, Event, Measured, Message, Moved, Started
 from labctl.runner.meaning import flag_lines
+from labctl.runner.report import headline_of
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -174,8 +175,11 @@ def threshold_text(live: Evaluated) -> str:
         return f"not yet ({points})"
     if found.threshold_uj_cm2 is None:
         return f"{found.reason or found.status.replace('_', ' ')} ({points})"
+    headline = headline_of(live.result)
     interval = f" (95 %: {found.ci95[0]:.4g} to {found.ci95[1]:.4g})" if found.ci95 else ""
-    return f"{found.threshold_uj_cm2:.4g} uJ/cm2{interval}{', provisional' if found.provisional else ''}"
+    return f"{found.threshold_uj_cm2:.4g} uJ/cm2{interval}{', provisional' if found.provisional else ''}" + (
+        f"; {headline}" if headline else ""
+    )
 
 
 def flag_texts(live: Evaluated) -> tuple[str, ...]:

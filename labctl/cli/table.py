@@ -12,7 +12,16 @@ from labctl.analysis.evaluation.comparison import compared
 from labctl.cli.output import make_console, write_json, write_styled
 from labctl.model.results import Interval, QResult
 from labctl.runner.meaning import flag_lines
-from labctl.runner.report import RunReport, comparison_lines, dump_json, duration, more_lines
+from labctl.runner.report import (
+    RunReport,
+    beside_number,
+    comparison_lines,
+    definition_lines,
+    dump_json,
+    duration,
+    more_lines,
+    verdict_lines,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,9 +34,11 @@ def print_result(
     *,
     as_json: bool,
     spread: Sequence[SpotSpread] = (),
+    definitions: bool = False,
 ) -> None:
     """Print the table of several runs, or with ``as_json`` the document and nothing else.
 
+    :param definitions: print the threshold by each definition.
     :param spread: of several spots of one sample, as :func:`labctl.runner.refit.spot_spread` returns it.
     """
     comparison = compared([run.compared for run in runs])
@@ -43,7 +54,8 @@ def print_result(
         if stable:
             console.print(_stability_table(stable))
         for run in runs:
-            for line in _below(run):
+            defined = definition_lines(run.result) if definitions else []
+            for line in (*_below(run), *(f"    {line}" for line in defined)):
                 console.print(line, soft_wrap=True)
         for sample in spread:
             console.print(spread_line(sample), soft_wrap=True)
@@ -55,11 +67,11 @@ def print_result(
 def _table(runs: Sequence[RunReport], spread: Mapping[str, SpotSpread]) -> Table:
     from rich.table import Table
 
-    table = Table(title="Lasing threshold", title_style="bold")
+    table = Table(title="Light-light curves", title_style="bold")
     nominal = any(run.nominal_uj_cm2 is not None for run in runs)
     scaled = any(_scale(run) for run in runs)
     interval = "95 % interval" if scaled else "95 % interval, statistical only"
-    headings = ["sample", "points", "threshold (uJ/cm2)", interval]
+    headings = ["sample", "points", "onset (uJ/cm2)", interval]
     headings += ["with scale"] if scaled else []
     headings += ["spot to spot"] if spread else []
     headings += ["paper"] if nominal else []
@@ -150,11 +162,12 @@ def _points(run: RunReport) -> str:
 
 
 def _below(run: RunReport) -> list[str]:
-    reason = run.outcome.reason
+    reason = beside_number(run.outcome.reason)
     files = [path for path in (run.csv, run.h5, *run.figures) if path is not None]
-    lines = [f"{_name(run)}: {reason}"] if reason else []
+    said = [*verdict_lines(run.result), *([reason] if reason else [])]
+    lines = [f"{_name(run)}: {line}" for line in said]
     meant = flag_lines(run.result, reason=reason)
-    notes = (*run.notes, *meant, *uncertainty_lines(run), *more_lines(run.result))
+    notes = (*meant, *run.notes, *uncertainty_lines(run), *more_lines(run.result))
     return [*lines, *(f"{_name(run)}: {note}" for note in notes), *(f"    {path}" for path in files)]
 
 

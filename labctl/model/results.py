@@ -20,6 +20,7 @@ from labctl.model.modes import Modes, Randomness
 from labctl.model.plan import Cause, Correction
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
+from labctl.model.verdict import Definition, Verdict
 
 BandName = Literal["emission", "lasing"]
 Interval = tuple[float, float]
@@ -92,6 +93,8 @@ class Threshold:
     :ivar definition: name of the definition of threshold.
     :ivar shape: best shape of the library.
     :ivar n_points: points that were fitted.
+    :ivar photon_order: photons that were taken to excite the sample together.
+    :ivar orders_allowed: where none was stated, those that the exponent allows; else empty.
     :ivar exponent: power of the fluence below threshold (over all points if none was found).
     :ivar exponent_ci95: its 95 % interval.
     :ivar detection: sup-F statistic of a kink against a pure power law.
@@ -122,6 +125,8 @@ class Threshold:
     statistical_ci95: Interval | None = None
     systematic_rel: float | None = None
     shape: str | None = None
+    photon_order: int | None = None
+    orders_allowed: tuple[int, ...] = ()
     exponent: float | None = None
     exponent_ci95: Interval | None = None
     detection: float | None = None
@@ -161,6 +166,8 @@ class BandThreshold(Threshold):
     :param statistical_ci95: 95 % interval if the class of the shape were known, uJ/cm2.
     :param systematic_rel: half-width that the choice of shape adds, relative to the threshold.
     :param shape: best shape of the library.
+    :param photon_order: photons that were taken to excite the sample together.
+    :param orders_allowed: where none was stated, those that the exponent allows; else empty.
     :param exponent: power of the fluence below threshold.
     :param exponent_ci95: its 95 % interval.
     :param detection: sup-F statistic of a kink against a pure power law.
@@ -608,6 +615,8 @@ class SweepResult:
     :param randomness: whether the lines lie and move as a random laser's; None without lines.
     :param doubt: why nothing is said of the sample although points were measured; empty for most runs.
     :param edits: changes of the run by the user.
+    :param verdict: what kink, linewidth and lines show together; None where nothing was fitted.
+    :param definitions: the threshold by each definition in use; empty without a kink.
     :param planned: maximum number of planned points; None if unknown.
     :param dose_uj_cm2: what the sample was given, light outside of stored points included; None likewise.
     """
@@ -625,6 +634,8 @@ class SweepResult:
     randomness: Randomness | None = None
     doubt: str = ""
     edits: Edits = NO_EDITS
+    verdict: Verdict | None = None
+    definitions: tuple[Definition, ...] = ()
     planned: int | None = None
     dose_uj_cm2: float | None = None
 

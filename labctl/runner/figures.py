@@ -28,8 +28,9 @@ from labctl.model.records import FloatArray
 from labctl.model.results import QResult
 from labctl.model.untrusted import printable
 from labctl.runner.refit import report_of
-from labctl.runner.report import comparison_lines, duration, percent
+from labctl.runner.report import comparison_lines, duration, headline_of, percent
 from labctl.runner.stability import PROCEDURE_ID, refit_stability
+from labctl.runner.wording import pretty
 
 STYLE: Any = {
     "font.size": 10.0,
@@ -151,7 +152,7 @@ def spectra_figure(picture: RunPicture) -> Figure:
     measured.set_xlim(low - margin, high + margin)
     measured.set(xlabel="Wavelength (nm)", ylabel="Emission (counts per pulse)", title="as measured")
     stacked.set(xlabel="Wavelength (nm)", ylabel="Emission, normalised to its maximum", yticks=[])
-    stacked.set_title(f"{picture.convention} fluence beside each spectrum; red: above threshold")
+    stacked.set_title(f"{picture.convention} fluence beside each spectrum; red: above the onset")
     figure.suptitle(f"{picture.sample}: emission at rising pump fluence")
     return figure
 
@@ -289,7 +290,7 @@ def _labels_235(value: float, _position: float) -> str:
 def _mark_threshold(axes: Axes, picture: RunPicture) -> None:
     if picture.threshold_uj_cm2 is None:
         return
-    label = f"threshold {picture.threshold_uj_cm2:.4g} µJ/cm²"
+    label = f"onset {picture.threshold_uj_cm2:.4g} µJ/cm²"
     if picture.ci95 is not None:
         axes.axvspan(*picture.ci95, color=_MARK, alpha=0.22, lw=0, zorder=0)
         label += f"\n95 %: {picture.ci95[0]:.4g} – {picture.ci95[1]:.4g}"
@@ -343,7 +344,7 @@ def picture_of(run: Run) -> RunPicture:
         threshold_uj_cm2=threshold.threshold_uj_cm2,
         ci95=threshold.ci95,
         scaled=threshold.scale_rel is not None,
-        verdict=threshold.reason.replace("uJ/cm2", "µJ/cm²"),
+        verdict="; ".join(part for part in (headline_of(result), pretty(threshold.reason)) if part),
         curve=None if curve is None else (curve.fluence_uj_cm2, curve.signal, curve.low, curve.high),
         peak=None if result.q is None else _peak(result.q),
     )

@@ -43,6 +43,11 @@ MEANINGS = (
         "the pulse energy stepped",
     ),
     Meaning(
+        "photon_order",
+        "the photon order is not stated and changes the result: state it",
+        "photon order is not stated",
+    ),
+    Meaning(
         "misfit",
         "no shape of the library describes the points within their errors: look at the residuals, and do not "
         "trust the interval",

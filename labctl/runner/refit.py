@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +16,21 @@ from labctl.data import read_run, read_table
 from labctl.data.run import Run
 from labctl.data.table import Table, is_hdf5
 from labctl.model.comparison import Comparison
-from labctl.model.results import NO_EDITS, Edits, SweepResult
+from labctl.model.results import NO_EDITS, BandThreshold, Edits, Interval, SweepResult, Threshold
 from labctl.model.run import RunFacts
+from labctl.model.verdict import HEADLINES
 from labctl.runner.report import RunReport, Tally, tally
 
 
-def refit(path: Path) -> RunReport:
+def refit(path: Path, photon_order: int | None = None) -> RunReport:
     """Fit one file again.
 
+    :param photon_order: photons that excite the sample together; None: as the bench file of a run states.
     :raises DataError: unreadable, neither a run nor a CSV with two numeric columns.
     """
-    return report_of(read_run(path)) if is_hdf5(path) else _refit_table(path)
+    if not is_hdf5(path):
+        return _refit_table(path, photon_order)
+    return report_of(read_run(path), photon_order)
 
 
 def compare(*files: Path | str) -> Comparison:
@@ -44,8 +48,19 @@ def compare(*files: Path | str) -> Comparison:
     return compared([refit(Path(file)).compared for file in files])
 
 
-def evaluate_table(table: Table, edits: Edits = NO_EDITS) -> SweepResult:
-    """Fit a table: two photons, and whatever of the spectra it holds."""
+ORDERS = (1, 2, 3, 4)
+_UNBOUNDED, _SLACK = 2, 0.1
+"""Highest order tried where the points do not bound the exponent; how far off an exponent may be."""
+PHOTON_ORDER = "photon_order"
+"""Flag of a table whose result hangs on a photon order that nobody stated."""
+
+
+def evaluate_table(table: Table, edits: Edits = NO_EDITS, photon_order: int | None = None) -> SweepResult:
+    """Fit a table, and whatever of the spectra it holds.
+
+    :param photon_order: 1 to 4; where it is not stated, every order is fitted that the exponent allows, and
+        where these disagree the result is undecided.
+    """
     size = table.signal.size
     unknown = np.full(size, np.nan)
     sigma = unknown if table.fluence_sigma_rel is None else table.fluence_sigma_rel
@@ -60,7 +75,62 @@ def evaluate_table(table: Table, edits: Edits = NO_EDITS) -> SweepResult:
         fwhm_nm=table.fwhm_nm,
         peak_count=table.peak_count,
     )
-    return evaluate_curve(curve, RunFacts(convention=table.convention, edits=edits))
+    facts = RunFacts(convention=table.convention, edits=edits)
+    if photon_order is not None:
+        return evaluate_curve(curve, replace(facts, photon_order=photon_order))
+    return _together({n: evaluate_curve(curve, replace(facts, photon_order=n)) for n in ORDERS})
+
+
+def _together(results: Mapping[int, SweepResult]) -> SweepResult:
+    """Choose among the results of each photon order, or say that nothing can be said without it."""
+    found = [n for n in results if results[n].threshold.status == "found"] or list(results)
+    nearest = min(found, key=lambda n: _off(results[n].threshold, n))
+    ci95 = results[nearest].threshold.exponent_ci95
+    low, high = (1.0, float(_UNBOUNDED)) if ci95 is None else ci95
+    allowed = tuple(n for n in results if low - _SLACK <= n <= high + _SLACK) or (nearest,)
+    chosen = results[nearest if nearest in allowed else allowed[0]]
+    threshold = replace(chosen.threshold, orders_allowed=allowed)
+    fits = [results[n].threshold for n in allowed]
+    values = [f.threshold_uj_cm2 for f in fits if f.threshold_uj_cm2 is not None]
+    held = [f.ci95 for f in fits if f.ci95 is not None]
+    if not values:
+        return replace(chosen, threshold=threshold)
+    if len(values) == len(fits) and all(a <= v <= b for a, b in held for v in values):
+        return replace(chosen, threshold=_over_orders(threshold, held))
+    said = "; ".join(f"N = {n}: {results[n].threshold.reason or 'none'}" for n in allowed)
+    reason = f"the photon order is not stated, and the fits differ: {said}"
+    undecided = replace(
+        threshold,
+        status="not_found",
+        reason=reason,
+        threshold_uj_cm2=None,
+        ci95=None,
+        statistical_ci95=None,
+        systematic_rel=None,
+        flags=(*threshold.flags, PHOTON_ORDER),
+    )
+    verdict = None
+    if chosen.verdict is not None:
+        sentence = "the photon order decides: state it (--photon-order)"
+        headline = HEADLINES["undecided"]
+        verdict = replace(chosen.verdict, status="undecided", headline=headline, sentence=sentence)
+    return replace(chosen, threshold=undecided, verdict=verdict, definitions=())
+
+
+def _over_orders(threshold: BandThreshold, held: Sequence[Interval]) -> BandThreshold:
+    """Widen the interval to those of all orders that are allowed."""
+    ends = (min(low for low, _ in held), max(high for _, high in held))
+    if ends == threshold.ci95:
+        return threshold
+    reason = (
+        f"threshold {threshold.threshold_uj_cm2:.4g} uJ/cm2, 95 % interval {ends[0]:.4g} to {ends[1]:.4g}, "
+        "over the photon orders that the exponent allows"
+    )
+    return replace(threshold, ci95=ends, reason=reason)
+
+
+def _off(threshold: Threshold, order: int) -> float:
+    return abs(order - (2.0 if threshold.exponent is None else threshold.exponent))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +179,12 @@ def spot_spread(runs: Sequence[RunReport]) -> list[SpotSpread]:
     return spread
 
 
-def report_of(run: Run) -> RunReport:
-    """Return what is said of a stored run, evaluated anew."""
-    facts = run.facts
+def report_of(run: Run, photon_order: int | None = None) -> RunReport:
+    """Return what is said of a stored run, evaluated anew.
+
+    :param photon_order: instead of what its bench file states.
+    """
+    facts = run.facts if photon_order is None else replace(run.facts, photon_order=photon_order)
     meter = run.start.identities.get("power_meter")
     return RunReport(
         sample=run.start.sample,
@@ -161,7 +234,7 @@ def _by_hand(edits: Edits) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _refit_table(path: Path) -> RunReport:
+def _refit_table(path: Path, photon_order: int | None) -> RunReport:
     table = read_table(path)
     size = int(table.signal.size)
     return RunReport(
@@ -170,7 +243,7 @@ def _refit_table(path: Path) -> RunReport:
         csv=path,
         h5=None,
         points=size,
-        result=evaluate_table(table),
+        result=evaluate_table(table, photon_order=photon_order),
         notes=(f"columns {', '.join(table.taken)}", *_spectra_of(table), *_not_numbers(table)),
         counted=Tally(size, usable=size - _lost(table)),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -149,9 +150,75 @@ def _points(count: int | None) -> str:
     return "1 point" if count == 1 else f"{count} points"
 
 
-def more_lines(result: SweepResult) -> list[str]:
-    """Say what lines, reference and way back show, how light faded, and how an adaptive sweep ended."""
+def headline_of(result: SweepResult) -> str:
+    """Say in a few words what kink, linewidth and lines show together; empty where nothing was fitted."""
+    return "" if result.verdict is None else result.verdict.headline
+
+
+def verdict_lines(result: SweepResult) -> list[str]:
+    """Say the same with what follows from it, then why: one clause for each witness."""
+    verdict = result.verdict
+    if verdict is None:
+        return []
+    return [f"{verdict.headline}: {verdict.sentence}", "; ".join(w.reason for w in verdict.witnesses)]
+
+
+_PHOTONS = {1: "one-photon", 2: "two-photon", 3: "three-photon", 4: "four-photon"}
+_SHIFTS = "saturation, baseline and bleaching shift it, bimolecular recombination doubles it"
+
+
+def exponent_line(threshold: Threshold) -> str:
+    """Say with which power the luminescence grows, what that is consistent with, and what was fitted."""
+    order, exponent, ci95 = threshold.photon_order, threshold.exponent, threshold.exponent_ci95
+    if order is None:
+        return ""
+    if exponent is None or ci95 is None:
+        said = "the exponent of the luminescence is not determined"
+    else:
+        where = "below the onset" if threshold.threshold_uj_cm2 is not None else "over the scan"
+        fits = [name for n, name in _PHOTONS.items() if ci95[0] <= n <= ci95[1]]
+        power = f"F^{exponent:.2f} (95 %: {ci95[0]:.2f} to {ci95[1]:.2f})"
+        means = f"consistent with {' and '.join(fits)} pumping" if fits else "no whole number of photons"
+        proof = "; no proof" if fits else ""
+        said = f"{where} the luminescence grows as {power}: {means}{proof} ({_SHIFTS})"
+    allowed = threshold.orders_allowed
+    if not allowed:
+        return f"{said}; {_PHOTONS[order]} pumping was stated"
+    names = " and ".join(_PHOTONS[n] for n in allowed)
+    return f"{said}; the photon order is not stated, {names} pumping fitted (--photon-order states it)"
+
+
+def definition_lines(result: SweepResult) -> list[str]:
+    """Say what each definition of the threshold in use gives, one line each; fluences in uJ/cm2."""
     return [
+        f"{d.label}: not defined here: {d.reason}"
+        if d.value_uj_cm2 is None
+        else f"{d.label}: {d.value_uj_cm2:.4g}"
+        + (f" ({d.ci95[0]:.4g} to {d.ci95[1]:.4g}) uJ/cm2" if d.ci95 else " uJ/cm2")
+        + (f"; {d.note}" if d.note else "")
+        for d in result.definitions
+    ]
+
+
+_NUMBER = re.compile(
+    r"^threshold [\d.e+-]+ uJ/cm2(?: \(onset\))?, 95 % interval [\d.e+-]+ to [\d.e+-]+[;,]? ?"
+)
+
+
+def beside_number(reason: str) -> str:
+    """Return what a reason says beside the number and the interval, for where these are shown already.
+
+    >>> beside_number("threshold 79.6 uJ/cm2 (onset), 95 % interval 78.9 to 80.4; provisional")
+    'provisional'
+    """
+    return _NUMBER.sub("", reason)
+
+
+def more_lines(result: SweepResult) -> list[str]:
+    """Say how light grows, what lines, reference and way back show, how it faded, how a sweep ended."""
+    exponent = exponent_line(result.threshold)
+    return [
+        *([exponent] if exponent and result.stability is None else []),
         *([] if result.modes is None or not result.modes.modes else [result.modes.text]),
         *([] if result.randomness is None else [result.randomness.text]),
         *([] if result.adaptive is None else [_adaptive_line(result.adaptive)]),
@@ -333,6 +400,8 @@ THRESHOLD_KEYS = {
     "systematic": "systematic_rel",
     "definition": "definition",
     "shape": "shape",
+    "photon_order": "photon_order",
+    "orders_allowed": "orders_allowed",
     "exponent": "exponent",
     "exponent_ci95": "exponent_ci95",
     "convention": "convention",
@@ -359,7 +428,10 @@ Q_KEYS = {
     "lower_bound": "lower_bound",
 }
 
-MORE_KEYS = ("modes", "randomness", "adaptive", "bleaching", "hysteresis", "stability", "energy_step")
+MORE_KEYS = (
+    *("verdict", "definitions", "modes", "randomness"),
+    *("adaptive", "bleaching", "hysteresis", "stability", "energy_step"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,7 +492,7 @@ class RunReport:
         """
         result = plain(self.result)
         stated, q = {**result["threshold"], "budget": result["budget"]}, result["q"] or {}
-        more = {key: result[key] for key in MORE_KEYS if result[key] is not None}
+        more = {key: result[key] for key in MORE_KEYS if result[key]}
         if self.table is not None and "stability" in more:
             more["stability"] = {**more["stability"], "table": _absolute(self.table)}
         return {

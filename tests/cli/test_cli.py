@@ -312,7 +312,8 @@ def test_a_sweep_prints_json_and_nothing_else(
     document = json.loads(captured.out, parse_constant=lambda word: pytest.fail(f"{word} in JSON"))
     (run,) = document["runs"]
     assert list(document) == ["runs"]
-    keys = ["sample", "status", "files", "points", "saturated_points", "result", "threshold", "meaning", "q"]
+    keys = ["sample", "status", "files", "points", "saturated_points", "result", "threshold"]
+    keys += ["meaning", "q", "verdict", "definitions"]
     assert list(run) == keys
     assert list(run["threshold"]) == list(THRESHOLD_KEYS)
     assert list(run["q"]) == list(Q_KEYS)

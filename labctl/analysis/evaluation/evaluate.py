@@ -18,14 +18,17 @@ from labctl.analysis.evaluation.bleaching import (
     measure_bleaching,
     with_correction_error,
 )
+from labctl.analysis.evaluation.definitions import definitions
 from labctl.analysis.evaluation.energy_step import find_step, full_energies_j, widened, with_step
 from labctl.analysis.evaluation.hysteresis import measure_hysteresis
 from labctl.analysis.evaluation.stability import NO_THRESHOLD, decay_of
+from labctl.analysis.evaluation.verdict import Seen, judge
 from labctl.analysis.light_light import LightLight, is_reference, light_light
 from labctl.analysis.next_fluence import half_width_rel, stop_corrected
 from labctl.analysis.spectra.bands import Band, band_mask, bands_of
 from labctl.analysis.spectra.follow import follow_lines, mode_onsets, randomness
 from labctl.analysis.spectra.lineshape import q_factor
+from labctl.analysis.spectra.narrow import NarrowLines, Spectra, narrow_lines
 from labctl.analysis.spectra.reduce import ReducedPoint, clip_level, correct_nonlinearity, reduce_exposures
 from labctl.analysis.threshold import ThresholdResult, fit_threshold, peak_onset
 from labctl.model.modes import Modes
@@ -45,6 +48,7 @@ from labctl.model.results import (
     Threshold,
 )
 from labctl.model.run import PointList, Points, RunFacts, without_arrays
+from labctl.model.verdict import Definition, Verdict
 
 BUDGETS = ("points", "dose", "time")
 
@@ -239,6 +243,16 @@ def _reduced(
     )
 
 
+_NOTHING, _NO_FRAMES, _ZERO = np.empty(0), np.empty((0, 0)), np.zeros(1)
+
+
+def _dark_of(point: SweepPoint, darks: Mapping[int, DarkRecord]) -> FloatArray | None:
+    """Return what dark and blank of a point hold, in counts per pulse; None where neither is known."""
+    numbers = (point.dark_number, point.blank_number)
+    known = [darks[n].counts for n in numbers if n is not None and n in darks]
+    return np.max(known, axis=0) / point.pulses_per_exposure if known else None
+
+
 CANDIDATES = 3
 """Points that are tried, brightest first, until one has a line that can be fitted."""
 
@@ -316,6 +330,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+IMPULSIVE_FS = 1e4
+"""Shorter pulses end before the gain has changed; a bench that states no width is a femtosecond bench."""
 BANDS: tuple[BandName, BandName] = ("emission", "lasing")
 CURVE_POINTS = 240
 
@@ -372,6 +388,7 @@ class _Evaluation:
         self._curves = curves or {}
         self._design = Design.of(plan, facts.photon_order, facts.ending)
         self._problem, self._guessed = "", False
+        self._lines: NarrowLines | None = None
         if facts.edits.bands is not None and facts.edits.bands != facts.bands:
             self._move_bands()
 
@@ -399,6 +416,7 @@ class _Evaluation:
         found = self._refused(refusal) if refusal else _tried(lambda: self._fitted(step), self._refused)
         if not refusal:
             found = replace(found, q=_tried(lambda: self._quality(found.threshold), lambda _reason: None))
+            found = replace(found, verdict=_tried(lambda: self._verdict(found), lambda _reason: None))
             found = _tried(lambda: self._with_modes(found), lambda _reason: found)
         found = replace(found, energy_step=step, doubt=facts.doubt, edits=facts.edits)
         if isinstance(self._plan, AdaptivePlan):
@@ -413,6 +431,7 @@ class _Evaluation:
     def _fitted(self, step: EnergyStep | None) -> SweepResult:
         """Fit both bands, and look at what the plan was made to show."""
         design = self._design
+        self._lines = _tried(self._narrow_lines, lambda _reason: None)
         whole, peaks = map(self._curve, BANDS)
         bleaching = measure_bleaching(whole, design.photon_order)
         shown = as_fitted(whole, bleaching, design)
@@ -434,14 +453,66 @@ class _Evaluation:
             budget=budget,
             bleaching=None if bleaching is None else bleaching.record(design.correction),
             hysteresis=hysteresis,
+            definitions=_tried(lambda: self._definitions(emission, shown), lambda _reason: ()),
         )
+
+    def _definitions(self, emission: ThresholdResult, shown: LightLight) -> tuple[Definition, ...]:
+        grid, settings = shown.grid, self._facts.settings
+        lines = grid.peak_count if self._lines is None else self._lines.count[~shown.reference]
+        short = settings is not None and (settings.pulse_width_fs or 0.0) < IMPULSIVE_FS
+        return definitions(emission, grid.fluence_uj_cm2, grid.signal, grid.fwhm_nm, lines, impulsive=short)
 
     def _curve(self, band: BandName) -> LightLight:
         given = self._curves.get(band)
         if given is None:
-            return light_light(self._scalars, band, self._left_out, self._facts.settings)
+            curve = light_light(self._scalars, band, self._left_out, self._facts.settings)
+            lines = self._lines
+            return curve if lines is None else replace(curve, peak_count=lines.for_fit(curve.peak_count))
         out = np.isin(np.arange(given.signal.size), sorted(self._left_out))
         return replace(given, signal=np.where(out, np.nan, given.signal))
+
+    def _narrow_lines(self) -> NarrowLines | None:
+        """Decide at which points narrow lines stand above the luminescence; None without spectra."""
+        info, bands = self._facts.spectrometer, self._facts.bands
+        usable = [i for i, p in enumerate(self._scalars) if self._usable(i, p)]
+        if info is None or bands is None or not usable:
+            return None
+        darks = {dark.number: dark for dark in self._points.darks}
+        counts = [_NOTHING] * len(self._scalars)
+        dark: list[FloatArray | None] = [None] * len(self._scalars)
+        frames: dict[int, FloatArray] = {}
+        for i in usable:
+            point = self._points.point(i)
+            spectrum = point.spectrum
+            if point.peak_count > 0 and len(point.frames) > 1:
+                frames[i] = corrected_frames(point, _ZERO, None)[0][used_exposures(point)]
+            counts[i] = spectrum if spectrum.size == info.wavelength_nm.size else _NOTHING
+            dark[i] = _dark_of(self._scalars[i], darks)
+        both = bands_of(bands)
+        settings = self._facts.settings
+        spectra = Spectra(
+            wavelength_nm=info.wavelength_nm,
+            counts=counts,
+            fluence_uj_cm2=np.array([p.fluence_uj_cm2 for p in self._scalars]),
+            band=both.peaks,
+            whole=both.whole,
+            resolution_nm=info.resolution_nm,
+            dark=dark,
+            pump_nm=None if settings is None else settings.wavelength_nm,
+            exposures=lambda i: frames.get(i, _NO_FRAMES),
+        )
+        if not any(c.size for c in counts):
+            return None
+        return narrow_lines(spectra, np.array([p.peak_count > 0 for p in self._scalars]))
+
+    def _usable(self, index: int, point: SweepPoint) -> bool:
+        lost = point.saturated_exposures >= point.exposures
+        return not (lost or index in self._left_out or is_reference(point))
+
+    def _verdict(self, found: SweepResult) -> Verdict:
+        curve = self._curve("emission")
+        lines = None if self._lines is None else self._lines.only(~curve.reference)
+        return judge(found.threshold, Seen(curve.grid.fluence_uj_cm2, curve.grid.fwhm_nm, lines))
 
     def _as_points(self, curve: LightLight, band: BandName) -> CurvePoints:
         """Return the points of a band as they were fitted, beside what was measured."""

@@ -73,7 +73,7 @@ class LineEvidence:
         # Without a count of peaks a full width says little: weak lines do not narrow the half maximum.
         plain = full & (count == 0)
         seen = lines | np.isfinite(width)
-        start = _established(lines[seen])
+        start = established(lines[seen])
         # One weak peak at the highest fluence may be noise or the first line: it counts as neither.
         lone = start is not None and start == seen.sum() - 1 and bool(full[seen][start])
         return Spectra(
@@ -133,8 +133,8 @@ class Spectra:
         return self.neither >= max(LEAST_SEEN, 0.5 * self.seen)
 
 
-def _established(lines: Bools) -> int | None:
-    """First place with lines from which on at least two thirds show them; fluence rises with the place."""
+def established(lines: Bools) -> int | None:
+    """Return the first place with lines from which on two thirds or more show them, by rising fluence."""
     share = np.cumsum(lines[::-1])[::-1] / np.arange(lines.size, 0, -1)
     places = np.flatnonzero(lines & (share >= 2 / 3))
     return int(places[0]) if places.size else None
@@ -190,7 +190,8 @@ def _lower(
     order, high = profile.shapes.photon_order, float(np.max(f))
     growth = growth_of(data, profile.weight, order, ORDER_WITHIN)
     if growth == "other":
-        grows = f"the signal grows as F^{exponent.value:.2g}, not as F^{order}"
+        power = "another power" if exponent.value is None else f"F^{exponent.value:.2g}"
+        grows = f"the signal grows as {power}, not as F^{order}"
         return _start_lower(blank, f"no significant threshold; {grows}; {MAY_LIE_ABOVE}")
     if spectra.between:
         return _start_lower(

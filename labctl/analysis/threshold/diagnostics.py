@@ -132,6 +132,7 @@ def p_value(value: float, n: int) -> float:
 Growth = Literal["order", "other", "none"]
 """As the photon order says, surely otherwise, or not beyond chance."""
 
+_FINE = 41
 # An exponent that is said to be off is off by three standard errors.
 SURELY = 0.997
 FLAGGED_BELOW_POINTS = 12
@@ -165,28 +166,41 @@ class LowEnd:
 
 
 def exponent_of(data: SweepData, weight: Array, chosen: NDArray[np.bool_]) -> Exponent:
-    """Fit ``b + a F^m`` to the chosen points; needs 5 distinct fluences, else there is no exponent."""
+    """Fit ``b + a F^m`` to the chosen points; needs 5 distinct fluences, and data that bound it.
+
+    The exponent is continuous: the grid only says where to look.
+    """
     rss = _by_exponent(data, weight, chosen)
     if rss is None:
         return Exponent(None, None)
-    cut = _cut(rss, int(chosen.sum()), 0.95)
+    i, n = int(np.argmin(rss)), int(chosen.sum())
+    fine = np.linspace(EXPONENTS[max(i - 1, 0)], EXPONENTS[min(i + 1, EXPONENTS.size - 1)], _FINE)
+    near = _rss_at(data, weight, chosen, fine)
+    best = int(np.argmin(near))
+    cut = _cut(near, n, 0.95)
     inside = np.flatnonzero(rss <= cut)
-    value = float(EXPONENTS[int(np.argmin(rss))])
-    first, last = int(inside[0]), int(inside[-1])
+    first, last = (int(inside[0]), int(inside[-1])) if inside.size else (i, i)
     if first == 0 or last == EXPONENTS.size - 1:
-        return Exponent(value, None)
-    ends = (_crossing(rss, first, first - 1, cut), _crossing(rss, last, last + 1, cut))
-    return Exponent(value, ends)
+        return Exponent(None, None)
+    low = np.linspace(EXPONENTS[first - 1], min(EXPONENTS[first], fine[best]), _FINE)
+    high = np.linspace(EXPONENTS[last + 1], max(EXPONENTS[last], fine[best]), _FINE)
+    ends = (float(x[np.argmax(_rss_at(data, weight, chosen, x) <= cut)]) for x in (low, high))
+    return Exponent(float(fine[best]), (next(ends), next(ends)))
 
 
 def _by_exponent(data: SweepData, weight: Array, chosen: NDArray[np.bool_]) -> Array | None:
     """Residual of each exponent, infinite where the signal would fall; None where there is no exponent."""
     if np.unique(np.round(data.ln_f[chosen], 3)).size < 5:
         return None
-    columns = np.exp(EXPONENTS[:, None] * (data.ln_f[chosen] - data.ln_f[chosen].max()))
-    rss, _, a = fit_null(data.y[chosen], weight[chosen], columns)
-    rss = np.where(a > 0, rss, np.inf)
+    rss = _rss_at(data, weight, chosen, EXPONENTS)
     return rss if np.isfinite(rss).any() else None
+
+
+def _rss_at(data: SweepData, weight: Array, chosen: NDArray[np.bool_], exponents: Array) -> Array:
+    """Residual of each of these exponents, infinite where the signal would fall."""
+    columns = np.exp(exponents[:, None] * (data.ln_f[chosen] - data.ln_f[chosen].max()))
+    rss, _, a = fit_null(data.y[chosen], weight[chosen], columns)
+    return np.where(a > 0, rss, np.inf)
 
 
 def _cut(rss: Array, n: int, confidence: float) -> float:
@@ -223,14 +237,6 @@ def _growth(data: SweepData, weight: Array, order: int, within: float, chosen: N
         return "none"
     near = np.abs(EXPONENTS - order) <= within + 1e-9
     return "order" if rss[near].min() <= _cut(rss, n, SURELY) else "other"
-
-
-def _crossing(rss: Array, inside: int, outside: int, cut: float) -> float:
-    """Exponent between two nodes where the residual crosses the cut."""
-    if not np.isfinite(rss[outside]):
-        return float(EXPONENTS[outside])
-    share = (cut - rss[inside]) / max(float(rss[outside] - rss[inside]), 1e-300)
-    return float(EXPONENTS[inside] + min(max(share, 0.0), 1.0) * (EXPONENTS[outside] - EXPONENTS[inside]))
 
 
 def exponent_flags(exponent: Exponent, profile: Profile) -> tuple[str, ...]:

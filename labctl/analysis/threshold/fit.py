@@ -250,6 +250,7 @@ def fit_prepared(
     blank = ThresholdResult(
         "refused", "", data.n, options.definition,
         skipped=data.skipped, kept=data.kept, cross_checks=dict(checks or {}),
+        photon_order=options.photon_order,
     )  # fmt: skip
     apart = float(np.median(data.fluence_sigma)) if data.n else 0.0
     refusal = _refusal(data, max(apart, 1e-3))

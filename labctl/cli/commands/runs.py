@@ -13,7 +13,14 @@ from labctl.model.mapping import plain
 from labctl.runner.resume import plan_size
 
 
-def run_fit(files: Sequence[Path], *, figures: bool, as_json: bool) -> int:
+def run_fit(
+    files: Sequence[Path],
+    *,
+    figures: bool,
+    as_json: bool,
+    photon_order: int | None = None,
+    definitions: bool = False,
+) -> int:
     """Fit every file and print one result.
 
     :raises DataError: a file cannot be fitted; it is named.
@@ -24,10 +31,10 @@ def run_fit(files: Sequence[Path], *, figures: bool, as_json: bool) -> int:
     from labctl.runner.refit import refit, spot_spread
 
     with ended_at_once():
-        runs = [refit(path) for path in files]
+        runs = [refit(path, photon_order) for path in files]
     if figures:
         runs = with_compared([with_figures(run) for run in runs])
-    print_result(runs, as_json=as_json, spread=spot_spread(runs))
+    print_result(runs, as_json=as_json, spread=spot_spread(runs), definitions=definitions)
     return 0
 
 

@@ -88,7 +88,8 @@ class VerdictStrip(QFrame):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setStyleSheet(f"VerdictStrip {{ background: {theme.PANEL}; border-radius: 8px; }}")
-        self.value, self.interval, self.title, self.details = (
+        self.headline, self.value, self.interval, self.title, self.details = (
+            PlainLabel(),
             PlainLabel(),
             PlainLabel(),
             PlainLabel(),
@@ -96,6 +97,7 @@ class VerdictStrip(QFrame):
         )
         self.value.setWordWrap(True)
         self.value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        self.headline.setStyleSheet("font-size: 14pt; font-weight: 600;")
         self.interval.setStyleSheet(f"font-size: 17pt; color: {theme.THRESHOLD};")
         self.title.setStyleSheet("font-size: 14pt; font-weight: 600;")
         self.details.setStyleSheet(f"color: {theme.DIM};")
@@ -110,12 +112,14 @@ class VerdictStrip(QFrame):
         layout.addLayout(left, 3)
         right = QVBoxLayout()
         right.setSpacing(0)
+        right.addWidget(self.headline, 0, Qt.AlignmentFlag.AlignRight)
         right.addWidget(self.value, 1)
         right.addWidget(self.interval, 0, Qt.AlignmentFlag.AlignRight)
         layout.addLayout(right, 2)
         self.setToolTip(
-            f"Lasing threshold in {UNIT}, in the run's convention, with its total 95 % interval: "
-            f"statistical error and choice of the curve's shape. The threshold is the operational onset."
+            f"Onset of the light-light curve in {UNIT}, in the run's convention, with its total 95 % "
+            "interval: statistical error and choice of the curve's shape. Above it stands what kink, "
+            "linewidth and lines show together."
         )
         self.clear()
 
@@ -125,6 +129,7 @@ class VerdictStrip(QFrame):
         self.details.setText(details)
         self._set_value(value, "plain" if value != "–" else "dim")
         self.interval.setText("")
+        self.headline.setText("")
 
     def show_threshold(
         self,
@@ -161,7 +166,11 @@ class VerdictStrip(QFrame):
             bound = _bound(found) if said.tone != "danger" else ""
             self._set_value(bound or said.headline or "–", "number" if bound else said.tone)
             self.interval.setText("")
-        meant = flag_lines(result or SweepResult(found), found, parts[0] if value is None else "")
+        verdict = None if result is None or said.tone == "danger" else result.verdict
+        self.headline.setText("" if verdict is None else verdict.headline)
+        if verdict is not None:
+            parts = [verdict.sentence, *(w.reason for w in verdict.witnesses), *parts]
+        meant = flag_lines(result or SweepResult(found), found, "" if value is not None else said.reason)
         parts += [pretty(sentence) for sentence in meant]
         if found.outliers:
             parts.append("repeat point " + ", ".join(str(i + 1) for i in found.outliers))
