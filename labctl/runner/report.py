@@ -164,6 +164,8 @@ def verdict_lines(result: SweepResult) -> list[str]:
 
 
 _PHOTONS = {1: "one-photon", 2: "two-photon", 3: "three-photon", 4: "four-photon"}
+_OFF = 0.1
+"""An exponent this far off is still that of a whole number of photons: no luminescence is a pure power."""
 _SHIFTS = "saturation, baseline and bleaching shift it, bimolecular recombination doubles it"
 
 
@@ -176,7 +178,7 @@ def exponent_line(threshold: Threshold) -> str:
         said = "the exponent of the luminescence is not determined"
     else:
         where = "below the onset" if threshold.threshold_uj_cm2 is not None else "over the scan"
-        fits = [name for n, name in _PHOTONS.items() if ci95[0] <= n <= ci95[1]]
+        fits = [name for n, name in _PHOTONS.items() if ci95[0] - _OFF <= n <= ci95[1] + _OFF]
         power = f"F^{exponent:.2f} (95 %: {ci95[0]:.2f} to {ci95[1]:.2f})"
         means = f"consistent with {' and '.join(fits)} pumping" if fits else "no whole number of photons"
         proof = "; no proof" if fits else ""

@@ -313,7 +313,7 @@ def test_a_sweep_prints_json_and_nothing_else(
     (run,) = document["runs"]
     assert list(document) == ["runs"]
     keys = ["sample", "status", "files", "points", "saturated_points", "result", "threshold"]
-    keys += ["meaning", "q", "verdict", "definitions"]
+    keys += ["meaning", "q", "verdict", "definitions", "modes", "randomness"]
     assert list(run) == keys
     assert list(run["threshold"]) == list(THRESHOLD_KEYS)
     assert list(run["q"]) == list(Q_KEYS)
