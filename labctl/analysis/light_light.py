@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtrc
 
 from labctl.analysis.threshold.sweep_data import NOTHING_KNOWN, Known
 from labctl.model.pump import PumpSettings
@@ -126,3 +127,31 @@ def middle_dose(dose_uj_cm2: FloatArray) -> FloatArray:
     """
     before = np.concatenate([[0.0], dose_uj_cm2[:-1]]) if dose_uj_cm2.size else dose_uj_cm2
     return np.asarray((before + dose_uj_cm2) / 2)
+
+
+_LEAST_REFERENCES, _BEYOND_CHANCE = 5, 1e-3
+
+
+def unseen_wander_rel(curve: LightLight, photon_order: int) -> float | None:
+    """Return by how much the fluence wanders from reference to reference; None within the errors.
+
+    Each reference is held against the straight line in dose between its two neighbours, so that a sample that
+    fades makes none. At least five references are needed.
+    """
+    usable = curve.reference & (curve.signal > 0) & (curve.fluence_uj_cm2 > 0)
+    ref = curve.only(usable)
+    if ref.signal.size < _LEAST_REFERENCES or not (np.diff(ref.dose_uj_cm2) > 0).all():
+        return None
+    light = np.log(ref.signal) - photon_order * np.log(ref.fluence_uj_cm2)
+    error = np.hypot(ref.signal_sigma / ref.signal, photon_order * np.nan_to_num(ref.fluence_sigma_rel))
+    square = np.maximum(np.nan_to_num(error), 1e-4) ** 2
+    dose = ref.dose_uj_cm2
+    share = (dose[1:-1] - dose[:-2]) / (dose[2:] - dose[:-2])
+    off = light[1:-1] - (1 - share) * light[:-2] - share * light[2:]
+    noise = square[1:-1] + (1 - share) ** 2 * square[:-2] + share**2 * square[2:]
+    # Neighbouring differences share references: half of them count as independent.
+    freedom = off.size / 2
+    if chdtrc(freedom, freedom * float(np.mean(off**2 / noise))) > _BEYOND_CHANCE:
+        return None
+    size = (off**2 - noise) / (1 + (1 - share) ** 2 + share**2)
+    return float(np.sqrt(max(np.mean(size), 0.0))) / photon_order

@@ -73,6 +73,11 @@ MEANINGS = (
         "most of the interval is the declared wander of the fluence, which a sweep in one direction cannot "
         "tell from the curve: measure shuffled, or up and down",
     ),
+    Meaning(
+        "unseen_wander",
+        "the light at the reference scatters by more than its errors: the fluence wanders unseen by the "
+        "meter; state it in the bench file (fluence_wander_rel), or the interval is too narrow",
+    ),
     Meaning("drift", "the signal drifted during the run beside its dependence on the fluence"),
     Meaning(
         "exponent",

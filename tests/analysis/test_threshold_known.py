@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from labctl.analysis.budget import fluence_budget, scale_rel
+from labctl.analysis.light_light import LightLight, unseen_wander_rel
 from labctl.analysis.threshold import ThresholdResult, fit_threshold
 from labctl.analysis.threshold.likelihood import Weighting, solve
 from labctl.analysis.threshold.shapes import Smear, library
@@ -155,6 +156,61 @@ def test_an_elliptic_spot_is_integrated_over_a_round_disc() -> None:
     for u in (1.3, 2.5):
         gain = shapes.columns(np.array([np.log(u)]))[1, shapes.index("hinge"), 0]
         assert gain == pytest.approx(np.maximum(u * local - 1, 0).mean(), rel=0.02)
+
+
+# --- the scatter of a point's own exposures ---------------------------------------------------------------
+
+
+def heavy_tailed(rng: np.random.Generator) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Shots above the onset with a Pareto tail of 1.5, ten exposures of ten shots each."""
+    u = np.geomspace(0.4, 2.4, 20)
+    tail = (1.0 + rng.pareto(1.5, (u.size, 10, 10))) / 3.0
+    shots = np.where((u > 0.9)[:, None, None], tail, 1.0).mean(axis=2)
+    exposures = curve(u)[:, None] * shots * (1 + 0.03 * rng.standard_normal((u.size, 10)))
+    return ONSET * u, exposures.mean(axis=1), exposures.std(axis=1, ddof=1) / np.sqrt(10)
+
+
+def test_heavy_tailed_shots_are_no_outliers_where_the_exposures_show_their_scatter() -> None:
+    rng = np.random.default_rng(8)
+    sweeps = [heavy_tailed(rng) for _ in range(20)]
+    alone = [fit_threshold(f, y) for f, y, _ in sweeps]
+    told = [fit_threshold(f, y, signal_sigma=sigma, exposures=10) for f, y, sigma in sweeps]
+    assert sum("outlier" in r.flags for r in told) <= 2 < 5 <= sum("outlier" in r.flags for r in alone)
+
+
+def test_what_a_few_exposures_say_of_a_quiet_point_changes_nothing() -> None:
+    """An error estimated from two exposures may be large by chance alone: it takes 13 times the truth."""
+    rng = np.random.default_rng(9)
+    f = ONSET * np.geomspace(0.35, 2.4, 20)
+    y = curve(f / ONSET) * (1 + 0.02 * rng.standard_normal(f.size))
+    alone = fit_threshold(f, y)
+    assert fit_threshold(f, y, signal_sigma=0.02 * y, exposures=2).ci95 == alone.ci95
+    assert fit_threshold(f, y, signal_sigma=0.02 * y, exposures=1).ci95 == alone.ci95
+
+
+# --- references that show a wander ---------------------------------------------------------------------
+
+
+def with_references(rng: np.random.Generator, wander: float, fade: float = 0.0) -> LightLight:
+    """Eight references of 0.5 % each, whose fluence wanders from one to the next."""
+    n = 8
+    dose = np.linspace(0.0, 1e6, n)
+    fluence = np.full(n, 40.0)
+    light = np.exp(2 * wander * rng.standard_normal(n) - fade * (1 - np.exp(-3 * dose / 1e6)))
+    signal = 1000.0 * light * (1 + 0.005 * rng.standard_normal(n))
+    error = np.full(n, 5.0)
+    return LightLight(fluence, fluence, np.zeros(n), signal, error, dose, np.ones(n, dtype=np.bool_))
+
+
+def test_references_show_a_wander_that_nobody_declared() -> None:
+    rng = np.random.default_rng(10)
+    seen = [unseen_wander_rel(with_references(rng, 0.02), 2) for _ in range(40)]
+    known = [size for size in seen if size is not None]
+    assert len(known) >= 36
+    assert np.median(known) == pytest.approx(0.02, rel=0.3)
+    still = [unseen_wander_rel(with_references(rng, 0.0, fade=0.2), 2) for _ in range(100)]
+    assert sum(size is not None for size in still) <= 2
+    assert unseen_wander_rel(with_references(rng, 0.05).only(np.arange(8) < 4), 2) is None
 
 
 # --- the bench file ------------------------------------------------------------------------------------

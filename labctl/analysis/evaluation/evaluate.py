@@ -23,7 +23,7 @@ from labctl.analysis.evaluation.energy_step import find_step, full_energies_j, w
 from labctl.analysis.evaluation.hysteresis import measure_hysteresis
 from labctl.analysis.evaluation.stability import NO_THRESHOLD, decay_of
 from labctl.analysis.evaluation.verdict import Seen, judge
-from labctl.analysis.light_light import LightLight, is_reference, light_light
+from labctl.analysis.light_light import LightLight, is_reference, light_light, unseen_wander_rel
 from labctl.analysis.next_fluence import half_width_rel, stop_corrected
 from labctl.analysis.spectra.bands import Band, band_mask, bands_of
 from labctl.analysis.spectra.follow import follow_lines, mode_onsets, randomness
@@ -442,6 +442,8 @@ class _Evaluation:
         if design.target_rel is not None:
             emission = as_adaptive(emission, design.ended)
         flags = [*(bleaching.flags if bleaching else ()), *(hysteresis.flags if hysteresis else ())]
+        if not whole.known.wander_rel and unseen_wander_rel(whole, design.photon_order):
+            flags.append("unseen_wander")
         emission = replace(emission, flags=tuple(dict.fromkeys((*emission.flags, *flags))))
         lasing = band_threshold(peaks, bleaching, design)
         if step is not None:
