@@ -33,7 +33,7 @@ from labctl.analysis.threshold.diagnostics import (
     statistic,
     wander_flags,
 )
-from labctl.analysis.threshold.likelihood import PARAMETERS, Profile, Weighting, fit_profile
+from labctl.analysis.threshold.likelihood import PARAMETERS, Profile, Weighting, evaluate, fit_profile
 from labctl.analysis.threshold.result import ThresholdResult, curve_model, selection_of, summarise
 from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Smear, library
 from labctl.analysis.threshold.sweep_data import SweepData, Wander, prepare
@@ -306,7 +306,7 @@ def credible(data: SweepData, options: Options) -> tuple[Profile, Profile, int |
     return whole, profile, bad
 
 
-def by_pulses(data: SweepData, options: Options) -> float:
+def by_pulses(profile: Profile, options: Options) -> float:
     """Return how far ln threshold moves with one standard error of the pulses' scatter."""
     cv, sigma = options.smear.pulse_cv, options.pulse_cv_sigma
     if cv is None or sigma <= 0:
@@ -314,7 +314,8 @@ def by_pulses(data: SweepData, options: Options) -> float:
     ends = []
     for moved in (max(cv - sigma, 0.0), min(cv + sigma, 0.99)):
         shapes = library(options.photon_order, replace(options.smear, pulse_cv=moved))
-        ends.append(summarise(fit_profile(data, shapes, size=_quick_size(data.n))).ln_t)
+        grid = evaluate(profile.data, shapes, profile.grid.ln_t, profile.by)
+        ends.append(summarise(replace(profile, shapes=shapes, grid=grid)).ln_t)
     return abs(ends[1] - ends[0]) / 2
 
 
@@ -345,7 +346,7 @@ def _found(
 ) -> ThresholdResult:
     """A kink: report it with its interval, or one bound where the interval leaves the scan."""
     estimate = summarise(profile, selection)
-    if (moved := by_pulses(profile.data, options)) > 0:
+    if (moved := by_pulses(profile, options)) > 0:
         estimate = estimate.widened(K95 * moved, profile.span)
     if profile is not whole:
         # What one point can move is not known better than by how far it moved it.
