@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from test_spectra_scene import below, make
 
 from labctl.analysis.spectra.reduce import (
+    clip_level,
     correct_nonlinearity,
     hot_pixels,
     mend_pixels,
@@ -99,3 +100,15 @@ def test_hot_and_restless_pixels_are_found_and_mended() -> None:
     assert abs(mended[:, 77].mean() - darks[:, 70:85].mean(axis=1).mean()) < 30
     with pytest.raises(ValueError, match="every pixel"):
         mend_pixels(np.ones(3), np.ones(3, dtype=np.bool_))
+
+
+def test_a_flat_top_is_found_and_noise_is_none() -> None:
+    """Counts are whole numbers, so that neighbours may well be equal; three on the very highest are not."""
+    rng = np.random.default_rng(4)
+    x = np.arange(2000.0)
+    light = 3000.0 * np.exp(-(((x - 700) / 200) ** 2)) + 20_000.0 * np.exp(-(((x - 900) / 3) ** 2))
+    for _ in range(200):
+        counts = np.round(1000.0 + light + np.sqrt(light / 3 + 100) * rng.standard_normal((5, x.size)))
+        assert clip_level(counts) == np.inf
+        assert clip_level(np.minimum(counts, 15_000.0)) == 15_000.0
+    assert clip_level(np.full((5, 100), 1200.0)) == np.inf
