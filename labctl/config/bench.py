@@ -46,6 +46,7 @@ _NO_UTF8 = "save it as UTF-8; labctl init FILE does, but > in Windows PowerShell
 _LIBRARIES = ("", "@py", "@ivi", "@sim")
 _OPTIONAL = {
     "": (*OPTIONAL_ROLES, "collection", "calibrations"),
+    "spectrometer": ("resolution_sigma_nm", "saturation_counts"),
     "pump": (
         *("pulse_width_sigma_fs", "pulse_cv", "absorptance", "absorptance_sigma", "meter_zero_sigma"),
         *(
@@ -150,7 +151,7 @@ class BenchConfig(Table):
             plain["calibrations"] = self.calibrations.stored()
         for table, keys in _OPTIONAL.items():
             values, model = (plain, self) if table == "" else (plain[table], getattr(self, table))
-            for key in keys:
+            for key in (key for key in keys if key in values):
                 if getattr(model, key) == type(model).model_fields[key].default or values[key] == {}:
                     del values[key]
         return dict(plain)

@@ -228,3 +228,15 @@ def test_a_file_that_is_none_is_a_configuration_error(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=said) as caught:
             load_bench(path)
         assert str(path) in str(caught.value)
+
+
+def test_a_run_holds_of_what_a_bench_need_not_state_only_what_it_states() -> None:
+    plain = parse_bench(EXAMPLE).resolved()
+    new = {"resolution_sigma_nm", "saturation_counts", "fluence_wander_rel", "pulse_cv_sigma"}
+    assert isinstance(plain["spectrometer"], dict)
+    assert isinstance(plain["pump"], dict)
+    assert not new & (set(plain["spectrometer"]) | set(plain["pump"]))
+    assert "collection" not in plain
+    told = parse_bench(EXAMPLE.replace("# saturation_counts", "saturation_counts")).resolved()
+    assert isinstance(told["spectrometer"], dict)
+    assert told["spectrometer"]["saturation_counts"] == 60000.0
