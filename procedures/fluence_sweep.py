@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import numpy as np
 
 from labctl.model.clock import Stop, check_stop
-from labctl.model.errors import ConfigError, InstrumentError
-from labctl.model.plan import Ending, SweepPlan
+from labctl.model.errors import ConfigError, InstrumentError, InstrumentFault
+from labctl.model.plan import Ending, StabilityPlan, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, SweepPoint
-from labctl.model.roles import Roles, RunSink
+from labctl.model.roles import Heater, Roles, RunSink
 from procedures.gate.power_monitor import EnergyLost
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
@@ -101,6 +102,8 @@ Insert = Callable[[Literal["blank", "sample"]], None]
 
 
 _NOTHING = np.empty((0, 0))
+_HEATING_POLL_S = 2.0
+"""Bench time between looks at a sample that warms up."""
 _PAUSE_S = 1.0
 """Wait before what failed is repeated; twice as long each time."""
 
@@ -169,6 +172,7 @@ def sweep(
     :raises SafetyStop: a limit or a consistency check was hit.
     :raises InstrumentError: an instrument failed.
     """
+    _refuse_heating(plan, roles.heater)
     validate(
         plan,
         pump.settings,
@@ -187,8 +191,30 @@ def sweep(
 def _safely(run: _Run, pump: Pump, points: Iterator[SweepPoint]) -> Iterator[SweepPoint]:
     """Pass the points on, and make the bench safe whatever ends them."""
     made = made_safe(lambda: pump.safe().failures, run.tell)
-    with pump.seen_by(run.eye), made, cause_said(pump.tell):
+    with run.heated(), pump.seen_by(run.eye), made, cause_said(pump.tell):
         yield from points
+
+
+def _refuse_heating(plan: SweepPlan, heater: Heater | None) -> None:
+    """Refuse temperatures that this bench cannot hold.
+
+    :raises ConfigError: there is no heater, or a temperature is out of its range.
+    """
+    if not isinstance(plan, StabilityPlan):
+        return
+    wanted = {"temperature": plan.temperature_c, "end_temperature": plan.end_temperature_c}
+    for key, value in wanted.items():
+        if value is None:
+            continue
+        if heater is None:
+            raise ConfigError("the bench file names no heater", key=key, hint="add [heater]")
+        low, high = heater.temperature_range_c
+        if not low <= value <= high:
+            raise ConfigError(
+                f"{value:g} C is outside {low:g} to {high:g} C",
+                key=key,
+                hint="see [heater] of the bench file",
+            )
 
 
 class _Run:
@@ -206,6 +232,8 @@ class _Run:
     ) -> None:
         self._plan, self._roles, self._pump, self._sink = plan, roles, pump, sink
         self._done, self._pause = done, pause
+        self._heater, self._heats = roles.heater, False
+        self._end_c = plan.end_temperature_c if isinstance(plan, StabilityPlan) else None
         self._started_s = roles.clock.now_s() - done.elapsed_s
         info = roles.spectrometer.info
         self._fresh = StaleFrameFilter(roles.spectrometer, roles.clock, lambda: pump.changed_at_s, pump.allow)
@@ -245,12 +273,14 @@ class _Run:
             return  # it was killed between its last point and its end
         self._again("the start", lambda: self._pump.prepare(stop), stop)
         self._again("the check of the exposure time", lambda: self._fresh.prove(stop), stop)
+        self._warm_up(stop)
         blanks = self._blanks(insert, stop) if insert and self._plan.background == "blank" else {}
         auto = self._auto()
         while (step := source.next(taken)) is not None:
             check_stop(stop)
             self._await(step, stop)
             self._stand_still(stop)
+            self._check_warmth(step, stop)
             shots = self._shots(f"point {step.index + 1}", step, auto, stop)
             blank = blanks.get(step.fluence_uj_cm2)
             dark = self._dark(shots, stop)
@@ -261,6 +291,72 @@ class _Run:
             yield point
         if source.ending is not None and source.ending.cause != "plan":
             self._note(f"the sweep ends: {source.ending.reason}")
+
+    @contextmanager
+    def heated(self) -> Iterator[None]:
+        """Leave the heater as the plan wants it, however the block ends; off where that fails."""
+        try:
+            yield
+        finally:
+            heater = self._heater
+            if heater is not None and self._heats:
+                self._leave(heater, self._end_c)
+
+    def _leave(self, heater: Heater, end_c: float | None) -> None:
+        try:
+            if end_c is not None:
+                heater.hold(end_c)
+                self.tell(f"the heater goes on holding {end_c:g} C")
+                return
+        except InstrumentError as exc:
+            self.tell(f"the heater is switched off: {exc.message}", aloud=True)
+        try:
+            heater.off()
+            self.tell("the heater is off")
+        except InstrumentError as exc:
+            self.tell(f"SWITCH THE HEATER OFF: it does not confirm it: {exc.message}", aloud=True)
+
+    def _warm_up(self, stop: Stop | None) -> None:
+        """Heat in the dark, and return once the temperature has been right for long enough.
+
+        :raises InstrumentFault: that takes longer than the plan allows, or the sensor is open.
+        """
+        heater, plan, clock = self._heater, self._plan, self._roles.clock
+        if heater is None or not isinstance(plan, StabilityPlan) or plan.temperature_c is None:
+            return
+        wanted, began_s = plan.temperature_c, clock.now_s()
+        self._heats = True
+        self._pump.close()
+        heater.hold(wanted)
+        self._note(f"heating to {wanted:g} C, the shutter closed")
+        right_since: float | None = None
+        while True:
+            shown, now_s = heater.temperature_c(), clock.now_s()
+            near = abs(shown - wanted) <= plan.tolerance_c
+            right_since = (now_s if right_since is None else right_since) if near else None
+            if right_since is not None and now_s - right_since >= plan.settle_s:
+                break
+            if now_s - began_s > plan.heating_limit_s:
+                raise InstrumentFault(
+                    heater.name,
+                    f"shows {shown:.1f} C after {plan.heating_limit_s:g} s, not {wanted:g} +- "
+                    f"{plan.tolerance_c:g} C for {plan.settle_s:g} s",
+                    "a longer --heating-limit, or look at heater and sensor",
+                )
+            clock.sleep(_HEATING_POLL_S, stop)
+            self._again("a check of the closed shutter", lambda: self._pump.still_dark(stop), stop)
+        self._note(f"the sample is at {shown:.1f} C")
+
+    def _check_warmth(self, step: Step, stop: Stop | None) -> None:
+        """Say where the temperature has left its tolerance; a heater whose sensor fails ends the run."""
+        heater, plan = self._heater, self._plan
+        if heater is None or not self._heats or not isinstance(plan, StabilityPlan):
+            return
+        shown = self._again("a reading of the heater", heater.temperature_c, stop)
+        wanted = plan.temperature_c or 0.0
+        if abs(shown - wanted) > plan.tolerance_c:
+            text = f"point {step.index + 1}: the heater shows {shown:.1f} C, not {wanted:g} C"
+            self.tell(text, aloud=True)
 
     def _stand_still(self, stop: Stop | None) -> None:
         """Wait in the dark while a pause is wanted."""

@@ -94,6 +94,7 @@ def stability_plan(
     average: int = 5,
     model: Decay = "best",
     constant: bool = False,
+    **heating: float | None,
 ) -> StabilityPlan:
     """Return the plan of a stability run.
 
@@ -101,6 +102,8 @@ def stability_plan(
     :param duration_s: from the first point to the last.
     :param average: exposures at each point; each of them is light on the sample.
     :param model: of the decay, and ``constant``, as :class:`StabilityPlan` has them.
+    :param heating: ``temperature_c``, ``tolerance_c``, ``settle_s``, ``heating_limit_s`` and
+        ``end_temperature_c`` of :class:`StabilityPlan`; without them nothing is heated.
     :raises ConfigError: too few points or too many, or a number that is not valid.
 
     >>> plan = stability_plan(60.0, 600.0, 30.0)
@@ -128,6 +131,7 @@ def stability_plan(
         every_s=every_s,
         model=model,
         constant=constant,
+        **heating,  # type: ignore[arg-type]  # one of them may not be None, which the plan's check tells
     )
 
 

@@ -114,6 +114,13 @@ driver = "scpi-thermometer"
 resource = "{thermometer}"
 """
 
+_HEATER = """
+[heater]
+driver = "thorlabs-tc200"
+resource = "{heater}"
+max_temperature_c = 80.0
+"""
+
 _PUMP = """
 [pump]
 wavelength_nm = {wavelength_nm!r}
@@ -166,7 +173,8 @@ def bench_file(
     """
     values = _nominal(settings) if nominal else _true(settings)
     text = _BENCH + (_STAGE if "stage" in resources else "")
-    text += (_THERMOMETER if "thermometer" in resources else "") + _PUMP
+    text += _THERMOMETER if "thermometer" in resources else ""
+    text += (_HEATER if "heater" in resources else "") + _PUMP
     laser, optics = settings.laser, settings.optics
     return text.format(
         **resources,
@@ -231,7 +239,7 @@ def _rounded(value: float) -> float:
 Transport = Literal["tcp", "pty"]
 
 INSTRUMENTS = ("thorlabs-ell14", "thorlabs-pm100", "ocean", "thorlabs-sc10")
-STAGE, THERMOMETER = "thorlabs-ell20", "scpi-thermometer"
+STAGE, THERMOMETER, HEATER = "thorlabs-ell20", "scpi-thermometer", "thorlabs-tc200"
 
 
 class SimulatedBench:
@@ -321,8 +329,8 @@ class SimulatedBench:
         return bench_file(self.scene.settings, self.resources, self.hand, time_scale, nominal=nominal)
 
     def _keys(self) -> tuple[str, ...]:
-        extras = (STAGE,) if self.scene.stage else ()
-        return (*INSTRUMENTS, *extras, *((THERMOMETER,) if self.scene.thermometer else ()))
+        there = {STAGE: self.scene.stage, THERMOMETER: self.scene.thermometer, HEATER: self.scene.plate}
+        return (*INSTRUMENTS, *(key for key, part in there.items() if part is not None))
 
     def _inject(self, faults: FaultPlan) -> Injection:
         makers: dict[str, tuple[str, Callable[[Scene], Wire]]] = {}

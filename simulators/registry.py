@@ -16,7 +16,7 @@ import simulators
 from simulators.link import Wire
 from simulators.scene import Scene
 
-Role = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer"]
+Role = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer", "heater"]
 ENTRY_POINTS = "labctl.simulators"
 NO_INSTRUMENTS = ("simulators.faults.", "simulators.scene.")
 

@@ -1,1 +1,1 @@
-"""Stages, thermometers and whatever else a bench may have."""
+"""Stages, thermometers, heaters and whatever else a bench may have."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer"]
+RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer", "heater"]
 
 
 class DriverConfig(BaseModel):

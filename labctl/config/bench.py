@@ -38,9 +38,9 @@ from labctl.model.untrusted import open_regular
 MAX_BYTES = 1_000_000
 """A bench file is a few kilobytes; anything larger is the wrong file."""
 
-RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer"]
+RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer", "heater"]
 ROLES: tuple[RoleName, ...] = ("attenuator", "power_meter", "spectrometer", "shutter")
-OPTIONAL_ROLES: tuple[RoleName, ...] = ("stage", "thermometer")
+OPTIONAL_ROLES: tuple[RoleName, ...] = ("stage", "thermometer", "heater")
 _LEAST, _MOST = 1e-30, 1e30
 _NO_UTF8 = "save it as UTF-8; labctl init FILE does, but > in Windows PowerShell writes UTF-16"
 _LIBRARIES = ("", "@py", "@ivi", "@sim")
@@ -85,6 +85,7 @@ class BenchConfig(Table):
     shutter: SerializeAsAny[DriverConfig]
     stage: SerializeAsAny[DriverConfig] | None = None
     thermometer: SerializeAsAny[DriverConfig] | None = None
+    heater: SerializeAsAny[DriverConfig] | None = None
     pump: PumpTable
     limits: LimitsTable
     bands: BandsTable | None = None

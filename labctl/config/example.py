@@ -42,13 +42,17 @@ resource = "ASRL4::INSTR"
 travel_s = 0.05               # longest time from the command to the blade's end position
 # self_closing = true         # its single mode ends the light even if the computer dies; see docs/safety.md
 
-# Optional instruments: a stage that carries a knife edge, and a thermometer at the sample.
+# Optional instruments: a stage that carries a knife edge, a thermometer at the sample, a heater under it.
 #     [stage]
 #     driver = "thorlabs-ell20"
 #     resource = "ASRL5::INSTR"
 #     [thermometer]
 #     driver = "scpi-thermometer"
 #     resource = "ASRL6::INSTR"
+#     [heater]
+#     driver = "thorlabs-tc200"
+#     resource = "ASRL7::INSTR"
+#     max_temperature_c = 80    # more is refused, by labctl and by the controller
 
 [pump]
 wavelength_nm = 800.0

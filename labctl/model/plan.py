@@ -240,6 +240,39 @@ class StabilityPlan(SweepPlan):
     )
     model: Decay = option("best", "Shape of the decay", STABILITY, "Model to fit; best: chosen by the data.")
     constant: bool = option(False, "Constant part", STABILITY, "Fit a constant part as well.")
+    temperature_c: float | None = option(
+        None,
+        "Temperature",
+        STABILITY,
+        "Hold the sample at this temperature, between points too; default: no heating.",
+        unit="C",
+        above=0,
+        most=1000,
+    )
+    tolerance_c: float = option(
+        0.5,
+        "Temperature tolerance",
+        STABILITY,
+        "Begin once the heater is this near, and say so where it is not later on.",
+        unit="C",
+        above=0,
+        most=100,
+    )
+    settle_s: float = option(
+        60.0, "Settling", STABILITY, "Time within the tolerance before the first point.", unit="s", least=0
+    )
+    heating_limit_s: float = option(
+        1800.0, "Longest heating", STABILITY, "The run is refused if heating takes longer.", unit="s", above=0
+    )
+    end_temperature_c: float | None = option(
+        None,
+        "Temperature at the end",
+        STABILITY,
+        "Hold the sample at this temperature after the run; default: the heater is switched off.",
+        unit="C",
+        above=0,
+        most=1000,
+    )
 
 
 @dataclass(frozen=True, slots=True)

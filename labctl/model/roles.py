@@ -202,6 +202,34 @@ class Thermometer(Device, Protocol):
         """Read the temperature, degrees Celsius."""
 
 
+@runtime_checkable
+class Heater(Device, Protocol):
+    """Holds the sample at a temperature, by its own sensor; its controller regulates by itself."""
+
+    @property
+    def temperature_range_c(self) -> tuple[float, float]:
+        """Lowest and highest temperature that may be asked for, degrees Celsius."""
+
+    def temperature_c(self) -> float:
+        """Read the temperature of its sensor, degrees Celsius.
+
+        :raises InstrumentFault: the sensor is open.
+        """
+
+    def is_heating(self) -> bool:
+        """Ask the device whether it regulates."""
+
+    def hold(self, temperature_c: float) -> None:
+        """Hold a temperature from now on, and return once the device confirms the set point.
+
+        :param temperature_c: within :attr:`temperature_range_c`, degrees Celsius.
+        :raises InstrumentFault: out of that range, the sensor is open, or it does not obey.
+        """
+
+    def off(self) -> None:
+        """Stop heating and return once the device confirms it."""
+
+
 class LightWatch(Protocol):
     """Ends light in manual mode when the power meter was not read for too long."""
 
@@ -226,6 +254,7 @@ class Roles:
     :param clock: of the bench; everything waits on it.
     :param stage: carries a blade, or None.
     :param thermometer: at the sample or in the room, or None.
+    :param heater: under the sample, or None.
     :param watch: of light in manual mode; None where time is stepped.
     """
 
@@ -236,6 +265,7 @@ class Roles:
     clock: Clock
     stage: Stage | None = None
     thermometer: Thermometer | None = None
+    heater: Heater | None = None
     watch: LightWatch | None = None
 
 

@@ -606,11 +606,11 @@ def retained_figure(runs: Sequence[Run]) -> Figure:
         kept.annotate(
             said, (place, 100 * share.value), (9, 0), textcoords="offset points", va="center", fontsize=8.5
         )
-    light.axhline(0.0, color="0.8", lw=0.8, zorder=0)
+    light.set_ylim(bottom=min(0.0, light.get_ylim()[0]))
     light.set(xlabel=f"Time ({unit})", ylabel="Emission relative to the first points")
     light.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), framealpha=0.0)
-    kept.set(xlim=(-0.5, len(runs) - 0.1), ylabel="Remaining at the end (%), with 95 % interval")
-    kept.set_ylim(bottom=min(0.0, kept.get_ylim()[0]))
+    kept.set(xlim=(-0.4, len(runs)), ylabel="Remaining at the end (%), with 95 % interval")
+    kept.set_ylim(min(0.0, kept.get_ylim()[0]), 1.1 * kept.get_ylim()[1])
     kept.set_xticks(range(len(runs)), [_name(run) for run in runs])
     for axes in (light, kept):
         axes.spines["right"].set_visible(False)
@@ -631,4 +631,4 @@ def _compared_title(runs: Sequence[Run]) -> str:
     """What the runs say together, without what it rests on."""
     lines = comparison_lines(compared([report_of(run).compared for run in runs]))
     heads = [line.partition(";")[0] for line in lines if not line.startswith("of the scales")]
-    return "\n".join(textwrap.fill(in_figure(line), _TITLE_WIDTH // 2) for line in heads[:3])
+    return "\n".join(textwrap.fill(in_figure(line), 2 * _TITLE_WIDTH // 3) for line in heads[:3])

@@ -55,6 +55,7 @@ class RunHead:
     :param max_counts: full scale of the detector, None where it is not known.
     :param planned: points it was to have, at most; None where nobody knows.
     :param is_run: ``path`` is a run file, beside which edits are kept.
+    :param spot: place on the sample; ``meter`` the power meter's serial number; empty where not known.
     """
 
     key: str
@@ -68,6 +69,8 @@ class RunHead:
     planned: int | None = None
     path: Path | None = None
     is_run: bool = False
+    spot: str = ""
+    meter: str = ""
 
     def is_same_file(self, other: RunHead) -> bool:
         """Whether both are read from, or written to, one run file."""
@@ -311,6 +314,8 @@ def _of_run(run: Run) -> RunData:
         planned=run.result.planned,
         path=run.path,
         is_run=True,
+        spot=start.spot,
+        meter=meter.serial if (meter := start.identities.get("power_meter")) else "",
     )
     columns = {name: run.column(name) for name in COLUMNS}
     made = RunData(facts, FileArrays(run), columns, run.flags, status=run.status, reason=run.reason)

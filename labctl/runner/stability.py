@@ -63,7 +63,7 @@ def stability_kind() -> RunKind:
 
     def seen(bench: Bench, buffer: PointBuffer) -> None:
         """Read the thermometer, where there is one; its failure is no reason to end a run of hours."""
-        thermometer = bench.roles.thermometer
+        thermometer = bench.roles.thermometer or bench.roles.heater
         if thermometer is None:
             return
         index = buffer.latest.index

@@ -12,7 +12,16 @@ from labctl.config import BenchConfig, RoleName
 from labctl.model.clock import Clock, SteppedClock, Stop, hearing
 from labctl.model.errors import ConnectionFailure, InstrumentError
 from labctl.model.records import Identity
-from labctl.model.roles import Attenuator, Device, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
+from labctl.model.roles import (
+    Attenuator,
+    Device,
+    Heater,
+    PowerMeter,
+    Shutter,
+    Spectrometer,
+    Stage,
+    Thermometer,
+)
 from labctl.session.bench import open_bench
 from labctl.session.opening import (
     bench_clock,
@@ -150,6 +159,7 @@ def _reading(
         "shutter": lambda: "open" if cast("Shutter", device).is_open() else "closed",
         "stage": lambda: f"{cast('Stage', device).position_um():.1f} um",
         "thermometer": lambda: f"{cast('Thermometer', device).temperature_c():.2f} C",
+        "heater": lambda: _read_heater(cast("Heater", device)),
     }
     try:
         return _entry(config, role, identity, readers[role]())
@@ -157,6 +167,11 @@ def _reading(
         reason = exc.message.removeprefix(f"{exc.instrument}: ")
         failure = ConnectionFailure(role, config.driver(role).resource, reason, exc.hint)
         return _entry(config, role, identity, failure=failure)
+
+
+def _read_heater(heater: Heater) -> str:
+    heating = "heating" if heater.is_heating() else "off"
+    return f"{heater.temperature_c():.1f} C, {heating}, {heater.temperature_range_c[1]:g} C at most"
 
 
 def _read_attenuator(mount: Attenuator) -> str:

@@ -29,6 +29,7 @@ from labctl.model.records import Identity, SpectrometerInfo
 from labctl.model.roles import (
     Attenuator,
     Device,
+    Heater,
     PowerMeter,
     Roles,
     Shutter,
@@ -293,6 +294,7 @@ class Opened:
             clock=clock,
             stage=cast("Stage | None", self.devices.get("stage")),
             thermometer=cast("Thermometer | None", self.devices.get("thermometer")),
+            heater=cast("Heater | None", self.devices.get("heater")),
         )
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spect
 from labctl.model.roles import (
     Attenuator,
     Device,
+    Heater,
     PowerMeter,
     Roles,
     SelfClosing,
@@ -30,7 +31,7 @@ D = TypeVar("D", bound=Device)
 M = TypeVar("M", Attenuator, Stage)
 T = TypeVar("T")
 
-RoleWord = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer"]
+RoleWord = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer", "heater"]
 
 
 @dataclass(slots=True)
@@ -269,6 +270,33 @@ class HookedThermometer(Hooked[Thermometer]):
         return self._call("temperature_c", lambda _: self._device.temperature_c())
 
 
+class HookedHeater(Hooked[Heater]):
+    """A heater."""
+
+    role = "heater"
+
+    @property
+    def temperature_range_c(self) -> tuple[float, float]:
+        """Lowest and highest temperature that may be asked for."""
+        return self._device.temperature_range_c
+
+    def temperature_c(self) -> float:
+        """Read the temperature."""
+        return self._call("temperature_c", lambda _: self._device.temperature_c())
+
+    def is_heating(self) -> bool:
+        """Ask whether it heats."""
+        return self._call("is_heating", lambda _: self._device.is_heating())
+
+    def hold(self, temperature_c: float) -> None:
+        """Hold a temperature from now on."""
+        self._call("hold", lambda _: self._device.hold(temperature_c), temperature_c)
+
+    def off(self) -> None:
+        """Stop heating."""
+        self._call("off", lambda _: self._device.off())
+
+
 def hooked(roles: Roles, hooks: Hooks, info: SpectrometerInfo | None = None) -> Roles:
     """Return the same instruments, each call of which goes through ``hooks``, those attached later too.
 
@@ -282,4 +310,5 @@ def hooked(roles: Roles, hooks: Hooks, info: SpectrometerInfo | None = None) -> 
         shutter=HookedShutter(roles.shutter, hooks),
         stage=roles.stage and HookedStage(roles.stage, hooks),
         thermometer=roles.thermometer and HookedThermometer(roles.thermometer, hooks),
+        heater=roles.heater and HookedHeater(roles.heater, hooks),
     )

@@ -118,6 +118,7 @@ FRAMERS: dict[str, Callable[[], Framer]] = {
     "thorlabs-ell20": EllxRequests,
     "thorlabs-pm100": lambda: Lines(b"\n"),
     "thorlabs-sc10": lambda: Lines(b"\r"),
+    "thorlabs-tc200": lambda: Lines(b"\r"),
     "ocean": ObpFrames,
     "scpi-thermometer": lambda: Lines(b"\n"),
 }

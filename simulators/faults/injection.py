@@ -176,6 +176,8 @@ class Injection:
         elif fault.kind == "restart":
             lose_power(self._scene, fault)
             line.link.plug(woken_up(self._makers[fault.instrument or ""][1](self._scene), fault))
+        elif fault.kind == "open-sensor" and self._scene.plate is not None:
+            self._scene.plate.sensor_open = True
         elif fault.kind == "tripped-interlock":
             trip = getattr(line.link.wire, "trip_interlock", None)
             if trip is not None:
@@ -190,7 +192,7 @@ def _refuse_absent(plan: FaultPlan, lines: Mapping[str, Line]) -> None:
             raise ConfigError(
                 f"this bench has no {fault.instrument}",
                 key=f"fault[{fault.number}].instrument",
-                hint="a bench with stage and thermometer: labctl simulate --uncalibrated",
+                hint="labctl simulate --uncalibrated has a stage and a thermometer, --heater a heater",
             )
 
 

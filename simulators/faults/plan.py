@@ -19,7 +19,7 @@ Layer = Literal["bytes", "device", "scene"]
 Direction = Literal["request", "reply"]
 Value = float | int | str | None
 
-ROLES = ("attenuator", "power_meter", "shutter", "spectrometer", "stage", "thermometer")
+ROLES = ("attenuator", "power_meter", "shutter", "spectrometer", "stage", "thermometer", "heater")
 LONGEST_WALL_S = 3600.0
 MOST_COPIES = 100
 
@@ -108,6 +108,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "wrong-wavelength": Kind("device", ("power_meter",), parameters={"wavelength_nm": 532.0}),
         "wrong-range": Kind("device", ("power_meter",), parameters={"range_w": 0.5}),
         "tripped-interlock": Kind("device", ("shutter",)),
+        "open-sensor": Kind("device", ("heater",)),
         "stuck-plate": Kind("scene", ("attenuator",), parameters={"readback": "true"}),
         "slipped-plate": Kind("scene", ("attenuator",), parameters={"angle_deg": 10.0}),
         "stuck-stage": Kind("scene", ("stage",), parameters={"readback": "true"}),
@@ -125,7 +126,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
 LASTING = frozenset(
     {
         "slipped-plate", "slipped-stage", "restart", "wrong-unit", "wrong-wavelength", "wrong-range",
-        "tripped-interlock",
+        "tripped-interlock", "open-sensor",
     }
 )  # fmt: skip
 """These happen at one moment; what they leave behind stays."""

@@ -1,1 +1,1 @@
-"""Simulated stages and thermometers."""
+"""Simulated stages, thermometers and heaters."""

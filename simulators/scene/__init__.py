@@ -16,7 +16,7 @@ from simulators.scene.laser import Laser
 from simulators.scene.motor import LinearStage, Mount
 from simulators.scene.optics import Beam, Blade
 from simulators.scene.sample import Sample
-from simulators.scene.sensors import Head, Thermometer
+from simulators.scene.sensors import Head, Plate, Thermometer
 from simulators.scene.settings import SceneSettings
 from simulators.scene.truth import Truth, truth_of
 
@@ -29,7 +29,8 @@ MEMORY_S = 120.0
 class Scene:
     """The bench; its parts are ``mount``, ``shutter``, ``meter`` and ``camera``, one per instrument.
 
-    ``hand`` moves what no instrument moves. ``stage`` and ``thermometer`` are there if the settings say so.
+    ``hand`` moves what no instrument moves. ``stage``, ``thermometer`` and ``plate`` (a heated one) are there
+    if the settings say so.
     """
 
     def __init__(self, settings: SceneSettings, clock: Clock) -> None:
@@ -42,12 +43,13 @@ class Scene:
         self.shutter = Blade(settings.shutter, clock, self.lock)
         self.hand = Hand(settings.hand, seed, clock, self.lock)
         self.stage = LinearStage(settings.stage, seed, clock, self.lock) if settings.stage else None
+        self.plate = Plate(settings.heater, seed, clock, self.lock) if settings.heater else None
         sensor = settings.thermometer
-        self.thermometer = Thermometer(sensor, seed) if sensor else None
+        self.thermometer = Thermometer(sensor, seed, self.plate) if sensor else None
         self.hand.has_stage = self.stage is not None
         self.beam = Beam(settings.optics, seed, self.laser, self.mount, self.shutter, self.hand, self.stage)
         self.beam.film_transmission = settings.sample.transmission
-        self.sample = Sample(settings.sample, seed, self.beam)
+        self.sample = Sample(settings.sample, seed, self.beam, self.plate)
         self.meter = Head(settings.meter, seed, self.beam, self.room, self.lock)
         self.camera = Camera(settings.camera, seed, self.laser, self.sample, self.room, self.hand, self.lock)
         for mover in (self.mount, self.shutter, self.hand, *((self.stage,) if self.stage else ())):

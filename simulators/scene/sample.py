@@ -19,6 +19,7 @@ from labctl.model.records import FloatArray
 from simulators.scene.chance import Blocks, Stream, Wander, generator
 from simulators.scene.laser import Pulses
 from simulators.scene.optics import Beam
+from simulators.scene.sensors import ROOM_C, Plate
 from simulators.scene.settings import SampleSettings
 
 BLOCK = 256
@@ -293,8 +294,8 @@ class Emission:
 class Sample:
     """One spot of a film under the beam."""
 
-    def __init__(self, settings: SampleSettings, seed: int, beam: Beam) -> None:
-        self.settings, self._beam = settings, beam
+    def __init__(self, settings: SampleSettings, seed: int, beam: Beam, plate: Plate | None = None) -> None:
+        self.settings, self._beam, self._plate = settings, beam, plate
         rng = generator(seed, Stream.SPOT, place_index(settings))
         spread = settings.spot_spread if settings.spot else 0.0
         self.threshold_uj_cm2 = settings.threshold_uj_cm2 * math.exp(spread * float(rng.standard_normal()))
@@ -316,10 +317,17 @@ class Sample:
         luminescence, lasing = self._response.at(u)
         there = self._beam.on_film(pulses)
         luminescence, lasing, fluence = luminescence * there, lasing * there, fluence * there
-        scale = self._counts * (self.settings.damage_factor if self.damaged else 1.0)
+        scale = self._counts * (self.settings.damage_factor if self.damaged else 1.0) * self._quenched(pulses)
         lines_nm, lines = self._lines(pulses, u, lasing)
         pump, squared = float(fluence.sum()), float(np.dot(fluence, fluence))
         return Emission(scale * float(luminescence.sum()), lines_nm, scale * lines, pump, squared)
+
+    def _quenched(self, pulses: Pulses) -> float:
+        """Return the part of its light that a warm film gives, over that in a room of 22 C."""
+        if self._plate is None or not pulses.times_s.size:
+            return 1.0
+        warm = self._plate.sample_c(float(pulses.times_s[0])) - ROOM_C
+        return math.exp(-self.settings.quenching_per_c * warm)
 
     def _lines(self, pulses: Pulses, u: FloatArray, lasing: FloatArray) -> tuple[FloatArray, FloatArray]:
         total = float(lasing.sum())

@@ -1,4 +1,4 @@
-"""The power meter's head, and a temperature sensor beside the sample."""
+"""The power meter's head, a temperature sensor beside the sample, and a plate that warms it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from labctl.model.clock import Clock
 from labctl.model.records import FloatArray
 from simulators.scene.chance import Steps, Stream, Wander, generator
 from simulators.scene.optics import Beam
-from simulators.scene.settings import MeterKind, MeterSettings, ThermometerSettings
+from simulators.scene.settings import HeaterSettings, MeterKind, MeterSettings, ThermometerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,18 +143,58 @@ def _ramp(delay_s: FloatArray, tau_s: float) -> FloatArray:
     return ramp
 
 
-class Thermometer:
-    """Shows the room's wandering temperature with the noise of one reading."""
+ROOM_C = 22.0
 
-    def __init__(self, settings: ThermometerSettings, seed: int) -> None:
-        self.settings, self._seed = settings, seed
+
+class Plate:
+    """A heated plate that follows its controller with a first-order lag, and the sample on it after that.
+
+    :ivar sensor_open: its sensor is broken; the controller sees that and switches off.
+    """
+
+    def __init__(self, settings: HeaterSettings, seed: int, clock: Clock, lock: threading.RLock) -> None:
+        self.settings, self._seed, self._clock, self._lock = settings, seed, clock, lock
+        self.sensor_open = False
+        self._since_s, self._from_c, self._target_c = 0.0, (ROOM_C, ROOM_C), ROOM_C
+
+    def heat(self, target_c: float | None) -> None:
+        """Begin to hold a temperature; None: to cool down to the room's."""
+        with self._lock:
+            now = self._clock.now_s()
+            self._from_c = (self.plate_c(now), self.sample_c(now))
+            self._since_s, self._target_c = now, ROOM_C if target_c is None else target_c
+
+    def plate_c(self, at_s: float) -> float:
+        """Return the plate's temperature."""
+        fade = math.exp(-max(at_s - self._since_s, 0.0) / self.settings.time_constant_s)
+        return self._target_c + (self._from_c[0] - self._target_c) * fade
+
+    def sample_c(self, at_s: float) -> float:
+        """Return the sample's temperature: the plate's, a moment later."""
+        t, tau, lag = max(at_s - self._since_s, 0.0), self.settings.time_constant_s, self.settings.lag_s
+        plate, sample = (start - self._target_c for start in self._from_c)
+        slow, fast = math.exp(-t / tau), math.exp(-t / lag)
+        return self._target_c + sample * fast + plate * tau / (tau - lag) * (slow - fast)
+
+    def read_c(self, at_s: float) -> float:
+        """Return a reading of the plate's sensor; the same time gives the same reading."""
+        rng = generator(self._seed, Stream.THERMOMETER, 2 + round(at_s * 1e6))
+        return self.plate_c(at_s) + self.settings.noise_c * float(rng.standard_normal())
+
+
+class Thermometer:
+    """Shows the room's wandering temperature, or that of a heated sample, with the noise of one reading."""
+
+    def __init__(self, settings: ThermometerSettings, seed: int, plate: Plate | None = None) -> None:
+        self.settings, self._seed, self._plate = settings, seed, plate
         self.serial = f"T{seed % 100_000:05d}"
         rng = generator(seed, Stream.THERMOMETER)
         self._wander = Wander(settings.wander_c, settings.wander_s, rng)
 
     def true_c(self, at_s: float) -> float:
         """Return the temperature at a time."""
-        return self.settings.temperature_c + self._wander.at(at_s)
+        warm = 0.0 if self._plate is None else self._plate.sample_c(at_s) - ROOM_C
+        return self.settings.temperature_c + warm + self._wander.at(at_s)
 
     def read_c(self, at_s: float) -> float:
         """Return a reading; the same time gives the same reading."""

@@ -206,6 +206,19 @@ class ThermometerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HeaterSettings:
+    """A heated plate under the sample.
+
+    :param time_constant_s: with which it follows what the controller holds, and cools down.
+    :param lag_s: with which the sample follows the plate.
+    """
+
+    time_constant_s: float = 90.0
+    lag_s: float = 20.0
+    noise_c: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
 class RoomSettings:
     """Room light: relative size of its steps, and how long it stays the same."""
 
@@ -233,6 +246,7 @@ class SampleSettings:
         ``bleach_fast``, ``bleach_ratio`` and ``bleach_beta`` are, stand in :mod:`simulators.scene.sample`.
     :param spot_spread: relative standard deviation of threshold between spots; brightness spreads likewise.
     :param transmission: of the film and its glass for the pump, met by a meter behind it.
+    :param quenching_per_c: part of its luminescence that the film loses with each degree above 22 C.
     """
 
     name: str = "ola"
@@ -265,6 +279,7 @@ class SampleSettings:
     chaotic: bool = False
     spot: int = 0
     transmission: float = 0.86
+    quenching_per_c: float = 0.004
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,4 +302,5 @@ class SceneSettings:
     hand: HandSettings = field(default_factory=HandSettings)
     stage: StageSettings | None = None
     thermometer: ThermometerSettings | None = None
+    heater: HeaterSettings | None = None
     nominal: SceneSettings | None = None

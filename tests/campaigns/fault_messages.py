@@ -25,6 +25,7 @@ REQUESTS: Mapping[str, Mapping[str, str]] = {
     },
     "stage": {"first": "0in", "move": "0ma", "position": "0gp"},
     "thermometer": {"first": "*IDN?", "reading": "MEAS:TEMP?"},
+    "heater": {"first": "id?", "reading": "tact?", "toggle": "^ens$"},
 }  # fmt: skip
 """What a request contains, by its name."""
 MESSAGES: Mapping[str, tuple[Message, ...]] = {

@@ -17,11 +17,11 @@ from patience import PATIENCE_S
 from drivers import registry
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentError, InstrumentFault, NotConnected
-from labctl.model.roles import Attenuator, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
+from labctl.model.roles import Attenuator, Heater, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
 from simulators import presets
 from simulators.bench import SimulatedBench, Transport
 from simulators.scene import SceneSettings
-from simulators.scene.settings import Level, StageSettings, ThermometerSettings
+from simulators.scene.settings import HeaterSettings, Level, StageSettings, ThermometerSettings
 from simulators.servers import Server
 
 ROLES: dict[str, Any] = {
@@ -31,7 +31,10 @@ ROLES: dict[str, Any] = {
     "shutter": Shutter,
     "stage": Stage,
     "thermometer": Thermometer,
+    "heater": Heater,
 }
+NEEDED: dict[str, dict[str, object]] = {"heater": {"max_temperature_c": 80.0}}
+"""Keys without a default."""
 POSIX = pytest.param(
     "pty", marks=pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
 )
@@ -49,7 +52,8 @@ def transport(request: pytest.FixtureRequest) -> Transport:
 def everything(level: Level) -> SceneSettings:
     """Return a scene with the instruments that a bench may have besides its four."""
     settings = presets.scene("ola", level=level, seed=3)
-    return dataclasses.replace(settings, stage=StageSettings(), thermometer=ThermometerSettings())
+    more: dict[str, Any] = {"thermometer": ThermometerSettings(), "heater": HeaterSettings()}
+    return dataclasses.replace(settings, stage=StageSettings(), **more)
 
 
 @pytest.fixture
@@ -67,7 +71,7 @@ def tcp_bench() -> Iterator[SimulatedBench]:
 @contextmanager
 def opened(bench: SimulatedBench, spec: registry.DriverSpec, **settings: object) -> Iterator[Any]:
     config = spec.config.model_validate(
-        {"driver": spec.key, "resource": bench.resources[spec.role], **settings}
+        {"driver": spec.key, "resource": bench.resources[spec.role], **NEEDED.get(spec.role, {}), **settings}
     )
     device = spec.open(config, bench.scene.clock)
     try:
@@ -160,6 +164,30 @@ def test_thermometer_shows_the_room(spec: registry.DriverSpec, bench: SimulatedB
         for _ in range(3):
             bench.scene.clock.sleep(3600.0)
             assert sensor.temperature_c() == pytest.approx(room.true_c(bench.scene.clock.now_s()), abs=0.1)
+
+
+@drivers_of("heater")
+def test_heater_holds_what_it_is_told_and_refuses_the_rest(
+    spec: registry.DriverSpec, bench: SimulatedBench
+) -> None:
+    plate, clock = bench.scene.plate, bench.scene.clock
+    assert plate is not None
+    with opened(bench, spec) as heater:
+        low, high = heater.temperature_range_c
+        for outside in (low - 1.0, high + 1.0, float("nan")):
+            with pytest.raises(InstrumentFault):
+                heater.hold(outside)
+        assert not heater.is_heating()
+        heater.hold(60.0)
+        assert heater.is_heating()
+        clock.sleep(1200.0)
+        assert heater.temperature_c() == pytest.approx(60.0, abs=0.2)
+        assert plate.sample_c(clock.now_s()) == pytest.approx(60.0, abs=0.1)
+        heater.off()
+        heater.off()
+        assert not heater.is_heating()
+        clock.sleep(1200.0)
+        assert heater.temperature_c() == pytest.approx(22.0, abs=0.2)
 
 
 @drivers_of("power_meter")
@@ -326,7 +354,8 @@ def test_a_device_that_never_stops_talking_is_told_in_one_line(
 ) -> None:
     with stub(lambda data: b"x" * 20_000) as server:
         address = f"FX@127.0.0.1:{server.port}" if spec.role == "spectrometer" else server.resource
-        config = spec.config.model_validate({"driver": spec.key, "resource": address})
+        needed = NEEDED.get(spec.role, {})
+        config = spec.config.model_validate({"driver": spec.key, "resource": address, **needed})
         with pytest.raises(NotConnected) as told:
             spec.open(config, SteppedClock())
     (failure,) = told.value.failures

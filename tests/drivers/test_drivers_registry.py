@@ -22,6 +22,7 @@ KEYS = {
     "shutter": "thorlabs-sc10",
     "stage": "thorlabs-ell20",
     "thermometer": "scpi-thermometer",
+    "heater": "thorlabs-tc200",
 }
 FIRST_LINE = re.compile(r"(Control|Get|Measure|Set) .+\.( |$)")
 UNIT_AND_TYPE = re.compile(r"\((bool|int|float|str|Module)\b[^)]*\)")

@@ -241,3 +241,20 @@ def test_the_error_of_the_scale_is_said_beside_the_threshold() -> None:
     assert "scale uncertainty: not stated (2 of 9 links)" in notes_of(run, unknown)
     assert "0 %" not in notes_of(run, unknown)
     assert "scale uncertainty: not stated" in notes_of(run, SweepResult(threshold))
+
+
+def test_ticked_runs_of_two_samples_have_a_ratio_beside_the_list(
+    qtbot: QtBot, window: MainWindow, tmp_path: Path
+) -> None:
+    table = tmp_path / "OAm.csv"
+    rows = read_run(EXAMPLE)
+    values = zip(3.2 * rows.fluence_uj_cm2, rows.column("signal"), strict=True)
+    table.write_text("fluence (uJ/cm2),signal\n" + "".join(f"{f:.5g},{s:.6g}\n" for f, s in values))
+    open_and_fit(qtbot, window, EXAMPLE, table)
+    page = window.runs
+    qtbot.waitUntil(lambda: "ratio of thresholds OLA / OAm" in page.compared.text(), timeout=LONG_MS)
+    assert "if their convention is the same" in page.compared.text()
+    assert "of these two spots, not of the materials" in page.compared.text()
+    page.list.item(1).setCheckState(page.list.item(1).checkState().Unchecked)
+    assert page.compared.text() == ""
+    assert page.compared.isHidden()

@@ -27,14 +27,14 @@ from labctl.runner.figures import draw_stability
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport, duration, stability_verdict
 from labctl.runner.resume import resume_run
-from labctl.runner.run import RunRequest
+from labctl.runner.run import RunFailed, RunRequest
 from labctl.runner.stability import run_stability, write_table
 from procedures.fluence_sweep import Sweep, sweep
 from procedures.gate.pump import Pump
 from procedures.plan import stability_plan
 from simulators import presets
 from simulators.bench import SimulatedBench
-from simulators.scene.settings import SceneSettings, ThermometerSettings
+from simulators.scene.settings import HeaterSettings, SceneSettings, ThermometerSettings
 
 # --- the plan and its light ----------------------------------------------------------------------------
 
@@ -305,3 +305,81 @@ def test_a_verdict_names_what_it_cannot_say() -> None:
     line = stability_verdict(decay_of(steady, StabilityPlan(), 2))
     assert "no significant decay; lifetime above" in line
     assert duration(7300.0, 36.0) == "2.03 +- 0.01 h"
+
+
+# --- a sample that is kept hot -------------------------------------------------------------------------
+
+HOT = {"heater": HeaterSettings(), "thermometer": ThermometerSettings(wander_c=0.0)}
+
+
+def hot_plan(**heating: float | None) -> StabilityPlan:
+    plan = stability_plan(60.0, 480.0, 60.0, average=2, **({"temperature_c": 60.0} | heating))
+    return replace(plan, integration_s=(0.2,), max_light_s=10.0)
+
+
+def test_it_waits_for_the_temperature_and_holds_it_between_points_and_ends_cold(tmp_path: Path) -> None:
+    with film(1e9, **HOT) as bench:
+        report = bench.run(hot_plan(), tmp_path)
+        plate = bench.simulated.scene.plate
+        assert plate is not None
+        assert plate.plate_c(bench.clock.now_s() + 3600.0) == pytest.approx(22.0, abs=0.1)
+    said = report.result.stability
+    assert said is not None
+    assert len(said.sample_temperature_c) == 9
+    assert all(t is not None and abs(t - 60.0) < 0.7 for t in said.sample_temperature_c)
+    assert report.h5 is not None
+    texts = [event.text for event in read_run(report.h5).events]
+    assert "heating to 60 C, the shutter closed" in texts
+    assert any(text.startswith("the sample is at 6") or "the sample is at 59" in text for text in texts)
+    assert texts[-1] == "the heater is off" or "the heater is off" in texts
+
+
+def test_the_sample_may_be_kept_warm_after_the_run(tmp_path: Path) -> None:
+    with film(1e9, **HOT) as bench:
+        bench.run(hot_plan(end_temperature_c=40.0), tmp_path)
+        plate = bench.simulated.scene.plate
+        assert plate is not None
+        assert plate.plate_c(bench.clock.now_s() + 3600.0) == pytest.approx(40.0, abs=0.1)
+
+
+def test_heating_that_takes_too_long_ends_the_run_with_the_heater_off(tmp_path: Path) -> None:
+    with film(1e9, heater=HeaterSettings(time_constant_s=5000.0)) as bench:
+        with pytest.raises(RunFailed) as failed:
+            bench.run(hot_plan(heating_limit_s=120.0), tmp_path)
+        plate = bench.simulated.scene.plate
+        assert plate is not None
+        assert plate.plate_c(bench.clock.now_s() + 1e6) == pytest.approx(22.0, abs=0.1)
+    assert "after 120 s, not 60 +- 0.5 C" in str(failed.value.error)
+    assert failed.value.report.points == 0
+
+
+def test_a_sensor_that_opens_ends_the_run_and_says_why(tmp_path: Path) -> None:
+    with film(1e9, **HOT) as bench:
+        plate = bench.simulated.scene.plate
+        assert plate is not None
+
+        def on_event(event: Event) -> None:
+            plate.sensor_open = plate.sensor_open or (isinstance(event, Measured) and event.number == 3)
+
+        request, stop = RunRequest(tmp_path, "OLA"), threading.Event()
+        with pytest.raises(RunFailed) as failed:
+            run_stability(bench.config, hot_plan(), request, stop=stop, on_event=on_event, clock=bench.clock)
+    assert "temperature sensor is open" in str(failed.value.error)
+    assert 3 <= failed.value.report.points < 9
+
+
+@pytest.mark.parametrize(
+    ("heating", "bench_has", "why"),
+    [
+        ({}, {}, "names no heater"),
+        ({"temperature_c": 90.0}, HOT, "90 C is outside 20 to 80 C"),
+        ({"end_temperature_c": 90.0}, HOT, "90 C is outside 20 to 80 C"),
+    ],
+)
+def test_a_temperature_that_the_bench_cannot_hold_is_refused(
+    tmp_path: Path, heating: dict[str, float], bench_has: dict[str, object], why: str
+) -> None:
+    with film(1e9, **bench_has) as bench, pytest.raises((ConfigError, RunFailed)) as failed:
+        bench.run(hot_plan(**heating), tmp_path)
+    error = failed.value.error if isinstance(failed.value, RunFailed) else failed.value
+    assert why in str(error)

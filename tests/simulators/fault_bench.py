@@ -75,7 +75,7 @@ class Faulty:
 
 END = {
     "attenuator": b"\r\n", "power_meter": b"\n", "shutter": b"> ", "spectrometer": b"\xc5\xc4\xc3\xc2",
-    "stage": b"\r\n", "thermometer": b"\n",
+    "stage": b"\r\n", "thermometer": b"\n", "heater": b"> ",
 }  # fmt: skip
 
 

@@ -66,6 +66,7 @@ def test_every_instrument_is_found_without_a_list() -> None:
         "shutter",
         "stage",
         "thermometer",
+        "heater",
     }
     with pytest.raises(KeyError, match="ocean"):
         find("nonsense")

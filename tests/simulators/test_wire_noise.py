@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from simulators.link import Wire
 from simulators.meters.pm100 import Pm100
 from simulators.registry import find
 from simulators.scene import Scene
+from simulators.scene.settings import HeaterSettings
 from simulators.shutters.sc10 import Sc10
 from simulators.spectrometers.obp import Frame, encode
 from simulators.spectrometers.ocean_fx import OceanFx
@@ -27,6 +29,7 @@ MAKE: dict[str, Callable[[SteppedClock], Wire]] = {
     "ocean": lambda clock: OceanFx(clock, PlainCamera()),
     "ell20": lambda clock: find("thorlabs-ell20").make(everything(clock)),
     "thermometer": lambda clock: find("scpi-thermometer").make(everything(clock)),
+    "tc200": lambda clock: find("thorlabs-tc200").make(everything(clock)),
 }
 CODES = (
     *(0x100, 0x101000, 0x110010, 0x100810, 0x100980, 0x100902),
@@ -36,7 +39,8 @@ PAYLOADS = (b"", b"\x01", bytes(4), b"\x05\0\0\0", b"\x05\x30\0\0", bytes(30))
 
 
 def everything(clock: SteppedClock) -> Scene:
-    return Scene(presets.uncalibrated(presets.scene("ola", "ideal"), 1), clock)
+    made = presets.uncalibrated(presets.scene("ola", "ideal"), 1)
+    return Scene(replace(made, heater=HeaterSettings()), clock)
 
 
 WORDS: dict[str, list[bytes]] = {
@@ -47,6 +51,7 @@ WORDS: dict[str, list[bytes]] = {
         *b'SENS: CORR: WAV ? MAX 1e999 ; : , " * ABOR INIT READ? MEAS:POW? INIT;:FETC? RANG'.split(),
         *(b" ", b"\n", b"SENS:CORR:COLL:ZERO\n", b"SENS:POW:RANG 1\n"),
     ],
+    "tc200": b"ens tset= tmax= 60 1e9 nan ? tact? stat? id? \r tset=40\r -".split(b" "),
     "sc10": b"ens ? \r mode= 3 4 open= 9 = id? resp default rep=2 ens\r".split(b" "),
     "ocean": [encode(Frame(code, payload)) for code in CODES for payload in PAYLOADS]
     + [b"\xc1\xc0", b"\xc1"],
@@ -83,5 +88,6 @@ def still_there(key: str, talk: Talk) -> bool:
         "pm100": (b"\n*IDN?\n", b"THORLABS"),
         "sc10": (b"\rid?\r", b"SC10"),
         "thermometer": (b"\n*IDN?\n", b"RTD-1"),
+        "tc200": (b"\rid?\r", b"TC200"),
     }[key]
     return answer in talk.say(question)

@@ -11,7 +11,7 @@ import sys
 import threading
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -50,6 +50,8 @@ class SimulateRequest:
     chaotic: bool = False
     spot: int = 0
     uncalibrated: bool = False
+    heater: bool = False
+    thermometer: bool = False
     faults: Path | None = None
     until_eof: bool = False
 
@@ -83,6 +85,7 @@ def run_simulate(request: SimulateRequest) -> int:
 
 def _scene(request: SimulateRequest) -> Any:
     from simulators.presets import scene, uncalibrated
+    from simulators.scene.settings import HeaterSettings, ThermometerSettings
 
     values: dict[str, Any] = {
         "spectrometer": request.spectrometer,
@@ -92,7 +95,10 @@ def _scene(request: SimulateRequest) -> Any:
     }
     level: Any = request.scene
     made = scene(request.sample, level, request.seed, chaotic=request.chaotic, spot=request.spot, **values)
-    return uncalibrated(made, request.seed) if request.uncalibrated else made
+    made = uncalibrated(made, request.seed) if request.uncalibrated else made
+    heater = HeaterSettings() if request.heater else made.heater
+    sensor = ThermometerSettings() if request.thermometer or request.heater else made.thermometer
+    return replace(made, heater=heater, thermometer=sensor)
 
 
 def _check_transport(transport: str) -> None:
@@ -273,6 +279,13 @@ def simulate(
         bool,
         typer.Option("--uncalibrated", help="An uncalibrated bench: the bench file holds nominal values."),
     ] = False,
+    heater: Annotated[
+        bool,
+        typer.Option("--heater", help="A heater under the sample, and a thermometer beside it."),
+    ] = False,
+    thermometer: Annotated[
+        bool, typer.Option("--thermometer", help="A thermometer beside the sample.")
+    ] = False,
     faults: Annotated[
         Path | None,
         typer.Option(help="Faults to simulate: a plan in TOML.", show_default=False),
@@ -297,6 +310,8 @@ def simulate(
         chaotic=chaotic,
         spot=spot,
         uncalibrated=uncalibrated,
+        heater=heater,
+        thermometer=thermometer,
         faults=faults,
         until_eof=until_eof,
     )

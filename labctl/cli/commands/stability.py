@@ -27,7 +27,11 @@ _EVERY_POINT = replace(_OPTIONS["average"], default=5)
 _FLUENCE = replace(_OPTIONS["start"], name="fluence", help="Fluence, in the bench's convention.", default=...)
 
 
-@with_options((_FLUENCE, _OPTIONS["every"], _EVERY_POINT, _OPTIONS["model"], _OPTIONS["constant"]))
+_HEATING = ("temperature", "tolerance", "settle", "heating_limit", "end_temperature")
+_OWN = ("every", "model", "constant", *_HEATING)
+
+
+@with_options((_FLUENCE, _EVERY_POINT, *(_OPTIONS[name] for name in _OWN)))
 def stability(
     bench: BenchFile,
     sample: SampleName,
@@ -55,7 +59,8 @@ def stability(
         from procedures.plan import stability_plan
 
         fluence, every_s = given.pop("fluence"), given.pop("every", _OPTIONS["every"].default)
-        plan = stability_plan(fluence, 60.0 * minutes, every_s, **given)
+        values = {_OPTIONS[name].field: value for name, value in given.items()}
+        plan = stability_plan(fluence, 60.0 * minutes, every_s, **values)
         config = load_bench(bench)
         labels = RunRequest(output=output, sample=sample, operator=operator, spot=spot, note=note)
         try:

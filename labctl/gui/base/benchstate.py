@@ -18,6 +18,7 @@ NAMES = {
     "shutter": "Shutter",
     "stage": "Stage",
     "thermometer": "Thermometer",
+    "heater": "Heater",
 }
 BLOCK = "BLOCK THE BEAM MANUALLY."
 NOT_SAFE = "NOT MADE SAFE"

@@ -24,14 +24,17 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from labctl.analysis.evaluation.comparison import compared
 from labctl.data.csvfile import write_csv
 from labctl.gui.base.dialogs import ask_to_replace, file_dialog, show
 from labctl.gui.base.fields import PlainLabel, plain, tool_tip
 from labctl.gui.plots.runview import RunView
+from labctl.model.comparison import SampleRun
 from labctl.model.errors import DataError
 from labctl.runner.fit_process import Fits
+from labctl.runner.report import comparison_lines
 from labctl.runner.rundata import RunData, open_file
-from labctl.runner.wording import UNIT, digits
+from labctl.runner.wording import UNIT, digits, pretty
 
 PNG_WIDTH_PX = 2000
 EXPORTS = (
@@ -220,6 +223,11 @@ class RunsPage(QWidget):
         column.setContentsMargins(8, 8, 0, 8)
         column.addWidget(PlainLabel("Runs"))
         column.addWidget(self.list, 1)
+        self.compared = PlainLabel()
+        self.compared.setWordWrap(True)
+        self.compared.setToolTip("What the ticked runs of several samples say together")
+        self.compared.hide()
+        column.addWidget(self.compared)
         for text, tip, act in (
             ("Open…", "Open run files or tables (Ctrl+O)", self.ask_for_files),
             ("Close run", "Close the selected run (Ctrl+W)", self.close_current),
@@ -314,6 +322,30 @@ class RunsPage(QWidget):
         """Write the thresholds into the list."""
         for run in self.view.runs.values():
             self._describe(run)
+        self._compare()
+
+    def _compare(self) -> None:
+        """Say what the ticked runs of several samples say together: the ratio of their thresholds."""
+        ticked = [
+            self.view.runs[key]
+            for key, item in self._items.items()
+            if item.checkState() == Qt.CheckState.Checked and key in self.view.runs
+        ]
+        seen = [
+            SampleRun(
+                run.facts.sample,
+                run.facts.spot,
+                run.facts.meter,
+                run.result.threshold,
+                run.result.budget,
+                run.result.stability,
+            )
+            for run in ticked
+            if run.result is not None
+        ]
+        lines = [pretty(line) for line in comparison_lines(compared(seen))]
+        self.compared.setText("\n".join(lines))
+        self.compared.setVisible(bool(lines))
 
     # --- the list ----------------------------------------------------------------------------------
 
@@ -327,6 +359,7 @@ class RunsPage(QWidget):
         key = str(item.data(Qt.ItemDataRole.UserRole))
         if key in self.view.runs:
             self.view.set_visible(key, item.checkState() == Qt.CheckState.Checked)
+            self._compare()
 
     def close_current(self) -> None:
         """Take the selected run from the list."""
@@ -338,6 +371,7 @@ class RunsPage(QWidget):
         self.view.remove_run(key)
         if item is not None:
             self.list.takeItem(self.list.row(item))
+        self._compare()
         if not self.view.runs:
             self.empty_text()
         self.judge_resume()
