@@ -103,7 +103,7 @@ class Threshold:
     :ivar bound_condition: what a lower bound hangs on, in words; None where the spectra show it to be so.
     :ivar flags: short words, e.g. outlier, few_points, few_above, misfit, bend, drift, hysteresis, edge,
         plateau, tracking, start_lower (all of it lies, or may lie, above threshold), all_lines,
-        lines_below.
+        lines_below, second_kink.
     :ivar outliers: indices into the input of points that failed the leave-one-out test: repeat these.
     :ivar skipped: number of input points left out, by reason.
     :ivar kept: number of questionable points kept, by reason.

@@ -38,6 +38,11 @@ MEANINGS = (
         "lower threshold is likely",
     ),
     Meaning(
+        "second_kink",
+        "the curve has two kinks: weaker modes may lase below the threshold given, look at the lines one by one",
+        "two kinks",
+    ),
+    Meaning(
         "energy_step",
         "the pulse energy stepped during the run; the interval is widened by the step",
         "the pulse energy stepped",

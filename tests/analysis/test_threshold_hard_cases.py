@@ -221,3 +221,23 @@ def test_no_data_raise(points: list[tuple[float, float]], fluence_noise: float) 
     assert (result.ci95 is None) == (result.status != "found")
     for value in result.to_mapping().values():
         assert not isinstance(value, float) or np.isfinite(value)
+
+
+def test_two_kinks_are_both_named() -> None:
+    rng = np.random.default_rng(5)
+    fluence = np.geomspace(30.0, 320.0, 24)
+    kinks = 4 * np.maximum(fluence - 80, 0) + 60 * np.maximum(fluence - 200, 0)
+    signal = (120 + 0.02 * fluence**2 + kinks) * (1 + 0.01 * rng.standard_normal(24))
+    result = fit_threshold(fluence, signal)
+    assert "second_kink" in result.flags
+    assert result.reason.startswith("two kinks, at about")
+    assert result.cross_checks["first_kink"] == pytest.approx(80.0, rel=0.1)
+    assert result.cross_checks["second_kink"] == pytest.approx(200.0, rel=0.05)
+
+
+def test_one_kink_is_not_taken_for_two() -> None:
+    rng = np.random.default_rng(6)
+    fluence = np.geomspace(30.0, 200.0, 20)
+    clean = 120 + 0.02 * fluence**2 + 60 * np.maximum(fluence - 80, 0)
+    curves = [clean * (1 + 0.02 * rng.standard_normal(20)) for _ in range(25)]
+    assert sum("second_kink" in fit_threshold(fluence, signal).flags for signal in curves) <= 1

@@ -355,3 +355,49 @@ def drift_of(profile: Profile, estimate: Estimate) -> Drift:
     return Drift(
         slope, (("hysteresis",) if turns == 1 else ("drift",)) + (("bleaching",) if slope < 0 else ())
     )
+
+
+SECOND_APART = 0.1
+"""Least distance of two kinks, in ln fluence: closer ones are one rounded kink."""
+SECOND_NODES = 36
+SECOND_CHANCE = 0.007
+"""Chance of the F test below which a second kink is told; benchmarks.accuracy.modes has its false alarms."""
+
+
+def two_kinks(profile: Profile) -> tuple[float, float] | None:
+    """Return the places of two kinks, as ln fluence over the scale, if two fit far better than any one shape.
+
+    Two hinges, each of which adds slope, over the luminescence. The points below the first kink and between the
+    two must be three or more.
+    """
+    data, weight = profile.data, profile.weight
+    levels = data.levels()
+    if data.n < PARAMETERS + 5 or levels.size < 9:
+        return None
+    nodes = np.linspace(levels[2], levels[-3], SECOND_NODES)
+    first, second = np.triu_indices(SECOND_NODES, 1)
+    between = np.searchsorted(levels, nodes[second]) - np.searchsorted(levels, nodes[first])
+    apart = (nodes[second] - nodes[first] >= SECOND_APART) & (between >= 3)
+    first, second = first[apart], second[apart]
+    if not first.size:
+        return None
+    hinges = np.maximum(data.f - np.exp(nodes)[:, None], 0.0)
+    light = data.f**profile.shapes.photon_order
+    columns = np.stack([np.broadcast_to(light, (first.size, data.n)), hinges[first], hinges[second]], axis=1)
+    columns = columns - (columns @ weight / weight.sum())[..., None]
+    rest = data.y - float(weight @ data.y / weight.sum())
+    normal = np.einsum("pin,n,pjn->pij", columns, weight, columns)
+    scale = np.sqrt(np.maximum(np.einsum("pii->pi", normal), 1e-300))
+    normal = normal / scale[:, :, None] / scale[:, None, :] + 1e-10 * np.eye(3)
+    moment = (columns @ (weight * rest)) / scale
+    solved = np.linalg.solve(normal, moment[..., None])[..., 0]
+    rss = float(weight @ rest**2) - np.sum(solved * moment, axis=1)
+    rss = np.where((solved[:, 1:] > 0).all(axis=1) & (solved[:, 0] > -1e-3), rss, np.inf)
+    best = int(np.argmin(rss))
+    freedom = data.n - PARAMETERS - 1
+    if not np.isfinite(rss[best]) or rss[best] >= profile.rss:
+        return None
+    value = (profile.rss - rss[best]) / max(rss[best], 1e-300) * freedom
+    if value < fdtri(1, freedom, 1.0 - SECOND_CHANCE):
+        return None
+    return float(nodes[first[best]]), float(nodes[second[best]])

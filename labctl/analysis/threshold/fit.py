@@ -31,6 +31,7 @@ from labctl.analysis.threshold.diagnostics import (
     null_columns,
     p_value,
     statistic,
+    two_kinks,
     wander_flags,
 )
 from labctl.analysis.threshold.likelihood import PARAMETERS, Profile, Weighting, evaluate, fit_profile
@@ -291,7 +292,22 @@ def _fit(data: SweepData, options: Options, blank: ThresholdResult, lines: LineE
         bend = f"a bend of {100 * share:.1f} % is within drift and nonlinearity"
         return replace(said, reason=f"{said.reason} ({bend})", flags=(*said.flags, "bend"))
     found = _found(blank, profile, whole, selection_of(chance, significance), lines, options)
-    return with_lines_below(found, blank, profile, lines)
+    return with_lines_below(with_second_kink(found, profile), blank, profile, lines)
+
+
+def with_second_kink(result: ThresholdResult, profile: Profile) -> ThresholdResult:
+    """Name two kinks, the first one first, where the curve has two."""
+    both = two_kinks(profile)
+    if both is None:
+        return result
+    first, second = (float(np.exp(x)) * profile.data.fluence_scale for x in both)
+    return replace(
+        result,
+        flags=(*result.flags, "second_kink"),
+        reason=f"two kinks, at about {first:.4g} and {second:.4g} uJ/cm2: modes that set in one after the other, "
+        f"or two mechanisms; as one: {result.reason}",
+        cross_checks={**result.cross_checks, "first_kink": first, "second_kink": second},
+    )
 
 
 def credible(data: SweepData, options: Options) -> tuple[Profile, Profile, int | None]:

@@ -1,0 +1,87 @@
+"""The figure of a run's lines: light of each mode, where the lines are, and the power Fourier transform."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from labctl.model.modes import ModeOnset, Modes, Randomness
+
+_MARK, _LOST = "#2a6f97", "0.6"
+_SHOWN_UM = 400.0
+"""Optical lengths up to this are shown, or up to three times that of the comb."""
+
+
+def lines_figure(modes: Modes, randomness: Randomness | None, sample: str, fluence_label: str) -> Figure:
+    """Draw the light of each line with its onset, its place at each fluence, and the Fourier transform.
+
+    :param sample: its name, as matplotlib takes it literally.
+    :param fluence_label: of the axes of fluence.
+    """
+    figure = Figure(figsize=(12.4, 4.6), layout="constrained")
+    light, place, fourier = figure.subplots(1, 3)
+    shown = sorted(modes.modes, key=lambda mode: mode.wavelength_nm)
+    colours = mpl.colormaps["turbo"](np.linspace(0.08, 0.92, max(len(shown), 1)))
+    for mode, colour in zip(shown, colours, strict=False):
+        followed = mode.status != "not_followed"
+        _light(light, mode, tuple(colour) if followed else _LOST)
+        _place(place, mode, tuple(colour) if followed else _LOST)
+    light.set_yscale("log")
+    light.set(xlabel=fluence_label, ylabel="Light of each line (counts per pulse)", title="onset of each line (95 %)")
+    place.set(xlabel=fluence_label, ylabel="Wavelength (nm)", title="where the lines are; grey: not followed")
+    if shown:
+        light.legend(loc="lower right", fontsize=7.5)
+    _fourier(fourier, randomness)
+    for axes in (light, place, fourier):
+        axes.spines["right"].set_visible(False)
+    first = modes.first
+    title = f"{sample}: {first.text if first is not None else modes.text}".replace("uJ/cm2", "µJ/cm²")
+    if randomness is not None:
+        title += f"\n{randomness.text}".replace("uJ/cm2", "µJ/cm²")
+    figure.suptitle(title, fontsize=9.5)
+    return figure
+
+
+def _light(axes: Axes, mode: ModeOnset, colour: object) -> None:
+    if mode.light is None:
+        return
+    f, y = mode.light.fluence_uj_cm2, mode.light.light
+    clear = y > 3.0 * mode.light.light_sigma
+    label = f"{mode.wavelength_nm:.2f} nm"
+    if mode.onset_uj_cm2 is not None:
+        label += f": {mode.onset_uj_cm2:.4g}"
+    axes.plot(f[clear], y[clear], "o-", ms=3, lw=0.8, color=colour, label=label)
+    if mode.onset_uj_cm2 is not None and mode.ci95 is not None:
+        axes.axvspan(*mode.ci95, color=colour, alpha=0.18, lw=0)
+        axes.axvline(mode.onset_uj_cm2, color=colour, lw=0.8)
+
+
+def _place(axes: Axes, mode: ModeOnset, colour: object) -> None:
+    if mode.light is None:
+        return
+    y = mode.light.light
+    top = float(np.nanmax(y)) if y.size else 1.0
+    size = 4.0 + 40.0 * np.sqrt(np.clip(y / max(top, 1e-300), 0.0, 1.0)) * math.sqrt(max(mode.share, 0.05))
+    axes.scatter(mode.light.fluence_uj_cm2, mode.light.wavelength_nm, s=size, color=colour, lw=0)
+
+
+def _fourier(axes: Axes, randomness: Randomness | None) -> None:
+    axes.set(
+        xlabel="Optical length n L (µm)",
+        ylabel="Power of the Fourier transform",
+        title="a comb has maxima at n L and its multiples",
+    )
+    if randomness is None or not randomness.length_um.size:
+        return
+    comb = randomness.n_group_length_um
+    end = _SHOWN_UM if comb is None else max(3.2 * comb, 50.0)
+    near = randomness.length_um <= end
+    axes.plot(randomness.length_um[near], randomness.power[near], color="#1b1e23", lw=0.9)
+    axes.set_ylim(0.0, 1.08)
+    if comb is not None:
+        axes.axvline(comb, color=_MARK, lw=1.0, label=f"comb: n_group L = {comb:.4g} µm")
+        axes.legend(loc="upper right")
