@@ -113,9 +113,16 @@ def spread_line(spread: SpotSpread) -> str:
     own = spread.interval_rel
     of = "spots" if spread.named else "runs without spot names"
     beside = "" if own is None else f"; one spot's own 95 % interval is +-{100 * own:.1f} %"
+    lines = ""
+    if spread.lines_shared is not None and spread.lines_by_chance is not None:
+        lines = (
+            f"; {spread.lines_shared:.0%} of the lines recur at another spot, "
+            f"{spread.lines_by_chance:.0%} would by chance"
+        )
     return (
         f"{spread.sample}: {spread.spots} {of}, mean {spread.mean:.2f} uJ/cm2, "
-        f"from spot to spot {spread.sd:.2f} uJ/cm2 ({100 * spread.rel:.1f} %, one standard deviation){beside}"
+        f"from spot to spot {spread.sd:.2f} uJ/cm2 ({100 * spread.rel:.1f} %, one standard deviation)"
+        f"{beside}{lines}"
     )
 
 

@@ -24,9 +24,11 @@ from labctl.analysis.evaluation.stability import Stability
 from labctl.analysis.fading import DecayFit
 from labctl.data import read_run
 from labctl.data.run import Run
+from labctl.model.modes import Modes, Randomness
 from labctl.model.records import FloatArray
 from labctl.model.results import QResult
 from labctl.model.untrusted import printable
+from labctl.runner.line_figures import lines_figure
 from labctl.runner.refit import report_of
 from labctl.runner.report import comparison_lines, duration, headline_of, percent
 from labctl.runner.stability import PROCEDURE_ID, refit_stability
@@ -100,6 +102,8 @@ class RunPicture:
     verdict: str = ""
     curve: tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None = None
     peak: PeakFit | None = None
+    modes: Modes | None = None
+    randomness: Randomness | None = None
 
     @property
     def fluence_label(self) -> str:
@@ -108,7 +112,7 @@ class RunPicture:
 
 
 def draw_all(picture: RunPicture, stem: Path) -> list[Path]:
-    """Write ``<stem>_spectra.png``, ``<stem>_threshold.png`` and, if a peak was fitted, ``<stem>_peak.png``.
+    """Write ``<stem>_spectra.png``, ``_threshold.png`` and of a run with lines ``_peak.png``, ``_lines.png``.
 
     :raises OSError: a file cannot be written.
     """
@@ -117,6 +121,8 @@ def draw_all(picture: RunPicture, stem: Path) -> list[Path]:
     drawings = [("spectra", spectra_figure), ("threshold", threshold_figure)]
     if picture.peak is not None:
         drawings.append(("peak", peak_figure))
+    if picture.modes is not None and picture.modes.modes:
+        drawings.append(("lines", _lines))
     written = []
     for name, draw in drawings:
         path = stem.with_name(f"{stem.name}_{name}.png")
@@ -126,6 +132,11 @@ def draw_all(picture: RunPicture, stem: Path) -> list[Path]:
             figure.savefig(path, format="png")
         written.append(path)
     return written
+
+
+def _lines(picture: RunPicture) -> Figure:
+    assert picture.modes is not None
+    return lines_figure(picture.modes, picture.randomness, picture.sample, picture.fluence_label)
 
 
 def spectra_figure(picture: RunPicture) -> Figure:
@@ -288,6 +299,15 @@ def _labels_235(value: float, _position: float) -> str:
 
 
 def _mark_threshold(axes: Axes, picture: RunPicture) -> None:
+    first = None if picture.modes is None else picture.modes.first
+    if (
+        first is not None
+        and first.ci95 is not None
+        and (picture.ci95 is None or first.ci95[1] < picture.ci95[0])
+    ):
+        axes.axvspan(*first.ci95, color=_WIDTH, alpha=0.22, lw=0, zorder=0)
+        label = f"first mode {first.onset_uj_cm2:.4g} µJ/cm²"
+        axes.axvline(first.onset_uj_cm2 or 0.0, color=_WIDTH, lw=1.0, zorder=1, label=label)
     if picture.threshold_uj_cm2 is None:
         return
     label = f"onset {picture.threshold_uj_cm2:.4g} µJ/cm²"
@@ -347,6 +367,8 @@ def picture_of(run: Run) -> RunPicture:
         verdict="; ".join(part for part in (headline_of(result), pretty(threshold.reason)) if part),
         curve=None if curve is None else (curve.fluence_uj_cm2, curve.signal, curve.low, curve.high),
         peak=None if result.q is None else _peak(result.q),
+        modes=result.modes,
+        randomness=result.randomness,
     )
 
 

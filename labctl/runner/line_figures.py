@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import textwrap
+from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +14,7 @@ from matplotlib.figure import Figure
 from labctl.model.modes import ModeOnset, Modes, Randomness
 
 _MARK, _LOST = "#2a6f97", "0.6"
+_TITLE_WIDTH = 140
 _SHOWN_UM = 400.0
 """Optical lengths up to this are shown, or up to three times that of the comb."""
 
@@ -30,8 +33,10 @@ def lines_figure(modes: Modes, randomness: Randomness | None, sample: str, fluen
         followed = mode.status != "not_followed"
         _light(light, mode, tuple(colour) if followed else _LOST)
         _place(place, mode, tuple(colour) if followed else _LOST)
+    _onsets(light, modes, {id(mode): tuple(colour) for mode, colour in zip(shown, colours, strict=False)})
     light.set_yscale("log")
-    light.set(xlabel=fluence_label, ylabel="Light of each line (counts per pulse)", title="onset of each line (95 %)")
+    light.set(xlabel=fluence_label, ylabel="Light of each line (counts per pulse)")
+    light.set_title("bars: onset of each line, 95 % interval")
     place.set(xlabel=fluence_label, ylabel="Wavelength (nm)", title="where the lines are; grey: not followed")
     if shown:
         light.legend(loc="lower right", fontsize=7.5)
@@ -39,11 +44,23 @@ def lines_figure(modes: Modes, randomness: Randomness | None, sample: str, fluen
     for axes in (light, place, fourier):
         axes.spines["right"].set_visible(False)
     first = modes.first
-    title = f"{sample}: {first.text if first is not None else modes.text}".replace("uJ/cm2", "µJ/cm²")
-    if randomness is not None:
-        title += f"\n{randomness.text}".replace("uJ/cm2", "µJ/cm²")
-    figure.suptitle(title, fontsize=9.5)
+    said = [f"{sample}: {first.text if first is not None else modes.text}"]
+    said += [] if randomness is None else [randomness.text]
+    lines = [line for text in said for line in textwrap.wrap(text.replace("uJ/cm2", "µJ/cm²"), _TITLE_WIDTH)]
+    figure.suptitle("\n".join(lines), fontsize=10)
     return figure
+
+
+def _onsets(axes: Axes, modes: Modes, colours: Mapping[int, object]) -> None:
+    """Draw the onsets above the curves, the earliest at the top."""
+    for lane, mode in enumerate(modes.found):
+        if mode.ci95 is not None and mode.onset_uj_cm2 is not None:
+            height, low = 0.97 - 0.035 * lane, mode.onset_uj_cm2
+            ends = [[low - mode.ci95[0]], [mode.ci95[1] - low]]
+            axes.errorbar(
+                [low], [height], xerr=ends, fmt="|", ms=7, lw=2, color=colours[id(mode)],
+                transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
 
 
 def _light(axes: Axes, mode: ModeOnset, colour: object) -> None:
@@ -55,9 +72,6 @@ def _light(axes: Axes, mode: ModeOnset, colour: object) -> None:
     if mode.onset_uj_cm2 is not None:
         label += f": {mode.onset_uj_cm2:.4g}"
     axes.plot(f[clear], y[clear], "o-", ms=3, lw=0.8, color=colour, label=label)
-    if mode.onset_uj_cm2 is not None and mode.ci95 is not None:
-        axes.axvspan(*mode.ci95, color=colour, alpha=0.18, lw=0)
-        axes.axvline(mode.onset_uj_cm2, color=colour, lw=0.8)
 
 
 def _place(axes: Axes, mode: ModeOnset, colour: object) -> None:

@@ -39,7 +39,7 @@ MEANINGS = (
     ),
     Meaning(
         "second_kink",
-        "the curve has two kinks: weaker modes may lase below the threshold given, look at the lines one by one",
+        "the curve has two kinks: weaker modes may lase below the threshold given: look at each line",
         "two kinks",
     ),
     Meaning(

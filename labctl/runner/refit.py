@@ -12,6 +12,7 @@ import numpy as np
 from labctl.analysis.evaluation import evaluate, evaluate_curve
 from labctl.analysis.evaluation.comparison import compared
 from labctl.analysis.light_light import LightLight
+from labctl.analysis.spectra.spacing import in_common
 from labctl.data import read_run, read_table
 from labctl.data.run import Run
 from labctl.data.table import Table, is_hdf5
@@ -140,6 +141,8 @@ class SpotSpread:
     :param spots: how many there are; ``named`` whether the runs name them, else each run counts as one.
     :param sd: standard deviation of their thresholds over spots, ``rel`` the same over their ``mean``.
     :param interval_rel: typical relative half-width of one spot's own 95 % interval, to be held against it.
+    :param lines_shared: share of the lines that recur at another spot, mean over pairs; None without lines.
+    :param lines_by_chance: share that would recur if the places did not know of each other.
     """
 
     sample: str
@@ -152,6 +155,25 @@ class SpotSpread:
     highest: float
     interval_rel: float | None
     unit: str = "uJ/cm2"
+    lines_shared: float | None = None
+    lines_by_chance: float | None = None
+
+
+SAME_LINE_NM = 0.15
+"""How far a line may be off at another spot to count as the same."""
+
+
+def _lines_shared(runs: Sequence[RunReport]) -> tuple[float | None, float | None]:
+    """Compare the lines of every two spots."""
+    found = [run.result.randomness for run in runs]
+    lines = [one.wavelength_nm for one in found if one is not None and one.wavelength_nm]
+    pairs = [
+        in_common(a, b, SAME_LINE_NM) for i, a in enumerate(lines) for j, b in enumerate(lines) if i != j
+    ]
+    if not pairs:
+        return None, None
+    shared, chance = np.mean(pairs, axis=0)
+    return float(shared), float(chance)
 
 
 def spot_spread(runs: Sequence[RunReport]) -> list[SpotSpread]:
@@ -175,7 +197,10 @@ def spot_spread(runs: Sequence[RunReport]) -> list[SpotSpread]:
         half = [width for run in found if (width := _half_width(run)) is not None]
         own = float(np.median(half)) if half else None
         low, high = float(values.min()), float(values.max())
-        spread.append(SpotSpread(sample, values.size, named, mean, sd, sd / mean, low, high, own))
+        one_each = {run.spot if named else str(number): run for number, run in enumerate(found)}
+        made = SpotSpread(sample, values.size, named, mean, sd, sd / mean, low, high, own)
+        shared, chance = _lines_shared(list(one_each.values()))
+        spread.append(replace(made, lines_shared=shared, lines_by_chance=chance))
     return spread
 
 

@@ -98,11 +98,16 @@ def test_a_sweep_is_told_stored_and_fitted(
     assert threshold.threshold_uj_cm2 == pytest.approx(simulated.scene.truth.threshold_uj_cm2, rel=0.03)
     assert report.result.q is not None
     assert report.result.q.value == pytest.approx(simulated.scene.truth.q, rel=0.1)
+    assert report.result.modes is not None
+    assert report.result.modes.first is not None
+    assert report.result.randomness is not None
+    assert report.result.randomness.verdict == "irregular"
 
     again = refit(report.h5)
     assert again.threshold.threshold_uj_cm2 == threshold.threshold_uj_cm2
     figures = draw_run(report.h5)
-    assert [f.name.rsplit("_", 1)[1] for f in figures] == ["spectra.png", "threshold.png", "peak.png"]
+    names = [f.name.rsplit("_", 1)[1] for f in figures]
+    assert names == ["spectra.png", "threshold.png", "peak.png", "lines.png"]
     assert all(f.read_bytes().startswith(b"\x89PNG") for f in figures)
     document = json.loads(dump_json([again]))
     assert document["runs"][0]["files"]["h5"] == str(report.h5)

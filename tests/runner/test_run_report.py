@@ -16,10 +16,11 @@ from patience import PATIENCE_S
 
 from labctl.analysis.light_light import light_light
 from labctl.cli.progress import LineProgress, LiveProgress, left_text, point_texts, threshold_text
-from labctl.cli.table import print_result, q_cell, threshold_cells
+from labctl.cli.table import print_result, q_cell, spread_line, threshold_cells
 from labctl.data import RunWriter
 from labctl.model.comparison import Comparison, ThresholdRatio
 from labctl.model.mapping import plain
+from labctl.model.modes import Randomness
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.results import BandThreshold, QResult, SweepResult, ThresholdStatus
 from labctl.model.run import RunStart, RunStop
@@ -300,6 +301,20 @@ def test_the_spread_of_spots_stands_beside_their_intervals() -> None:
     assert (spread.spots, spread.mean, spread.named) == (2, 83.0, True)
     assert spot_spread([here, again, report("A", 99.0)]) == []
     assert spot_spread([report("A", 80.0)]) == []
+
+
+def test_lines_that_recur_at_another_spot_stand_beside_chance() -> None:
+    places = ((530.0, 535.0, 541.0, 550.0), (530.1, 537.0, 543.0, 549.0))
+    runs = [
+        replace(one, result=replace(one.result, randomness=Randomness(wavelength_nm=nm)))
+        for one, nm in zip((report("A", 80.0), report("A", 84.0)), places, strict=True)
+    ]
+    (spread,) = spot_spread(runs)
+    assert spread.lines_shared == pytest.approx(0.25)
+    assert spread.lines_by_chance == pytest.approx(0.06, abs=0.01)
+    assert "25% of the lines recur at another spot, 6% would by chance" in spread_line(spread)
+    (bare,) = spot_spread([report("A", 80.0), report("A", 84.0)])
+    assert bare.lines_shared is None
 
 
 def test_two_samples_have_a_ratio_in_the_terminal_and_in_json(capsys: pytest.CaptureFixture[str]) -> None:

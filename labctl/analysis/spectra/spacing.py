@@ -24,9 +24,9 @@ MOST_LINES = 32
 # fits best (600 sets a count; benchmarks.accuracy.randomness --limits); one comb is capped at 0.07.
 COUNTS = (6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 16.0)
 ONE_COMB = (0.041, 0.052, 0.058, 0.070, 0.070, 0.070, 0.070)
-TWO_COMBS = (0.015, 0.020, 0.027, 0.033, 0.037, 0.048, 0.060)
-DOUBT = 1.1
-"""Misfits up to so many times those, and not below them, are undecided."""
+TWO_COMBS = (0.015, 0.020, 0.027, 0.033, 0.037, 0.046, 0.055)
+DOUBT_FEW, DOUBT_MANY = 1.25, 1.05
+"""Misfits up to so many times those, and not below them, are undecided: up to 10 lines, and of more."""
 FILLED_ONE, FILLED_TWO = 0.42, 0.4
 """Least part of a comb's places that hold a line."""
 _TRIED_ONE, _TRIED_TWO = 400, 300
@@ -77,8 +77,8 @@ def spacing_of(wavelength_nm: Sequence[float]) -> Spacing:
     two, period_of_two = two_comb_misfit(at_cm)
     size = min(count, COUNTS[-1])
     limits = float(np.interp(size, COUNTS, ONE_COMB)), float(np.interp(size, COUNTS, TWO_COMBS))
-    ratios = one / limits[0], two / limits[1]
-    verdict: Regularity = "irregular" if min(ratios) > DOUBT else "undecided"
+    ratios, doubt = (one / limits[0], two / limits[1]), DOUBT_FEW if count <= 10 else DOUBT_MANY
+    verdict: Regularity = "irregular" if min(ratios) > doubt else "undecided"
     if min(ratios) <= 1.0:
         plain = ratios[0] <= 1.0 and ratios[0] <= 2.0 * ratios[1] + 0.1
         verdict, period = ("comb", period) if plain else ("two combs", period_of_two)
@@ -135,11 +135,26 @@ def _scatter(sums: Floats, squares: Floats, low: NDArray[np.intp], high: NDArray
     return np.asarray(squares[:, high] - squares[:, low] - (sums[:, high] - sums[:, low]) ** 2 / (high - low))
 
 
+def in_common(one_nm: Sequence[float], other_nm: Sequence[float], within_nm: float) -> tuple[float, float]:
+    """Return which share of the lines of one spectrum recurs in another, and which share would by chance.
+
+    :param one_nm: wavelengths, nm, of the lines at one spot; ``other_nm`` at another. Neither is empty.
+    :param within_nm: how far a line may be off, nm.
+
+    >>> in_common([530.0, 540.0], [540.02, 550.0], 0.1)
+    (0.5, 0.02)
+    """
+    one, other = np.asarray(one_nm, dtype=np.float64), np.asarray(other_nm, dtype=np.float64)
+    shared = float(np.mean(np.abs(one[:, None] - other).min(axis=1) <= within_nm))
+    span = max(float(max(one.max(), other.max()) - min(one.min(), other.min())), 2.0 * within_nm)
+    return shared, round(float(-np.expm1(-2.0 * within_nm * other.size / span)), 3)
+
+
 def power_transform(wavelength_nm: Floats, counts: Floats) -> tuple[Floats, Floats]:
     """Return optical lengths n L, um, and the power of a spectrum's Fourier transform there, largest 1.
 
     A comb of period P (1/cm) has maxima at n L = 1/(2 P) and its multiples; of irregular lines none stands
-    out. Lengths below those of a third of the band are left out: they are the band's own shape.
+    out. Lengths below those of a fifth of the band are left out: they are the band's own shape.
 
     :param wavelength_nm: rising, shape ``(pixel,)``; ``counts`` are free of the smooth luminescence.
     """
@@ -150,7 +165,7 @@ def power_transform(wavelength_nm: Floats, counts: Floats) -> tuple[Floats, Floa
     light = (light - float(np.average(light, weights=window))) * window
     power = np.abs(np.fft.rfft(light, 4 * light.size)) ** 2
     length = np.fft.rfftfreq(4 * light.size, float(even[1] - even[0])) * 1e4 / 2.0
-    kept = length >= 1.5e4 / float(even[-1] - even[0])
+    kept = length >= 2.5e4 / float(even[-1] - even[0])
     length, power = length[kept], power[kept]
     half = length.size // 2  # beyond, a period has fewer than four pixels
     top = float(power[:half].max()) if half else 0.0

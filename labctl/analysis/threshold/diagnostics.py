@@ -367,8 +367,7 @@ SECOND_CHANCE = 0.007
 def two_kinks(profile: Profile) -> tuple[float, float] | None:
     """Return the places of two kinks, as ln fluence over the scale, if two fit far better than any one shape.
 
-    Two hinges, each of which adds slope, over the luminescence. The points below the first kink and between the
-    two must be three or more.
+    Two hinges, each of which adds slope, over the luminescence. Three fluences or more lie between them.
     """
     data, weight = profile.data, profile.weight
     levels = data.levels()

@@ -304,8 +304,8 @@ def with_second_kink(result: ThresholdResult, profile: Profile) -> ThresholdResu
     return replace(
         result,
         flags=(*result.flags, "second_kink"),
-        reason=f"two kinks, at about {first:.4g} and {second:.4g} uJ/cm2: modes that set in one after the other, "
-        f"or two mechanisms; as one: {result.reason}",
+        reason=f"two kinks, at about {first:.4g} and {second:.4g} uJ/cm2: modes that set in one after "
+        f"the other, or two mechanisms; as one: {result.reason}",
         cross_checks={**result.cross_checks, "first_kink": first, "second_kink": second},
     )
 
