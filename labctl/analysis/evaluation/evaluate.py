@@ -599,6 +599,7 @@ class _Evaluation:
             emission_nm=facts.bands.emission_nm,
             lasing_nm=facts.bands.lasing_nm,
             resolution_nm=facts.spectrometer.resolution_nm,
+            peaks=None if self._lines is None else self._lines.lines,
         )
         modes = mode_onsets(
             lines,
