@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist
 
 import numpy as np
@@ -54,7 +55,8 @@ def _photons(u: Array, beta: float) -> Array:
     return np.asarray(((r - 1) + np.sqrt((r - 1) ** 2 + 4 * beta * r)) / 2)
 
 
-def _s_curve(beta: float) -> Truth:
+def s_curve(beta: float) -> Truth:
+    """Steady-state S-curve of this beta."""
     return Truth(
         f"S-curve {beta:g}",
         excess=lambda u, s: s / 2 * _photons(u, beta),
@@ -78,6 +80,21 @@ def _spot_two(u: Array, s: float) -> Array:
     return np.asarray(s * (v**2 - 1 - 2 * np.log(v)) / 2)
 
 
+@cache
+def _stripe_table(gain_length: float) -> tuple[Array, Array]:
+    r, seed, steps = np.linspace(0.0, 12.0, 1200), np.exp(-gain_length), 3000
+    light = np.zeros(r.shape)
+    for _ in range(steps):
+        middle = light + 0.5 * r * gain_length / steps * (light + seed) / (1 + light)
+        light = light + r * gain_length / steps * (middle + seed) / (1 + middle)
+    return r, light
+
+
+def _stripe(r: Array, gain_length: float) -> Array:
+    """Single pass along a stripe, ``dI/dz = g (I + seed)/(1 + I)``; its amplified seed reaches 1 at r = 1."""
+    return np.asarray(np.interp(r, *_stripe_table(gain_length)))
+
+
 def _pulse_noise(cv: float) -> Callable[[Array, float], Array]:
     z = (np.arange(201) + 0.5) / 201
     spread = np.array([NormalDist().inv_cdf(float(x)) for x in z])
@@ -92,11 +109,18 @@ INSIDE: tuple[Truth, ...] = (
     Truth("hinge", excess=lambda u, s: s * _above(u)),
     Truth("roll-over", excess=_roll_over),
     Truth("impulsive", excess=lambda u, s: s / 4 * _extracted(u**2)),
-    _s_curve(1e-3),
-    _s_curve(1e-2),
+    s_curve(1e-3),
+    s_curve(1e-2),
     Truth("two-photon spot", excess=_spot_two),
     Truth("one-photon spot", excess=_spot_one),
     Truth("one-photon spot, N = 1", excess=_spot_one, lum=lambda u: u, photon_order=1),
+    s_curve(0.1),
+    s_curve(0.3),
+    Truth("amplified stripe, e^5 at the onset", excess=lambda u, s: s / 10 * _stripe(u**2, 5.0)),
+    Truth(
+        "second kink at 1.5, three times as steep",
+        excess=lambda u, s: s * (_above(u) + 2 * _above(u / 1.5) * 1.5),
+    ),
 )
 
 

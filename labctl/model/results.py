@@ -81,6 +81,31 @@ class CurvePoints:
 
 
 @dataclass(frozen=True, slots=True)
+class Beta:
+    """The spontaneous-emission factor of the S-curve that a sweep fits, if it fits one.
+
+    It is a steady-state beta: it holds under :attr:`CONDITION`, and is no property of the cavity under
+    femtosecond pumping, or where the light of a whole spot is collected: both round the kink as beta does.
+
+    :ivar value: beta, 0 to 1; None where there is only a bound, or nothing.
+    :ivar ci95: its 95 % interval.
+    :ivar upper: 95 % upper bound where there is no value.
+    :ivar threshold_uj_cm2: threshold of that S-curve, uJ/cm2, and its 95 % interval ``threshold_ci95``, both
+        without what the choice of shape adds.
+    :ivar reason: one sentence: why it is a bound, or why there is none.
+    """
+
+    CONDITION: ClassVar[str] = "steady state; the whole light of an evenly pumped area collected"
+
+    value: float | None = None
+    ci95: Interval | None = None
+    upper: float | None = None
+    threshold_uj_cm2: float | None = None
+    threshold_ci95: Interval | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Threshold:
     """The answer of a threshold fit. Absent numbers are None; nothing here is nan.
 
@@ -112,6 +137,7 @@ class Threshold:
         order of the points lets it be told from the fluence.
     :ivar noise_rel: residual scatter relative to the fitted mean, median over points.
     :ivar used: what was known of the bench, in words, and is part of curve and interval.
+    :ivar beta: of the S-curve that fits, or a bound; None where no kink was found.
     """
 
     DERIVED: ClassVar[tuple[str, ...]] = ("provisional",)
@@ -141,6 +167,7 @@ class Threshold:
     noise_rel: float | None = None
     drift_rel: float | None = None
     used: tuple[str, ...] = ()
+    beta: Beta | None = None
 
     @property
     def provisional(self) -> bool:
@@ -182,6 +209,7 @@ class BandThreshold(Threshold):
     :param noise_rel: residual scatter relative to the fitted mean, median over points.
     :param drift_rel: relative change of the signal from the first point to the last beside the fit.
     :param used: what was known of the bench, in words, and is part of curve and interval.
+    :param beta: of the S-curve that fits, or a bound; None where no kink was found.
     :param band: "emission" is the whole of it, "lasing" the light in narrow peaks alone.
     :param convention: of the fluences, peak or average; None where a table does not say.
     :param scale_rel: standard uncertainty (k = 1) of the scale of all fluences; None while not stated.

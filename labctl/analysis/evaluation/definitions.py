@@ -7,15 +7,13 @@ themselves, and again through each draw of it, which gives the interval.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from labctl.analysis.threshold import ThresholdResult
 from labctl.analysis.threshold.bounds import established
-from labctl.analysis.threshold.shapes import library
 from labctl.model.records import FloatArray
-from labctl.model.results import Interval
+from labctl.model.results import Beta, Interval
 from labctl.model.verdict import Definition
 
 IMPULSIVE = (
@@ -23,8 +21,6 @@ IMPULSIVE = (
     "the onset (lifetime ratio 200-250, beta 1e-6 to 1e-2); model-dependent, not a correction"
 )
 NOTHING = "no kink with a two-sided interval"
-LEAST_S_CURVE = 0.2
-"""Of the draws of the fitted curve, so many are S-curves where one may be read from them."""
 _LEAST_DRAWS = 0.9
 _LEAST_SIDE = 3
 _FINE = 60
@@ -179,24 +175,19 @@ def _first_line(fluence: FloatArray, lines: FloatArray | None) -> Definition:
 
 
 def _s_curve(result: ThresholdResult) -> Definition:
-    """Where the draws of the curve that are S-curves have their threshold, with the beta of the fit."""
+    """The threshold of the S-curves that fit, with their beta."""
     name, label = "s_curve", "S-curve of the steady-state rate equations"
-    assert result.model is not None
     if result.threshold_uj_cm2 is None:
         return Definition(name, label, reason=NOTHING)
-    beta = getattr(result, "beta", None)
-    if beta is not None and beta.threshold_uj_cm2 is not None:
-        return Definition(name, label, beta.threshold_uj_cm2, beta.threshold_ci95, note=_beta_said(beta))
-    classes = library(result.model.photon_order).classes[result.model.shape[1:]]
-    own = result.model.ln_threshold[1:][classes == 1]
-    if own.size < LEAST_S_CURVE * classes.size:
-        return Definition(name, label, reason="no S-curve describes the points as well as other shapes do")
-    low, middle, high = np.exp(np.quantile(own, [0.025, 0.5, 0.975]))
-    return Definition(name, label, float(middle), (float(low), float(high)))
+    beta = result.beta
+    if beta is None or beta.threshold_uj_cm2 is None:
+        return Definition(name, label, reason="not fitted" if beta is None else beta.reason)
+    return Definition(name, label, beta.threshold_uj_cm2, beta.threshold_ci95, note=_beta_said(beta))
 
 
-def _beta_said(beta: Any) -> str:
-    """Say what beta is, or that it is bounded."""
+def _beta_said(beta: Beta) -> str:
+    """Say what beta is, or that it is bounded, and on what condition."""
     if beta.value is not None and beta.ci95 is not None:
-        return f"steady-state beta {beta.value:.2g} ({beta.ci95[0]:.2g} to {beta.ci95[1]:.2g})"
-    return "" if beta.upper is None else f"steady-state beta below {beta.upper:.2g}"
+        low, high = beta.ci95
+        return f"steady-state beta {beta.value:.2g} ({low:.2g} to {high:.2g}), if: {Beta.CONDITION}"
+    return "" if beta.upper is None else f"steady-state beta below {beta.upper:.2g}, if: {Beta.CONDITION}"

@@ -19,7 +19,8 @@ from labctl.analysis.threshold.bounds import (
 )
 from labctl.analysis.threshold.diagnostics import (
     above_flag,
-    best_kink,
+    beta_of,
+    detection,
     drift_of,
     excess_share,
     exponent_flags,
@@ -30,7 +31,6 @@ from labctl.analysis.threshold.diagnostics import (
     noise_rel,
     null_columns,
     p_value,
-    statistic,
     two_kinks,
     wander_flags,
 )
@@ -179,6 +179,7 @@ class Options:
     size: int = _LARGEST
     smear: Smear = UNKNOWN_SMEAR
     pulse_cv_sigma: float = 0.0
+    beta: bool = True
 
     def __post_init__(self) -> None:
         """Refuse misuse."""
@@ -225,12 +226,13 @@ def fit_threshold(
         with ``peak_count`` the evidence that a sweep without a kink lies below threshold. Without both, a
         lower bound is conditional (``bound_condition``).
     :param peak_count: narrow peaks of each spectrum, shape (n,), nan where unknown.
-    :param quick: on coarser grids, in at most some 30 ms for 64 points, to choose what to measure next.
+    :param quick: without beta and on coarser grids, in at most some 30 ms for 64 points, to choose what to
+        measure next.
     :raises ValueError: shapes differ, an input is not one-dimensional, or an option is out of range. Data
         never raise.
     """
     size = _quick_size(np.size(fluence_uj_cm2)) if quick else _LARGEST
-    options = Options(photon_order, definition, size, smear, pulse_cv_sigma)
+    options = Options(photon_order, definition, size, smear, pulse_cv_sigma, not quick)
     data = prepare(fluence_uj_cm2, signal, signal_sigma, fluence_sigma_rel, wander, exposures)
     lines = LineEvidence.of(np.size(fluence_uj_cm2), fwhm_nm, peak_count)
     checks = {} if fwhm_nm is None else {"width_collapse": width_collapse(fluence_uj_cm2, fwhm_nm)}
@@ -292,6 +294,8 @@ def _fit(data: SweepData, options: Options, blank: ThresholdResult, lines: LineE
         bend = f"a bend of {100 * share:.1f} % is within drift and nonlinearity"
         return replace(said, reason=f"{said.reason} ({bend})", flags=(*said.flags, "bend"))
     found = _found(blank, profile, whole, selection_of(chance, significance), lines, options)
+    if options.beta:
+        found = replace(found, beta=beta_of(profile))
     return with_lines_below(with_second_kink(found, profile), blank, profile, lines)
 
 
@@ -347,8 +351,7 @@ def _less(whole: Profile, bad: int, options: Options) -> Profile:
 def detect(profile: Profile) -> tuple[float, float]:
     """Return the sup-F statistic of the kink and its p-value."""
     rss, _, _ = fit_null(profile.data.y, profile.weight, null_columns(profile.data), profile.by.white)
-    kink = float(profile.grid.solved.rss[best_kink(profile)])
-    value = statistic(float(rss.min()), kink, profile.data.n)
+    value = detection(profile, float(rss.min()))
     return value, p_value(value, profile.data.n)
 
 

@@ -190,7 +190,10 @@ def _inverse(left: Array, whole: Array) -> Array:
 
 # Grid size of a full fit, and grid size times points that memory bears for thousands of points.
 _FULL, _MOST = 48, 40_000
-CURVED, SPOT = 2, 2
+CURVED, TWO_KINKS, SPOT = 2, 3, 2
+# Change of slope at a second kink over the first slope: a mode that takes most of the light away, and one
+# that is twenty times as strong as the first.
+STEEPEST_FALL, WEAKEST_FIRST = -0.9, 20.0
 # A spot seen through a pinhole is a rounded kink 5 to 15 % higher. Few points cannot tell it from a sharp
 # one, and its weight there only widens the interval of every sharp kink; where roundness shows it must
 # compete. So its weight grows as this power of the points beyond 16.
@@ -302,8 +305,8 @@ def _second_range(shapes: Library, ln_u_top: Array) -> tuple[Array, Array]:
     """Allowed ratio of second to first excess, each (K, G): the whole excess may not fall within the scan."""
     reach = np.maximum(shapes.columns(ln_u_top)[1], 1e-6)
     mixing = shapes.mixing[:, None]
-    low = np.where(mixing == CURVED, -0.5 / reach, 0.0)
-    high = np.where(mixing == CURVED, 1.0, np.inf)
+    low = np.where(mixing == CURVED, -0.5 / reach, np.where(mixing == TWO_KINKS, STEEPEST_FALL, 0.0))
+    high = np.where(mixing == CURVED, 1.0, np.where(mixing == TWO_KINKS, WEAKEST_FIRST, np.inf))
     return low, np.broadcast_to(high, low.shape)
 
 
@@ -330,7 +333,7 @@ def fit_profile(data: SweepData, shapes: Library, *, size: int = 64, weight: Arr
         grid = again(data, shapes, grid, by)
     # Coarse grids are refined more often, so that live use ends on the same resolution.
     for _ in range(2 if size >= _FULL else 4):
-        finer = _closer(grid, data.n)
+        finer = closer(grid, data.n)
         if finer is None:
             break
         grid = evaluate(data, shapes, finer, by)
@@ -438,7 +441,7 @@ def _beside(residual: Array, design: Array, own: Array, known: Array, shared: Ar
     return Weighting.of(known + size * noise + 1e-12, shared)
 
 
-def _closer(grid: Grid, n: int) -> Array | None:
+def closer(grid: Grid, n: int) -> Array | None:
     """Return a finer grid over what the last one left possible, or None if that would not help."""
     rss = grid.solved.rss.min(axis=0)
     inside = np.flatnonzero(rss <= rss.min() * (1.0 + 20.0 / max(n - PARAMETERS, 1)))

@@ -100,9 +100,6 @@ SPOT_DOUBT = 0.7
 # A spot is found in one small sweep of five where a sharp kink is found in all: among kinks that only just
 # show, spots are that much more frequent than before the test. The factor fades over MARGIN in the p-value.
 SELECTION, MARGIN = float(np.log(5.0)), float(np.log(30.0))
-# Power of a class's probability in the number: 1 has the least scatter but leans to the middle, much more has
-# the least bias but jumps.
-CLASS_SHARPNESS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +151,9 @@ def selection_of(chance: float, significance: float) -> float:
 def summarise(profile: Profile, selection: float = 0.0) -> Estimate:
     """Turn the posterior into an estimate.
 
-    The number is the median over the classes of shapes (sharp kink, rate equation, whole spot), the likely
-    ones counted more than their due: a plain median between two classes is right for neither, and the median
-    of the likeliest jumps. The statistical interval is that of the likeliest class, the total one is over all
-    classes, and the systematic part is what it adds in quadrature.
+    The number is the median over all shapes. The statistical interval is that of the likeliest class (sharp
+    kink, rate equation, whole spot), the total one is over all classes, and the systematic part is what it
+    adds in quadrature.
 
     :param selection: added to the log weight of spots that the interval must hold for, see
         :func:`selection_of`.
@@ -167,7 +163,7 @@ def summarise(profile: Profile, selection: float = 0.0) -> Estimate:
     weight = by_class.sum(axis=1)
     shape_class = int(np.argmax(weight))
     low, high = quantiles(ln_t, by_class[shape_class], [0.025, 0.975])
-    middle = quantiles(ln_t, weight ** (CLASS_SHARPNESS - 1.0) @ by_class, [0.5])[0]
+    middle = quantiles(ln_t, by_class.sum(axis=0), [0.5])[0]
     low, high = min(low, middle), max(high, middle)
     doubts = [profile.chance(w).sum(axis=0) for w in (SPOT_DOUBT + selection, -SPOT_DOUBT)]
     ends = np.array([quantiles(ln_t, p, [0.025, 0.975]) for p in doubts])

@@ -16,13 +16,13 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import lambertw, ndtr, ndtri
+from scipy.special import lambertw, ndtr, ndtri, wrightomega
 
 Array = NDArray[np.float64]
 
 LN_U_MAX = 7.0
 STEP = 1.0 / 256
-HINGE, IN_PART = "hinge", "spot-in-part"
+HINGE, IN_PART, TWO = "hinge", "spot-in-part", "two-kinks"
 PHOTONS = ("one", "two", "three", "four")
 
 
@@ -60,8 +60,8 @@ class Library:
     :ivar log_prior: natural log of the prior weight, shape (K,): over families by what benches show, then
         shared within each.
     :ivar classes: 0 for a sharp kink, 1 for a rate-equation curve, 2 for a Gaussian spot, shape (K,).
-    :ivar mixing: 0 for one excess, 1 for a non-negative second one, 2 for a curvature of either sign, shape
-        (K,).
+    :ivar mixing: 0 for one excess, 1 for a non-negative second one, 2 for a curvature of either sign, 3 for
+        a second kink, shape (K,).
     """
 
     names: tuple[str, ...]
@@ -122,6 +122,15 @@ def s_curve(r: Array, beta: float) -> tuple[Array, Array]:
     # Below threshold the difference of two near-equal numbers is rewritten as a quotient.
     out = np.where(r > 1.0, (r - 1.0 + root) / 2.0, 2.0 * beta * r / (root + 1.0 - r + 1e-300))
     return out / (beta + out), out
+
+
+def ase_growth(r: Array, gain_length: float) -> Array:
+    """Light of a single pass that grows exponentially, then saturates: ``W(exp(G (r - 1)))``, 0 when dark.
+
+    At the onset the seed, amplified by ``exp(G)``, would just reach the saturation intensity.
+    """
+    dark = float(wrightomega(-gain_length))
+    return np.asarray(np.real(wrightomega(gain_length * (r - 1.0))) - dark)
 
 
 def own_spot(order: int) -> str:
@@ -197,24 +206,25 @@ def _single(u: Array, order: int) -> list[_Entry]:
     # Beta is a number anywhere between these: each node counts about as much as a shape of its own.
     found += [
         _Entry(f"s-curve-{b:g}", "s-curve", *s_curve(r, b), kind=1, log_prior=w)
-        for b, w in ((1e-3, 1.5), (3e-3, 1.5), (1e-2, 1.5), (3e-2, 0.7))
+        for b, w in ((1e-3, 1.9), (3e-3, 1.9), (1e-2, 1.9), (3e-2, 1.1), (0.1, 2.4), (0.3, 2.6))
     ]
+    name = "ase-growth"
+    found += [_Entry(f"{name}-{g:g}", name, r, ase_growth(r, g), kind=1, log_prior=1.5) for g in (5.0, 9.0)]
     return found + _spots(u, order, extracted)
 
 
 def _spots(u: Array, order: int, extracted: Array) -> list[_Entry]:
-    """Spots collected whole, and in part: the local excess of the photon order first, the others less likely.
+    """Spots collected whole, with a local excess linear in the rate ``u^N`` or in the fluence, and in part.
 
-    At 5 % noise and 16 points an S-curve looks like a spot whose local excess is linear in fluence, with a
-    threshold 17 % lower. A spot pumped by N photons has a local excess linear in the rate ``u^N``; the
-    foreign one keeps a small weight, which only quiet data overrule.
+    At 5 % noise and 16 points an S-curve looks like a whole spot whose local excess is linear in the fluence,
+    with a threshold 17 % lower. Their weights are such that neither is far worse off than by an equal choice.
     """
     r = u**order
     own, linear = spot_of_order(u, order), spot_of_order(u, 1)
-    found = [_Entry(own_spot(order), "spot", r, own, kind=2, log_prior=1.4)]
+    found = [_Entry(own_spot(order), "spot", r, own, kind=2, log_prior=2.1)]
     found.append(_Entry("spot-impulsive", "spot-impulsive", r, spot(extracted, u), kind=2, log_prior=-2.3))
     if order > 1:
-        found.append(_Entry(own_spot(1), "spot-linear", r, linear, kind=2, log_prior=-1.8))
+        found.append(_Entry(own_spot(1), "spot-linear", r, linear, kind=2, log_prior=1.0))
     found += [
         _Entry(f"{IN_PART}-{c:g}", IN_PART, r, spot_in_part(u, c), kind=2, log_prior=-0.6)
         for c in (0.6, 0.7, 0.8)
@@ -231,7 +241,34 @@ def _mixed(u: Array, order: int) -> list[_Entry]:
         _Entry("kink-rounded-curved", "kink-curved", r, round_kink, square, mixing=2, log_prior=-0.7),
         _Entry("impulsive-curved", "impulsive-curved", r, extracted, extracted**2, mixing=2, log_prior=-0.7),
         _Entry("kink-and-spot", "kink-and-spot", r, hinge, spot_of_order(u, order), mixing=1, log_prior=-0.7),
+    ] + [
+        _Entry(f"{TWO}-{v:g}", TWO, r, hinge, np.maximum(u - v, 0.0), mixing=3, log_prior=-2.0)
+        for v in (1.25, 1.5, 2.0)
     ]
+
+
+def _grid() -> Array:
+    nodes = round(2 * LN_U_MAX / STEP) + 1
+    u = np.exp(np.linspace(-LN_U_MAX, LN_U_MAX, nodes))
+    u[nodes // 2] = 1.0
+    return u
+
+
+def _library(entries: list[_Entry], photon_order: int) -> Library:
+    families = tuple(e.family for e in entries)
+    zero = np.zeros(entries[0].lum.size)
+    tables = np.stack(
+        [np.stack([e.lum, e.gain, zero if e.second is None else e.second]) for e in entries], axis=1
+    )
+    return Library(
+        tuple(e.name for e in entries),
+        families,
+        photon_order,
+        np.ascontiguousarray(tables),
+        np.array([e.log_prior - np.log(families.count(e.family)) for e in entries]),
+        np.array([e.kind for e in entries], dtype=np.intp),
+        np.array([e.mixing for e in entries], dtype=np.intp),
+    )
 
 
 def library(photon_order: int, smear: Smear = UNKNOWN_SMEAR) -> Library:
@@ -247,24 +284,8 @@ def library(photon_order: int, smear: Smear = UNKNOWN_SMEAR) -> Library:
 
 @lru_cache(maxsize=8)
 def _plain(photon_order: int) -> Library:
-    nodes = round(2 * LN_U_MAX / STEP) + 1
-    u = np.exp(np.linspace(-LN_U_MAX, LN_U_MAX, nodes))
-    u[nodes // 2] = 1.0
-    entries = _single(u, photon_order) + _mixed(u, photon_order)
-    families = tuple(e.family for e in entries)
-    zero = np.zeros(nodes)
-    tables = np.stack(
-        [np.stack([e.lum, e.gain, zero if e.second is None else e.second]) for e in entries], axis=1
-    )
-    return Library(
-        tuple(e.name for e in entries),
-        families,
-        photon_order,
-        np.ascontiguousarray(tables),
-        np.array([e.log_prior - np.log(families.count(e.family)) for e in entries]),
-        np.array([e.kind for e in entries], dtype=np.intp),
-        np.array([e.mixing for e in entries], dtype=np.intp),
-    )
+    u = _grid()
+    return _library(_single(u, photon_order) + _mixed(u, photon_order), photon_order)
 
 
 # A known scatter of the pulses leaves little to the shapes that stand for an unknown one; other causes round
@@ -275,7 +296,10 @@ _RULED_OUT = -60.0
 
 @lru_cache(maxsize=24)
 def _smeared(photon_order: int, smear: Smear) -> Library:
-    plain = _plain(photon_order)
+    return _smear(_plain(photon_order), smear)
+
+
+def _smear(plain: Library, smear: Smear) -> Library:
     tables = plain.tables
     for kernel in (_pulses(smear.pulse_cv), _collected(smear.depth)):
         tables = tables if kernel is None else _averaged(tables, *kernel)
@@ -335,3 +359,15 @@ def _averaged(tables: Array, shift: Array, weight: Array) -> Array:
         start = before + first
         out[part, row] = whole[start : start + tables.shape[2]]
     return out
+
+
+BETA_LEAST, BETA_MOST, BETAS = 1e-4, 1.0, 25
+
+
+@lru_cache(maxsize=8)
+def s_curves(photon_order: int, smear: Smear, least: float = BETA_LEAST, most: float = BETA_MOST) -> Library:
+    """Return 25 S-curves alone, equally likely, of spontaneous-emission factors between these, even in ln."""
+    u = _grid()
+    betas = np.geomspace(least, most, BETAS)
+    entries = [_Entry(f"s-curve-{b:.3g}", "s-curve", *s_curve(u**photon_order, b), kind=1) for b in betas]
+    return _smear(_library(entries, photon_order), smear)
