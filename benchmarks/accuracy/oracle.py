@@ -43,7 +43,7 @@ RATIOS = {
     3: (-0.6, 1.0, 3.0, 9.0, 19.0),
 }
 # Warnings that say "this interval may miss"; the others name something else.
-WARNINGS = {"misfit", "outlier", "few_above", "drift", "exponent", "hysteresis", "lines_below"}
+WARNINGS = {"misfit", "outlier", "few_above", "drift", "exponent", "hysteresis", "lines_below", "second_kink"}
 
 
 @dataclass(frozen=True, slots=True)
