@@ -13,8 +13,10 @@ from functools import partial
 
 import numpy as np
 
+from benchmarks.tables import Array
 from benchmarks.trials import parser
 from labctl.analysis.spectra.bands import Bands
+from labctl.analysis.spectra.follow import follow_lines, mode_onsets, randomness
 from labctl.analysis.spectra.reduce import reduce_exposures
 from labctl.analysis.threshold import fit_threshold
 from labctl.model.clock import SteppedClock
@@ -64,6 +66,25 @@ def analysis_costs() -> Iterator[Cost]:
     fluence, signal = np.append(79.81 * u, 100.0), np.append(light, 2000.0)
     choose = partial(fit_threshold, fluence, signal, quick=True)
     yield "64 points are fitted to choose the next", 60.0, choose
+    yield "lines of 32 spectra are followed, 8 onsets", 300.0, _lines_of_a_sweep(wavelength, rng)
+
+
+def _lines_of_a_sweep(wavelength_nm: Array, rng: np.random.Generator) -> Callable[[], object]:
+    """Return what the evaluation does with the lines of 32 spectra."""
+    u = np.geomspace(0.4, 2.2, 32)
+    places = (531.0, 533.2, 536.9, 538.4, 541.0, 544.6, 547.2, 551.0)
+    lines = sum(np.exp(-0.5 * ((wavelength_nm - nm) / 0.19) ** 2) for nm in places)
+    light = 1000.0 * u[:, None] ** 2 * np.exp(-(((wavelength_nm - 520.0) / 15.0) ** 2))
+    light = light + 20_000.0 * np.maximum(u - 1.0, 0.0)[:, None] * lines
+    spectra = np.asarray(rng.normal(light, 5.0 + 0.3 * np.sqrt(light)), dtype=np.float64)
+
+    def follow() -> object:
+        found = follow_lines(
+            wavelength_nm, spectra, 80.0 * u, emission_nm=(495.0, 565.0), lasing_nm=(525.0, 560.0)
+        )
+        return mode_onsets(found), randomness(found)
+
+    return follow
 
 
 def least_ms(action: Callable[[], object], times: int) -> float:
