@@ -26,13 +26,12 @@ from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.model.modes import Modes, Randomness
 from labctl.model.records import FloatArray
-from labctl.model.results import QResult
+from labctl.model.results import QResult, Threshold
 from labctl.model.untrusted import printable
 from labctl.runner.line_figures import lines_figure
 from labctl.runner.refit import report_of
 from labctl.runner.report import comparison_lines, duration, headline_of, percent
 from labctl.runner.stability import PROCEDURE_ID, refit_stability
-from labctl.runner.wording import pretty
 
 STYLE: Any = {
     "font.size": 10.0,
@@ -83,6 +82,8 @@ class RunPicture:
     :param fluence_uj_cm2: shape ``(n,)``, as are ``signal`` (counts per pulse), ``signal_sigma`` and
         ``fwhm_nm`` (nan where there is none).
     :param spectra: counts per pulse, shape ``(n, pixel)``.
+    :param slope: power of the fluence below the onset, and what is said of it; None where it is not known.
+    :param defined: the threshold by each other definition that applies, a line each.
     :param scaled: whether the error of the fluences' scale is stated; else ``ci95`` is marked as lacking it.
     :param curve: fluence, fit, lower and upper edge of its 95 % band, each of shape ``(m,)``.
     """
@@ -96,6 +97,8 @@ class RunPicture:
     signal: FloatArray
     signal_sigma: FloatArray
     fwhm_nm: FloatArray
+    slope: tuple[float | None, str] = (None, "")
+    defined: tuple[str, ...] = ()
     threshold_uj_cm2: float | None = None
     ci95: tuple[float, float] | None = None
     scaled: bool = False
@@ -183,6 +186,11 @@ def threshold_figure(picture: RunPicture) -> Figure:
     linear.legend(loc="upper left")
     _double_logarithm(double, picture)
     _mark_threshold(width, picture)
+    if picture.defined:
+        text, at = "\n".join(picture.defined), width.transAxes
+        width.text(
+            0.98, 0.5, text, transform=at, ha="right", va="center", fontsize=7.5, backgroundcolor="white"
+        )
     width.plot(picture.fluence_uj_cm2, picture.fwhm_nm, "s", ms=4, mfc="white", color=_WIDTH)
     width.set(xlabel=picture.fluence_label, ylabel="FWHM of the emission (nm)", xlim=(0, None))
     if np.isfinite(picture.fwhm_nm).any():
@@ -330,7 +338,9 @@ def _double_logarithm(axes: Axes, picture: RunPicture) -> None:
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(_labels_235)
     first = int(np.argmin(f))
-    axes.plot(f, y[first] * (f / f[first]) ** 2, ls=":", lw=1, color="0.5", label="slope 2", zorder=0)
+    slope, said = picture.slope
+    if slope is not None:
+        axes.plot(f, y[first] * (f / f[first]) ** slope, ls=":", lw=1, color="0.5", label=said, zorder=0)
     axes.legend(loc="upper left")
 
 
@@ -361,15 +371,31 @@ def picture_of(run: Run) -> RunPicture:
         signal=points.signal,
         signal_sigma=points.signal_sigma,
         fwhm_nm=points.fwhm_nm,
+        slope=_slope(threshold),
+        defined=tuple(
+            f"{d.label.partition(',')[0]} {d.value_uj_cm2:.4g} ({d.ci95[0]:.4g} – {d.ci95[1]:.4g})"
+            for d in result.definitions[1:]
+            if d.value_uj_cm2 is not None and d.ci95 is not None
+        ),
         threshold_uj_cm2=threshold.threshold_uj_cm2,
         ci95=threshold.ci95,
         scaled=threshold.scale_rel is not None,
-        verdict="; ".join(part for part in (headline_of(result), pretty(threshold.reason)) if part),
+        verdict="; ".join(
+            part for part in (headline_of(result), threshold.reason.replace("uJ/cm2", "µJ/cm²")) if part
+        ),
         curve=None if curve is None else (curve.fluence_uj_cm2, curve.signal, curve.low, curve.high),
         peak=None if result.q is None else _peak(result.q),
         modes=result.modes,
         randomness=result.randomness,
     )
+
+
+def _slope(threshold: Threshold) -> tuple[float | None, str]:
+    """Return the power of the luminescence, and its interval in words."""
+    if threshold.exponent is None or threshold.exponent_ci95 is None:
+        return None, ""
+    low, high = threshold.exponent_ci95
+    return threshold.exponent, f"slope {threshold.exponent:.2f} ({low:.2f} – {high:.2f})"
 
 
 def _peak(q: QResult) -> PeakFit | None:

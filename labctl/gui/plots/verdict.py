@@ -11,7 +11,7 @@ from labctl.gui.base import theme
 from labctl.gui.base.fields import PlainLabel
 from labctl.model.results import BandThreshold, SweepResult
 from labctl.runner.meaning import flag_lines
-from labctl.runner.report import Outcome, Tally, more_lines, outcome, tally
+from labctl.runner.report import Outcome, Tally, definition_lines, more_lines, outcome, tally
 from labctl.runner.rundata import RunData, Signal
 from labctl.runner.wording import UNIT, digits, duration, interval, pretty, scale
 
@@ -170,6 +170,8 @@ class VerdictStrip(QFrame):
         self.headline.setText("" if verdict is None else verdict.headline)
         if verdict is not None:
             parts = [verdict.sentence, *(w.reason for w in verdict.witnesses), *parts]
+        defined = [] if result is None else definition_lines(result)
+        self.value.setToolTip("\n".join(pretty(line) for line in defined))
         meant = flag_lines(result or SweepResult(found), found, "" if value is not None else said.reason)
         parts += [pretty(sentence) for sentence in meant]
         if found.outliers:
