@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 
@@ -79,8 +80,8 @@ def ordered(u: Array, order: str, rng: np.random.Generator) -> Array:
 def mean_signal(cell: Cell, truth: Truth) -> Callable[[Array], Array]:
     """Mean counts against ``u``, pulses and collected part averaged by plain sums."""
     if cell.cv > 0:
-        z = np.random.default_rng(99).standard_normal(4000)
-        factor = np.maximum(1.0 + cell.cv * (z - z.mean()) / z.std(), 0.0)
+        z = np.array([NormalDist().inv_cdf((i + 0.5) / 201) for i in range(201)])
+        factor = np.maximum(1.0 + cell.cv * z / z.std(), 0.0)
     else:
         factor = np.exp(np.linspace(0.0, np.log(cell.edge), 301)) if cell.edge < 1 else np.ones(1)
     return lambda u: np.mean([truth.signal(u * k) for k in factor], axis=0)
@@ -123,7 +124,8 @@ def oracle(cell: Cell, curve: Callable[[Array], Array], u: Array, y: Array) -> t
     own = (cell.noise * mean) ** 2 + mean + 100.0
     z, w = np.polynomial.hermite_e.hermegauss(7)
     w = w / w.sum()
-    moved = np.array([curve(u * np.exp(cell.wander * x)) - mean for x in z])
+    steps = z if cell.wander else np.zeros(0)
+    moved = np.array([curve(u * np.exp(cell.wander * x)) - mean for x in steps] or np.zeros((z.size, u.size)))
     slope = (w * z) @ moved
     own = own + w @ (moved - z[:, None] * slope) ** 2
     apart = np.abs(np.subtract.outer(np.arange(u.size), np.arange(u.size)))
@@ -154,7 +156,9 @@ def trial(cell: Cell, truth: Truth, rng: np.random.Generator, judge: bool) -> Tr
     u = ordered(scan(POINTS, rng), cell.order, rng)
     curve = mean_signal(cell, truth)
     y, sigma = measured(cell, curve(u * np.exp(cell.wander * drift_of(u.size, rng))), u, rng)
-    cv = round(cell.cv * (1 + cell.cv_error * float(np.clip(rng.standard_normal(), -3, 3))), 3)
+    # In steps of half a per cent: each value costs a library of its own.
+    measured_cv = cell.cv * (1 + cell.cv_error * float(np.clip(rng.standard_normal(), -3, 3)))
+    cv = round(0.005 * round(measured_cv / 0.005), 4)
     told: dict[str, object] = {}
     if cell.alpha:
         told = {"signal_sigma": sigma, "exposures": 10} if cell.told else {}
