@@ -20,6 +20,8 @@ from procedures.gate.fluence import make_beam
 LEAST_POINTS = 8
 """Fewer tell nothing of the shape of a decay."""
 LEAST_PIXELS = 3
+LEAST_REFERENCED = 7
+"""A sweep of fewer points gives no threshold, and takes no references unless they are asked for."""
 _ROUNDING = 1 + 1e-9
 
 
@@ -67,10 +69,13 @@ def steps(plan: SweepPlan) -> tuple[Step, ...]:
 def reference_fluence(plan: SweepPlan) -> float | None:
     """Return the reference fluence of a plan, None for a plan without one.
 
-    >>> reference_fluence(SweepPlan(start_uj_cm2=10, stop_uj_cm2=160, reference_every=5))
+    >>> reference_fluence(SweepPlan(start_uj_cm2=10, stop_uj_cm2=160))
     20.0
     """
-    if not plan.reference_every:
+    if isinstance(plan, StabilityPlan) or plan.reference_every == 0:
+        return None
+    asked = plan.reference_every is not None or plan.reference_uj_cm2 is not None
+    if not asked and len(fluences(plan)) < LEAST_REFERENCED:
         return None
     if plan.reference_uj_cm2 is not None:
         return plan.reference_uj_cm2
@@ -78,6 +83,21 @@ def reference_fluence(plan: SweepPlan) -> float | None:
     # Low, because above threshold it would not tell fewer emitters from a higher threshold; not the lowest,
     # because there it would mostly measure noise.
     return float(round(min(wanted) * (max(wanted) / min(wanted)) ** 0.25, 6))
+
+
+def most_references(plan: SweepPlan, points: int) -> int:
+    """Return how many reference points a sweep of so many points has at most.
+
+    :param points: without the references. By default there are one at the start, two above the kink, two at
+        the end, and one in the middle of the light where the kink comes later; with a number of points
+        between them, one more than they divide the sweep into.
+
+    >>> most_references(SweepPlan(), 24), most_references(SweepPlan(reference_every=6), 24)
+    (6, 5)
+    """
+    if reference_fluence(plan) is None:
+        return 0
+    return 6 if plan.reference_every is None else math.ceil(points / plan.reference_every) + 1
 
 
 def all_fluences(plan: SweepPlan) -> tuple[float, ...]:
@@ -179,7 +199,7 @@ def _check_reference(plan: SweepPlan) -> None:
     if plan.reference_every == 0:
         if plan.reference_uj_cm2 is not None:
             raise ConfigError("a reference fluence, but no reference points", key="reference_every")
-        if plan.correct_bleaching != "off":
+        if plan.correct_bleaching in ("excitation", "signal"):
             raise ConfigError(
                 "bleaching cannot be corrected without reference points",
                 key="correct_bleaching",
@@ -231,7 +251,11 @@ def _check_dose(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> None
     least = 1.0 if plan.triggered else float(plan.min_pulses)
     if plan.integration_s:
         least = max(least, min(plan.integration_s) * settings.repetition_rate_hz)
-    dose = math.fsum(step.fluence_uj_cm2 for step in steps(plan)) * plan.average * least
+    planned = steps(plan)
+    unsure = 2 if plan.reference_every is None else 0
+    references = max(most_references(plan, len(planned)) - unsure, 0)
+    light = math.fsum(step.fluence_uj_cm2 for step in planned) + references * (reference_fluence(plan) or 0)
+    dose = light * plan.average * least
     if dose > limit:
         raise ConfigError(
             f"the dose would exceed its limit of {limit:.4g} uJ/cm2: the plan asks for at least {dose:.4g}",

@@ -17,7 +17,7 @@ from labctl.model.errors import ConfigError
 from labctl.model.plan import AdaptivePlan, Cause, Ending, StabilityPlan, SweepPlan
 from labctl.model.pump import Limits, PumpSettings
 from labctl.model.records import SweepPoint
-from procedures.plan import Step, fluences, reference_fluence, steps
+from procedures.plan import Step, fluences, most_references, reference_fluence, steps
 
 _RECENT = 5
 
@@ -187,16 +187,31 @@ def _pulses(points: Sequence[SweepPoint]) -> float:
     return float(np.median((np.diff(dose) / [p.fluence_uj_cm2 for p in points])[-5:]))
 
 
-class ReferencedSource:
-    """Another source's steps with a reference before the first, after every ``every`` and after the last."""
+TOGETHER = 2
+"""References that are measured one after another, but for the first; their dose is small."""
 
-    def __init__(self, inner: StepSource, every: int, fluence_uj_cm2: float) -> None:
-        self._inner, self._every, self._fluence = inner, every, fluence_uj_cm2
+
+class ReferencedSource:
+    """Another source's steps, with references before the first and after the last, and some in between.
+
+    These come after every ``reference_every`` points. By default there is one as soon as a point lies above
+    the kink, and one at the middle of the light where none does by then. Unless the plan forbids to correct
+    for bleaching, a point just above the kink is repeated before the last reference: by how much it has
+    changed tells emitters that were lost from signal that was lost.
+
+    :param photon_order: of the pumping.
+    """
+
+    def __init__(self, inner: StepSource, plan: SweepPlan, fluence_uj_cm2: float, photon_order: int) -> None:
+        self._inner, self._plan, self._fluence = inner, plan, fluence_uj_cm2
+        self._order = photon_order
+        self._half = 0.5 * math.fsum(step.fluence_uj_cm2 for step in steps(plan))
+        self._repeats = plan.correct_bleaching != "off"
 
     @property
     def most(self) -> int:
-        """Steps of both kinds at most."""
-        return self._inner.most + math.ceil(self._inner.most / self._every) + 1
+        """Steps of all kinds at most."""
+        return self._inner.most + most_references(self._plan, self._inner.most) + self._repeats
 
     @property
     def ending(self) -> Ending | None:
@@ -205,19 +220,77 @@ class ReferencedSource:
 
     def next(self, points: Sequence[SweepPoint]) -> Step | None:
         """Return the reference where it is due, else what the inner source wants."""
-        since = next((n for n, p in enumerate(reversed(points)) if is_reference(p)), None)
-        if since is None or since >= self._every:
-            return self._reference(points)
+        if not points or self._is_due(points):
+            return self._reference(points, self._fluence)
         step = self._inner.next(points)
         if step is not None:
             return replace(step, index=len(points))
+        again = self._repeated(points)
+        if again is not None:
+            return self._reference(points, again)
         # The end needs a reference too, else the last points would be corrected by extrapolation. What it
         # says may bring a source that chooses to go on.
-        return self._reference(points) if since else None
+        wanted = 1 if self._plan.reference_every is not None else TOGETHER
+        return self._reference(points, self._fluence) if self._in_a_row(points) < wanted else None
 
-    def _reference(self, points: Sequence[SweepPoint]) -> Step:
-        up = not points or self._fluence >= points[-1].fluence_set_uj_cm2
-        return Step(len(points), self._fluence, "up" if up else "down", reference=True)
+    def _in_a_row(self, points: Sequence[SweepPoint]) -> int:
+        """How many references the points so far end with."""
+        return next((n for n, p in enumerate(reversed(points)) if not self._is_own(p)), len(points))
+
+    def _is_own(self, point: SweepPoint) -> bool:
+        return is_reference(point) and math.isclose(point.fluence_set_uj_cm2, self._fluence, rel_tol=1e-9)
+
+    def _is_due(self, points: Sequence[SweepPoint]) -> bool:
+        """Whether a reference is due between two points."""
+        since = next((n for n, p in enumerate(reversed(points)) if self._is_own(p)), len(points))
+        every = self._plan.reference_every
+        if every is not None:
+            return since >= every
+        taken, row = sum(map(self._is_own, points)), self._in_a_row(points)
+        if row:
+            return taken > row and row < TOGETHER and above_kink(points, self._order) is not None
+        then, now = (above_kink(p, self._order) for p in (points[:-since], points))
+        if now is not None:
+            return then is None and taken <= 2
+        light = math.fsum(p.fluence_set_uj_cm2 for p in points if not is_reference(p))
+        return taken == 1 and light >= self._half
+
+    def _repeated(self, points: Sequence[SweepPoint]) -> float | None:
+        """Return the fluence to repeat, None where there is none, or where it was repeated already."""
+        if not self._repeats or any(is_reference(p) and not self._is_own(p) for p in points):
+            return None
+        return above_kink(points, self._order)
+
+    def _reference(self, points: Sequence[SweepPoint], fluence: float) -> Step:
+        up = not points or fluence >= points[-1].fluence_set_uj_cm2
+        return Step(len(points), fluence, "up" if up else "down", reference=True)
+
+
+_ABOVE, _SIGMAS = 1.5, 5.0
+
+
+def above_kink(points: Sequence[SweepPoint], photon_order: int) -> float | None:
+    """Return the lowest fluence (as it was set, uJ/cm2) that lies clearly above a kink; None without one.
+
+    There the signal exceeds what luminescence of this order, as the three lowest points have it, would give
+    by half, and by five standard errors; so it does at most of the points above it.
+
+    :param points: in any order; references are passed over.
+    """
+    own = sorted((p for p in points if not is_reference(p)), key=lambda p: p.fluence_set_uj_cm2)
+    own = [p for p in own if p.signal > 0 and p.fluence_uj_cm2 > 0 and p.saturated_exposures < p.exposures]
+    if len(own) < 4:
+        return None
+    fluence, signal, sigma = (
+        np.array([getattr(p, name) for p in own]) for name in ("fluence_uj_cm2", "signal", "signal_sigma")
+    )
+    over = fluence**-photon_order
+    plain = float(np.median(signal[:3] * over[:3]))
+    clear = (signal * over > _ABOVE * plain) & (signal - plain / over > _SIGMAS * np.nan_to_num(sigma))
+    clear[:3] = False
+    most = np.cumsum(clear[::-1])[::-1] * 2 > np.arange(clear.size, 0, -1)
+    found = np.flatnonzero(clear & most)
+    return own[int(found[0])].fluence_set_uj_cm2 if found.size else None
 
 
 def make_source(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> StepSource:
@@ -229,4 +302,4 @@ def make_source(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> Step
     else:
         own = PlannedSource(plan)
     fluence = reference_fluence(plan)
-    return own if fluence is None else ReferencedSource(own, plan.reference_every, fluence)
+    return own if fluence is None else ReferencedSource(own, plan, fluence, settings.photon_order)

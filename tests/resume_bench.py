@@ -22,7 +22,7 @@ from simulators.presets import scene
 
 
 def plan_of(points: int) -> SweepPlan:
-    return SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=points, average=4)
+    return SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=points, average=4, reference_every=0)
 
 
 def show(event: Event) -> None:

@@ -59,6 +59,15 @@ class LightLight:
         return self.only(~self.reference)
 
     @property
+    def at_reference(self) -> NDArray[np.bool_]:
+        """Which points are at the reference fluence, not repeated at another one; shape ``(n,)``."""
+        if not self.reference.any():
+            return self.reference
+        found, count = np.unique(np.round(self.fluence_set_uj_cm2[self.reference], 6), return_counts=True)
+        own = np.isclose(self.fluence_set_uj_cm2, found[int(np.argmax(count))], rtol=1e-6)
+        return np.asarray(self.reference & own)
+
+    @property
     def typical_fluence_sigma_rel(self) -> float:
         """Median of the finite point-to-point errors of the fluence, 0 where there is none."""
         finite = self.fluence_sigma_rel[np.isfinite(self.fluence_sigma_rel)]
@@ -138,7 +147,7 @@ def unseen_wander_rel(curve: LightLight, photon_order: int) -> float | None:
     Each reference is held against the straight line in dose between its two neighbours, so that a sample that
     fades makes none. At least five references are needed.
     """
-    usable = curve.reference & (curve.signal > 0) & (curve.fluence_uj_cm2 > 0)
+    usable = curve.at_reference & (curve.signal > 0) & (curve.fluence_uj_cm2 > 0)
     ref = curve.only(usable)
     if ref.signal.size < _LEAST_REFERENCES or not (np.diff(ref.dose_uj_cm2) > 0).all():
         return None

@@ -112,9 +112,12 @@ def _mapping(stored: Mapping[str, object], name: str) -> dict[str, object]:
 
 
 def plan_of(stored: Mapping[str, object]) -> SweepPlan:
-    """Return the plan that a file holds; what it lacks, or says in another way, has its default."""
+    """Return the plan that a file holds; what it lacks, or says in another way, has its default.
+
+    A plan of an older labctl that says nothing of references had none.
+    """
     kind = AdaptivePlan if "target_rel" in stored else StabilityPlan if "every_s" in stored else SweepPlan
-    return record_of(kind, stored)
+    return record_of(kind, {"reference_every": 0, "correct_bleaching": "off", **stored})
 
 
 def result_of(stored: Mapping[str, object]) -> SweepResult:

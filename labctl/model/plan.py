@@ -11,7 +11,7 @@ from labctl.model.options import Option, documented, option, options
 Spacing = Literal["linear", "log", "list"]
 Direction = Literal["up", "down", "up-down", "shuffled"]
 Background = Literal["dark", "blank"]
-Correction = Literal["off", "excitation", "signal"]
+Correction = Literal["auto", "off", "excitation", "signal"]
 Per = Literal["point", "dose"]
 Decay = Literal["best", "single", "double", "stretched"]
 Cause = Literal["plan", "target", "above", "points", "dose", "time"]
@@ -136,11 +136,12 @@ class SweepPlan:
     retries: int = option(
         2, "Repeats", CHECKS, "How often a point is repeated after a laser dropout.", least=0, most=1000
     )
-    reference_every: int = option(
-        0,
+    reference_every: int | None = option(
+        None,
         "Reference every",
         REFERENCE,
-        "Points between two measurements at the reference fluence; 0: no reference points.",
+        "Points between two measurements at the reference fluence; 0: no reference points; default: at the "
+        "start, just above the kink and at the end.",
         least=0,
         most=MOST_POINTS,
     )
@@ -155,12 +156,13 @@ class SweepPlan:
         above=0,
     )
     correct_bleaching: Correction = option(
-        "off",
+        "auto",
         "Correct bleaching",
         REFERENCE,
         "Correct the fit with the reference points. excitation: fewer emitters absorb, so a point counts "
         "with the fluence that would excite the fresh sample equally; signal: only the detected light "
-        "decreased. Stored points are never changed.",
+        "decreased; auto: both, weighted by the data; off: fit the points as measured. Stored points are "
+        "never changed.",
     )
 
 

@@ -457,6 +457,8 @@ class BleachingResult:
     :param light_sigma_rel: its relative standard error.
     :param flags: ``bleaching`` or ``brightening`` at p < 0.01.
     :param corrected: what was done about it in the fit.
+    :param laws: how probable each law of the loss is with references and curve, by its name; empty where the
+        fit was not corrected.
     """
 
     references: int
@@ -471,6 +473,7 @@ class BleachingResult:
     light_sigma_rel: tuple[float, ...] = ()
     flags: tuple[str, ...] = ()
     corrected: Correction = "off"
+    laws: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,15 @@ MEANINGS = (
         "the sample gave more light as its dose grew: the threshold may differ from that of the fresh sample",
     ),
     Meaning(
+        "bleaching_not_measured",
+        "bleaching not measured: the reference points are not shown to be luminescence (exponent near the "
+        "photon order, no lasing peaks): set --reference lower",
+    ),
+    Meaning(
+        "bleaching_not_tested",
+        "bleaching not tested: without reference points, a loss of light shifts the threshold unseen",
+    ),
+    Meaning(
         "hysteresis",
         "the way down differs from the way up: sample or bench changed during the run",
     ),
@@ -123,7 +132,10 @@ MEANINGS = (
     Meaning("not_separable", "the lifetimes of the decay cannot be told apart: only their mean counts"),
     Meaning("extrapolated", "the mean lifetimes rest on the fitted shape beyond the measured time"),
     Meaning("no_decay", "no significant decay of the emission was seen"),
-    Meaning("bleaching_corrected", "the fit is corrected for the bleaching that the references show"),
+    Meaning(
+        "bleaching_corrected",
+        "the fit is corrected for the change at the references; its possible laws are in the interval",
+    ),
     Meaning(
         "stopped_early",
         "the sweep ended because its interval was narrow; the interval is widened for that",

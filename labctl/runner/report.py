@@ -318,13 +318,24 @@ def _adaptive_line(adaptive: AdaptiveEnding) -> str:
 
 def _bleaching_line(bleaching: BleachingResult) -> str:
     seen = "bleaching" if bleaching.flags == ("bleaching",) else "reference"
-    treated = "not corrected" if bleaching.corrected == "off" else "corrected"
+    treated = _treated(bleaching)
     return (
         f"{seen}: the emission at {bleaching.fluence_uj_cm2:.4g} uJ/cm2 changed during the run by "
         f"{100 * bleaching.change_rel:+.2g} +- {100 * bleaching.change_sigma_rel:.2g} % "
         f"({100 * bleaching.change_per_j_cm2:+.2g} +- "
-        f"{100 * bleaching.change_per_j_cm2_sigma:.2g} % per J/cm2 of dose), {treated} in the fit"
+        f"{100 * bleaching.change_per_j_cm2_sigma:.2g} % per J/cm2 of dose), {treated}"
     )
+
+
+def _treated(bleaching: BleachingResult) -> str:
+    """Say what of it is in the fit."""
+    if bleaching.corrected == "off":
+        return "not corrected in the fit"
+    if not bleaching.laws:
+        return "corrected in the fit"
+    likeliest = max(bleaching.laws, key=lambda name: bleaching.laws[name])
+    chance = f"{100 * bleaching.laws[likeliest]:.0f} %"
+    return f"in the fit as the data have it: {likeliest} ({chance})"
 
 
 def _hysteresis_line(hysteresis: Hysteresis) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 from pymeasure.experiment import Procedure, Results
 
+from labctl.analysis.light_light import is_reference
 from labctl.config import BenchConfig, load_bench
 from labctl.config.bench import connections_and_limits, stored_bench
 from labctl.data.csvfile import mend_csv
@@ -33,7 +34,7 @@ from labctl.runner.stability import PROCEDURE_ID as STABILITY_ID
 from labctl.runner.stability import stability_kind
 from labctl.session import Bench
 from procedures.fluence_sweep import Done, Insert, Pause
-from procedures.plan import steps
+from procedures.plan import LEAST_REFERENCED, reference_fluence, steps
 
 _BESIDE = {"fluences", "emission_nm", "lasing_nm"}
 """Written beside the plan's own fields, for people."""
@@ -67,7 +68,7 @@ def _check_points(run: Run, plan: SweepPlan) -> None:
     numbers = run.points["index"].tolist()
     if numbers != list(range(len(numbers))):
         raise DataError(f"{run.path}: points are missing between others", "labctl verify says which")
-    if isinstance(plan, AdaptivePlan) or plan.reference_every:
+    if isinstance(plan, AdaptivePlan) or reference_fluence(plan) is not None:
         return  # their steps follow from the points
     for step, wanted in zip(steps(plan), run.column("fluence_set_uj_cm2"), strict=False):
         if not math.isclose(step.fluence_uj_cm2, wanted, rel_tol=1e-9):
@@ -89,7 +90,8 @@ def dose_before(run: Run, plan: SweepPlan, repetition_rate_hz: float) -> tuple[f
     if ended is not None:
         return max(known, ended), 0.0
     planned = steps(plan)
-    after = planned[min(len(run), len(planned) - 1)].fluence_uj_cm2
+    own = sum(not is_reference(run.scalars(number)) for number in range(len(run)))
+    after = planned[min(own, len(planned) - 1)].fluence_uj_cm2
     assumed = after * _pulses(run, plan, repetition_rate_hz)
     return known + assumed, assumed
 
@@ -104,10 +106,10 @@ def _pulses(run: Run, plan: SweepPlan, repetition_rate_hz: float) -> float:
 
 def plan_size(plan: Mapping[str, object]) -> int | None:
     """Return the number of steps a stored plan has, None where that is not known beforehand."""
-    if "target_rel" in plan or plan.get("reference_every"):
-        return None
     listed = plan.get("fluences")
-    if not isinstance(listed, list) or not listed:
+    if not isinstance(listed, list) or not listed or "target_rel" in plan or plan.get("reference_every"):
+        return None
+    if plan.get("reference_every", 0) is None and "every_s" not in plan and len(listed) >= LEAST_REFERENCED:
         return None
     return 2 * len(listed) - 1 if plan.get("direction") == "up-down" else len(listed)
 

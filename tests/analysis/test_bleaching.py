@@ -7,7 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from labctl.analysis.evaluation.bleaching import Model, corrected, measure_bleaching, with_correction_error
+from labctl.analysis.evaluation import fit_curve
+from labctl.analysis.evaluation.bleaching import (
+    STABLE,
+    Model,
+    Weighed,
+    dose_of_order,
+    measure_bleaching,
+    weighed,
+)
 from labctl.analysis.evaluation.hysteresis import (
     MOST_PAIRS,
     UNSEEN_DRIFT,
@@ -17,7 +25,8 @@ from labctl.analysis.evaluation.hysteresis import (
 )
 from labctl.analysis.light_light import LightLight, middle_dose
 from labctl.analysis.threshold import ThresholdResult, fit_threshold
-from labctl.model.records import FloatArray
+from labctl.analysis.threshold.sweep_data import Known
+from labctl.model.plan import Correction
 
 K = 2e-8
 SIGMA = 0.004
@@ -66,24 +75,98 @@ def test_errors_that_were_declared_too_small_are_enlarged() -> None:
     assert found[1].change_sigma_rel > 0.3 * found[0].change_sigma_rel
 
 
-@pytest.mark.parametrize("model", ["excitation", "signal"])
-def test_the_correction_restores_the_fresh_sample_and_carries_its_error(model: Model) -> None:
-    sweep = curve(rate=3e-8, sigma=1e-6)
-    found = measure_bleaching(sweep, 2)
+def fading(kind: Model, exponent: float, lost: float, seed: int = 1, noise: float = 0.01) -> LightLight:
+    """A sweep as the default plan has it over a kink at 80 uJ/cm2, of a sample that fades by a law."""
+    rng = np.random.default_rng(seed)
+    grid = np.geomspace(20.0, 200.0, 24)
+    kink = int(np.searchsorted(grid, 80.0)) + 1
+    fluence = np.concatenate([[35.0], grid[:kink], [35.0, 35.0], grid[kink:], [grid[kink]], [35.0, 35.0]])
+    reference = np.isin(fluence, [35.0])
+    reference[-3] = True
+    own = 3000.0 * (fluence / 80.0) ** exponent
+    ln_left = np.log(1 - lost) * (np.cumsum(own) - own / 2) / own.sum()
+    at = fluence * np.exp(ln_left / 2) if kind == "excitation" else fluence
+    light = 600 * (at / 80) ** 2 + 7000 * np.maximum(at / 80 - 1, 0)
+    light = light * (np.exp(ln_left) if kind == "signal" else 1.0)
+    light = light * (1 + noise * rng.standard_normal(fluence.size))
+    dose = middle_dose(np.cumsum(3000.0 * fluence))
+    return LightLight(fluence, fluence, np.zeros(fluence.size), light, noise * light, dose, reference)
+
+
+def taken(curve: LightLight, correction: Correction = "auto") -> Weighed:
+    found = measure_bleaching(curve, 2)
     assert found is not None
-    fresh = corrected(sweep, found, model, 2)
-    light: FloatArray = fresh.signal / fresh.fluence_uj_cm2**2
-    inside = slice(1, 21)
-    assert np.ptp(np.log(light[inside])) < 0.02 < 0.1 < np.ptp(np.log(sweep.signal / sweep.fluence_uj_cm2**2))
-    noisy = curve(rate=3e-8)
-    again = measure_bleaching(noisy, 2)
-    assert again is not None
-    wide = corrected(noisy, again, model, 2)
-    if model == "excitation":
-        assert (wide.fluence_sigma_rel[5:] > SIGMA / 2).all()
-        assert wide.fluence_sigma_rel[0] == 0.0
-    else:
-        assert (wide.signal_sigma[5:] / wide.signal[5:] > SIGMA * 1.4).all()
+    return weighed(curve, found, correction, 2, lambda fresh: fit_curve(fresh, 2))
+
+
+def test_the_dose_of_an_order_is_the_sum_of_pulses_times_a_power_of_their_fluence() -> None:
+    curve = fading("excitation", 4.0, 0.1)
+    own = curve.fluence_uj_cm2**4
+    assert dose_of_order(curve, 4.0) == pytest.approx((np.cumsum(own) - own / 2) / own.sum(), rel=1e-6)
+
+
+@pytest.mark.parametrize(("exponent", "lost"), [(1.0, 0.3), (2.0, 0.3), (4.0, 0.3), (2.0, 0.1)])
+def test_the_fresh_samples_threshold_is_found_whatever_the_loss_grows_with(
+    exponent: float, lost: float
+) -> None:
+    for seed in range(3):
+        told = taken(fading("excitation", exponent, lost, seed))
+        assert told.result.ci95 is not None
+        assert told.result.ci95[0] < 80.0 < told.result.ci95[1]
+        assert told.result.threshold_uj_cm2 == pytest.approx(80.0, rel=0.02)
+        assert "bleaching_corrected" in told.result.flags
+        assert told.chances.get(STABLE, 0.0) < 0.01
+
+
+@pytest.mark.parametrize("kind", ["excitation", "signal"])
+def test_a_point_repeated_above_the_kink_tells_lost_emitters_from_lost_signal(kind: Model) -> None:
+    told = taken(fading(kind, 2.0, 0.2))
+    words = {"excitation": "emitters", "signal": "signal"}
+    assert sum(p for name, p in told.chances.items() if name.startswith(words[kind])) > 0.95
+    blind = fading(kind, 2.0, 0.2)
+    blind = blind.only(np.arange(blind.signal.size) != blind.signal.size - 3)
+    unsure = taken(blind)
+    assert max(told.chances.values()) > max(unsure.chances.values()) or kind == "signal"
+
+
+def test_a_wrong_law_that_is_asked_for_costs_what_the_mixture_avoids() -> None:
+    curve = fading("signal", 2.0, 0.3, noise=0.003)
+    right, wrong = taken(curve), taken(curve, "excitation")
+    assert right.result.threshold_uj_cm2 == pytest.approx(80.0, rel=0.01)
+    assert wrong.result.threshold_uj_cm2 is not None
+    assert wrong.result.threshold_uj_cm2 < 79.0
+
+
+def test_a_stable_sample_keeps_its_threshold_and_nearly_its_interval() -> None:
+    arms = []
+    for seed in range(5):
+        curve = fading("excitation", 2.0, 0.0, seed)
+        told, plain = taken(curve).result, fit_curve(curve, 2)
+        assert "bleaching_corrected" not in told.flags
+        assert told.ci95 is not None
+        assert plain.ci95 is not None
+        assert told.threshold_uj_cm2 == pytest.approx(plain.threshold_uj_cm2, rel=0.003)
+        arms.append(np.log(told.ci95[1] / told.ci95[0]) / np.log(plain.ci95[1] / plain.ci95[0]))
+    assert np.median(arms) < 1.1
+
+
+def test_a_reference_that_is_no_luminescence_measures_nothing() -> None:
+    curve = fading("excitation", 2.0, 0.3)
+    assert measure_bleaching(curve, 1) is None
+    lines = replace(curve, peak_count=np.full(curve.signal.size, 4.0))
+    assert measure_bleaching(lines, 2) is None
+    assert measure_bleaching(replace(curve, peak_count=np.zeros(curve.signal.size)), 2) is not None
+
+
+def test_an_unseen_wander_of_the_fluence_counts_by_the_photon_order_in_every_reference() -> None:
+    curve = fading("excitation", 2.0, 0.0)
+    stated = replace(curve, known=Known(wander_rel=0.02))
+    still, wandering = (measure_bleaching(c, 2) for c in (curve, stated))
+    assert still is not None
+    assert wandering is not None
+    # Two that follow one another wander alike.
+    alike = 0.04 * np.sqrt([1, 2, 2, 2, 2])
+    assert wandering.ln_sigma == pytest.approx(np.hypot(still.ln_sigma, alike))
 
 
 def test_no_reference_or_one_that_cannot_be_used_says_nothing() -> None:
@@ -91,18 +174,6 @@ def test_no_reference_or_one_that_cannot_be_used_says_nothing() -> None:
     assert measure_bleaching(sweep.grid, 2) is None
     assert measure_bleaching(replace(sweep, signal=np.where(sweep.reference, -1.0, sweep.signal)), 2) is None
     assert measure_bleaching(replace(sweep, signal=np.full(25, np.nan)), 2) is None
-
-
-def test_the_error_of_the_correction_is_added_in_quadrature() -> None:
-    found = measure_bleaching(curve(), 2)
-    assert found is not None
-    result = ThresholdResult("found", "", 20, threshold_uj_cm2=80.0, ci95=(79.2, 80.8))
-    moved = 80.0 * np.exp(0.01)
-    wide = with_correction_error(result, found, lambda b: replace(result, threshold_uj_cm2=float(moved)))
-    assert wide.ci95 is not None
-    arm = 1.96 * 0.01 * np.sqrt(5)
-    assert np.log(wide.ci95[1] / 80.0) == pytest.approx(np.hypot(np.log(80.8 / 80.0), arm), rel=1e-6)
-    assert wide.flags == ("bleaching_corrected",)
 
 
 # --- both ways -------------------------------------------------------------------------------------------

@@ -29,7 +29,13 @@ PLANS: dict[ProcedureName, SweepPlan] = {
     "sweep": SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=160.0, points=6, average=4),
     "resume": SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=160.0, points=6, average=4),
     "adaptive": AdaptivePlan(
-        start_uj_cm2=40.0, stop_uj_cm2=160.0, points=10, average=4, budget_points=12, target_rel=0.006
+        start_uj_cm2=40.0,
+        stop_uj_cm2=160.0,
+        points=10,
+        average=4,
+        budget_points=12,
+        target_rel=0.006,
+        reference_every=0,
     ),
     "stability": stability_plan(60.0, 56.0, 8.0, average=3),
 }

@@ -24,7 +24,20 @@ from labctl.model.errors import InstrumentError
 from labctl.runner.fit_process import child_environment
 from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS
 
-SWEEP = ["--start", "30", "--stop", "160", "--points", "10", "--average", "2", "--sample", "OLA"]
+SWEEP = [
+    "--start",
+    "30",
+    "--stop",
+    "160",
+    "--points",
+    "10",
+    "--average",
+    "2",
+    "--sample",
+    "OLA",
+    "--reference-every",
+    "0",
+]
 
 
 def labctl(*arguments: str) -> list[str]:

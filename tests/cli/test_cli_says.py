@@ -72,7 +72,7 @@ def test_few_points(bench: SimulatedBench, tmp_path: Path, capsys: pytest.Captur
 def test_all_points_saturated(
     bench: SimulatedBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = SweepPlan(start_uj_cm2=300, stop_uj_cm2=600, points=8, average=2)
+    plan = SweepPlan(start_uj_cm2=300, stop_uj_cm2=600, points=8, average=2, reference_every=0)
     report, told = swept(bench, tmp_path, plan)
     text = said(capsys, report)
     assert (
@@ -90,7 +90,7 @@ def test_all_points_saturated(
 
 
 def test_aborted(bench: SimulatedBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    plan = SweepPlan(start_uj_cm2=40, stop_uj_cm2=150, points=24, average=2)
+    plan = SweepPlan(start_uj_cm2=40, stop_uj_cm2=150, points=24, average=2, reference_every=0)
     report, _ = swept(bench, tmp_path, plan, stop_at=2)
     assert report.outcome.headline.startswith("aborted after ")
     assert "of 24 points" in said(capsys, report)
@@ -108,7 +108,7 @@ def test_failed(bench: SimulatedBench, tmp_path: Path, monkeypatch: pytest.Monke
         return shoot(shooter, step, auto, stop)
 
     monkeypatch.setattr(ExposureSequence, "shoot", broken)
-    plan = SweepPlan(start_uj_cm2=40, stop_uj_cm2=150, points=9, average=2, retries=0)
+    plan = SweepPlan(start_uj_cm2=40, stop_uj_cm2=150, points=9, average=2, retries=0, reference_every=0)
     with pytest.raises(RunFailed) as failed:
         swept(bench, tmp_path, plan)
     assert failed.value.report.outcome.headline == "failed after 1 of 9 points"
@@ -148,7 +148,7 @@ def test_a_check_without_a_plan_speaks_of_none(tmp_path: Path) -> None:
 def test_json_holds_null_for_what_nobody_stated(
     bench: SimulatedBench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = SweepPlan(start_uj_cm2=30, stop_uj_cm2=170, points=12, average=2)
+    plan = SweepPlan(start_uj_cm2=30, stop_uj_cm2=170, points=12, average=2, reference_every=0)
     report, _ = swept(bench, tmp_path, plan)
     text = said(capsys, report)
     assert "statistical only; scale uncertainty: not stated (6 of 6 links)" in text
@@ -302,7 +302,7 @@ def test_a_bench_that_idles_with_a_setting_is_not_called_lit(
 def test_a_sweep_below_threshold_and_one_that_goes_on(
     bench: SimulatedBench, bench_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = SweepPlan(start_uj_cm2=20, stop_uj_cm2=55, points=12, average=3)
+    plan = SweepPlan(start_uj_cm2=20, stop_uj_cm2=55, points=12, average=3, reference_every=0)
     report, _ = swept(bench, bench_file.parent, plan, stop_at=3)
     done = report.points
     assert report.outcome.headline == f"aborted after {done} of 12 points"

@@ -21,7 +21,9 @@ from labctl.runner.refit import refit
 CORRECTED: dict[str, Any] = {"reference_every": 3, "correct_bleaching": "excitation"}
 PLANS = {
     "corrected": SweepPlan(start_uj_cm2=30, stop_uj_cm2=180, points=10, average=2, **CORRECTED),
-    "both ways": SweepPlan(start_uj_cm2=30, stop_uj_cm2=180, points=7, average=2, direction="up-down"),
+    "both ways": SweepPlan(
+        start_uj_cm2=30, stop_uj_cm2=180, points=7, average=2, direction="up-down", reference_every=0
+    ),
     "adaptive": AdaptivePlan(start_uj_cm2=30, stop_uj_cm2=170, average=2, target_rel=0.2),
 }
 SHOWN = {

@@ -55,7 +55,7 @@ def test_from_unknown_to_threshold(tmp_path: Path) -> None:
             assert calibration.kind == kind
             use_calibration(file, kind, path)
         buffer = PointBuffer(NoSink())
-        plan = SweepPlan(start_uj_cm2=20, stop_uj_cm2=200, points=16, average=5)
+        plan = SweepPlan(start_uj_cm2=20, stop_uj_cm2=200, points=16, average=5, reference_every=0)
         with open_bench(load_bench(file), clock) as bench:
             assert bench.warnings == ()
             for _ in fluence_sweep.sweep(plan, bench.roles, bench.pump, bench.bands, sink=buffer):

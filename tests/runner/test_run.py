@@ -28,7 +28,7 @@ from labctl.session import open_bench
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
-PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=12, average=4)
+PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=12, average=4, reference_every=0)
 
 
 @pytest.fixture

@@ -150,7 +150,9 @@ def test_an_outlier_is_named_by_its_place_among_all_points() -> None:
 def test_an_up_and_down_run_reports_its_hysteresis(
     config: BenchConfig, simulated: SimulatedBench, tmp_path: Path
 ) -> None:
-    plan = SweepPlan(start_uj_cm2=40.0, stop_uj_cm2=160.0, points=9, average=6, direction="up-down")
+    plan = SweepPlan(
+        start_uj_cm2=40.0, stop_uj_cm2=160.0, points=9, average=6, direction="up-down", reference_every=0
+    )
     report = run(config, simulated, plan, tmp_path)
     found = report.result.hysteresis
     assert found is not None
@@ -225,16 +227,14 @@ def test_options_become_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
         assert plan.target_rel == 0.03
 
 
-def test_bleaching_is_corrected_with_or_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    for words, said in (
-        ("", "off"),
-        ("--correct-bleaching", "excitation"),
-        ("--correct-bleaching --bleaching-model signal", "signal"),
-        ("--bleaching-model signal", "off"),
-    ):
-        plan = planned(monkeypatch, f"{ENDS} --reference-every 5 {words}")
+def test_bleaching_is_corrected_as_the_data_have_it_or_by_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    for word in ("auto", "off", "excitation", "signal"):
+        plan = planned(monkeypatch, f"{ENDS} --reference-every 5 --correct-bleaching {word}")
         assert plan is not None
-        assert plan.correct_bleaching == said
+        assert plan.correct_bleaching == word
+    plan = planned(monkeypatch, ENDS)
+    assert plan is not None
+    assert (plan.reference_every, plan.correct_bleaching) == (None, "auto")
 
 
 @pytest.mark.parametrize(

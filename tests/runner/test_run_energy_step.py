@@ -27,7 +27,7 @@ from procedures.plan import stability_plan
 from simulators import presets
 from simulators.bench import SimulatedBench
 
-PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=190.0, points=14, average=3)
+PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=190.0, points=14, average=3, reference_every=0)
 
 
 def run(folder: Path, factor: float, from_s: float, plan: SweepPlan = PLAN) -> tuple[RunReport, list[Event]]:

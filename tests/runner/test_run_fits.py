@@ -34,7 +34,7 @@ from procedures.plan import stability_plan
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
-PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=8, average=2)
+PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=8, average=2, reference_every=0)
 STABILITY = stability_plan(60.0, 400.0, 20.0, average=3)
 
 QUESTION = {"do": "evaluate", "path": "nowhere"}

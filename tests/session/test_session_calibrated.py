@@ -53,7 +53,7 @@ from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
 OLD = {"measured_utc": "2020-01-01T00:00:00+00:00", "valid_until_utc": "2020-02-01T00:00:00+00:00"}
-PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=8, average=2)
+PLAN = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=180.0, points=8, average=2, reference_every=0)
 
 
 @pytest.fixture

@@ -6,17 +6,16 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, fields, replace
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from labctl.analysis.budget import fluence_budget, scale_rel
 from labctl.analysis.evaluation.bleaching import (
     Bleaching,
-    Model,
-    corrected,
+    Weighed,
     measure_bleaching,
-    with_correction_error,
+    weighed,
 )
 from labctl.analysis.evaluation.definitions import definitions
 from labctl.analysis.evaluation.energy_step import find_step, full_energies_j, widened, with_step
@@ -32,7 +31,7 @@ from labctl.analysis.spectra.narrow import NarrowLines, Spectra, narrow_lines
 from labctl.analysis.spectra.reduce import ReducedPoint, clip_level, correct_nonlinearity, reduce_exposures
 from labctl.analysis.threshold import ThresholdResult, fit_threshold, peak_onset
 from labctl.model.modes import Modes
-from labctl.model.plan import AdaptivePlan, Cause, Ending, StabilityPlan, SweepPlan
+from labctl.model.plan import AdaptivePlan, Cause, Correction, Ending, StabilityPlan, SweepPlan
 from labctl.model.pump import Bands, PumpSettings
 from labctl.model.records import DarkRecord, FloatArray, SpectrometerInfo, SweepPoint
 from labctl.model.results import (
@@ -63,7 +62,7 @@ class Design:
 
     photon_order: int
     direction: str = "up"
-    correction: Literal["off"] | Model = "off"
+    correction: Correction = "off"
     target_rel: float | None = None
     ended: Cause | None = None
 
@@ -85,7 +84,7 @@ def emission_threshold(
 ) -> ThresholdResult:
     """Fit the emission of a run that still goes on, quickly, for what is to be measured next.
 
-    The bleaching is corrected where the plan wants it; the result holds draws of the curve.
+    The bleaching is in it where the plan wants that; the result holds draws of the curve.
 
     :param points: so far, those at a reference included; their arrays may be empty.
     :param settings: the chain to the sample, where it is known.
@@ -93,7 +92,7 @@ def emission_threshold(
     design = Design.of(plan, photon_order)
     whole = light_light(points, settings=settings)
     bleaching = measure_bleaching(whole, photon_order) if design.correction != "off" else None
-    return fit_curve(as_fitted(whole, bleaching, design), photon_order, quick=True)
+    return band_threshold(whole, bleaching, design, quick=True).result
 
 
 def fit_curve(curve: LightLight, photon_order: int, *, quick: bool = False) -> ThresholdResult:
@@ -124,22 +123,25 @@ def fit_curve(curve: LightLight, photon_order: int, *, quick: bool = False) -> T
     return replace(result, outliers=outliers, cross_checks=checks, used=used)
 
 
-def as_fitted(curve: LightLight, bleaching: Bleaching | None, design: Design) -> LightLight:
-    """Return a curve as it is fitted: corrected for the bleaching where that was asked for."""
-    if bleaching is None or design.correction == "off":
-        return curve
-    return corrected(curve, bleaching, design.correction, design.photon_order)
+def band_threshold(
+    curve: LightLight,
+    bleaching: Bleaching | None,
+    design: Design,
+    *,
+    quick: bool = False,
+    known: Weighed | None = None,
+) -> Weighed:
+    """Fit one band, what may have been lost in its number and interval where the design wants that.
 
+    :param known: the other band, where it has told what was lost.
+    """
 
-def band_threshold(curve: LightLight, bleaching: Bleaching | None, design: Design) -> ThresholdResult:
-    """Fit one band, the error of a correction in its interval."""
-    result = fit_curve(as_fitted(curve, bleaching, design), design.photon_order)
+    def fit(fresh: LightLight) -> ThresholdResult:
+        return fit_curve(fresh, design.photon_order, quick=quick)
+
     if bleaching is None or design.correction == "off":
-        return result
-    result = with_correction_error(
-        result, bleaching, lambda moved: fit_curve(as_fitted(curve, moved, design), design.photon_order)
-    )
-    return _reworded(result, "with the correction's error")
+        return Weighed(fit(curve), curve, {})
+    return weighed(curve, bleaching, design.correction, design.photon_order, fit, known)
 
 
 def as_adaptive(result: ThresholdResult, ended: Cause | None) -> ThresholdResult:
@@ -434,26 +436,28 @@ class _Evaluation:
         self._lines = _tried(self._narrow_lines, lambda _reason: None)
         whole, peaks = map(self._curve, BANDS)
         bleaching = measure_bleaching(whole, design.photon_order)
-        shown = as_fitted(whole, bleaching, design)
+        both = band_threshold(whole, bleaching, design)
+        emission, shown = both.result, both.curve
         hysteresis = None
         if design.compares_ways:
-            hysteresis = measure_hysteresis(shown, lambda c: fit_curve(c, design.photon_order))
-        emission = band_threshold(whole, bleaching, design)
+            ways = replace(shown, reference=whole.reference)
+            hysteresis = measure_hysteresis(ways, lambda c: fit_curve(c, design.photon_order))
         if design.target_rel is not None:
             emission = as_adaptive(emission, design.ended)
-        flags = [*(bleaching.flags if bleaching else ()), *(hysteresis.flags if hysteresis else ())]
+        flags = [*self._of_bleaching(whole, bleaching), *(hysteresis.flags if hysteresis else ())]
         if not whole.known.wander_rel and unseen_wander_rel(whole, design.photon_order):
             flags.append("unseen_wander")
         emission = replace(emission, flags=tuple(dict.fromkeys((*emission.flags, *flags))))
-        lasing = band_threshold(peaks, bleaching, design)
+        alone = band_threshold(peaks, bleaching, design, known=both)
+        lasing = alone.result
         if step is not None:
             emission, lasing = widened(emission, step), widened(lasing, step)
         budget = self._budget(emission)
         return SweepResult(
             threshold=self._band(emission, shown, "emission"),
-            threshold_lasing=self._band(lasing, as_fitted(peaks, bleaching, design), "lasing"),
+            threshold_lasing=self._band(lasing, alone.curve, "lasing"),
             budget=budget,
-            bleaching=None if bleaching is None else bleaching.record(design.correction),
+            bleaching=None if bleaching is None else bleaching.record(design.correction, both.chances),
             hysteresis=hysteresis,
             definitions=_tried(lambda: self._definitions(emission, shown), lambda _reason: ()),
         )
@@ -463,6 +467,13 @@ class _Evaluation:
         lines = grid.peak_count if self._lines is None else self._lines.count[~shown.reference]
         short = settings is not None and (settings.pulse_width_fs or 0.0) < IMPULSIVE_FS
         return definitions(emission, grid.fluence_uj_cm2, grid.signal, grid.fwhm_nm, lines, impulsive=short)
+
+    def _of_bleaching(self, curve: LightLight, bleaching: Bleaching | None) -> tuple[str, ...]:
+        if bleaching is not None:
+            return bleaching.flags
+        if self._curves:
+            return ()  # a table says nothing of how it was measured
+        return ("bleaching_not_measured",) if curve.reference.any() else ("bleaching_not_tested",)
 
     def _curve(self, band: BandName) -> LightLight:
         given = self._curves.get(band)

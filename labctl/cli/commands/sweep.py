@@ -25,12 +25,6 @@ if TYPE_CHECKING:
 _OPTIONS = dict(sweep_options())
 for _end in ("start", "stop"):  # which a terminal has no defaults for
     _OPTIONS[_end] = replace(_OPTIONS[_end], default=None)
-_BLEACHING = _OPTIONS["correct_bleaching"]
-_OPTIONS["correct_bleaching"] = replace(
-    _BLEACHING, name="bleaching_model", words=_BLEACHING.words[1:], default=_BLEACHING.words[1],
-    help=f"How {_BLEACHING.flag} does it.",
-)  # fmt: skip
-"""Typed as two options, so that the usual correction needs no word."""
 
 
 @with_options(_OPTIONS.values())
@@ -41,7 +35,6 @@ def sweep(
     adaptive: Annotated[
         bool, typer.Option("--adaptive", help="Choose each fluence from the points measured so far.")
     ] = False,
-    correct_bleaching: Annotated[bool, typer.Option(_BLEACHING.flag, help=_BLEACHING.help)] = False,
     output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
     operator: Annotated[str, typer.Option(help="Who measures.")] = "",
     spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
@@ -55,9 +48,6 @@ def sweep(
     """
     from labctl.runner.facts import RunRequest
 
-    model = given.pop("bleaching_model", _BLEACHING.words[1])
-    if correct_bleaching:
-        given[_BLEACHING.name] = model
     plan = sweep_plan(given, adaptive=adaptive)
     labels = RunRequest(output=output, sample=sample, operator=operator, spot=spot, note=note)
     return run_sweep_command(bench, plan, labels, figures=figures, as_json=as_json)
