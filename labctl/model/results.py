@@ -457,7 +457,7 @@ class BleachingResult:
     :param light_sigma_rel: its relative standard error.
     :param flags: ``bleaching`` or ``brightening`` at p < 0.01.
     :param corrected: what was done about it in the fit.
-    :param laws: how probable each law of the loss is with references and curve, by its name; empty where the
+    :param laws: chance of each law of the loss with references and curve, 0 to 1, by its name; empty where the
         fit was not corrected.
     """
 
