@@ -457,8 +457,8 @@ class BleachingResult:
     :param light_sigma_rel: its relative standard error.
     :param flags: ``bleaching`` or ``brightening`` at p < 0.01.
     :param corrected: what was done about it in the fit.
-    :param laws: chance of each law of the loss with references and curve, 0 to 1, by its name; empty where the
-        fit was not corrected.
+    :param laws: chance of each law of the loss with references and curve, 0 to 1, by its name; empty where
+        the fit was not corrected.
     """
 
     references: int
