@@ -181,10 +181,10 @@ def test_everybody_says_the_same_of_a_run(
 @pytest.mark.parametrize(
     ("kind", "flags", "shown"),
     [
-        ("up and down", set(), {"hysteresis"}),
+        ("up and down", set(), {"hysteresis", "bleaching"}),
         ("referenced", set(), {"bleaching"}),
         ("corrected", {"bleaching_corrected"}, {"bleaching"}),
-        ("adaptive", {"adaptive", "stopped_early"}, {"adaptive"}),
+        ("adaptive", {"adaptive", "stopped_early"}, {"adaptive", "bleaching"}),
         ("doubted", set(), set()),
     ],
 )

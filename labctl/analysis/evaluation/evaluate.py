@@ -444,7 +444,7 @@ class _Evaluation:
             hysteresis = measure_hysteresis(ways, lambda c: fit_curve(c, design.photon_order))
         if design.target_rel is not None:
             emission = as_adaptive(emission, design.ended)
-        flags = [*self._of_bleaching(whole, bleaching), *(hysteresis.flags if hysteresis else ())]
+        flags = [*self._bleaching_flags(whole, bleaching), *(hysteresis.flags if hysteresis else ())]
         if not whole.known.wander_rel and unseen_wander_rel(whole, design.photon_order):
             flags.append("unseen_wander")
         emission = replace(emission, flags=tuple(dict.fromkeys((*emission.flags, *flags))))
@@ -468,7 +468,7 @@ class _Evaluation:
         short = settings is not None and (settings.pulse_width_fs or 0.0) < IMPULSIVE_FS
         return definitions(emission, grid.fluence_uj_cm2, grid.signal, grid.fwhm_nm, lines, impulsive=short)
 
-    def _of_bleaching(self, curve: LightLight, bleaching: Bleaching | None) -> tuple[str, ...]:
+    def _bleaching_flags(self, curve: LightLight, bleaching: Bleaching | None) -> tuple[str, ...]:
         if bleaching is not None:
             return bleaching.flags
         if self._curves:
