@@ -8,6 +8,7 @@ that exceed it most. Takes some minutes on one core.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,7 +44,7 @@ def statistics(curve: Curve, n: int, trials: int, rng: np.random.Generator) -> A
         for i in range(trials):
             u = scan(n, rng)
             data = prepare(u, Noise().measure(curve, u, rng), None)
-            profile = fit_profile(data, library(2), 0.0)
+            profile = fit_profile(data, library(2))
             out[i] = detect(profile)[0] if np.isfinite(profile.rss) else 0.0
     return out
 
@@ -63,7 +64,9 @@ def main() -> None:
         rows.append(np.quantile(np.concatenate(list(found.values())), levels))
         print(f"{n:3d} {'pooled':28s} " + " ".join(f"{x:7.2f}" for x in rows[-1]), flush=True)
     if args.write:
-        TABLE.write_text(text(args.points, smooth(args.points, rows), args.trials), encoding="utf-8")
+        module = TABLE.read_text(encoding="utf-8")
+        rows = smooth(args.points, rows)
+        TABLE.write_text(rewritten(module, args.points, rows, args.trials), encoding="utf-8")
 
 
 def smooth(points: Sequence[int], rows: list[Array]) -> list[Array]:
@@ -81,24 +84,21 @@ def smooth(points: Sequence[int], rows: list[Array]) -> list[Array]:
     return list(table)
 
 
-def text(points: Sequence[int], rows: list[Array], trials: int) -> str:
-    """Write the table as a module."""
+def rewritten(module: str, points: Sequence[int], rows: list[Array], trials: int) -> str:
+    """Return the module with another table in it."""
     body = "\n".join("    (" + ", ".join(f"{x:.3f}" for x in row) + ")," for row in rows)
-    return f'''"""Quantiles of sup-F without a kink; written by benchmarks/accuracy/threshold_null_table.py.
-
-{trials} trials for each of {len(WORST)} kinds of data at each size; rare levels smoothed over the sizes.
-"""
-
-from __future__ import annotations
-
-# Number of points of the sweep.
-POINTS = ({", ".join(map(str, points))})
+    table = f"""POINTS = ({", ".join(map(str, points))})
+# {trials} sweeps for each of {len(WORST)} kinds of data at each size; rare levels smoothed over the sizes.
 # Natural logarithm of the chance to exceed each column: {", ".join(f"{p:g}" for p in LEVELS)}.
 LOG_P = ({", ".join(f"{np.log(p):.4f}" for p in LEVELS)})
 QUANTILES = (
 {body}
 )
-'''
+"""
+    found = re.search(r"^POINTS = .*?^\)\n", module, re.DOTALL | re.MULTILINE)
+    if found is None:
+        raise SystemExit(f"no table in {TABLE}")
+    return module[: found.start()] + table + module[found.end() :]
 
 
 if __name__ == "__main__":
