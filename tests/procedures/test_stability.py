@@ -312,8 +312,8 @@ def test_a_verdict_names_what_it_cannot_say() -> None:
 HOT = {"heater": HeaterSettings(), "thermometer": ThermometerSettings(wander_c=0.0)}
 
 
-def hot_plan(**heating: Any) -> StabilityPlan:
-    plan = stability_plan(60.0, 480.0, 60.0, average=2, **({"temperature_c": 60.0} | heating))
+def hot_plan(**heating: float | None) -> StabilityPlan:
+    plan = replace(stability_plan(60.0, 480.0, 60.0, average=2, temperature_c=60.0), **heating)  # type: ignore[arg-type]
     return replace(plan, integration_s=(0.2,), max_light_s=10.0)
 
 

@@ -18,7 +18,7 @@ from labctl.model.results import Beta
 
 # Number of points of the sweep.
 POINTS = (7, 8, 10, 12, 16, 24, 32, 64)
-# Simulated for the first four detectors and raised by 5 to 15 %, as 480 kink-free sweeps of each size demanded.
+# Simulated for the first four detectors and raised by 5 to 15 %, as 480 kink-free sweeps a size showed.
 # Natural logarithm of the chance to exceed each column: 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005.
 LOG_P = (-0.6931, -1.6094, -2.3026, -2.9957, -3.9120, -4.6052, -5.2983)
 QUANTILES = (
