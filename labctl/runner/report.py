@@ -185,7 +185,7 @@ def exponent_line(threshold: Threshold) -> str:
         said = f"{where} the luminescence grows as {power}: {means}{proof} ({_SHIFTS})"
     allowed = threshold.orders_allowed
     if not allowed:
-        return f"{said}; {_PHOTONS[order]} pumping was stated"
+        return f"{said}; fitted as {_PHOTONS[order]} pumping (photon_order = {order})"
     names = " and ".join(_PHOTONS[n] for n in allowed)
     return f"{said}; the photon order is not stated, {names} pumping fitted (--photon-order states it)"
 
