@@ -17,7 +17,7 @@ from drivers.support.session import Port
 from drivers.support.spec import DriverSpec, VisaConfig
 from drivers.support.visa import VisaInstrument
 from labctl.model.clock import Clock
-from labctl.model.errors import InstrumentFault, InstrumentTimeout
+from labctl.model.errors import InstrumentFault
 from labctl.model.records import Identity
 
 LEAST_C, MOST_C = 20.0, 200.0
@@ -53,16 +53,7 @@ class ThorlabsTC200(VisaInstrument):
         self.greet(self._check_device)
 
     def _check_device(self) -> None:
-        for _ in range(2):  # half a command of somebody else may stand in its buffer and spoil the first
-            self.write("id?")
-            heard = self.listen(b">", GREETING_TIMEOUT_S)
-            if b"TC200" in heard.upper() or not self._visa:
-                break
-            self.drain()
-        if not heard:
-            raise InstrumentTimeout(self.name, "no answer to 'id?'")
-        if b"TC200" not in heard.upper():
-            raise self.stranger(heard, "a TC200")
+        self.expect_model("id?", "TC200", b">", GREETING_TIMEOUT_S)
         if self._asked("tmax?") > self._max_c + STEP_C:
             self._tell("tmax", self._max_c)
 

@@ -96,16 +96,7 @@ class ThorlabsSC10(VisaInstrument):
         self.greet(self._check_device)
 
     def _check_device(self) -> None:
-        for _ in range(2):  # half a command of somebody else may stand in its buffer and spoil the first
-            self.write("id?")
-            heard = self.listen(b">", GREETING_TIMEOUT_S)
-            if b"SC10" in heard.upper() or not self._visa:
-                break
-            self.drain()
-        if not heard:
-            raise InstrumentTimeout(self.name, "no answer to 'id?'")
-        if b"SC10" not in heard.upper():
-            raise self.stranger(heard, "an SC10")
+        self.expect_model("id?", "SC10", b">", GREETING_TIMEOUT_S)
         self._go_to(MANUAL_MODE)
 
     def _go_to(self, mode: int) -> None:

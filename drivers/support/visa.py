@@ -300,6 +300,23 @@ class VisaInstrument(Line):
         finally:
             self._greeting = False
 
+    def expect_model(self, question: str, model: str, prompt: bytes, timeout_s: float) -> None:
+        """Ask a device of a console who it is, twice where somebody else's half command may spoil the first.
+
+        :raises InstrumentTimeout: nothing answers.
+        :raises NotConnected: another device does.
+        """
+        for _ in range(2):
+            self.write(question)
+            heard = self.listen(prompt, timeout_s)
+            if model.encode() in heard.upper() or not self._visa:
+                break
+            self.drain()
+        if not heard:
+            raise InstrumentTimeout(self.name, f"no answer to {question!r}")
+        if model.encode() not in heard.upper():
+            raise self.stranger(heard, model)
+
     def stranger(self, heard: bytes, wanted: str) -> NotConnected:
         """Return the error for an answer that is not the device's, or no readable text at all."""
         hint = WRONG_DEVICE
