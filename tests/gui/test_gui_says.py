@@ -251,6 +251,7 @@ def test_all_points_saturated_is_said_in_red(qtbot: QtBot, tmp_path: Path) -> No
         panel.fields["stop"].fill("600")
         panel.fields["points"].fill("8")
         panel.fields["average"].fill("2")
+        panel.fields["reference_every"].fill("0")
         panel.sample.set_text("OLA")
         panel.start_button.click()
         until(qtbot, lambda: window.queue.status(1) == "finished")
@@ -262,6 +263,25 @@ def test_all_points_saturated_is_said_in_red(qtbot: QtBot, tmp_path: Path) -> No
         assert run is not None
         assert np.isnan(run.column("fwhm_nm")).all()
         assert "FWHM clipped" in run.describe(0)
+
+
+def test_a_run_without_a_threshold_says_where_there_is_none(qtbot: QtBot, tmp_path: Path) -> None:
+    with bench_window(qtbot, tmp_path) as (window, _):
+        read, panel = Read(window), window.sweep
+        panel.fields["start"].fill("20")
+        panel.fields["stop"].fill("60")
+        panel.fields["points"].fill("9")
+        panel.fields["average"].fill("3")
+        panel.sample.set_text("OLA")
+        panel.start_button.click()
+        until(qtbot, lambda: window.queue.status(1) == "finished")
+        until(qtbot, lambda: read.verdict.startswith("> "))
+        assert float(read.verdict.split()[1]) < 79.81
+        assert window.live.view.strip.headline.text() == "no threshold in the scan"
+        assert "no significant threshold" in read.details or "no threshold below" in read.details
+        assert "lasing" not in read.verdict
+        assert window.queue.reason(1) == "finished: not found"
+        assert (read.shutter, read.state) == ("closed", "ready")
 
 
 @pytest.mark.parametrize("running", [False, True])

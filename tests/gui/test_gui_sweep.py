@@ -23,6 +23,7 @@ def queue_sweep(window: BenchWindow, points: int, name: str = "OLA film", averag
         (panel.fields["stop"], "170"),
         (panel.fields["points"], str(points)),
         (panel.fields["average"], str(average)),
+        (panel.fields["reference_every"], "0"),
     ):
         field.fill(text)
     panel.sample.set_text(name)
