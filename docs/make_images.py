@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from labctl.runner.figures import draw_run
+from labctl.runner.figures.sweep import draw_run
 
 TARGET = Path(__file__).parent / "images" / "demo.png"
 PANELS = {

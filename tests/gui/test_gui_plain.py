@@ -17,7 +17,7 @@ from labctl.gui.shell.benchbar import ConnectionPanel
 from labctl.gui.shell.window import MainWindow
 from labctl.model.errors import ConnectionFailure
 from labctl.model.untrusted import printable
-from labctl.runner.figures import in_figure
+from labctl.runner.figures.base import in_figure
 from labctl.service.messages import Link
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"

@@ -23,7 +23,7 @@ from labctl.model.plan import StabilityPlan
 from labctl.model.records import SweepPoint
 from labctl.model.results import StabilityResult
 from labctl.runner.events import Event, Measured
-from labctl.runner.figures import draw_stability
+from labctl.runner.figures.stability import draw_stability
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport, duration, stability_verdict
 from labctl.runner.resume import resume_run

@@ -20,7 +20,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError, InstrumentError, NotConnected
 from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.runner.events import Connected, Event, Measured, Message, Started
-from labctl.runner.figures import draw_run
+from labctl.runner.figures.sweep import draw_run
 from labctl.runner.refit import refit
 from labctl.runner.report import dump_json
 from labctl.runner.run import RunFailed, RunRequest, run_sweep, too_few

@@ -23,7 +23,7 @@ from labctl.model.records import SweepPoint
 from labctl.model.results import BandThreshold
 from labctl.model.run import RunFacts
 from labctl.runner.events import Evaluated
-from labctl.runner.figures import picture_of
+from labctl.runner.figures.sweep import picture_of
 from labctl.runner.fit_child import evaluate_file
 from labctl.runner.fit_process import FileQuestion, Fits
 from labctl.runner.refit import refit

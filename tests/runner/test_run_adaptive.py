@@ -22,7 +22,7 @@ from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.mapping import plain
 from labctl.model.plan import AdaptivePlan, Cause, Ending, SweepPlan
 from labctl.runner.events import Event, Started
-from labctl.runner.figures import picture_of
+from labctl.runner.figures.sweep import picture_of
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport, dump_json, more_lines
 from labctl.runner.run import RunRequest, run_sweep

@@ -26,7 +26,7 @@ from labctl.model.results import BandThreshold, QResult, SweepResult, ThresholdS
 from labctl.model.run import RunStart, RunStop
 from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import Connected, Evaluated, Measured, Message, RunFiles, Started
-from labctl.runner.figures import draw_compared
+from labctl.runner.figures.compared import draw_compared
 from labctl.runner.fit_process import FileQuestion, Fits
 from labctl.runner.refit import compare, spot_spread
 from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS, RunReport, comparison_lines, dump_json

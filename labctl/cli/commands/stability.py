@@ -78,7 +78,7 @@ def stability(
 
 def _drawn(report: RunReport, *, figures: bool) -> RunReport:
     """Write the table, and the figure if it was asked for; what fails is a note, not an end."""
-    from labctl.runner.figures import draw_stability
+    from labctl.runner.figures.stability import draw_stability
     from labctl.runner.stability import write_table
 
     if report.h5 is None or report.points == 0:

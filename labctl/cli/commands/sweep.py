@@ -105,7 +105,7 @@ def sweep_once(
 
 def with_compared(reports: Sequence[RunReport]) -> list[RunReport]:
     """Draw the runs of several samples together; the figures are listed with the first of them."""
-    from labctl.runner.figures import draw_compared
+    from labctl.runner.figures.compared import draw_compared
 
     files = [report.h5 for report in reports if report.h5 is not None and report.points]
     first = reports[0]
@@ -119,7 +119,8 @@ def with_compared(reports: Sequence[RunReport]) -> list[RunReport]:
 
 def with_figures(report: RunReport) -> RunReport:
     """Draw the figures beside the files; a figure that cannot be drawn is a note, not an end."""
-    from labctl.runner.figures import draw_run, draw_stability
+    from labctl.runner.figures.stability import draw_stability
+    from labctl.runner.figures.sweep import draw_run
 
     if report.points == 0:
         return report

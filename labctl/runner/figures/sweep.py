@@ -1,7 +1,4 @@
-"""The figures of a run, as PNG files that stand beside the paper's Fig. 5b-e and 6.
-
-Drawn without pyplot and without a window, so that any thread of any program may call them.
-"""
+"""The figures of a sweep, as PNG files that stand beside the paper's Fig. 5b-e and 6."""
 
 from __future__ import annotations
 
@@ -9,47 +6,25 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from labctl.analysis.evaluation import evaluate
-from labctl.analysis.evaluation.comparison import compared
-from labctl.analysis.evaluation.stability import Stability
-from labctl.analysis.fading import DecayFit
 from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.model.modes import Modes, Randomness
 from labctl.model.records import FloatArray
 from labctl.model.results import QResult, Threshold
-from labctl.model.untrusted import printable
-from labctl.runner.line_figures import lines_figure
-from labctl.runner.refit import report_of
-from labctl.runner.report import comparison_lines, duration, headline_of, percent
-from labctl.runner.stability import PROCEDURE_ID, refit_stability
+from labctl.runner.figures.base import TITLE_WIDTH, in_figure, labels_235, write
+from labctl.runner.figures.lines import lines_figure
+from labctl.runner.report import headline_of
 
-STYLE: Any = {
-    "font.size": 10.0,
-    "axes.titlesize": 10.5,
-    "axes.spines.top": False,
-    "axes.linewidth": 0.8,
-    "xtick.direction": "in",
-    "ytick.direction": "in",
-    "legend.frameon": True,
-    "legend.framealpha": 0.9,
-    "legend.edgecolor": "none",
-    "legend.fontsize": 8.5,
-    "savefig.dpi": 160,
-}
-"""How every figure looks."""
 _DATA, _FIT, _MARK, _WIDTH = "#1b1e23", "#c8553d", "#2a6f97", "#3f7d4a"
-_TITLE_WIDTH = 140
-"""Characters of a line of the widest figure's title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +104,7 @@ def draw_all(picture: RunPicture, stem: Path) -> list[Path]:
     written = []
     for name, draw in drawings:
         path = stem.with_name(f"{stem.name}_{name}.png")
-        with mpl.rc_context(STYLE):
-            figure = draw(picture)
-            FigureCanvasAgg(figure)
-            figure.savefig(path, format="png")
-        written.append(path)
+        written.append(write(path, partial(draw, picture)))
     return written
 
 
@@ -171,11 +142,6 @@ def spectra_figure(picture: RunPicture) -> Figure:
     return figure
 
 
-def in_figure(text: str) -> str:
-    """Return a text that others wrote as matplotlib takes it literally: printable, and no formula."""
-    return printable(text).replace("$", r"\$")
-
-
 def threshold_figure(picture: RunPicture) -> Figure:
     """Draw the light-light curve, linear and in double logarithm, and the linewidth that collapses."""
     figure = Figure(figsize=(12.4, 4.2), layout="constrained")
@@ -196,11 +162,11 @@ def threshold_figure(picture: RunPicture) -> Figure:
     if np.isfinite(picture.fwhm_nm).any():
         width.set_yscale("log")
         width.yaxis.set_major_formatter("{x:g}")
-        width.yaxis.set_minor_formatter(_labels_235)
+        width.yaxis.set_minor_formatter(labels_235)
     for axes in (linear, double, width):
         axes.spines["right"].set_visible(False)
     title = f"{picture.sample}: {picture.verdict}" if picture.verdict else picture.sample
-    figure.suptitle("\n".join(textwrap.wrap(title, _TITLE_WIDTH)))
+    figure.suptitle("\n".join(textwrap.wrap(title, TITLE_WIDTH)))
     return figure
 
 
@@ -301,11 +267,6 @@ def _light_light(axes: Axes, picture: RunPicture) -> None:
     axes.set(xlabel=picture.fluence_label, ylabel="Integrated emission (counts per pulse)")
 
 
-def _labels_235(value: float, _position: float) -> str:
-    """Label 2, 3 and 5 of each decade of a logarithmic axis."""
-    return f"{value:g}" if f"{value:.0e}"[0] in "235" else ""
-
-
 def _mark_threshold(axes: Axes, picture: RunPicture) -> None:
     first = None if picture.modes is None else picture.modes.first
     if (
@@ -336,7 +297,7 @@ def _double_logarithm(axes: Axes, picture: RunPicture) -> None:
     axes.set_xlim(f.min() / 1.15, f.max() * 1.15)
     axes.set_ylim(y.min() / 2, y.max() * 2)
     axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(_labels_235)
+    axes.xaxis.set_minor_formatter(labels_235)
     first = int(np.argmin(f))
     slope, said = picture.slope
     if slope is not None:
@@ -418,265 +379,3 @@ def _peak(q: QResult) -> PeakFit | None:
         lower_bound=q.lower_bound,
         line_shape=q.shape,
     )
-
-
-_MEASURED, _FITTED, _WARM, _LATE = "#1b1e23", "#c8553d", "#b8860b", "#2a6f97"
-_AT_ENDS = 0.05  # of the points, averaged into the first and the last spectrum
-
-
-def draw_stability(path: Path) -> Path:
-    """Draw the figure of a run file beside it, ``<run>_stability.png``.
-
-    :raises DataError: it is no stability run, or cannot be read.
-    :raises CalibrationRefused: there is nothing to fit.
-    :raises OSError: the figure cannot be written.
-    """
-    run = read_run(path)
-    measured, fit = refit_stability(run)
-    out = path.with_name(f"{path.stem}_stability.png")
-    with mpl.rc_context(STYLE):
-        figure = stability_figure(run, measured, fit)
-        FigureCanvasAgg(figure)
-        figure.savefig(out, format="png")
-    return out
-
-
-def stability_figure(run: Run, measured: Stability, fit: DecayFit) -> Figure:
-    """Draw light with its fit, residuals in standard errors, and the spectra of beginning and end."""
-    figure = Figure(figsize=(10.4, 5.2), layout="constrained")
-    grid = figure.add_gridspec(2, 2, height_ratios=(3, 1), width_ratios=(3, 2))
-    light = figure.add_subplot(grid[0, 0])
-    rest = figure.add_subplot(grid[1, 0], sharex=light)
-    spectra = figure.add_subplot(grid[:, 1])
-    unit, size = _unit(float(measured.time_s[-1]))
-    _light(light, measured, fit, size)
-    _rest(rest, measured, fit, size)
-    light.tick_params(labelbottom=False)
-    rest.set(xlabel=f"Time ({unit})", ylabel="Residual / error")
-    _temperature(light, run, measured.time_s / size)
-    _spectra(spectra, run, measured)
-    value, sigma = _retained(run, fit)
-    fluence = float(np.median(measured.fluence_uj_cm2[measured.usable]))
-    figure.suptitle(
-        f"{in_figure(run.start.sample)}: {percent(value, sigma).replace('+-', '±')} remaining after "
-        f"{duration(float(measured.time_s[-1]))} at {fluence:.4g} µJ/cm² ({run.start.convention})"
-    )
-    return figure
-
-
-def _retained(run: Run, fit: DecayFit) -> tuple[float, float]:
-    """What the run's own result says is left; it weighs in the shapes that were not drawn."""
-    stored = run.result.stability
-    retained = fit.retained if stored is None or stored.retained is None else stored.retained
-    return retained.value, retained.sigma
-
-
-def _unit(seconds: float) -> tuple[str, float]:
-    return ("s", 1.0) if seconds < 300 else ("min", 60.0) if seconds < 3 * 3600 else ("h", 3600.0)
-
-
-def _light(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
-    used = measured.usable
-    axes.errorbar(
-        measured.time_s[used] / size,
-        measured.light[used],
-        measured.sigma[used],
-        fmt="o",
-        ms=3,
-        lw=0.7,
-        color=_MEASURED,
-        mfc="white",
-        label="measured",
-    )
-    if (~used).any():
-        axes.plot(measured.time_s[~used] / size, measured.light[~used], "x", color="0.6", label="left out")
-    fine = np.linspace(0.0, float(measured.time_s[-1]), 400)
-    axes.plot(fine / size, measured.fitted_at(fit, fine), color=_FITTED, lw=1.6, zorder=3, label=_label(fit))
-    axes.set_ylim(
-        min(0.0, 1.1 * float(measured.light[used].min())), 1.08 * max(float(measured.light[used].max()), 1.0)
-    )
-    axes.set_ylabel("Emission relative to the first points")
-    _legend_above(axes)
-
-
-def _legend_above(axes: Axes) -> None:
-    """Put the legend over the axes, where it hides no point."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, framealpha=0.0, borderaxespad=0.2)
-
-
-def _label(fit: DecayFit) -> str:
-    if fit.miss is not None:
-        return (
-            f"{fit.model} exponential, the best that was tried:\nmisses the points by "
-            f"{100 * fit.miss.typical_rel:.2g} % of the start; no lifetime"
-        )
-    lines = [f"{fit.model} exponential{' and a constant' if fit.constant else ''}"]
-    for name, value in (
-        ("amplitude-weighted", fit.amplitude_lifetime_s),
-        ("intensity-weighted", fit.intensity_lifetime_s),
-    ):
-        if value is not None:
-            lifetime = duration(value.value, value.sigma).replace("+-", "±")
-            lines.append(f"{name} mean lifetime {lifetime}")
-    if "no_mixture" in fit.flags:
-        lines.append("begins late, as no mixture of decays does; no lifetime")
-    if fit.lower_bound_s is not None:
-        lines.append(f"no decay seen: lifetime above {duration(fit.lower_bound_s)}")
-    return "\n".join(lines)
-
-
-def _rest(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
-    used = measured.usable
-    time = measured.time_s[used]
-    off = (measured.light[used] - measured.fitted_at(fit, time)) / measured.sigma[used]
-    axes.axhspan(-1.96, 1.96, color="0.93", lw=0)
-    axes.axhline(0.0, color=_FITTED, lw=1.0)
-    axes.plot(time / size, off, "o", ms=2.6, color=_MEASURED)
-    reach = max(3.0, 1.1 * float(np.abs(off).max()))
-    axes.set_ylim(-reach, reach)
-    axes.spines["right"].set_visible(False)
-
-
-def _temperature(axes: Axes, run: Run, time: FloatArray) -> None:
-    """Show the sample's temperature, where it was measured."""
-    listed = run.facts.sample_temperature_c
-    known = [np.nan if t is None else t for t in listed]
-    if len(known) != time.size or not np.isfinite(known).any():
-        axes.spines["right"].set_visible(False)
-        return
-    beside = axes.twinx()
-    beside.plot(time, known, color=_WARM, lw=1.0, alpha=0.6)
-    middle, half = float(np.nanmean(known)), max(2.0, 1.5 * float(np.nanmax(known) - np.nanmin(known)))
-    beside.set_ylim(middle - half, middle + half)
-    beside.set_ylabel("Sample temperature (°C)", color=_WARM)
-
-
-def _spectra(axes: Axes, run: Run, measured: Stability) -> None:
-    used = np.flatnonzero(measured.usable)
-    count = max(round(_AT_ENDS * used.size), 1)
-    spectra = run.spectra
-    low, high = run.bands.emission_nm
-    margin = 0.1 * (high - low)
-    inside = (run.wavelength_nm >= low - margin) & (run.wavelength_nm <= high + margin)
-    for which, name, colour in ((used[:count], "first", _MEASURED), (used[-count:], "last", _LATE)):
-        shown = np.nanmean(spectra[which][:, inside], axis=0)
-        axes.plot(run.wavelength_nm[inside], shown, color=colour, lw=0.9, label=f"{name} {count} points")
-    axes.set(
-        xlabel="Wavelength (nm)", ylabel="Emission (counts per pulse)", xlim=(low - margin, high + margin)
-    )
-    axes.spines["right"].set_visible(False)
-    axes.legend(loc="upper right")
-
-
-_COLOURS = ("#2a6f97", "#c8553d", "#3f7d4a", "#8a5a9e", "#b8860b", "#1b1e23")
-_MARKERS = "osD^vP"
-
-
-def draw_compared(paths: Sequence[Path]) -> list[Path]:
-    """Draw runs of several samples together, beside the first of their files.
-
-    ``<first run>_thresholds_compared.png`` holds the light-light curves of two sweeps or more,
-    ``<first run>_stability_compared.png`` the light over time of two stability runs or more.
-
-    :param paths: run files; only as many as can be told apart are drawn, six of a kind.
-    :raises DataError: a file cannot be read.
-    :raises OSError: a figure cannot be written.
-    """
-    runs = [read_run(path) for path in paths]
-    kinds = {
-        "thresholds": ([r for r in runs if r.start.procedure != PROCEDURE_ID], thresholds_figure),
-        "stability": ([r for r in runs if r.start.procedure == PROCEDURE_ID], retained_figure),
-    }
-    written = []
-    for name, (own, draw) in kinds.items():
-        if len(own) < 2:
-            continue
-        out = own[0].path.with_name(f"{own[0].path.stem}_{name}_compared.png")
-        with mpl.rc_context(STYLE):
-            figure = draw(own[: len(_COLOURS)])
-            FigureCanvasAgg(figure)
-            figure.savefig(out, format="png")
-        written.append(out)
-    return written
-
-
-def _name(run: Run) -> str:
-    spot = f", spot {run.start.spot}" if run.start.spot else ""
-    return in_figure(f"{run.start.sample}{spot}")
-
-
-def thresholds_figure(runs: Sequence[Run]) -> Figure:
-    """Draw several light-light curves in double logarithm, each with its fit, threshold and interval."""
-    figure = Figure(figsize=(8.6, 5.4), layout="constrained")
-    axes = figure.subplots()
-    conventions = list(dict.fromkeys(run.start.convention for run in runs))
-    for run, colour, marker in zip(runs, _COLOURS, _MARKERS, strict=False):
-        picture = picture_of(run)
-        good = (picture.fluence_uj_cm2 > 0) & (picture.signal > 0)
-        x, y, error = (a[good] for a in (picture.fluence_uj_cm2, picture.signal, picture.signal_sigma))
-        label = f"{_name(run)}: {picture.verdict.partition(';')[0]}"
-        axes.errorbar(x, y, np.abs(error), fmt=marker, ms=4, mfc="white", color=colour, lw=0.8, label=label)
-        if picture.curve is not None:
-            axes.plot(*picture.curve[:2], color=colour, lw=1.3, alpha=0.8)
-        if picture.threshold_uj_cm2 is not None and picture.ci95 is not None:
-            axes.axvspan(*picture.ci95, color=colour, alpha=0.2, lw=0, zorder=0)
-            axes.axvline(picture.threshold_uj_cm2, color=colour, lw=1.0, zorder=1)
-    axes.set(xscale="log", yscale="log", ylabel="Integrated emission (counts per pulse)")
-    axes.set_xlabel(f"Pump fluence, {' and '.join(conventions)} (µJ/cm²)")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(_labels_235)
-    axes.spines["right"].set_visible(False)
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), framealpha=0.0)
-    figure.suptitle(_compared_title(runs) or "light-light curves")
-    return figure
-
-
-def retained_figure(runs: Sequence[Run]) -> Figure:
-    """Draw the light of several stability runs over time, and beside it what each kept, with its interval."""
-    figure = Figure(figsize=(10.4, 4.8), layout="constrained")
-    light, kept = figure.subplots(1, 2, width_ratios=(3, 1))
-    fits = [refit_stability(run) for run in runs]
-    unit, size = _unit(max(float(measured.time_s[-1]) for measured, _ in fits))
-    for place, (run, (measured, fit)) in enumerate(zip(runs, fits, strict=True)):
-        colour, used, time = _COLOURS[place], measured.usable, measured.time_s / size
-        light.errorbar(
-            time[used], measured.light[used], measured.sigma[used],
-            fmt=_MARKERS[place], ms=3.2, lw=0.6, mfc="white", color=colour,
-            label=_run_label(run, measured, fit),
-        )  # fmt: skip
-        fine = np.linspace(0.0, float(measured.time_s[-1]), 400)
-        style = "-" if fit.miss is None else ":"
-        light.plot(fine / size, measured.fitted_at(fit, fine), style, color=colour, lw=1.3)
-        share = fit.retained
-        arms = [[100 * max(share.value - share.low, 0)], [100 * max(share.high - share.value, 0)]]
-        kept.errorbar([place], [100 * share.value], arms, fmt=_MARKERS[place], color=colour, capsize=4)
-        said = percent(share.value, share.sigma).replace("+-", "±")
-        kept.annotate(
-            said, (place, 100 * share.value), (9, 0), textcoords="offset points", va="center", fontsize=8.5
-        )
-    light.set_ylim(bottom=min(0.0, light.get_ylim()[0]))
-    light.set(xlabel=f"Time ({unit})", ylabel="Emission relative to the first points")
-    light.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), framealpha=0.0)
-    kept.set(xlim=(-0.4, len(runs)), ylabel="Remaining at the end (%), with 95 % interval")
-    kept.set_ylim(min(0.0, kept.get_ylim()[0]), 1.1 * kept.get_ylim()[1])
-    kept.set_xticks(range(len(runs)), [_name(run) for run in runs])
-    for axes in (light, kept):
-        axes.spines["right"].set_visible(False)
-    figure.suptitle(_compared_title(runs) or "emission over time")
-    return figure
-
-
-def _run_label(run: Run, measured: Stability, fit: DecayFit) -> str:
-    fluence = float(np.median(measured.fluence_uj_cm2[measured.usable]))
-    known = [t for t in run.facts.sample_temperature_c if t is not None]
-    warm = f" and {np.mean(known):.1f} °C" if known else ""
-    missed = "; no decay fits (dotted: the nearest)" if fit.miss else ""
-    ends = duration(float(measured.time_s[-1]))
-    return f"{_name(run)}: {ends} at {fluence:.4g} µJ/cm²{warm}{missed}"
-
-
-def _compared_title(runs: Sequence[Run]) -> str:
-    """What the runs say together, without what it rests on."""
-    lines = comparison_lines(compared([report_of(run).compared for run in runs]))
-    heads = [line.partition(";")[0] for line in lines if not line.startswith("of the scales")]
-    return "\n".join(textwrap.fill(in_figure(line), 2 * _TITLE_WIDTH // 3) for line in heads[:3])

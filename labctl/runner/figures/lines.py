@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labctl.model.modes import ModeOnset, Modes, Randomness
+from labctl.runner.figures.base import TITLE_WIDTH
 
 _MARK, _LOST = "#2a6f97", "0.6"
-_TITLE_WIDTH = 140
 _SHOWN_UM = 400.0
 """Optical lengths up to this are shown, or up to three times that of the comb."""
 
@@ -46,7 +46,7 @@ def lines_figure(modes: Modes, randomness: Randomness | None, sample: str, fluen
     first = modes.first
     said = [f"{sample}: {first.text if first is not None else modes.text}"]
     said += [] if randomness is None else [randomness.text]
-    lines = [line for text in said for line in textwrap.wrap(text.replace("uJ/cm2", "µJ/cm²"), _TITLE_WIDTH)]
+    lines = [line for text in said for line in textwrap.wrap(text.replace("uJ/cm2", "µJ/cm²"), TITLE_WIDTH)]
     figure.suptitle("\n".join(lines), fontsize=10)
     return figure
 

@@ -1,0 +1,132 @@
+"""Figures of several runs together: thresholds of sweeps, what stability runs kept."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from labctl.analysis.evaluation.comparison import compared
+from labctl.analysis.evaluation.stability import Stability
+from labctl.analysis.fading import DecayFit
+from labctl.data import read_run
+from labctl.data.run import Run
+from labctl.runner.figures.base import TITLE_WIDTH, in_figure, labels_235, write
+from labctl.runner.figures.stability import unit_of
+from labctl.runner.figures.sweep import picture_of
+from labctl.runner.refit import report_of
+from labctl.runner.report import comparison_lines, duration, percent
+from labctl.runner.stability import PROCEDURE_ID, refit_stability
+
+_COLOURS = ("#2a6f97", "#c8553d", "#3f7d4a", "#8a5a9e", "#b8860b", "#1b1e23")
+_MARKERS = "osD^vP"
+
+
+def draw_compared(paths: Sequence[Path]) -> list[Path]:
+    """Draw runs of several samples together, beside the first of their files.
+
+    ``<first run>_thresholds_compared.png`` holds the light-light curves of two sweeps or more,
+    ``<first run>_stability_compared.png`` the light over time of two stability runs or more.
+
+    :param paths: run files; only as many as can be told apart are drawn, six of a kind.
+    :raises DataError: a file cannot be read.
+    :raises OSError: a figure cannot be written.
+    """
+    runs = [read_run(path) for path in paths]
+    kinds = {
+        "thresholds": ([r for r in runs if r.start.procedure != PROCEDURE_ID], thresholds_figure),
+        "stability": ([r for r in runs if r.start.procedure == PROCEDURE_ID], retained_figure),
+    }
+    written = []
+    for name, (own, draw) in kinds.items():
+        if len(own) < 2:
+            continue
+        out = own[0].path.with_name(f"{own[0].path.stem}_{name}_compared.png")
+        written.append(write(out, partial(draw, own[: len(_COLOURS)])))
+    return written
+
+
+def _name(run: Run) -> str:
+    spot = f", spot {run.start.spot}" if run.start.spot else ""
+    return in_figure(f"{run.start.sample}{spot}")
+
+
+def thresholds_figure(runs: Sequence[Run]) -> Figure:
+    """Draw several light-light curves in double logarithm, each with its fit, threshold and interval."""
+    figure = Figure(figsize=(8.6, 5.4), layout="constrained")
+    axes = figure.subplots()
+    conventions = list(dict.fromkeys(run.start.convention for run in runs))
+    for run, colour, marker in zip(runs, _COLOURS, _MARKERS, strict=False):
+        picture = picture_of(run)
+        good = (picture.fluence_uj_cm2 > 0) & (picture.signal > 0)
+        x, y, error = (a[good] for a in (picture.fluence_uj_cm2, picture.signal, picture.signal_sigma))
+        label = f"{_name(run)}: {picture.verdict.partition(';')[0]}"
+        axes.errorbar(x, y, np.abs(error), fmt=marker, ms=4, mfc="white", color=colour, lw=0.8, label=label)
+        if picture.curve is not None:
+            axes.plot(*picture.curve[:2], color=colour, lw=1.3, alpha=0.8)
+        if picture.threshold_uj_cm2 is not None and picture.ci95 is not None:
+            axes.axvspan(*picture.ci95, color=colour, alpha=0.2, lw=0, zorder=0)
+            axes.axvline(picture.threshold_uj_cm2, color=colour, lw=1.0, zorder=1)
+    axes.set(xscale="log", yscale="log", ylabel="Integrated emission (counts per pulse)")
+    axes.set_xlabel(f"Pump fluence, {' and '.join(conventions)} (µJ/cm²)")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(labels_235)
+    axes.spines["right"].set_visible(False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), framealpha=0.0)
+    figure.suptitle(_compared_title(runs) or "light-light curves")
+    return figure
+
+
+def retained_figure(runs: Sequence[Run]) -> Figure:
+    """Draw the light of several stability runs over time, and beside it what each kept, with its interval."""
+    figure = Figure(figsize=(10.4, 4.8), layout="constrained")
+    light, kept = figure.subplots(1, 2, width_ratios=(3, 1))
+    fits = [refit_stability(run) for run in runs]
+    unit, size = unit_of(max(float(measured.time_s[-1]) for measured, _ in fits))
+    for place, (run, (measured, fit)) in enumerate(zip(runs, fits, strict=True)):
+        colour, used, time = _COLOURS[place], measured.usable, measured.time_s / size
+        light.errorbar(
+            time[used], measured.light[used], measured.sigma[used],
+            fmt=_MARKERS[place], ms=3.2, lw=0.6, mfc="white", color=colour,
+            label=_run_label(run, measured, fit),
+        )  # fmt: skip
+        fine = np.linspace(0.0, float(measured.time_s[-1]), 400)
+        style = "-" if fit.miss is None else ":"
+        light.plot(fine / size, measured.fitted_at(fit, fine), style, color=colour, lw=1.3)
+        share = fit.retained
+        arms = [[100 * max(share.value - share.low, 0)], [100 * max(share.high - share.value, 0)]]
+        kept.errorbar([place], [100 * share.value], arms, fmt=_MARKERS[place], color=colour, capsize=4)
+        said = percent(share.value, share.sigma).replace("+-", "±")
+        kept.annotate(
+            said, (place, 100 * share.value), (9, 0), textcoords="offset points", va="center", fontsize=8.5
+        )
+    light.set_ylim(bottom=min(0.0, light.get_ylim()[0]))
+    light.set(xlabel=f"Time ({unit})", ylabel="Emission relative to the first points")
+    light.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), framealpha=0.0)
+    kept.set(xlim=(-0.4, len(runs)), ylabel="Remaining at the end (%), with 95 % interval")
+    kept.set_ylim(min(0.0, kept.get_ylim()[0]), 1.1 * kept.get_ylim()[1])
+    kept.set_xticks(range(len(runs)), [_name(run) for run in runs])
+    for axes in (light, kept):
+        axes.spines["right"].set_visible(False)
+    figure.suptitle(_compared_title(runs) or "emission over time")
+    return figure
+
+
+def _run_label(run: Run, measured: Stability, fit: DecayFit) -> str:
+    fluence = float(np.median(measured.fluence_uj_cm2[measured.usable]))
+    known = [t for t in run.facts.sample_temperature_c if t is not None]
+    warm = f" and {np.mean(known):.1f} °C" if known else ""
+    missed = "; no decay fits (dotted: the nearest)" if fit.miss else ""
+    ends = duration(float(measured.time_s[-1]))
+    return f"{_name(run)}: {ends} at {fluence:.4g} µJ/cm²{warm}{missed}"
+
+
+def _compared_title(runs: Sequence[Run]) -> str:
+    """What the runs say together, without what it rests on."""
+    lines = comparison_lines(compared([report_of(run).compared for run in runs]))
+    heads = [line.partition(";")[0] for line in lines if not line.startswith("of the scales")]
+    return "\n".join(textwrap.fill(in_figure(line), 2 * TITLE_WIDTH // 3) for line in heads[:3])
