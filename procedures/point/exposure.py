@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 SATURATED = 0.98
 """Share of the highest count above which a raw pixel counts as saturated."""
+LEAST_CLIP = 0.05
+"""No detector clips below this share of its converter's range: 12 bits in a word of 16 are 0.06."""
 TOO_BRIGHT = 0.85
 """Share above which the next exposure is made shorter: shots differ."""
 _STEEPEST = 6.0
@@ -71,7 +73,7 @@ class SaturationCheck:
     def _see(self, counts: FloatArray) -> None:
         """Learn where the detector clips, if that is below the converter's maximum."""
         level = clip_level(counts[..., self._inside])
-        if level < SATURATED * self.max_counts:
+        if LEAST_CLIP * self.max_counts < level < SATURATED * self.max_counts:
             log.warning(
                 "the spectrometer clips at %.0f counts, below its maximum of %.0f: set saturation_counts in "
                 "[spectrometer]", level, self.max_counts,

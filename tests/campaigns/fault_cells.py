@@ -88,7 +88,9 @@ def run(cell: Cell, reference: Reference, folder: Path, speed: float | None = No
 
 def undisturbed(folder: Path, points: int = 40, procedures: Iterable[ProcedureName] = ()) -> Reference:
     """Measure the light-light curve finely with the truth of its fluence, and what other procedures need."""
-    plan = dataclasses.replace(fault_runs.PLANS["sweep"], start_uj_cm2=30.0, stop_uj_cm2=200.0, points=points)
+    plan = dataclasses.replace(
+        fault_runs.PLANS["sweep"], start_uj_cm2=30.0, stop_uj_cm2=200.0, points=points, reference_every=0
+    )
     found: list[tuple[float, float]] = []
     with _bench("sweep", SteppedClock()) as bench:
         truth = SceneTruth(bench.scene)

@@ -416,6 +416,7 @@ def test_the_demo_sweeps_and_draws(capsys: pytest.CaptureFixture[str], tmp_path:
         "spectra.png",
         "threshold.png",
         "peak.png",
+        "lines.png",
     ]
 
 

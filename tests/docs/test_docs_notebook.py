@@ -46,5 +46,5 @@ def test_every_cell_runs_and_has_its_outputs_stored(stored: dict[str, Any], exec
     measured, *read = said(stored)
     measured_now, *read_now = said(executed)
     assert read == read_now, "python docs/execute_notebook.py stores them anew"  # of a stored run
-    assert measured.count("counts per pulse") == measured_now.count("counts per pulse") == 16
+    assert measured.count("counts per pulse") == measured_now.count("counts per pulse") == 22
     assert "threshold 79." in read[-1]

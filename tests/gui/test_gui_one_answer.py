@@ -20,14 +20,14 @@ from labctl.runner.refit import refit
 
 CORRECTED: dict[str, Any] = {"reference_every": 3, "correct_bleaching": "excitation"}
 PLANS = {
-    "corrected": SweepPlan(start_uj_cm2=30, stop_uj_cm2=180, points=10, average=2, **CORRECTED),
+    "corrected": SweepPlan(start_uj_cm2=30, stop_uj_cm2=180, points=14, average=4, **CORRECTED),
     "both ways": SweepPlan(
         start_uj_cm2=30, stop_uj_cm2=180, points=7, average=2, direction="up-down", reference_every=0
     ),
     "adaptive": AdaptivePlan(start_uj_cm2=30, stop_uj_cm2=170, average=2, target_rel=0.2),
 }
 SHOWN = {
-    "corrected": "corrected in the fit",
+    "corrected": "in the fit as the data have it",
     "both ways": "down-sweep relative to up-sweep",
     "adaptive": "ended by target",
 }

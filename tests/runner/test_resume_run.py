@@ -133,7 +133,9 @@ def test_an_aborted_sweep_is_completed(
 def test_the_reference_comes_when_it_is_due_again(
     bench: SimulatedBench, config: BenchConfig, tmp_path: Path
 ) -> None:
-    plan = SweepPlan(start_uj_cm2=30.0, stop_uj_cm2=90.0, points=4, average=2, reference_every=2)
+    plan = SweepPlan(
+        start_uj_cm2=30.0, stop_uj_cm2=90.0, points=4, average=2, reference_every=2, correct_bleaching="off"
+    )
     h5 = aborted(bench, config, tmp_path, plan, 2)
     before = read_run(h5)
     resumed(bench, None, h5)

@@ -284,7 +284,7 @@ def test_labctl_fit_ends_at_ctrl_c_although_the_interpreter_is_held(tmp_path: Pa
 import re, sys
 from labctl.cli import main
 from labctl.runner import refit
-def stuck(path):
+def stuck(path, *_order):
     print("stuck", flush=True)
     re.fullmatch("(a|a)+", "a" * 200 + "b")
 refit.refit = stuck

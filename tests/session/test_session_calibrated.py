@@ -367,8 +367,11 @@ def test_a_run_carries_calibrations_and_budget_and_says_the_total(
     low, high = threshold.total_ci95
     assert low < threshold.ci95[0] < threshold.ci95[1] < high
     assert low < simulated.scene.truth.threshold_uj_cm2 < high
-    both = math.log(threshold.ci95[1] / threshold.ci95[0]) / 2
-    assert threshold.total_rel95 == pytest.approx(math.hypot(both, threshold.scale_rel95), rel=0.02)
+    onset = threshold.threshold_uj_cm2
+    assert onset is not None
+    sides = (math.log(onset / threshold.ci95[0]), math.log(threshold.ci95[1] / onset))
+    wider = [math.hypot(side, threshold.scale_rel95) for side in sides]
+    assert threshold.total_rel95 == pytest.approx(sum(wider) / 2, rel=1e-4)
 
     again = refit(report.h5)
     assert again.threshold.total_ci95 == threshold.total_ci95
