@@ -338,6 +338,10 @@ def _pure_error(data: SweepData, weight: Array) -> tuple[float, int]:
     return float((w * (y - mean[group]) ** 2).sum()), int(data.n - total.size)
 
 
+_LEAST_AGAINST = 2
+"""One point that is repeated after a sweep is no way back: what it shows is judged with the references."""
+
+
 def drift_of(profile: Profile, estimate: Estimate) -> Drift:
     """Look for a change in time beside the fit: a term ``mean x position in the run``.
 
@@ -345,7 +349,8 @@ def drift_of(profile: Profile, estimate: Estimate) -> Drift:
     """
     data = profile.data
     step = np.diff(data.ln_f)
-    if data.n < PARAMETERS + 3 or (step >= 0).all() or (step <= 0).all():
+    against = min((step > 0).sum(), (step < 0).sum())
+    if data.n < PARAMETERS + 3 or against < _LEAST_AGAINST:
         return Drift(None, ())
     k, g = profile.grid.best
     mean = profile.grid.mean(k, g)
