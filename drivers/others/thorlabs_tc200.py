@@ -147,12 +147,7 @@ class ThorlabsTC200(VisaInstrument):
         """Read up to the prompt, take the echo off and return the answer."""
         sent = self._sent
         text = super().reply()
-        echo, *lines = [line.strip() for line in text.strip("> \r\n").split("\r")]
-        if echo != sent:
-            raise self.garbled(sent, text)
-        value = " ".join(line for line in lines if line)
-        if "error" in value.lower():
-            raise InstrumentFault(self.name, f"refuses {sent!r}: {value}")
+        value = self.without_echo(sent, text)
         if not value and sent.endswith("?"):
             raise self.garbled(sent, text)
         return value

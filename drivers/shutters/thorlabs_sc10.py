@@ -196,13 +196,7 @@ class ThorlabsSC10(VisaInstrument):
         """Read up to the prompt, take the echo off and return the value."""
         sent = self._sent
         text = super().reply()
-        echo, *lines = [line.strip() for line in text.strip("> \r\n").split("\r")]
-        if echo != sent:
-            raise self.garbled(sent, text)
-        value = " ".join(line for line in lines if line)
-        if "error" in value.lower():
-            raise InstrumentFault(self.name, f"refuses {sent!r}: {value}")
-        return value
+        return self.without_echo(sent, text)
 
     def is_idempotent(self, command: str) -> bool:
         """Questions may be repeated; ``ens`` may not."""

@@ -317,6 +317,20 @@ class VisaInstrument(Line):
         if model.encode() not in heard.upper():
             raise self.stranger(heard, model)
 
+    def without_echo(self, sent: str, text: str) -> str:
+        """Take the echo and the prompt off what a console answered.
+
+        :raises ProtocolError: the echo is another command.
+        :raises InstrumentFault: the device refuses the command.
+        """
+        echo, *lines = [line.strip() for line in text.strip("> \r\n").split("\r")]
+        if echo != sent:
+            raise self.garbled(sent, text)
+        value = " ".join(line for line in lines if line)
+        if "error" in value.lower():
+            raise InstrumentFault(self.name, f"refuses {sent!r}: {value}")
+        return value
+
     def stranger(self, heard: bytes, wanted: str) -> NotConnected:
         """Return the error for an answer that is not the device's, or no readable text at all."""
         hint = WRONG_DEVICE
