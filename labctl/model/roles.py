@@ -16,6 +16,7 @@ from typing import Literal, Protocol, cast, runtime_checkable
 from labctl.model.clock import Clock, Stop
 from labctl.model.records import DarkRecord, Identity, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
 from labctl.model.run import RunStart, RunStop
+from labctl.model.shots import ShotBatch
 
 SensorKind = Literal["photodiode", "thermal", "pyro"]
 
@@ -127,6 +128,46 @@ class Spectrometer(Device, Protocol):
 
     def temperature_c(self) -> float | None:
         """Detector temperature, degrees Celsius; None where the device cannot tell."""
+
+
+@runtime_checkable
+class BurstSpectrometer(Spectrometer, Protocol):
+    """A spectrometer that keeps every shot in a buffer of its own until it is fetched; see :func:`bursting`.
+
+    Triggered by the laser, one shot is one pulse. Between :meth:`arm` and :meth:`disarm` neither the
+    integration time is set nor a single exposure asked for.
+    """
+
+    @property
+    def buffer_shots(self) -> int:
+        """Number of shots that its buffer holds before the oldest is lost; 0 where it has none."""
+
+    def arm(self, shots: int, stop: Stop | None = None) -> None:
+        """Empty the buffer and keep every shot from now on.
+
+        :param shots: number of shots that :meth:`fetch` is to deliver in all, 1 or more; it may be larger
+            than :attr:`buffer_shots` where they are fetched meanwhile.
+        :param stop: ends the wait.
+        :raises InstrumentFault: it has no buffer, it does not wait for a trigger, or it refuses.
+        :raises Aborted: ``stop`` was set.
+        """
+
+    def fetch(self, stop: Stop | None = None) -> ShotBatch:
+        """Return the next shots, oldest first, at least one; wait for it where none is there yet.
+
+        :param stop: ends the wait.
+        :raises InstrumentTimeout: no shot came in time: there is no trigger, or the device is gone.
+        :raises InstrumentFault: it is not armed, or all shots asked for were delivered.
+        :raises Aborted: ``stop`` was set.
+        """
+
+    def disarm(self) -> None:
+        """Keep no more shots, and go back to single exposures; shots not fetched yet are lost.
+
+        May be called twice.
+
+        :raises InstrumentFault: it refuses.
+        """
 
 
 @runtime_checkable
@@ -374,6 +415,14 @@ class PulseMeter(Protocol):
         :param stop: ends the wait early.
         :raises InstrumentError: no pulse is seen.
         """
+
+
+def bursting(spectrometer: Spectrometer) -> BurstSpectrometer | None:
+    """Return the spectrometer as one that keeps every shot, or None.
+
+    :param spectrometer: any spectrometer.
+    """
+    return cast("BurstSpectrometer", spectrometer) if getattr(spectrometer, "buffer_shots", 0) else None
 
 
 def ranged(meter: PowerMeter) -> RangedMeter | None:

@@ -501,7 +501,7 @@ class WatchdogHook:
 
     def _owed(self, call: Call) -> AbstractContextManager[None]:
         """Owe what the light is watched by, and what it falls on."""
-        if call.name not in ("read", "acquire"):
+        if call.name not in ("read", "acquire", "fetch"):
             return nullcontext()
         self._life.require()
         if self._deadman is None:

@@ -12,9 +12,11 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Generic, Literal, Protocol, TypeVar
 
 from labctl.model.clock import Stop
+from labctl.model.errors import InstrumentFault
 from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spectrum
 from labctl.model.roles import (
     Attenuator,
+    BurstSpectrometer,
     Device,
     Heater,
     PowerMeter,
@@ -25,7 +27,9 @@ from labctl.model.roles import (
     Spectrometer,
     Stage,
     Thermometer,
+    bursting,
 )
+from labctl.model.shots import ShotBatch
 
 D = TypeVar("D", bound=Device)
 M = TypeVar("M", Attenuator, Stage)
@@ -211,6 +215,30 @@ class HookedSpectrometer(Hooked[Spectrometer]):
     def temperature_c(self) -> float | None:
         """Detector temperature, None where the device cannot tell."""
         return self._call("temperature_c", lambda _: self._device.temperature_c())
+
+    @property
+    def buffer_shots(self) -> int:
+        """Number of shots that its buffer holds; 0 where it has none."""
+        return int(getattr(self._device, "buffer_shots", 0))
+
+    def arm(self, shots: int, stop: Stop | None = None) -> None:
+        """Empty the buffer and keep every shot from now on."""
+        self._call("arm", lambda call: self._burst.arm(shots, call.stop), shots, stop=stop)
+
+    def fetch(self, stop: Stop | None = None) -> ShotBatch:
+        """Return the next shots."""
+        return self._call("fetch", lambda call: self._burst.fetch(call.stop), stop=stop)
+
+    def disarm(self) -> None:
+        """Keep no more shots."""
+        self._call("disarm", lambda _: self._burst.disarm())
+
+    @property
+    def _burst(self) -> BurstSpectrometer:
+        burst = bursting(self._device)
+        if burst is None:
+            raise InstrumentFault(self.name, "has no buffer that keeps every shot")
+        return burst
 
 
 class HookedShutter(Hooked[Shutter]):
