@@ -19,6 +19,7 @@ from drivers.support.spec import DriverConfig, DriverSpec
 from labctl.model.clock import Clock, ScaledClock, Stop
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout, ProtocolError
 from labctl.model.records import Identity, SpectrometerInfo, Spectrum
+from labctl.model.shots import ShotBatch
 
 ROLE = "spectrometer"
 CHILD_MODULE = "drivers.spectrometers.ocean_child"
@@ -86,6 +87,7 @@ class IsolatedSpectrometer:
             self._drop()
             raise
         self._bounds = ExposureBounds(header["integration_s"])
+        self._buffer_shots = int(header["buffer_shots"])
         return SpectrometerInfo(
             identity=Identity(*header["identity"]),
             wavelength_nm=np.frombuffer(body, dtype="<f8").astype(np.float64),
@@ -142,6 +144,48 @@ class IsolatedSpectrometer:
         integration_s = float(header["integration_s"])
         start_s = self._bounds.earliest_start_s(request_s, reply_s)
         return Spectrum(counts, integration_s, start_s, reply_s)
+
+    @property
+    def buffer_shots(self) -> int:
+        """Number of shots that the device's own buffer holds; 0 where it has none that can be read."""
+        return self._buffer_shots
+
+    def arm(self, shots: int, stop: Stop | None = None) -> None:
+        """Empty the device's buffer and keep one shot a trigger from now on.
+
+        :raises InstrumentFault: it has no buffer, runs freely, has no exposure time yet, or does not obey.
+        """
+        self._request("arm", {"shots": shots}, ANSWER_TIMEOUT_S, stop)
+
+    def fetch(self, stop: Stop | None = None) -> ShotBatch:
+        """Return the next shots, all that wait in the buffer, at most 150.
+
+        A process that was lost is not started anew: the shots in between are unknown.
+
+        :raises InstrumentTimeout: none came within 1 s of wall time.
+        :raises InstrumentFault: it is not armed, or all shots asked for were delivered.
+        """
+        if self._child is None:
+            raise InstrumentError(self.name, "was lost in a burst", "start the burst again")
+        header, body = self._request("fetch", {}, ANSWER_TIMEOUT_S, stop)
+        shots, pixels = int(header["shots"]), self._info.wavelength_nm.size
+        if len(body) != shots * (2 * 8 + 2 * pixels):
+            raise ProtocolError(self.name, f"{len(body)} bytes for {shots} shots of {pixels} pixels")
+        numbers = np.frombuffer(body, "<i8", 2 * shots).reshape(2, shots).astype(np.int64)
+        frames = (
+            np.frombuffer(body, "<u2", offset=2 * 8 * shots)
+            .reshape(shots, pixels)
+            .astype(np.uint16, copy=False)
+        )
+        return ShotBatch(frames, numbers[0], numbers[1], float(header["integration_s"]), self.clock.now_s())
+
+    def disarm(self) -> None:
+        """Keep no more shots; those not fetched are lost. May be called twice.
+
+        :raises InstrumentFault: it does not confirm it.
+        """
+        if self._child is not None:  # a process that ended has let go of the device
+            self._request("disarm", {}, ANSWER_TIMEOUT_S)
 
     def temperature_c(self) -> float | None:
         """Temperature of the cooler or the first sensor, in degrees Celsius; None where it has none."""

@@ -12,6 +12,7 @@ import os
 import signal
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO, Literal
@@ -31,9 +32,17 @@ from labctl.model.errors import (
     ProtocolError,
 )
 from labctl.model.records import Identity, SpectrometerInfo, Spectrum
+from labctl.model.shots import ShotBatch
 
 Trigger = Literal["free", "edge", "level", "sync"]
 Nonlinearity = Literal["device", "off"]
+
+MOST_SHOTS = 150
+"""Shots in one batch: 0.65 MB, 0.15 s of a laser of 1 kHz."""
+FIRST_SHOT_S = 1.0
+EMPTY_BUFFER_S = 0.005
+"""Wall time: how long a first shot may take, and until an empty buffer is asked again."""
+TRIGGER_ADVICE = "check the laser, the cable from its trigger output, and the trigger level"
 
 SHORTEST_NM, LONGEST_NM = 100.0, 10_000.0
 OBP_TRIGGERS: dict[Trigger, int] = {"free": 0, "edge": 1, "level": 3}
@@ -69,6 +78,7 @@ class OceanSpectrometer:
         self._integration_s: float | None = None
         self._trigger = 0
         self._handed_out = HandedOut()
+        self._owed_shots = 0
         self._camera: Camera | None = None
         try:
             with self._translated("opening it"):
@@ -76,6 +86,9 @@ class OceanSpectrometer:
                 self._set_trigger(trigger)
                 self.initial_integration_s = seconds_or_none(self._camera.integration_us())
                 self._info = self._read_info(nonlinearity, resolution_nm)
+                self._buffer_shots = self._camera.buffer_shots()
+                if self._buffer_shots:
+                    self._camera.stop_buffering()  # a program that was killed may have left it on
         except NotConnected:
             self.close()
             raise
@@ -202,6 +215,62 @@ class OceanSpectrometer:
             return wanted_s
         return seconds
 
+    @property
+    def buffer_shots(self) -> int:
+        """Number of shots that the device's own buffer holds; 0 where it has none that can be read."""
+        return self._buffer_shots
+
+    def arm(self, shots: int, stop: Stop | None = None) -> None:
+        """Empty the device's buffer and keep one shot a trigger from now on.
+
+        :raises InstrumentFault: it has no buffer, runs freely, has no exposure time yet, or does not obey.
+        """
+        check_stop(stop)
+        if not self._buffer_shots:
+            raise InstrumentFault(self.name, "has no buffer that keeps every shot")
+        if not self._trigger:
+            hint = 'trigger = "edge" in [spectrometer], with the laser\'s trigger output wired to it'
+            raise InstrumentFault(self.name, "runs freely: a shot would hold any pulses", hint)
+        if self._integration_s is None:
+            raise InstrumentFault(self.name, "no integration time was set", "call set_integration first")
+        with self._translated("starting its buffer"):
+            if not self.camera.start_buffering():
+                raise InstrumentFault(self.name, "does not confirm that it keeps one spectrum a trigger")
+        self._owed_shots = shots
+
+    def fetch(self, stop: Stop | None = None) -> ShotBatch:
+        """Return the next shots, all that wait in the buffer, at most :data:`MOST_SHOTS`.
+
+        :raises InstrumentTimeout: none came within :data:`FIRST_SHOT_S`.
+        :raises InstrumentFault: it is not armed, or all shots asked for were delivered.
+        """
+        if self._owed_shots <= 0:
+            raise InstrumentFault(self.name, "is not armed for more shots", "call arm first")
+        end = time.monotonic() + FIRST_SHOT_S
+        while True:
+            check_stop(stop)
+            with self._translated("its buffer"):
+                found = self.camera.buffered(min(self._owed_shots, MOST_SHOTS))
+            if found.count.size:
+                break
+            if time.monotonic() > end:
+                text = f"no shot within {FIRST_SHOT_S:g} s: no trigger reaches it"
+                raise InstrumentTimeout(self.name, text, TRIGGER_ADVICE)
+            time.sleep(EMPTY_BUFFER_S)  # noqa: TID251  the device's own time, not the bench's
+        self._owed_shots -= found.count.size
+        integration_s = seconds_or_none(found.integration_us) or self._integration_s or 0.0
+        return ShotBatch(found.frames, found.time_us, found.count, integration_s, self.clock.now_s())
+
+    def disarm(self) -> None:
+        """Keep no more shots; those not fetched are lost. May be called twice.
+
+        :raises InstrumentFault: it does not confirm it.
+        """
+        self._owed_shots = 0
+        with self._translated("stopping its buffer"):
+            if not self.camera.stop_buffering():
+                raise InstrumentFault(self.name, "goes on filling its buffer", "power-cycle it")
+
     def temperature_c(self) -> float | None:
         """Temperature of the cooler or the first sensor, in degrees Celsius; None where it has none."""
         with self._translated("its temperature"):
@@ -299,7 +368,7 @@ class _Holder:
 
     def _do_open(self, **options: Any) -> Answer:
         self._spectrometer = OceanSpectrometer(**options)
-        return _described(self._spectrometer.info, self._spectrometer.initial_integration_s)
+        return _described(self._spectrometer)
 
     def _do_identity(self) -> Answer:
         found = self._open.identity()
@@ -312,11 +381,26 @@ class _Holder:
         spectrum = self._open.acquire()
         return {"integration_s": spectrum.integration_s}, spectrum.counts.astype("<f8").tobytes()
 
+    def _do_arm(self, shots: int) -> Answer:
+        self._open.arm(shots)
+        return {}, b""
+
+    def _do_fetch(self) -> Answer:
+        batch = self._open.fetch()
+        header: dict[str, object] = {"shots": len(batch), "integration_s": batch.integration_s}
+        numbers = np.stack([batch.device_time_us, batch.spectrum_count]).astype("<i8")
+        return header, numbers.tobytes() + batch.frames.astype("<u2", copy=False).tobytes()
+
+    def _do_disarm(self) -> Answer:
+        self._open.disarm()
+        return {}, b""
+
     def _do_temperature(self) -> Answer:
         return {"temperature_c": self._open.temperature_c()}, b""
 
 
-def _described(info: SpectrometerInfo, integration_s: float | None) -> Answer:
+def _described(spectrometer: OceanSpectrometer) -> Answer:
+    info = spectrometer.info
     found = info.identity
     return {
         "identity": [found.vendor, found.model, found.serial, found.firmware],
@@ -324,7 +408,8 @@ def _described(info: SpectrometerInfo, integration_s: float | None) -> Answer:
         "integration_min_s": info.integration_min_s,
         "integration_max_s": info.integration_max_s,
         "nonlinearity": info.nonlinearity,
-        "integration_s": integration_s,
+        "integration_s": spectrometer.initial_integration_s,
+        "buffer_shots": spectrometer.buffer_shots,
     }, info.wavelength_nm.astype("<f8").tobytes()
 
 

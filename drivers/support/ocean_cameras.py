@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 import struct
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drivers.support.failures import not_connected
 from drivers.support.session import use_packaged_libusb
@@ -25,6 +28,61 @@ ROLE = "spectrometer"
 NETWORK = re.compile(r"(?P<model>[A-Za-z0-9]+)@(?P<host>[^@:]+):(?P<port>\d{1,5})")
 LIBSEABREEZE_NAMES = {"FX": b"FlameX"}
 """How libseabreeze calls the network models it knows."""
+
+
+MOST_IN_A_MESSAGE = 15
+METADATA_BYTES = 64
+PIXEL_U16 = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Buffered:
+    """Spectra out of a device's buffer, oldest first.
+
+    A spectrum is 64 bytes of metadata, two bytes a pixel and a check sum of 4 bytes whose kind is not
+    published and that is not looked at. Source: libseabreeze, OBP message 0x00100980.
+
+    :param frames: raw counts, shape ``(shot, pixel)``.
+    :param time_us: the device's counter, us, shape ``(shot,)``.
+    :param count: its spectrum count, shape ``(shot,)``.
+    :param integration_us: exposure time of all of them; None of none.
+    """
+
+    frames: NDArray[np.uint16]
+    time_us: NDArray[np.int64]
+    count: NDArray[np.int64]
+    integration_us: int | None
+
+    @classmethod
+    def of(cls, data: bytes, pixels: int) -> Buffered:
+        """Take the spectra of some answers apart.
+
+        :raises ValueError: the bytes are no whole spectra of so many pixels, or differ in exposure time.
+        """
+        layout = np.dtype(
+            [
+                ("version", "<u2"), ("metadata_bytes", "<u2"), ("pixel_bytes", "<u4"), ("time_us", "<u8"),
+                ("integration_us", "<u4"), ("pixel_format", "<u4"), ("count", "<u4"), ("last_count", "<u4"),
+                ("last_time_us", "<u8"), ("scans", "<u2"), ("reserved", "V22"),
+                ("pixels", "<u2", (pixels,)), ("check_sum", "<u4"),
+            ]
+        )  # fmt: skip
+        if len(data) % layout.itemsize:
+            raise ValueError(f"{len(data)} bytes of spectra of {layout.itemsize} bytes")
+        blocks = np.frombuffer(data, layout)
+        as_expected = {"metadata_bytes": METADATA_BYTES, "pixel_bytes": 2 * pixels, "pixel_format": PIXEL_U16}
+        for name, value in (*as_expected.items(), ("scans", 1)):
+            if (wrong := blocks[name] != value).any():
+                raise ValueError(f"{name} {blocks[name][wrong][0]} instead of {value} in a buffered spectrum")
+        times = set(blocks["integration_us"].tolist())
+        if len(times) > 1:
+            raise ValueError(f"buffered spectra of several exposure times: {sorted(times)} us")
+        return cls(
+            blocks["pixels"],
+            blocks["time_us"].astype(np.int64),
+            blocks["count"].astype(np.int64),
+            times.pop() if times else None,
+        )
 
 
 class Camera(Protocol):
@@ -55,6 +113,18 @@ class Camera(Protocol):
 
     def temperature_c(self) -> float | None:
         """Temperature of the first sensor the device names, None where it has none."""
+
+    def buffer_shots(self) -> int:
+        """Number of spectra that the device's own buffer holds, 0 where it has none."""
+
+    def start_buffering(self) -> bool:
+        """Empty the buffer and keep one spectrum a trigger from now on; return whether the device does so."""
+
+    def stop_buffering(self) -> bool:
+        """Keep no more; return whether the device confirms it."""
+
+    def buffered(self, most: int) -> Buffered:
+        """Return the oldest spectra in the buffer, at most ``most``; none where it is empty."""
 
 
 class LibraryCamera:
@@ -111,6 +181,23 @@ class LibraryCamera:
         if cooler is not None:
             return float(cooler.read_temperature_degrees_celsius())
         return float(sensor.read_temperature(0)) if sensor is not None else None
+
+    def buffer_shots(self) -> int:
+        """Return 0: seabreeze reads no buffer in the same way from all of them."""
+        return 0
+
+    def start_buffering(self) -> bool:
+        """Return False: there is no buffer."""
+        return False
+
+    def stop_buffering(self) -> bool:
+        """Return True: nothing is kept."""
+        return True
+
+    def buffered(self, most: int) -> Buffered:
+        """Return no spectra."""
+        del most
+        return Buffered.of(b"", 0)
 
 
 class NetworkCamera:
@@ -175,6 +262,41 @@ class NetworkCamera:
         """Ask the first sensor."""
         value = self._ask(self._network.GET_TEMPERATURE, "<f", 0)
         return None if value is None else float(value)
+
+    def buffer_shots(self) -> int:
+        """Ask how many spectra its buffer holds at most; a model without one refuses the question."""
+        return int(self._ask(self._network.GET_LARGEST_BUFFER, "<L") or 0)
+
+    def start_buffering(self) -> bool:
+        """Use the whole buffer, keep one spectrum a trigger, begin empty; have it confirmed."""
+        network = self._network
+        self._protocol.send(network.SET_BUFFER_SIZE, self.buffer_shots())
+        self._protocol.send(network.SET_PER_TRIGGER, 1)
+        self._protocol.send(network.SET_BUFFERING, 1)
+        self._protocol.send(network.CLEAR_BUFFER)
+        return self._buffering() and bool(self._ask(network.GET_PER_TRIGGER, "<L") == 1)
+
+    def stop_buffering(self) -> bool:
+        """Keep no more, and ask whether that is so."""
+        if self._buffering():
+            self._protocol.send(self._network.SET_BUFFERING, 0)
+        return not self._buffering()
+
+    def _buffering(self) -> bool:
+        return bool(self._ask(self._network.GET_BUFFERING, "<B"))
+
+    def buffered(self, most: int) -> Buffered:
+        """Ask how many spectra wait, and fetch them in messages of 15, the most that one carries."""
+        waiting = min(int(self._ask(self._network.GET_BUFFERED_COUNT, "<L") or 0), most)
+        answers = [
+            self._protocol.query(self._network.GET_BUFFERED, min(MOST_IN_A_MESSAGE, waiting - first))
+            for first in range(0, waiting, MOST_IN_A_MESSAGE)
+        ]
+        return Buffered.of(b"".join(answers), self._pixels)
+
+    @cached_property
+    def _pixels(self) -> int:
+        return int(self.device.f.spectrometer.get_wavelengths().size)
 
 
 def usable(coefficients: Any) -> Coefficients:

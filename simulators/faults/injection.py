@@ -77,6 +77,10 @@ def _saturated(scene: Scene, fault: Fault, start_s: float) -> None:
     scene.camera.flood.add(_spell(fault, start_s, fault.full_scales))
 
 
+def _deaf(scene: Scene, fault: Fault, start_s: float) -> None:
+    scene.camera.deaf.add(_spell(fault, start_s, 0.0))
+
+
 SCENE: dict[str, Callable[[Scene, Fault, float], None]] = {
     "stuck-plate": _stuck_plate,
     "slipped-plate": _slipped_plate,
@@ -89,6 +93,7 @@ SCENE: dict[str, Callable[[Scene, Fault, float], None]] = {
     "drifting-laser": _laser,
     "blocked-meter": _blocked_meter,
     "saturated-spectrometer": _saturated,
+    "deaf-trigger": _deaf,
 }
 
 

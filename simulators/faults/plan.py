@@ -120,6 +120,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "drifting-laser": Kind("scene", parameters={"factor": 0.5, "ramp_s": 60.0}),
         "blocked-meter": Kind("scene", ("power_meter",), parameters={"factor": 0.0}),
         "saturated-spectrometer": Kind("scene", ("spectrometer",), parameters={"full_scales": 2.0}),
+        "deaf-trigger": Kind("scene", ("spectrometer",)),
     }
 )
 

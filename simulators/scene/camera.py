@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.model.records import FloatArray
-from simulators.scene.chance import Spells, Steps, Stream, Wander, generator
+from simulators.scene.chance import Chance, Spells, Steps, Stream, Wander, generator
 from simulators.scene.hand import LAMPS, LINE_FWHM_NM, Hand
-from simulators.scene.laser import Laser
-from simulators.scene.sample import Emission, Sample
+from simulators.scene.laser import Laser, Pulses
+from simulators.scene.sample import Emission, Emissions, Sample
 from simulators.scene.settings import CameraSettings, LineShape, SlitShape
 
 LN2 = math.log(2.0)
@@ -83,7 +83,8 @@ HARMONIC_FWHM_NM = 8.0
 class Camera:
     """A spectrometer whose exposures are not locked to the laser.
 
-    ``flood`` spells light every pixel of an exposure they touch with so many full scales.
+    ``flood`` spells light every pixel of an exposure they touch with so many full scales. In ``deaf`` ones
+    the trigger input hears nothing.
     """
 
     max_counts = 65535
@@ -102,10 +103,11 @@ class Camera:
         hand: Hand,
         lock: threading.RLock,
     ) -> None:
-        self.settings, self._seed, self._lock = settings, seed, lock
+        self.settings, self._lock = settings, lock
+        self._chance = Chance(seed, Stream.CAMERA)
         self._laser, self._sample, self._room, self._hand = laser, sample, room, hand
         self._lamps: dict[str, FloatArray] = {}
-        self.flood = Spells()
+        self.flood, self.deaf = Spells(), Spells()
         self.pixels = settings.pixels
         self.wavelength_coefficients = settings.stored or settings.coefficients
         self.serial = f"FX{seed % 100_000:05d}"
@@ -147,40 +149,87 @@ class Camera:
             once it has ended, when all motions during it are known. Asking twice gives the same counts twice.
         """
         with self._lock:
-            rng = generator(self._seed, Stream.CAMERA, round(start_s * 1e6))
-            rate = self._laser.settings.repetition_rate_hz
-            true_s = integration_s * (1.0 + 1e-6 * self.settings.clock_ppm)
-            pulses = self._laser.between(start_s, true_s * rate)
+            true_s = self._true_s(integration_s)
+            pulses = self._pulses(start_s, true_s)
             dark = not pulses.times_s.size
             light = np.zeros(self.pixels) if dark else self._light(self._sample.emit(pulses))
-            for begin, end, placed in self._hand.between(start_s, start_s + true_s):
-                if placed.lamp:
-                    light += (end - begin) * self._lamp(placed.lamp)
-            for spell in self.flood.within(start_s, start_s + true_s):
-                light += spell.value * self.max_counts
-            return self._detect(light, start_s, true_s, rng)
+            counts: NDArray[np.uint16] = self._detected(light[None, :], np.array([start_s]), true_s)[0]
+            return counts
+
+    def expose_each(self, starts_s: FloatArray, integration_s: float) -> NDArray[np.uint16]:
+        """Return the raw counts of several exposures, shape ``(exposure, pixel)``.
+
+        As :meth:`expose` does of each, and much faster where each holds one pulse, the next after the other.
+
+        :param starts_s: rising, shape ``(exposure,)``.
+        """
+        with self._lock:
+            true_s = self._true_s(integration_s)
+            held = [self._pulses(start, true_s) for start in starts_s.tolist()]
+            if self._sample.settings.chaotic or any(pulses.times_s.size != 1 for pulses in held):
+                return np.stack([self.expose(start, integration_s) for start in starts_s.tolist()])
+            first = np.array([pulses.first for pulses in held])
+            cuts = (np.flatnonzero(np.diff(first) != 1) + 1).tolist()
+            light = np.concatenate(
+                [
+                    self._lights(self._sample.emit_each(self._laser.slice(held[a].first, b - a)))
+                    for a, b in zip([0, *cuts], [*cuts, len(held)], strict=True)
+                ]
+            )
+            return self._detected(light, starts_s, true_s)
+
+    def _true_s(self, integration_s: float) -> float:
+        return integration_s * (1.0 + 1e-6 * self.settings.clock_ppm)
+
+    def _pulses(self, start_s: float, true_s: float) -> Pulses:
+        return self._laser.between(start_s, true_s * self._laser.settings.repetition_rate_hz)
 
     def _light(self, emission: Emission) -> FloatArray:
         """Spread the light over the pixels; counts."""
-        s = self.settings
         light: FloatArray = emission.luminescence * self._band
         if emission.lines.ndim == 1:
             self._add_lines(light, emission)
         else:
             self._add_cloud(light, emission)
-        pump, squared = emission.pump_uj_cm2 / 100.0, emission.pump_squared / 100.0**2
+        lasing = float(emission.lines.sum())
+        return self._with_pump(
+            light, emission.luminescence, lasing, emission.pump_uj_cm2, emission.pump_squared
+        )
+
+    def _lights(self, emissions: Emissions) -> FloatArray:
+        """Spread the light of each shot over the pixels; counts, shape ``(shot, pixel)``."""
+        luminescence = emissions.luminescence[:, None]
+        light = luminescence * self._band
+        lasing = emissions.lines.sum(axis=1)
+        if lasing.any():
+            self._add_each_line(light, emissions)
+        pump = emissions.pump_uj_cm2[:, None]
+        return self._with_pump(light, luminescence, lasing[:, None], pump, pump * pump)
+
+    def _with_pump(
+        self,
+        light: FloatArray,
+        luminescence: FloatArray | float,
+        lasing: FloatArray | float,
+        pump_uj_cm2: FloatArray | float,
+        pump_squared: FloatArray | float,
+    ) -> FloatArray:
+        """Add the scattered pump, its harmonic and stray light; what falls on shielded pixels is gone."""
+        s = self.settings
+        pump, squared = pump_uj_cm2 / 100.0, pump_squared / 100.0**2
         if s.pump_counts:
             light += s.pump_counts * pump * self._pump_line
             light += s.harmonic_counts * squared * self._harmonic_line
-        stray = s.stray_rel * (emission.luminescence + float(emission.lines.sum())) + s.pedestal_counts * pump
-        light += stray * self._stray
+        if s.stray_rel or s.pedestal_counts:
+            stray = s.stray_rel * (luminescence + lasing) + s.pedestal_counts * pump
+            light += stray * self._stray
         light *= s.throughput
         self._shield(light)
         return light
 
     def _shield(self, light: FloatArray) -> None:
         for first, last in self.dark_pixels:
-            light[first : last + 1] = 0.0
+            light[..., first : last + 1] = 0.0
 
     def _lamp(self, name: str) -> FloatArray:
         """Return the counts per second that a lamp adds to each pixel; it knows nothing of laser and film."""
@@ -208,6 +257,15 @@ class Camera:
             part = profile.at(self.wavelength_nm[low:high] - centre)
             light[low:high] += counts * part * self._per_pixel_nm[low:high]
 
+    def _add_each_line(self, light: FloatArray, emissions: Emissions) -> None:
+        """Add each mode of each shot where it is, in one window of pixels that holds it in all of them."""
+        for mode, profile in enumerate(self._profiles):
+            centres, reach = emissions.lines_nm[:, mode], profile.reach_nm
+            sides = (centres.min() - reach, centres.max() + reach)
+            low, high = np.searchsorted(self.wavelength_nm, sides)
+            part = profile.at(self.wavelength_nm[low:high] - centres[:, None])
+            light[:, low:high] += emissions.lines[:, mode, None] * part * self._per_pixel_nm[low:high]
+
     def _add_cloud(self, light: FloatArray, emission: Emission) -> None:
         """Add lines that are elsewhere at every shot: deposit them on a fine axis, then blur once."""
         low, step = self.wavelength_nm[0] - 20.0, self._cloud_step_nm
@@ -222,25 +280,40 @@ class Camera:
         density = np.interp(self.wavelength_nm, low + step * np.arange(size), blurred)
         light += np.maximum(density, 0.0) * self._per_pixel_nm
 
-    def _detect(
-        self, light: FloatArray, begin_s: float, span_s: float, rng: np.random.Generator
-    ) -> NDArray[np.uint16]:
+    def _detected(self, light: FloatArray, begin_s: FloatArray, span_s: float) -> NDArray[np.uint16]:
+        """Turn light into counts, shape ``(exposure, pixel)``: what else shines, noise, and the converter."""
         s = self.settings
-        temperature = self.temperature_c(begin_s + 0.5 * span_s)
+        self._add_other_light(light, begin_s, span_s)
+        temperature = np.array([self.temperature_c(begin + 0.5 * span_s) for begin in begin_s.tolist()])[
+            :, None
+        ]
         # Dark current doubles every 7 degrees, the usual figure for silicon.
         current = self._dark * (s.dark_counts_s * 2.0 ** ((temperature - 25.0) / 7.0))
         light += (current + self._hot) * span_s
         if s.room_counts_s:
-            light += s.room_counts_s * span_s * self._room.mean(begin_s, begin_s + span_s) * self._room_shape
-        if s.spikes_per_s:
-            self._add_spikes(light, span_s, rng)
-        noise = np.sqrt(s.read_counts**2 + light * (1.0 / s.electrons_per_count))
-        noise *= rng.standard_normal(self.pixels)
+            room = [self._room.mean(begin, begin + span_s) for begin in begin_s.tolist()]
+            light += s.room_counts_s * span_s * np.array(room)[:, None] * self._room_shape
+        noise = np.empty_like(light)
+        for row, begin in enumerate(begin_s.tolist()):
+            rng = self._chance.at(round(begin * 1e6))
+            if s.spikes_per_s:
+                self._add_spikes(light[row], span_s, rng)
+            rng.standard_normal(out=noise[row])
+        noise *= np.sqrt(s.read_counts**2 + light * (1.0 / s.electrons_per_count))
         light += noise
         if s.nonlinearity:
             light = np.interp(light, self._linear, self._measured)
         light += self._offset + s.offset_counts_per_c * (temperature - 25.0)
         return np.clip(np.rint(light, out=light), 0, self.max_counts, out=light).astype(np.uint16)
+
+    def _add_other_light(self, light: FloatArray, begin_s: FloatArray, span_s: float) -> None:
+        """Add lamps and floods to each exposure."""
+        for row, begin in zip(light, begin_s.tolist(), strict=True):
+            for since, until, placed in self._hand.between(begin, begin + span_s):
+                if placed.lamp:
+                    row += (until - since) * self._lamp(placed.lamp)
+            for spell in self.flood.within(begin, begin + span_s):
+                row += spell.value * self.max_counts
 
     def _add_spikes(self, light: FloatArray, span_s: float, rng: np.random.Generator) -> None:
         for _ in range(int(rng.poisson(self.settings.spikes_per_s * span_s))):

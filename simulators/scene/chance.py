@@ -53,6 +53,21 @@ def generator(seed: int, stream: Stream, index: int = 0) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
+class Chance:
+    """The generators of one stream in turn: the same numbers as of :func:`generator`, made faster."""
+
+    def __init__(self, seed: int, stream: Stream) -> None:
+        self._bits = np.random.Philox(key=np.array([seed & _MASK, stream], dtype=np.uint64))
+        self._generator = np.random.Generator(self._bits)
+        self._start = self._bits.state
+
+    def at(self, index: int) -> np.random.Generator:
+        """Return the generator of an index; the one returned before goes on as this one."""
+        self._start["state"]["counter"][:] = 0, 0, 0, index & _MASK
+        self._bits.state = self._start
+        return self._generator
+
+
 class Blocks(Generic[T]):
     """Remembers the last ``size`` results of ``make(index)``: memory stays flat however long the run."""
 
@@ -90,6 +105,12 @@ class Wander:
     def all_at(self, at_s: float) -> FloatArray:
         """Return the values of all ``count`` functions at one time, shape ``(count,)``."""
         values: FloatArray = self._scale * np.sin(self._omega * at_s + self._phase).sum(axis=1)
+        return values
+
+    def all_over(self, times_s: FloatArray) -> FloatArray:
+        """Return their values at several times, shape ``(time, count)``."""
+        angles = self._omega * times_s[:, None, None] + self._phase
+        values: FloatArray = self._scale * np.sin(angles).sum(axis=2)
         return values
 
     def at(self, at_s: float) -> float:

@@ -104,6 +104,11 @@ class Modes:
         here = self.set.wavelength_nm + self.set.slope_nm * (u - 1.0)
         return here + self._wander.all_at(at_s) if self.settings.wander_nm else here
 
+    def positions_each_nm(self, times_s: FloatArray, u: FloatArray) -> FloatArray:
+        """Return where the modes are at several times, each with its own u, shape ``(time, mode)``."""
+        here: FloatArray = self.set.wavelength_nm + self.set.slope_nm * (u[:, None] - 1.0)
+        return here + self._wander.all_over(times_s) if self.settings.wander_nm else here
+
     def chaotic_positions_nm(self, pulses: Pulses) -> FloatArray:
         """Return new positions for every shot, shape ``(pulse, mode)``."""
         places = self._weights(pulses.first, pulses.times_s.size)[:, self.settings.modes + 1 :]
@@ -291,6 +296,19 @@ class Emission:
     pump_squared: float
 
 
+@dataclass(frozen=True, slots=True)
+class Emissions:
+    """Light of several exposures of one pulse each, as :class:`Emission`.
+
+    ``luminescence`` and ``pump_uj_cm2`` have shape ``(shot,)``, ``lines_nm`` and ``lines`` ``(shot, mode)``.
+    """
+
+    luminescence: FloatArray
+    lines_nm: FloatArray
+    lines: FloatArray
+    pump_uj_cm2: FloatArray
+
+
 class Sample:
     """One spot of a film under the beam."""
 
@@ -308,6 +326,22 @@ class Sample:
 
     def emit(self, pulses: Pulses) -> Emission:
         """Return the light that these pulses excite."""
+        u, luminescence, lasing, fluence = self._excited(pulses)
+        scale = self._scale(pulses)
+        lines_nm, lines = self._lines(pulses, u, lasing)
+        pump, squared = float(fluence.sum()), float(np.dot(fluence, fluence))
+        return Emission(scale * float(luminescence.sum()), lines_nm, scale * lines, pump, squared)
+
+    def emit_each(self, pulses: Pulses) -> Emissions:
+        """Return the light of each pulse by itself; the modes of a shot stay where they are in the next."""
+        u, luminescence, lasing, fluence = self._excited(pulses)
+        scale = self._scale(pulses)
+        lines = self.modes.shared(pulses, u, lasing)
+        lines_nm = self.modes.positions_each_nm(pulses.times_s, u)
+        return Emissions(scale * luminescence, lines_nm, scale * lines, fluence)
+
+    def _excited(self, pulses: Pulses) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Return each pulse's u, luminescence and lasing light in units of one threshold, and fluence."""
         fluence = self._beam.at_sample(pulses) * self._beam.peak_uj_cm2_per_j
         local = fluence
         if self.settings.collection == "centre":
@@ -316,11 +350,11 @@ class Sample:
         u = local * np.sqrt(alive) / self.threshold_uj_cm2
         luminescence, lasing = self._response.at(u)
         there = self._beam.on_film(pulses)
-        luminescence, lasing, fluence = luminescence * there, lasing * there, fluence * there
-        scale = self._counts * (self.settings.damage_factor if self.damaged else 1.0) * self._quenched(pulses)
-        lines_nm, lines = self._lines(pulses, u, lasing)
-        pump, squared = float(fluence.sum()), float(np.dot(fluence, fluence))
-        return Emission(scale * float(luminescence.sum()), lines_nm, scale * lines, pump, squared)
+        return u, luminescence * there, lasing * there, fluence * there
+
+    def _scale(self, pulses: Pulses) -> float:
+        """Return the counts that a unit of light stands for."""
+        return self._counts * (self.settings.damage_factor if self.damaged else 1.0) * self._quenched(pulses)
 
     def _quenched(self, pulses: Pulses) -> float:
         """Return the part of its light that a warm film gives, over that in a room of 22 C."""

@@ -28,6 +28,7 @@ from simulators.spectrometers.ocean_fx_camera import (
     FREE_RUN,
     INTERNAL,
     LEVEL,
+    NEVER_US,
     WAITS_FOR_TRIGGER,
     Buffer,
     Camera,
@@ -143,6 +144,15 @@ class Processing:
             counts = _smoothed(counts, self._boxcar)
         return counts.astype("<u2").tobytes()
 
+    def counts_each(self, exposures: list[Exposure]) -> list[bytes]:
+        """Return the same of several exposures; single scans of one integration time are made together."""
+        times_us = {exposure.integration_us for exposure in exposures}
+        if len(times_us) != 1 or self._boxcar or any(exposure.scans > 1 for exposure in exposures):
+            return [self.counts(exposure) for exposure in exposures]
+        starts_s = np.array([exposure.start_us for exposure in exposures]) * 1e-6
+        frames = self._camera.expose_each(starts_s, times_us.pop() * 1e-6)
+        return [frame.tobytes() for frame in frames.astype("<u2", copy=False)]
+
     def handlers(self) -> dict[int, ProcessingHandler]:
         """Return the messages that ask for and change the settings."""
         return {
@@ -236,9 +246,8 @@ class OceanFx(Wire):
 
     def due_s(self) -> float | None:
         """Return when the spectrum somebody waits for is complete."""
-        if self._waiting is None or self._waiting[1].due_us is None:
-            return None
-        return self._waiting[1].due_us * 1e-6
+        due_us = None if self._waiting is None else self._waiting[1].due_us
+        return None if due_us is None or due_us >= NEVER_US else due_us * 1e-6
 
     def wake(self) -> None:
         """Deliver the spectrum that was waited for."""
@@ -412,13 +421,18 @@ class OceanFx(Wire):
     def _take_blocks(self, count: int, form: Callable[[Exposure, bytes], bytes]) -> bytes:
         self._buffer.collect(self._now_us())
         taken = self._buffer.take(count)
-        return b"".join(form(exposure, self._processing.counts(exposure)) for exposure in taken)
+        return b"".join(map(form, taken, self._processing.counts_each(taken)))
 
 
 def _with_laser(scene: Scene) -> OceanFx:
     """Build the spectrometer with the laser's trigger output on its trigger input."""
     laser = scene.laser
-    triggers = laser_triggers(laser.settings.repetition_rate_hz, laser.phase)
+
+    def deaf_until_s(at_s: float) -> float | None:
+        spell = scene.camera.deaf.at(at_s)
+        return None if spell is None else spell.end_s
+
+    triggers = laser_triggers(laser.settings.repetition_rate_hz, laser.phase, deaf_until_s)
     return OceanFx(scene.clock, scene.camera, triggers)
 
 

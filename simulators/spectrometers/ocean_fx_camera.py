@@ -29,6 +29,7 @@ LEAD_US = 1
 
 Triggers = Callable[[int], int]
 """Returns the time of the first trigger that is not before a time, both in us."""
+DeafUntil = Callable[[float], float | None]
 
 
 class Camera(Protocol):
@@ -65,22 +66,36 @@ class Camera(Protocol):
     def expose(self, start_s: float, integration_s: float) -> NDArray[np.uint16]:
         """Return the counts of one exposure, shape ``(pixel,)``."""
 
+    def expose_each(self, starts_s: NDArray[np.float64], integration_s: float) -> NDArray[np.uint16]:
+        """Return the counts of several exposures, shape ``(exposure, pixel)``."""
+
     def temperature_c(self, at_s: float) -> float:
         """Return the detector's temperature."""
 
 
-def laser_triggers(rate_hz: float, phase: float) -> Triggers:
+NEVER_US = 10**15
+"""A trigger that does not come: after 30 years."""
+
+
+def laser_triggers(rate_hz: float, phase: float, deaf_until_s: DeafUntil = lambda _at_s: None) -> Triggers:
     """Return the triggers of a laser whose pulse k comes at (k + phase) / rate, each just before its pulse.
+
+    :param deaf_until_s: says of a time, s, until when the input hears nothing; None: it hears.
 
     >>> laser_triggers(1000.0, 0.25)(1300)
     2249
+    >>> laser_triggers(1000.0, 0.25, lambda at_s: 0.004 if at_s < 0.004 else None)(1300)
+    4249
     """
 
     def after(at_us: int) -> int:
         pulse = math.ceil((at_us + LEAD_US) * 1e-6 * rate_hz - phase) - 1
         while (trigger_us := math.floor((pulse + phase) / rate_hz * 1e6) - LEAD_US) < at_us:
             pulse += 1
-        return trigger_us
+        until_s = deaf_until_s(trigger_us * 1e-6)
+        if until_s is None:
+            return trigger_us
+        return after(max(math.ceil(until_s * 1e6), trigger_us + 1)) if until_s < NEVER_US * 1e-6 else NEVER_US
 
     return after
 
@@ -256,6 +271,8 @@ class Buffer:
     def _skip(self, now_us: int) -> None:
         """Do not walk through exposures that would be pushed out again at once."""
         assert self._next is not None
+        if self._next.end_us > now_us:
+            return
         span_us = self._timeline.run_us(self._next, self.back_to_back)
         kept = self.capacity // (self.back_to_back if self._timeline.paced else 1) + 1
         surplus = (now_us - self._next.end_us) // span_us - kept

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from labctl.model.clock import SteppedClock
 from simulators import presets
 from simulators.scene import Scene
 from simulators.scene.camera import Profile
-from simulators.scene.chance import Steps
+from simulators.scene.chance import Chance, Steps, Stream, generator
+from simulators.scene.settings import Level
 
 
 def test_an_exposure_is_not_locked_to_the_laser() -> None:
@@ -319,3 +321,38 @@ def test_shielded_pixels_see_neither_the_film_nor_the_room() -> None:
     shielded = bright[first : last + 1] - camera._offset[first : last + 1]
     beside = bright[last + 1 : 2 * last] - camera._offset[last + 1 : 2 * last]
     assert np.median(shielded) < 0.5 * np.median(beside)
+
+
+@pytest.mark.parametrize("level", ["ideal", "typical", "nasty"])
+@pytest.mark.parametrize("chaotic", [False, True])
+def test_exposures_of_one_pulse_are_the_same_one_by_one_and_together(level: Level, chaotic: bool) -> None:
+    settings = presets.scene("ola", level, 5)
+    settings = replace(settings, sample=replace(settings.sample, chaotic=chaotic))
+    clock = SteppedClock()
+    one, together = Scene(settings, clock), Scene(settings, clock)
+    for scene in (one, together):
+        scene.shutter.command(True)
+        scene.mount.track.go(0.0, 0.0, settings.optics.zero_deg)
+    clock.sleep(20.0)
+    pulses = np.array([3000, 3001, 3002, 3004, 3005])  # one trigger was ignored
+    starts_s = np.floor((pulses + one.laser.phase) * 1e3 - 1) * 1e-6
+    frames = together.camera.expose_each(starts_s, 0.9e-3)
+    dark = one.camera.expose(1.0, 0.9e-3)
+    assert frames.shape == (5, one.camera.pixels)
+    assert frames.max() > 2 * np.median(dark)
+    for frame, start in zip(frames, starts_s.tolist(), strict=True):
+        np.testing.assert_array_equal(frame, one.camera.expose(start, 0.9e-3))
+
+
+def test_the_generators_of_a_stream_are_the_same_made_one_by_one_and_in_turn() -> None:
+    chance = Chance(7, Stream.CAMERA)
+    for index in (5, 6, 5, 2**40):
+        rng = chance.at(index)
+        drawn = [rng.integers(1000), rng.standard_normal(), rng.poisson(3.0), rng.integers(9)]
+        again = generator(7, Stream.CAMERA, index)
+        assert drawn == [
+            again.integers(1000),
+            again.standard_normal(),
+            again.poisson(3.0),
+            again.integers(9),
+        ]

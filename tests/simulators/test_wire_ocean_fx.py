@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import struct
 
 import pytest
@@ -369,3 +370,33 @@ def test_back_to_back_exposures_share_a_trigger() -> None:
     talk.clock.sleep(60.0)
     assert query(talk, 0x100900) == struct.pack("<L", 50_000)
     assert all((us - 249) % 1000 in (0, 400) for us in start_us(query(talk, 0x100980, b"\x0f\0\0\0")))
+
+
+def test_a_trigger_that_is_not_heard_makes_no_exposure_and_the_buffer_goes_on_afterwards() -> None:
+    clock = SteppedClock()
+    deaf = {4, 5, 6}  # milliseconds of the clock in which the input hears nothing
+    triggers = laser_triggers(1000.0, 0.5, lambda at_s: 0.007 if int(at_s * 1e3) in deaf else None)
+    talk = Talk(OceanFx(clock, PlainCamera(), triggers), clock)
+    set_us(talk, 800)
+    command(talk, SET_TRIGGER, b"\x01")
+    command(talk, 0x100810, b"\x01")
+    clock.sleep(0.0105)
+    read = blocks(query(talk, 0x100980, struct.pack("<L", 7)))
+    assert [b[0] for b in read] == [1299, 2299, 3299, 4299, 8299, 9299, 10299]
+    assert [b[2] - read[0][2] for b in read] == list(range(7))  # what was not exposed has no number
+
+
+def test_without_any_trigger_nobody_waits_for_ever() -> None:
+    clock = SteppedClock()
+    triggers = laser_triggers(1000.0, 0.5, lambda _at_s: math.inf)
+    silent = Talk(OceanFx(clock, PlainCamera(), triggers), clock)
+    command(silent, SET_TRIGGER, b"\x01")
+    command(silent, 0x100810, b"\x01")
+    clock.sleep(10.0)
+    assert query(silent, 0x100900) == bytes(4)
+    assert silent.say(encode(Frame(0x100980, struct.pack("<L", 1)))) == b""
+    assert silent.wire.due_s() is None
+
+
+def set_us(talk: Talk, integration_us: int) -> None:
+    command(talk, SET_INTEGRATION, struct.pack("<L", integration_us))

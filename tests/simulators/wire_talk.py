@@ -113,6 +113,9 @@ class PlainCamera:
         counts[:2] = round(start_s * 1e3), round(integration_s * 1e3)
         return counts
 
+    def expose_each(self, starts_s: NDArray[np.float64], integration_s: float) -> NDArray[np.uint16]:
+        return np.stack([self.expose(start, integration_s) for start in starts_s.tolist()])
+
     def temperature_c(self, at_s: float) -> float:
         return 25.5
 
