@@ -15,7 +15,7 @@ from labctl.model.plan import MOST_POINTS, AdaptivePlan, Decay, StabilityPlan, S
 from labctl.model.pump import Bands, Limits, PumpSettings
 from labctl.model.records import SpectrometerInfo
 from procedures.gate.attenuator import allowed_angles, make_curve
-from procedures.gate.fluence import make_beam
+from procedures.gate.fluence import Beam, make_beam
 
 LEAST_POINTS = 8
 """Fewer tell nothing of the shape of a decay."""
@@ -104,6 +104,15 @@ def all_fluences(plan: SweepPlan) -> tuple[float, ...]:
     """Return every fluence that is known before the sweep begins, rising: planned ones and the reference."""
     reference = reference_fluence(plan)
     return tuple(sorted({*fluences(plan), *(() if reference is None else (reference,))}))
+
+
+def shortest_exposure_s(plan: SweepPlan, repetition_rate_hz: float) -> float:
+    """Return the shortest exposure that a plan allows, before the spectrometer's own is known.
+
+    :param repetition_rate_hz: of the laser; a triggered exposure holds one pulse or more.
+    """
+    least_s = (1 if plan.triggered else plan.min_pulses) / repetition_rate_hz
+    return max(least_s, min(plan.integration_s, default=0.0))
 
 
 def stability_plan(
@@ -231,16 +240,43 @@ def _check_light(
     beam = make_beam(settings, limits)
     reach = make_curve(settings.curve, allowed_angles(angle_range_deg, limits.angle_range_deg)).reach
     lowest, highest = (beam.fluence_uj_cm2(settings.max_pulse_energy_j * t) for t in reach)
-    for wanted in reversed(all_fluences(plan)):
+    asked = all_fluences(plan)
+    meant = _other_unit(asked, beam, (lowest, highest))
+    guess, with_unit = (f"; {meant}", "write the unit beside the number") if meant else ("", "")
+    for wanted in reversed(asked):
         if reason := beam.forbidden(wanted):
             key = "reference" if wanted == reference else ends[1]
-            raise ConfigError(reason, key=key, hint="ask for less, or change [limits]")
-        if not lowest <= wanted * _ROUNDING or not wanted <= highest * _ROUNDING:
-            raise ConfigError(
-                f"{wanted:.4g} uJ/cm2 is out of reach of the attenuator ({lowest:.4g} to {highest:.4g})",
-                key=ends[0] if wanted < lowest else ends[1],
-                hint="check max_pulse_energy, the spot and the attenuator's curve in [pump]",
-            )
+            hint = with_unit or "ask for less, or change [limits]"
+            raise ConfigError(reason + guess, key=key, hint=hint)
+    for wanted, fits, key in (
+        (asked[-1], asked[-1] <= highest * _ROUNDING, ends[1]),
+        (asked[0], asked[0] * _ROUNDING >= lowest, ends[0]),
+    ):
+        if not fits:
+            reason = f"{wanted:.4g} uJ/cm2 is out of reach of the attenuator ({lowest:.4g} to {highest:.4g})"
+            hint = with_unit or "check max_pulse_energy, the spot and the attenuator's curve in [pump]"
+            raise ConfigError(reason + guess, key=key, hint=hint)
+
+
+_UNITS = (("mJ/cm2", 1e3), ("J/m2", 1e2), ("mJ/m2", 0.1), ("nJ/cm2", 1e-3), ("", 10.0), ("", 0.01))
+"""How many uJ/cm2 one of each is, the likeliest first; the last are slips that no unit explains."""
+
+
+def _other_unit(asked: tuple[float, ...], beam: Beam, reach: tuple[float, float]) -> str:
+    """Guess the unit that was meant, if these fluences fit the bench in it; else "".
+
+    A slip that no unit explains is guessed only where not one of the fluences fits as it stands.
+    """
+    some_fit = asked[-1] * _ROUNDING >= reach[0] and not beam.forbidden(asked[0])
+    for unit, factor in _UNITS:
+        low, high = factor * asked[0], factor * asked[-1]
+        inside = reach[0] <= low * _ROUNDING and high <= reach[1] * _ROUNDING
+        if not inside or beam.forbidden(high) or (some_fit and not unit):
+            continue
+        if unit:
+            return f"{asked[0]:.4g} to {asked[-1]:.4g} {unit} would fit: did you mean {unit}?"
+        return f"{low:.4g} to {high:.4g} uJ/cm2 would fit: check the unit"
+    return ""
 
 
 def _check_dose(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> None:
@@ -248,9 +284,7 @@ def _check_dose(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> None
     limit = limits.max_dose_uj_cm2
     if limit is None:
         return
-    least = 1.0 if plan.triggered else float(plan.min_pulses)
-    if plan.integration_s:
-        least = max(least, min(plan.integration_s) * settings.repetition_rate_hz)
+    least = shortest_exposure_s(plan, settings.repetition_rate_hz) * settings.repetition_rate_hz
     planned = steps(plan)
     unsure = 2 if plan.reference_every is None else 0
     references = max(most_references(plan, len(planned)) - unsure, 0)

@@ -45,6 +45,7 @@ from labctl.session import Bench, open_bench
 from labctl.session.bench import over_said
 from labctl.session.check import weak_light
 from procedures.fluence_sweep import Insert, Pause
+from procedures.forecast import forecast
 from procedures.plan import all_fluences, steps, validate
 from procedures.steps import make_source
 
@@ -449,7 +450,8 @@ class _Acquisition:
             log.warning("%s", warning)
             self._tell(Message(f"warning: {warning}"))
         few = too_few(self._plan) if self.kind.live else ""
-        for remark in filter(None, (few, *bench.warnings)):
+        asked = forecast(self._plan, self._config.pump_settings(), self._config.limit_settings())
+        for remark in filter(None, (few, *asked.warnings, *bench.warnings)):
             self._tell(Message(f"warning: {remark}"))
         self._tell(Started(self._request.sample, files, self._total))
         fit = LiveFit(self._question, self._tell, self._fits) if self.kind.live else nullcontext()

@@ -149,6 +149,7 @@ def test_the_names_of_simulated_things_may_be_written_in_capitals(
         (["--start", "200", "--stop", "20"], "start"),
         (["--start", "0.2 mJ/cm2", "--stop", "20 uJ/cm2"], "start"),
         (["--start", "0.02 mJ/cm2", "--stop", "0.0008 J/cm2"], "limit"),
+        (["--start", "0.02", "--stop", "0.2"], "did you mean mJ/cm2?"),
         (["--start", "20 mW"], "'20 mW' is not a fluence"),
         (["--start", "0", "--stop", "20"], "above zero"),
         (["--start", "20", "--stop", "800"], "limit"),
@@ -168,6 +169,22 @@ def test_an_impossible_sweep_is_2_and_leaves_no_file(
     command = ["sweep", "--bench", str(bench), "--sample", "x", "--output", str(output), *options]
     assert main(command) == 2
     assert said in one_line(capsys)
+    assert not output.exists()
+
+
+def test_a_dry_run_says_what_the_plan_needs_and_opens_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bench, output = tmp_path / "bench.toml", tmp_path / "out"
+    bench.write_text(EXAMPLE, encoding="utf-8")
+    command = ["sweep", "--bench", str(bench), "--sample", "x", "--output", str(output), "--dry-run"]
+    command += ["--start", "20", "--stop", "200", "--points", "12"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith("12 points and up to 6 references, about ")
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["points"] == [12, 12]
+    assert found["highest_fluence_uj_cm2"] == pytest.approx(200.0)
     assert not output.exists()
 
 

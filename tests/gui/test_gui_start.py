@@ -29,6 +29,41 @@ from simulators.presets import scene
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"
 
 
+DROPPED_TIMERS = """
+import gc, threading, time
+from PySide6.QtCore import QTimer
+from labctl.gui.shell.app import make_application
+
+application = make_application()
+for _ in range(50):
+    timer = QTimer()
+    timer.start(1)
+    timer.itself = timer
+del timer
+
+def allocate():
+    for _ in range(100_000):
+        ring = []
+        ring.append(ring)
+
+thread = threading.Thread(target=allocate)
+thread.start()
+thread.join()
+end = time.monotonic() + 30.0
+while sum(isinstance(thing, QTimer) for thing in gc.get_objects()) > 1 and time.monotonic() < end:
+    application.processEvents()
+print(sum(isinstance(thing, QTimer) for thing in gc.get_objects()))
+"""
+
+
+def test_dropped_timers_of_qt_are_not_collected_in_the_thread_of_the_instruments() -> None:
+    """There they would end the process at their next tick; the one that is left collects the others."""
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED_TIMERS], capture_output=True, text=True, timeout=PATIENCE_S
+    )
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "1", "")
+
+
 def test_no_display_is_one_clear_line() -> None:
     hidden = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
     environment = {k: v for k, v in os.environ.items() if k not in hidden}

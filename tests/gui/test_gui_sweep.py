@@ -182,8 +182,10 @@ def test_fields_refuse_while_typing_and_say_why(qtbot: QtBot, tmp_path: Path) ->
         assert "above the limit" in panel.fields["stop"].reason.text()
         assert not panel.start_button.isEnabled()
         assert panel.start_button.text() == "Queue sweep"
+        assert panel.forecast.isHidden()
         QTest.keyClick(edit, Qt.Key.Key_Backspace)
         assert panel.fields["stop"].reason.text() == ""
+        assert "highest fluence 500 µJ/cm²" in panel.forecast.text()
         assert panel.start_button.isEnabled()
         panel.fields["start"].fill("600")
         assert "below stop" in panel.fields["start"].reason.text()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from labctl.cli.common import BenchFile, Json, SampleName
+from labctl.cli.output import write_json, write_lines
 from labctl.cli.plan_options import with_options
 from labctl.cli.signals import stop_on_signals
 from labctl.model.errors import Aborted
@@ -40,6 +41,9 @@ def sweep(
     spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
     note: Annotated[str, typer.Option(help="Note stored with the file.")] = "",
     figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the plan needs of time and light; open nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> int:
     """Sweep the pump fluence; state the lasing threshold.
@@ -49,8 +53,28 @@ def sweep(
     from labctl.runner.facts import RunRequest
 
     plan = sweep_plan(given, adaptive=adaptive)
+    if dry_run:
+        return _dry_run(bench, plan, as_json=as_json)
     labels = RunRequest(output=output, sample=sample, operator=operator, spot=spot, note=note)
     return run_sweep_command(bench, plan, labels, figures=figures, as_json=as_json)
+
+
+def _dry_run(bench: Path, plan: SweepPlan, *, as_json: bool) -> int:
+    """Check the plan against the bench file alone, and print what it asks for."""
+    from labctl.config import load_bench
+    from labctl.model.mapping import plain
+    from procedures.forecast import forecast
+    from procedures.plan import validate
+
+    config = load_bench(bench)
+    plan = replace(plan, triggered=config.triggered)
+    validate(plan, config.pump_settings(), config.limit_settings())
+    found = forecast(plan, config.pump_settings(), config.limit_settings())
+    if as_json:
+        write_json(plain(found))
+    else:
+        write_lines([found.text, *found.warnings])
+    return 0
 
 
 def run_sweep_command(

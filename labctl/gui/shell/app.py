@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from labctl.model.errors import ConfigError
 
+if TYPE_CHECKING:
+    from PySide6.QtWidgets import QApplication
+
+GARBAGE_MS = 250
+"""From one look for garbage to the next."""
 FRAME_PX = 8, 40
 """What a window's frame and title need beside it; Qt does not know before the window is shown."""
 _NO_DISPLAY = "no display: the window cannot be opened"
@@ -67,8 +74,29 @@ def make_application() -> object:
         QApplication.setAttribute(getattr(Qt.ApplicationAttribute, attribute))
     if not application.property(_DRESSED):  # a style sheet that is set again polishes every widget anew
         apply_theme(application)
+        _collect_garbage_here(application)
         application.setProperty(_DRESSED, True)
     return application
+
+
+def _collect_garbage_here(application: QApplication) -> None:
+    """Have unreachable objects collected in Qt's thread alone, for as long as its loop runs.
+
+    Python collects in whichever thread allocates, here that of the instruments as well. A timer or animation
+    of Qt that dies in a strange thread stays in its own thread's list, and the next tick ends the process.
+    """
+    from PySide6.QtCore import QTimer
+
+    def collect() -> None:
+        due = zip(gc.get_count(), gc.get_threshold(), strict=True)
+        late = [generation for generation, (count, most) in enumerate(due) if count > most]
+        if late:
+            gc.collect(late[-1])
+
+    gc.disable()
+    timer = QTimer(application)
+    timer.timeout.connect(collect)
+    timer.start(GARBAGE_MS)
 
 
 def run_window(

@@ -42,6 +42,7 @@ from labctl.model.plan import (
     sweep_plan,
 )
 from labctl.runner.facts import RunRequest
+from procedures.forecast import forecast
 from procedures.gate.fluence import Beam, make_beam
 from procedures.plan import fluences, validate
 
@@ -236,6 +237,9 @@ class SweepPanel(QWidget):
         self.folder.clicked.connect(self._ask_folder)
         self._show_folder()
         below.addWidget(self.folder)
+        self.forecast = PlainLabel()
+        self.forecast.setWordWrap(True)
+        below.addWidget(self.forecast)
         self.reason = PlainLabel()
         self.reason.setProperty("role", "wrong")
         self.reason.setWordWrap(True)
@@ -273,6 +277,9 @@ class SweepPanel(QWidget):
         plan = self.plan() if all(fine) and self.sample.text else None
         for folding in self.folded.values():
             folding.judge()
+        asked = None if plan is None else forecast(plan, self._settings, self._limits)
+        self.forecast.setText("" if asked is None else shown("; ".join((asked.text, *asked.warnings))))
+        self.forecast.setVisible(asked is not None)
         self.start_button.setText(
             "Queue sweep" if plan is None else f"Queue sweep: {len(fluences(plan))} points"
         )
