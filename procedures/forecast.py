@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from labctl.analysis.threshold.fit import MIN_DISTINCT, MIN_POINTS
 from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan
 from labctl.model.pump import Limits, PumpSettings
 from procedures.gate.fluence import make_beam
@@ -32,7 +33,7 @@ class Forecast:
     :param dose_uj_cm2: sum of fluence x pulses on the sample.
     :param highest_fluence_uj_cm2: on the sample, in the bench's convention.
     :param highest_energy_j: pulse energy on the sample that makes it.
-    :param warnings: what is long or strong, one sentence each, without a full stop.
+    :param warnings: what is too few, long or strong, one sentence each, without a full stop.
     """
 
     DERIVED: ClassVar[tuple[str, ...]] = ("text",)
@@ -81,7 +82,24 @@ def forecast(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> Forecas
         highest_energy_j=beam.energy_j(highest),
     )
     share = found.highest_energy_j / beam.highest_energy_j
-    return replace(found, warnings=tuple(_warnings(found, share, limits)))
+    return replace(found, warnings=(*filter(None, [too_few(plan)]), *_warnings(found, share, limits)))
+
+
+def too_few(plan: SweepPlan) -> str:
+    """Say that a plan has too few points for a threshold; "" when it has enough, or asks for none."""
+    if isinstance(plan, StabilityPlan):
+        return ""
+    if isinstance(plan, AdaptivePlan):
+        count = distinct = plan.budget_points
+    else:
+        planned = [step.fluence_uj_cm2 for step in steps(plan)]
+        count, distinct = len(planned), len(set(planned))
+    if count < MIN_POINTS:
+        points = "1 point" if count == 1 else f"{count} points"
+        return f"{points}: too few for a threshold, which needs {MIN_POINTS}; measured anyway"
+    if distinct < MIN_DISTINCT:
+        return f"{distinct} fluences: too few for a threshold, which needs {MIN_DISTINCT}; measured anyway"
+    return ""
 
 
 def longest_exposure_s(plan: SweepPlan, repetition_rate_hz: float) -> float:

@@ -13,6 +13,7 @@ from labctl.model.untrusted import printable
 from labctl.runner.events import Connected, Evaluated, Event, Measured, Message, Moved, Started
 from labctl.runner.meaning import flag_lines
 from labctl.runner.report import headline_of
+from labctl.runner.wording import duration
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -192,11 +193,4 @@ def flag_texts(live: Evaluated) -> tuple[str, ...]:
 
 def left_text(seconds: float) -> str:
     """Return the time left as people say it."""
-    whole = max(round(seconds), 0)
-    if whole < 60:
-        return f"{whole} s left"
-    return (
-        f"{whole // 60} min {whole % 60:02d} s left"
-        if whole < 3600
-        else f"{whole // 3600} h {whole % 3600 // 60:02d} min left"
-    )
+    return f"{duration(seconds)} left"

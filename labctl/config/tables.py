@@ -136,8 +136,8 @@ class SpotTable(Table):
     """``[pump.spot]``: 1/e2 radii, semi-axes or half-lengths, by shape."""
 
     shape: Literal["gaussian", "ellipse", "stripe"] = "gaussian"
-    x_um: Micrometre
-    y_um: Micrometre
+    x_um: Annotated[Micrometre, sane(0.3, 1e5, "um")]
+    y_um: Annotated[Micrometre, sane(0.3, 1e5, "um")]
 
 
 class MalusTable(Table):
@@ -189,7 +189,7 @@ class TableTable(Table):
 class PumpTable(Table):
     """``[pump]``: the chain from the laser to the sample."""
 
-    wavelength_nm: Nanometre
+    wavelength_nm: Annotated[Nanometre, sane(150, 5000, "nm")]
     repetition_rate_hz: Hertz
     pulse_width_fs: Femtosecond | None = None
     convention: Literal["peak", "average"]

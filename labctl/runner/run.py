@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Literal
 
 from labctl.analysis.evaluation import evaluate, unfitted
-from labctl.analysis.threshold.fit import MIN_DISTINCT, MIN_POINTS
 from labctl.config import BenchConfig, load_bench
 from labctl.data import RunWriter
 from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, ShutterLied, is_noticed_stop
-from labctl.model.plan import AdaptivePlan, Ending, SweepPlan
+from labctl.model.plan import Ending, SweepPlan
 from labctl.model.results import DOUBT, SweepResult
 from labctl.model.run import PointList, RunFacts, RunStop
 from labctl.model.untrusted import PrintableFormatter
@@ -46,7 +45,7 @@ from labctl.session.bench import over_said
 from labctl.session.check import weak_light
 from procedures.fluence_sweep import Insert, Pause
 from procedures.forecast import forecast
-from procedures.plan import all_fluences, steps, validate
+from procedures.plan import all_fluences, validate
 from procedures.steps import make_source
 
 
@@ -75,21 +74,6 @@ class RunKind:
 
 
 SWEEP = RunKind()
-
-
-def too_few(plan: SweepPlan) -> str:
-    """Say that a plan has too few points for a threshold; an empty string when it has enough."""
-    if isinstance(plan, AdaptivePlan):
-        count = distinct = plan.budget_points
-    else:
-        planned = [step.fluence_uj_cm2 for step in steps(plan)]
-        count, distinct = len(planned), len(set(planned))
-    if count < MIN_POINTS:
-        points = "1 point" if count == 1 else f"{count} points"
-        return f"{points}: too few for a threshold, which needs {MIN_POINTS}; measured anyway"
-    if distinct < MIN_DISTINCT:
-        return f"{distinct} fluences: too few for a threshold, which needs {MIN_DISTINCT}; measured anyway"
-    return ""
 
 
 _FORMAT = "%(asctime)s.%(msecs)03d %(levelname)-7s %(threadName)s %(name)s: %(message)s"
@@ -449,9 +433,8 @@ class _Acquisition:
         ):
             log.warning("%s", warning)
             self._tell(Message(f"warning: {warning}"))
-        few = too_few(self._plan) if self.kind.live else ""
         asked = forecast(self._plan, self._config.pump_settings(), self._config.limit_settings())
-        for remark in filter(None, (few, *asked.warnings, *bench.warnings)):
+        for remark in (*asked.warnings, *bench.warnings):
             self._tell(Message(f"warning: {remark}"))
         self._tell(Started(self._request.sample, files, self._total))
         fit = LiveFit(self._question, self._tell, self._fits) if self.kind.live else nullcontext()

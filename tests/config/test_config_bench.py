@@ -162,6 +162,12 @@ def test_the_resolved_configuration_is_plain() -> None:
         ("[shutter]", "[shuter]", "shuter: unknown key, did you mean shutter?"),
         ('address = "0"', 'address = "Z"', "attenuator.address: 'Z' does not have the form ^[0-9A-Fa-f]$"),
         ("wavelength_nm = 800.0", "", "pump.wavelength_nm: missing"),
+        (
+            "wavelength_nm = 800.0",
+            "wavelength_nm = 8000",
+            "pump.wavelength_nm: 8000 lies outside of 150 to 5000 nm",
+        ),
+        ("x_um = 100.0", 'x_um = "100 nm"', "pump.spot.x_um: 0.1 lies outside of 0.3 to 100000 um"),
         ('kind = "malus"', 'kind = "mallus"', "pump.attenuator_curve.kind: must be one of 'malus', 'table'"),
         ('"thorlabs-sc10"', '"thorlabs-sc1"', "shutter.driver: no shutter driver is called 'thorlabs-sc1'"),
         ('driver = "ocean"', "", "spectrometer.driver: missing"),

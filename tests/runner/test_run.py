@@ -23,8 +23,9 @@ from labctl.runner.events import Connected, Event, Measured, Message, Started
 from labctl.runner.figures.sweep import draw_run
 from labctl.runner.refit import refit
 from labctl.runner.report import dump_json
-from labctl.runner.run import RunFailed, RunRequest, run_sweep, too_few
+from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from labctl.session import open_bench
+from procedures.forecast import too_few
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
 
