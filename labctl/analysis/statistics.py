@@ -5,7 +5,6 @@ error that belongs to it, and none of them assumes that the scatter is Gaussian 
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -172,87 +171,6 @@ def _lines_in(columns: Floats, y: Floats, error: Floats) -> tuple[Floats, Floats
     dc, dy = columns - c_mean[:, None], y - y_mean
     amplitude = (dc * dy) @ weight / (dc**2 @ weight)
     return y_mean - amplitude * c_mean, amplitude, (dy - amplitude[:, None] * dc) ** 2 @ weight
-
-
-@dataclass(frozen=True, slots=True)
-class ShotStatistics:
-    """Scatter of the exposures of one fluence, counts per pulse; ``cv`` None when the mean is not positive.
-
-    ``skewness`` (None below three exposures) and ``heaviest_share``, the largest exposure's share of the sum,
-    tell heavy tails from ordinary scatter.
-    """
-
-    n: int
-    mean: float
-    median: float
-    trimmed_mean: float
-    cv: float | None
-    skewness: float | None
-    heaviest_share: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class CvCurve:
-    """Coefficient of variation against fluence, in order of fluence; points without one are left out.
-
-    ``peak_fluence_uj_cm2`` is where it is largest; ``peak_ratio`` the largest over the median of the others:
-    shots differ most near a threshold, so a clear maximum there supports the fit. ``sigma`` is the error of
-    each CV.
-    """
-
-    fluence_uj_cm2: tuple[float, ...]
-    cv: tuple[float, ...]
-    sigma: tuple[float, ...]
-    peak_fluence_uj_cm2: float | None
-    peak_ratio: float | None
-
-
-def shot_statistics(signals: ArrayLike, *, trim: float = 0.1) -> ShotStatistics:
-    """Summarise the signals of exposures (or single shots); values that are not finite are left out.
-
-    :raises ValueError: no finite value.
-    """
-    values = finite(signals)
-    trimmed = location(values, "trimmed", trim=trim)
-    mean, n = float(np.mean(values)), values.size
-    sigma = float(np.std(values))
-    skewness = float(np.mean((values - mean) ** 3)) / sigma**3 if n > 2 and sigma > 0 else None
-    total = float(np.sum(values))
-    return ShotStatistics(
-        n=n,
-        mean=mean,
-        median=float(np.median(values)),
-        trimmed_mean=trimmed.value,
-        cv=coefficient_of_variation(values),
-        skewness=skewness,
-        heaviest_share=float(np.max(values)) / total if total > 0 else None,
-    )
-
-
-def cv_curve(fluence_uj_cm2: Sequence[float], exposure_signals: Sequence[ArrayLike]) -> CvCurve:
-    """Coefficient of variation against fluence.
-
-    The error of a CV c from n exposures of nearly normal scatter is c sqrt(1/2 + c^2) / sqrt(n - 1).
-
-    :raises ValueError: the lengths differ.
-    """
-    if len(fluence_uj_cm2) != len(exposure_signals):
-        raise ValueError(
-            f"{len(fluence_uj_cm2)} fluences do not fit {len(exposure_signals)} sets of exposures"
-        )
-    rows = []
-    for fluence, signals in zip(fluence_uj_cm2, exposure_signals, strict=True):
-        values = finite(signals)
-        cv = coefficient_of_variation(values)
-        if cv is not None:
-            rows.append((float(fluence), cv, cv * float(np.sqrt((0.5 + cv**2) / (values.size - 1)))))
-    rows.sort()
-    fluences, cvs, sigmas = (tuple(r[i] for r in rows) for i in range(3))
-    if len(cvs) < 3:
-        return CvCurve(fluences, cvs, sigmas, None, None)
-    top = int(np.argmax(cvs))
-    others = float(np.median(np.delete(cvs, top)))
-    return CvCurve(fluences, cvs, sigmas, fluences[top], cvs[top] / others if others > 0 else None)
 
 
 def two_photon_exponent(

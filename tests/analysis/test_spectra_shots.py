@@ -8,11 +8,9 @@ import pytest
 from labctl.analysis.statistics import (
     Estimator,
     coefficient_of_variation,
-    cv_curve,
     location,
     pooled_sigma,
     power_law,
-    shot_statistics,
     two_photon_exponent,
 )
 
@@ -52,32 +50,6 @@ def test_few_values_are_not_an_exception() -> None:
 def test_scatter_of_little() -> None:
     assert coefficient_of_variation([1.0]) is None
     assert coefficient_of_variation([-1.0, -2.0]) is None
-
-
-def test_heavy_tails_show() -> None:
-    rng = np.random.default_rng(0)
-    calm, wild = shot_statistics(rng.normal(10, 1, 1000)), shot_statistics(rng.pareto(1.2, 1000))
-    assert calm.cv == pytest.approx(0.1, rel=0.1)
-    assert calm.skewness is not None
-    assert wild.skewness is not None
-    assert abs(calm.skewness) < 0.5 < wild.skewness
-    assert wild.trimmed_mean < wild.mean
-    assert calm.heaviest_share is not None
-    assert calm.heaviest_share < 0.002
-
-
-def test_the_cv_peaks_where_shots_differ_most() -> None:
-    rng = np.random.default_rng(1)
-    fluences = [100.0, 20.0, 60.0, 80.0, 40.0]
-    spread = {20.0: 0.02, 40.0: 0.02, 60.0: 0.02, 80.0: 0.3, 100.0: 0.05}
-    curve = cv_curve(fluences, [rng.normal(1, spread[f], 12) for f in fluences])
-    assert curve.fluence_uj_cm2 == (20.0, 40.0, 60.0, 80.0, 100.0)
-    assert curve.peak_fluence_uj_cm2 == 80.0
-    assert curve.peak_ratio is not None
-    assert curve.peak_ratio > 5
-    assert cv_curve([1.0], [[1.0, 2.0]]).peak_fluence_uj_cm2 is None
-    with pytest.raises(ValueError, match="do not fit"):
-        cv_curve([1.0], [])
 
 
 def test_the_exponent_and_its_interval() -> None:

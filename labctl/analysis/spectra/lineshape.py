@@ -523,7 +523,7 @@ def _whole_emission(search: LineSearch) -> QResult | None:
     if (search.clipped.mean(axis=0) > 0.5).any():
         return None
     full, _, top_nm = widths(search.wavelength_nm, mean)
-    if full is None or top_nm is None or full > _BUMP * search.resolution_nm:
+    if not full or top_nm is None or full > _BUMP * search.resolution_nm:
         return None
     each = [w for w in (widths(search.wavelength_nm, frame)[0] for frame in search.frames) if w is not None]
     scatter = location(each).sigma if len(each) > 1 else 0.0

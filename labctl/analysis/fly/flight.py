@@ -1,0 +1,200 @@
+"""From the shots of a flight to a threshold: motion, L-L curve, fit, interval."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.analysis.fly.motion import ZERO, Curve, FlightFit
+from labctl.analysis.threshold import fit_threshold
+from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Smear
+from labctl.model.errors import DataError
+from labctl.model.flight import Anchor, FlightResult, Motion, PlateLaw, Shots, Turn
+from labctl.model.records import FloatArray
+from labctl.model.results import Threshold
+
+Bools = NDArray[np.bool_]
+Places = NDArray[np.intp]
+T = TypeVar("T", bound=Threshold)
+
+POINTS = 40
+LEAST_IN_POINT = 5
+"""Fewer shots do not say how they scatter."""
+LEAST_SHOTS = 100
+_NEAR = 0.15
+"""Shots within this of the threshold, in ln fluence, say what an error of the motion does to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """A flight of which is known where the plate was at each shot.
+
+    :ivar fluence_uj_cm2: of every shot, lit or not, by the motion; shape ``(n,)``.
+    :ivar good: True for the shots that may make points, shape ``(n,)``.
+    :ivar left_out: how many others there are, by reason.
+    :ivar dose_uj_cm2: sum of the fluences of all shots in the light.
+    """
+
+    fit: FlightFit
+    at: FloatArray
+    covariance: FloatArray
+    motion: Motion
+    time_s: FloatArray
+    fluence_uj_cm2: FloatArray
+    good: Bools
+    left_out: Mapping[str, int]
+    dose_uj_cm2: float
+
+    def error_rel(self, fluence_uj_cm2: float, arrival_sigma_deg: float = 0.0) -> float:
+        """Return the relative standard error that the motion leaves to a fluence of the flank.
+
+        :param fluence_uj_cm2: of the flank, uJ/cm2.
+        :param arrival_sigma_deg: standard deviation of where a motion of the plate ends, degrees.
+        """
+        ln_f = np.log(np.maximum(self.fluence_uj_cm2, 1e-300))
+        near = self.good & (np.abs(ln_f - math.log(fluence_uj_cm2)) < _NEAR)
+        if not near.any():
+            return 0.0
+        slope = self.fit.slopes(self.time_s[near], self.at).mean(axis=0)
+        chance = (float(slope[ZERO]) * arrival_sigma_deg) ** 2 / len(self.fit.turns)
+        return math.sqrt(float(slope @ self.covariance @ slope) + chance)
+
+
+def solve(
+    shots: Shots,
+    turns: Sequence[Turn],
+    anchors: Sequence[Anchor],
+    law: PlateLaw,
+    curve: Curve,
+    lit_s: tuple[float, float],
+) -> Solved:
+    """Find where the plate was at each shot of a flight, and which shots may make points.
+
+    Left out are shots outside of ``lit_s`` ("dark"), saturated ones ("clipped"), those in acceleration, at
+    rest or within some ms of either ("turn"), and those too far from all others of their fluence, such as
+    pulses that the laser missed ("outlier").
+
+    :param shots: all that were kept, in order.
+    :param turns: passes of the plate, two or more, up and down.
+    :param anchors: fluences measured at rest, best at both ends of the flank.
+    :param law: how the plate turns.
+    :param curve: of the attenuator.
+    :param lit_s: from when to when the shutter was open beyond doubt, on the clock of the shots: the blade's
+        travel lies outside.
+    :raises DataError: too few shots, no pass in one direction, no anchor, or arrays that do not fit.
+    """
+    _check(shots, turns, anchors)
+    lit = (shots.time_s >= lit_s[0]) & (shots.time_s <= lit_s[1])
+    use = lit & ~shots.clipped & np.isfinite(shots.signal)
+    if use.sum() < LEAST_SHOTS:
+        raise DataError(f"{int(use.sum())} usable shots; a flight needs at least {LEAST_SHOTS}")
+    fit = FlightFit(shots, use, turns, anchors, law, curve)
+    at, covariance = fit.solve()
+    fluence, steady = fit.fluence(shots.time_s, at), fit.steady(shots.time_s, at)
+    outlier = np.zeros(use.shape, dtype=np.bool_)
+    outlier[np.flatnonzero(use)[~fit.kept]] = True
+    reasons = {
+        "dark": ~lit,
+        "clipped": lit & shots.clipped,
+        "turn": use & ~steady,
+        "outlier": use & steady & outlier,
+    }
+    left_out = {name: int(which.sum()) for name, which in reasons.items() if which.any()}
+    dose = float(fluence[lit].sum())
+    good = use & steady & ~outlier
+    return Solved(
+        fit, at, covariance, fit.motion(at, covariance), shots.time_s, fluence, good, left_out, dose
+    )
+
+
+def _check(shots: Shots, turns: Sequence[Turn], anchors: Sequence[Anchor]) -> None:
+    if not shots.time_s.shape == shots.signal.shape == shots.clipped.shape:
+        raise DataError("times, signals and clipped shots of a flight differ in number")
+    if len({t.stop_deg > t.start_deg for t in turns}) < 2:
+        raise DataError("a flight needs passes in both directions: the latency is found from up against down")
+    if not anchors:
+        raise DataError(
+            "a flight needs an anchor: a fluence that the power meter read with the plate at rest"
+        )
+
+
+def groups(fluence_uj_cm2: FloatArray, good: Bools, count: int = POINTS) -> list[Places]:
+    """Collect the good shots in bins of even width in ln fluence; bins of fewer than five are left out."""
+    places = np.flatnonzero(good)
+    if not places.size:
+        return []
+    ln_f = np.log(fluence_uj_cm2[places])
+    edges = np.linspace(ln_f.min(), ln_f.max(), count + 1)
+    bins = np.clip(np.searchsorted(edges, ln_f, side="right") - 1, 0, count - 1)
+    found = [places[bins == i] for i in range(count)]
+    return [group for group in found if group.size >= LEAST_IN_POINT]
+
+
+def root_mean(fluence_uj_cm2: FloatArray, photon_order: int) -> float:
+    """Return the N-th root of <F^N>: the fluence that a bin's luminescence belongs to, unlike its mean."""
+    return float(np.mean(fluence_uj_cm2**photon_order) ** (1.0 / photon_order))
+
+
+def fly_threshold(
+    shots: Shots,
+    turns: Sequence[Turn],
+    anchors: Sequence[Anchor],
+    law: PlateLaw,
+    curve: Curve,
+    lit_s: tuple[float, float],
+    *,
+    photon_order: int = 2,
+    smear: Smear = UNKNOWN_SMEAR,
+    pulse_cv_sigma: float = 0.0,
+    arrival_sigma_deg: float = 0.0,
+) -> FlightResult:
+    """Find the threshold of one band from a flight.
+
+    :param shots: all that were kept, in order.
+    :param turns: passes of the plate, two or more, up and down.
+    :param anchors: fluences measured at rest, best at both ends of the flank.
+    :param law: how the plate turns.
+    :param curve: of the attenuator.
+    :param lit_s: from when to when the shutter was open beyond doubt, on the clock of the shots, s.
+    :param photon_order: photons absorbed per excitation.
+    :param smear: scatter of the pulses' energies and collected part of the spot, where known.
+    :param pulse_cv_sigma: standard error of that scatter, relative.
+    :param arrival_sigma_deg: standard deviation of where a motion of the plate ends, degrees.
+    :raises DataError: see :func:`solve`.
+    """
+    solved = solve(shots, turns, anchors, law, curve, lit_s)
+    bins = groups(solved.fluence_uj_cm2, solved.good)
+    fluence = np.array([root_mean(solved.fluence_uj_cm2[group], photon_order) for group in bins])
+    signals = [shots.signal[group] for group in bins]
+    count = np.array([y.size for y in signals], dtype=np.intp)
+    signal = np.array([float(y.mean()) for y in signals])
+    sigma = np.array([float(y.std(ddof=1)) / math.sqrt(y.size) for y in signals])
+    found = fit_threshold(
+        fluence, signal, signal_sigma=sigma, exposures=count, smear=smear, pulse_cv_sigma=pulse_cv_sigma,
+        photon_order=photon_order,
+    )  # fmt: skip
+    motion_rel = None
+    if found.threshold_uj_cm2 is not None:
+        motion_rel = solved.error_rel(found.threshold_uj_cm2, arrival_sigma_deg)
+    return FlightResult(
+        with_motion(found, motion_rel, solved.motion.flags), solved.motion, fluence, signal, sigma, count,
+        left_out=solved.left_out, motion_rel=motion_rel, dose_uj_cm2=solved.dose_uj_cm2,
+    )  # fmt: skip
+
+
+def with_motion(found: T, motion_rel: float | None, flags: tuple[str, ...] = ()) -> T:
+    """Put the error of the motion into an interval, in quadrature in ln fluence, and add its flags."""
+    threshold, ends = found.threshold_uj_cm2, found.ci95
+    found = replace(found, flags=(*found.flags, *flags))
+    if threshold is None or ends is None or not motion_rel:
+        return found
+    low, high = (math.hypot(math.log(end / threshold), 1.96 * motion_rel) for end in ends)
+    wider = (threshold * math.exp(-low), threshold * math.exp(high))
+    was, now = (f"{a:.4g} to {b:.4g}" for a, b in (ends, wider))
+    reason = f"{found.reason.replace(was, now)} ({100 * motion_rel:.2g} % of the motion in it)"
+    return replace(found, ci95=wider, reason=reason)

@@ -1,0 +1,1 @@
+"""What single shots say: pure functions on arrays of shots."""

@@ -1,0 +1,165 @@
+"""A flight: the motion of the plate from the shots, what is left out, threshold and interval."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchmarks.accuracy.fly import Case, Flight, flown
+from labctl.analysis.fly.flight import fly_threshold, groups, root_mean, solve, with_motion
+from labctl.analysis.fly.motion import Curve, travelled
+from labctl.analysis.fly.scatter import pump_scatter
+from labctl.analysis.spectra.bands import Bands
+from labctl.model.errors import DataError
+from labctl.model.flight import Anchor, PlateLaw, Shots, Turn
+from labctl.model.results import Threshold
+
+LAW = PlateLaw(0.2, 0.0006, 27.0)
+CURVE = Curve(12.0, 0.02, 0.002, 1e-4)
+LOW, HIGH = 46.0, 19.0
+
+
+def malus(angle: np.ndarray | float) -> np.ndarray:
+    return np.asarray(220.0 * (0.002 + 0.998 * np.cos(2 * np.radians(np.subtract(angle, 12.0))) ** 2))
+
+
+def flight(
+    seed: int = 1, passes: int = 5, ahead_s: float = 0.0, duration_s: float = 0.2, known: bool = True
+) -> tuple[Shots, list[Turn], list[Anchor]]:
+    """Make shots of a hinge at 80 uJ/cm2 while a plate turns evenly; 10 % scatter, noise of 100 counts."""
+    rng = np.random.default_rng(seed)
+    times = np.arange(0.0, 0.02 + passes * (duration_s + 0.01), 0.001)
+    angle, turns, here, at = np.full(times.size, LOW), [], [LOW, HIGH], 0.01
+    for _ in range(passes):
+        start, stop = here
+        angle = np.where(times > at, start + (stop - start) * np.clip((times - at) / duration_s, 0, 1), angle)
+        window = (at + duration_s - 0.002, at + duration_s + 0.002) if known else (None, None)
+        turns.append(Turn(at, start, stop, *window))
+        at, here = at + duration_s + 0.01, here[::-1]
+    u = malus(angle) * np.maximum(1 + 0.015 * rng.standard_normal(times.size), 0) / 80.0
+    light = 580.0 * np.minimum(u, 1.0) ** 2 + 12_000.0 * np.maximum(u - 1.0, 0.0)
+    signal = light * (1 + 0.1 * rng.standard_normal(times.size)) + 100.0 * rng.standard_normal(times.size)
+    anchors = [Anchor(a, float(malus(a)), 0.002, 0.001) for a in (LOW, HIGH)]
+    return Shots(times + ahead_s, signal, np.zeros(times.size, dtype=np.bool_)), turns, anchors
+
+
+def lit(shots: Shots) -> tuple[float, float]:
+    return float(shots.time_s[0]), float(shots.time_s[-1])
+
+
+@pytest.mark.parametrize("ahead_s", [-0.003, 0.0, 0.003])
+def test_a_latency_is_solved_from_up_against_down(ahead_s: float) -> None:
+    shots, turns, anchors = flight(ahead_s=ahead_s)
+    found = fly_threshold(shots, turns, anchors, LAW, CURVE, lit(shots))
+    assert found.motion.latency_s.value == pytest.approx(ahead_s, abs=0.001)
+    assert found.motion.latency_s.sigma < 0.0006
+    assert found.motion.flags == ()
+    assert found.threshold.threshold_uj_cm2 == pytest.approx(80.0, rel=0.025)
+    assert found.threshold.ci95 is not None
+    assert "of the motion in it" in found.threshold.reason
+
+
+def test_a_plate_that_is_faster_than_its_law_is_solved() -> None:
+    shots, turns, anchors = flight(duration_s=0.196)
+    found = fly_threshold(shots, turns, anchors, LAW, CURVE, lit(shots))
+    assert found.motion.duration_s.value == pytest.approx(0.196, abs=0.0015)
+    assert found.threshold.threshold_uj_cm2 == pytest.approx(80.0, rel=0.025)
+
+
+def test_a_plate_that_contradicts_its_law_is_flagged() -> None:
+    shots, turns, anchors = flight(duration_s=0.18)
+    found = fly_threshold(shots, turns, anchors, LAW, CURVE, lit(shots))
+    assert found.motion.flags == ("law",)
+    assert "law" in found.threshold.flags
+
+
+def test_shots_that_are_none_of_the_curve_are_left_out_and_counted() -> None:
+    shots, turns, anchors = flight()
+    signal, clipped = shots.signal.copy(), shots.clipped.copy()
+    top = np.argsort(signal)[-40:]
+    signal[top[:10]], clipped[top[30:]] = 0.0, True
+    solved = solve(replace(shots, signal=signal, clipped=clipped), turns, anchors, LAW, CURVE, (0.012, 1.06))
+    assert set(solved.left_out) == {"dark", "clipped", "turn", "outlier"}
+    assert solved.left_out["clipped"] == 10
+    assert solved.left_out["outlier"] == pytest.approx(10, abs=4)  # some lie where the plate turns round
+    assert solved.left_out["dark"] == int(np.sum((shots.time_s < 0.012) | (shots.time_s > 1.06)))
+    assert not solved.good[[*top[:10], *top[30:]]].any()
+    # Nothing within 3 ms of a start or an end of a motion makes a point.
+    ends = np.array([[t.command_s, t.command_s + 0.2] for t in turns]).ravel()
+    near = np.abs(shots.time_s[:, None] - ends).min(axis=1)
+    assert near[solved.good].min() > 0.0015
+    assert sum(solved.left_out.values()) + solved.good.sum() == shots.time_s.size
+
+
+def test_a_bin_is_fitted_at_its_mean_power() -> None:
+    fluence = np.geomspace(10.0, 100.0, 400)
+    places = groups(fluence, np.ones(400, dtype=np.bool_), 20)
+    assert sum(p.size for p in places) == 400
+    for group in places:
+        f = root_mean(fluence[group], 2)
+        assert f**2 == pytest.approx(np.mean(fluence[group] ** 2))
+        assert f > np.mean(fluence[group])
+    assert groups(fluence, np.zeros(400, dtype=np.bool_)) == []
+
+
+def test_a_plate_with_ramps_goes_the_whole_way() -> None:
+    t = np.linspace(-0.1, 1.2, 1301)
+    for ramp in (0.0, 0.1, 0.5, 0.9):
+        part = travelled(t, 1.0, ramp)
+        assert (part[t <= 0] == 0).all()
+        assert part[t >= 1] == pytest.approx(1.0)
+        assert (np.diff(part) >= 0).all()
+        assert travelled(np.array([0.5]), 1.0, ramp)[0] == pytest.approx(0.5)
+
+
+def test_the_error_of_the_motion_widens_the_interval() -> None:
+    plain = Threshold("found", "95 % interval 99 to 101", threshold_uj_cm2=100.0, ci95=(99.0, 101.0))
+    wider = with_motion(plain, 0.01, ("law",))
+    assert wider.ci95 == pytest.approx((97.82, 102.23), abs=0.02)
+    assert "97.82 to 102.2" in wider.reason
+    assert wider.flags == ("law",)
+    nothing = Threshold("not_found", "no threshold")
+    assert with_motion(nothing, 0.01) == nothing
+
+
+def test_pump_scatter_is_measured_beside_the_emission() -> None:
+    rng = np.random.default_rng(3)
+    axis, fluence = np.linspace(480.0, 620.0, 700), np.linspace(20.0, 200.0, 500)
+    light = 0.05 * fluence[:, None] + rng.normal(0.0, 5.0, (500, 700))
+    light += np.where(np.abs(axis - 525.0) < 20.0, 1e-3 * fluence[:, None] ** 2, 0.0)
+    found = pump_scatter(axis, light, fluence, Bands(), 800.0)
+    assert found is not None
+    assert found.counts_per_uj_cm2 == pytest.approx(0.05, abs=4 * found.sigma)
+    assert found.sigma < 0.01
+    assert found.share is not None
+    assert 0.1 < found.share < 0.9
+    assert pump_scatter(axis[150:400], light[:, 150:400], fluence, Bands(), 800.0) is None
+
+
+def test_flights_that_cannot_be_read_are_refused() -> None:
+    shots, turns, anchors = flight()
+    for arguments, why in (
+        ((shots, turns[:1], anchors), "both directions"),
+        ((shots, turns, []), "anchor"),
+        ((replace(shots, clipped=shots.clipped[:5]), turns, anchors), "differ in number"),
+        ((replace(shots, clipped=~shots.clipped), turns, anchors), "0 usable shots"),
+    ):
+        with pytest.raises(DataError, match=why):
+            solve(*arguments, LAW, CURVE, lit(shots))
+
+
+def test_a_flight_over_the_scene_finds_its_threshold() -> None:
+    found = flown(Case(seed=3))
+    assert found.covered
+    assert abs(found.error) < 0.025
+    assert found.half_width < 0.022
+    assert abs(found.latency_error_s) < 0.0015
+    assert not found.flagged
+
+
+def test_a_plate_of_a_scene_that_is_far_slower_than_its_law_is_flagged() -> None:
+    slow = Flight(Case(seed=4))
+    slow.scene.mount.speed_rel = 0.7
+    assert "law" in slow.fly().threshold.flags
