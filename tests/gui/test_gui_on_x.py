@@ -47,7 +47,7 @@ def test_safe_closes_the_shutter_whatever_is_open() -> None:
             pytest.fail(why)
         pytest.skip(why)
     with x_server() as display:
-        environment = {**os.environ, "DISPLAY": display, "QT_QPA_PLATFORM": "xcb"}
+        environment = {**os.environ, "DISPLAY": display, "QT_QPA_PLATFORM": "xcb", "PYTEST_ADDOPTS": ""}
         done = subprocess.run(
             [
                 sys.executable,
