@@ -23,6 +23,7 @@ from procedures.gate.safe_state import cause_said, made_safe
 from procedures.plan import Step, all_fluences, check_bands, validate
 from procedures.point.exposure import AutoExposure, ExposureSequence, NoSink, SaturationCheck, ladder
 from procedures.point.light_witness import DARK_LOOK_S, LightWitness
+from procedures.point.metering import reads_beside
 from procedures.point.reduction import Blank, Darks, Reducer, Shots
 from procedures.point.stale_frames import StaleFrameFilter
 from procedures.steps import StepSource, make_source
@@ -191,7 +192,7 @@ def sweep(
 def _safely(run: _Run, pump: Pump, points: Iterator[SweepPoint]) -> Iterator[SweepPoint]:
     """Pass the points on, and make the bench safe whatever ends them."""
     made = made_safe(lambda: pump.safe().failures, run.tell)
-    with run.heated(), pump.seen_by(run.eye), made, cause_said(pump.tell):
+    with run.metered(), run.heated(), pump.seen_by(run.eye), made, cause_said(pump.tell):
         yield from points
 
 
@@ -236,9 +237,12 @@ class _Run:
         self._end_c = plan.end_temperature_c if isinstance(plan, StabilityPlan) else None
         self._started_s = roles.clock.now_s() - done.elapsed_s
         info = roles.spectrometer.info
-        self._fresh = StaleFrameFilter(roles.spectrometer, roles.clock, lambda: pump.changed_at_s, pump.allow)
+        self._fresh = StaleFrameFilter(
+            roles.spectrometer, roles.clock, lambda: pump.light_changed_at_s, pump.allow
+        )
         self.eye = LightWitness(self._fresh, pump, roles.clock, triggered=plan.triggered)
         self._darks = Darks(pump, self._fresh, roles.clock, plan, sink, last=done.last_dark, eye=self.eye)
+        self._beside = reads_beside(roles.power_meter, roles.clock)
         self._shooter = ExposureSequence(
             plan,
             pump,
@@ -248,6 +252,7 @@ class _Run:
             roles.clock,
             self.eye,
             elapsed_s=done.elapsed_s,
+            beside=self._beside,
         )
         self._reducer = Reducer(info, bands, plan, roles.power_meter.noise_w)
         self._times = ladder(plan, pump.settings.repetition_rate_hz, info)
@@ -288,9 +293,19 @@ class _Run:
             point = self._reducer.point(shots, dark, blank)
             self._sink.append(point)
             taken.append(replace(point, frames=_NOTHING, spectrum=_NOTHING.ravel(), spikes=()))
+            if self._beside and not self._plan.keep_open:
+                self._pump.look_meanwhile(stop)
             yield point
         if source.ending is not None and source.ending.cause != "plan":
             self._note(f"the sweep ends: {source.ending.reason}")
+
+    @contextmanager
+    def metered(self) -> Iterator[None]:
+        """Leave the meter to others, however the block ends: no reading beside exposures goes on."""
+        try:
+            yield
+        finally:
+            self._shooter.end_metering()
 
     @contextmanager
     def heated(self) -> Iterator[None]:
@@ -369,7 +384,7 @@ class _Run:
         clock, due_s = self._roles.clock, (step.due_s or 0.0) + self._started_s
         if step.due_s is None or due_s <= clock.now_s():
             return
-        self._pump.close()
+        self._pump.shut(stop)
         while due_s - clock.now_s() > 1.2 * DARK_LOOK_S:
             clock.sleep(DARK_LOOK_S, stop)
             self._again("a check of the closed shutter", lambda: self._pump.still_dark(stop), stop)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import Counter
-from collections.abc import Callable
+import statistics
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from labctl.model.clock import Clock, Stop
@@ -41,6 +42,8 @@ _SETTLED = 1000.0
 """A meter's settling time brings a step down to one part in this."""
 MOST_NOISE = 0.1
 """Relative noise of the meter beyond which a reading verifies nothing."""
+_SCATTERS = 32
+"""Sets of readings of one light from which the scatter of a single one is known."""
 MOST_SCATTER = 0.04
 """Relative standard error of a reading of a sound laser, at most."""
 
@@ -76,6 +79,9 @@ class Monitor:
         self._meter, self._clock = roles.power_meter, roles.clock
         self._beam, self.count, self._relative = beam, count, relative
         self.background_w = 0.0
+        self.brief = False
+        """Whether readings that verify are as few as their precision needs."""
+        self._scatters: deque[tuple[float, int]] = deque(maxlen=_SCATTERS)
         self.took_s = 1.0
         """What the last reading took, a second before the first."""
         self._seen: tuple[float, float] | None = None
@@ -176,13 +182,56 @@ class Monitor:
         return reading
 
     def _learn_repeats(self) -> None:
-        """Count how many of the readings of one light agree."""
+        """Count how many of the readings of one light agree, and learn by how much they differ."""
         values, self._singles_w = self._singles_w, []
+        if len(values) > 1 and (net := abs(statistics.fmean(values) - self.background_w)) > 0:
+            self._scatters.append((statistics.variance(values) / net**2, len(values) - 1))
         for one, other in itertools.pairwise(values):
             self._compare_noise(other - one, self._meter.noise_w)
         n, kinds = len(values), Counter(values)
         self._compared += n * (n - 1) // 2
         self._equal += sum(same * (same - 1) // 2 for same in kinds.values())
+
+    @property
+    def scatter_rel(self) -> float | None:
+        """Relative standard deviation of a single reading of one light, as seen; None before any two are."""
+        freedom = sum(n for _, n in self._scatters)
+        if not freedom:
+            return None
+        return math.sqrt(sum(n * variance for variance, n in self._scatters) / freedom)
+
+    def verifying(self, expected_j: float, angle_deg: float) -> int:
+        """Readings that verify an energy: where brief, as few as leave five errors inside its tolerance."""
+        scatter = self.scatter_rel
+        if not self.brief or scatter is None:
+            return self.count
+        noise = self._meter.noise_w * self.energy_j(self.background_w + 1.0, angle_deg) / expected_j
+        needed = (5 * max(scatter, noise) / self._beam.limits.set_ratio) ** 2
+        return min(max(math.ceil(needed), 1), self.count)
+
+    def single(self, stop: Stop | None) -> PowerReading:
+        """Take one of the readings of a light that lasts; all of them are learned from by :meth:`learn`.
+
+        :raises SafetyStop: the meter repeats itself, or delivers no number.
+        """
+        heard = len(self._singles_w)
+        with heard_by(self._hear):
+            reading = retried(lambda: self._meter.read(1, stop))
+        self.refuse_no_number(reading)
+        if len(self._singles_w) == heard:  # a driver that does not say of each that it came
+            self._hear(reading.power_w)
+        self._read_s = reading.stop_s
+        return reading
+
+    def learn(self, readings: Sequence[PowerReading]) -> PowerReading:
+        """Return the mean of single readings of one light, and learn from them.
+
+        :raises SafetyStop: the meter repeats itself.
+        """
+        self._learn_repeats()
+        mean = mean_reading(readings, self._meter.noise_w)
+        self.refuse_repeated(mean)
+        return mean
 
     def read(
         self, not_before_s: float, stop: Stop | None = None, *, count: int | None = None
@@ -271,8 +320,13 @@ class Monitor:
         return on_sample_w / s.repetition_rate_hz
 
     def sigma_w(self, reading: PowerReading) -> float:
-        """Standard error of a reading, not below what the meter's own noise makes."""
+        """Standard error of a reading, not below what the meter's own noise makes.
+
+        A single one does not show its scatter: it has that of the others.
+        """
         floor = self._floor_w(reading)
+        if reading.n == 1 and self.brief:
+            floor = max(floor, (self.scatter_rel or 0.0) * abs(reading.power_w - self.background_w))
         return max(reading.sigma_w, floor) if math.isfinite(reading.sigma_w) else floor
 
     def sigma_rel(self, reading: PowerReading) -> float:
@@ -292,6 +346,48 @@ class Monitor:
 
     def _floor_w(self, reading: PowerReading) -> float:
         return self._meter.noise_w / math.sqrt(max(reading.n, 1))
+
+    def held(
+        self,
+        before: PowerReading,
+        readings: Sequence[PowerReading],
+        exposed_s: Sequence[tuple[float, float]],
+        angle_deg: float,
+        unseen_rel: float,
+    ) -> Bracket:
+        """Return the light of exposures from single readings that were taken meanwhile.
+
+        Pulses that a reading and an exposure both hold differ between them by nothing: with R pulses read and
+        E exposed, B of them in both, the means differ by the scatter of a pulse times the root of
+        1/R + 1/E - 2 B/(R E).
+
+        :param before: the reading that verified the setting.
+        :param readings: two or more. :param exposed_s: begin and end of each exposure, bench time.
+        :param unseen_rel: as in :meth:`bracket`.
+        """
+        power = statistics.fmean(r.power_w for r in readings)
+        net, n = max(power - self.background_w, 1e-30), len(readings)
+        half = n // 2
+        early = statistics.fmean([before.power_w, *(r.power_w for r in readings[:half])])
+        late = statistics.fmean(r.power_w for r in readings[half:])
+        change = (late - early) / max(early - self.background_w, 1e-30)
+        own = (self._meter.noise_w / net) ** 2
+        rate = self._beam.settings.repetition_rate_hz
+        read_s = sum(r.stop_s - r.start_s for r in readings)
+        pulse = max((self.scatter_rel or 0.0) ** 2 - own, 0.0) * read_s / n * rate
+        exposed = sum(stop - start for start, stop in exposed_s)
+        both = max(_overlap_s(readings, exposed_s) - self._meter.settling_s, 0.0)
+        r, e, b = (max(seconds * rate, 1.0) for seconds in (read_s, exposed, both))
+        of_pulses = pulse * max(1 / r + 1 / e - 2 * b / (r * e), 0.0)
+        drift = change**2 / 48 * (1 - min(both / max(exposed, 1e-12), 1.0))
+        energy = self.energy_j(power, angle_deg)
+        return Bracket(
+            fluence_uj_cm2=self._beam.fluence_uj_cm2(energy),
+            sigma_rel=math.sqrt(own / n + of_pulses + drift + unseen_rel**2),
+            pulse_energy_j=energy,
+            power_sigma_w=net * math.sqrt(own / n + pulse / r),
+            change_rel=change,
+        )
 
     def bracket(
         self, before: PowerReading, after: PowerReading, angle_deg: float, pulses: float, unseen_rel: float
@@ -323,6 +419,23 @@ class Monitor:
             power_sigma_w=sigma_w,
             change_rel=change,
         )
+
+
+def mean_reading(readings: Sequence[PowerReading], noise_w: float) -> PowerReading:
+    """Return single readings of one light as one.
+
+    :param noise_w: standard error of one that stands alone.
+    """
+    values = [r.power_w for r in readings]
+    n = len(values)
+    sigma_w = statistics.stdev(values) / math.sqrt(n) if n > 1 else noise_w
+    return PowerReading(statistics.fmean(values), sigma_w, n, readings[0].start_s, readings[-1].stop_s)
+
+
+def _overlap_s(readings: Sequence[PowerReading], exposed_s: Sequence[tuple[float, float]]) -> float:
+    return sum(
+        max(min(r.stop_s, stop) - max(r.start_s, start), 0.0) for r in readings for start, stop in exposed_s
+    )
 
 
 _ROUNDING = 1 + 1e-9
@@ -432,11 +545,12 @@ class Verifier:
     def _patient_reading(self, stop: Stop | None) -> PowerReading:
         """Read after settling; in the dark, give a laser that seems off some time to come back."""
         deadline = self._clock.now_s() + self._patience_s
+        expected = self._aim.energy_j(self._plate.reached_deg)
         while True:
             self._monitor.settle(stop, swing=1.0 if self._place.unattenuated else self._plate.swing())
-            reading = self._monitor.read(self._changed_at_s(), stop)
+            count = self._monitor.verifying(expected, self._plate.reached_deg)
+            reading = self._monitor.read(self._changed_at_s(), stop, count=count)
             measured = self.energy_j(reading.power_w, self._plate.reached_deg)
-            expected = self._aim.energy_j(self._plate.reached_deg)
             off = measured / expected - 1
             enough = off >= -self._monitor.tolerance(reading, expected, self._plate.reached_deg)
             if enough or self._light.lit or self._clock.now_s() >= deadline:
@@ -467,6 +581,28 @@ class Verifier:
         reading = self._monitor.read(state.reading.stop_s, stop)
         self._judge(state, reading)
         return reading
+
+    def single(self, stop: Stop | None) -> PowerReading:
+        """Take one reading of a light that lasts."""
+        return self._monitor.single(stop)
+
+    def judge(self, state: PumpState, reading: PowerReading) -> None:
+        """Hold a reading at an unchanged setting against the state.
+
+        :raises SafetyStop: the pulse energy jumped or passed a limit.
+        """
+        self._judge(state, reading)
+
+    def held(
+        self, state: PumpState, readings: Sequence[PowerReading], exposed_s: Sequence[tuple[float, float]]
+    ) -> tuple[Bracket, PowerReading]:
+        """Return the light of exposures from single readings taken meanwhile, and the mean of these.
+
+        :raises SafetyStop: the meter repeats itself.
+        """
+        mean = self._monitor.learn(readings)
+        unseen = self._plate.sigma_rel(state.angle_deg) if self._place.unattenuated else 0.0
+        return self._monitor.held(state.reading, readings, exposed_s, state.angle_deg, unseen), mean
 
     def watch(self, state: PumpState, reading: PowerReading) -> float | None:
         """Judge somebody's reading at an unchanged setting, if the head had settled when it began.

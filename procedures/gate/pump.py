@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -41,6 +41,7 @@ class Setting:
     """Where the plate stands and what was verified of it.
 
     :param allow: asked for seconds of a fluence before the plate goes there in the light; may raise.
+    :param prove: has a look at the closed shutter that was begun come to its end; may raise.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class Setting:
         light: LightAccount,
         clock: Clock,
         allow: Callable[[float, float], None],
+        prove: Callable[[Stop | None], None],
     ) -> None:
-        self._plate, self._aim, self._verifier = plate, aim, verifier
+        self._plate, self._aim, self._verifier, self._prove = plate, aim, verifier, prove
         self._light, self._clock, self._allow = light, clock, allow
         self.verified: PumpState | None = None
         self._verified_at_s = 0.0
@@ -87,6 +89,8 @@ class Setting:
         sigma = self._verifier.sigma_rel(state.reading)
         better = self._aim.worth_a_trim(state.angle_deg, again_deg, sigma)
         too_much = self._verifier.is_too_much(state.pulse_energy_j)
+        if better or too_much:
+            self._prove(stop)
         if (better or too_much) and (not self._light.lit or self._aim.harmless(again_deg)):
             self._turn(again_deg, fluence_uj_cm2, stop)
             state = self._verifier.verify(fluence_uj_cm2, stop, trimmed=True)
@@ -143,6 +147,8 @@ UNREAD_S = 1.5
 """Bench time of light without a reading, after which one is taken between two exposures."""
 VERIFYING_S = 60.0
 """Light in which a meter behind the shutter verifies a setting: moves, settling and readings, at most."""
+_SAME_LIGHT = 0.97
+"""Part of a fluence that shows a spectrometer as much as the whole."""
 _SAME = 1.005
 """Two transmissions nearer to each other than this are one."""
 
@@ -190,7 +196,9 @@ class Pump:
             patience_s=patience_s,
             tell=lambda line: self.tell(line),
         )
-        self._setting = Setting(self._plate, self.aim, self._verifier, self.light, roles.clock, self._allow)
+        self._setting = Setting(
+            self._plate, self.aim, self._verifier, self.light, roles.clock, self._allow, self._prove
+        )
         self._witness = Witness(
             self._blade,
             roles.power_meter,
@@ -226,6 +234,11 @@ class Pump:
     def changed_at_s(self) -> float:
         """Bench time of the last confirmed change of shutter or angle."""
         return max(self._blade.changed_at_s, self._plate.changed_at_s)
+
+    @property
+    def light_changed_at_s(self) -> float:
+        """Bench time of the last confirmed change of the light on the sample: in the dark, of the shutter."""
+        return self.changed_at_s if self.light.lit else self._blade.changed_at_s
 
     @property
     def verified(self) -> PumpState | None:
@@ -268,8 +281,21 @@ class Pump:
             self._shut(stop)
 
     def _shut(self, stop: Stop | None) -> None:
-        self._blade.close()
+        self._blade.keep_closed()
         self._witness.prove(stop)
+
+    def _prove(self, stop: Stop | None) -> None:
+        if self._witness.looking:
+            self._witness.prove(stop)
+
+    def look_meanwhile(self, stop: Stop | None = None) -> None:
+        """Have the spectrometer begin to look at the shutter that was just closed, while other work goes on.
+
+        The next :meth:`set_fluence` turns the plate meanwhile if that is harmless even in the light; what
+        was seen is judged before light passes again, or before the plate goes another way.
+        """
+        with self._safe_state.guarded():
+            self._witness.begin(stop)
 
     def still_dark(self, stop: Stop | None = None) -> None:
         """Make sure, in a longer wait, that the shutter is still closed: all who can see it look.
@@ -347,6 +373,32 @@ class Pump:
             yield
         finally:
             self._monitor.count, self._plate.arrived = before, None
+
+    @contextmanager
+    def brief(self, arrived: Callable[[], object]) -> Iterator[None]:
+        """Verify settings, in the block, with as few readings as that needs: others follow in the light.
+
+        :param arrived: called when the plate has arrived, before the meter is read.
+        """
+        self._monitor.brief, self._plate.arrived = True, arrived
+        try:
+            yield
+        finally:
+            self._monitor.brief, self._plate.arrived = False, None
+
+    def stays_open(self, seconds: float) -> bool:
+        """Return whether light passes and goes on for ``seconds``, without a shutter that is opened anew."""
+        return self._blade.lit and self._blade.lasts(seconds + self._blade.travel_s)
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Close the shutter whatever goes wrong in the block, before anybody hears of it."""
+        with self._safe_state.guarded():
+            yield
+
+    def end_light(self) -> None:
+        """Close the shutter at once, from any thread; who works with the light makes it safe."""
+        make_safe(self._blade.closing)
 
     def open(self, seconds: float = 0.0, *, timed: bool = True, stop: Stop | None = None) -> None:
         """Open the shutter onto a verified setting, for about ``seconds`` of light.
@@ -516,9 +568,22 @@ class Pump:
             self._release()
             self._refuse(fluence_uj_cm2)
             self._reference(stop)
-            if not (keep_open and self.light.lit and self.aim.harmless(self.aim.angle_deg(fluence_uj_cm2))):
+            if self._looks_meanwhile(fluence_uj_cm2):
+                self._blade.keep_closed()
+            elif not (keep_open and self.light.lit and self._harmless(fluence_uj_cm2)):
                 self._darken(stop)
             return self._setting.approach(fluence_uj_cm2, stop)
+
+    def _harmless(self, fluence_uj_cm2: float) -> bool:
+        return self.aim.harmless(self.aim.angle_deg(fluence_uj_cm2))
+
+    def _looks_meanwhile(self, fluence_uj_cm2: float) -> bool:
+        """Whether the plate may turn while the spectrometer looks at the closed shutter.
+
+        Only to more light, which shows the better what is amiss, and on a way that harms nothing then.
+        """
+        more = self._witness.looking and fluence_uj_cm2 >= _SAME_LIGHT * self.expected_uj_cm2
+        return more and self._harmless(fluence_uj_cm2)
 
     def set_angle(self, angle_deg: float, stop: Stop | None = None) -> PumpState:
         """Turn the plate to an angle and have the meter confirm the fluence; see :meth:`set_fluence`.
@@ -613,6 +678,36 @@ class Pump:
                 fluence = self._verifier.watch(self._setting.verified, reading)
                 if fluence is not None:
                     self.light.change(fluence)
+
+    @property
+    def meter_name(self) -> str:
+        """Role and address of the power meter."""
+        return self._meter.name
+
+    def read_single(self, stop: Stop | None = None) -> PowerReading:
+        """Read the meter once, in light that lasts; :meth:`judge_single` says whether it is right.
+
+        Nothing is closed here: :mod:`procedures.point.metering` does that, from any thread.
+        """
+        return self._verifier.single(stop)
+
+    def judge_single(self, state: PumpState, reading: PowerReading) -> None:
+        """Hold a reading against what was verified.
+
+        :raises SafetyStop: the pulse energy jumped or passed a limit.
+        """
+        self._verifier.judge(state, reading)
+
+    def held(
+        self, state: PumpState, readings: Sequence[PowerReading], exposed_s: Sequence[tuple[float, float]]
+    ) -> tuple[Bracket, PowerReading]:
+        """Return the light of exposures from single readings taken meanwhile, and the mean of these.
+
+        :param exposed_s: begin and end of each exposure, bench time.
+        :raises SafetyStop: the meter repeats itself; the shutter is closed.
+        """
+        with self._safe_state.guarded():
+            return self._verifier.held(state, readings, exposed_s)
 
     def bracket(self, state: PumpState, after: PowerReading, pulses: float) -> Bracket:
         """Return the light of an exposure of ``pulses`` pulses between the state's reading and ``after``."""

@@ -63,6 +63,13 @@ class LightSensor(Protocol):
     def knows(self) -> bool:
         """Whether it has seen the light that falls on the sample now."""
 
+    @property
+    def looking(self) -> bool:
+        """Whether a look was begun that nobody has asked for yet."""
+
+    def begin(self, stop: Stop | None = None) -> None:
+        """Begin to look at the closed shutter; :meth:`light_left` then asks for it."""
+
     def light_left(self, stop: Stop | None = None) -> str:
         """Look at the closed shutter; say what light is left, empty where none is."""
 
@@ -261,6 +268,14 @@ class Blade:
         self._known = True
         self.account.end()
 
+    def keep_closed(self) -> None:
+        """Close, if it is not known to be closed and says so; a confirmed closing is not made twice.
+
+        :raises SafetyStop: the shutter does not confirm it.
+        """
+        if self.lie or self.lit or retried(self._shutter.is_open):
+            self.close()
+
     def lasts(self, seconds: float) -> bool:
         """Return whether it stays open for ``seconds`` more, as far as its own clock goes."""
         return self._clock.now_s() + seconds <= self._closes_at_s
@@ -346,6 +361,16 @@ class Witness:
             return
         self.look_all(stop)
         self._blade.proof = self._proof(by_meter=self._light_left is not None)
+
+    def begin(self, stop: Stop | None) -> None:
+        """Have the spectrometer begin to look; a meter behind the shutter has to look itself, and first."""
+        if self.eye is not None and self._light_left is None and not self._blade.lit:
+            self.eye.begin(stop)
+
+    @property
+    def looking(self) -> bool:
+        """Whether such a look is still to be asked for, before light passes."""
+        return self.eye is not None and self.eye.looking
 
     def look_all(self, stop: Stop | None) -> None:
         """Have a meter behind the shutter and the spectrometer see that it is dark.

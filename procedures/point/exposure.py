@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,11 @@ from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, FloatArray, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
 from labctl.model.run import RunStart, RunStop
-from procedures.gate.power_monitor import PumpState
+from procedures.gate.power_monitor import Bracket, PumpState
 from procedures.gate.pump import Pump
 from procedures.plan import Step
 from procedures.point.light_witness import LightWitness
+from procedures.point.metering import Metering
 from procedures.point.reduction import Darks, Shots
 from procedures.point.stale_frames import StaleFrameFilter
 
@@ -168,6 +170,7 @@ class ExposureSequence:
     """Takes the shots of a point with as little light as it can.
 
     :param elapsed_s: what earlier sessions of the run took.
+    :param beside: whether the meter is read while exposures are taken, see :mod:`procedures.point.metering`.
     """
 
     def __init__(
@@ -181,7 +184,10 @@ class ExposureSequence:
         eye: LightWitness,
         *,
         elapsed_s: float = 0.0,
+        beside: bool = False,
     ) -> None:
+        self._beside = beside
+        self._metering: Metering | None = None
         self._plan, self._pump, self._spectrometer = plan, pump, spectrometer
         self._judge, self._darks, self._clock, self._eye = judge, darks, clock, eye
         self._started_s = clock.now_s() - elapsed_s
@@ -189,12 +195,16 @@ class ExposureSequence:
         self._rate_hz = pump.settings.repetition_rate_hz
 
     def shoot(self, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
-        """Set the fluence, take the exposures between two readings of the meter, and end in the dark.
+        """Set the fluence, take the exposures and the meter's readings, and end in the dark.
 
         The shutter stays open at the end only with ``keep_open``.
 
         :raises SafetyStop: the pump refused or the meter disagreed; the shutter is closed.
         """
+        return self._shot_beside(step, auto, stop) if self._beside else self._shot_between(step, auto, stop)
+
+    def _shot_between(self, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
+        """Take the exposures between two readings of the meter: the way of a slow head."""
         state = self._pump.set_fluence(step.fluence_uj_cm2, stop, keep_open=self._plan.keep_open)
         spectra, trials = self._expose(step.fluence_uj_cm2, auto, stop)
         state = self._pump.verified or state  # set anew, where the opening had to wait for a look at the dark
@@ -205,7 +215,56 @@ class ExposureSequence:
         after = self._pump.confirm(state, stop)
         if not self._plan.keep_open:
             self._pump.shut(stop)
-        return self._shots(step, state, after=after, spectra=spectra, trials=trials)
+        pulses = self._pulses(spectra) * len(spectra)
+        light = self._pump.bracket(state, after, pulses)
+        return self._shots(step, state, light, after=after, spectra=spectra, trials=trials)
+
+    def _shot_beside(self, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
+        """Take the exposures while the meter is read: a short reading verifies the setting before."""
+        with self._pump.brief(self.end_metering):
+            state = self._pump.set_fluence(step.fluence_uj_cm2, stop, keep_open=self._plan.keep_open)
+            spectra, trials, readings = self._metered(step.fluence_uj_cm2, auto, stop)
+            state = self._pump.verified or state
+            if not self._plan.keep_open:
+                self._pump.close()  # the spectrometer looks at it while the next setting is made
+                if not self._pump.meter_in_front:
+                    self._eye.ready()
+                    self.end_metering()  # it looks at the closed shutter, too
+                    self._pump.shut(stop)
+            exposed_s = [(s.stop_s - s.integration_s, s.stop_s) for s in spectra]
+            light, after = self._pump.held(state, readings(), exposed_s)
+        return self._shots(step, state, light, after=after, spectra=spectra, trials=trials)
+
+    def _metered(
+        self, fluence_uj_cm2: float, auto: AutoExposure, stop: Stop | None
+    ) -> tuple[list[Spectrum], int, Callable[[], list[PowerReading]]]:
+        """Take the exposures of a point beside the meter; where one of them fails, the light ends first.
+
+        :returns: exposures, those thrown away, and what asks for the readings.
+        """
+        with self._pump.guarded():
+            try:
+                spectra, trials = self._expose(fluence_uj_cm2, auto, stop)
+                metering = self._metering
+                assert metering is not None
+                metering.exposed()
+                self._pump.require_open()
+            except BaseException as exc:
+                metering = self._metering
+                failure = None if metering is None else metering.failure
+                self._metering = None
+                if metering is not None:
+                    metering.give_up()
+                if failure is not None and failure is not exc:
+                    raise failure from exc
+                raise
+        return spectra, trials, metering.readings
+
+    def end_metering(self) -> None:
+        """Wait until the meter's last reading beside exposures is over."""
+        metering, self._metering = self._metering, None
+        if metering is not None:
+            metering.join()
 
     def _expose(
         self, fluence_uj_cm2: float, auto: AutoExposure, stop: Stop | None
@@ -215,7 +274,7 @@ class ExposureSequence:
         self._clear = None
         for change in range(_MOST_CHANGES + 1):
             # Opened first: the exposure that is thrown away is then the short one of the last look.
-            self._pump.open((self._plan.average + 1) * seconds)
+            self._open((self._plan.average + 1) * seconds, stop)
             seconds = self._spectrometer.set_integration(seconds)
             longest = (self._plan.max_light_s - lit_s) / (self._plan.average + 1)
             may_change = change < _MOST_CHANGES
@@ -230,6 +289,15 @@ class ExposureSequence:
             seconds, trials = better, trials + len(spectra)
         return spectra, trials
 
+    def _open(self, light_s: float, stop: Stop | None) -> None:
+        """Open the shutter, or announce more light; from then on the meter is read beside the exposures."""
+        if self._metering is not None and not self._pump.stays_open(light_s):
+            self.end_metering()  # to open anew may need the meter
+        self._pump.open(light_s)
+        state = self._pump.verified
+        if self._beside and self._metering is None and state is not None:
+            self._metering = Metering(self._pump, state, stop)
+
     def _series(
         self, seconds: float, auto: AutoExposure, stop: Stop | None, longest_s: float | None
     ) -> tuple[list[Spectrum], float | None]:
@@ -238,13 +306,14 @@ class ExposureSequence:
         ``longest_s`` is what the light that may still be spent allows; None forbids a change.
         """
         spectra: list[Spectrum] = []
+        stop = self._metering or stop
         while len(spectra) < self._plan.average:
             check_stop(stop)
             spectra.append(self._spectrometer.acquire(stop))
             better = None if longest_s is None else self._better(spectra, seconds, auto, longest_s)
             if better is not None:
                 return spectra, better
-            if len(spectra) < self._plan.average:
+            if len(spectra) < self._plan.average and self._metering is None:
                 self._pump.keep_watch(stop)
         return spectra, None
 
@@ -279,22 +348,30 @@ class ExposureSequence:
         dark = self._darks.known(spectrum.integration_s)
         return self._judge.light(spectrum.counts, None if dark is None else dark.counts)
 
+    def _pulses(self, spectra: list[Spectrum]) -> float:
+        return pulses_in(spectra[0].integration_s, self._rate_hz, triggered=self._plan.triggered)
+
     def _shots(
-        self, step: Step, state: PumpState, *, after: PowerReading, spectra: list[Spectrum], trials: int
+        self,
+        step: Step,
+        state: PumpState,
+        light: Bracket,
+        *,
+        after: PowerReading,
+        spectra: list[Spectrum],
+        trials: int,
     ) -> Shots:
         frames = np.stack([s.counts for s in spectra])
-        seconds = spectra[0].integration_s
-        pulses = pulses_in(seconds, self._rate_hz, triggered=self._plan.triggered)
         temperature = spectra[-1].temperature_c
         return Shots(
             step=step,
             state=state,
             after=after,
-            bracket=self._pump.bracket(state, after, pulses * len(spectra)),
+            bracket=light,
             spectra=tuple(spectra),
             frames=frames,
-            integration_s=seconds,
-            pulses=pulses,
+            integration_s=spectra[0].integration_s,
+            pulses=self._pulses(spectra),
             saturated=self._judge.saturated(frames),
             highest=self._judge.highest(frames),
             trials=trials,

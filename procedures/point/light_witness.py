@@ -7,7 +7,10 @@ found must stay, and must follow the attenuator: an afterglow fades, a lamp in t
 
 from __future__ import annotations
 
+import logging
 import math
+import threading
+import time
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,11 +19,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.model.clock import Clock, Stop
+from labctl.model.errors import Aborted, InstrumentError
 from labctl.model.records import FloatArray, Spectrum
+from procedures.point.beside import Beside
 from procedures.point.stale_frames import StaleFrameFilter
 
 if TYPE_CHECKING:
     from procedures.gate.pump import Pump
+
+log = logging.getLogger(__name__)
 
 SHOWN = 0.1
 """Part of the light just seen that must not be left in the dark."""
@@ -48,6 +55,8 @@ _HALF = (0.3, 0.75)
 _STEPS = (1, 2, 3, 5)
 _LEAST_PULSES = 2
 """Of an exposure that is not locked to the laser, so that it surely holds one."""
+_STRANGE = 4.0
+"""Noise of the dark that is left, at most, beside the light that was looked for."""
 _WAIT_S = 0.4
 _STEADY = 0.8
 """Part of the light that is still there after the wait, unless it fades."""
@@ -57,6 +66,10 @@ DARK_LOOK_S = 10.0
 """From one look at a shutter that stays closed to the next."""
 _MOST_LOOKS = 25
 _MOST_DARKS = 16
+_SHORT_LOOK_S, _PAUSE_S = 0.05, 0.05
+"""Bench time of a look that is taken again and again until somebody asks; wall time between two."""
+_UNASKED_S, _ASKED_S = 3.0, 30.0
+"""Wall time after which a look judges for itself; for which its end is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +95,8 @@ class Finding:
     sigma: float
     pattern: FloatArray | None = None
     """The light that was looked for, counts per second in each block."""
+    strange: bool = False
+    """Whether the frame holds more than that light and noise: what it is says nothing for or against it."""
 
     @property
     def shown(self) -> bool:
@@ -108,6 +123,8 @@ class LightWitness:
         self._lights: deque[_Light] = deque(maxlen=_MOST_LIGHTS)
         self._darks: dict[float, FloatArray] = {}
         self._latest: FloatArray = np.zeros(0)
+        self._begun: Beside[Spectrum] | None = None
+        self._asked, self._least_uj_cm2, self._from_deg = threading.Event(), math.inf, 0.0
         self._told = False
         self.looks = 0
         """Exposures that were taken to look at the closed shutter."""
@@ -140,9 +157,14 @@ class LightWitness:
             self._lights.append(_Light(blocks, seconds, now))
 
     @property
+    def _expected_uj_cm2(self) -> float:
+        """Fluence should light pass; of a look in which the plate has turned, the lowest."""
+        return min(self._pump.expected_uj_cm2, self._least_uj_cm2)
+
+    @property
     def _light(self) -> _Light | None:
         """What was seen last of a light like the present one, else the nearest weaker, else the nearest."""
-        now = self._pump.expected_uj_cm2
+        now = self._expected_uj_cm2
         best, least = None, (True, math.inf)
         for light in reversed(self._lights):
             off = light.fluence_uj_cm2 / now
@@ -154,7 +176,7 @@ class LightWitness:
     def knows(self) -> bool:
         """Whether it has seen the light that falls on the sample now."""
         light = self._light
-        return light is not None and abs(self._pump.expected_uj_cm2 / light.fluence_uj_cm2 - 1) < SHOWN
+        return light is not None and abs(self._expected_uj_cm2 / light.fluence_uj_cm2 - 1) < SHOWN
 
     def accept(self, counts: FloatArray, integration_s: float) -> None:
         """Take a frame for a dark: what light it shows was found to be none that passes the shutter."""
@@ -198,7 +220,14 @@ class LightWitness:
         fit = np.linalg.lstsq(model, here, rcond=None)[0]
         rest = here - model @ fit
         sigma = max(1.4826 * float(np.median(np.abs(rest))), _LEAST_SIGMA)
-        return Finding(float(fit[0]), sigma / _length(model), pattern)
+        strange = float(np.sqrt(np.mean(rest**2))) > _STRANGE * self._noise()
+        return Finding(float(fit[0]), sigma / _length(model), pattern, strange)
+
+    def _noise(self) -> float:
+        """Noise of a block in the dark, counts."""
+        blocks = next(reversed(self._darks.values()), None)
+        scatter = 0.0 if blocks is None else _scatter(np.diff(blocks)) / math.sqrt(2)
+        return max(scatter, _LEAST_SIGMA)
 
     def _patterns(self) -> list[FloatArray]:
         """Return what an open shutter would let through now, and a blade that stands in half of the beam.
@@ -206,7 +235,7 @@ class LightWitness:
         Half the beam on a lasing film makes no half of its pattern: it may be luminescence alone, as it was
         seen at half the fluence. Counts per second in each block.
         """
-        light, now = self._light, self._pump.expected_uj_cm2
+        light, now = self._light, self._expected_uj_cm2
         if light is None:
             return []
         ratio = now / light.fluence_uj_cm2
@@ -219,7 +248,7 @@ class LightWitness:
     @property
     def _half(self) -> _Light | None:
         """What was seen at about half the present fluence."""
-        now = self._pump.expected_uj_cm2
+        now = self._expected_uj_cm2
         best, least = None, math.inf
         for light in self._lights:
             share = light.fluence_uj_cm2 / now
@@ -256,22 +285,81 @@ class LightWitness:
         if self._light is not None:
             self._fresh.set_integration(self._exposure_s())
 
+    @property
+    def looking(self) -> bool:
+        """Whether a look was begun that nobody has asked for yet."""
+        return self._begun is not None
+
+    def begin(self, stop: Stop | None = None) -> None:
+        """Begin to look at the closed shutter, in a thread of its own; :meth:`light_left` then asks for it.
+
+        Until then the plate may turn, on a way that is harmless even if the shutter is open, and nobody else
+        may use the spectrometer. Where nobody asks in time, and there is light, the bench is made safe.
+        """
+        self._least_uj_cm2, self._from_deg = self._pump.expected_uj_cm2, self._pump.angle_deg
+        if self._begun is None and self._patterns():
+            seconds = self._exposure_s()
+            self._asked.clear()
+            self._begun = Beside(self.name, lambda wanted: self._keep_looking(seconds, wanted), stop)
+
+    def _keep_looking(self, seconds: float, stop: Stop) -> Spectrum:
+        """Look until somebody asks; a short look is taken once more then."""
+        seconds, short, judged = self._fresh.set_integration(seconds), seconds <= _SHORT_LOOK_S, False
+        spectrum, began_s = self._fresh.acquire(stop), time.monotonic()
+        while not self._asked.wait(_PAUSE_S if short else _UNASKED_S):
+            self._fresh.pause()
+            spectrum = self._fresh.acquire(stop)
+            if not judged and time.monotonic() - began_s > _UNASKED_S:
+                judged = True
+                self._end_if_lit(spectrum)
+        self._fresh.pause()
+        return self._fresh.acquire(stop) if short else spectrum
+
+    def _end_if_lit(self, spectrum: Spectrum) -> None:
+        """Where nobody asks, as in the pause of a script, and there is light: have it end."""
+        if self.judged(spectrum.counts, spectrum.integration_s).shown:
+            self._pump.tell(f"{self.name} sees light behind the shutter, which reports closed")
+            self._pump.end_light()
+            self._pump.dim()
+
     def light_left(self, stop: Stop | None = None) -> str:
         """Say what light the spectrometer still sees behind the shutter, which says "closed"; "" for none.
 
-        The plate stays where it is, or turns to less light and back.
+        The plate stays where it is, or turns to less light and back. A look that was begun is asked for.
 
         :raises InstrumentError: there is no exposure.
         """
         self.saw_dark = False
-        if not self._patterns():
-            return ""
-        seconds = self._fresh.set_integration(self._exposure_s())
+        found = self._begun_look()
+        if found is not None and found[0].strange:
+            # The light of another fluence may look like no pattern that is known: laser lines, for one.
+            self._pump.turn_back(self._from_deg, stop)
+            found = None
+        if found is None:
+            if not self._patterns():
+                return ""
+            seconds = self._fresh.set_integration(self._exposure_s())
+            self._fresh.pause()
+            found = self.judged(self._fresh.acquire(stop).counts, seconds), seconds
         self.looks += 1
-        found = self.judged(self._fresh.acquire(stop).counts, seconds)
-        seen = self.confirmed(found, seconds, stop)
-        self.saw_dark = not seen and _SURE * found.sigma < 1.0 - found.part
+        seen = self.confirmed(*found, stop)
+        self.saw_dark = not seen and _SURE * found[0].sigma < 1.0 - found[0].part
         return seen
+
+    def _begun_look(self) -> tuple[Finding, float] | None:
+        """End the look that was begun; return what it found, None where there is none or it failed."""
+        begun, self._begun = self._begun, None
+        try:
+            if begun is None:
+                return None
+            self._asked.set()
+            spectrum = begun.result(_ASKED_S)
+            return self.judged(spectrum.counts, spectrum.integration_s), spectrum.integration_s
+        except (Aborted, InstrumentError) as exc:
+            log.info("%s: a look at the closed shutter is taken again: %s", self.name, exc)
+            return None
+        finally:
+            self._least_uj_cm2 = math.inf
 
     def confirmed(self, found: Finding, seconds: float, stop: Stop | None = None) -> str:
         """Tell light that passes the shutter from an afterglow and from the room's.

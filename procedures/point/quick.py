@@ -6,9 +6,8 @@ are the pump's, as everywhere.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +21,7 @@ from labctl.model.roles import Roles
 from procedures.gate.power_monitor import EnergyLost, PumpState
 from procedures.gate.pump import Pump
 from procedures.plan import Step, check_bands
+from procedures.point.beside import Beside
 from procedures.point.exposure import NoSink, SaturationCheck, ladder, pulses_in
 from procedures.point.light_witness import LightWitness
 from procedures.point.reduction import Darks, Reducer, Shots
@@ -48,7 +48,7 @@ class QuickPoints:
         self._integration_s = ladder(own, rate, info)[0]
         self._pulses = pulses_in(self._integration_s, rate, triggered=own.triggered)
         self._arrived_s = roles.clock.now_s()
-        self._exposing: _Exposures | None = None
+        self._exposing: Beside[list[Spectrum]] | None = None
         self._pump = pump
         self._fresh = StaleFrameFilter(
             roles.spectrometer, roles.clock, lambda: max(self._arrived_s, self._pump.changed_at_s)
@@ -145,52 +145,17 @@ class QuickPoints:
             self._drop_exposures()
             self._expose()
 
-    def _expose(self) -> _Exposures:
+    def _expose(self) -> Beside[list[Spectrum]]:
         self._fresh.set_integration(self._integration_s)  # a check of the closed shutter has its own
-        self._exposing = _Exposures(self._fresh, self._average, self._stop)
+        fresh, count = self._fresh, self._average
+        self._exposing = Beside(
+            fresh.device.name, lambda stop: [fresh.acquire(stop) for _ in range(count)], self._stop
+        )
         return self._exposing
 
     def _drop_exposures(self) -> None:
         exposing, self._exposing = self._exposing, None
         if exposing is not None:
-            exposing.end(self._integration_s + _MARGIN_S)
-
-
-class _Exposures:
-    """Exposures taken in a thread of their own; that thread alone uses the spectrometer until its end."""
-
-    def __init__(self, fresh: StaleFrameFilter, count: int, stop: Stop | None) -> None:
-        self._fresh, self._count, self._outer = fresh, count, stop
-        self._unwanted = threading.Event()
-        self._spectra: list[Spectrum] = []
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._take, name="exposures", daemon=True)
-        self._thread.start()
-
-    def is_set(self) -> bool:
-        """Return whether the exposures shall end early."""
-        return self._unwanted.is_set() or (self._outer is not None and self._outer.is_set())
-
-    def _take(self) -> None:
-        try:
-            while len(self._spectra) < self._count:
-                self._spectra.append(self._fresh.acquire(self))
-        except BaseException as exc:  # noqa: BLE001  raised again in the thread that asks for the result
-            self._failure = exc
-
-    def result(self, deadline_s: float) -> list[Spectrum]:
-        """Wait for the exposures.
-
-        :raises InstrumentTimeout: they do not come.
-        """
-        self._thread.join(deadline_s)
-        if self._thread.is_alive():
-            raise InstrumentTimeout(self._fresh.device.name, f"no exposure within {deadline_s:g} s")
-        if self._failure is not None:
-            raise self._failure
-        return self._spectra
-
-    def end(self, deadline_s: float) -> None:
-        """Have it end, and wait for that: two threads must not speak with one spectrometer."""
-        self._unwanted.set()
-        self._thread.join(deadline_s)
+            exposing.end()
+            with suppress(InstrumentTimeout):  # what ended them is told
+                exposing.wait(self._integration_s + _MARGIN_S)

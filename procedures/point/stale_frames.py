@@ -283,6 +283,10 @@ class StaleFrameFilter:
             f"{_MOST_STALE} exposures in a row began before the last change, or were repeated",
         )
 
+    def pause(self) -> None:
+        """Take note that no exposure was asked for lately: the time to the next one says nothing."""
+        self._pace.interrupted()
+
     @property
     def doubtful(self) -> bool:
         """Whether exposures have come at times that only a proof explains."""

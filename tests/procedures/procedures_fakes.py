@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from labctl.model.clock import SteppedClock, Stop, check_stop
+from labctl.model.clock import Clock, SteppedClock, Stop, check_stop
 from labctl.model.errors import InstrumentFault
 from labctl.model.pump import Bands, Element, Limits, MalusCurve, PumpSettings, SpotSize
 from labctl.model.records import (
@@ -35,6 +35,7 @@ FRONT: tuple[Element, Element, Element, Element] = ("attenuator", "pick-off", "s
 BEHIND: tuple[Element, Element, Element, Element] = ("attenuator", "shutter", "pick-off", "sample")
 BEFORE_ALL: tuple[Element, Element, Element, Element] = ("pick-off", "attenuator", "shutter", "sample")
 SHUTTER_FIRST: tuple[Element, Element, Element, Element] = ("shutter", "attenuator", "pick-off", "sample")
+Order = tuple[Element, Element, Element, Element]
 ORDERS = (FRONT, BEHIND, BEFORE_ALL, SHUTTER_FIRST)
 
 
@@ -73,8 +74,8 @@ class StopAfter:
 class Table:
     """The truth: where the plate is, whether light passes, and what the sample got of it."""
 
-    def __init__(self, order: tuple[Element, ...] = FRONT) -> None:
-        self.clock = SteppedClock()
+    def __init__(self, order: tuple[Element, ...] = FRONT, clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or SteppedClock()
         self.order = order
         self.scale = 1.0
         self.angle_deg, self.angle_error_deg = 41.3, 0.0
@@ -325,8 +326,8 @@ class FakeSpectrometer(FakeDevice):
 class FakeBench:
     """The four fakes round one table."""
 
-    def __init__(self, order: tuple[Element, ...] = FRONT) -> None:
-        self.table = Table(order)
+    def __init__(self, order: tuple[Element, ...] = FRONT, clock: Clock | None = None) -> None:
+        self.table = Table(order, clock)
         self.clock = self.table.clock
         self.mount, self.meter = FakeMount(self.table), FakeMeter(self.table)
         self.shutter, self.spectrometer = FakeShutter(self.table), FakeSpectrometer(self.table)
