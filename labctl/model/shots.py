@@ -6,6 +6,7 @@ Arrays in them are never written to.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,3 +37,53 @@ class ShotBatch:
 
     def __len__(self) -> int:
         return int(self.spectrum_count.size)
+
+
+LossCause = Literal["buffer", "trigger"]
+"""``buffer``: exposed, and gone before it was fetched. ``trigger``: never exposed, because the device did not
+take the trigger or the laser gave no pulse; only a meter can tell these two apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Shots that are missing between two that were kept.
+
+    :param pulse: number of the first laser pulse without a shot, from the first shot of the burst on.
+    :param lost: how many are missing for this cause, 1 or more.
+    :param cause: why.
+    """
+
+    pulse: int
+    lost: int
+    cause: LossCause
+
+
+@dataclass(frozen=True, slots=True)
+class ShotTally:
+    """Number of kept and of missing shots of a burst, from its first kept shot to its last.
+
+    :param kept: shots that were fetched.
+    :param lost_in_buffer: shots that the device exposed and its buffer lost.
+    :param lost_triggers: pulses without an exposure: trigger not taken, or no pulse.
+    :param irregular: steps of the device's clock that are no whole number of pulse periods.
+    """
+
+    kept: int = 0
+    lost_in_buffer: int = 0
+    lost_triggers: int = 0
+    irregular: int = 0
+
+    @property
+    def lost(self) -> int:
+        """All that are missing."""
+        return self.lost_in_buffer + self.lost_triggers
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Short words for what is not as it should be; empty where every pulse has its shot."""
+        named = {
+            "shots_lost_in_buffer": self.lost_in_buffer,
+            "shots_without_trigger": self.lost_triggers,
+            "irregular_shots": self.irregular,
+        }
+        return tuple(word for word, number in named.items() if number)
