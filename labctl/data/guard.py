@@ -86,6 +86,7 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 """The first bytes of such a file."""
 _LONGEST_TEXT = 16 << 20
 _LARGEST_LOAD = 4 << 30
+_ANY_SIZE = 1 << 62
 _DEEPEST_JSON = 40
 _MOST_DIGITS = 20
 
@@ -125,9 +126,10 @@ class GuardedFile:
         """Return whether ``name`` is there, as plain nested groups."""
         return self._walk(name) is not None
 
-    def dataset(self, name: str) -> h5py.Dataset:
+    def dataset(self, name: str, most: int = _LARGEST_LOAD) -> h5py.Dataset:
         """Return the dataset ``name``, checked but not read.
 
+        :param most: bytes that it may claim; only what is read in pieces may be larger than 4 GB.
         :raises DataError: missing, or stored in a way a run file never is.
         """
         found = self._walk(name)
@@ -139,17 +141,19 @@ class GuardedFile:
         shape, dtype = found.shape, found.dtype
         if shape is None or (dtype.hasobject and shape != ()):
             raise self.refusal(f"{name} has an unexpected type")
-        if math.prod(shape) * dtype.itemsize > min(self._size, _LARGEST_LOAD):
+        if math.prod(shape) * dtype.itemsize > min(self._size, most):
             raise self.refusal(f"{name} claims to be larger than the file")
         return found
 
     def array(self, name: str, dtype: np.dtype[np.generic], row_shape: tuple[int, ...]) -> NDArray[Any]:
         """Read all of ``name``, of exactly this type and shape ``(n, *row_shape)``."""
-        return np.asarray(self.growing(name, dtype, row_shape)[()])
+        return np.asarray(self.growing(name, dtype, row_shape, _LARGEST_LOAD)[()])
 
-    def growing(self, name: str, dtype: np.dtype[np.generic], row_shape: tuple[int, ...]) -> h5py.Dataset:
+    def growing(
+        self, name: str, dtype: np.dtype[np.generic], row_shape: tuple[int, ...], most: int = _ANY_SIZE
+    ) -> h5py.Dataset:
         """Return ``name`` for reading by rows; it has exactly this type and shape ``(n, *row_shape)``."""
-        found = self.dataset(name)
+        found = self.dataset(name, most)
         if found.ndim != 1 + len(row_shape) or tuple(found.shape[1:]) != row_shape or found.dtype != dtype:
             raise self.refusal(f"{name} has an unexpected shape or type ({found.shape}, {found.dtype})")
         return found

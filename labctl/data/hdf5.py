@@ -202,24 +202,29 @@ def guarded(path: Path) -> Iterator[None]:
         raise DataError(f"cannot write {path}: {text.splitlines()[0] if text else exc!r}") from exc
 
 
-def chunk_rows(row_bytes: int, expected_rows: int) -> int:
-    """Return rows per chunk for about 16 chunks of 4 kB to 32 MB in all.
+def chunk_rows(row_bytes: int, expected_rows: int, largest: int = LARGEST_CHUNK) -> int:
+    """Return rows per chunk for about 16 chunks of 4 kB to ``largest`` (32 MB) in all.
 
     >>> chunk_rows(16384, 24), chunk_rows(16384, 20_000)
     (2, 1250)
     """
     wanted = -(-expected_rows // _PLANNED_CHUNKS)
     least = -(-_SMALLEST_CHUNK // row_bytes)
-    return max(1, min(max(wanted, least), LARGEST_CHUNK // row_bytes))
+    return max(1, min(max(wanted, least), largest // row_bytes))
 
 
 def create_growing(
-    group: h5py.Group, name: str, dtype: np.dtype[np.generic], row_shape: tuple[int, ...], expected_rows: int
+    group: h5py.Group,
+    name: str,
+    dtype: np.dtype[np.generic],
+    row_shape: tuple[int, ...],
+    expected_rows: int,
+    largest: int = LARGEST_CHUNK,
 ) -> h5py.Dataset:
     """Create an empty dataset of shape ``(0, *row_shape)`` that grows along its first axis."""
     row_bytes = max(1, int(np.prod(row_shape, dtype=np.int64)) * dtype.itemsize)
     create = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    create.set_chunk((chunk_rows(row_bytes, expected_rows), *row_shape))
+    create.set_chunk((chunk_rows(row_bytes, expected_rows, largest), *row_shape))
     create.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     create.set_obj_track_times(False)
     space = h5py.h5s.create_simple((0, *row_shape), (h5py.h5s.UNLIMITED, *row_shape))

@@ -17,6 +17,7 @@ import numpy as np
 from labctl.data import schema
 from labctl.data.hdf5 import create_growing
 from labctl.data.lock import Holder
+from labctl.data.shots import create_shots, shot_bytes
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain
 from labctl.model.run import RunFacts, RunStart
@@ -27,22 +28,28 @@ _POINTS, _EXPOSURES = 512, 10  # where a plan does not say
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """How big a run is planned to be; only the size of chunks and the disk check depend on it."""
+    """How big a run is planned to be; only the size of chunks and the disk check depend on it.
+
+    ``shots`` are those that are kept one by one, in all; 0 where none are.
+    """
 
     points: int
     exposures: int
+    shots: int = 0
 
 
 def expected_size(plan: Mapping[str, object]) -> Expected:
-    """Read the planned size from a plan's ``points`` (or ``fluences``) and ``average``, if it has them."""
-    listed = plan.get("fluences")
-    points = len(listed) if isinstance(listed, (list, tuple)) and listed else plan.get("points")
-    exposures = plan.get("average")
+    """Read the planned size from a plan: ``points`` or ``fluences``, ``average``, ``shots`` and darks."""
+    listed, shots = plan.get("fluences"), _positive(plan.get("shots"))
+    shots += 2 * _positive(plan.get("dark_shots")) + shots // 50  # before and after; while the blade moves
+    points = len(listed) if isinstance(listed, (list, tuple)) and listed else _positive(plan.get("points"))
     both_ways = 2 if plan.get("direction") in ("up-down", "up_down") else 1
-    return Expected(
-        both_ways * points if isinstance(points, int) and points > 0 else _POINTS,
-        exposures if isinstance(exposures, int) and exposures > 0 else _EXPOSURES,
-    )
+    few = (1, 1) if shots else (_POINTS, _EXPOSURES)
+    return Expected(both_ways * points if points else few[0], _positive(plan.get("average")) or few[1], shots)
+
+
+def _positive(value: object) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 def as_json(value: object) -> str:
@@ -89,6 +96,8 @@ def build(file: h5py.File, start: RunStart, holder: Holder, expected: Expected) 
     _detector(file, start, expected)
     _plots(file, start, expected)
     _record(file, start, holder, expected)
+    if expected.shots:
+        create_shots(file, expected.shots, start.wavelength_nm.size)
 
 
 def storable(text: str) -> str:
@@ -269,7 +278,7 @@ def check_space(directory: Path, expected: Expected, pixels: int, more_bytes: in
 
     :raises DataError: it has not, or cannot be asked.
     """
-    needed = needed_bytes(expected, pixels) + more_bytes
+    needed = needed_bytes(expected, pixels) + shot_bytes(expected.shots, pixels) + more_bytes
     try:
         free = shutil.disk_usage(directory).free
     except OSError as exc:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from labctl.data import schema
 from labctl.data.edits import edits_of
 from labctl.data.guard import GuardedFile, opened
+from labctl.data.shots import StoredShots, read_shots
 from labctl.model.mapping import record_of
 from labctl.model.plan import AdaptivePlan, Ending, StabilityPlan, SweepPlan
 from labctl.model.pump import Bands
@@ -269,6 +270,14 @@ class Run:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    @property
+    def shots(self) -> StoredShots | None:
+        """Every shot of a run that kept them, read from the file when asked for; None of other runs.
+
+        :raises DataError: what is stored of them is not what labctl writes.
+        """
+        return read_shots(self.path, self.wavelength_nm.size)
 
     @property
     def csv_path(self) -> Path:

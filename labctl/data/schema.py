@@ -238,6 +238,49 @@ EVENT_DTYPE = np.dtype([("at_s", "<f8"), ("continued", "<u1"), ("text", "S240")]
 SPIKE_DTYPE = np.dtype([("point", "<i8"), ("exposure", "<i4"), ("pixel", "<i4"), ("counts", "<f8")])
 """A removed spike: which pixel of which exposure, and the raw counts it had."""
 
+SHOTS = "entry/shots"
+SHOT_FRAMES = "entry/instrument/detector/shots"
+SHOT_TABLES: Mapping[str, str] = MappingProxyType(
+    {
+        "frames": SHOT_FRAMES,
+        "table": f"{RECORD}/shots",
+        "gaps": f"{RECORD}/shot_gaps",
+        "batches": f"{RECORD}/shot_batches",
+    }
+)
+"""What grows in a run that keeps every shot; a run of another kind has none of these."""
+
+SHOT_DTYPE = np.dtype(
+    [
+        ("device_time_us", "<i8"),
+        ("spectrum_count", "<i8"),
+        ("pulse", "<i8"),
+        ("point", "<i4"),
+        ("phase", "<u1"),
+    ]
+)
+"""A shot; its frame is the row of the same number. ``phase`` is a place in ``labctl.model.shots.PHASES``."""
+
+SHOT_GAP_DTYPE = np.dtype([("point", "<i4"), ("pulse", "<i8"), ("lost", "<i8"), ("cause", "S8")])
+"""Shots that are missing: from which pulse on, how many, and why."""
+
+SHOT_BATCH_DTYPE = np.dtype(
+    [
+        ("first", "<i8"),
+        ("count", "<i4"),
+        ("gaps", "<i8"),
+        ("integration_s", "<f8"),
+        ("received_s", "<f8"),
+        ("crc32_data", "<u4"),
+        ("crc32_row", "<u4"),
+    ]
+)
+"""Shots that were stored together: written last, it makes them exist.
+
+``gaps`` is the number of rows of the gaps up to here. ``crc32_data`` covers the frames, then their rows, then
+all gaps of the batch; ``crc32_row`` this row up to itself.
+"""
+
 LEFT_OUT_DTYPE = np.dtype([("point", "<i8"), ("exposure", "<i4"), ("why", "S16")])
 """An exposure that a point was not reduced from; ``exposure`` -1 says that the point left out none."""
 

@@ -14,6 +14,7 @@ from labctl.data.csvfile import examine
 from labctl.data.guard import GuardedFile, opened
 from labctl.data.reader import is_sound, read_run
 from labctl.data.run import Run
+from labctl.data.shots import shot_problems
 from labctl.model.errors import DataError
 
 _MOST = 20
@@ -57,8 +58,9 @@ def findings(path: Path | str) -> Findings:
             *_dark_sums(file, run),
             *_references(run),
             *_sessions(run),
+            *shot_problems(file, run.wavelength_nm.size),
         ]
-    problems += _csv(run, notes)
+    problems += _csv(run, notes) if run.shots is None else []
     left_out = len(problems) - _MOST
     shown = (*problems[:_MOST], *([f"and {left_out} more"] if left_out > 0 else []))
     return Findings(run, shown, tuple(notes))

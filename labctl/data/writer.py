@@ -23,10 +23,12 @@ from labctl.data.hdf5 import Growing, HeldFile, Room, guarded, open_h5
 from labctl.data.lock import RunLock, this_process
 from labctl.data.nexus import as_json, check_space, run_bytes, storable, try_room
 from labctl.data.schema import COLUMNS
+from labctl.data.shots import ShotTables
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.run import RunStart, RunStop
+from labctl.model.shots import ShotBlock
 
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)$")
 _LONGEST = 80
@@ -201,6 +203,7 @@ class RunWriter:
         self._room: Room
         self.on_move: Callable[[str], None] = log.warning
         self._tables: dict[str, Growing] = {}
+        self._shots: ShotTables | None = None
         self._status_at: dict[str, int] = {}
         self._convention = ""
         self._broken: DataError | None = None
@@ -268,6 +271,17 @@ class RunWriter:
             self._tables["points"].append(_row(point, where))
             if flush:
                 file.flush()
+
+    def shots(self, block: ShotBlock) -> None:
+        """Store shots: frames, their rows and gaps, then the row of the batch that makes them exist.
+
+        :raises DataError: the run was not planned to keep shots, or the disk is full; earlier ones are safe.
+        """
+        with self._writing() as file:
+            if self._shots is None:
+                raise DataError(f"{self.paths.h5} was not begun as a run that keeps every shot")
+            self._shots.append(block)
+            file.flush()
 
     def flush(self) -> None:
         """Put on disk what ``append(..., flush=False)`` left behind."""
@@ -353,6 +367,7 @@ class RunWriter:
         self._room = room = Room(file, self._held)
         room.add(planned)
         self._tables = {name: Growing(file[path], room) for name, path in schema.GROWING.items()}
+        self._shots = ShotTables(file, room) if schema.SHOT_FRAMES in file else None
         self._status_at = {name: file[schema.ENTRY][name].id.get_offset() for name in schema.STATUS_BYTES}
 
     def _write_result(self, file: h5py.File, room: Room, stop: RunStop) -> None:
@@ -475,7 +490,7 @@ class RunWriter:
 
     def _close_file(self) -> None:
         file, self._file = self._file, None
-        self._tables = {}
+        self._tables, self._shots = {}, None
         if file is not None and self._held is not None:
             try:
                 self._room.release()

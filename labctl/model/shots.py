@@ -65,7 +65,7 @@ class ShotTally:
     :param kept: shots that were fetched.
     :param lost_in_buffer: shots that the device exposed and its buffer lost.
     :param lost_triggers: pulses without an exposure: trigger not taken, or no pulse.
-    :param irregular: steps of the device's clock that are no whole number of pulse periods.
+    :param irregular: steps of the device's clock between two whole numbers of pulse periods.
     """
 
     kept: int = 0
@@ -87,3 +87,27 @@ class ShotTally:
             "irregular_shots": self.irregular,
         }
         return tuple(word for word, number in named.items() if number)
+
+
+Phase = Literal["dark", "travel", "light", "dark after"]
+"""Where the shutter was: closed, moving, open, closed again. ``travel`` holds the shots whose light is not
+certain."""
+PHASES: tuple[Phase, ...] = ("dark", "travel", "light", "dark after")
+
+
+@dataclass(frozen=True, slots=True)
+class ShotBlock:
+    """Shots as they are stored: a batch, and what was found out about each of its shots.
+
+    :param batch: as it was fetched.
+    :param pulse: number of the laser pulse, 0 for the first of the burst, shape ``(shot,)``.
+    :param phase: of each shot, counted in :data:`PHASES` from 0, shape ``(shot,)``.
+    :param gaps: what is missing before these shots and between them.
+    :param point: number of the point of a sweep that they belong to, from 0.
+    """
+
+    batch: ShotBatch
+    pulse: IntArray = field(repr=False)
+    phase: NDArray[np.uint8] = field(repr=False)
+    gaps: tuple[Gap, ...] = ()
+    point: int = 0
