@@ -90,6 +90,7 @@ def pretty(text: str) -> str:
         (" uJ", " µJ"),
         (" deg", "°"),
         ("uJ/cm2", UNIT),
+        ("J/cm2", "J/cm²"),
     ):
         text = text.replace(plain, typographic)
     return text

@@ -230,7 +230,7 @@ class OptionField(Row):
 
 def shown(text: str) -> str:
     """Return a text with units as the window writes them."""
-    return text.replace("uJ/cm2", UNIT).replace(" C", " °C") if text != "C" else "°C"
+    return text.replace("uJ/cm2", UNIT).replace("/cm2", "/cm²").replace(" C", " °C") if text != "C" else "°C"
 
 
 class NumberField(Field):
