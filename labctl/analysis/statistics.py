@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, special
 
 Floats = NDArray[np.float64]
 Estimator = Literal["mean", "median", "trimmed"]
@@ -97,7 +97,7 @@ def _median_error(ordered: Floats) -> float:
     if n < 2:
         return math.nan
     half = (n + 1) / 2
-    weight = np.diff(special.betainc(half, half, np.arange(n + 1) / n))
+    weight = np.diff(scipy.special.betainc(half, half, np.arange(n + 1) / n))
     centre = float(weight @ ordered)
     return math.sqrt(float(weight @ (ordered - centre) ** 2))
 
@@ -123,7 +123,7 @@ def power_law(x: ArrayLike, y: ArrayLike, sigma_y: ArrayLike | None = None) -> P
     slope = float(np.sum(weight * (u - u_mean) * (v - v_mean))) / spread
     residual = v - v_mean - slope * (u - u_mean)
     slope_sigma = math.sqrt(float(np.sum(weight * residual**2)) / (n - 2) / spread)
-    half = float(special.stdtrit(n - 2, 0.975)) * slope_sigma
+    half = float(scipy.special.stdtrit(n - 2, 0.975)) * slope_sigma
     return PowerLaw(slope, slope_sigma, (slope - half, slope + half), math.exp(v_mean - slope * u_mean), n)
 
 
@@ -156,7 +156,7 @@ def power_law_over_baseline(x: ArrayLike, y: ArrayLike, sigma_y: ArrayLike | Non
         if sigma is None:
             curve = np.abs(baselines[best] + amplitudes[best] * columns[best])
             error = np.maximum(curve, 1e-3 * float(curve.max()))
-    cut = float(special.stdtrit(n - 3, 0.975))
+    cut = float(scipy.special.stdtrit(n - 3, 0.975))
     within = _EXPONENTS[squares <= squares[best] * (1 + cut**2 / (n - 3)) + 1e-300]
     exponent, low, high = float(_EXPONENTS[best]), float(within[0]), float(within[-1])
     amplitude = float(amplitudes[best]) / scale**exponent
@@ -224,7 +224,7 @@ def pooled_sigma(
     for _ in range(
         3
     ):  # weights from the description, not from the noisy variances, which would favour small ones
-        coefficients, _ = optimize.nnls(design / described[:, None], variance / described)
+        coefficients, _ = scipy.optimize.nnls(design / described[:, None], variance / described)
         described = np.maximum(design @ coefficients, 1e-3 * np.median(variance))
     freedom = n_exposures - 1
     s[good] = scale * np.sqrt((freedom * variance + prior_weight * described) / (freedom + prior_weight))

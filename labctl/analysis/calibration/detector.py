@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.polynomial import polynomial
 from numpy.typing import NDArray
-from scipy import optimize, stats
 
 from labctl.analysis.spectra.background import NoiseModel
 from labctl.analysis.spectra.reduce import hot_pixels
@@ -243,7 +243,7 @@ def fit_linearity(
     scale = max_counts ** -np.arange(1.0, order + 1)
     reached = float(light[use].max())
     coefficients = (1.0, *(float(c) for c in shape[:order] * scale))
-    worse = chi2 / freedom if stats.chi2.sf(chi2, freedom) < _WORTH else 1.0
+    worse = chi2 / freedom if scipy.stats.chi2.sf(chi2, freedom) < _WORTH else 1.0
     return LinearityFit(
         coefficients=coefficients,
         covariance=worse * covariance[:order, :order] * np.outer(scale, scale),
@@ -279,7 +279,7 @@ def _refuse_ramp(seconds: Floats, light: Floats, use: NDArray[np.bool_], max_cou
 def _better(before: tuple[Floats, Floats, float, int], after: tuple[Floats, Floats, float, int]) -> bool:
     """Whether one more coefficient is worth it: by an F test, so that a lamp's flicker does not count."""
     gain, rest = before[2] - after[2], after[2] / after[3]
-    return bool(stats.f.sf(gain / max(rest, 1.0), 1, after[3]) < _WORTH)
+    return bool(scipy.stats.f.sf(gain / max(rest, 1.0), 1, after[3]) < _WORTH)
 
 
 class _Data:
@@ -319,7 +319,7 @@ class _Data:
         def rest(p: Floats) -> Floats:
             return self._rest(whole(p))
 
-        found = optimize.least_squares(rest, start[free])
+        found = scipy.optimize.least_squares(rest, start[free])
         shape = whole(found.x)
         covariance = np.zeros((order + 1, order + 1))
         jacobian = np.asarray(found.jac, dtype=np.float64)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage, signal, special, stats
 
 from labctl.analysis.spectra.background import NoiseModel
 from labctl.analysis.spectra.lines import FWHM_PER_SIGMA
@@ -210,7 +210,7 @@ def _median_chi2(freedom: int) -> float:
 
 def enlargement(chi2: float, freedom: int, chance: float = 1e-3) -> float:
     """Factor on standard errors where residuals exceed them beyond chance; 1 where they do not."""
-    if freedom < 1 or stats.chi2.sf(chi2, freedom) > chance:
+    if freedom < 1 or scipy.stats.chi2.sf(chi2, freedom) > chance:
         return 1.0
     return math.sqrt(chi2 / freedom)
 
@@ -234,8 +234,8 @@ def find_lines(
     use = ~clipped if bad is None else ~(clipped | bad)
     if counts.size < 16:
         return ()
-    filled = np.where(use | clipped, counts, ndimage.median_filter(counts, 5, mode="nearest"))
-    above = filled - ndimage.percentile_filter(filled, 30, size=_wide(counts.size), mode="nearest")
+    filled = np.where(use | clipped, counts, scipy.ndimage.median_filter(counts, 5, mode="nearest"))
+    above = filled - scipy.ndimage.percentile_filter(filled, 30, size=_wide(counts.size), mode="nearest")
     width = fwhm_pixels or typical_fwhm_pixels(np.where(clipped, 0.0, above), noise)
     runs = _saturated_runs(clipped, width)
     places = _places(above, noise, width)
@@ -247,11 +247,11 @@ def find_lines(
 
 def typical_fwhm_pixels(above: Floats, noise: NoiseModel) -> float:
     """Width of the strongest lines as they stand, pixel included; 3 where there are none."""
-    places = signal.find_peaks(above, height=5.0 * LEAST_SIGMA * float(noise.sigma(np.zeros(1))[0]))[0]
+    places = scipy.signal.find_peaks(above, height=5.0 * LEAST_SIGMA * float(noise.sigma(np.zeros(1))[0]))[0]
     if not places.size:
         return 3.0
     strongest = places[np.argsort(above[places])[-7:]]
-    widths = signal.peak_widths(above, strongest, rel_height=0.5)[0]
+    widths = scipy.signal.peak_widths(above, strongest, rel_height=0.5)[0]
     return float(np.clip(np.median(widths), 1.2, 60.0))
 
 
@@ -261,8 +261,10 @@ def _wide(pixels: int) -> int:
 
 def _places(above: Floats, noise: NoiseModel, width: float) -> Ints:
     sigma = noise.sigma(above)
-    smooth = ndimage.gaussian_filter1d(above, 0.3 * width, mode="nearest") if width > 2.5 else above
-    places, facts = signal.find_peaks(smooth, height=0.0, prominence=0.0, distance=max(round(0.6 * width), 1))
+    smooth = scipy.ndimage.gaussian_filter1d(above, 0.3 * width, mode="nearest") if width > 2.5 else above
+    places, facts = scipy.signal.find_peaks(
+        smooth, height=0.0, prominence=0.0, distance=max(round(0.6 * width), 1)
+    )
     least = LEAST_SIGMA * sigma[places]
     return np.asarray(places[(above[places] >= least) & (facts["prominences"] >= least)], dtype=np.intp)
 
@@ -346,7 +348,7 @@ def _curve(p: Floats, at: Floats) -> tuple[Floats, Floats]:
     s, centre, area = abs(p[0]) + 1e-9, p[3 : 3 + n], p[3 + n :]
     right = (at[:, None] + 0.5 - centre) / s
     left = right - 1.0 / s
-    share = 0.5 * (special.erf(right / math.sqrt(2.0)) - special.erf(left / math.sqrt(2.0)))
+    share = 0.5 * (scipy.special.erf(right / math.sqrt(2.0)) - scipy.special.erf(left / math.sqrt(2.0)))
     density_r, density_l = (np.exp(-0.5 * z * z) / (s * math.sqrt(2.0 * math.pi)) for z in (right, left))
     middle = float(at.mean())
     jacobian = np.empty((at.size, p.size))

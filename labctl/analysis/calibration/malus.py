@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
 from scipy.special import ndtr, ndtri
-from scipy.stats import chi2, t
 
 from labctl.analysis.calibration import noisefit
 from labctl.analysis.calibration.noisefit import NORMAL_95, Model, Noise, Posterior, fit
@@ -490,7 +490,7 @@ def fit_plate(
     value, spread, ends = _without(variance / scale**2, own / scale**2, freedom)
     result = PlateFit(
         backlash_deg=-2 * float(params[1]) / slope_w_per_deg,
-        backlash_sigma_deg=2 * error / scale * float(t.ppf(0.975, freedom)) / NORMAL_95,
+        backlash_sigma_deg=2 * error / scale * float(scipy.stats.t.ppf(0.975, freedom)) / NORMAL_95,
         repeatability_deg=value,
         repeatability_sigma_deg=spread,
         repeatability_ci95_deg=ends,
@@ -521,7 +521,7 @@ def _check(power: FloatArray, side: FloatArray, slope: float, laser_rel: float) 
 
 def _without(total: float, own: float, freedom: int) -> tuple[float, float, tuple[float, float]]:
     """Root of a variance with a known part taken out, its standard error, and its 95 % interval."""
-    ends = [freedom * total / float(chi2.ppf(q, freedom)) for q in (0.975, 0.025)]
+    ends = [freedom * total / float(scipy.stats.chi2.ppf(q, freedom)) for q in (0.975, 0.025)]
     low, high = (math.sqrt(max(end - own, 0.0)) for end in ends)
     value = math.sqrt(max(total - own, 0.0))
     return value, (high - low) / (2 * NORMAL_95), (low, high)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.stats import t
 
 from labctl.analysis.calibration import noisefit
 from labctl.analysis.calibration.noisefit import NORMAL_95
@@ -230,7 +230,7 @@ def pulse_statistics(
         flags.append("noise")
     return PulseStatistics(
         mean_j=mean,
-        mean_sigma_j=_mean_error(energy) * float(t.ppf(0.975, n - 1)) / NORMAL_95,
+        mean_sigma_j=_mean_error(energy) * float(scipy.stats.t.ppf(0.975, n - 1)) / NORMAL_95,
         pulse_cv=cv,
         pulse_cv_sigma=min(spread / (2 * cv) if cv > 0 else math.inf, math.sqrt(spread)),
         fast_cv=math.sqrt(max(fast - noise, 0.0)),

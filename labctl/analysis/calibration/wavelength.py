@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
-from scipy import optimize
 
 from labctl.analysis.calibration.lamp_lines import (
     TABLE_SIGMA_NM,
@@ -427,7 +427,7 @@ class _Correction:
         high = 10.0 * float(np.ptp(self._lines.off_nm)) + TABLE_SIGMA_NM
         if self._solved(high)[1] > 0:
             return high
-        return float(optimize.brentq(lambda s: self._solved(s)[1], 0.0, high, xtol=1e-7))
+        return float(scipy.optimize.brentq(lambda s: self._solved(s)[1], 0.0, high, xtol=1e-7))
 
 
 def _unit(pixel: Floats, pixels: int) -> Floats:

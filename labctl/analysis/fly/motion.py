@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize
 
 from labctl.analysis.fluence import malus_transmission
 from labctl.model.flight import Anchor, Measured, Motion, PlateLaw, Shots, Turn
@@ -279,6 +279,6 @@ def shot_variance(mean: FloatArray, residual: FloatArray, kept: Bools) -> FloatA
     variance = np.full(mean.shape, float(np.mean(squares[kept])))
     for _ in range(4):
         weighted = shape[kept] / variance[kept, None]
-        found, _ = optimize.nnls(weighted, squares[kept] / variance[kept])
+        found, _ = scipy.optimize.nnls(weighted, squares[kept] / variance[kept])
         variance = np.maximum(shape @ found, 1e-4 * float(np.mean(squares[kept])))
     return variance

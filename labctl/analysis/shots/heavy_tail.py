@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize
 from scipy.special import log_ndtr
 
 from labctl.analysis.shots.stable_law import StableLaw
@@ -173,7 +173,7 @@ def _least(
     """Minimise by the simplex method; return minus the least value, and where."""
     low, high = np.array(limits).T
     simplex = np.vstack([start, start + np.diag(step)])
-    found = optimize.minimize(
+    found = scipy.optimize.minimize(
         worse, start, method="Nelder-Mead", bounds=limits,
         options={"initial_simplex": np.clip(simplex, low, high), "xatol": 2e-3, "fatol": 5e-3, "maxfev": 500},
     )  # fmt: skip

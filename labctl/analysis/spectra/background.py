@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import interpolate, ndimage, optimize
 
 Floats = NDArray[np.float64]
 
@@ -63,7 +63,7 @@ def noise_model(frames: Floats) -> NoiseModel:
     variance = np.array([float(np.median(typical[g])) * factor for g in groups])
     counts = np.array([max(float(np.mean(level[g])), 0.0) for g in groups])
     scale = 1.0 / np.maximum(variance, max(float(variance.max()) * 1e-6, 1e-12))
-    (read2, gain), _ = optimize.nnls(np.column_stack([scale, counts * scale]), variance * scale)
+    (read2, gain), _ = scipy.optimize.nnls(np.column_stack([scale, counts * scale]), variance * scale)
     floor = float(variance.min()) * 1e-3  # an exactly noiseless spectrum must still be fitted
     return NoiseModel(float(np.sqrt(max(read2, floor, 1e-12))), float(gain))
 
@@ -170,7 +170,7 @@ def _basis(n_bins: int, bin_nm: float) -> tuple[Floats, Floats]:
     step = span / n_pieces
     knots = np.arange(-3, n_pieces + 4) * step
     inside = np.clip(centres_nm, 0.0, span * (1 - 1e-12))
-    basis = np.asarray(interpolate.BSpline.design_matrix(inside, knots, 3).toarray(), dtype=np.float64)
+    basis = np.asarray(scipy.interpolate.BSpline.design_matrix(inside, knots, 3).toarray(), dtype=np.float64)
     third = np.diff(np.eye(basis.shape[1]), n=3, axis=0)
     bins_per_knot = centres_nm.size / n_pieces
     # A sixth power, because third differences are penalised in square: the cut-off lies at the stiffness.
@@ -185,8 +185,8 @@ def _choose_bins(
     Only products with the narrow ``basis`` are formed: larger ones would wake the BLAS threads, which costs
     more than the whole reduction of a point.
     """
-    start = ndimage.uniform_filter1d(
-        ndimage.grey_opening(binned, (opening,), mode="nearest"), opening, mode="nearest"
+    start = scipy.ndimage.uniform_filter1d(
+        scipy.ndimage.grey_opening(binned, (opening,), mode="nearest"), opening, mode="nearest"
     )
     fitted = basis @ np.linalg.solve(basis.T @ basis + penalty, start @ basis)
     full = 1.0 / (sigma**2 + (_MISFIT * np.maximum(fitted, 0.0)) ** 2)

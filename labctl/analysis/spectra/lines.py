@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import optimize, special
 
 Floats = NDArray[np.float64]
 LineShape = Literal["gaussian", "lorentzian", "voigt"]
@@ -38,7 +38,7 @@ def voigt(offset_nm: Floats, lorentz_fwhm_nm: float, gauss_fwhm_nm: float) -> tu
     scale = gauss_fwhm_nm / FWHM_PER_SIGMA * math.sqrt(2.0)
     norm = 1.0 / (scale * math.sqrt(math.pi))
     z = (offset_nm + 0.5j * lorentz_fwhm_nm) / scale
-    w = np.asarray(special.wofz(z), dtype=np.complex128)
+    w = np.asarray(scipy.special.wofz(z), dtype=np.complex128)
     slope = 2j / math.sqrt(math.pi) - 2.0 * z * w
     return w.real * norm, -slope.real * norm / scale, -0.5 * slope.imag * norm / scale
 
@@ -177,8 +177,8 @@ def _fit(
 ) -> tuple[Floats, Floats, float]:
     """Return parameters, their covariance and the reduced chi-square."""
     with warnings.catch_warnings():  # a covariance that cannot be told comes back infinite
-        warnings.simplefilter("ignore", optimize.OptimizeWarning)
-        values, covariance = optimize.curve_fit(
+        warnings.simplefilter("ignore", scipy.optimize.OptimizeWarning)
+        values, covariance = scipy.optimize.curve_fit(
             _curve(shape), x, counts, start, sigma=sigma, absolute_sigma=absolute
         )
     pulls = (_curve(shape)(x, *values) - counts) / (1.0 if sigma is None else sigma)
@@ -191,7 +191,7 @@ def _scatter(fitted: Floats, counts: Floats) -> Floats:
     described = np.full(fitted.shape, max(float(np.mean(squares)), 1e-300))
     for _ in range(3):
         columns = np.column_stack([np.ones_like(light), light]) / described[:, None]
-        constant, slope = optimize.nnls(columns, squares / described)[0]
+        constant, slope = scipy.optimize.nnls(columns, squares / described)[0]
         described = np.maximum(constant + slope * light, 1e-2 * described.mean())
     return np.asarray(np.sqrt(described), dtype=np.float64)
 
@@ -354,7 +354,7 @@ def fit_lines(
     if problem.n_parameters >= window.counts.size:
         return None
     with np.errstate(all="ignore"):
-        found, covariance, _, _, status = optimize.leastsq(
+        found, covariance, _, _, status = scipy.optimize.leastsq(
             problem.residual,
             problem.start,
             Dfun=problem.jacobian,

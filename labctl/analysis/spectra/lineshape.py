@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage, signal
 
 from labctl.analysis.spectra.background import NoiseModel, noise_model
 from labctl.analysis.spectra.bands import Band, band_slice
@@ -98,10 +98,10 @@ def line_places(wavelength_nm: Floats, counts: Floats, noise: Floats, fwhm_nm: f
     """
     pitch = float(wavelength_nm[-1] - wavelength_nm[0]) / (wavelength_nm.size - 1)
     s = max(0.5 * fwhm_nm / pitch / FWHM_PER_SIGMA, 0.7)
-    bend = -ndimage.gaussian_filter1d(counts, s, order=2, mode="nearest")
+    bend = -scipy.ndimage.gaussian_filter1d(counts, s, order=2, mode="nearest")
     sigma = noise * np.sqrt(3.0 / (8.0 * np.sqrt(np.pi) * s**5))
     least = max(_BEND_SIGMA * float(np.median(sigma)), 0.02 * float(np.max(bend)))
-    places, _ = signal.find_peaks(bend, height=least, prominence=least)
+    places, _ = scipy.signal.find_peaks(bend, height=least, prominence=least)
     return np.asarray(wavelength_nm[places[bend[places] > _BEND_SIGMA * sigma[places]]], dtype=np.float64)
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from labctl.analysis.spectra.background import fit_continuum, spectrum_noise
 from labctl.analysis.spectra.bands import Band, band_slice
@@ -231,11 +231,11 @@ class _LowEnd:
         continuum = fit_continuum(self._at_nm, total, noise).counts
         pitch = float(self._at_nm[-1] - self._at_nm[0]) / (self._at_nm.size - 1)
         width = max(round(0.5 * spectra.line_nm / pitch / 2), 1)
-        above = ndimage.uniform_filter1d(total - continuum, width, mode="nearest")
+        above = scipy.ndimage.uniform_filter1d(total - continuum, width, mode="nearest")
         left = noise / np.sqrt(width)
         # Luminescence that is lost in the noise cannot show that a line grew faster than it.
         contrast = np.maximum(above, left) / np.maximum(continuum, 3.0 * left)
-        return np.asarray(ndimage.maximum_filter1d(contrast, max(round(2 * _NEAR_NM / pitch), 3)))
+        return np.asarray(scipy.ndimage.maximum_filter1d(contrast, max(round(2 * _NEAR_NM / pitch), 3)))
 
     def contrast(self, i: int, at_nm: float) -> float:
         """Return the contrast of the low end around a wavelength; infinite for a point that belongs to it."""

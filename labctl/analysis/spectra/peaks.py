@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage, signal
 
 from labctl.analysis.spectra.background import fit_continuum, spectrum_noise
 
@@ -62,10 +62,10 @@ def find_peaks(
     if continuum is None:
         continuum = fit_continuum(wavelength_nm, counts, noise).counts
     kernel_sigma = max(0.6 * slit_pixels, 0.0) / 2.3548 if slit_pixels > 2.5 else 0.0
-    above = ndimage.median_filter(counts, 3, mode="nearest") - continuum
+    above = scipy.ndimage.median_filter(counts, 3, mode="nearest") - continuum
     left_over = 0.75  # of white noise, after a running median of three
     if kernel_sigma:
-        above = ndimage.gaussian_filter1d(above, kernel_sigma, mode="nearest")
+        above = scipy.ndimage.gaussian_filter1d(above, kernel_sigma, mode="nearest")
         left_over = min(1.0 / np.sqrt(2 * np.sqrt(np.pi) * kernel_sigma), left_over)
     sigma = noise * left_over
     least = np.maximum(min_prominence_sigma * sigma, min_relative * np.abs(continuum))
@@ -78,7 +78,7 @@ def _measure(
     lowest = float(least.min())
     if not lowest > 0:
         lowest = 1e-9
-    places, found = signal.find_peaks(
+    places, found = scipy.signal.find_peaks(
         above, height=lowest, prominence=lowest, distance=max(slit_pixels / 2, 1.0)
     )
     real = (found["prominences"] >= least[places]) & (found["peak_heights"] >= least[places])
@@ -87,7 +87,7 @@ def _measure(
         return ()
     prominence = found["prominences"][real]
     bases = (prominence, found["left_bases"][real], found["right_bases"][real])
-    pixels = signal.peak_widths(above, places, rel_height=0.5, prominence_data=bases)[0]
+    pixels = scipy.signal.peak_widths(above, places, rel_height=0.5, prominence_data=bases)[0]
     centres = places + _vertex(above, places)
     at_nm = np.interp(centres, np.arange(above.size), wavelength_nm)
     return tuple(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from labctl.analysis.spectra.background import fit_continuum, mean_noise, spectrum_noise
 from labctl.analysis.spectra.bands import Bands, PeakSignal, band_mask, band_slice
@@ -165,8 +165,8 @@ def _excess_over_exposures(frames: Floats) -> tuple[Floats, Floats]:
     low = (n - 1) // 4
     share = 2.0 * (low + 0.625) / (n + 0.25)  # Blom's plotting position of that order statistic, over 1/2
     scatter = (median - ordered[:, low]) / max(_normal_quantile_distance(share / 2.0), 0.2)
-    smooth = ndimage.median_filter(scatter, 31, mode="nearest")
-    own = ndimage.maximum_filter1d(scatter, 5, mode="nearest")
+    smooth = scipy.ndimage.median_filter(scatter, 31, mode="nearest")
+    own = scipy.ndimage.maximum_filter1d(scatter, 5, mode="nearest")
     return frames - median, np.maximum(np.maximum(smooth, own), 1e-9)
 
 
@@ -178,7 +178,7 @@ def _normal_quantile_distance(share: float) -> float:
 
 
 def _excess_over_neighbours(frames: Floats) -> tuple[Floats, Floats]:
-    surroundings = ndimage.median_filter(frames, (1, 7), mode="nearest")
+    surroundings = scipy.ndimage.median_filter(frames, (1, 7), mode="nearest")
     sigma = np.stack([spectrum_noise(frame) for frame in frames])
     # A line's top has more shot noise than its surroundings tell; with nothing to compare, be slow to cut.
     return frames - surroundings, np.maximum(sigma + 0.01 * np.abs(surroundings), 1e-9)
@@ -226,7 +226,7 @@ def hot_pixels(dark_frames: Floats, threshold_sigma: float = 8.0) -> Bools:
 
 
 def _stands_out(values: Floats, threshold_sigma: float) -> Bools:
-    rest = values - ndimage.median_filter(values, 15, mode="nearest")
+    rest = values - scipy.ndimage.median_filter(values, 15, mode="nearest")
     sigma = _MAD_TO_SIGMA * float(np.median(np.abs(rest)))
     return np.asarray(rest > max(threshold_sigma * sigma, 1e-9), dtype=np.bool_)
 

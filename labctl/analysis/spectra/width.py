@@ -8,8 +8,8 @@ see it. A spectrum without emission above its noise has no width: the answer is 
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from labctl.analysis.spectra.background import spectrum_noise
 
@@ -27,7 +27,7 @@ class _Smoothed:
         self.wavelength_nm = wavelength_nm
         self.pitch_nm = float(wavelength_nm[-1] - wavelength_nm[0]) / max(wavelength_nm.size - 1, 1)
         window = 5 if self.pitch_nm < 0.06 else 3
-        self.clean = ndimage.median_filter(counts, window, mode="nearest")
+        self.clean = scipy.ndimage.median_filter(counts, window, mode="nearest")
         # A running median of m pixels keeps about sqrt(pi/2/m) of the noise, correlated over m pixels.
         self._noise = spectrum_noise(counts) if noise is None else noise
         self._window = window
@@ -42,7 +42,7 @@ class _Smoothed:
                 continue
             # Reflected ends, because repeating the last pixel would let its noise stand for half a window.
             self.counts = (
-                ndimage.uniform_filter1d(self.clean, width, mode="reflect") if width > 1 else self.clean
+                scipy.ndimage.uniform_filter1d(self.clean, width, mode="reflect") if width > 1 else self.clean
             )
             self.index = int(np.argmax(self.counts))
             self.peak = float(self.counts[self.index])
