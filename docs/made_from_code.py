@@ -26,7 +26,7 @@ from drivers import registry
 from labctl.cli.app import app as command_line
 from labctl.config import bench, tables
 from labctl.model.options import Option, options
-from labctl.model.plan import StabilityPlan, sweep_options
+from labctl.model.plan import ShotsPlan, StabilityPlan, sweep_options
 
 log = logging.getLogger(__name__)
 COMMAND, TABLE = re.compile(r"^<!-- labctl ([a-z ]+) -->$", re.M), re.compile(r"^<!-- table (\S+) -->$", re.M)
@@ -34,6 +34,7 @@ OPTIONS = re.compile(r"^<!-- options (\S+) -->$", re.M)
 
 PLANS: dict[str, list[Option]] = {
     "sweep": list(sweep_options().values()),
+    "shots": list(options(ShotsPlan).values()),
     "stability": [o for name, o in options(StabilityPlan).items() if name not in sweep_options()],
 }
 """Options by the page that shows them."""

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field
 
 from drivers.support.child import Child, ChildDied, ChildHangs, Frame
-from drivers.support.exposures import ExposureBounds
+from drivers.support.exposures import ExposureBounds, emptied_at_s
 from drivers.support.failures import not_connected
 from drivers.support.spec import DriverConfig, DriverSpec
 from labctl.model.clock import Clock, ScaledClock, Stop
@@ -167,7 +167,9 @@ class IsolatedSpectrometer:
         """
         if self._child is None:
             raise InstrumentError(self.name, "was lost in a burst", "start the burst again")
+        request_s = self.clock.now_s()
         header, body = self._request("fetch", {}, ANSWER_TIMEOUT_S, stop)
+        reply_s = self.clock.now_s()
         shots, pixels = int(header["shots"]), self._info.wavelength_nm.size
         if len(body) != shots * (2 * 8 + 2 * pixels):
             raise ProtocolError(self.name, f"{len(body)} bytes for {shots} shots of {pixels} pixels")
@@ -177,7 +179,10 @@ class IsolatedSpectrometer:
             .reshape(shots, pixels)
             .astype(np.uint16, copy=False)
         )
-        return ShotBatch(frames, numbers[0], numbers[1], float(header["integration_s"]), self.clock.now_s())
+        emptied_s = None if header["emptied_s"] is None else float(header["emptied_s"])
+        after_s = emptied_at_s(request_s, emptied_s, self.clock.speed)
+        seconds = float(header["integration_s"])
+        return ShotBatch(frames, numbers[0], numbers[1], seconds, reply_s, after_s)
 
     def disarm(self) -> None:
         """Keep no more shots; those not fetched are lost. May be called twice.

@@ -8,6 +8,7 @@ watchdog thread of the interpreter's own, which needs no lock, ends the process.
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import signal
 import struct
@@ -20,7 +21,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from drivers.support.child import read_frame, write_frame
-from drivers.support.exposures import ExposureBounds, HandedOut
+from drivers.support.exposures import ExposureBounds, HandedOut, emptied_at_s
 from drivers.support.failures import not_connected
 from drivers.support.ocean_cameras import ROLE, Backend, Camera, open_camera, opening_advice
 from labctl.model.clock import Clock, ScaledClock, Stop, check_stop
@@ -79,6 +80,7 @@ class OceanSpectrometer:
         self._trigger = 0
         self._handed_out = HandedOut()
         self._owed_shots = 0
+        self._emptied_s: float | None = None
         self._camera: Camera | None = None
         try:
             with self._translated("opening it"):
@@ -233,6 +235,7 @@ class OceanSpectrometer:
             raise InstrumentFault(self.name, "runs freely: a shot would hold any pulses", hint)
         if self._integration_s is None:
             raise InstrumentFault(self.name, "no integration time was set", "call set_integration first")
+        self._emptied_s = time.monotonic()
         with self._translated("starting its buffer"):
             if not self.camera.start_buffering():
                 raise InstrumentFault(self.name, "does not confirm that it keeps one spectrum a trigger")
@@ -246,20 +249,26 @@ class OceanSpectrometer:
         """
         if self._owed_shots <= 0:
             raise InstrumentFault(self.name, "is not armed for more shots", "call arm first")
-        end = time.monotonic() + FIRST_SHOT_S
+        begin_s, request_s = time.monotonic(), self.clock.now_s()
+        end = begin_s + FIRST_SHOT_S
         while True:
             check_stop(stop)
+            asked_s = time.monotonic()
             with self._translated("its buffer"):
                 found = self.camera.buffered(min(self._owed_shots, MOST_SHOTS))
             if found.count.size:
                 break
+            self._emptied_s = asked_s
             if time.monotonic() > end:
                 text = f"no shot within {FIRST_SHOT_S:g} s: no trigger reaches it"
                 raise InstrumentTimeout(self.name, text, TRIGGER_ADVICE)
             time.sleep(EMPTY_BUFFER_S)  # noqa: TID251  the device's own time, not the bench's
         self._owed_shots -= found.count.size
         integration_s = seconds_or_none(found.integration_us) or self._integration_s or 0.0
-        return ShotBatch(found.frames, found.time_us, found.count, integration_s, self.clock.now_s())
+        emptied_s = None if self._emptied_s is None else self._emptied_s - begin_s
+        after_s = emptied_at_s(request_s, emptied_s, self.clock.speed)
+        self._emptied_s = None if found.left else asked_s
+        return ShotBatch(found.frames, found.time_us, found.count, integration_s, self.clock.now_s(), after_s)
 
     def disarm(self) -> None:
         """Keep no more shots; those not fetched are lost. May be called twice.
@@ -386,8 +395,14 @@ class _Holder:
         return {}, b""
 
     def _do_fetch(self) -> Answer:
+        began_s = self._open.clock.now_s()
         batch = self._open.fetch()
-        header: dict[str, object] = {"shots": len(batch), "integration_s": batch.integration_s}
+        emptied_s = batch.after_s - began_s
+        header: dict[str, object] = {
+            "shots": len(batch),
+            "integration_s": batch.integration_s,
+            "emptied_s": emptied_s if math.isfinite(emptied_s) else None,
+        }
         numbers = np.stack([batch.device_time_us, batch.spectrum_count]).astype("<i8")
         return header, numbers.tobytes() + batch.frames.astype("<u2", copy=False).tobytes()
 

@@ -46,6 +46,16 @@ class ExposureBounds:
         return start_s
 
 
+def emptied_at_s(request_s: float, emptied_s: float | None, speed: float) -> float:
+    """Return the bench time at which a buffer was empty; minus infinity where nobody can say.
+
+    :param request_s: bench time of a request.
+    :param emptied_s: wall time from that request on (negative: before it); None if the buffer was not empty.
+    :param speed: bench seconds per wall second; 0 on a clock that is stepped.
+    """
+    return -math.inf if emptied_s is None or not speed else request_s + emptied_s * speed
+
+
 REMEMBERED = 32
 
 

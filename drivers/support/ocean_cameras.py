@@ -46,15 +46,17 @@ class Buffered:
     :param time_us: the device's counter, us, shape ``(shot,)``.
     :param count: its spectrum count, shape ``(shot,)``.
     :param integration_us: exposure time of all of them; None of none.
+    :param left: number of spectra that waited in the buffer besides, when it was asked.
     """
 
     frames: NDArray[np.uint16]
     time_us: NDArray[np.int64]
     count: NDArray[np.int64]
     integration_us: int | None
+    left: int = 0
 
     @classmethod
-    def of(cls, data: bytes, pixels: int) -> Buffered:
+    def of(cls, data: bytes, pixels: int, left: int = 0) -> Buffered:
         """Take the spectra of some answers apart.
 
         :raises ValueError: the bytes are no whole spectra of so many pixels, or differ in exposure time.
@@ -82,6 +84,7 @@ class Buffered:
             blocks["time_us"].astype(np.int64),
             blocks["count"].astype(np.int64),
             times.pop() if times else None,
+            left,
         )
 
 
@@ -287,12 +290,13 @@ class NetworkCamera:
 
     def buffered(self, most: int) -> Buffered:
         """Ask how many spectra wait, and fetch them in messages of 15, the most that one carries."""
-        waiting = min(int(self._ask(self._network.GET_BUFFERED_COUNT, "<L") or 0), most)
+        found = int(self._ask(self._network.GET_BUFFERED_COUNT, "<L") or 0)
+        waiting = min(found, most)
         answers = [
             self._protocol.query(self._network.GET_BUFFERED, min(MOST_IN_A_MESSAGE, waiting - first))
             for first in range(0, waiting, MOST_IN_A_MESSAGE)
         ]
-        return Buffered.of(b"".join(answers), self._pixels)
+        return Buffered.of(b"".join(answers), self._pixels, found - waiting)
 
     @cached_property
     def _pixels(self) -> int:

@@ -14,6 +14,7 @@ from labctl.cli.commands.calibrations import budget as budget_command
 from labctl.cli.commands.calibrations import calibrations as calibrations_command
 from labctl.cli.commands.gui import gui as gui_command
 from labctl.cli.commands.manual import set_bench
+from labctl.cli.commands.shots import shots as shots_command
 from labctl.cli.commands.simulate import demo, simulate
 from labctl.cli.commands.stability import stability as stability_command
 from labctl.cli.commands.sweep import sweep
@@ -176,3 +177,4 @@ app.add_typer(calibrate_commands, name="calibrate")
 app.command("budget")(budget_command)
 app.command("calibrations")(calibrations_command)
 app.command("stability")(stability_command)
+app.command("shots")(shots_command)

@@ -236,6 +236,7 @@ _SPARE_BYTES = 16 << 20
 _SPECTRUM_BYTES, _FRAME_BYTES, _ROW_BYTES = 8, 2, 1024
 _TABLE_BYTES = 64 << 10
 _SPACE_PIECE = 1 << 20
+_FIRST_SHOT_BYTES = 32 << 20
 _CANNOT_ALLOCATE = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 """A file system that knows no allocation is written to instead."""
 
@@ -251,6 +252,11 @@ def run_bytes(expected: Expected, pixels: int) -> int:
     darks = 16 * 2 * _SPECTRUM_BYTES * pixels
     chunks = 1 + 1 / 8  # the last chunk of each dataset is not full
     return int(expected.points * per_point * chunks) + darks + _TABLE_BYTES
+
+
+def first_bytes(expected: Expected, pixels: int) -> int:
+    """Return the bytes to set aside in the file at its start: all of a run, of single shots 32 MB at most."""
+    return run_bytes(expected, pixels) + min(shot_bytes(expected.shots, pixels), _FIRST_SHOT_BYTES)
 
 
 def try_room(path: Path, size: int) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from labctl.data import nexus, schema
 from labctl.data.hdf5 import Growing, HeldFile, Room, guarded, open_h5
 from labctl.data.lock import RunLock, this_process
-from labctl.data.nexus import as_json, check_space, run_bytes, storable, try_room
+from labctl.data.nexus import as_json, check_space, first_bytes, run_bytes, storable, try_room
 from labctl.data.schema import COLUMNS
 from labctl.data.shots import ShotTables
 from labctl.model.errors import DataError
@@ -228,7 +228,7 @@ class RunWriter:
                     nexus.build(file, start, holder, expected)
                 sync(part)
                 part.replace(self.paths.h5)
-                self._open(run_bytes(expected, start.wavelength_nm.size))
+                self._open(first_bytes(expected, start.wavelength_nm.size))
         except DataError:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ MOST_POINTS = 10_000
 """A sweep of more is a slip of the finger: at a second or two a point it would last a working day."""
 FLUENCES, MEASUREMENT, ADAPTIVE = "Fluence", "Measurement", "Adaptive"
 REFERENCE, EXPOSURE, BACKGROUND = "Reference and bleaching", "Exposure", "Background"
-CHECKS, STABILITY = "Checks", "Stability"
+CHECKS, STABILITY, SHOTS = "Checks", "Stability", "Every shot"
 _FLUENCE = "uJ/cm2"
 _POINTS: dict[str, Any] = {"least": 2, "most": MOST_POINTS}
 
@@ -275,6 +275,42 @@ class StabilityPlan(SweepPlan):
         above=0,
         most=1000,
     )
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class ShotsPlan:
+    """Every shot at one fluence, each exposure begun by a pulse of the laser.
+
+    :param triggered: Whether exposures begin with a pulse of the laser; the bench file decides.
+    """
+
+    fluence_uj_cm2: float = option(
+        20.0, "Fluence", SHOTS, "Fluence, in the bench's convention.", unit=_FLUENCE, above=0
+    )
+    shots: int = option(
+        2000, "Shots", SHOTS, "Number of shots in the light.", name="count", least=1, most=100_000_000
+    )
+    dark_shots: int = option(
+        200,
+        "Dark shots",
+        SHOTS,
+        "Number of shots with the shutter closed, before the light and again after it.",
+        least=20,
+        most=100_000,
+    )
+    integration_s: float | None = option(
+        None,
+        "Exposure time",
+        SHOTS,
+        "Exposure time of a shot, shorter than the time between two pulses; default: 90 % of that time.",
+        unit="s",
+        above=0,
+    )
+    most_lost: int = option(
+        100, "Most lost in a row", SHOTS, "The light ends if more shots in a row are missing.", least=1
+    )
+    triggered: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Literal, Protocol, cast, runtime_checkable
 from labctl.model.clock import Clock, Stop
 from labctl.model.records import DarkRecord, Identity, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
 from labctl.model.run import RunStart, RunStop
-from labctl.model.shots import ShotBatch
+from labctl.model.shots import ShotBatch, ShotBlock
 
 SensorKind = Literal["photodiode", "thermal", "pyro"]
 
@@ -346,6 +346,17 @@ class RunSink(Protocol):
         """Write how the run ended, and its result.
 
         :param stop: status, reason and result.
+        :raises DataError: it could not be written.
+        """
+
+
+class ShotSink(RunSink, Protocol):
+    """Receives a run that keeps every shot."""
+
+    def shots(self, block: ShotBlock) -> None:
+        """Store shots; flushed when it returns.
+
+        :param block: a batch, and what is known of each of its shots.
         :raises DataError: it could not be written.
         """
 

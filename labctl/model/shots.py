@@ -5,6 +5,7 @@ Arrays in them are never written to.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,6 +28,8 @@ class ShotBatch:
         one exposure to the next, and begins again at 0 after 2^32 - 1.
     :param integration_s: exposure time of these shots, as the device states it, s.
     :param received_s: bench time at which the batch had arrived.
+    :param after_s: bench time after which all of them were exposed, because the buffer was empty then; minus
+        infinity where that is not known.
     """
 
     frames: CountArray = field(repr=False)
@@ -34,6 +37,7 @@ class ShotBatch:
     spectrum_count: IntArray = field(repr=False)
     integration_s: float
     received_s: float
+    after_s: float = -math.inf
 
     def __len__(self) -> int:
         return int(self.spectrum_count.size)
@@ -111,3 +115,37 @@ class ShotBlock:
     phase: NDArray[np.uint8] = field(repr=False)
     gaps: tuple[Gap, ...] = ()
     point: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ShotsSummary:
+    """What a burst at one fluence gave.
+
+    :param fluence_uj_cm2: on the sample, in the bench's convention, uJ/cm2, from the readings before and
+        after the light.
+    :param fluence_sigma_rel: relative standard error of that mean, without any scale error.
+    :param integration_s: exposure time of a shot, s.
+    :param light: shots in the light.
+    :param tally: all shots of the burst, darks included, and those that are missing.
+    :param mean_counts: mean emission of a shot in the emission band, counts, dark subtracted.
+    :param cv: standard deviation of the emission over its mean, noise of the detector included.
+    :param dark_cv: standard deviation of the same sum in the dark over that mean: the detector's part of it.
+    :param clipped: shots in the light with a saturated pixel inside the bands.
+    :param dose_uj_cm2: sum of fluence x pulses on the sample, uJ/cm2.
+    """
+
+    fluence_uj_cm2: float
+    fluence_sigma_rel: float
+    integration_s: float
+    light: int
+    tally: ShotTally
+    mean_counts: float
+    cv: float
+    dark_cv: float
+    clipped: int
+    dose_uj_cm2: float
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Short words for what is not as it should be."""
+        return (*self.tally.flags, *(("saturated",) if self.clipped else ()))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labctl import __version__
-from labctl.model.plan import SweepPlan
+from labctl.model.plan import ShotsPlan, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.run import RunStart
 from procedures.plan import fluences
@@ -40,11 +40,13 @@ class RunRequest:
         return "-".join([*words, datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")])
 
 
-def run_start(bench: Bench, plan: SweepPlan, request: RunRequest) -> RunStart:
+def run_start(
+    bench: Bench, plan: SweepPlan | ShotsPlan, request: RunRequest, procedure: str = PROCEDURE_ID
+) -> RunStart:
     """Return the record a run file begins with."""
     return RunStart(
         run_id=uuid.uuid4().hex,
-        procedure=PROCEDURE_ID,
+        procedure=procedure,
         sample=request.sample,
         operator=request.operator,
         spot=request.spot,
@@ -60,11 +62,11 @@ def run_start(bench: Bench, plan: SweepPlan, request: RunRequest) -> RunStart:
     )
 
 
-def plan_mapping(plan: SweepPlan, bands: Bands) -> dict[str, object]:
-    """Return a plan as plain values, its fluences written out and its bands beside it."""
+def plan_mapping(plan: SweepPlan | ShotsPlan, bands: Bands) -> dict[str, object]:
+    """Return a plan as plain values, a sweep's fluences written out, and its bands beside it."""
     return {
         **dataclasses.asdict(plan),
-        "fluences": list(fluences(plan)),
+        **({"fluences": list(fluences(plan))} if isinstance(plan, SweepPlan) else {}),
         "emission_nm": list(bands.emission_nm),
         "lasing_nm": list(bands.lasing_nm),
     }

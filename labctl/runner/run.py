@@ -463,7 +463,7 @@ class _Acquisition:
             )
 
     def _end(self, buffer: PointBuffer, facts: RunFacts) -> None:
-        status, reason = _status_of(self._failure)
+        status, reason = status_of(self._failure)
         result = self._evaluated(buffer, facts)
         try:
             buffer.end(RunStop(status, reason, now_utc(), result))
@@ -550,7 +550,8 @@ class _Pace:
         return (now - start) / max(number - before, 1) * max(self._total - number, 0)
 
 
-def _status_of(failure: BaseException | None) -> tuple[Literal["finished", "aborted", "failed"], str]:
+def status_of(failure: BaseException | None) -> tuple[Literal["finished", "aborted", "failed"], str]:
+    """Return how a run file says that a run ended, and why."""
     if failure is None:
         return "finished", ""
     if isinstance(failure, Aborted):

@@ -39,6 +39,7 @@ class FakeBurst(FakeSpectrometer):
         if self.silent:
             self.table.clock.sleep(1.0, stop)
             raise InstrumentTimeout(self.name, "no shot within 1 s")
+        asked_s = self.table.clock.now_s()
         frames: list[CountArray] = []
         times: list[int] = []
         counts: list[int] = []
@@ -62,6 +63,7 @@ class FakeBurst(FakeSpectrometer):
             np.array(counts, np.int64),
             self.integration_s,
             self.table.clock.now_s(),
+            asked_s,
         )
 
     def disarm(self) -> None:

@@ -10,6 +10,7 @@ from labctl.cli.output import write_json, write_lines
 from labctl.data.verify import findings
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain
+from labctl.model.shots import ShotTally
 from labctl.runner.resume import plan_size
 
 
@@ -43,7 +44,10 @@ EXIT_BAD = 5
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said of one file; ``planned`` is None where the plan leaves the number open."""
+    """What is said of one file; ``planned`` is None where the plan leaves the number open.
+
+    ``shots`` are those that were kept one by one; None of a run that keeps none.
+    """
 
     file: Path
     status: str | None
@@ -51,6 +55,7 @@ class Verdict:
     planned: int | None
     problems: tuple[str, ...]
     notes: tuple[str, ...]
+    shots: ShotTally | None = None
 
     def to_json(self) -> dict[str, object]:
         """Return the documented JSON object."""
@@ -62,6 +67,7 @@ class Verdict:
             "planned": self.planned,
             "problems": list(self.problems),
             "notes": list(self.notes),
+            **({} if self.shots is None else {"shots": self.shots.kept, "shots_missing": self.shots.lost}),
         }
 
     def lines(self) -> list[str]:
@@ -70,7 +76,10 @@ class Verdict:
             return [f"{self.file}: BAD", *(f"    {problem}" for problem in self.problems)]
         of = "" if self.planned is None else f" of {self.planned}"
         word = "BAD" if self.problems else "ok"
-        first = f"{self.file}: {word}, {self.status}, {self.points}{of} points"
+        held = f"{self.points}{of} points"
+        if self.shots is not None:
+            held = f"{self.shots.kept} shots, {self.shots.lost} missing"
+        first = f"{self.file}: {word}, {self.status}, {held}"
         return [first, *(f"    {problem}" for problem in self.problems), *(f"    {n}" for n in self.notes)]
 
 
@@ -92,12 +101,14 @@ def judge(path: Path) -> Verdict:
     except DataError as exc:
         return Verdict(path, None, None, None, (str(exc).removeprefix(f"{path}: "),), ())
     run, problems, notes = found.run, list(found.problems), list(found.notes)
-    planned = plan_size(run.start.plan)
+    planned, shots = plan_size(run.start.plan), run.shots
     if run.status == "finished" and planned is not None and len(run) != planned:
         problems.append(f"its status is finished, with {len(run)} of {planned} points")
     if run.status in ("aborted", "failed", "killed"):
         why = f" ({run.reason})" if run.reason else ""
-        notes.append(f"{run.status}{why}; labctl resume {run.path.name} measures the rest")
+        rest = "" if shots is not None else f"; labctl resume {run.path.name} measures the rest"
+        notes.append(f"{run.status}{why}{rest}")
     elif run.status == "running":
         notes.append(run.reason)
-    return Verdict(path, run.status, len(run), planned, tuple(problems), tuple(notes))
+    tally = None if shots is None else shots.tally
+    return Verdict(path, run.status, len(run), planned, tuple(problems), tuple(notes), tally)

@@ -1,0 +1,88 @@
+"""``labctl shots``: every shot at one fluence, in a file."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from labctl.cli.common import BenchFile, Json, SampleName
+from labctl.cli.output import write_json, write_lines
+from labctl.cli.plan_options import with_options
+from labctl.cli.signals import stop_on_signals
+from labctl.model.errors import Aborted
+from labctl.model.options import options
+from labctl.model.plan import ShotsPlan
+
+if TYPE_CHECKING:
+    from labctl.runner.shots import OnShotEvent, ShotsReport
+
+_OPTIONS = options(ShotsPlan)
+_REQUIRED = replace(_OPTIONS["fluence"], default=...)
+SAY_S = 1.0
+
+
+@with_options((_REQUIRED, *(option for name, option in _OPTIONS.items() if name != "fluence")))
+def shots(
+    bench: BenchFile,
+    sample: SampleName,
+    given: dict[str, Any],
+    output: Annotated[Path, typer.Option(help="Directory of the output file.")] = Path(),
+    operator: Annotated[str, typer.Option(help="Who measures.")] = "",
+    spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
+    note: Annotated[str, typer.Option(help="Note stored with the file.")] = "",
+    as_json: Json = False,
+) -> int:
+    """Keep the spectrum of every laser pulse at one fluence; count every one that is missing.
+
+    The spectrometer must have a buffer of its own and be triggered by the laser. Each batch is on disk before
+    it is counted. Ctrl-C closes the shutter and keeps what there is.
+    """
+    with stop_on_signals() as stop:
+        from labctl.config import load_bench
+        from labctl.runner.facts import RunRequest
+        from labctl.runner.shots import run_shots
+
+        plan = ShotsPlan(**{_OPTIONS[name].field: value for name, value in given.items()})
+        request = RunRequest(output=output, sample=sample, operator=operator, spot=spot, note=note)
+        report = run_shots(load_bench(bench), plan, request, stop=stop, on_event=_progress())
+    _print(report, sample, as_json=as_json)
+    if report.status == "aborted":
+        raise Aborted
+    return 0
+
+
+def _progress() -> OnShotEvent:
+    """Return what says on stderr, about every second, how far it is."""
+    from labctl.runner.events import Message
+    from labctl.runner.shots import Shot
+
+    said_s = 0.0
+
+    def say(event: object) -> None:
+        nonlocal said_s
+        if isinstance(event, Message):
+            write_lines([event.text], sys.stderr)
+        elif isinstance(event, Shot) and (event.light >= event.planned or time.monotonic() - said_s >= SAY_S):
+            said_s = time.monotonic()
+            missing = f", {event.tally.lost} missing" if event.tally.lost else ""
+            write_lines([f"{event.light} of {event.planned} shots{missing}"], sys.stderr)
+
+    return say
+
+
+def _print(report: ShotsReport, sample: str, *, as_json: bool) -> None:
+    from labctl.model.mapping import plain
+    from labctl.runner.shots import said
+
+    if as_json:
+        found = plain(report.summary) if report.summary else None
+        flags = list(report.summary.flags) if report.summary else []
+        write_json(plain({"status": report.status, "h5": str(report.h5), "flags": flags, "summary": found}))
+        return
+    words = said(report.summary) if report.summary else f"{report.status}: the file holds what came"
+    write_lines([f"{sample}: {words}", f"    {report.h5}"])

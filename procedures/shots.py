@@ -1,0 +1,330 @@
+"""Every shot at one fluence: shots in the dark, in the light, and in the dark again, in one burst.
+
+The two dark ends are the dark of the spectra, the proof that the light was off before and is off after, and
+the marks by which another instrument's shots can be told to be the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from labctl.analysis.lost_shots import ShotCounter
+from labctl.analysis.shot_clock import ShotClock
+from labctl.model.clock import Stop
+from labctl.model.errors import ConfigError, InstrumentError, InstrumentFault
+from labctl.model.plan import ShotsPlan
+from labctl.model.pump import Bands
+from labctl.model.records import DarkRecord, FloatArray
+from labctl.model.roles import BurstSpectrometer, Roles, ShotSink, bursting
+from labctl.model.shots import PHASES, Phase, ShotBatch, ShotBlock, ShotsSummary, ShotTally
+from procedures.gate.power_monitor import Bracket
+from procedures.gate.pump import Pump
+from procedures.gate.safe_state import cause_said, made_safe
+from procedures.plan import check_bands
+from procedures.point.exposure import SaturationCheck
+from procedures.point.light_witness import shows_light
+
+log = logging.getLogger(__name__)
+
+FILLED = 0.9
+"""Part of the pulse period that a shot is exposed for by default; the rest is for the read-out."""
+MARGIN_NM = 5.0
+"""Range outside the bands that is checked for saturation."""
+MOST_SHOTS = 1 << 40
+"""Of a burst: it ends when it is disarmed."""
+MOST_UNSURE_S = 2.0
+"""Bench time to which shots must be known before there is light: they are lit by that much longer."""
+AHEAD_S = 1.0
+"""Light whose dose is asked for in advance, again and again."""
+
+OnShots = Callable[[int, ShotTally], object]
+"""Told how many shots in the light there are, and what is missing, after every batch."""
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Running sums of the emission of shots of one phase; they do not grow."""
+
+    n: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, values: FloatArray) -> None:
+        self.n += values.size
+        self.total += float(values.sum())
+        self.squares += float(np.dot(values, values))
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.n if self.n else math.nan
+
+    @property
+    def sigma(self) -> float:
+        if self.n < 2:
+            return math.nan
+        return math.sqrt(max(self.squares - self.total**2 / self.n, 0.0) / (self.n - 1))
+
+
+class _Frames:
+    """Mean and spread of frames, pixel by pixel, without keeping them."""
+
+    def __init__(self, pixels: int) -> None:
+        self.n, self._sum, self._squares = 0, np.zeros(pixels), np.zeros(pixels)
+
+    def add(self, frames: FloatArray) -> None:
+        self.n += len(frames)
+        self._sum += frames.sum(axis=0)
+        self._squares += np.einsum("ij,ij->j", frames, frames)
+
+    @property
+    def mean(self) -> FloatArray:
+        return self._sum / max(self.n, 1)
+
+    @property
+    def spread(self) -> FloatArray:
+        rest = self._squares - self.n * self.mean**2
+        return np.sqrt(np.maximum(rest, 0.0) / max(self.n - 1, 1))
+
+
+class _Burst:
+    """The shots as they come: numbered, told apart by where the shutter was, stored, and summed."""
+
+    def __init__(
+        self, plan: ShotsPlan, device: BurstSpectrometer, pump: Pump, bands: Bands, sink: ShotSink
+    ) -> None:
+        self._plan, self._device, self._sink = plan, device, sink
+        self._counter = ShotCounter(pump.settings.repetition_rate_hz)
+        self._judge = SaturationCheck(device.info, bands, MARGIN_NM)
+        axis = device.info.wavelength_nm
+        self._band = slice(*np.searchsorted(axis, bands.emission_nm).tolist())
+        self.clock = ShotClock()
+        self._since: list[tuple[float, Phase]] = [(-math.inf, "dark")]
+        self.dark, self.dark_after = _Frames(axis.size), _Frames(axis.size)
+        self.lit, self.unlit = _Sums(), _Sums()
+        self.clipped = 0
+
+    @property
+    def tally(self) -> ShotTally:
+        return self._counter.tally
+
+    def moves(self, at_s: float) -> None:
+        """Count every shot that may be later than a bench time as one while the blade moves."""
+        self._since.append((self.clock.earliest_us(at_s), "travel"))
+
+    def rests(self, at_s: float, phase: Phase) -> None:
+        """Count every shot that is surely later than a bench time as of a phase."""
+        self._since.append((self.clock.latest_us(at_s), phase))
+
+    def fetch(self, stop: Stop | None) -> None:
+        """Take the next shots in.
+
+        :raises InstrumentFault: too many are missing in a row; those that came are stored.
+        :raises InstrumentError: none came.
+        """
+        batch = self._device.fetch(stop)
+        self.clock.add(batch)
+        numbered = self._counter.add(batch.device_time_us, batch.spectrum_count)
+        begins = [begin_us for begin_us, _ in self._since]
+        codes = np.array([PHASES.index(phase) for _, phase in self._since], np.uint8)
+        phase = codes[np.searchsorted(begins, batch.device_time_us, "right") - 1]
+        self._sink.shots(ShotBlock(batch, numbered.pulse, phase, numbered.gaps))
+        self._sum_up(batch, phase)
+        lost = max((gap.lost for gap in numbered.gaps), default=0)
+        if lost > self._plan.most_lost:
+            causes = " and ".join(dict.fromkeys(_CAUSES[gap.cause] for gap in numbered.gaps))
+            raise InstrumentFault(
+                self._device.name,
+                f"{lost} shots in a row are missing: {causes}",
+                "check laser and trigger; a longer row is allowed with --most-lost",
+            )
+
+    def _sum_up(self, batch: ShotBatch, phase: NDArray[np.uint8]) -> None:
+        frames = batch.frames.astype(np.float64)
+        emission = frames[:, self._band].sum(axis=1)
+        dark, light, after = (phase == PHASES.index(name) for name in ("dark", "light", "dark after"))
+        self.dark.add(frames[dark])
+        self.dark_after.add(frames[after])
+        self.unlit.add(emission[dark])
+        self.lit.add(emission[light] - self.dark.mean[self._band].sum())
+        if light.any():
+            self.clipped += int(self._judge.saturated(frames[light]).sum())
+
+
+_CAUSES = {
+    "buffer": "lost in the spectrometer's buffer",
+    "trigger": "the spectrometer took no trigger, or the laser gave no pulse",
+}
+
+
+def measure_shots(
+    plan: ShotsPlan,
+    roles: Roles,
+    pump: Pump,
+    bands: Bands,
+    *,
+    sink: ShotSink,
+    stop: Stop | None = None,
+    on_shots: OnShots = lambda _light, _tally: None,
+) -> ShotsSummary:
+    """Keep every shot at one fluence.
+
+    However it ends, the shutter is closed first; what came until then is stored.
+
+    :param plan: what is to be measured.
+    :param roles: the instruments; the spectrometer must keep every shot and be triggered by the laser.
+    :param pump: the gate that sets the fluence.
+    :param bands: where the emission is summed, nm.
+    :param sink: stores each batch before anything is said of it.
+    :param stop: ends it: anything with ``is_set()``.
+    :param on_shots: told after every batch.
+    :raises ConfigError: the bench cannot do it; nothing has moved.
+    :raises SafetyStop: a limit or a consistency check was hit.
+    :raises InstrumentError: an instrument failed, no trigger came, or too many shots in a row are missing.
+    :raises Aborted: ``stop`` was set.
+    """
+    device = _able(plan, roles, pump)
+    check_bands(bands, device.info)
+    with _disarmed(device, pump), made_safe(lambda: pump.safe().failures), cause_said(pump.tell):
+        return _measured(plan, device, roles, pump, bands, sink, stop, on_shots)
+
+
+def _able(plan: ShotsPlan, roles: Roles, pump: Pump) -> BurstSpectrometer:
+    """Return the spectrometer as one that keeps every shot.
+
+    :raises ConfigError: it cannot, or not as the plan wants it.
+    """
+    device = bursting(roles.spectrometer)
+    if device is None:
+        raise ConfigError(
+            f"{roles.spectrometer.name} has no buffer that keeps every shot",
+            key="spectrometer",
+            hint='an Ocean FX on the network, FX@HOST:PORT, without backend = "cseabreeze"',
+        )
+    if not plan.triggered:
+        raise ConfigError(
+            "the spectrometer runs freely: a shot would hold any pulses",
+            key="trigger",
+            hint='trigger = "edge" in [spectrometer], with the laser\'s trigger output wired to it',
+        )
+    period_s, seconds = 1.0 / pump.settings.repetition_rate_hz, exposure_s(plan, pump)
+    low_s, high_s = device.info.integration_min_s, min(device.info.integration_max_s, period_s)
+    if not low_s <= seconds < high_s:
+        raise ConfigError(
+            f"{seconds:g} s is outside {low_s:g} s to below {high_s:g} s, the time between two pulses",
+            key="integration",
+            hint="a shot holds one pulse",
+        )
+    return device
+
+
+def exposure_s(plan: ShotsPlan, pump: Pump) -> float:
+    """Return the exposure time of a shot, s.
+
+    :param plan: which may say it.
+    :param pump: whose repetition rate gives it otherwise.
+    """
+    return plan.integration_s or FILLED / pump.settings.repetition_rate_hz
+
+
+@contextmanager
+def _disarmed(device: BurstSpectrometer, pump: Pump) -> Iterator[None]:
+    """End the burst after the light, however the block ends."""
+    try:
+        yield
+    except BaseException:
+        try:
+            device.disarm()
+        except InstrumentError as exc:
+            pump.tell(f"the burst was not ended: {exc.message}")
+        raise
+    device.disarm()
+
+
+def _measured(
+    plan: ShotsPlan,
+    device: BurstSpectrometer,
+    roles: Roles,
+    pump: Pump,
+    bands: Bands,
+    sink: ShotSink,
+    stop: Stop | None,
+    on_shots: OnShots,
+) -> ShotsSummary:
+    clock, rate_hz = roles.clock, pump.settings.repetition_rate_hz
+    pump.prepare(stop)
+    state = pump.set_fluence(plan.fluence_uj_cm2, stop)
+    pump.shut(stop)
+    integration_s = device.set_integration(exposure_s(plan, pump))
+    planned_s = plan.shots / rate_hz
+    burst = _Burst(plan, device, pump, bands, sink)
+    device.arm(MOST_SHOTS, stop)
+    while burst.dark.n < plan.dark_shots:
+        burst.fetch(stop)
+    sink.dark(_dark(burst, integration_s, device.temperature_c(), clock.now_s()))
+    unsure_s = burst.clock.width_s
+    if unsure_s > MOST_UNSURE_S:
+        raise InstrumentFault(
+            device.name,
+            f"its shots are known in time to {unsure_s:.2g} s only",
+            "free the computer of other work",
+        )
+    burst.moves(clock.now_s())
+    travel_s = roles.shutter.travel_s
+    pump.open(planned_s + unsure_s + travel_s, stop=stop)
+    opened_s = clock.now_s() + travel_s  # a sensor may say "open" as soon as the blade has left its end
+    burst.rests(opened_s, "light")
+    ends_s = opened_s + planned_s + unsure_s
+    while clock.now_s() < ends_s:
+        burst.fetch(stop)
+        on_shots(burst.lit.n, burst.tally)
+        pump.keep_watch(stop)
+        pump.allow(AHEAD_S)
+    after = None if pump.meter_in_front else pump.confirm(state, stop)
+    burst.moves(clock.now_s())
+    pump.shut(stop)
+    burst.rests(clock.now_s(), "dark after")
+    while burst.dark_after.n < plan.dark_shots:
+        burst.fetch(stop)
+        on_shots(burst.lit.n, burst.tally)
+    if shows_light(burst.dark_after.mean, burst.dark.mean):
+        pump.refute(f"{device.name} still sees light in its shots")
+    after = after or pump.confirm(state, stop)
+    return _summary(burst, pump, integration_s, pump.bracket(state, after, burst.lit.n))
+
+
+def _dark(burst: _Burst, integration_s: float, temperature_c: float | None, at_s: float) -> DarkRecord:
+    """Return the mean of the shots before the light, as the run file keeps darks."""
+    frames = burst.dark
+    return DarkRecord(
+        number=1,
+        kind="dark",
+        counts=frames.mean,
+        spread=frames.spread,
+        n=frames.n,
+        integration_s=integration_s,
+        at_s=at_s,
+        temperature_c=temperature_c,
+    )
+
+
+def _summary(burst: _Burst, pump: Pump, integration_s: float, bracket: Bracket) -> ShotsSummary:
+    mean = burst.lit.mean
+    return ShotsSummary(
+        fluence_uj_cm2=bracket.fluence_uj_cm2,
+        fluence_sigma_rel=bracket.sigma_rel,
+        integration_s=integration_s,
+        light=burst.lit.n,
+        tally=burst.tally,
+        mean_counts=mean,
+        cv=burst.lit.sigma / mean if mean > 0 else math.nan,
+        dark_cv=burst.unlit.sigma / mean if mean > 0 else math.nan,
+        clipped=burst.clipped,
+        dose_uj_cm2=pump.dose_uj_cm2,
+    )
