@@ -1,4 +1,4 @@
-"""Every shot at one fluence: shots in the dark, in the light, and in the dark again, in one burst.
+"""Every shot at one fluence or several: dark, in the light, and dark again, in one burst each.
 
 The two dark ends are the dark of the spectra, the proof that the light was off before and is off after, and
 the marks by which another instrument's shots can be told to be the same.
@@ -24,7 +24,7 @@ from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, FloatArray
 from labctl.model.roles import BurstSpectrometer, Roles, ShotSink, bursting
 from labctl.model.shots import PHASES, Phase, ShotBatch, ShotBlock, ShotsSummary, ShotTally
-from procedures.gate.power_monitor import Bracket
+from procedures.gate.power_monitor import Bracket, PumpState
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
 from procedures.plan import check_bands
@@ -44,8 +44,8 @@ MOST_UNSURE_S = 2.0
 AHEAD_S = 1.0
 """Light whose dose is asked for in advance, again and again."""
 
-OnShots = Callable[[int, ShotTally], object]
-"""Told how many shots in the light there are, and what is missing, after every batch."""
+OnShots = Callable[[int, int, ShotTally], object]
+"""Told the point, its shots in the light so far, and what is missing, after every batch."""
 
 
 @dataclass(slots=True)
@@ -97,9 +97,9 @@ class _Burst:
     """The shots as they come: numbered, told apart by where the shutter was, stored, and summed."""
 
     def __init__(
-        self, plan: ShotsPlan, device: BurstSpectrometer, pump: Pump, bands: Bands, sink: ShotSink
+        self, plan: ShotsPlan, point: int, device: BurstSpectrometer, pump: Pump, bands: Bands, sink: ShotSink
     ) -> None:
-        self._plan, self._device, self._sink = plan, device, sink
+        self._plan, self.point, self._device, self._sink = plan, point, device, sink
         self._counter = ShotCounter(pump.settings.repetition_rate_hz)
         self._judge = SaturationCheck(device.info, bands, MARGIN_NM)
         axis = device.info.wavelength_nm
@@ -113,6 +113,10 @@ class _Burst:
     @property
     def tally(self) -> ShotTally:
         return self._counter.tally
+
+    def store_dark(self, record: DarkRecord) -> None:
+        """Store the mean of the shots before the light."""
+        self._sink.dark(record)
 
     def moves(self, at_s: float) -> None:
         """Count every shot that may be later than a bench time as one while the blade moves."""
@@ -134,7 +138,7 @@ class _Burst:
         begins = [begin_us for begin_us, _ in self._since]
         codes = np.array([PHASES.index(phase) for _, phase in self._since], np.uint8)
         phase = codes[np.searchsorted(begins, batch.device_time_us, "right") - 1]
-        self._sink.shots(ShotBlock(batch, numbered.pulse, phase, numbered.gaps))
+        self._sink.shots(ShotBlock(batch, numbered.pulse, phase, numbered.gaps, self.point))
         self._sum_up(batch, phase)
         lost = max((gap.lost for gap in numbered.gaps), default=0)
         if lost > self._plan.most_lost:
@@ -171,9 +175,9 @@ def measure_shots(
     *,
     sink: ShotSink,
     stop: Stop | None = None,
-    on_shots: OnShots = lambda _light, _tally: None,
-) -> ShotsSummary:
-    """Keep every shot at one fluence.
+    on_shots: OnShots = lambda _point, _light, _tally: None,
+) -> tuple[ShotsSummary, ...]:
+    """Keep every shot at each fluence of a plan.
 
     However it ends, the shutter is closed first; what came until then is stored.
 
@@ -192,7 +196,14 @@ def measure_shots(
     device = _able(plan, roles, pump)
     check_bands(bands, device.info)
     with _disarmed(device, pump), made_safe(lambda: pump.safe().failures), cause_said(pump.tell):
-        return _measured(plan, device, roles, pump, bands, sink, stop, on_shots)
+        pump.prepare(stop)
+        found = []
+        for point in range(len(plan.fluences_uj_cm2)):
+            burst = _Burst(plan, point, device, pump, bands, sink)
+            found.append(_measured(plan, burst, device, roles, pump, stop, on_shots))
+            sink.shot_point(found[-1])
+            device.disarm()
+        return tuple(found)
 
 
 def _able(plan: ShotsPlan, roles: Roles, pump: Pump) -> BurstSpectrometer:
@@ -200,6 +211,8 @@ def _able(plan: ShotsPlan, roles: Roles, pump: Pump) -> BurstSpectrometer:
 
     :raises ConfigError: it cannot, or not as the plan wants it.
     """
+    if not plan.fluences_uj_cm2:
+        raise ConfigError("no fluence", key="fluence", hint="one or several: 60, 80, 120")
     device = bursting(roles.spectrometer)
     if device is None:
         raise ConfigError(
@@ -249,25 +262,22 @@ def _disarmed(device: BurstSpectrometer, pump: Pump) -> Iterator[None]:
 
 def _measured(
     plan: ShotsPlan,
+    burst: _Burst,
     device: BurstSpectrometer,
     roles: Roles,
     pump: Pump,
-    bands: Bands,
-    sink: ShotSink,
     stop: Stop | None,
     on_shots: OnShots,
 ) -> ShotsSummary:
     clock, rate_hz = roles.clock, pump.settings.repetition_rate_hz
-    pump.prepare(stop)
-    state = pump.set_fluence(plan.fluence_uj_cm2, stop)
+    state = pump.set_fluence(plan.fluences_uj_cm2[burst.point], stop)
     pump.shut(stop)
     integration_s = device.set_integration(exposure_s(plan, pump))
     planned_s = plan.shots / rate_hz
-    burst = _Burst(plan, device, pump, bands, sink)
     device.arm(MOST_SHOTS, stop)
     while burst.dark.n < plan.dark_shots:
         burst.fetch(stop)
-    sink.dark(_dark(burst, integration_s, device.temperature_c(), clock.now_s()))
+    burst.store_dark(_dark(burst, integration_s, device.temperature_c(), clock.now_s()))
     unsure_s = burst.clock.width_s
     if unsure_s > MOST_UNSURE_S:
         raise InstrumentFault(
@@ -283,7 +293,7 @@ def _measured(
     ends_s = opened_s + planned_s + unsure_s
     while clock.now_s() < ends_s:
         burst.fetch(stop)
-        on_shots(burst.lit.n, burst.tally)
+        on_shots(burst.point, burst.lit.n, burst.tally)
         pump.keep_watch(stop)
         pump.allow(AHEAD_S)
     after = None if pump.meter_in_front else pump.confirm(state, stop)
@@ -292,18 +302,19 @@ def _measured(
     burst.rests(clock.now_s(), "dark after")
     while burst.dark_after.n < plan.dark_shots:
         burst.fetch(stop)
-        on_shots(burst.lit.n, burst.tally)
+        on_shots(burst.point, burst.lit.n, burst.tally)
     if shows_light(burst.dark_after.mean, burst.dark.mean):
         pump.refute(f"{device.name} still sees light in its shots")
     after = after or pump.confirm(state, stop)
-    return _summary(burst, pump, integration_s, pump.bracket(state, after, burst.lit.n))
+    bracket = pump.bracket(state, after, burst.lit.n)
+    return _summary(burst, pump, state, integration_s, bracket)
 
 
 def _dark(burst: _Burst, integration_s: float, temperature_c: float | None, at_s: float) -> DarkRecord:
     """Return the mean of the shots before the light, as the run file keeps darks."""
     frames = burst.dark
     return DarkRecord(
-        number=1,
+        number=burst.point + 1,
         kind="dark",
         counts=frames.mean,
         spread=frames.spread,
@@ -314,9 +325,15 @@ def _dark(burst: _Burst, integration_s: float, temperature_c: float | None, at_s
     )
 
 
-def _summary(burst: _Burst, pump: Pump, integration_s: float, bracket: Bracket) -> ShotsSummary:
+def _summary(
+    burst: _Burst, pump: Pump, state: PumpState, integration_s: float, bracket: Bracket
+) -> ShotsSummary:
     mean = burst.lit.mean
     return ShotsSummary(
+        point=burst.point,
+        fluence_set_uj_cm2=state.fluence_set_uj_cm2,
+        pulse_energy_j=bracket.pulse_energy_j,
+        angle_deg=state.angle_deg,
         fluence_uj_cm2=bracket.fluence_uj_cm2,
         fluence_sigma_rel=bracket.sigma_rel,
         integration_s=integration_s,

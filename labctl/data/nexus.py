@@ -41,7 +41,10 @@ class Expected:
 def expected_size(plan: Mapping[str, object]) -> Expected:
     """Read the planned size from a plan: ``points`` or ``fluences``, ``average``, ``shots`` and darks."""
     listed, shots = plan.get("fluences"), _positive(plan.get("shots"))
-    shots += 2 * _positive(plan.get("dark_shots")) + shots // 50  # before and after; while the blade moves
+    if shots:  # dark ones before and after, and some while the blade moves, at every fluence
+        fluences = plan.get("fluences_uj_cm2")
+        bursts = len(fluences) if isinstance(fluences, (list, tuple)) and fluences else 1
+        shots = bursts * (shots + 2 * _positive(plan.get("dark_shots")) + shots // 50)
     points = len(listed) if isinstance(listed, (list, tuple)) and listed else _positive(plan.get("points"))
     both_ways = 2 if plan.get("direction") in ("up-down", "up_down") else 1
     few = (1, 1) if shots else (_POINTS, _EXPOSURES)

@@ -246,6 +246,7 @@ SHOT_TABLES: Mapping[str, str] = MappingProxyType(
         "table": f"{RECORD}/shots",
         "gaps": f"{RECORD}/shot_gaps",
         "batches": f"{RECORD}/shot_batches",
+        "points": f"{RECORD}/shot_points",
     }
 )
 """What grows in a run that keeps every shot; a run of another kind has none of these."""
@@ -263,6 +264,25 @@ SHOT_DTYPE = np.dtype(
 
 SHOT_GAP_DTYPE = np.dtype([("point", "<i4"), ("pulse", "<i8"), ("lost", "<i8"), ("cause", "S8")])
 """Shots that are missing: from which pulse on, how many, and why."""
+
+SHOT_POINT_DTYPE = np.dtype(
+    [
+        ("point", "<i4"),
+        ("fluence_set_uj_cm2", "<f8"),
+        ("fluence_uj_cm2", "<f8"),
+        ("fluence_sigma_rel", "<f8"),
+        ("pulse_energy_j", "<f8"),
+        ("angle_deg", "<f8"),
+        ("integration_s", "<f8"),
+        ("light", "<i8"),
+        ("mean_counts", "<f8"),
+        ("cv", "<f8"),
+        ("dark_cv", "<f8"),
+        ("clipped", "<i8"),
+        ("dose_uj_cm2", "<f8"),
+    ]
+)
+"""A fluence at which all shots were stored, by the fields of ``labctl.model.shots.ShotsSummary``."""
 
 SHOT_BATCH_DTYPE = np.dtype(
     [

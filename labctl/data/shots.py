@@ -19,13 +19,14 @@ from labctl.data import schema
 from labctl.data.guard import GuardedFile, opened
 from labctl.data.hdf5 import Growing, Room, create_growing
 from labctl.model.errors import DataError
-from labctl.model.shots import PHASES, CountArray, Phase, ShotBlock, ShotTally
+from labctl.model.shots import PHASES, CountArray, Phase, ShotBlock, ShotsSummary, ShotTally
 
 FRAME = np.dtype("<u2")
 LARGEST_FRAME_CHUNK = 1 << 28
 """An hour at 1 kHz in 60 chunks: as many as one node of the index holds."""
 _SHOTS_IN_BATCH, _BATCHES_TO_GAP = 100, 4
 """Only the size of chunks depends on them."""
+_POINTS = 64
 _PIECE_SHOTS = 1000
 
 
@@ -53,6 +54,7 @@ def create_shots(file: h5py.File, shots: int, pixels: int) -> None:
     create_growing(record, "shots", schema.SHOT_DTYPE, (), shots)
     create_growing(record, "shot_gaps", schema.SHOT_GAP_DTYPE, (), batches // _BATCHES_TO_GAP)
     create_growing(record, "shot_batches", schema.SHOT_BATCH_DTYPE, (), batches)
+    create_growing(record, "shot_points", schema.SHOT_POINT_DTYPE, (), _POINTS)
 
 
 class ShotTables:
@@ -79,6 +81,11 @@ class ShotTables:
         row["crc32_row"] = _row_sum(row[0])
         self._tables["batches"].append(row)
 
+    def end_point(self, summary: ShotsSummary) -> None:
+        """Write what the shots of one fluence gave."""
+        row = tuple(getattr(summary, name) for name in schema.SHOT_POINT_DTYPE.names or ())
+        self._tables["points"].append(np.array([row], schema.SHOT_POINT_DTYPE))
+
 
 def _sum_of(frames: NDArray[Any], rows: NDArray[Any], gaps: NDArray[Any]) -> int:
     return zlib.crc32(gaps.tobytes(), zlib.crc32(rows.tobytes(), zlib.crc32(frames.tobytes())))
@@ -97,6 +104,7 @@ class StoredShots:
     :param table: a row of each shot (``labctl.data.schema.SHOT_DTYPE``), shape ``(shot,)``.
     :param gaps: what is missing (``SHOT_GAP_DTYPE``).
     :param batches: as they were stored (``SHOT_BATCH_DTYPE``).
+    :param points: a row of each fluence whose shots are all there (``SHOT_POINT_DTYPE``), shape ``(point,)``.
     """
 
     path: Path
@@ -104,6 +112,7 @@ class StoredShots:
     table: NDArray[Any] = field(repr=False)
     gaps: NDArray[Any] = field(repr=False)
     batches: NDArray[Any] = field(repr=False)
+    points: NDArray[Any] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -159,7 +168,8 @@ def read_shots(path: Path, pixels: int) -> StoredShots | None:
         batches, there = _whole_batches(file, pixels)
         shots = int(batches["first"][-1] + batches["count"][-1]) if len(batches) else 0
         gaps = int(batches["gaps"][-1]) if len(batches) else 0
-        return StoredShots(path, pixels, there["table"][:shots], there["gaps"][:gaps], batches)
+        points = file.array(schema.SHOT_TABLES["points"], schema.SHOT_POINT_DTYPE, ())
+        return StoredShots(path, pixels, there["table"][:shots], there["gaps"][:gaps], batches, points)
 
 
 def shot_problems(file: GuardedFile, pixels: int) -> Iterator[str]:

@@ -28,7 +28,7 @@ from labctl.model.errors import DataError
 from labctl.model.mapping import plain
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.run import RunStart, RunStop
-from labctl.model.shots import ShotBlock
+from labctl.model.shots import ShotBlock, ShotsSummary
 
 _RESERVED = re.compile(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)$")
 _LONGEST = 80
@@ -281,6 +281,17 @@ class RunWriter:
             if self._shots is None:
                 raise DataError(f"{self.paths.h5} was not begun as a run that keeps every shot")
             self._shots.append(block)
+            file.flush()
+
+    def shot_point(self, summary: ShotsSummary) -> None:
+        """Store what the shots of one fluence gave.
+
+        :raises DataError: as :meth:`shots`.
+        """
+        with self._writing() as file:
+            if self._shots is None:
+                raise DataError(f"{self.paths.h5} was not begun as a run that keeps every shot")
+            self._shots.end_point(summary)
             file.flush()
 
     def flush(self) -> None:

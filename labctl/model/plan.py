@@ -280,16 +280,28 @@ class StabilityPlan(SweepPlan):
 @documented
 @dataclass(frozen=True, slots=True)
 class ShotsPlan:
-    """Every shot at one fluence, each exposure begun by a pulse of the laser.
+    """Every shot at one fluence or several, each exposure begun by a pulse of the laser.
 
     :param triggered: Whether exposures begin with a pulse of the laser; the bench file decides.
     """
 
-    fluence_uj_cm2: float = option(
-        20.0, "Fluence", SHOTS, "Fluence, in the bench's convention.", unit=_FLUENCE, above=0
+    fluences_uj_cm2: tuple[float, ...] = option(
+        (),
+        "Fluences",
+        SHOTS,
+        "Fluence, in the bench's convention, or several: 60, 80, 120.",
+        unit=_FLUENCE,
+        above=0,
+        name="fluence",
     )
     shots: int = option(
-        2000, "Shots", SHOTS, "Number of shots in the light.", name="count", least=1, most=100_000_000
+        2000,
+        "Shots",
+        SHOTS,
+        "Number of shots in the light at each fluence.",
+        name="count",
+        least=1,
+        most=100_000_000,
     )
     dark_shots: int = option(
         200,

@@ -16,7 +16,7 @@ from typing import Literal, Protocol, cast, runtime_checkable
 from labctl.model.clock import Clock, Stop
 from labctl.model.records import DarkRecord, Identity, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
 from labctl.model.run import RunStart, RunStop
-from labctl.model.shots import ShotBatch, ShotBlock
+from labctl.model.shots import ShotBatch, ShotBlock, ShotsSummary
 
 SensorKind = Literal["photodiode", "thermal", "pyro"]
 
@@ -357,6 +357,13 @@ class ShotSink(RunSink, Protocol):
         """Store shots; flushed when it returns.
 
         :param block: a batch, and what is known of each of its shots.
+        :raises DataError: it could not be written.
+        """
+
+    def shot_point(self, summary: ShotsSummary) -> None:
+        """Store what a burst at one fluence gave, once all of its shots are stored.
+
+        :param summary: its fluence and the sums over its shots.
         :raises DataError: it could not be written.
         """
 

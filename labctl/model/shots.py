@@ -121,6 +121,10 @@ class ShotBlock:
 class ShotsSummary:
     """What a burst at one fluence gave.
 
+    :param point: number of the fluence in the plan, from 0.
+    :param fluence_set_uj_cm2: what was asked for, uJ/cm2.
+    :param pulse_energy_j: mean on the sample, from the same readings as the fluence, J.
+    :param angle_deg: of the attenuator, read back, degrees.
     :param fluence_uj_cm2: on the sample, in the bench's convention, uJ/cm2, from the readings before and
         after the light.
     :param fluence_sigma_rel: relative standard error of that mean, without any scale error.
@@ -134,8 +138,12 @@ class ShotsSummary:
     :param dose_uj_cm2: sum of fluence x pulses on the sample, uJ/cm2.
     """
 
+    point: int
+    fluence_set_uj_cm2: float
     fluence_uj_cm2: float
     fluence_sigma_rel: float
+    pulse_energy_j: float
+    angle_deg: float
     integration_s: float
     light: int
     tally: ShotTally

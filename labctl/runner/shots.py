@@ -1,4 +1,4 @@
-"""Keeps every shot at one fluence, in a run file of its own."""
+"""Keeps every shot at one fluence or several, in a run file of its own."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ PROCEDURE_ID = "shots/1"
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """So many shots in the light are stored."""
+    """So many shots in the light are stored at a point, counted from 0."""
 
+    point: int
     light: int
     planned: int
     tally: ShotTally
@@ -44,12 +45,12 @@ class ShotsReport:
 
     :param h5: the run file.
     :param status: "finished", "aborted" or "failed".
-    :param summary: what it gave; None where it did not come to its end.
+    :param points: what each fluence gave; empty where it did not come to its end.
     """
 
     h5: Path
     status: str
-    summary: ShotsSummary | None
+    points: tuple[ShotsSummary, ...]
 
 
 def run_shots(
@@ -88,14 +89,14 @@ def run_shots(
             tell(line)
 
         writer.on_move = moved
-        began, summary = False, None
+        began, points = False, tuple[ShotsSummary, ...]()
         failure: BaseException | None = None
         try:
             with open_bench(config, clock, stop, log_file=_log_of(writer), tell=tell, over=over) as bench:
                 on_event(Connected({role: str(who) for role, who in bench.identities.items()}))
                 writer.begin(run_start(bench, plan, request, PROCEDURE_ID))
                 began = True
-                summary = _measured(bench, plan, writer, stop, on_event)
+                points = _measured(bench, plan, writer, stop, on_event)
         except BaseException as exc:  # noqa: BLE001  raised again once the file says how it ended
             failure = Aborted() if is_noticed_stop(exc, stop.is_set()) else exc
         status, reason = status_of(failure)
@@ -105,21 +106,22 @@ def run_shots(
         if began:
             failure.add_note(f"what came until then: {writer.paths.h5}")
         raise failure
-    return ShotsReport(writer.paths.h5, status, summary)
+    return ShotsReport(writer.paths.h5, status, points)
 
 
 def _measured(
     bench: Bench, plan: ShotsPlan, writer: RunWriter, stop: threading.Event, on_event: OnShotEvent
-) -> ShotsSummary:
-    def on_shots(light: int, tally: ShotTally) -> None:
-        on_event(Shot(light, plan.shots, tally))
+) -> tuple[ShotsSummary, ...]:
+    def on_shots(point: int, light: int, tally: ShotTally) -> None:
+        on_event(Shot(point, light, plan.shots, tally))
 
-    summary = measure_shots(
+    points = measure_shots(
         plan, bench.roles, bench.pump, bench.bands, sink=writer, stop=stop, on_shots=on_shots
     )
-    log.info("%s", said(summary))
-    writer.event(bench.roles.clock.now_s(), said(summary))
-    return summary
+    for summary in points:
+        log.info("%s", said(summary))
+        writer.event(bench.roles.clock.now_s(), said(summary))
+    return points
 
 
 def _end(writer: RunWriter, stop: RunStop) -> None:

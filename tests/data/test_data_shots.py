@@ -76,6 +76,7 @@ def test_strangers_find_the_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert data.nxsignal.shape == (195, PIXELS)
     assert data.nxaxes[1].attrs["units"] == "nm"
     with h5py.File(path) as file:
+        assert file["entry/record/shot_points"].shape == (0,)
         assert file["entry/instrument/detector/shots"].dtype == np.uint16
 
 

@@ -31,7 +31,7 @@ from simulators.bench import SimulatedBench
 from simulators.scene.chance import Spell
 from simulators.scene.settings import Level
 
-PLAN = ShotsPlan(fluence_uj_cm2=120.0, shots=300, dark_shots=60)
+PLAN = ShotsPlan(fluences_uj_cm2=(120.0,), shots=300, dark_shots=60)
 Event = Connected | Message | Shot
 
 
@@ -94,8 +94,8 @@ def real(tmp_path: Path) -> Iterator[Lab]:
 
 
 def summary(report: ShotsReport) -> ShotsSummary:
-    assert report.summary is not None
-    return report.summary
+    (found,) = report.points
+    return found
 
 
 def test_every_shot_of_the_light_is_kept_between_two_darks(real: Lab) -> None:
@@ -130,6 +130,22 @@ def test_every_shot_of_the_light_is_kept_between_two_darks(real: Lab) -> None:
     assert 60 <= record.n <= shots.where("dark").size
     assert [e.light for e in events if isinstance(e, Shot)][-1] == found.light
     assert any("shots in the light" in event.text for event in run.events)
+
+
+def test_several_fluences_are_kept_one_after_the_other(real: Lab) -> None:
+    plan = replace(PLAN, fluences_uj_cm2=(120.0, 60.0), shots=150)
+    bright, faint = real.run(plan).points
+    run = real.stored()
+    shots = run.shots
+    assert shots is not None
+    assert shots.points["fluence_set_uj_cm2"].tolist() == [120.0, 60.0]
+    assert shots.points["fluence_uj_cm2"].tolist() == [bright.fluence_uj_cm2, faint.fluence_uj_cm2]
+    assert shots.points["light"].tolist() == [shots.where("light", point).size for point in (0, 1)]
+    assert bright.mean_counts > 3 * faint.mean_counts
+    assert [dark.number for dark in run.darks] == [1, 2]
+    for point in (0, 1):
+        rows = shots.table[shots.table["point"] == point]
+        assert np.diff(rows["pulse"]).tolist() == [1] * (len(rows) - 1)
 
 
 def test_the_dose_is_that_of_every_pulse_of_the_light(real: Lab) -> None:
@@ -198,7 +214,7 @@ def test_a_stop_in_the_light_closes_and_keeps(real: Lab) -> None:
             stop.set()
 
     report = real.run(replace(PLAN, shots=100_000), on_event, stop)
-    assert (report.status, report.summary) == ("aborted", None)
+    assert (report.status, report.points) == ("aborted", ())
     assert real.is_dark()
     run = real.stored()
     assert run.status == "aborted"
@@ -238,7 +254,7 @@ def test_what_the_bench_cannot_do_is_refused_by_name_before_anything_moves(
 
 def test_limits_hold_for_shots_as_for_everything(real: Lab) -> None:
     with pytest.raises(SafetyStop, match="limit"):
-        real.run(replace(PLAN, fluence_uj_cm2=900.0))
+        real.run(replace(PLAN, fluences_uj_cm2=(900.0,)))
     toml = real.toml().replace("max_dose_uj_cm2 = 1e10", "max_dose_uj_cm2 = 20000.0")
     config = parse_bench(toml)
     with pytest.raises(SafetyStop, match="the dose would exceed its limit"):

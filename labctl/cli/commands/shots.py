@@ -1,4 +1,4 @@
-"""``labctl shots``: every shot at one fluence, in a file."""
+"""``labctl shots``: every shot at one fluence or several, in a file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def shots(
     note: Annotated[str, typer.Option(help="Note stored with the file.")] = "",
     as_json: Json = False,
 ) -> int:
-    """Keep the spectrum of every laser pulse at one fluence; count every one that is missing.
+    """Keep the spectrum of every laser pulse at one fluence or several; count every one that is missing.
 
     The spectrometer must have a buffer of its own and be triggered by the laser. Each batch is on disk before
     it is counted. Ctrl-C closes the shutter and keeps what there is.
@@ -70,7 +70,8 @@ def _progress() -> OnShotEvent:
         elif isinstance(event, Shot) and (event.light >= event.planned or time.monotonic() - said_s >= SAY_S):
             said_s = time.monotonic()
             missing = f", {event.tally.lost} missing" if event.tally.lost else ""
-            write_lines([f"{event.light} of {event.planned} shots{missing}"], sys.stderr)
+            where = f"point {event.point + 1}: " if event.point else ""
+            write_lines([f"{where}{event.light} of {event.planned} shots{missing}"], sys.stderr)
 
     return say
 
@@ -80,9 +81,8 @@ def _print(report: ShotsReport, sample: str, *, as_json: bool) -> None:
     from labctl.runner.shots import said
 
     if as_json:
-        found = plain(report.summary) if report.summary else None
-        flags = list(report.summary.flags) if report.summary else []
-        write_json(plain({"status": report.status, "h5": str(report.h5), "flags": flags, "summary": found}))
+        points = [{**plain(point), "flags": list(point.flags)} for point in report.points]
+        write_json(plain({"status": report.status, "h5": str(report.h5), "points": points}))
         return
-    words = said(report.summary) if report.summary else f"{report.status}: the file holds what came"
-    write_lines([f"{sample}: {words}", f"    {report.h5}"])
+    words = [said(point) for point in report.points] or [f"{report.status}: the file holds what came"]
+    write_lines([*(f"{sample}: {one}" for one in words), f"    {report.h5}"])
