@@ -224,6 +224,16 @@ def test_a_page_of_the_docs_shows_each_option(
 def test_the_pages_name_no_option_that_there_is_not() -> None:
     """Of a sweep: every other command's options are checked by its help."""
     known = {option.flag for option in SWEEP} | {"--bleaching-model", "--adaptive", "--bench", "--sample"}
-    known |= {"--output", "--operator", "--spot", "--note", "--figures", "--json", "--speed", "--help"}
+    known |= {
+        "--dry-run",
+        "--output",
+        "--operator",
+        "--spot",
+        "--note",
+        "--figures",
+        "--json",
+        "--speed",
+        "--help",
+    }
     named = set(re.findall(r"`(--[a-z-]+)", (DOCS / "sweep.md").read_text(encoding="utf-8")))
     assert named <= known
