@@ -148,7 +148,7 @@ class _Alignment:
             points: list[SweepPoint] = []
             planned = steps(self._plan.reference)
             for step in planned:
-                points.append(self._quick.point(step, stop, self._plan.reference.average))
+                points.append(self._quick.point(step, stop, self._plan.reference.least_exposures))
                 yield ReferencePoint(len(points), len(planned), points[-1])
                 if self._spent():
                     yield Finished(self._spent_text())
@@ -179,7 +179,7 @@ class _Alignment:
         stop: Stop | None,
     ) -> Generator[AlignmentEvent, None, str]:
         """Yield readouts; return why it ended, or an empty text where a new reference is needed."""
-        more = math.sqrt(max(self._plan.reference.average / self._plan.average, 1.0))
+        more = math.sqrt(max(self._plan.reference.least_exposures / self._plan.average, 1.0))
         tracker = ThresholdTracker(
             reference,
             noise_rel=max(float(reference.noise_rel or 0.03), 0.01) * more,

@@ -291,6 +291,7 @@ class _Run:
             dark = self._dark(shots, stop)
             self._again("the check of the exposure time", lambda: self._believe(stop), stop)
             point = self._reducer.point(shots, dark, blank)
+            auto.needed.learn_point(point, self._reducer.noise_counts2(dark))
             self._sink.append(point)
             taken.append(replace(point, frames=_NOTHING, spectrum=_NOTHING.ravel(), spikes=()))
             if self._beside and not self._plan.keep_open:
@@ -391,7 +392,8 @@ class _Run:
         clock.sleep(due_s - clock.now_s(), stop)
 
     def _auto(self) -> AutoExposure:
-        return AutoExposure(self._times, self._plan, self._pump.settings.photon_order)
+        settings = self._pump.settings
+        return AutoExposure(self._times, self._plan, settings.photon_order, settings.repetition_rate_hz)
 
     def _shots(self, what: str, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
         """Shoot, and once more where the laser dropped out or an instrument failed meanwhile.
@@ -402,7 +404,9 @@ class _Run:
 
     def _dark(self, shots: Shots, stop: Stop | None) -> DarkRecord:
         return self._again(
-            "a dark", lambda: self._darks.get(shots.integration_s, shots.temperature_c, stop), stop
+            "a dark",
+            lambda: self._darks.get(shots.integration_s, shots.temperature_c, stop, count=shots.darks),
+            stop,
         )
 
     def _believe(self, stop: Stop | None) -> None:

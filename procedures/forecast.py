@@ -106,20 +106,28 @@ def longest_exposure_s(plan: SweepPlan, repetition_rate_hz: float) -> float:
     """Return the longest exposure that a plan may come to: within its light at one point."""
     shortest_s = shortest_exposure_s(plan, repetition_rate_hz)
     listed_s = max(plan.integration_s, default=plan.max_integration_s)
-    return max(shortest_s, min(listed_s, plan.max_light_s / (plan.average + 1)))
+    return max(shortest_s, min(listed_s, plan.max_light_s / (plan.least_exposures + 1)))
 
 
 def _time_s(plan: SweepPlan, points: tuple[int, int], exposures_s: Span) -> Span:
     """Time of so many points, each with an exposure that is thrown away, and of one set of darks."""
-    darks = plan.dark_factor * plan.average
     least, most = (
-        n * (POINT_S + (plan.average + 1) * t) + darks * t for n, t in zip(points, exposures_s, strict=True)
+        n * (POINT_S + light_s) + plan.dark_factor * (light_s - t)
+        for n, light_s, t in zip(points, _light_s(plan, exposures_s), exposures_s, strict=True)
     )
     if isinstance(plan, StabilityPlan):
         waits_s = (points[0] - 1) * plan.every_s
         least, most = max(least, waits_s), max(most, waits_s)
     limit_s = plan.budget_time_s if isinstance(plan, AdaptivePlan) else None
     return _within((least, most), limit_s)
+
+
+def _light_s(plan: SweepPlan, exposures_s: Span) -> Span:
+    """Light of a point, with an exposure that is thrown away."""
+    least, most = (
+        (n + 1) * t for n, t in zip((plan.least_exposures, plan.most_exposures), exposures_s, strict=True)
+    )
+    return least, most if plan.average else min(most, plan.max_light_s)
 
 
 def _dose_uj_cm2(plan: SweepPlan, rate_hz: float, exposures_s: Span, limits: Limits) -> Span:
@@ -132,8 +140,8 @@ def _dose_uj_cm2(plan: SweepPlan, rate_hz: float, exposures_s: Span, limits: Lim
         count, own = plan.budget_points, plan.budget_dose_uj_cm2
     most += most_references(plan, count) * (reference_fluence(plan) or 0.0)
     doses = (
-        least * plan.average * exposures_s[0] * rate_hz,
-        most * (plan.average + 1) * exposures_s[1] * rate_hz,
+        least * plan.least_exposures * exposures_s[0] * rate_hz,
+        most * _light_s(plan, exposures_s)[1] * rate_hz,
     )
     return _within(_within(doses, own), limits.max_dose_uj_cm2)
 

@@ -289,7 +289,7 @@ def _check_dose(plan: SweepPlan, settings: PumpSettings, limits: Limits) -> None
     unsure = 2 if plan.reference_every is None else 0
     references = max(most_references(plan, len(planned)) - unsure, 0)
     light = math.fsum(step.fluence_uj_cm2 for step in planned) + references * (reference_fluence(plan) or 0)
-    dose = light * plan.average * least
+    dose = light * plan.least_exposures * least
     if dose > limit:
         raise ConfigError(
             f"the dose would exceed its limit of {limit:.4g} uJ/cm2: the plan asks for at least {dose:.4g}",

@@ -235,9 +235,9 @@ def timeline(swept: Swept, low: int, high: int) -> None:
 
 
 @contextmanager
-def bench_file() -> Iterator[Path]:
+def bench_file(seed: int = 1) -> Iterator[Path]:
     """Serve the demo's OLA bench, in a process of its own."""
-    words = ("--sample", "ola", "--seed", "1")
+    words = ("--sample", "ola", "--seed", str(seed))
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
         simulated(Path(folder) / "bench.toml", 1.0, *words) as file,

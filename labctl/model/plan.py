@@ -16,6 +16,8 @@ Per = Literal["point", "dose"]
 Decay = Literal["best", "single", "double", "stretched"]
 Cause = Literal["plan", "target", "above", "points", "dose", "time"]
 
+LEAST_EXPOSURES, MOST_EXPOSURES = 3, 200
+"""At a point, where the precision decides: their scatter is seen, and a spike stands out of two others."""
 MOST_POINTS = 10_000
 """A sweep of more is a slip of the finger: at a second or two a point it would last a working day."""
 FLUENCES, MEASUREMENT, ADAPTIVE = "Fluence", "Measurement", "Adaptive"
@@ -50,8 +52,24 @@ class SweepPlan:
     direction: Direction = option(
         "up", "Direction", FLUENCES, "Order of the fluences; up-down measures the highest once."
     )
-    average: int = option(
-        10, "Exposures per point", MEASUREMENT, "Exposures at each fluence.", least=1, most=1_000_000
+    average: int | None = option(
+        None,
+        "Exposures per point",
+        MEASUREMENT,
+        "Fixed number of exposures at each fluence; default: as many as the precision needs.",
+        least=1,
+        most=1_000_000,
+    )
+    precision: float = option(
+        0.01,
+        "Precision",
+        MEASUREMENT,
+        "Relative standard error of a point's signal: time and number of the exposures are chosen for it "
+        "before they are taken, within the longest light of a point, and not beyond what the error of the "
+        "fluence makes useful.",
+        above=0,
+        below=1,
+        percent=True,
     )
     min_pulses: int = option(
         100,
@@ -164,6 +182,16 @@ class SweepPlan:
         "decreased; auto: both, weighted by the data; off: fit the points as measured. Stored points are "
         "never changed.",
     )
+
+    @property
+    def least_exposures(self) -> int:
+        """Exposures of a point, at least."""
+        return self.average or LEAST_EXPOSURES
+
+    @property
+    def most_exposures(self) -> int:
+        """Exposures of a point, at most; fewer where they are long."""
+        return self.average or MOST_EXPOSURES
 
 
 @documented
@@ -363,6 +391,9 @@ def sweep_plan(given: Mapping[str, object], *, adaptive: bool = False) -> SweepP
             raise every[name].wrong("applies only to an adaptive sweep", "add --adaptive")
         if listed and name in ("start", "stop", "points"):
             raise every[name].wrong("cannot be combined with --fluences", "give only one of them")
+    usual = every["precision"].default
+    if given.get("average") is not None and given.get("precision", usual) != usual:
+        raise every["precision"].wrong("cannot be combined with --average", "give only one of them")
     for name in () if listed else ("start", "stop"):
         if name not in given:
             raise every[name].wrong("missing", "a fluence in uJ/cm2")

@@ -57,8 +57,9 @@ def stored_plan(run: Run) -> SweepPlan:
         first = exc.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise DataError(f"{run.path}: its plan is not valid: {where}: {first['msg']}") from exc
-    if plan.points > _MOST_POINTS or plan.average > _MOST_EXPOSURES:
-        raise DataError(f"{run.path}: its plan asks for {plan.points} points of {plan.average} exposures")
+    if plan.points > _MOST_POINTS or plan.most_exposures > _MOST_EXPOSURES:
+        asked = f"{plan.points} points of {plan.most_exposures} exposures"
+        raise DataError(f"{run.path}: its plan asks for {asked}")
     _check_points(run, plan)
     return plan
 
@@ -98,7 +99,8 @@ def dose_before(run: Run, plan: SweepPlan, repetition_rate_hz: float) -> tuple[f
 
 def _pulses(run: Run, plan: SweepPlan, repetition_rate_hz: float) -> float:
     """Most pulses on the sample at any point so far; before the first, those of the longest exposures."""
-    longest = (plan.average + 1) * plan.max_integration_s * repetition_rate_hz
+    longest_s = (plan.most_exposures + 1) * plan.max_integration_s
+    longest = (longest_s if plan.average else min(longest_s, plan.max_light_s)) * repetition_rate_hz
     if not len(run):
         return longest
     return float(np.max(np.diff(run.column("dose_uj_cm2"), prepend=0.0) / run.fluence_uj_cm2))

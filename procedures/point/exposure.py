@@ -21,6 +21,7 @@ from procedures.gate.pump import Pump
 from procedures.plan import Step
 from procedures.point.light_witness import LightWitness
 from procedures.point.metering import Metering
+from procedures.point.precision import FIRST_PULSE_CV, Exposures, Lit
 from procedures.point.reduction import Darks, Shots
 from procedures.point.stale_frames import StaleFrameFilter
 
@@ -70,6 +71,8 @@ class SaturationCheck:
         high = max(bands.emission_nm[1], bands.lasing_nm[1]) + margin_nm
         first, last = np.searchsorted(info.wavelength_nm, (low, high))
         self._inside = slice(int(first), max(int(last), int(first) + 1))
+        first, last = np.searchsorted(info.wavelength_nm, bands.emission_nm)
+        self._emission = slice(int(first), max(int(last), int(first) + 1))
         self.max_counts = info.max_counts
 
     def _see(self, counts: FloatArray) -> None:
@@ -95,6 +98,19 @@ class SaturationCheck:
         rest = np.partition(inside - base, -3)[-3] if inside.size >= 3 else (inside - base).max()
         return max(float(rest), 0.0) / self.max_counts
 
+    def band(self, counts: FloatArray, dark: FloatArray | None) -> tuple[float, float]:
+        """Return the light in the emission's band and the variance of its noise, counts and counts squared.
+
+        Without a dark the pixels beside it stand for it; the noise is that of neighbouring pixels.
+        """
+        inside = counts[self._emission]
+        outside = np.delete(counts, self._emission)
+        rest = float(np.median(outside)) if outside.size else float(np.percentile(counts, 25))
+        base = rest if dark is None else dark[self._emission]
+        steps = np.diff(counts)
+        noise = 1.4826 * float(np.median(np.abs(steps))) / math.sqrt(2)
+        return max(float(np.sum(inside - base)), 0.0), inside.size * noise**2
+
     def saturated(self, frames: FloatArray) -> NDArray[np.bool_]:
         """Whether each raw exposure has a saturated pixel inside, shape ``(exposure,)``."""
         self._see(frames)
@@ -107,10 +123,19 @@ class AutoExposure:
 
     :param times_s: rising exposure times; only those that keep a point within its light are used.
     :param photon_order: below threshold the light grows with this power of the fluence.
+    :param repetition_rate_hz: of the laser, for a number of exposures that a precision decides.
+    :ivar needed: says how many exposures of which time reach the plan's precision.
     """
 
-    def __init__(self, times_s: tuple[float, ...], plan: SweepPlan, photon_order: int) -> None:
-        within = [t for t in times_s if (plan.average + 1) * t <= plan.max_light_s]
+    def __init__(
+        self,
+        times_s: tuple[float, ...],
+        plan: SweepPlan,
+        photon_order: int,
+        repetition_rate_hz: float = math.nan,
+    ) -> None:
+        within = [t for t in times_s if (plan.least_exposures + 1) * t <= plan.max_light_s]
+        self.needed = Exposures(plan, photon_order, repetition_rate_hz)
         self.times_s = tuple(within) or times_s[:1]
         self._aim, self._order = plan.aim, float(photon_order)
         self._seen: dict[float, float] = {}
@@ -119,6 +144,11 @@ class AutoExposure:
         """Return the longest time that should stay at or below the aim; the shortest if nothing is known."""
         rate = self._rate_at(fluence_uj_cm2)
         return self.times_s[0] if rate is None else self._longest(rate)
+
+    def choose(self, fluence_uj_cm2: float, longest_s: float) -> tuple[float, int]:
+        """Return time and number of the exposures, of the times up to ``longest_s``."""
+        fitting = [t for t in self.times_s if t <= longest_s * (1 + 1e-9)]
+        return self.needed.choose(fluence_uj_cm2, fitting or self.times_s[:1])
 
     def learn(self, fluence_uj_cm2: float, share_per_s: float) -> None:
         """Remember the growth of the highest pixel, in shares of the full scale per second."""
@@ -217,7 +247,7 @@ class ExposureSequence:
             self._pump.shut(stop)
         pulses = self._pulses(spectra) * len(spectra)
         light = self._pump.bracket(state, after, pulses)
-        return self._shots(step, state, light, after=after, spectra=spectra, trials=trials)
+        return self._shots(step, auto, state, light, after=after, spectra=spectra, trials=trials)
 
     def _shot_beside(self, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
         """Take the exposures while the meter is read: a short reading verifies the setting before."""
@@ -233,7 +263,7 @@ class ExposureSequence:
                     self._pump.shut(stop)
             exposed_s = [(s.stop_s - s.integration_s, s.stop_s) for s in spectra]
             light, after = self._pump.held(state, readings(), exposed_s)
-        return self._shots(step, state, light, after=after, spectra=spectra, trials=trials)
+        return self._shots(step, auto, state, light, after=after, spectra=spectra, trials=trials)
 
     def _metered(
         self, fluence_uj_cm2: float, auto: AutoExposure, stop: Stop | None
@@ -270,24 +300,38 @@ class ExposureSequence:
         self, fluence_uj_cm2: float, auto: AutoExposure, stop: Stop | None
     ) -> tuple[list[Spectrum], int]:
         """Take the exposures; those of an unsuitable time are thrown away, their light is not forgotten."""
-        seconds, trials, lit_s = auto.predict(fluence_uj_cm2), 0, 0.0
+        seconds, count = auto.choose(fluence_uj_cm2, auto.predict(fluence_uj_cm2))
+        trials, lit_s, guessed = 0, 0.0, not auto.needed.knows
         self._clear = None
         for change in range(_MOST_CHANGES + 1):
+            count = 1 if guessed else count
             # Opened first: the exposure that is thrown away is then the short one of the last look.
-            self._open((self._plan.average + 1) * seconds, stop)
+            self._open((count + 1) * seconds, stop)
             seconds = self._spectrometer.set_integration(seconds)
-            longest = (self._plan.max_light_s - lit_s) / (self._plan.average + 1)
+            longest = (self._plan.max_light_s - lit_s) / (count + 1)
             may_change = change < _MOST_CHANGES
-            spectra, better = self._series(seconds, auto, stop, longest if may_change else None)
+            spectra, better = self._series(seconds, count, auto, stop, longest if may_change else None)
             lit_s += (len(spectra) + 1) * seconds
             some = (spectra[0], spectra[len(spectra) // 2], spectra[-1])
             share = float(np.median([self._light(s) for s in some]))
             self._refuse_another_time(share, seconds)
             auto.learn(fluence_uj_cm2, share / seconds)
-            if better is None:
+            if better is None and not guessed:
                 break
-            seconds, trials = better, trials + len(spectra)
+            if better is None:  # what is never kept tells what is needed
+                guessed = False
+                auto.needed.guess(self._guess(fluence_uj_cm2, spectra[0]))
+                better = auto.predict(fluence_uj_cm2)
+            trials += len(spectra)
+            seconds, count = auto.choose(fluence_uj_cm2, better)
         return spectra, trials
+
+    def _guess(self, fluence_uj_cm2: float, spectrum: Spectrum) -> Lit:
+        """Say what an exposure shows of the light, before there is a dark."""
+        dark = self._darks.known(spectrum.integration_s)
+        light, noise = self._judge.band(spectrum.counts, None if dark is None else dark.counts)
+        seconds = spectrum.integration_s
+        return Lit(fluence_uj_cm2, light / seconds, noise, FIRST_PULSE_CV**2, 0.0)
 
     def _open(self, light_s: float, stop: Stop | None) -> None:
         """Open the shutter, or announce more light; from then on the meter is read beside the exposures."""
@@ -299,7 +343,7 @@ class ExposureSequence:
             self._metering = Metering(self._pump, state, stop)
 
     def _series(
-        self, seconds: float, auto: AutoExposure, stop: Stop | None, longest_s: float | None
+        self, seconds: float, count: int, auto: AutoExposure, stop: Stop | None, longest_s: float | None
     ) -> tuple[list[Spectrum], float | None]:
         """Take exposures until all are there, or until one shows that another time is better.
 
@@ -307,24 +351,27 @@ class ExposureSequence:
         """
         spectra: list[Spectrum] = []
         stop = self._metering or stop
-        while len(spectra) < self._plan.average:
+        while len(spectra) < count:
             check_stop(stop)
             spectra.append(self._spectrometer.acquire(stop))
             better = None if longest_s is None else self._better(spectra, seconds, auto, longest_s)
             if better is not None:
                 return spectra, better
-            if len(spectra) < self._plan.average and self._metering is None:
+            if len(spectra) < count and self._metering is None:
                 self._pump.keep_watch(stop)
         return spectra, None
 
     def _better(
         self, spectra: list[Spectrum], seconds: float, auto: AutoExposure, longest_s: float
     ) -> float | None:
-        """Saturation is judged on every raw exposure; too bright or too dark on the first one only."""
+        """Saturation is judged on every raw exposure; too bright or too dark on the first one only.
+
+        Where a precision is wanted, none is thrown away for being faint: the mean would be biased.
+        """
         highest = self._judge.highest(spectra[-1].counts)
         if highest >= SATURATED or (len(spectra) == 1 and highest > TOO_BRIGHT):
             return auto.shorter(seconds, highest)
-        if len(spectra) == 1 and highest < TOO_BRIGHT / 2:
+        if self._plan.average is not None and len(spectra) == 1 and highest < TOO_BRIGHT / 2:
             return auto.longer(seconds, self._light(spectra[0]), longest_s)
         return None
 
@@ -354,6 +401,7 @@ class ExposureSequence:
     def _shots(
         self,
         step: Step,
+        auto: AutoExposure,
         state: PumpState,
         light: Bracket,
         *,
@@ -375,6 +423,7 @@ class ExposureSequence:
             saturated=self._judge.saturated(frames),
             highest=self._judge.highest(frames),
             trials=trials,
+            darks=auto.needed.darks(step.fluence_uj_cm2, spectra[0].integration_s, len(spectra)),
             temperature_c=self._spectrometer.temperature_c() if temperature is None else temperature,
             dose_uj_cm2=self._pump.dose_uj_cm2,
             elapsed_s=self._clock.now_s() - self._started_s,

@@ -28,6 +28,7 @@ from procedures.point.reduction import Darks, Reducer, Shots
 from procedures.point.stale_frames import StaleFrameFilter
 
 DARKS = 20
+"""Exposures of a dark: one of few would carry its noise into every point."""
 TRIES = 3
 _MARGIN_S = 30.0
 
@@ -43,8 +44,7 @@ class QuickPoints:
         info = roles.spectrometer.info
         check_bands(bands, info)
         rate = pump.settings.repetition_rate_hz
-        # A dark of few exposures would carry its noise into every point.
-        own = replace(plan, average=DARKS // 4, dark_factor=4, keep_open=True, background="dark")
+        own = replace(plan, keep_open=True, background="dark")
         self._integration_s = ladder(own, rate, info)[0]
         self._pulses = pulses_in(self._integration_s, rate, triggered=own.triggered)
         self._arrived_s = roles.clock.now_s()
@@ -77,7 +77,7 @@ class QuickPoints:
         self._pump.light.restart()
         self._pump.prepare(stop)
         self._fresh.prove(stop)
-        self._darks.get(self._integration_s, None, stop)
+        self._darks.get(self._integration_s, None, stop, count=DARKS)
 
     def point(self, step: Step, stop: Stop | None, average: int = 1) -> SweepPoint:
         """Measure one fluence with ``average`` exposures; the shutter is open afterwards, as a rule.
@@ -85,7 +85,7 @@ class QuickPoints:
         :raises SafetyStop: the pump refused, or the meter disagreed; the shutter is closed.
         :raises InstrumentFault: exposures last for another time than the spectrometer confirms.
         """
-        dark = self._darks.get(self._integration_s, None, stop)
+        dark = self._darks.get(self._integration_s, None, stop, count=DARKS)
         self._fresh.set_integration(self._integration_s)
         self._average = average
         for attempt in range(TRIES):
@@ -117,6 +117,7 @@ class QuickPoints:
             saturated=self._judge.saturated(frames),
             highest=self._judge.highest(frames),
             trials=0,
+            darks=DARKS,
             temperature_c=spectra[-1].temperature_c,
             dose_uj_cm2=self._pump.dose_uj_cm2,
             elapsed_s=self._clock.now_s() - self._started_s,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.analysis.light_light import REFERENCE_FLAG
-from labctl.analysis.spectra.bands import bands_of
+from labctl.analysis.spectra.bands import band_slice, bands_of
 from labctl.analysis.spectra.reduce import ReducedPoint, reduce_exposures
 from labctl.model.clock import Clock, Stop
 from labctl.model.plan import SweepPlan
@@ -29,8 +29,8 @@ _SPIKE_SIGMA = 8.0
 class Darks:
     """Takes darks when they are needed, renews them by rule and hands each to the sink once.
 
-    The rule: a dark belongs to one exposure time, is at most ``dark_max_age_s`` old and was taken within
-    ``dark_max_change_c`` of the present detector temperature.
+    The rule: a dark belongs to one exposure time, has at least half of the exposures wanted, is at most
+    ``dark_max_age_s`` old and was taken within ``dark_max_change_c`` of the present detector temperature.
 
     :param last: number of the last dark that the sink has.
     :param eye: looks for light in them.
@@ -56,19 +56,32 @@ class Darks:
         """Return the latest dark of an exposure time, of whatever age."""
         return self._latest.get(integration_s)
 
-    def get(self, integration_s: float, temperature_c: float | None, stop: Stop | None = None) -> DarkRecord:
-        """Return a valid dark, taking one (shutter closed) if there is none."""
+    def get(
+        self,
+        integration_s: float,
+        temperature_c: float | None,
+        stop: Stop | None = None,
+        *,
+        count: int | None = None,
+    ) -> DarkRecord:
+        """Return a valid dark, taking one (shutter closed) if there is none.
+
+        :param count: of its exposures; by default the plan's factor times the least exposures of a point.
+        """
+        count = count or self._plan.dark_factor * self._plan.least_exposures
         record = self._latest.get(integration_s)
         if record is None:
-            return self._take(integration_s, stop)
-        if reason := self._stale(record, temperature_c):
+            return self._take(integration_s, count, stop)
+        if reason := self._stale(record, temperature_c, count):
             self._sink.event(
                 self._clock.now_s(), f"dark {record.number} ({integration_s:g} s) renewed: {reason}"
             )
-            return self._take(integration_s, stop)
+            return self._take(integration_s, count, stop)
         return record
 
-    def _stale(self, record: DarkRecord, temperature_c: float | None) -> str:
+    def _stale(self, record: DarkRecord, temperature_c: float | None, count: int) -> str:
+        if 2 * record.n < count:
+            return f"{record.n} exposures where {count} are wanted"
         age = self._clock.now_s() - record.at_s
         if age > self._plan.dark_max_age_s:
             return f"{age:.0f} s old"
@@ -78,32 +91,32 @@ class Darks:
                 return f"detector {change:+.2f} C different"
         return ""
 
-    def _take(self, integration_s: float, stop: Stop | None) -> DarkRecord:
+    def _take(self, integration_s: float, count: int, stop: Stop | None) -> DarkRecord:
         self._pump.shut(stop)
-        record = self.record("dark", self._without_light(integration_s, stop), integration_s, None)
+        spectra = self._without_light(integration_s, count, stop)
+        record = self.record("dark", spectra, integration_s, None)
         self._latest[integration_s] = record
         return record
 
-    def _without_light(self, integration_s: float, stop: Stop | None) -> list[Spectrum]:
+    def _without_light(self, integration_s: float, count: int, stop: Stop | None) -> list[Spectrum]:
         """Take the exposures of a dark; once more where they hold light that is gone by then.
 
         :raises SafetyStop: it passes the shutter.
         """
-        spectra = self._exposures(integration_s, stop)
+        spectra = self._exposures(integration_s, count, stop)
         if self._eye is not None:
             found = self._eye.judged(_without_spikes(np.stack([s.counts for s in spectra]))[0], integration_s)
             if found.shown:
                 self._pump.refute(self._eye.confirmed(found, integration_s, stop))
                 text = f"a dark ({integration_s:g} s) taken again: it contained {found.part:.0%} of the light"
                 self._sink.event(self._clock.now_s(), text)
-                spectra = self._exposures(integration_s, stop)
+                spectra = self._exposures(integration_s, count, stop)
                 self._eye.accept(np.median([s.counts for s in spectra], axis=0), integration_s)
         return spectra
 
-    def _exposures(self, integration_s: float, stop: Stop | None) -> list[Spectrum]:
+    def _exposures(self, integration_s: float, count: int, stop: Stop | None) -> list[Spectrum]:
         self._spectrometer.set_integration(integration_s)
-        wanted = self._plan.dark_factor * self._plan.average
-        return [self._spectrometer.acquire(stop) for _ in range(wanted)]
+        return [self._spectrometer.acquire(stop) for _ in range(count)]
 
     def record(
         self,
@@ -156,6 +169,7 @@ class Shots:
     :param saturated: which of them are saturated inside the bands, shape ``(exposure,)``.
     :param highest: highest raw share of the full scale inside the bands.
     :param trials: exposures thrown away to find the exposure time.
+    :param darks: exposures that their dark should have.
     """
 
     step: Step
@@ -169,6 +183,7 @@ class Shots:
     saturated: NDArray[np.bool_]
     highest: float
     trials: int
+    darks: int
     temperature_c: float | None
     dose_uj_cm2: float
     elapsed_s: float
@@ -203,6 +218,11 @@ class Reducer:
             dark_exposures=dark.n,
             resolution_nm=self._info.resolution_nm,
         )
+
+    def noise_counts2(self, dark: DarkRecord) -> float:
+        """Variance of one exposure of a dark, summed over the emission's band, counts squared."""
+        inside = band_slice(self._info.wavelength_nm, self._bands.whole)
+        return float(np.sum(dark.spread[inside] ** 2))
 
     def point(self, shots: Shots, dark: DarkRecord, blank: Blank | None = None) -> SweepPoint:
         """Return the record of one point."""

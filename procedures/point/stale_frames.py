@@ -342,6 +342,7 @@ class StaleFrameFilter:
             spectrum = self.device.acquire(stop)
         except InstrumentError:
             self.answers = False
+            self.integration_s = None  # what it was told counts for nothing: it may have been opened anew
             raise
         self.answers = True
         return spectrum

@@ -159,7 +159,7 @@ def test_the_parameters_say_the_whole_plan(kind: type[SweepPlan]) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "said"),
     [
-        ("average", "", "a number is needed"),
+        ("points", "", "a number is needed"),
         ("average", "many", "'many' is not a number"),
         ("average", "2.5", "'2.5' is not a whole number"),
         ("average", "2000000", "must be 1000000 or less, not 2000000"),

@@ -63,7 +63,7 @@ def run(window: Any, folder: Path, **inputs: object) -> Any:
 def test_the_sweep_runs_in_a_stock_window(
     qapp: QApplication, example: Any, bench: SimulatedBench, tmp_path: Path
 ) -> None:
-    done = run(example.sweep_window(), tmp_path, start_uj_cm2=60.0, stop_uj_cm2=120.0, points=4, average=1)
+    done = run(example.sweep_window(), tmp_path, start_uj_cm2=60.0, stop_uj_cm2=120.0, points=4, average="1")
     assert done.procedure.status == Procedure.FINISHED
     assert list(read_table(done.results.data_filename).fluence_uj_cm2) == list(
         done.results.data["Fluence (uJ/cm^2)"]

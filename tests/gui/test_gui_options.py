@@ -48,7 +48,7 @@ def test_each_option_reaches_the_plan(panel: SweepPanel) -> None:
     other: dict[str, Any] = {"start": 25.0, "stop": 150.0, "reference_every": 4, "reference": 30.0}
     other |= {"aim": 0.5, "target": 0.05, "drift_limit": 0.03, "direction": "shuffled", "spacing": "linear"}
     other |= {"integration": (0.2, 0.4), "correct_bleaching": "signal", "background": "dark"}
-    other |= {"budget_dose": 1e8, "budget_time": 600.0, "per": "dose"}
+    other |= {"average": 5, "precision": 0.01, "budget_dose": 1e8, "budget_time": 600.0, "per": "dose"}
     skipped = {"fluences", "points", "background"}  # of another kind of sweep
     panel.adaptive.setChecked(True)
     for option in OPTIONS:

@@ -16,7 +16,7 @@ from procedures.point.exposure import AutoExposure, SaturationCheck, ladder, pul
 from procedures.point.reduction import Darks
 from procedures.point.stale_frames import StaleFrameFilter
 
-PLAN = SweepPlan()
+PLAN = SweepPlan(average=10)
 
 
 def fresh_of(bench: FakeBench, changed_at_s: float = 0.0) -> StaleFrameFilter:
@@ -92,6 +92,26 @@ def test_a_spectrometer_that_was_restarted_gets_its_exposure_time_again(
     before = bench.spectrometer.acquired
     assert fresh.acquire().integration_s == 0.2
     assert bench.spectrometer.acquired == before + 3  # one of the wrong time, one perhaps still of it, this
+
+
+def test_an_exposure_time_is_sent_when_it_changes_and_after_a_time_out() -> None:
+    bench = FakeBench()
+    fresh, sent = fresh_of(bench), list[float]()
+    set_integration = bench.spectrometer.set_integration
+
+    def noted(seconds: float) -> float:
+        sent.append(seconds)
+        return set_integration(seconds)
+
+    bench.spectrometer.set_integration = noted  # type: ignore[method-assign]
+    for seconds in (0.2, 0.2, 0.1, 0.1):
+        fresh.set_integration(seconds)
+    assert sent == [0.2, 0.1]
+    bench.spectrometer.timeouts = [InstrumentTimeout("spectrometer", "late")]
+    with pytest.raises(InstrumentTimeout):
+        fresh.acquire()
+    fresh.set_integration(0.1)  # the device may have been opened anew, with a time of its own
+    assert sent == [0.2, 0.1, 0.1]
 
 
 # --- automatic exposure ----------------------------------------------------------------------------
@@ -194,7 +214,7 @@ def test_a_dark_is_taken_in_the_dark_four_times_as_often_and_stored() -> None:
     pump.open()
     record = darks.get(0.1, 25.0)
     assert not bench.table.is_open
-    assert record.n == 4 * PLAN.average
+    assert record.n == 4 * 10
     assert record.counts == pytest.approx(np.full(1000, 1000.0), abs=3.0)
     assert record.spread.mean() == pytest.approx(3.0, rel=0.1)
     assert (record.kind, record.integration_s, record.temperature_c) == ("dark", 0.1, 25.0)

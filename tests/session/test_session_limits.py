@@ -124,17 +124,18 @@ def test_a_mount_that_may_not_reach_the_minimum_by_its_own_table() -> None:
 def test_a_plan_that_no_limit_allows(changes: dict[str, object], key: str, reason: str) -> None:
     config = limited(**changes)
     with pytest.raises(ConfigError, match=reason) as told:
-        validate(SweepPlan(), config.pump_settings(), config.limit_settings())
+        validate(SweepPlan(average=10), config.pump_settings(), config.limit_settings())
     assert told.value.key == key
 
 
 def test_a_dose_that_suffices_for_the_shortest_exposures_is_left_to_the_sweep() -> None:
     limits = limited(max_dose_uj_cm2=2.1e6).limit_settings()
     settings = limited().pump_settings()
-    validate(SweepPlan(), settings, limits)
+    validate(SweepPlan(average=10), settings, limits)
     with pytest.raises(ConfigError, match="at least"):
-        validate(SweepPlan(integration_s=(0.2,)), settings, limits)
-    validate(SweepPlan(triggered=True, integration_s=(0.05,)), settings, limits)
+        validate(SweepPlan(average=10, integration_s=(0.2,)), settings, limits)
+    validate(SweepPlan(average=10, triggered=True, integration_s=(0.05,)), settings, limits)
+    validate(SweepPlan(integration_s=(0.2,)), settings, limits)  # the precision may need three
     # An adaptive sweep ends before the dose would exceed its limit.
     validate(AdaptivePlan(), settings, limited(max_dose_uj_cm2=1e5).limit_settings())
 

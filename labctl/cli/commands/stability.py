@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 _OPTIONS = options(StabilityPlan)
-_EVERY_POINT = replace(_OPTIONS["average"], default=5)
+_EVERY_POINT = replace(_OPTIONS["average"], help="Exposures at each point.", default=5)
 """Fewer than in a sweep: all of them are light on one spot."""
 _FLUENCE = replace(_OPTIONS["start"], name="fluence", help="Fluence, in the bench's convention.", default=...)
 

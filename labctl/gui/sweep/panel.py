@@ -47,9 +47,9 @@ from procedures.gate.fluence import Beam, make_beam
 from procedures.plan import fluences, validate
 
 PRESETS: dict[str, dict[str, object]] = {
-    "Standard: 24 points": {"points": 24, "average": 10, "spacing": "log", "direction": "up"},
+    "Standard: 24 points": {"points": 24, "spacing": "log", "direction": "up"},
     "Quick look: 12 points": {"points": 12, "average": 3, "spacing": "log", "direction": "up"},
-    "Fine: 40 points": {"points": 40, "average": 10, "spacing": "log", "direction": "up"},
+    "Fine: 40 points": {"points": 40, "spacing": "log", "direction": "up"},
     "Adaptive to 3 %": {
         "adaptive": True,
         "start_points": 10,
