@@ -306,7 +306,10 @@ class _Run:
         try:
             yield
         finally:
-            self._shooter.end_metering()
+            try:
+                self._shooter.drop_metering()
+            except InstrumentError as exc:
+                log.warning("%s", exc.message)
 
     @contextmanager
     def heated(self) -> Iterator[None]:

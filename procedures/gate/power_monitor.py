@@ -42,6 +42,8 @@ _SETTLED = 1000.0
 """A meter's settling time brings a step down to one part in this."""
 MOST_NOISE = 0.1
 """Relative noise of the meter beyond which a reading verifies nothing."""
+_AVERAGED = 0.8
+"""Part of a reading's time in which a console does average, at least."""
 _SCATTERS = 32
 """Sets of readings of one light from which the scatter of a single one is known."""
 MOST_SCATTER = 0.04
@@ -194,11 +196,15 @@ class Monitor:
 
     @property
     def scatter_rel(self) -> float | None:
-        """Relative standard deviation of a single reading of one light, as seen; None before any two are."""
+        """Relative standard deviation of a single reading of one light, as seen; None before any two are.
+
+        Of few readings it may be far too small by chance: with n degrees of freedom its variance is raised by
+        (n + 2)/n.
+        """
         freedom = sum(n for _, n in self._scatters)
         if not freedom:
             return None
-        return math.sqrt(sum(n * variance for variance, n in self._scatters) / freedom)
+        return math.sqrt(sum(n * variance for variance, n in self._scatters) / freedom * (1 + 2 / freedom))
 
     def verifying(self, expected_j: float, angle_deg: float) -> int:
         """Readings that verify an energy: where brief, as few as leave five errors inside its tolerance."""
@@ -228,7 +234,9 @@ class Monitor:
 
         :raises SafetyStop: the meter repeats itself.
         """
+        self._singles_w = [reading.power_w for reading in readings]
         self._learn_repeats()
+        self._seen = (readings[-1].power_w, self.angle_deg())
         mean = mean_reading(readings, self._meter.noise_w)
         self.refuse_repeated(mean)
         return mean
@@ -359,27 +367,30 @@ class Monitor:
 
         Pulses that a reading and an exposure both hold differ between them by nothing: with R pulses read and
         E exposed, B of them in both, the means differ by the scatter of a pulse times the root of
-        1/R + 1/E - 2 B/(R E).
+        1/R + 1/E - 2 B/(R E). Readings of earlier exposures, which were thrown away, are left out where two
+        others are left.
 
         :param before: the reading that verified the setting.
         :param readings: two or more. :param exposed_s: begin and end of each exposure, bench time.
         :param unseen_rel: as in :meth:`bracket`.
         """
-        power = statistics.fmean(r.power_w for r in readings)
-        net, n = max(power - self.background_w, 1e-30), len(readings)
-        half = n // 2
-        early = statistics.fmean([before.power_w, *(r.power_w for r in readings[:half])])
-        late = statistics.fmean(r.power_w for r in readings[half:])
-        change = (late - early) / max(early - self.background_w, 1e-30)
-        own = (self._meter.noise_w / net) ** 2
+        began_s, ended_s = exposed_s[0][0], exposed_s[-1][1]
+        during = [r for r in readings if r.stop_s > began_s and r.start_s < ended_s]
+        used = during if len(during) >= 2 else readings
+        power = statistics.fmean(r.power_w for r in used)
+        net, n = max(power - self.background_w, 1e-30), len(used)
+        own, scatter = (self._meter.noise_w / net) ** 2, self.scatter_rel or 0.0
+        change = self._change(before, readings, scatter)
         rate = self._beam.settings.repetition_rate_hz
-        read_s = sum(r.stop_s - r.start_s for r in readings)
-        pulse = max((self.scatter_rel or 0.0) ** 2 - own, 0.0) * read_s / n * rate
         exposed = sum(stop - start for start, stop in exposed_s)
-        both = max(_overlap_s(readings, exposed_s) - self._meter.settling_s, 0.0)
-        r, e, b = (max(seconds * rate, 1.0) for seconds in (read_s, exposed, both))
+        read_s = sum(r.stop_s - r.start_s for r in used)
+        both_s = max(_AVERAGED * _overlap_s(used, exposed_s) - self._meter.settling_s, 0.0)
+        if self._meter.sensor == "pyro":  # one pulse a reading, and nobody knows which
+            read_s, both_s = n / rate, 0.0
+        pulse = max(scatter**2 - own, 0.0) * read_s / n * rate
+        r, e, b = max(read_s * rate, 1.0), max(exposed * rate, 1.0), both_s * rate
         of_pulses = pulse * max(1 / r + 1 / e - 2 * b / (r * e), 0.0)
-        drift = change**2 / 48 * (1 - min(both / max(exposed, 1e-12), 1.0))
+        drift = change**2 / 48 * (1 - min(both_s / max(read_s, exposed, 1e-12), 1.0))
         energy = self.energy_j(power, angle_deg)
         return Bracket(
             fluence_uj_cm2=self._beam.fluence_uj_cm2(energy),
@@ -388,6 +399,15 @@ class Monitor:
             power_sigma_w=net * math.sqrt(own / n + pulse / r),
             change_rel=change,
         )
+
+    def _change(self, before: PowerReading, readings: Sequence[PowerReading], scatter: float) -> float:
+        """Relative change from the first half of the readings to the second; what scatter makes is none."""
+        half = len(readings) // 2
+        early = [before.power_w, *(r.power_w for r in readings[:half])]
+        late = [r.power_w for r in readings[half:]]
+        start = statistics.fmean(early)
+        change = (statistics.fmean(late) - start) / max(start - self.background_w, 1e-30)
+        return change if abs(change) > 2 * scatter * math.sqrt(1 / len(early) + 1 / len(late)) else 0.0
 
     def bracket(
         self, before: PowerReading, after: PowerReading, angle_deg: float, pulses: float, unseen_rel: float
@@ -439,6 +459,8 @@ def _overlap_s(readings: Sequence[PowerReading], exposed_s: Sequence[tuple[float
 
 
 _ROUNDING = 1 + 1e-9
+_SINGLE = 3.0
+"""Scatters of a single reading by which it may exceed the highest energy."""
 FAR_REL = 0.1
 """Energies farther than this from the stated one are remarked on."""
 
@@ -586,21 +608,28 @@ class Verifier:
         """Take one reading of a light that lasts."""
         return self._monitor.single(stop)
 
-    def judge(self, state: PumpState, reading: PowerReading) -> None:
-        """Hold a reading at an unchanged setting against the state.
+    def judge_single(self, state: PumpState, reading: PowerReading) -> bool:
+        """Hold one of some readings at an unchanged setting against the state, if the head had settled.
 
+        It may exceed the highest energy by what single readings scatter; their mean, in :meth:`held`, not.
+
+        :returns: whether it had settled: one of a meter behind the shutter may begin as that opens.
         :raises SafetyStop: the pulse energy jumped or passed a limit.
         """
-        self._judge(state, reading)
+        if not (self._place.in_front or self._monitor.has_settled(reading, self._changed_at_s())):
+            return False
+        self._judge(state, reading, scatter=_SINGLE * (self._monitor.scatter_rel or 0.0))
+        return True
 
     def held(
         self, state: PumpState, readings: Sequence[PowerReading], exposed_s: Sequence[tuple[float, float]]
     ) -> tuple[Bracket, PowerReading]:
         """Return the light of exposures from single readings taken meanwhile, and the mean of these.
 
-        :raises SafetyStop: the meter repeats itself.
+        :raises SafetyStop: the meter repeats itself, or the mean passes a limit.
         """
         mean = self._monitor.learn(readings)
+        self.within_limits(self.energy_j(mean.power_w, state.angle_deg))
         unseen = self._plate.sigma_rel(state.angle_deg) if self._place.unattenuated else 0.0
         return self._monitor.held(state.reading, readings, exposed_s, state.angle_deg, unseen), mean
 
@@ -616,10 +645,10 @@ class Verifier:
             return None
         return self._beam.fluence_uj_cm2(self._judge(state, reading))
 
-    def _judge(self, state: PumpState, reading: PowerReading) -> float:
+    def _judge(self, state: PumpState, reading: PowerReading, *, scatter: float = 0.0) -> float:
         energy = self.energy_j(reading.power_w, state.angle_deg)
         self._compare(reading, energy, state.pulse_energy_j)
-        self.within_limits(energy)
+        self.within_limits(energy / (1 + scatter))
         self._hold_against_stated(state.angle_deg, energy, reading)
         return energy
 

@@ -147,6 +147,8 @@ UNREAD_S = 1.5
 """Bench time of light without a reading, after which one is taken between two exposures."""
 VERIFYING_S = 60.0
 """Light in which a meter behind the shutter verifies a setting: moves, settling and readings, at most."""
+LOOKING_S = 5.0
+"""Light that a shutter which lies lets through before a look at it, begun at its closing, is judged."""
 _SAME_LIGHT = 0.97
 """Part of a fluence that shows a spectrometer as much as the whole."""
 _SAME = 1.005
@@ -396,10 +398,6 @@ class Pump:
         with self._safe_state.guarded():
             yield
 
-    def end_light(self) -> None:
-        """Close the shutter at once, from any thread; who works with the light makes it safe."""
-        make_safe(self._blade.closing)
-
     def open(self, seconds: float = 0.0, *, timed: bool = True, stop: Stop | None = None) -> None:
         """Open the shutter onto a verified setting, for about ``seconds`` of light.
 
@@ -456,11 +454,13 @@ class Pump:
     def allow(self, seconds: float) -> None:
         """Check that ``seconds`` more of the present light, if there is any, stay within the dose allowed.
 
+        The shutter's way to its closing is in it.
+
         :raises SafetyStop: they do not; the shutter is closed.
         """
         with self._safe_state.guarded():
             if self.light.lit:
-                self._allow(seconds)
+                self._allow(seconds + self._blade.travel_s)
 
     def _allow(self, seconds: float, fluence_uj_cm2: float | None = None) -> None:
         limit = self.limits.max_dose_uj_cm2
@@ -582,8 +582,12 @@ class Pump:
 
         Only to more light, which shows the better what is amiss, and on a way that harms nothing then.
         """
-        more = self._witness.looking and fluence_uj_cm2 >= _SAME_LIGHT * self.expected_uj_cm2
-        return more and self._harmless(fluence_uj_cm2)
+        if not self._witness.looking or fluence_uj_cm2 < _SAME_LIGHT * self.expected_uj_cm2:
+            return False
+        self._witness.claim()
+        limit, unseen_s = self.limits.max_dose_uj_cm2, LOOKING_S + self._verifier.takes_s
+        dose = self.light.dose_uj_cm2 + self.light.light_uj_cm2(unseen_s, fluence_uj_cm2)
+        return self._harmless(fluence_uj_cm2) and (limit is None or dose <= limit)
 
     def set_angle(self, angle_deg: float, stop: Stop | None = None) -> PumpState:
         """Turn the plate to an angle and have the meter confirm the fluence; see :meth:`set_fluence`.
@@ -685,18 +689,15 @@ class Pump:
         return self._meter.name
 
     def read_single(self, stop: Stop | None = None) -> PowerReading:
-        """Read the meter once, in light that lasts; :meth:`judge_single` says whether it is right.
-
-        Nothing is closed here: :mod:`procedures.point.metering` does that, from any thread.
-        """
+        """Read the meter once, in light that lasts, from any thread; :meth:`judge_single` judges it."""
         return self._verifier.single(stop)
 
-    def judge_single(self, state: PumpState, reading: PowerReading) -> None:
-        """Hold a reading against what was verified.
+    def judge_single(self, state: PumpState, reading: PowerReading) -> bool:
+        """Hold a reading against what was verified; return whether the head had settled when it began.
 
         :raises SafetyStop: the pulse energy jumped or passed a limit.
         """
-        self._verifier.judge(state, reading)
+        return self._verifier.judge_single(state, reading)
 
     def held(
         self, state: PumpState, readings: Sequence[PowerReading], exposed_s: Sequence[tuple[float, float]]

@@ -70,6 +70,9 @@ class LightSensor(Protocol):
     def begin(self, stop: Stop | None = None) -> None:
         """Begin to look at the closed shutter; :meth:`light_left` then asks for it."""
 
+    def claim(self) -> None:
+        """Say that the plate is this thread's: from now on a look that was begun turns nothing itself."""
+
     def light_left(self, stop: Stop | None = None) -> str:
         """Look at the closed shutter; say what light is left, empty where none is."""
 
@@ -139,8 +142,9 @@ class LightAccount:
 
     def __init__(self, clock: Clock, repetition_rate_hz: float) -> None:
         self._clock, self._rate = clock, repetition_rate_hz
-        self._sum = 0.0
+        self._sum = self._unseen = 0.0
         self._since_s: float | None = None
+        self._dark_since_s: float | None = None
         self._fluence = 0.0
         self.on_sample = True
         """False while a blank takes the sample's place; change it in the dark only."""
@@ -161,34 +165,50 @@ class LightAccount:
         :param dose_uj_cm2: what the spot has had in earlier sessions of the same run.
         """
         self._settle()
-        self._sum = dose_uj_cm2
+        self._sum, self._unseen = dose_uj_cm2, 0.0
+        if self._dark_since_s is not None:
+            self._dark_since_s = self._clock.now_s()
 
     def begin(self, fluence_uj_cm2: float) -> None:
         """Count from now: the shutter is about to open."""
         self.change(fluence_uj_cm2)
         if self._since_s is None:
-            self._since_s = self._clock.now_s()
+            self._since_s, self._dark_since_s = self._clock.now_s(), None
 
     def change(self, fluence_uj_cm2: float) -> None:
         """Count with another fluence from now on."""
         self._settle()
+        self._count_unseen(max(self._fluence, fluence_uj_cm2))
         self._fluence = fluence_uj_cm2
 
     def end(self) -> None:
         """Stop counting: the shutter is confirmed closed."""
         self._settle()
-        self._since_s = None
+        self._since_s, self._dark_since_s, self._unseen = None, self._clock.now_s(), 0.0
+
+    def _count_unseen(self, fluence_uj_cm2: float) -> None:
+        """Remember what a shutter that is open in spite of its word has let through since its closing."""
+        if self._dark_since_s is not None:
+            now_s = self._clock.now_s()
+            self._unseen += self.light_uj_cm2(now_s - self._dark_since_s, fluence_uj_cm2)
+            self._dark_since_s = now_s
+
+    def own_up(self) -> None:
+        """Count the light since the last closing, which was none."""
+        self._count_unseen(self._fluence)
+        self._sum, self._unseen = self._sum + self._unseen, 0.0
 
     def after_s(self, seconds: float, fluence_uj_cm2: float | None = None) -> float:
         """Return the dose after ``seconds`` more of a fluence, by default the present one."""
-        return self.dose_uj_cm2 + self._light(seconds, fluence_uj_cm2)
+        return self.dose_uj_cm2 + self.light_uj_cm2(seconds, fluence_uj_cm2)
 
-    def _light(self, seconds: float, fluence_uj_cm2: float | None = None) -> float:
+    def light_uj_cm2(self, seconds: float, fluence_uj_cm2: float | None = None) -> float:
+        """Return the dose of ``seconds`` of a fluence, by default the present one."""
         fluence = self._fluence if fluence_uj_cm2 is None else fluence_uj_cm2
         return fluence * self._rate * seconds if self.on_sample else 0.0
 
     def _running(self) -> float:
-        return 0.0 if self._since_s is None else self._light(self._clock.now_s() - self._since_s)
+        return 0.0 if self._since_s is None else self.light_uj_cm2(self._clock.now_s() - self._since_s)
 
     def _settle(self) -> None:
         self._sum += self._running()
@@ -246,6 +266,7 @@ class Blade:
 
     def distrust(self, reason: str, fluence_uj_cm2: float) -> None:
         """Believe its sensor no more: from now on it counts as open, and no closing is a success."""
+        self.account.own_up()
         self.lie, self._known = reason, False
         self.account.begin(fluence_uj_cm2)
         self.on_lie(reason)
@@ -371,6 +392,11 @@ class Witness:
     def looking(self) -> bool:
         """Whether such a look is still to be asked for, before light passes."""
         return self.eye is not None and self.eye.looking
+
+    def claim(self) -> None:
+        """Have the plate for this thread alone: such a look turns nothing itself from now on."""
+        if self.eye is not None:
+            self.eye.claim()
 
     def look_all(self, stop: Stop | None) -> None:
         """Have a meter behind the shutter and the spectrometer see that it is dark.

@@ -13,9 +13,10 @@ T = TypeVar("T")
 
 
 class Beside(Generic[T]):
-    """Work with an instrument in a thread that alone uses it; it begins at once.
+    """Work with an instrument in a thread that alone uses it, from :meth:`start` on.
 
-    It is the stop flag of its own work: set when the work is not wanted any more, or by ``stop``.
+    It is the stop flag of its own work: set when the work is not wanted any more, or by ``stop``. Keep it
+    where others find it before it is started: an interrupt in between must leave no thread that nobody knows.
 
     :param instrument: its name, as errors show it.
     :param work: is given the stop flag; what it raises is raised by :meth:`result`.
@@ -26,9 +27,11 @@ class Beside(Generic[T]):
         self._instrument, self._work, self._outer = instrument, work, stop
         self._unwanted = threading.Event()
         self._found: list[T] = []
-        self.failure: BaseException | None = None
-        """What the work raised; None while it goes on, and after a good end."""
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"beside: {instrument}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
         self._thread.start()
 
     def is_set(self) -> bool:
@@ -39,7 +42,17 @@ class Beside(Generic[T]):
         try:
             self._found.append(self._work(self))
         except BaseException as exc:  # noqa: BLE001  raised again in the thread that asks for the result
-            self.failure = exc
+            self._failure = exc
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over, well or not; also of one that was never started."""
+        return not self._thread.is_alive()
+
+    def ends_within(self, seconds: float) -> bool:
+        """Wait for its end, some wall time; return whether it has come."""
+        self._thread.join(seconds)
+        return self.ended
 
     def result(self, deadline_s: float) -> T:
         """Wait for what comes of it, ``deadline_s`` of wall time at most.
@@ -47,8 +60,8 @@ class Beside(Generic[T]):
         :raises InstrumentTimeout: it does not come.
         """
         self.wait(deadline_s)
-        if self.failure is not None:
-            raise self.failure
+        if self._failure is not None:
+            raise self._failure
         return self._found[0]
 
     def wait(self, deadline_s: float) -> None:
@@ -56,8 +69,7 @@ class Beside(Generic[T]):
 
         :raises InstrumentTimeout: it does not end.
         """
-        self._thread.join(deadline_s)
-        if self._thread.is_alive():
+        if not self.ends_within(deadline_s):
             raise InstrumentTimeout(self._instrument, f"still busy after {deadline_s:g} s")
 
     def end(self) -> None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labctl.analysis.spectra.reduce import clip_level
 from labctl.model.clock import Clock, Stop, check_stop
-from labctl.model.errors import InstrumentFault
+from labctl.model.errors import Aborted, InstrumentFault
 from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, FloatArray, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
@@ -251,50 +250,49 @@ class ExposureSequence:
 
     def _shot_beside(self, step: Step, auto: AutoExposure, stop: Stop | None) -> Shots:
         """Take the exposures while the meter is read: a short reading verifies the setting before."""
-        with self._pump.brief(self.end_metering):
+        with self._pump.brief(self.drop_metering), self._pump.guarded():
             state = self._pump.set_fluence(step.fluence_uj_cm2, stop, keep_open=self._plan.keep_open)
-            spectra, trials, readings = self._metered(step.fluence_uj_cm2, auto, stop)
+            spectra, trials, metering = self._metered(step.fluence_uj_cm2, auto, stop)
             state = self._pump.verified or state
             if not self._plan.keep_open:
                 self._pump.close()  # the spectrometer looks at it while the next setting is made
                 if not self._pump.meter_in_front:
                     self._eye.ready()
-                    self.end_metering()  # it looks at the closed shutter, too
+                    self.drop_metering()  # it looks at the closed shutter, too
                     self._pump.shut(stop)
             exposed_s = [(s.stop_s - s.integration_s, s.stop_s) for s in spectra]
-            light, after = self._pump.held(state, readings(), exposed_s)
+            light, after = self._pump.held(state, metering.readings(), exposed_s)
         return self._shots(step, auto, state, light, after=after, spectra=spectra, trials=trials)
 
     def _metered(
         self, fluence_uj_cm2: float, auto: AutoExposure, stop: Stop | None
-    ) -> tuple[list[Spectrum], int, Callable[[], list[PowerReading]]]:
-        """Take the exposures of a point beside the meter; where one of them fails, the light ends first.
+    ) -> tuple[list[Spectrum], int, Metering]:
+        """Take the exposures of a point beside the meter; what it shows may end them, and the light.
 
-        :returns: exposures, those thrown away, and what asks for the readings.
+        :returns: exposures, the number of those thrown away, and the readings.
         """
         with self._pump.guarded():
             try:
                 spectra, trials = self._expose(fluence_uj_cm2, auto, stop)
-                metering = self._metering
-                assert metering is not None
-                metering.exposed()
+                assert self._metering is not None
+                self._metering.exposed()
                 self._pump.require_open()
-            except BaseException as exc:
-                metering = self._metering
-                failure = None if metering is None else metering.failure
-                self._metering = None
-                if metering is not None:
-                    metering.give_up()
-                if failure is not None and failure is not exc:
-                    raise failure from exc
-                raise
-        return spectra, trials, metering.readings
+            except Aborted as exc:
+                cause = exc if self._metering is None else self._metering.cause_of(exc)
+                if cause is exc:
+                    raise
+                self._pump.require_open()  # a meter behind a shutter that somebody closed sees no energy
+                raise cause from None
+        return spectra, trials, self._metering
 
-    def end_metering(self) -> None:
-        """Wait until the meter's last reading beside exposures is over."""
-        metering, self._metering = self._metering, None
-        if metering is not None:
-            metering.join()
+    def drop_metering(self) -> None:
+        """Wait until the meter's last reading beside exposures is over, whatever it shows: the light is gone.
+
+        :raises InstrumentTimeout: it does not end; the meter stays its.
+        """
+        if self._metering is not None:
+            self._metering.drop()
+            self._metering = None
 
     def _expose(
         self, fluence_uj_cm2: float, auto: AutoExposure, stop: Stop | None
@@ -336,7 +334,8 @@ class ExposureSequence:
     def _open(self, light_s: float, stop: Stop | None) -> None:
         """Open the shutter, or announce more light; from then on the meter is read beside the exposures."""
         if self._metering is not None and not self._pump.stays_open(light_s):
-            self.end_metering()  # to open anew may need the meter
+            self._metering.end()  # to open anew may need the meter
+            self._metering = None
         self._pump.open(light_s)
         state = self._pump.verified
         if self._beside and self._metering is None and state is not None:

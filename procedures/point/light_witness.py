@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -66,8 +65,6 @@ DARK_LOOK_S = 10.0
 """From one look at a shutter that stays closed to the next."""
 _MOST_LOOKS = 25
 _MOST_DARKS = 16
-_SHORT_LOOK_S, _PAUSE_S = 0.05, 0.05
-"""Bench time of a look that is taken again and again until somebody asks; wall time between two."""
 _UNASKED_S, _ASKED_S = 3.0, 30.0
 """Wall time after which a look judges for itself; for which its end is waited for."""
 
@@ -124,7 +121,8 @@ class LightWitness:
         self._darks: dict[float, FloatArray] = {}
         self._latest: FloatArray = np.zeros(0)
         self._begun: Beside[Spectrum] | None = None
-        self._asked, self._least_uj_cm2, self._from_deg = threading.Event(), math.inf, 0.0
+        self._asked, self._unasked = threading.Event(), threading.Lock()
+        self._least_uj_cm2, self._from_deg = math.inf, 0.0
         self._told = False
         self.looks = 0
         """Exposures that were taken to look at the closed shutter."""
@@ -298,29 +296,33 @@ class LightWitness:
         """
         self._least_uj_cm2, self._from_deg = self._pump.expected_uj_cm2, self._pump.angle_deg
         if self._begun is None and self._patterns():
-            seconds = self._exposure_s()
-            self._asked.clear()
-            self._begun = Beside(self.name, lambda wanted: self._keep_looking(seconds, wanted), stop)
-
-    def _keep_looking(self, seconds: float, stop: Stop) -> Spectrum:
-        """Look until somebody asks; a short look is taken once more then."""
-        seconds, short, judged = self._fresh.set_integration(seconds), seconds <= _SHORT_LOOK_S, False
-        spectrum, began_s = self._fresh.acquire(stop), time.monotonic()
-        while not self._asked.wait(_PAUSE_S if short else _UNASKED_S):
+            self._fresh.set_integration(self._exposure_s())
             self._fresh.pause()
-            spectrum = self._fresh.acquire(stop)
-            if not judged and time.monotonic() - began_s > _UNASKED_S:
-                judged = True
-                self._end_if_lit(spectrum)
-        self._fresh.pause()
-        return self._fresh.acquire(stop) if short else spectrum
+            self._asked.clear()
+            self._begun = Beside(self.name, self._look_once, stop)
+            self._begun.start()
+
+    def claim(self) -> None:
+        """Say that the plate is this thread's: a look that was begun turns nothing itself from now on."""
+        with self._unasked:
+            self._asked.set()
+
+    def _look_once(self, stop: Stop) -> Spectrum:
+        spectrum = self._fresh.acquire(stop)
+        if not self._asked.wait(_UNASKED_S):
+            with self._unasked:  # who asks meanwhile waits for what is done here
+                if not self._asked.is_set():
+                    self._end_if_lit(spectrum)
+        return spectrum
 
     def _end_if_lit(self, spectrum: Spectrum) -> None:
         """Where nobody asks, as in the pause of a script, and there is light: have it end."""
         if self.judged(spectrum.counts, spectrum.integration_s).shown:
             self._pump.tell(f"{self.name} sees light behind the shutter, which reports closed")
-            self._pump.end_light()
-            self._pump.dim()
+            try:
+                self._pump.close()
+            finally:
+                self._pump.dim()
 
     def light_left(self, stop: Stop | None = None) -> str:
         """Say what light the spectrometer still sees behind the shutter, which says "closed"; "" for none.
@@ -347,13 +349,18 @@ class LightWitness:
         return seen
 
     def _begun_look(self) -> tuple[Finding, float] | None:
-        """End the look that was begun; return what it found, None where there is none or it failed."""
-        begun, self._begun = self._begun, None
+        """End the look that was begun; return what it found, None where there is none or it failed.
+
+        :raises InstrumentTimeout: it does not end: the spectrometer stays its.
+        """
+        begun = self._begun
+        if begun is None:
+            return None
+        self.claim()
+        begun.wait(_ASKED_S + _FRAMES * (self._fresh.integration_s or 0.0) / (self._clock.speed or 1.0))
+        self._begun = None
         try:
-            if begun is None:
-                return None
-            self._asked.set()
-            spectrum = begun.result(_ASKED_S)
+            spectrum = begun.result(0.0)
             return self.judged(spectrum.counts, spectrum.integration_s), spectrum.integration_s
         except (Aborted, InstrumentError) as exc:
             log.info("%s: a look at the closed shutter is taken again: %s", self.name, exc)

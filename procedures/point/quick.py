@@ -152,6 +152,7 @@ class QuickPoints:
         self._exposing = Beside(
             fresh.device.name, lambda stop: [fresh.acquire(stop) for _ in range(count)], self._stop
         )
+        self._exposing.start()
         return self._exposing
 
     def _drop_exposures(self) -> None:

@@ -133,6 +133,23 @@ def test_the_verdict_needs_all_witnesses(
     assert all(w.reason for w in verdict.witnesses)
 
 
+def test_fringes_that_cut_the_emission_at_half_its_height_do_not_narrow_it() -> None:
+    seen = Seen(FLUENCE, widths(12.0, 1.0), lines(spectra(fringed)), widths(18.0, 18.0))
+    assert judge(FOUND, seen).status == "kink"
+    laser_seen = Seen(FLUENCE, widths(25.0, 0.45), lines(spectra(laser)), widths(26.0, 20.0))
+    assert judge(FOUND, laser_seen).status == "lasing"
+
+
+def test_deep_fringes_that_the_low_end_hardly_shows_are_no_lines() -> None:
+    """In a bright spectrum the smooth part runs at the feet of the fringes, in a faint one in their midst."""
+
+    def deep(fluence: float) -> Floats:
+        phase = 2 * np.pi * AT_NM / 1.1 + 0.1 * fluence / FLUENCE.max()
+        return np.asarray(plain(fluence) * (1.0 + 0.45 * np.cos(phase)))
+
+    assert lines(spectra(deep)).count.sum() == 0
+
+
 def test_a_scan_above_threshold_is_named_so() -> None:
     f = np.geomspace(160.0, 600.0, 14)
     above = Threshold("below_range", bound=(None, 160.0), flags=("all_lines", "start_lower"))

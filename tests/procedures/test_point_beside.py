@@ -270,6 +270,7 @@ def test_a_look_that_nobody_asks_for_ends_the_light_itself(monkeypatch: pytest.M
 def test_work_beside_is_given_up_at_its_deadline() -> None:
     go_on = threading.Event()
     work = Beside("meter", lambda _stop: go_on.wait(PATIENCE_S), None)
+    work.start()
     with pytest.raises(InstrumentTimeout, match="still busy"):
         work.result(0.05)
     go_on.set()

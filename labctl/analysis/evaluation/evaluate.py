@@ -525,7 +525,9 @@ class _Evaluation:
     def _verdict(self, found: SweepResult) -> Verdict:
         curve = self._curve("emission")
         lines = None if self._lines is None else self._lines.only(~curve.reference)
-        return judge(found.threshold, Seen(curve.grid.fluence_uj_cm2, curve.grid.fwhm_nm, lines))
+        widths = np.array([p.equivalent_width_nm for p in self._scalars], dtype=np.float64)[~curve.reference]
+        seen = Seen(curve.grid.fluence_uj_cm2, curve.grid.fwhm_nm, lines, widths)
+        return judge(found.threshold, seen)
 
     def _as_points(self, curve: LightLight, band: BandName) -> CurvePoints:
         """Return the points of a band as they were fitted, beside what was measured."""

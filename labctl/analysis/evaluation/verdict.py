@@ -34,6 +34,8 @@ _LATE = 1.5
 _CLEAR = 0.5
 """Lines of this height over the luminescence are light enough without a narrower emission."""
 _LEAST_WIDTHS = 2
+_FRINGED = 0.3
+"""Part of the points from which on fringes cut the emission at half of its height."""
 
 NOT_MEASURED = "coherence, polarisation and beam were not measured"
 AMPLIFIED = (
@@ -49,11 +51,20 @@ class Seen:
     :param fluence_uj_cm2: shape ``(n,)``.
     :param fwhm_nm: width of the emission, nm, nan where unknown, shape ``(n,)``; None without any.
     :param lines: what stands above the luminescence; None where no spectra are at hand.
+    :param equivalent_width_nm: integral over maximum, nm, nan where unknown, shape ``(n,)``.
     """
 
     fluence_uj_cm2: FloatArray
     fwhm_nm: FloatArray | None
     lines: NarrowLines | None
+    equivalent_width_nm: FloatArray | None = None
+
+    @property
+    def width_nm(self) -> FloatArray | None:
+        """The width to compare: the equivalent one where fringes cut through the half of the maximum."""
+        if self.lines is None or self.equivalent_width_nm is None or self.lines.doubtful.mean() < _FRINGED:
+            return self.fwhm_nm
+        return self.equivalent_width_nm
 
 
 def judge(threshold: Threshold, seen: Seen) -> Verdict:
@@ -164,10 +175,11 @@ def kink_of(threshold: Threshold) -> Witness:
 
 def width_of(threshold: Threshold, seen: Seen) -> Witness:
     """Compare the linewidths below and above the kink, or those of the lowest and the highest third."""
-    if seen.fwhm_nm is None or np.isfinite(seen.fwhm_nm).sum() < 2 * _LEAST_WIDTHS:
+    width_nm = seen.width_nm
+    if width_nm is None or np.isfinite(width_nm).sum() < 2 * _LEAST_WIDTHS:
         return _witness("linewidth", "unknown", "the linewidth is not known at enough fluences")
-    known = np.isfinite(seen.fwhm_nm) & (seen.fwhm_nm > 0) & np.isfinite(seen.fluence_uj_cm2)
-    f, w = seen.fluence_uj_cm2[known], seen.fwhm_nm[known]
+    known = np.isfinite(width_nm) & (width_nm > 0) & np.isfinite(seen.fluence_uj_cm2)
+    f, w = seen.fluence_uj_cm2[known], width_nm[known]
     low, high = w[f <= np.quantile(f, 1 / 3)], w[f >= np.quantile(f, 2 / 3)]
     if threshold.ci95 is not None:
         below, above = w[f < threshold.ci95[0]], w[f > threshold.ci95[1]]

@@ -38,9 +38,11 @@ _WIDEST_NM = 2.5
 _SLITS = 1.6
 _HIGH = 3.0
 """Over the luminescence, a peak that stands so high is no fringe."""
-_FASTER = 2.0
+_FASTER = 3.0
 """By how much the contrast of a peak exceeds that of any structure at low fluence, if it grows faster."""
 _NEAR_NM = 2.0
+_BY_CHANCE = 5.0
+"""Standard errors from the lowest to the highest of the noise within that distance."""
 _ORDERS = (1.0, 1 / 2, 1 / 3, 2 / 3)
 """Pump, second and third harmonic, and the latter in the grating's second order."""
 _PUMP_REL = 0.003
@@ -235,7 +237,13 @@ class _LowEnd:
         left = noise / np.sqrt(width)
         # Luminescence that is lost in the noise cannot show that a line grew faster than it.
         contrast = np.maximum(above, left) / np.maximum(continuum, 3.0 * left)
-        return np.asarray(scipy.ndimage.maximum_filter1d(contrast, max(round(2 * _NEAR_NM / pitch), 3)))
+        near = max(round(2 * _NEAR_NM / pitch), 3)
+        # A brighter spectrum of the same fringes has its smooth part at their feet: they are compared so too.
+        smooth = scipy.ndimage.uniform_filter1d(total, width, mode="nearest")
+        feet = scipy.ndimage.minimum_filter1d(smooth, near)
+        tops = scipy.ndimage.maximum_filter1d(smooth, near)
+        fringes = (tops - feet - _BY_CHANCE * left) / np.maximum(feet, 3.0 * left)
+        return np.asarray(np.maximum(scipy.ndimage.maximum_filter1d(contrast, near), fringes))
 
     def contrast(self, i: int, at_nm: float) -> float:
         """Return the contrast of the low end around a wavelength; infinite for a point that belongs to it."""
