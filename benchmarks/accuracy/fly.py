@@ -108,8 +108,8 @@ class Flight:
         while self.clock.now_s() + self.law.duration_s < begin + case.light_s:
             start, stop = self.ends[here], self.ends[1 - here]
             command, arrival = self._go(stop)
-            phase = float(self.rng.uniform(0, REPLY_S))
-            turns.append(Turn(command, start, stop, arrival - phase, arrival - phase + REPLY_S))
+            phase = float(self.rng.uniform(-0.5, 0.5)) * REPLY_S
+            turns.append(Turn(command, start, stop, arrival + phase))
             self.clock.sleep(0.01)
             here = 1 - here
         end = self.clock.now_s()

@@ -12,6 +12,7 @@ from labctl.cli.commands.align import align as align_command
 from labctl.cli.commands.calibrate import calibrate as calibrate_commands
 from labctl.cli.commands.calibrations import budget as budget_command
 from labctl.cli.commands.calibrations import calibrations as calibrations_command
+from labctl.cli.commands.fly import fly as fly_command
 from labctl.cli.commands.gui import gui as gui_command
 from labctl.cli.commands.manual import set_bench
 from labctl.cli.commands.shots import shots as shots_command
@@ -172,6 +173,7 @@ def fit(
 
 app.command("set")(set_bench)
 app.command("align")(align_command)
+app.command("fly")(fly_command)
 app.command("gui")(gui_command)
 app.add_typer(calibrate_commands, name="calibrate")
 app.command("budget")(budget_command)

@@ -30,6 +30,8 @@ class PlateLaw:
     :param way_deg: the way that was measured, degrees, > 0.
     :param latency_s: what the clock of the shots is ahead of that of the commands, messages included, s.
     :param latency_sigma_s: its standard error, s.
+    :param reply_s: from rest to the report of it, s.
+    :param reply_sigma_s: its standard error, s.
     :param ramp_s: time, s, of the speed at either end, 0 for a plate that starts at once.
     """
 
@@ -38,6 +40,8 @@ class PlateLaw:
     way_deg: float
     latency_s: float = 0.0
     latency_sigma_s: float = 0.005
+    reply_s: float = 0.0
+    reply_sigma_s: float = 0.0
     ramp_s: float = 0.0
 
 
@@ -48,15 +52,13 @@ class Turn:
     :param command_s: when the command left, s, on its own clock.
     :param start_deg: where the plate rested, degrees.
     :param stop_deg: where it was sent, degrees.
-    :param busy_s: latest time at which it was still on its way, s, same clock; None where that is not known.
-    :param idle_s: earliest time at which it rested, s.
+    :param reply_s: when it reported its rest, s, same clock; None where that is not known.
     """
 
     command_s: float
     start_deg: float
     stop_deg: float
-    busy_s: float | None = None
-    idle_s: float | None = None
+    reply_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

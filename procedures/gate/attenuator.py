@@ -452,5 +452,10 @@ class AttenuatorModel:
         return measured_j / (self._nominal_j * self._curve.transmission(angle_deg)) - 1
 
     @property
+    def highest_full_j(self) -> float:
+        """Highest mean pulse energy on the sample at any angle, as far as the meter has shown it."""
+        return self._nominal_j * self._scale.highest(0.0) * self._curve.reach[1]
+
+    @property
     def _full_j(self) -> float:
         return self._nominal_j * self._scale.ratio

@@ -151,6 +151,8 @@ LOOKING_S = 5.0
 """Light that a shutter which lies lets through before a look at it, begun at its closing, is judged."""
 _SAME_LIGHT = 0.97
 """Part of a fluence that shows a spectrometer as much as the whole."""
+_UNKNOWN_CV, _HIGHEST_PULSE = 0.05, 4.0
+"""Scatter of the pulses where it is not stated; by how many of it the highest pulse exceeds the mean."""
 _SAME = 1.005
 """Two transmissions nearer to each other than this are one."""
 
@@ -173,7 +175,7 @@ class Pump:
         patience_s: float = 5.0,
     ) -> None:
         self.settings, self.limits = settings, limits
-        self._meter, self._watch = roles.power_meter, roles.watch
+        self._meter, self._watch, self._clock = roles.power_meter, roles.watch, roles.clock
         self.beam = make_beam(settings, limits)
         self.curve = make_curve(
             settings.curve, allowed_angles(roles.attenuator.angle_range_deg, limits.angle_range_deg)
@@ -636,6 +638,42 @@ class Pump:
         self._plate.swing()  # the meter saw nothing of what was before
         self._allow(self._verifier.takes_s, self._setting.fluence_uj_cm2)
         self._blade.open(self._setting.fluence_uj_cm2, light_s)
+
+    # --- flight ------------------------------------------------------------------------------------
+
+    def refuse_flight(self, seconds: float) -> None:
+        """Check that the plate may turn in light for ``seconds``, wherever it comes to stand meanwhile.
+
+        Full transmission must stay within every limit, with the highest energy of a pulse and its scatter: a
+        plate that does not stop is not there where it was sent when the shutter is confirmed closed. The dose
+        is held against its limit as if all of the light came at full transmission.
+
+        :raises SafetyStop: it may not; nothing has moved.
+        """
+        scatter = self.settings.pulse_cv if self.settings.pulse_cv is not None else _UNKNOWN_CV
+        full_j = self.aim.highest_full_j
+        said = self.beam.forbidden(self.beam.fluence_uj_cm2(full_j * (1 + _HIGHEST_PULSE * scatter)))
+        if said:
+            raise SafetyStop(
+                f"no flight: at full transmission the highest pulses exceed a limit: {said}",
+                "add a filter to the beam, so that the attenuator cannot exceed the limits at any angle",
+            )
+        self._allow(seconds + 2 * self._blade.travel_s, self.beam.fluence_uj_cm2(full_j))
+
+    def turn(self, angle_deg: float, stop: Stop | None = None) -> tuple[float, float]:
+        """Turn the plate to an angle, in light too where :meth:`refuse_flight` has passed; light counts.
+
+        :returns: bench times at which the command left and the plate reported its rest.
+        :raises SafetyStop: it did not arrive; the shutter is closed.
+        """
+        with self._safe_state.guarded():
+            self._setting.forget()
+            self.light.change(self.aim.mean_fluence_uj_cm2(self._plate.reached_deg, angle_deg))
+            began_s = self._clock.now_s()
+            self._plate.move(angle_deg, stop)
+            ended_s = self._clock.now_s()
+            self.light.change(self._setting.fluence_uj_cm2)
+            return began_s, ended_s
 
     # --- what the meter says -----------------------------------------------------------------------
 

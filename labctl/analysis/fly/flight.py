@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.analysis.fly.motion import ZERO, Curve, FlightFit
+from labctl.analysis.fly.motion import ZERO, Curve, FlightFit, odd_s
 from labctl.analysis.threshold import fit_threshold
 from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Smear
 from labctl.model.errors import DataError
@@ -26,6 +26,8 @@ POINTS = 40
 LEAST_IN_POINT = 5
 """Fewer shots do not say how they scatter."""
 LEAST_SHOTS = 100
+LATE_S = 0.05
+"""A pass that took so much less or more time than usual is left out."""
 _NEAR = 0.15
 """Shots within this of the threshold, in ln fluence, say what an error of the motion does to it."""
 
@@ -76,7 +78,8 @@ def solve(
     """Find where the plate was at each shot of a flight, and which shots may make points.
 
     Left out are shots outside of ``lit_s`` ("dark"), saturated ones ("clipped"), those in acceleration, at
-    rest or within some ms of either ("turn"), and those too far from all others of their fluence, such as
+    rest or within some ms of either ("turn"), those of a pass whose time is not like that of the others
+    ("late"), and those too far from all others of their fluence, such as
     pulses that the laser missed ("outlier").
 
     :param shots: all that were kept, in order.
@@ -90,7 +93,8 @@ def solve(
     """
     _check(shots, turns, anchors)
     lit = (shots.time_s >= lit_s[0]) & (shots.time_s <= lit_s[1])
-    use = lit & ~shots.clipped & np.isfinite(shots.signal)
+    late = _late(shots.time_s, turns, law)
+    use = lit & ~shots.clipped & ~late & np.isfinite(shots.signal)
     if use.sum() < LEAST_SHOTS:
         raise DataError(f"{int(use.sum())} usable shots; a flight needs at least {LEAST_SHOTS}")
     fit = FlightFit(shots, use, turns, anchors, law, curve)
@@ -101,6 +105,7 @@ def solve(
     reasons = {
         "dark": ~lit,
         "clipped": lit & shots.clipped,
+        "late": lit & ~shots.clipped & late,
         "turn": use & ~steady,
         "outlier": use & steady & outlier,
     }
@@ -110,6 +115,26 @@ def solve(
     return Solved(
         fit, at, covariance, fit.motion(at, covariance), shots.time_s, fluence, good, left_out, dose
     )
+
+
+def _late(time_s: FloatArray, turns: Sequence[Turn], law: PlateLaw) -> Bools:
+    """Find the shots of passes that took far more or less time than the others.
+
+    :raises DataError: what is left does not go both ways.
+    """
+    odd = odd_s(turns) > LATE_S
+    if len({t.stop_deg > t.start_deg for t, out in zip(turns, odd, strict=True) if not out}) < 2:
+        took = [1e3 * (t.reply_s - t.command_s) for t in turns if t.reply_s is not None]
+        said = ", ".join(f"{ms:.0f}" for ms in took)
+        raise DataError(
+            f"the passes of the plate took {said} ms: too irregular", "relieve the computer, fly again"
+        )
+    found = np.zeros(time_s.shape, dtype=np.bool_)
+    edge = 3.0 * law.latency_sigma_s
+    for turn, out in zip(turns, odd, strict=True):
+        if out and turn.reply_s is not None:
+            found |= (time_s > turn.command_s - edge) & (time_s < turn.reply_s + edge)
+    return found
 
 
 def _check(shots: Shots, turns: Sequence[Turn], anchors: Sequence[Anchor]) -> None:

@@ -23,17 +23,22 @@ from labctl.model.records import FloatArray
 
 Bools = NDArray[np.bool_]
 
-LATENCY, LN_DURATION, ZERO, LN_LEAK, LN_SCALE = range(5)
-_STEPS = np.array([1e-4, 1e-3, 5e-3, 0.02, 2e-3])
-KNOT_LN_F = 0.1
-"""Distance of the knots of the common curve, in ln fluence."""
+LATENCY, LN_DURATION, ZERO, LN_LEAK, LN_SCALE, REPLY = range(6)
+_FIRST_TURN = 6
+_STEPS = np.array([1e-4, 1e-3, 5e-3, 0.02, 2e-3, 1e-4])
+KNOT_LN_F = 0.25
+"""Distance of the knots of the common curve, in ln fluence: noise between closer ones looks like a motion."""
 MARGIN_S = 0.003
 """Shots so near to a start or an end of a motion are in no point: there the law is least known."""
 ANCHOR_LEAST = 20.0
 """The flank begins where a reading of the meter is at least so many times its noise."""
 LAW_REL = 0.01
 """How far a plate may have strayed from its law since that was measured: load, supply, temperature."""
-_ROUNDS = 6
+JITTER_S = 0.0015
+"""Standard deviation of the time from a command to the start of the plate."""
+REPLY_JITTER_S = 0.0012
+"""That of the time from its rest to the report of it."""
+_ROUNDS, _LEAST_ROUNDS, _SETTLED = 30, 4, 0.05
 _TOO_FAR = 5.0
 FLAG_SIGMA = 3.5
 # An even distribution ends at 1.7 of its standard deviations; the way of a message comes on top.
@@ -82,12 +87,15 @@ def travelled(after_s: FloatArray, duration_s: float, ramp_s: float) -> FloatArr
 
 
 def angles(
-    time_s: FloatArray, turns: Sequence[Turn], latency_s: float, law: PlateLaw, duration_s: float
+    time_s: FloatArray, turns: Sequence[Turn], late_s: FloatArray, law: PlateLaw, duration_s: float
 ) -> FloatArray:
-    """Return the plate's angle at each time, degrees; at rest before the first turn and after each."""
+    """Return the plate's angle at each time, degrees; at rest before the first turn and after each.
+
+    :param late_s: how much later than its command each turn begins on the clock of the times.
+    """
     found = np.full(time_s.shape, turns[0].start_deg)
-    for turn in turns:
-        after = time_s - turn.command_s - latency_s
+    for turn, late in zip(turns, late_s, strict=True):
+        after = time_s - turn.command_s - late
         way = turn.stop_deg - turn.start_deg
         whole = _duration(duration_s, law, way)
         here = turn.start_deg + way * travelled(after, whole, law.ramp_s)
@@ -100,16 +108,25 @@ def _duration(duration_s: float, law: PlateLaw, way_deg: float) -> float:
 
 
 def in_motion(
-    time_s: FloatArray, turns: Sequence[Turn], latency_s: float, law: PlateLaw, duration_s: float
+    time_s: FloatArray, turns: Sequence[Turn], late_s: FloatArray, law: PlateLaw, duration_s: float
 ) -> Bools:
     """Return whether the plate turns evenly at each time, away from the ends of its motions."""
     even = np.zeros(time_s.shape, dtype=np.bool_)
-    for turn in turns:
-        after = time_s - turn.command_s - latency_s
+    for turn, late in zip(turns, late_s, strict=True):
+        after = time_s - turn.command_s - late
         whole = _duration(duration_s, law, turn.stop_deg - turn.start_deg)
         edge = law.ramp_s + MARGIN_S
         even |= (after >= edge) & (after <= whole - edge)
     return even
+
+
+def odd_s(turns: Sequence[Turn]) -> FloatArray:
+    """Return by how much each turn took less or more time than usual, until its report; 0 where unknown.
+
+    It began late, or was reported late: which of both, nobody knows.
+    """
+    took = np.array([np.nan if t.reply_s is None else t.reply_s - t.command_s for t in turns])
+    return np.zeros(took.size) if np.isnan(took).all() else np.abs(np.nan_to_num(took - np.nanmedian(took)))
 
 
 class FlightFit:
@@ -138,13 +155,27 @@ class FlightFit:
                 curve.zero_deg,
                 math.log(curve.leakage),
                 math.log(scale),
+                law.reply_s,
             ]
         )
         duration = math.hypot(law.duration_sigma_s / law.duration_s, LAW_REL)
         leak = curve.leakage_sigma / curve.leakage
         self.before_sigma = np.array(
-            [max(law.latency_sigma_s, 1e-4), duration, curve.zero_sigma_deg, leak, 0.5]
+            [
+                max(law.latency_sigma_s, 1e-4),
+                duration,
+                curve.zero_sigma_deg,
+                leak,
+                0.5,
+                max(law.reply_sigma_s, 1e-4),
+            ]
         )
+        # Each command leaves a little late by chance: of a program that waits its turn, of a message.
+        extra = np.zeros(len(turns))
+        self.before = np.concatenate([self.before, extra])
+        self._odd_s = odd_s(turns)
+        self.before_sigma = np.concatenate([self.before_sigma, np.hypot(JITTER_S, self._odd_s)])
+        self._steps = np.concatenate([_STEPS, extra + 1e-4])
         self.kept = np.ones(self.time.size, dtype=np.bool_)
         self.variance = np.full(self.time.size, max(float(np.var(self.y)), 1e-300))
 
@@ -152,36 +183,47 @@ class FlightFit:
     def _transmission(angle_deg: FloatArray | float, zero_deg: float, leakage: float) -> FloatArray:
         return malus_transmission(np.subtract(angle_deg, zero_deg), leakage)
 
+    @staticmethod
+    def _late(at: FloatArray) -> FloatArray:
+        return np.asarray(at[LATENCY] + at[_FIRST_TURN:])
+
     def fluence(self, time_s: FloatArray, at: FloatArray) -> FloatArray:
         """Return the mean fluence of pulses at times, if the unknowns are ``at``."""
         duration = math.exp(float(at[LN_DURATION]))
-        angle = angles(time_s, self.turns, float(at[LATENCY]), self.law, duration)
+        angle = angles(time_s, self.turns, self._late(at), self.law, duration)
         passed = self._transmission(angle, float(at[ZERO]), math.exp(float(at[LN_LEAK])))
         return np.asarray(math.exp(float(at[LN_SCALE])) * passed)
 
     def slopes(self, time_s: FloatArray, at: FloatArray) -> FloatArray:
-        """Return how ln fluence at times changes with each unknown, shape ``(n, 5)``."""
-        sides = [[np.log(self.fluence(time_s, at + s * step)) for s in (1, -1)] for step in np.diag(_STEPS)]
-        return np.stack([(up - down) / 2 / s for (up, down), s in zip(sides, _STEPS, strict=True)], axis=1)
+        """Return how ln fluence at times changes with each unknown, shape ``(n, unknown)``."""
+        sides = [
+            [np.log(self.fluence(time_s, at + s * step)) for s in (1, -1)] for step in np.diag(self._steps)
+        ]
+        return np.stack(
+            [(up - down) / 2 / s for (up, down), s in zip(sides, self._steps, strict=True)], axis=1
+        )
 
     def steady(self, time_s: FloatArray, at: FloatArray) -> Bools:
         """Return whether the plate turned evenly at times."""
-        return in_motion(time_s, self.turns, float(at[LATENCY]), self.law, math.exp(float(at[LN_DURATION])))
+        return in_motion(time_s, self.turns, self._late(at), self.law, math.exp(float(at[LN_DURATION])))
 
     def solve(self) -> tuple[FloatArray, FloatArray]:
         """Return the unknowns and their covariance; noise and outliers are found on the way."""
         at = self.before.copy()
         covariance = np.diag(self.before_sigma**2)
-        for _ in range(_ROUNDS):
+        for number in range(_ROUNDS):
             self._weigh(at)
             residual = self._residual(at)
-            sides = [[self._residual(at + sign * step) for sign in (1, -1)] for step in np.diag(_STEPS)]
-            jacobian = np.stack([(u - d) / 2 / s for (u, d), s in zip(sides, _STEPS, strict=True)], axis=1)
-            normal = jacobian.T @ jacobian
-            covariance = np.linalg.inv(normal)
+            sides = [[self._residual(at + sign * step) for sign in (1, -1)] for step in np.diag(self._steps)]
+            jacobian = np.stack(
+                [(u - d) / 2 / s for (u, d), s in zip(sides, self._steps, strict=True)], axis=1
+            )
+            covariance = np.linalg.inv(jacobian.T @ jacobian)
             step = -covariance @ (jacobian.T @ residual)
-            most = 3.0 * self.before_sigma
-            at = at + np.clip(step, -most, most)
+            at = at + np.clip(step, -self.before_sigma, self.before_sigma)
+            settled = bool((np.abs(step) < _SETTLED * np.sqrt(np.diag(covariance))).all())
+            if settled and number >= _LEAST_ROUNDS:
+                break
         return at, covariance
 
     def _residual(self, at: FloatArray) -> FloatArray:
@@ -206,17 +248,16 @@ class FlightFit:
         )
 
     def _arrivals(self, at: FloatArray) -> list[float]:
-        """Return how far each end of a motion lies from where the plate's own status puts it.
+        """Return how far each end of a motion lies from where the plate's own report puts it.
 
-        The clock of the status is that of the commands: the latency has no part in it.
+        The clock of the reports is that of the commands: the latency has no part in it.
         """
         found = []
-        for turn in self.turns:
-            if turn.busy_s is None or turn.idle_s is None:
-                continue
-            middle, width = 0.5 * (turn.busy_s + turn.idle_s), max(turn.idle_s - turn.busy_s, 1e-4)
-            whole = _duration(math.exp(float(at[LN_DURATION])), self.law, turn.stop_deg - turn.start_deg)
-            found.append((turn.command_s + whole - middle) / (width / math.sqrt(12.0)))
+        for turn, late, odd in zip(self.turns, at[_FIRST_TURN:], self._odd_s, strict=True):
+            if turn.reply_s is not None:
+                whole = _duration(math.exp(float(at[LN_DURATION])), self.law, turn.stop_deg - turn.start_deg)
+                due_s = turn.command_s + float(late) + whole + float(at[REPLY])
+                found.append((due_s - turn.reply_s) / math.hypot(REPLY_JITTER_S, odd))
         return found
 
     def _knots(self, at: FloatArray) -> tuple[float, float]:

@@ -83,6 +83,7 @@ class LineEvidence:
             narrow=int(narrow.sum()),
             plain=int(plain.sum()),
             neither=int((seen & ~lines & ~full).sum()),
+            dark=int((~seen & (count == 0)).sum()),
             lone_peak=lone,
             lines_from=None if start is None or lone else float(fluence[order][seen][start]),
         )
@@ -93,7 +94,8 @@ class Spectra:
     """How many of a sweep's points show what.
 
     :ivar seen: with a width or a peak; ``lines`` with a peak, or no wider than a line; ``narrow`` of these
-        the latter; ``plain`` as wide as luminescence is, and without a peak; ``neither`` in between.
+        the latter; ``plain`` as wide as luminescence is, and without a peak; ``neither`` in between; ``dark``
+        looked at, with neither: too little light, as below the threshold in few shots.
     :ivar lone_peak: the brightest point alone shows a peak, weak in an emission of full width.
     :ivar lines_from: lowest fluence from which on most points show lines; None where none do. A peak that
         the higher fluences do not show is noise: laser lines grow with the fluence.
@@ -105,6 +107,7 @@ class Spectra:
     narrow: int
     plain: int
     neither: int
+    dark: int
     lone_peak: bool
     lines_from: float | None
 
@@ -112,7 +115,8 @@ class Spectra:
     def lasing(self) -> bool:
         """Whether every point that shows anything shows lines, and most are no wider than a line."""
         enough = self.seen >= max(LEAST_SEEN, self.points / 2)
-        return enough and self.lines == self.seen and self.narrow >= 0.8 * self.seen
+        every = self.lines == self.seen and self.dark < LEAST_SEEN
+        return enough and every and self.narrow >= 0.8 * self.seen
 
     @property
     def luminescence(self) -> bool:

@@ -1,0 +1,62 @@
+"""``labctl fly``: a threshold from a second or two of light, while the attenuator's plate turns."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from labctl.cli.common import BenchFile, Json, SampleName
+from labctl.cli.output import write_lines
+from labctl.cli.plan_options import with_options
+from labctl.cli.signals import stop_on_signals
+from labctl.model.options import options
+from labctl.model.plan import SweepPlan
+
+_SWEPT = options(SweepPlan)
+_FLANK = (
+    replace(_SWEPT["start"], help="Lowest fluence of the flank.", default=...),
+    replace(_SWEPT["stop"], help="Highest fluence of the flank.", default=...),
+)
+
+
+@with_options(_FLANK)
+def fly(
+    bench: BenchFile,
+    sample: SampleName,
+    given: dict[str, Any],
+    passes: Annotated[int, typer.Option(min=2, help="Passes over the flank, an even number.")] = 4,
+    output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
+    operator: Annotated[str, typer.Option(help="Who measures.")] = "",
+    spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
+    note: Annotated[str, typer.Option(help="Note stored with the file.")] = "",
+    figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Turn the plate forth and back in the light, keep every shot; state the lasing threshold.
+
+    Needs a triggered spectrometer that keeps every shot, and limits that full transmission cannot exceed.
+    Ctrl-C closes the shutter.
+    """
+    with stop_on_signals() as stop:
+        from labctl.cli.commands.sweep import with_figures
+        from labctl.cli.table import print_result
+        from labctl.runner.facts import RunRequest
+        from labctl.runner.fly import run_fly
+        from procedures.fly import FlyPlan
+
+        plan = FlyPlan(given["start"], given["stop"], passes)
+        labels = RunRequest(output=output, sample=sample, operator=operator, spot=spot, note=note)
+        report = run_fly(bench, plan, labels, stop=stop, tell=_say)
+        print_result([with_figures(report) if figures else report], as_json=as_json)
+    return 0
+
+
+def _say(text: str) -> None:
+    import sys
+
+    with contextlib.suppress(OSError, ValueError):
+        write_lines([text], sys.stderr)

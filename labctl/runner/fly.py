@@ -1,0 +1,141 @@
+"""A fly scan from the first connection to the last byte: flight, run file, result.
+
+The points are those of a sweep (their exposures are single shots), and so is the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from labctl.analysis.evaluation import evaluate
+from labctl.analysis.fly.flight import with_motion
+from labctl.config import BenchConfig, load_bench
+from labctl.data import RunWriter
+from labctl.model.clock import Clock, Stop
+from labctl.model.errors import Aborted, LabctlError
+from labctl.model.plan import SweepPlan
+from labctl.model.results import SweepResult
+from labctl.model.run import PointList, RunFacts, RunStop
+from labctl.runner.facts import RunRequest, now_utc, run_start
+from labctl.runner.report import RunReport, tally
+from labctl.session import open_bench
+from procedures.fly import Flight, FlyPlan, fly
+
+PROCEDURE_ID = "fly/1"
+Tell = Callable[[str], None]
+
+
+def run_fly(
+    bench: BenchConfig | Path | str,
+    plan: FlyPlan,
+    request: RunRequest,
+    *,
+    stop: Stop,
+    tell: Tell,
+    clock: Clock | None = None,
+) -> RunReport:
+    """Fly once over a sample, store it and say what came of it; the bench is safe in any case.
+
+    :param bench: a bench file or its configuration.
+    :param plan: from where to where, and how often.
+    :param request: the names and the folder of the run's files.
+    :param stop: ends the flight; the shutter is closed.
+    :param tell: told what a user should know meanwhile.
+    :param clock: of the bench; made from the configuration by default.
+    :raises ConfigError: this bench cannot fly this plan.
+    :raises LabctlError: it failed; the file then says why.
+    """
+    config = load_bench(bench)
+    swept = _as_sweep(plan, config)
+    writer = RunWriter(request.output, request.stem())
+    with open_bench(config, clock, stop, tell=tell, over=tell) as opened:
+        start = run_start(opened, swept, request)
+        writer.begin(replace(start, procedure=PROCEDURE_ID))
+        try:
+            flight = fly(plan, opened.roles, opened.pump, opened.bands, sink=writer, stop=stop)
+        except BaseException as exc:
+            _end_failed(writer, exc)
+            raise
+        facts = replace(opened.facts, dose_uj_cm2=opened.pump.dose_uj_cm2, planned=len(flight.points))
+        meter = opened.identities["power_meter"].serial
+    notes = said(flight)
+    for note in notes:
+        writer.event(flight.dark.at_s, note)
+    result = flown_result(flight, swept, facts)
+    writer.end(RunStop("finished", "", now_utc(), result))
+    return RunReport(
+        sample=request.sample,
+        status="finished",
+        csv=None,
+        h5=writer.paths.h5,
+        points=len(flight.points),
+        result=result,
+        spot=request.spot,
+        meter=meter,
+        notes=notes,
+        counted=tally(
+            [p.saturated_exposures for p in flight.points],
+            [p.exposures for p in flight.points],
+            [p.integration_s for p in flight.points],
+            planned=len(flight.points),
+        ),
+    )
+
+
+def flown_result(flight: Flight, swept: SweepPlan, facts: RunFacts) -> SweepResult:
+    """Evaluate the points of a flight as those of any run, with the error of the motion in both intervals."""
+    result = evaluate(PointList(list(flight.points)), swept, facts)
+    solved, found = flight.solved, []
+    for band in (result.threshold, result.threshold_lasing):
+        at = band.threshold_uj_cm2
+        error = None if at is None else solved.error_rel(at, flight.arrival_sigma_deg)
+        found.append(with_motion(band, error, solved.motion.flags))
+    return replace(result, threshold=found[0], threshold_lasing=found[1])
+
+
+def said(flight: Flight) -> tuple[str, ...]:
+    """Say in sentences what the shots showed of the plate, which were left out, and of the pump light."""
+    motion, solved = flight.solved.motion, flight.solved
+    latency, duration = motion.latency_s, motion.duration_s
+    left = ", ".join(f"{count} {name}" for name, count in solved.left_out.items())
+    lines = [
+        f"{int(solved.good.sum())} shots in {len(flight.points)} points, {flight.light_s:.2g} s of light, "
+        f"{1e-6 * solved.dose_uj_cm2:.3g} J/cm2; left out: {left or 'none'}; lost: {flight.lost}",
+        f"a pass took {1e3 * duration.value:.1f} +- {1e3 * duration.sigma:.1f} ms, the shots came "
+        f"{1e3 * latency.value:.1f} +- {1e3 * latency.sigma:.1f} ms late",
+    ]
+    if motion.flags:
+        before_ms = 1e3 * duration.before
+        lines.append(
+            f"the plate moved otherwise than before in the dark ({before_ms:.1f} ms a pass): check that it "
+            "turns freely, and fly again"
+        )
+    scatter = flight.scatter
+    if scatter is not None and scatter.counts_per_uj_cm2 > 3 * scatter.sigma:
+        counts = f"{scatter.counts_per_uj_cm2:.2g} counts a pixel per uJ/cm2"
+        share = scatter.share
+        part = "" if share is None else f", {100 * share:.2g} % of the signal at the lowest fluences"
+        lines.append(f"pump light in the spectra: {counts}{part}")
+    return tuple(lines)
+
+
+def _as_sweep(plan: FlyPlan, config: BenchConfig) -> SweepPlan:
+    return SweepPlan(
+        start_uj_cm2=plan.start_uj_cm2,
+        stop_uj_cm2=plan.stop_uj_cm2,
+        points=40,
+        average=30,
+        triggered=config.triggered,
+        reference_every=0,
+        correct_bleaching="off",
+    )
+
+
+def _end_failed(writer: RunWriter, exc: BaseException) -> None:
+    if isinstance(exc, Aborted | KeyboardInterrupt):
+        writer.end(RunStop("aborted", "stopped by the user", now_utc()))
+        return
+    reason = exc.message if isinstance(exc, LabctlError) else f"{type(exc).__name__}: {exc}"
+    writer.end(RunStop("failed", reason, now_utc()))
