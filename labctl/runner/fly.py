@@ -86,7 +86,7 @@ def run_fly(
 
 def flown_result(flight: Flight, swept: SweepPlan, facts: RunFacts) -> SweepResult:
     """Evaluate the points of a flight as those of any run, with the error of the motion in both intervals."""
-    result = evaluate(PointList(list(flight.points)), swept, facts)
+    result = evaluate(PointList(flight.points, (flight.dark,)), swept, facts)
     solved, found = flight.solved, []
     for band in (result.threshold, result.threshold_lasing):
         at = band.threshold_uj_cm2

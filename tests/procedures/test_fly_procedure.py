@@ -177,6 +177,8 @@ def test_a_flight_finds_the_threshold(flown) -> None:  # type: ignore[no-untyped
     assert result.verdict is not None
     assert result.verdict.headline == "consistent with lasing"
     assert result.verdict.lines_from_uj_cm2 is not None
+    assert result.q is not None
+    assert result.q.value == pytest.approx(table.scene.truth.q, rel=0.1)
     assert "lost: 0" in said(flight)[0]
 
 
