@@ -8,7 +8,6 @@ memory is that of the process that stores, after a tenth of the shots and at the
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 import time
@@ -30,8 +29,9 @@ TRIGGERED = 'driver = "ocean"\ntrigger = "edge"'
 
 def memory_mb() -> float:
     """Return the memory that this process has in use, MB."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def main() -> None:

@@ -154,7 +154,8 @@ def said(summary: ShotsSummary) -> str:
         lost = f"{tally.lost} of {tally.kept + tally.lost} shots are missing ({named})"
     clipped = f"; {summary.clipped} shots are saturated" if summary.clipped else ""
     return (
-        f"{summary.light} shots in the light at {summary.fluence_uj_cm2:.4g} uJ/cm2; {lost}; mean "
+        f"{summary.light} shots in the light at {summary.fluence_uj_cm2:.4g} uJ/cm2 (mean of the meter, not "
+        f"shot by shot); {lost}; mean "
         f"{summary.mean_counts:.4g} counts a shot, CV {summary.cv:.2%} (of which the detector's noise is "
         f"{summary.dark_cv:.2%}){clipped}"
     )
