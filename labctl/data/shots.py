@@ -24,6 +24,8 @@ from labctl.model.shots import PHASES, CountArray, Phase, ShotBlock, ShotsSummar
 FRAME = np.dtype("<u2")
 LARGEST_FRAME_CHUNK = 1 << 28
 """An hour at 1 kHz in 60 chunks: as many as one node of the index holds."""
+_FINER = 3
+"""So many times more chunks than a run of points has: the last one, and the room ahead, are small parts."""
 _SHOTS_IN_BATCH, _BATCHES_TO_GAP = 100, 4
 """Only the size of chunks depends on them."""
 _POINTS = 64
@@ -44,7 +46,7 @@ def create_shots(file: h5py.File, shots: int, pixels: int) -> None:
     detector, record = file[schema.DETECTOR], file[schema.RECORD]
     wavelength = file[schema.SPECTRA]["wavelength"]
     name = schema.SHOT_FRAMES.rpartition("/")[2]
-    frames = create_growing(detector, name, FRAME, (pixels,), shots, LARGEST_FRAME_CHUNK)
+    frames = create_growing(detector, name, FRAME, (pixels,), -(-shots // _FINER), LARGEST_FRAME_CHUNK)
     frames.attrs.update(units="counts", long_name="Raw counts of every shot")
     shown = file.create_group(schema.SHOTS)
     shown.attrs.update(NX_class="NXdata", signal="frames", axes=[".", "wavelength"], wavelength_indices=1)
