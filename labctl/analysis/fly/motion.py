@@ -34,8 +34,8 @@ ANCHOR_LEAST = 20.0
 """The flank begins where a reading of the meter is at least so many times its noise."""
 LAW_REL = 0.01
 """How far a plate may have strayed from its law since that was measured: load, supply, temperature."""
-JITTER_S = 0.0015
-"""Standard deviation of the time from a command to the start of the plate."""
+JITTER_S = 0.0003
+"""Standard deviation of the time from a command to the start of the plate, beside what its report shows."""
 REPLY_JITTER_S = 0.0012
 """That of the time from its rest to the report of it."""
 _ROUNDS, _LEAST_ROUNDS, _SETTLED = 30, 4, 0.05
