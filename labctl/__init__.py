@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from labctl.analysis.evaluation import evaluate
     from labctl.data import read_run
     from labctl.model.plan import AdaptivePlan, SweepPlan
-    from labctl.model.results import SweepResult
+    from labctl.model.results.sweep import SweepResult
     from labctl.model.run import RunFacts
     from labctl.runner.refit import compare
     from labctl.runner.run import run_sweep
@@ -46,7 +46,7 @@ _HOMES = {
     "sweep": "labctl.session",
     "SweepPlan": "labctl.model.plan",
     "AdaptivePlan": "labctl.model.plan",
-    "SweepResult": "labctl.model.results",
+    "SweepResult": "labctl.model.results.sweep",
     "RunFacts": "labctl.model.run",
     "compare": "labctl.runner.refit",
     "evaluate": "labctl.analysis.evaluation",

@@ -22,9 +22,9 @@ from labctl.analysis.spectra.bands import band_slice, bands_of
 from labctl.analysis.spectra.reduce import clip_level, correct_nonlinearity, reduce_exposures
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import ConfigError, InstrumentFault, SafetyStop
-from labctl.model.flight import Anchor, PlateLaw, PumpScatter, Shots, Turn
 from labctl.model.pump import Bands, MalusCurve
 from labctl.model.records import DarkRecord, FloatArray, SweepPoint
+from labctl.model.results.flight import Anchor, PlateLaw, PumpScatter, Shots, Turn
 from labctl.model.roles import BurstSpectrometer, Roles, RunSink, bursting
 from labctl.model.shots import ShotBatch
 from procedures.gate.power_monitor import PumpState

@@ -25,7 +25,7 @@ from labctl.analysis.next_fluence import half_width_rel
 from labctl.analysis.threshold import ThresholdResult, fit_threshold
 from labctl.model.plan import AdaptivePlan, Cause, Ending, SweepPlan
 from labctl.model.records import SweepPoint
-from labctl.model.results import Threshold
+from labctl.model.results.sweep import Threshold
 from labctl.model.run import RunFacts
 from labctl.session import sweep
 

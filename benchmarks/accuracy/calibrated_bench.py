@@ -34,7 +34,7 @@ from labctl.config import load_bench
 from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import SteppedClock
-from labctl.model.results import K95, total_interval
+from labctl.model.results.sweep import K95, total_interval
 from labctl.runner.csv_worker import PointBuffer
 from labctl.session import open_bench
 from procedures import fluence_sweep

@@ -31,7 +31,7 @@ from labctl.analysis.calibration.spot import fit_knife_edge
 from labctl.analysis.calibration.table import fit_table
 from labctl.analysis.fading import fit_decay
 from labctl.model.errors import CalibrationRefused
-from labctl.model.results import Estimate
+from labctl.model.results.sweep import Estimate
 
 Floats = NDArray[np.floating[Any]]
 

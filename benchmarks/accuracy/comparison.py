@@ -21,9 +21,9 @@ from benchmarks.trials import parser
 from labctl.analysis.budget import fluence_budget
 from labctl.analysis.evaluation.comparison import compared
 from labctl.analysis.threshold import fit_threshold
-from labctl.model.comparison import SampleRun
 from labctl.model.pump import MalusCurve, PumpSettings, SpotSize
-from labctl.model.results import BandThreshold, Threshold
+from labctl.model.results.comparison import SampleRun
+from labctl.model.results.sweep import BandThreshold, Threshold
 
 METER, PICKOFF, SPOT, DRIFT = 0.03, 0.01, 0.02, 0.004
 SETTINGS = PumpSettings(

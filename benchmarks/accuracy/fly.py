@@ -22,7 +22,7 @@ from labctl.analysis.shots.statistics import peak_signal
 from labctl.analysis.spectra.background import noise_model
 from labctl.analysis.spectra.bands import Bands, band_slice
 from labctl.analysis.threshold.shapes import Smear
-from labctl.model.flight import Anchor, FlightResult, PlateLaw, Shots, Turn
+from labctl.model.results.flight import Anchor, FlightResult, PlateLaw, Shots, Turn
 
 START, STOP = 30.0, 205.0
 FULL_J = 35e-9

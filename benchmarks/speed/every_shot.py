@@ -21,7 +21,7 @@ from labctl.data import read_run
 from labctl.data.verify import verify
 from labctl.model.plan import ShotsPlan
 from labctl.runner.facts import RunRequest
-from labctl.runner.shots import Shot, run_shots
+from labctl.runner.single_shots.shots import Shot, run_shots
 
 RATE_HZ, FLUENCE_UJ_CM2 = 1000, 120.0
 TRIGGERED = 'driver = "ocean"\ntrigger = "edge"'

@@ -17,7 +17,7 @@ from labctl.analysis.fluence import fluence_uj_cm2 as fluence_of
 from labctl.analysis.fluence import mean_square_factor
 from labctl.model.mapping import record_of
 from labctl.model.pump import Convention, MalusCurve, PumpSettings
-from labctl.model.results import FluenceBudget
+from labctl.model.results.sweep import FluenceBudget
 
 UNSTATED = "not stated"
 BENCH_FILE = "bench file"

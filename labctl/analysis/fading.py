@@ -19,7 +19,7 @@ from labctl.analysis.calibration import noisefit
 from labctl.analysis.calibration.noisefit import NORMAL_95, Model, Noise, Posterior, fit, least_squares
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
-from labctl.model.results import Estimate
+from labctl.model.results.sweep import Estimate
 
 Shape = Literal["single", "double", "stretched"]
 SHAPES: tuple[Shape, ...] = ("single", "double", "stretched")

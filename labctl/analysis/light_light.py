@@ -12,7 +12,7 @@ from scipy.special import chdtrc
 from labctl.analysis.threshold.sweep_data import NOTHING_KNOWN, Known
 from labctl.model.pump import PumpSettings
 from labctl.model.records import FloatArray, SweepPoint
-from labctl.model.results import BandName
+from labctl.model.results.sweep import BandName
 
 __all__ = ["REFERENCE_FLAG", "BandName", "LightLight", "is_reference", "light_light", "middle_dose"]
 

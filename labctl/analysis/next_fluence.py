@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.analysis.threshold.result import Interval, ThresholdResult
-from labctl.model.results import Threshold
+from labctl.model.results.sweep import Threshold
 
 Array = NDArray[np.float64]
 

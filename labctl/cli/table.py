@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH, scale_statement
 from labctl.analysis.evaluation.comparison import compared
 from labctl.cli.output import make_console, write_json, write_styled
-from labctl.model.results import Interval, QResult
+from labctl.model.results.sweep import Interval, QResult
 from labctl.runner.meaning import flag_lines
 from labctl.runner.report import (
     RunReport,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.data.guard import read_text
+from labctl.data.files.guard import read_text
 from labctl.data.run import Run
 from labctl.data.schema import COLUMNS, DATA_COLUMNS, fields, scalar
 from labctl.model.errors import DataError

@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from labctl.data.guard import opened, read_json
+from labctl.data.files.guard import opened, read_json
 from labctl.data.schema import RECORD
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain, record_of
 from labctl.model.pump import Bands
-from labctl.model.results import Edits
+from labctl.model.results.sweep import Edits
 from labctl.model.run import RunStart
 from labctl.model.untrusted import open_regular, read_regular
 

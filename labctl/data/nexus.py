@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 
 from labctl.data import schema
-from labctl.data.hdf5 import create_growing
-from labctl.data.lock import Holder
+from labctl.data.files.hdf5 import create_growing
+from labctl.data.files.lock import Holder
 from labctl.data.shots import create_shots, shot_bytes
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.data import schema
-from labctl.data.guard import GuardedFile, opened
-from labctl.data.lock import Holder, describe, is_alive
+from labctl.data.files.guard import GuardedFile, opened
+from labctl.data.files.lock import Holder, describe, is_alive
 from labctl.data.run import (
     Event,
     Run,

@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 
 from labctl.data import nexus, schema
-from labctl.data.guard import opened
-from labctl.data.hdf5 import LARGEST_CHUNK, create_growing, guarded, open_h5
-from labctl.data.lock import Holder, RunLock, this_process
+from labctl.data.files.guard import opened
+from labctl.data.files.hdf5 import LARGEST_CHUNK, create_growing, guarded, open_h5
+from labctl.data.files.lock import Holder, RunLock, this_process
 from labctl.data.nexus import Expected, as_json, check_space, run_bytes
 from labctl.data.reader import damaged_points, read_run
 from labctl.data.run import SESSIONS, Run, Session

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 
 from labctl.data import schema
 from labctl.data.edits import edits_of
-from labctl.data.guard import GuardedFile, opened
+from labctl.data.files.guard import GuardedFile, opened
 from labctl.data.shots import StoredShots, read_shots
 from labctl.model.mapping import record_of
 from labctl.model.plan import AdaptivePlan, Ending, StabilityPlan, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, FloatArray, Identity, SpectrometerInfo, SweepPoint
-from labctl.model.results import DOUBT, NO_EDITS, Edits, SweepResult
+from labctl.model.results.sweep import DOUBT, NO_EDITS, Edits, SweepResult
 from labctl.model.run import RunFacts, RunStart, RunStatus, RunStop
 
 SESSIONS = f"{schema.RECORD}/sessions"

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.data import schema
-from labctl.data.guard import GuardedFile, opened
-from labctl.data.hdf5 import Growing, Room, create_growing
+from labctl.data.files.guard import GuardedFile, opened
+from labctl.data.files.hdf5 import Growing, Room, create_growing
 from labctl.model.errors import DataError
 from labctl.model.shots import PHASES, CountArray, Phase, ShotBlock, ShotsSummary, ShotTally
 

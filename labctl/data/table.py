@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from labctl.data.guard import HDF5_SIGNATURE, read_text
+from labctl.data.files.guard import HDF5_SIGNATURE, read_text
 from labctl.data.reader import read_run
 from labctl.model.errors import DataError
 from labctl.model.records import FloatArray

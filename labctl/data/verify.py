@@ -11,7 +11,7 @@ import numpy as np
 
 from labctl.data import schema
 from labctl.data.csvfile import examine
-from labctl.data.guard import GuardedFile, opened
+from labctl.data.files.guard import GuardedFile, opened
 from labctl.data.reader import is_sound, read_run
 from labctl.data.run import Run
 from labctl.data.shots import shot_problems

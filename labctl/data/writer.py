@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.data import nexus, schema
-from labctl.data.hdf5 import Growing, HeldFile, Room, guarded, open_h5
-from labctl.data.lock import RunLock, this_process
+from labctl.data.files.hdf5 import Growing, HeldFile, Room, guarded, open_h5
+from labctl.data.files.lock import RunLock, this_process
 from labctl.data.nexus import as_json, check_space, first_bytes, run_bytes, storable, try_room
 from labctl.data.schema import COLUMNS
 from labctl.data.shots import ShotTables

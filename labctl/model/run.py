@@ -11,7 +11,7 @@ import numpy as np
 from labctl.model.plan import Ending
 from labctl.model.pump import Bands, PumpSettings
 from labctl.model.records import DarkRecord, FloatArray, Identity, SpectrometerInfo, SweepPoint
-from labctl.model.results import NO_EDITS, Edits, EnergyStep, FluenceBudget, QResult, SweepResult
+from labctl.model.results.sweep import NO_EDITS, Edits, EnergyStep, FluenceBudget, QResult, SweepResult
 
 _NOTHING = np.empty((0, 0))
 

@@ -18,7 +18,7 @@ from pymeasure.experiment import Procedure, Results, Worker
 
 from labctl.data import RunWriter
 from labctl.data.csvfile import whole_csv
-from labctl.data.hdf5 import why_lost
+from labctl.data.files.hdf5 import why_lost
 from labctl.data.schema import DATA_COLUMNS, row
 from labctl.data.writer import RunPaths
 from labctl.model.clock import Stop

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.model.records import SweepPoint
-from labctl.model.results import SweepResult
+from labctl.model.results.sweep import SweepResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ from labctl.data.table import is_hdf5
 from labctl.model.errors import LabctlError
 from labctl.model.mapping import plain, record_of
 from labctl.model.records import FloatArray
-from labctl.model.results import NO_EDITS, PeakMark, SweepResult
+from labctl.model.results.sweep import NO_EDITS, PeakMark, SweepResult
 from labctl.runner.fit_process import FileQuestion, PeaksQuestion
 from labctl.runner.refit import evaluate_table
 

@@ -32,7 +32,7 @@ from labctl.model.clock import SLICE_S, Stop
 from labctl.model.mapping import plain, record_of
 from labctl.model.plan import Ending
 from labctl.model.records import FloatArray
-from labctl.model.results import Edits, PeakMark, SweepResult
+from labctl.model.results.sweep import Edits, PeakMark, SweepResult
 
 
 def child_environment() -> dict[str, str]:

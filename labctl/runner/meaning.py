@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from labctl.model.results import SweepResult, Threshold
+from labctl.model.results.sweep import SweepResult, Threshold
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,10 @@ from labctl.analysis.spectra.spacing import in_common
 from labctl.data import read_run, read_table
 from labctl.data.run import Run
 from labctl.data.table import Table, is_hdf5
-from labctl.model.comparison import Comparison
-from labctl.model.results import NO_EDITS, BandThreshold, Edits, Interval, SweepResult, Threshold
+from labctl.model.results.comparison import Comparison
+from labctl.model.results.sweep import NO_EDITS, BandThreshold, Edits, Interval, SweepResult, Threshold
+from labctl.model.results.verdict import HEADLINES
 from labctl.model.run import RunFacts
-from labctl.model.verdict import HEADLINES
 from labctl.runner.report import RunReport, Tally, tally
 
 

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from labctl.analysis.threshold import START_LOWER
 from labctl.analysis.threshold.fit import MIN_POINTS
-from labctl.model.comparison import Comparison, RetainedDifference, SampleRun, ThresholdRatio
 from labctl.model.mapping import plain
-from labctl.model.results import (
+from labctl.model.results.comparison import Comparison, RetainedDifference, SampleRun, ThresholdRatio
+from labctl.model.results.sweep import (
     AdaptiveEnding,
     BandThreshold,
     BleachingResult,

@@ -22,7 +22,7 @@ from labctl.data import RunWriter
 from labctl.model.clock import Clock
 from labctl.model.errors import Aborted, ConfigError, DataError, LabctlError, ShutterLied, is_noticed_stop
 from labctl.model.plan import Ending, SweepPlan
-from labctl.model.results import DOUBT, SweepResult
+from labctl.model.results.sweep import DOUBT, SweepResult
 from labctl.model.run import PointList, RunFacts, RunStop
 from labctl.model.untrusted import PrintableFormatter
 from labctl.runner.csv_worker import NewRun, Origin, PointBuffer, measure

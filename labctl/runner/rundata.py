@@ -18,7 +18,7 @@ from labctl.data.table import is_hdf5
 from labctl.model.errors import DataError
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray, SweepPoint
-from labctl.model.results import BandName, CurvePoints, Edits, SweepResult
+from labctl.model.results.sweep import BandName, CurvePoints, Edits, SweepResult
 from labctl.runner.report import is_clipped
 from labctl.runner.wording import fluence_axis
 

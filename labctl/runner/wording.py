@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from labctl.analysis.budget import scale_statement
-from labctl.model.results import FluenceBudget
+from labctl.model.results.sweep import FluenceBudget
 
 UNIT = "µJ/cm²"
 

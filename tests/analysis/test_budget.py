@@ -19,7 +19,7 @@ from labctl.analysis.budget import (
 )
 from labctl.analysis.fluence import effective_area_cm2
 from labctl.model.pump import Element, MalusCurve, PumpSettings, SpotSize, TableCurve
-from labctl.model.results import total_interval
+from labctl.model.results.sweep import total_interval
 
 BEFORE_ALL: tuple[Element, Element, Element, Element] = ("pick-off", "attenuator", "shutter", "sample")
 SETTINGS = PumpSettings(

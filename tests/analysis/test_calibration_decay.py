@@ -11,7 +11,7 @@ import pytest
 from labctl.analysis.fading import DecayFit, fit_decay
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
-from labctl.model.results import Estimate
+from labctl.model.results.sweep import Estimate
 
 END_S = 36000.0
 TIME_S = np.linspace(60.0, END_S, 40)

@@ -9,9 +9,9 @@ import pytest
 
 from labctl.analysis.budget import fluence_budget
 from labctl.analysis.evaluation.comparison import compared
-from labctl.model.comparison import SampleRun, ThresholdRatio
 from labctl.model.pump import MalusCurve, PumpSettings, SpotSize
-from labctl.model.results import BandThreshold, Estimate, StabilityResult
+from labctl.model.results.comparison import SampleRun, ThresholdRatio
+from labctl.model.results.sweep import BandThreshold, Estimate, StabilityResult
 
 SETTINGS = PumpSettings(
     wavelength_nm=800.0,

@@ -19,7 +19,7 @@ from labctl.analysis.light_light import LightLight
 from labctl.analysis.threshold import ThresholdResult
 from labctl.model.pump import MalusCurve, PumpSettings, SpotSize
 from labctl.model.records import FloatArray
-from labctl.model.results import EnergyStep
+from labctl.model.results.sweep import EnergyStep
 from labctl.model.run import RunFacts
 
 # --- the two ways of a sweep --------------------------------------------------------------------------

@@ -13,8 +13,8 @@ from labctl.analysis.fly.motion import Curve, travelled
 from labctl.analysis.fly.scatter import pump_scatter
 from labctl.analysis.spectra.bands import Bands
 from labctl.model.errors import DataError
-from labctl.model.flight import Anchor, PlateLaw, Shots, Turn
-from labctl.model.results import Threshold
+from labctl.model.results.flight import Anchor, PlateLaw, Shots, Turn
+from labctl.model.results.sweep import Threshold
 
 LAW = PlateLaw(0.2, 0.0006, 27.0)
 CURVE = Curve(12.0, 0.02, 0.002, 1e-4)

@@ -10,8 +10,8 @@ from labctl.analysis.evaluation.evaluate import with_first_mode
 from labctl.analysis.spectra.follow import FollowedLines, follow_lines, mode_onsets, randomness
 from labctl.analysis.spectra.spacing import power_transform, spacing_of
 from labctl.model.mapping import plain, record_of
-from labctl.model.modes import Modes
-from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.results.modes import Modes
+from labctl.model.results.sweep import BandThreshold, SweepResult
 
 Floats = NDArray[np.float64]
 

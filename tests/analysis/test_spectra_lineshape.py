@@ -22,7 +22,7 @@ from labctl.analysis.spectra.lines import (
     voigt_fwhm,
 )
 from labctl.analysis.spectra.lineshape import q_factor
-from labctl.model.results import QResult
+from labctl.model.results.sweep import QResult
 
 BAND = Band(525.0, 560.0, "lasing peaks")
 WEAK = {"peak_counts": 5000.0, "read_counts": 30.0}

@@ -11,7 +11,7 @@ import pytest
 from labctl.analysis.threshold import fit_threshold
 from labctl.analysis.threshold.shapes import TWO, Smear, ase_growth, library
 from labctl.model.mapping import record_of
-from labctl.model.results import Beta, Threshold
+from labctl.model.results.sweep import Beta, Threshold
 
 CENTRE = Smear(depth=(0.0, 0.0))
 QUIET = {"multiplicative": 0.01, "gain": 0.05, "read_counts": 1.0}

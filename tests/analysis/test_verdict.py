@@ -10,7 +10,7 @@ import pytest
 from labctl.analysis.evaluation.verdict import Seen, judge
 from labctl.analysis.spectra.bands import Band
 from labctl.analysis.spectra.narrow import Floats, NarrowLines, Spectra, narrow_lines
-from labctl.model.results import Threshold
+from labctl.model.results.sweep import Threshold
 
 AT_NM = np.arange(500.0, 564.0, 0.03)
 FLUENCE = np.geomspace(30.0, 180.0, 14)

@@ -14,7 +14,7 @@ from labctl.cli.commands.calibrations import budget_lines
 from labctl.config import EXAMPLE
 from labctl.data.calibrations import write_calibration
 from labctl.model.mapping import record_of
-from labctl.model.results import FluenceBudget
+from labctl.model.results.sweep import FluenceBudget
 
 BENCH = EXAMPLE[: EXAMPLE.index("\n[calibrations]\n")]
 RUN = Path(__file__).resolve().parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"

@@ -18,7 +18,7 @@ from labctl.data import read_run
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted, DataError, InstrumentFault
 from labctl.model.plan import SweepPlan
-from labctl.model.results import DOUBT
+from labctl.model.results.sweep import DOUBT
 from labctl.runner.events import Event, Measured, Message
 from labctl.runner.report import RunReport
 from labctl.runner.run import RunFailed, RunRequest, run_sweep

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from labctl.cli.commands.simulate import _check_transport
-from labctl.data import lock, nexus
+from labctl.data import nexus
+from labctl.data.files import lock
 from labctl.model.errors import ConfigError
 from labctl.runner.fit_process import own_group
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from labctl.data.writer import RunWriter
 from labctl.model.records import DarkRecord, Identity, SweepPoint
-from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.model.run import RunStart, RunStop
 
 PIXELS = 32

@@ -14,7 +14,7 @@ from labctl.data.edits import edits_of, edits_path, left_out, read_edits, record
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
 from labctl.model.pump import Bands
-from labctl.model.results import Edits
+from labctl.model.results.sweep import Edits
 from labctl.model.run import RunStop
 from labctl.runner.refit import refit
 

@@ -17,7 +17,7 @@ from labctl.cli import main
 from labctl.config import EXAMPLE, parse_bench
 from labctl.config.benchfile import use_calibration
 from labctl.data.edits import edits_path, record_edit
-from labctl.data.guard import read_json
+from labctl.data.files.guard import read_json
 from labctl.data.reader import read_run
 from labctl.data.table import read_table
 from labctl.model.errors import ConfigError, DataError

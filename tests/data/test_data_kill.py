@@ -16,13 +16,14 @@ import pytest
 from data_runs import DARK, START, finished_run, make_point
 from patience import PATIENCE_S
 
-from labctl.data import hdf5, lock, writer
-from labctl.data.hdf5 import HeldFile
+from labctl.data import writer
+from labctl.data.files import hdf5, lock
+from labctl.data.files.hdf5 import HeldFile
 from labctl.data.nexus import try_room
 from labctl.data.reader import read_run
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
-from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.model.run import RunStop
 
 

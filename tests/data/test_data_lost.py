@@ -15,13 +15,13 @@ from data_runs import DARK, START, finished_run, make_point
 from patience import PATIENCE_S
 
 from labctl.data.csvfile import whole_csv
-from labctl.data.hdf5 import HeldFile, why_lost
+from labctl.data.files.hdf5 import HeldFile, why_lost
 from labctl.data.reader import read_run
 from labctl.data.resume import ResumedWriter
 from labctl.data.verify import findings
 from labctl.data.writer import RunWriter
 from labctl.model.errors import DataError
-from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.model.run import RunStop
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps the name of an open file")
@@ -233,7 +233,7 @@ def test_a_file_system_that_numbers_files_anew_tells_only_absence(
     runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = finished_run(runs)
-    monkeypatch.setattr("labctl.data.hdf5.os.path.samestat", lambda *_: False)
+    monkeypatch.setattr("labctl.data.files.hdf5.os.path.samestat", lambda *_: False)
     held = HeldFile(path)
     assert held.lost() == ""
     path.unlink()
@@ -250,7 +250,7 @@ def test_a_name_that_cannot_be_asked_is_lost(runs: Path, monkeypatch: pytest.Mon
 
     with path.open("rb") as file:
         assert why_lost(file.fileno(), path) == ""
-        monkeypatch.setattr("labctl.data.hdf5.os.stat", refuse)
+        monkeypatch.setattr("labctl.data.files.hdf5.os.stat", refuse)
         assert why_lost(file.fileno(), path) == "cannot be accessed any more: Permission denied"
 
 

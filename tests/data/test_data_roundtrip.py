@@ -19,7 +19,7 @@ from labctl.data.verify import verify
 from labctl.data.writer import RunWriter, reserve, safe_stem
 from labctl.model.errors import DataError
 from labctl.model.records import SweepPoint
-from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.model.run import RunStop
 
 

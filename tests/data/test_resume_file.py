@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from data_runs import DARK, PIXELS, START, finished_run, make_point
 
-from labctl.data import lock
-from labctl.data.lock import RunLock, lock_path, this_process
+from labctl.data.files import lock
+from labctl.data.files.lock import RunLock, lock_path, this_process
 from labctl.data.reader import read_run
 from labctl.data.resume import ResumedWriter, continuable, differences
 from labctl.data.verify import verify
 from labctl.data.writer import RunWriter
 from labctl.model.errors import ConfigError, DataError
 from labctl.model.records import Identity
-from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.model.run import RunStop
 
 TORN = (

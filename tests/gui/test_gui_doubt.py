@@ -21,7 +21,7 @@ from labctl.gui.runs.runs_page import write_curve, write_spectra
 from labctl.gui.shell.app import make_application
 from labctl.gui.shell.window import MainWindow
 from labctl.model.plan import StabilityPlan
-from labctl.model.results import DOUBT
+from labctl.model.results.sweep import DOUBT
 from labctl.runner.fit_child import evaluate_file
 from labctl.runner.refit import refit
 from labctl.runner.rundata import open_file

@@ -21,7 +21,7 @@ from labctl.gui.runs.runs_page import EXPORTS
 from labctl.gui.shell.app import make_application
 from labctl.gui.shell.window import MainWindow
 from labctl.model.pump import Bands
-from labctl.model.results import BandThreshold, FluenceBudget, SweepResult
+from labctl.model.results.sweep import BandThreshold, FluenceBudget, SweepResult
 from labctl.runner.refit import refit
 from labctl.runner.rundata import open_file
 

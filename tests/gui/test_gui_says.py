@@ -18,7 +18,7 @@ from labctl.gui.base.benchstate import BLOCK, BenchNow, RunNow, danger, progress
 from labctl.gui.plots.spectrum import _table
 from labctl.gui.shell.benchwindow import BenchWindow
 from labctl.model.errors import InstrumentTimeout
-from labctl.model.results import Threshold
+from labctl.model.results.sweep import Threshold
 from labctl.runner.fit_child import peak_marks
 from labctl.runner.fit_process import PeaksQuestion
 from labctl.runner.report import Tally, outcome

@@ -8,7 +8,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from labctl.gui.plots.verdict import VerdictStrip
-from labctl.model.results import BandThreshold
+from labctl.model.results.sweep import BandThreshold
 
 
 @pytest.mark.parametrize("provisional", [True, False])

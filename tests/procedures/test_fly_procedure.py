@@ -156,7 +156,7 @@ def test_a_flight_finds_the_threshold(flown) -> None:  # type: ignore[no-untyped
     from labctl.analysis.evaluation import evaluate
     from labctl.model.plan import SweepPlan
     from labctl.model.run import RunFacts
-    from labctl.runner.fly import flown_result, said
+    from labctl.runner.single_shots.fly import flown_result, said
 
     table, flight = flown
     facts = RunFacts(

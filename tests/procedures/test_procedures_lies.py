@@ -16,7 +16,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.errors import InstrumentTimeout, SafetyStop
 from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands, Element
-from labctl.model.results import DOUBT
+from labctl.model.results.sweep import DOUBT
 from labctl.runner.events import Event, Measured
 from labctl.runner.run import RunFailed, RunRequest, run_sweep
 from procedures.fluence_sweep import sweep

@@ -21,7 +21,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, ConfigError, DataError
 from labctl.model.plan import StabilityPlan
 from labctl.model.records import SweepPoint
-from labctl.model.results import StabilityResult
+from labctl.model.results.sweep import StabilityResult
 from labctl.runner.events import Event, Measured
 from labctl.runner.figures.stability import draw_stability
 from labctl.runner.refit import refit

@@ -14,7 +14,7 @@ from labctl.config.benchfile import use_calibration
 from labctl.model.calibration import CalibrationKind
 from labctl.model.clock import SteppedClock
 from labctl.model.plan import SweepPlan
-from labctl.model.results import total_interval
+from labctl.model.results.sweep import total_interval
 from labctl.runner.calibrate import run_calibration
 from labctl.runner.csv_worker import PointBuffer
 from labctl.session import open_bench

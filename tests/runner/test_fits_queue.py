@@ -12,7 +12,7 @@ from patience import PATIENCE_S
 
 from labctl.model.clock import Stop
 from labctl.model.mapping import plain
-from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.runner.fit_process import Answer, FileQuestion, FitFailed, FitProcess, Fits
 
 

@@ -18,7 +18,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.errors import DataError
 from labctl.model.plan import SweepPlan
 from labctl.model.pump import Element
-from labctl.model.results import DOUBT
+from labctl.model.results.sweep import DOUBT
 from labctl.runner.events import Event, Measured
 from labctl.runner.refit import refit
 from labctl.runner.resume import resume_run

@@ -17,7 +17,7 @@ from labctl.cli.progress import headline
 from labctl.cli.table import print_result
 from labctl.config import parse_bench
 from labctl.data import read_run
-from labctl.data.hdf5 import HeldFile
+from labctl.data.files.hdf5 import HeldFile
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import DataError
 from labctl.runner.csv_worker import SweepWorker

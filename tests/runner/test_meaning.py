@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import labctl
-from labctl.model.results import BandThreshold, BleachingResult, SweepResult
+from labctl.model.results.sweep import BandThreshold, BleachingResult, SweepResult
 from labctl.runner.meaning import MEANINGS, flag_lines, sentences
 
 ANALYSIS = Path(labctl.__file__).parent / "analysis"

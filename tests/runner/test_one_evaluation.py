@@ -24,7 +24,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.mapping import plain
 from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.model.pump import Bands
-from labctl.model.results import DOUBT, Edits
+from labctl.model.results.sweep import DOUBT, Edits
 from labctl.runner import run
 from labctl.runner.events import Evaluated, Event, Measured
 from labctl.runner.fit_process import Fits

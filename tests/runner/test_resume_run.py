@@ -17,7 +17,7 @@ from resume_bench import only_addresses, plan_of, resume_once, sweep_once
 from drivers import registry
 from labctl.config import BenchConfig, parse_bench
 from labctl.data import read_run
-from labctl.data.lock import lock_path
+from labctl.data.files.lock import lock_path
 from labctl.data.run import Run
 from labctl.data.verify import findings
 from labctl.model.clock import SteppedClock

@@ -20,7 +20,7 @@ from labctl.gui.plots.light_light import run_question
 from labctl.model.clock import SteppedClock
 from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.model.records import SweepPoint
-from labctl.model.results import BandThreshold
+from labctl.model.results.sweep import BandThreshold
 from labctl.model.run import RunFacts
 from labctl.runner.events import Evaluated
 from labctl.runner.figures.sweep import picture_of

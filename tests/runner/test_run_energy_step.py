@@ -15,7 +15,7 @@ from labctl.analysis.threshold import ThresholdResult
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
 from labctl.model.plan import StabilityPlan, SweepPlan
-from labctl.model.results import EnergyStep
+from labctl.model.results.sweep import EnergyStep
 from labctl.runner.events import Event, Message
 from labctl.runner.refit import refit
 from labctl.runner.report import RunReport

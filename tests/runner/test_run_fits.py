@@ -20,7 +20,7 @@ from labctl.data import read_run
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.mapping import plain, record_of
 from labctl.model.plan import SweepPlan
-from labctl.model.results import QResult
+from labctl.model.results.sweep import QResult
 from labctl.model.run import RunFacts
 from labctl.runner import fit_process, run
 from labctl.runner.events import Event, Measured, Message

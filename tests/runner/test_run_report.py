@@ -18,11 +18,11 @@ from labctl.analysis.light_light import light_light
 from labctl.cli.progress import LineProgress, LiveProgress, left_text, point_texts, threshold_text
 from labctl.cli.table import print_result, q_cell, spread_line, threshold_cells
 from labctl.data import RunWriter
-from labctl.model.comparison import Comparison, ThresholdRatio
 from labctl.model.mapping import plain
-from labctl.model.modes import Randomness
 from labctl.model.records import DarkRecord, SweepPoint
-from labctl.model.results import BandThreshold, QResult, SweepResult, ThresholdStatus
+from labctl.model.results.comparison import Comparison, ThresholdRatio
+from labctl.model.results.modes import Randomness
+from labctl.model.results.sweep import BandThreshold, QResult, SweepResult, ThresholdStatus
 from labctl.model.run import RunStart, RunStop
 from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import Connected, Evaluated, Measured, Message, RunFiles, Started

@@ -25,7 +25,7 @@ from labctl.model.records import FloatArray
 from labctl.model.shots import Phase, ShotsSummary
 from labctl.runner.events import Connected, Message
 from labctl.runner.facts import RunRequest
-from labctl.runner.shots import Shot, ShotsReport, run_shots
+from labctl.runner.single_shots.shots import Shot, ShotsReport, run_shots
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.scene.chance import Spell

@@ -30,7 +30,7 @@ from labctl.model.mapping import plain
 from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SpectrometerInfo
-from labctl.model.results import BandThreshold, FluenceBudget, SweepResult
+from labctl.model.results.sweep import BandThreshold, FluenceBudget, SweepResult
 from labctl.model.roles import Spectrometer
 from labctl.runner.events import Message, Started
 from labctl.runner.refit import refit

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from patience import PATIENCE_S, until
 
-from labctl.data import lock
+from labctl.data.files import lock
 from labctl.model.errors import SafetyStop
 from labctl.runner.fit_process import child_environment, own_group
 from labctl.session import open_bench

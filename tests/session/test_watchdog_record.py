@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from labctl.config import EXAMPLE, BenchConfig, parse_bench
-from labctl.data.lock import process
+from labctl.data.files.lock import process
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, SafetyStop
 from labctl.session.check import check_bench

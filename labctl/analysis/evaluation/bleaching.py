@@ -16,7 +16,7 @@ from labctl.analysis.light_light import LightLight
 from labctl.analysis.threshold.result import ThresholdResult
 from labctl.model.plan import Correction
 from labctl.model.records import FloatArray
-from labctl.model.results import K95, BleachingResult
+from labctl.model.results.sweep import K95, BleachingResult
 
 Model = Literal["excitation", "signal"]
 SIGNIFICANCE = 0.01

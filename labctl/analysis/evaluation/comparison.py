@@ -14,8 +14,8 @@ from itertools import combinations
 import numpy as np
 from scipy.special import stdtrit
 
-from labctl.model.comparison import Comparison, RetainedDifference, SampleRun, ThresholdRatio
-from labctl.model.results import K95, BudgetTerm, Estimate, Interval
+from labctl.model.results.comparison import Comparison, RetainedDifference, SampleRun, ThresholdRatio
+from labctl.model.results.sweep import K95, BudgetTerm, Estimate, Interval
 
 REDRAWN = {
     "drift of the chain": "moves between the runs",

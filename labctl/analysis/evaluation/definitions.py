@@ -13,8 +13,8 @@ import numpy as np
 from labctl.analysis.threshold import ThresholdResult
 from labctl.analysis.threshold.bounds import established
 from labctl.model.records import FloatArray
-from labctl.model.results import Beta, Interval
-from labctl.model.verdict import Definition
+from labctl.model.results.sweep import Beta, Interval
+from labctl.model.results.verdict import Definition
 
 IMPULSIVE = (
     "pulses shorter than the gain's lifetime: in a rate-equation model gain equals loss some 5-15 % below "

@@ -11,7 +11,7 @@ from labctl.analysis.fluence import malus_error_rel, malus_transmission, table_e
 from labctl.analysis.threshold import ThresholdResult
 from labctl.model.pump import MalusCurve, PumpSettings
 from labctl.model.records import FloatArray, SweepPoint
-from labctl.model.results import EnergyStep, StabilityResult
+from labctl.model.results.sweep import EnergyStep, StabilityResult
 
 FLAG = "energy_step"
 LEAST_REL = 0.08

@@ -30,11 +30,11 @@ from labctl.analysis.spectra.lineshape import q_factor
 from labctl.analysis.spectra.narrow import NarrowLines, Spectra, narrow_lines
 from labctl.analysis.spectra.reduce import ReducedPoint, clip_level, correct_nonlinearity, reduce_exposures
 from labctl.analysis.threshold import ThresholdResult, fit_threshold, peak_onset
-from labctl.model.modes import Modes
 from labctl.model.plan import AdaptivePlan, Cause, Correction, Ending, StabilityPlan, SweepPlan
 from labctl.model.pump import Bands, PumpSettings
 from labctl.model.records import DarkRecord, FloatArray, SpectrometerInfo, SweepPoint
-from labctl.model.results import (
+from labctl.model.results.modes import Modes
+from labctl.model.results.sweep import (
     AdaptiveEnding,
     BandName,
     BandThreshold,
@@ -46,8 +46,8 @@ from labctl.model.results import (
     SweepResult,
     Threshold,
 )
+from labctl.model.results.verdict import Definition, Verdict
 from labctl.model.run import PointList, Points, RunFacts, without_arrays
-from labctl.model.verdict import Definition, Verdict
 
 BUDGETS = ("points", "dose", "time")
 

@@ -19,7 +19,7 @@ from scipy.special import ndtr, stdtr
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.threshold.result import CurveModel, ThresholdResult
 from labctl.model.records import FloatArray
-from labctl.model.results import Hysteresis
+from labctl.model.results.sweep import Hysteresis
 
 SIGNIFICANCE = 0.02
 """Chance of calling the ways different without a difference."""

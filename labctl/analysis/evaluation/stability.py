@@ -12,7 +12,7 @@ from labctl.analysis.fading import Choice, DecayFit, fit_decay
 from labctl.model.errors import CalibrationRefused
 from labctl.model.plan import StabilityPlan
 from labctl.model.records import FloatArray, SweepPoint
-from labctl.model.results import StabilityResult
+from labctl.model.results.sweep import StabilityResult
 
 log = logging.getLogger(__name__)
 

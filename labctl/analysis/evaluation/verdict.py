@@ -14,8 +14,8 @@ import numpy as np
 from labctl.analysis.spectra.narrow import NarrowLines
 from labctl.analysis.threshold.bounds import ALL_LINES, established
 from labctl.model.records import FloatArray
-from labctl.model.results import Threshold
-from labctl.model.verdict import (
+from labctl.model.results.sweep import Threshold
+from labctl.model.results.verdict import (
     HEADLINES,
     KINK_ALONE,
     Verdict,

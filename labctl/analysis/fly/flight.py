@@ -14,9 +14,9 @@ from labctl.analysis.fly.motion import ZERO, Curve, FlightFit, odd_s
 from labctl.analysis.threshold import fit_threshold
 from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Smear
 from labctl.model.errors import DataError
-from labctl.model.flight import Anchor, FlightResult, Motion, PlateLaw, Shots, Turn
 from labctl.model.records import FloatArray
-from labctl.model.results import Threshold
+from labctl.model.results.flight import Anchor, FlightResult, Motion, PlateLaw, Shots, Turn
+from labctl.model.results.sweep import Threshold
 
 Bools = NDArray[np.bool_]
 Places = NDArray[np.intp]

@@ -17,9 +17,9 @@ import scipy
 from numpy.typing import NDArray
 
 from labctl.analysis.fluence import malus_transmission
-from labctl.model.flight import Anchor, Measured, Motion, PlateLaw, Shots, Turn
 from labctl.model.pump import MalusCurve
 from labctl.model.records import FloatArray
+from labctl.model.results.flight import Anchor, Measured, Motion, PlateLaw, Shots, Turn
 
 Bools = NDArray[np.bool_]
 

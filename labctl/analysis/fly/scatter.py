@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from labctl.analysis.spectra.bands import Bands, band_mask
-from labctl.model.flight import PumpScatter
 from labctl.model.records import FloatArray
+from labctl.model.results.flight import PumpScatter
 
 MARGIN_NM = 5.0
 _PUMP_WIDTH = 0.05

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_ndtr
 
 from labctl.analysis.shots.stable_law import StableLaw
-from labctl.model.shot_statistics import HeavyTail, Interval
+from labctl.model.results.shot_statistics import HeavyTail, Interval
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

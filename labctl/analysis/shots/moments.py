@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from labctl.analysis.statistics import finite
-from labctl.model.shot_statistics import Estimate, LineCorrelation, Moments
+from labctl.model.results.shot_statistics import Estimate, LineCorrelation, Moments
 
 Array = NDArray[np.float64]
 

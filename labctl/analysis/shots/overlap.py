@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from labctl.model.shot_statistics import Overlap
+from labctl.model.results.shot_statistics import Overlap
 
 Array = NDArray[np.float64]
 

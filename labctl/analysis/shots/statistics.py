@@ -14,7 +14,7 @@ from labctl.analysis.spectra.lines import gaussian
 from labctl.analysis.spectra.lineshape import q_factor
 from labctl.analysis.spectra.peaks import Peak, find_peaks
 from labctl.analysis.statistics import location
-from labctl.model.shot_statistics import Estimate, LineCorrelation, ShotQ, ShotStatistics
+from labctl.model.results.shot_statistics import Estimate, LineCorrelation, ShotQ, ShotStatistics
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

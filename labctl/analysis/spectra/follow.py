@@ -20,7 +20,7 @@ from labctl.analysis.spectra.spacing import power_transform, spacing_of
 from labctl.analysis.threshold.bounds import LineEvidence
 from labctl.analysis.threshold.fit import Options, fit_prepared
 from labctl.analysis.threshold.sweep_data import NOTHING_KNOWN, Known, prepare
-from labctl.model.modes import LineLight, ModeOnset, Modes, Randomness
+from labctl.model.results.modes import LineLight, ModeOnset, Modes, Randomness
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -26,7 +26,7 @@ from labctl.analysis.spectra.lines import (
 from labctl.analysis.spectra.peaks import Peak, find_peaks
 from labctl.analysis.spectra.width import widths
 from labctl.analysis.statistics import Location, location
-from labctl.model.results import LineFigure, QResult
+from labctl.model.results.sweep import LineFigure, QResult
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.model.modes import Regularity
+from labctl.model.results.modes import Regularity
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +34,7 @@ _TRIED_ONE, _TRIED_TWO = 400, 300
 
 @dataclass(frozen=True, slots=True)
 class Spacing:
-    """How lines lie; see :class:`labctl.model.modes.Randomness` for the fields of the same names.
+    """How lines lie; see :class:`labctl.model.results.modes.Randomness` for the fields of the same names.
 
     :param period_cm: of the best comb, 1/cm; None where there is none.
     """

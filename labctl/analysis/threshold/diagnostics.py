@@ -14,7 +14,7 @@ from labctl.analysis.threshold.likelihood import PARAMETERS, Profile, closer, ev
 from labctl.analysis.threshold.result import Estimate, quantiles
 from labctl.analysis.threshold.shapes import BETA_LEAST, BETA_MOST, BETAS, TWO, own_spot, s_curves
 from labctl.analysis.threshold.sweep_data import SweepData
-from labctl.model.results import Beta
+from labctl.model.results.sweep import Beta
 
 # Number of points of the sweep.
 POINTS = (7, 8, 10, 12, 16, 24, 32, 64)

@@ -38,7 +38,7 @@ from labctl.analysis.threshold.likelihood import PARAMETERS, Profile, Weighting,
 from labctl.analysis.threshold.result import ThresholdResult, curve_model, selection_of, summarise
 from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Smear, library
 from labctl.analysis.threshold.sweep_data import SweepData, Wander, prepare
-from labctl.model.results import K95
+from labctl.model.results.sweep import K95
 
 Array = NDArray[np.float64]
 

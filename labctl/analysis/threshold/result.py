@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from labctl.analysis.threshold.likelihood import Profile
 from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Library, Smear, library
 from labctl.model.mapping import NOT_STORED, plain
-from labctl.model.results import Curve, Interval, Threshold, ThresholdStatus
+from labctl.model.results.sweep import Curve, Interval, Threshold, ThresholdStatus
 
 __all__ = ["Curve", "CurveModel", "Interval", "Status", "ThresholdResult"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Found = Sequence[tuple[Path, Calibration | DataError]]
     from labctl.config import BenchConfig
     from labctl.data.run import Run
-    from labctl.model.results import BudgetTerm, FluenceBudget
+    from labctl.model.results.sweep import BudgetTerm, FluenceBudget
 
 _DIRECTORY = Path("calibrations")
 _SHOWN = {

@@ -45,7 +45,7 @@ def fly(
         from labctl.cli.commands.sweep import with_figures
         from labctl.cli.table import print_result
         from labctl.runner.facts import RunRequest
-        from labctl.runner.fly import run_fly
+        from labctl.runner.single_shots.fly import run_fly
         from procedures.fly import FlyPlan
 
         plan = FlyPlan(given["start"], given["stop"], passes)

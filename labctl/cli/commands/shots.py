@@ -19,7 +19,7 @@ from labctl.model.options import options
 from labctl.model.plan import ShotsPlan
 
 if TYPE_CHECKING:
-    from labctl.runner.shots import OnShotEvent, ShotsReport
+    from labctl.runner.single_shots.shots import OnShotEvent, ShotsReport
 
 _OPTIONS = options(ShotsPlan)
 _REQUIRED = replace(_OPTIONS["fluence"], default=...)
@@ -45,7 +45,7 @@ def shots(
     with stop_on_signals() as stop:
         from labctl.config import load_bench
         from labctl.runner.facts import RunRequest
-        from labctl.runner.shots import run_shots
+        from labctl.runner.single_shots.shots import run_shots
 
         plan = ShotsPlan(**{_OPTIONS[name].field: value for name, value in given.items()})
         request = RunRequest(output=output, sample=sample, operator=operator, spot=spot, note=note)
@@ -59,7 +59,7 @@ def shots(
 def _progress() -> OnShotEvent:
     """Return what says on stderr, about every second, how far it is."""
     from labctl.runner.events import Message
-    from labctl.runner.shots import Shot
+    from labctl.runner.single_shots.shots import Shot
 
     said_s = 0.0
 
@@ -78,7 +78,7 @@ def _progress() -> OnShotEvent:
 
 def _print(report: ShotsReport, sample: str, *, as_json: bool) -> None:
     from labctl.model.mapping import plain
-    from labctl.runner.shots import said
+    from labctl.runner.single_shots.shots import said
 
     if as_json:
         points = [{**plain(point), "flags": list(point.flags)} for point in report.points]

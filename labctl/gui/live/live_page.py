@@ -18,7 +18,7 @@ from labctl.config import BenchConfig
 from labctl.gui.plots.light_light import peaks_question
 from labctl.gui.plots.runview import RunView
 from labctl.model.records import FloatArray, SpectrometerInfo, SweepPoint
-from labctl.model.results import SweepResult
+from labctl.model.results.sweep import SweepResult
 from labctl.runner.events import Started
 from labctl.runner.fit_process import Answer, Fits
 from labctl.runner.rundata import Exposure, RunData, RunHead, scalars_of

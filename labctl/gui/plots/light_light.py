@@ -17,7 +17,7 @@ from labctl.gui.base import theme
 from labctl.gui.base.fields import rich
 from labctl.gui.plots.axes import LABEL, Scale, make_plot, span, style_axis
 from labctl.model.records import FloatArray
-from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.runner.fit_process import FileQuestion, PeaksQuestion
 from labctl.runner.rundata import Exposure, RunData
 from labctl.runner.rundata import Signal as SignalName

@@ -25,7 +25,7 @@ from labctl.gui.plots.verdict import (
     waterfall_rows,
 )
 from labctl.model.pump import Bands
-from labctl.model.results import NO_EDITS, BandThreshold, SweepResult
+from labctl.model.results.sweep import NO_EDITS, BandThreshold, SweepResult
 from labctl.runner.fit_process import Answer, Fits
 from labctl.runner.rundata import RunData
 from labctl.runner.rundata import Signal as Which

@@ -17,7 +17,7 @@ from labctl.gui.base import theme
 from labctl.gui.plots.axes import LABEL, ceiling, make_plot
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
-from labctl.model.results import PeakMark
+from labctl.model.results.sweep import PeakMark
 from labctl.runner.rundata import Exposure
 
 COLUMNS, ROWS = 480, 220

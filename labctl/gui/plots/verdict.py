@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
 
 from labctl.gui.base import theme
 from labctl.gui.base.fields import PlainLabel
-from labctl.model.results import BandThreshold, SweepResult
+from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.runner.meaning import flag_lines
 from labctl.runner.report import Outcome, Tally, definition_lines, more_lines, outcome, tally
 from labctl.runner.rundata import RunData, Signal

@@ -29,8 +29,8 @@ from labctl.data.csvfile import write_csv
 from labctl.gui.base.dialogs import ask_to_replace, file_dialog, show
 from labctl.gui.base.fields import PlainLabel, plain, tool_tip
 from labctl.gui.plots.runview import RunView
-from labctl.model.comparison import SampleRun
 from labctl.model.errors import DataError
+from labctl.model.results.comparison import SampleRun
 from labctl.runner.fit_process import Fits
 from labctl.runner.report import comparison_lines
 from labctl.runner.rundata import RunData, open_file

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from labctl.model.modes import ModeOnset, Modes, Randomness
+from labctl.model.results.modes import ModeOnset, Modes, Randomness
 from labctl.runner.figures.base import TITLE_WIDTH
 
 _MARK, _LOST = "#2a6f97", "0.6"

@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from labctl.analysis.evaluation import evaluate
 from labctl.data import read_run
 from labctl.data.run import Run
-from labctl.model.modes import Modes, Randomness
 from labctl.model.records import FloatArray
-from labctl.model.results import QResult, Threshold
+from labctl.model.results.modes import Modes, Randomness
+from labctl.model.results.sweep import QResult, Threshold
 from labctl.runner.figures.base import TITLE_WIDTH, in_figure, labels_235, write
 from labctl.runner.figures.lines import lines_figure
 from labctl.runner.report import headline_of

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from labctl.config import BenchConfig
-from labctl.data.lock import Holder, RunLock, is_alive, process
+from labctl.data.files.lock import Holder, RunLock, is_alive, process
 from labctl.model.clock import Clock, ScaledClock, Stop
 from labctl.model.errors import DataError, SafetyStop
 from labctl.model.untrusted import open_regular

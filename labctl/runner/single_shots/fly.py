@@ -16,7 +16,7 @@ from labctl.data import RunWriter
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import Aborted, LabctlError
 from labctl.model.plan import SweepPlan
-from labctl.model.results import SweepResult
+from labctl.model.results.sweep import SweepResult
 from labctl.model.run import PointList, RunFacts, RunStop
 from labctl.runner.facts import RunRequest, now_utc, run_start
 from labctl.runner.report import RunReport, tally

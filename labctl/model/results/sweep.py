@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.model.mapping import NOT_STORED
-from labctl.model.modes import Modes, Randomness
 from labctl.model.plan import Cause, Correction
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
-from labctl.model.verdict import Definition, Verdict
+from labctl.model.results.modes import Modes, Randomness
+from labctl.model.results.verdict import Definition, Verdict
 
 BandName = Literal["emission", "lasing"]
 Interval = tuple[float, float]

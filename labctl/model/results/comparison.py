@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from labctl.model.results import BandThreshold, Estimate, FluenceBudget, Interval, StabilityResult
+from labctl.model.results.sweep import BandThreshold, Estimate, FluenceBudget, Interval, StabilityResult
 
 
 @dataclass(frozen=True, slots=True)

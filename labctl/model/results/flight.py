@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.model.records import FloatArray
-from labctl.model.results import Threshold
+from labctl.model.results.sweep import Threshold
 
 Bools = NDArray[np.bool_]
 
