@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -26,6 +27,7 @@ from labctl.model.shots import Phase, ShotsSummary
 from labctl.runner.events import Connected, Message
 from labctl.runner.facts import RunRequest
 from labctl.runner.single_shots.shots import Shot, ShotsReport, run_shots
+from labctl.runner.single_shots.statistics import lines_of, statistics_of
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.scene.chance import Spell
@@ -279,3 +281,25 @@ def test_the_command_keeps_counts_and_says_where(real: Lab, tmp_path: Path) -> N
     assert "no shot is missing" in done.stdout
     verified = CliRunner().invoke(app, ["verify", str(real.stored().path)])
     assert "shots, 0 missing" in verified.stdout
+
+
+def test_what_the_shots_say_is_told_at_the_end_and_drawn(real: Lab, tmp_path: Path) -> None:
+    bench = tmp_path / "bench.toml"
+    bench.write_text(real.toml(), encoding="utf-8")
+    command = ["shots", "--bench", str(bench), "--sample", "OLA", "--fluence", "60,150", "--count", "300"]
+    done = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "out"), "--figures", "--json"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    below, above = document["statistics"]
+    assert document["notes"] == []
+    assert below["tail"]["status"] == "not_stated"
+    assert "below threshold" in below["tail"]["reason"]
+    assert below["overlap"]["above_floor"] is False
+    assert above["moments"]["n"] >= 300
+    assert above["moments"]["own_cv"]["value"] > 0.01
+    assert above["q"]["median"]["value"] > 300
+    (figure,) = document["figures"]
+    assert Path(figure).read_bytes()[:4] == b"\x89PNG"
+    said = list(lines_of(statistics_of(read_run(Path(document["h5"])))[1]))
+    assert said[0].startswith(f"{above['moments']['n']} shots at ")
+    assert any(line.startswith("Q of a shot: ") for line in said)

@@ -14,11 +14,12 @@ from labctl.cli.common import BenchFile, Json, SampleName
 from labctl.cli.output import write_json, write_lines
 from labctl.cli.plan_options import with_options
 from labctl.cli.signals import stop_on_signals
-from labctl.model.errors import Aborted
+from labctl.model.errors import Aborted, DataError
 from labctl.model.options import options
 from labctl.model.plan import ShotsPlan
 
 if TYPE_CHECKING:
+    from labctl.model.results.shot_statistics import ShotStatistics
     from labctl.runner.single_shots.shots import OnShotEvent, ShotsReport
 
 _OPTIONS = options(ShotsPlan)
@@ -35,6 +36,7 @@ def shots(
     operator: Annotated[str, typer.Option(help="Who measures.")] = "",
     spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
     note: Annotated[str, typer.Option(help="Note stored with the file.")] = "",
+    figures: Annotated[bool, typer.Option("--figures", help="Draw the figure as PNG at the end.")] = False,
     as_json: Json = False,
 ) -> int:
     """Keep the spectrum of every laser pulse at one fluence or several; count every one that is missing.
@@ -50,7 +52,7 @@ def shots(
         plan = ShotsPlan(**{_OPTIONS[name].field: value for name, value in given.items()})
         request = RunRequest(output=output, sample=sample, operator=operator, spot=spot, note=note)
         report = run_shots(load_bench(bench), plan, request, stop=stop, on_event=_progress())
-    _print(report, sample, as_json=as_json)
+    _print(report, sample, figures=figures, as_json=as_json)
     if report.status == "aborted":
         raise Aborted
     return 0
@@ -76,13 +78,28 @@ def _progress() -> OnShotEvent:
     return say
 
 
-def _print(report: ShotsReport, sample: str, *, as_json: bool) -> None:
+def _print(report: ShotsReport, sample: str, *, figures: bool, as_json: bool) -> None:
+    """Print what each fluence gave and what its shots say; what cannot be said is a note, not an end."""
+    from labctl.data import read_run
     from labctl.model.mapping import plain
+    from labctl.runner.figures.shots import draw_shots
     from labctl.runner.single_shots.shots import said
+    from labctl.runner.single_shots.statistics import lines_of, statistics_of
 
+    found: tuple[ShotStatistics, ...] = ()
+    drawn, notes = list[Path](), list[str]()
+    try:
+        found = statistics_of(read_run(report.h5)) if report.points else ()
+        drawn = [draw_shots(report.h5, sample, found)] if figures and found else []
+    except (DataError, OSError, ValueError) as exc:
+        notes.append(f"no statistics or figure: {exc}")
     if as_json:
         points = [{**plain(point), "flags": list(point.flags)} for point in report.points]
-        write_json(plain({"status": report.status, "h5": str(report.h5), "points": points}))
+        files = {"h5": str(report.h5), "figures": [str(path) for path in drawn]}
+        write_json(
+            plain({"status": report.status, **files, "points": points, "statistics": found, "notes": notes})
+        )
         return
     words = [said(point) for point in report.points] or [f"{report.status}: the file holds what came"]
-    write_lines([*(f"{sample}: {one}" for one in words), f"    {report.h5}"])
+    words += [*(line for one in found for line in lines_of(one)), *notes]
+    write_lines([*(f"{sample}: {one}" for one in words), *(f"    {path}" for path in (report.h5, *drawn))])
