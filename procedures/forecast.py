@@ -12,6 +12,7 @@ from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan
 from labctl.model.pump import Limits, PumpSettings
 from procedures.gate.fluence import make_beam
 from procedures.plan import all_fluences, most_references, reference_fluence, shortest_exposure_s, steps
+from procedures.point.precision import light_budget_s
 
 POINT_S = 1.5
 """Plate, blade, stale frame and readings of a point: what the simulated bench takes for them in real time."""
@@ -127,7 +128,7 @@ def _light_s(plan: SweepPlan, exposures_s: Span) -> Span:
     least, most = (
         (n + 1) * t for n, t in zip((plan.least_exposures, plan.most_exposures), exposures_s, strict=True)
     )
-    return least, most if plan.average else min(most, plan.max_light_s)
+    return least, most if plan.average else min(most, light_budget_s(plan))
 
 
 def _dose_uj_cm2(plan: SweepPlan, rate_hz: float, exposures_s: Span, limits: Limits) -> Span:

@@ -69,8 +69,10 @@ class LineProgress:
             return "\n".join(new)
         if isinstance(event, Measured):
             shown = "; ".join(f"{name} {text}" for name, text in point_texts(event.point))
-            threshold = f"; threshold {self._threshold}" if self._threshold else ""
-            return f"{event.number}/{event.total}: {shown}{threshold}; {left_text(event.left_s)}"
+            said = self._threshold
+            if said:  # some sentences name the threshold themselves
+                said = f"; {said}" if "threshold" in said else f"; threshold {said}"
+            return f"{event.number}/{event.total}: {shown}{said}; {left_text(event.left_s)}"
         if isinstance(event, Started):
             self._threshold, self._told = "", set()
         return headline(event)

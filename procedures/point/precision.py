@@ -54,6 +54,11 @@ class Lit:
     fluence_sigma_rel: float
 
 
+def light_budget_s(plan: SweepPlan) -> float:
+    """Return the light of a point at most, s, where a precision decides how many exposures it takes."""
+    return min(plan.max_light_s, _LONGEST_ONES * plan.max_integration_s)
+
+
 class Exposures:
     """Chooses time and number of a point's exposures.
 
@@ -63,7 +68,7 @@ class Exposures:
 
     def __init__(self, plan: SweepPlan, photon_order: int, repetition_rate_hz: float) -> None:
         self._plan, self._order, self._rate_hz = plan, float(photon_order), repetition_rate_hz
-        self._budget_s = min(plan.max_light_s, _LONGEST_ONES * plan.max_integration_s)
+        self._budget_s = light_budget_s(plan)
         self._known: deque[Lit] = deque(maxlen=_MOST_KNOWN)
         self._guessed = False
 

@@ -34,6 +34,13 @@ def test_longest_exposures_stay_within_the_light_of_a_point() -> None:
     assert found.time_s[1] == pytest.approx(7 * (POINT_S + 11.0) + 40 * 1.0)
 
 
+def test_a_precision_takes_eleven_of_the_longest_exposures_a_point_at_most() -> None:
+    found = forecast(SweepPlan(reference_every=0), pump_settings(), limits())
+    assert found.time_s[1] < 24 * (POINT_S + 11 * 0.5) + 4 * 11 * 0.5
+    assert found.dose_uj_cm2[1] == pytest.approx(sum(fluences(SweepPlan())) * 11 * 500)
+    assert found.warnings == ()
+
+
 def test_references_are_time_and_light() -> None:
     bare = forecast(PLAN, pump_settings(), limits())
     found = forecast(replace(PLAN, reference_every=1, reference_uj_cm2=50.0), pump_settings(), limits())
