@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from labctl.analysis.fly.flight import Solved, groups, root_mean, solve
 from labctl.analysis.fly.motion import ANCHOR_LEAST, Curve
 from labctl.analysis.fly.scatter import pump_scatter
+from labctl.analysis.lost_shots import ShotCounter
 from labctl.analysis.spectra.bands import band_slice, bands_of
 from labctl.analysis.spectra.reduce import clip_level, correct_nonlinearity, reduce_exposures
 from labctl.model.clock import Stop, check_stop
@@ -31,9 +32,8 @@ from procedures.gate.power_monitor import PumpState
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
 from procedures.plan import check_bands
+from procedures.shots import FILLED
 
-EXPOSURE_SHARE = 0.9
-"""Of a pulse period: the exposure that a trigger starts holds one pulse."""
 REST_S = 0.12
 """At each turn-round: a mount may not be sent again at once, and shots at rest show when a motion ended."""
 DRY_PASSES, QUESTIONS = 2, 5
@@ -188,6 +188,7 @@ class _Flying:
         self._clock, self._rate = roles.clock, pump.settings.repetition_rate_hz
         self._inside = band_slice(roles.spectrometer.info.wavelength_nm, bands_of(bands).whole)
         self._batches: list[ShotBatch] = []
+        self._counter = ShotCounter(self._rate)
         self._ahead_s = math.inf
 
     def fly(self, stop: Stop | None) -> _Raw:
@@ -200,7 +201,7 @@ class _Flying:
         law = replace(law, way_deg=abs(ends[1] - ends[0]))
         light_s = self._plan.passes * (law.duration_s + REST_S) + self._roles.shutter.travel_s
         self._pump.refuse_flight(2.0 * light_s)
-        integration_s = self._roles.spectrometer.set_integration(EXPOSURE_SHARE / self._rate)
+        integration_s = self._roles.spectrometer.set_integration(FILLED / self._rate)
         self._refuse_small(light_s)
         shots = self._burst.buffer_shots
         self._burst.arm(max(shots, 1), stop)
@@ -215,8 +216,8 @@ class _Flying:
         time_s = np.concatenate([b.device_time_us for b in self._batches]) * 1e-6 + self._ahead_s
         return _Raw(
             frames[:dark_until], frames[dark_until:], time_s[dark_until:], integration_s, turns,
-            (low_anchor, high_anchor), (low, high), law, lit_s, self._lost(), self._clock.now_s(),
-            self._roles.spectrometer.temperature_c(),
+            (low_anchor, high_anchor), (low, high), law, lit_s, self._counter.tally.lost_in_buffer,
+            self._clock.now_s(), self._roles.spectrometer.temperature_c(),
         )  # fmt: skip
 
     def _anchor(self, fluence_uj_cm2: float, stop: Stop | None) -> tuple[PumpState, Anchor]:
@@ -295,6 +296,7 @@ class _Flying:
 
     def _fetch(self, stop: Stop | None) -> ShotBatch:
         batch = self._burst.fetch(stop)
+        self._counter.add(batch.device_time_us, batch.spectrum_count)
         self._batches.append(batch)
         self._ahead_s = min(self._ahead_s, batch.received_s - 1e-6 * float(batch.device_time_us[-1]))
         return batch
@@ -339,7 +341,7 @@ class _Flying:
             )
 
     def _watch_frames(self, batch: ShotBatch) -> None:
-        lost, kept = self._lost(), sum(map(len, self._batches))
+        lost, kept = self._counter.tally.lost_in_buffer, self._counter.tally.kept
         if lost > MOST_LOST_REL * (lost + kept):
             raise SafetyStop(
                 f"{lost} of {lost + kept} shots are lost", "check the trigger of the spectrometer"
@@ -354,10 +356,6 @@ class _Flying:
     def _clipped(self, frames: NDArray[np.uint16]) -> NDArray[np.bool_]:
         top = self._roles.spectrometer.info.max_counts
         return np.asarray((frames[:, self._inside] >= top).any(axis=1))
-
-    def _lost(self) -> int:
-        counts = np.concatenate([b.spectrum_count for b in self._batches])
-        return int(np.sum((np.diff(counts) % 2**32) - 1))
 
     def _rest_of_shots(self, until_s: float, stop: Stop | None) -> None:
         """Fetch what the buffer still holds of the light; the shutter is closed."""

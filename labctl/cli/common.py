@@ -50,5 +50,8 @@ def fluence_uj_cm2(text: str | float) -> float:
 SampleName = Annotated[
     str, typer.Option("--sample", help="Name of the sample.", callback=_named, show_default=False)
 ]
+Who = Annotated[str, typer.Option(help="Who measures.")]
+Spot = Annotated[str, typer.Option(help="Which spot of the sample.")]
+Note = Annotated[str, typer.Option(help="Note stored with the file.")]
 BenchFile = Annotated[Path, typer.Option("--bench", help="The bench file, TOML.", show_default=False)]
 Json = Annotated[bool, typer.Option("--json", help="Print only the result on stdout, as JSON.")]

@@ -278,9 +278,7 @@ class RunWriter:
         :raises DataError: the run was not planned to keep shots, or the disk is full; earlier ones are safe.
         """
         with self._writing() as file:
-            if self._shots is None:
-                raise DataError(f"{self.paths.h5} was not begun as a run that keeps every shot")
-            self._shots.append(block)
+            self._shot_tables().append(block)
             file.flush()
 
     def shot_point(self, summary: ShotsSummary) -> None:
@@ -289,10 +287,13 @@ class RunWriter:
         :raises DataError: as :meth:`shots`.
         """
         with self._writing() as file:
-            if self._shots is None:
-                raise DataError(f"{self.paths.h5} was not begun as a run that keeps every shot")
-            self._shots.end_point(summary)
+            self._shot_tables().end_point(summary)
             file.flush()
+
+    def _shot_tables(self) -> ShotTables:
+        if self._shots is None:
+            raise DataError(f"{self.paths.h5} was not begun as a run that keeps every shot")
+        return self._shots
 
     def flush(self) -> None:
         """Put on disk what ``append(..., flush=False)`` left behind."""

@@ -32,7 +32,7 @@ def shot_statistics(
     *,
     bands: Bands,
     clipped: Bools | None = None,
-    below_threshold: bool = False,
+    below_threshold: bool | None = False,
     resolution_nm: float | None = None,
     seed: int = 0,
 ) -> ShotStatistics:
@@ -43,7 +43,8 @@ def shot_statistics(
     :param fluence_uj_cm2: mean of the shots, uJ/cm2.
     :param bands: whole emission (moments, overlap) and lasing peaks (tail, lines, Q).
     :param clipped: True where a RAW count of a pixel was saturated, shape of ``light``.
-    :param below_threshold: the whole interval of the threshold lies above this fluence: no tail is stated.
+    :param below_threshold: the whole interval of the threshold lies above this fluence: no tail is stated;
+        None where no threshold is known: then a mean spectrum without a narrow line counts as below.
     :param resolution_nm: FWHM of the slit; None when unknown: no Q then.
     :param seed: of the surrogates of the overlap.
     :raises ValueError: shapes that do not fit, a band without a pixel, or fewer than three shots.
@@ -67,7 +68,7 @@ def shot_statistics(
             signal,
             noise=peaks_noise,
             clipped=full[:, peaks_band].any(axis=1),
-            below_threshold=below_threshold,
+            below_threshold=not lines if below_threshold is None else below_threshold,
         ),
         overlap(light[sound, whole], read_noise=noise.read_counts, counts_per_electron=noise.gain, seed=seed),
         _lines(wavelength_nm[peaks_band], light[sound, peaks_band], lines),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from labctl.cli.common import BenchFile, Json, warn
+from labctl.cli.common import BenchFile, Json, Note, Who, warn
 from labctl.cli.output import write_json, write_lines
 from labctl.cli.signals import stop_on_signals
 from labctl.model.errors import ConfigError
@@ -40,8 +40,6 @@ Output = Annotated[
     ),
 ]
 Days = Annotated[float, typer.Option("--valid-days", help="Days of validity; then a warning follows.")]
-Who = Annotated[str, typer.Option(help="Who measures.")]
-Note = Annotated[str, typer.Option(help="Note stored with the file.")]
 Use = Annotated[bool, typer.Option("--use", help="Enter the new calibration in the bench file.")]
 Answers = Annotated[
     Path | None,

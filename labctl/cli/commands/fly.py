@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from labctl.cli.common import BenchFile, Json, SampleName
+from labctl.cli.common import BenchFile, Json, Note, SampleName, Spot, Who
 from labctl.cli.output import write_lines
 from labctl.cli.plan_options import with_options
 from labctl.cli.signals import stop_on_signals
@@ -30,9 +30,9 @@ def fly(
     given: dict[str, Any],
     passes: Annotated[int, typer.Option(min=2, help="Passes over the flank, an even number.")] = 4,
     output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
-    operator: Annotated[str, typer.Option(help="Who measures.")] = "",
-    spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
-    note: Annotated[str, typer.Option(help="Note stored with the file.")] = "",
+    operator: Who = "",
+    spot: Spot = "",
+    note: Note = "",
     figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
     as_json: Json = False,
 ) -> int:

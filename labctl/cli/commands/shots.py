@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labctl.cli.common import BenchFile, Json, SampleName
+from labctl.cli.common import BenchFile, Json, Note, SampleName, Spot, Who
 from labctl.cli.output import write_json, write_lines
 from labctl.cli.plan_options import with_options
 from labctl.cli.signals import stop_on_signals
@@ -33,9 +33,9 @@ def shots(
     sample: SampleName,
     given: dict[str, Any],
     output: Annotated[Path, typer.Option(help="Directory of the output file.")] = Path(),
-    operator: Annotated[str, typer.Option(help="Who measures.")] = "",
-    spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
-    note: Annotated[str, typer.Option(help="Note stored with the file.")] = "",
+    operator: Who = "",
+    spot: Spot = "",
+    note: Note = "",
     figures: Annotated[bool, typer.Option("--figures", help="Draw the figure as PNG at the end.")] = False,
     as_json: Json = False,
 ) -> int:

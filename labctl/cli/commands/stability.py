@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labctl.cli.common import BenchFile, Json, SampleName
+from labctl.cli.common import BenchFile, Json, Note, SampleName, Spot, Who
 from labctl.cli.output import write_json, write_lines
 from labctl.cli.plan_options import with_options
 from labctl.cli.signals import stop_on_signals
@@ -40,9 +40,9 @@ def stability(
         float, typer.Option(help="Time from the first point to the last.", show_default=False)
     ],
     output: Annotated[Path, typer.Option(help="Directory of the output files.")] = Path(),
-    operator: Annotated[str, typer.Option(help="Who measures.")] = "",
-    spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
-    note: Annotated[str, typer.Option(help="Note stored with the file.")] = "",
+    operator: Who = "",
+    spot: Spot = "",
+    note: Note = "",
     figures: Annotated[bool, typer.Option("--figures", help="Draw the figure as PNG at the end.")] = False,
     as_json: Json = False,
 ) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from labctl.cli.common import BenchFile, Json, SampleName
+from labctl.cli.common import BenchFile, Json, Note, SampleName, Spot, Who
 from labctl.cli.output import write_json, write_lines
 from labctl.cli.plan_options import with_options
 from labctl.cli.signals import stop_on_signals
@@ -37,9 +37,9 @@ def sweep(
         bool, typer.Option("--adaptive", help="Choose each fluence from the points measured so far.")
     ] = False,
     output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
-    operator: Annotated[str, typer.Option(help="Who measures.")] = "",
-    spot: Annotated[str, typer.Option(help="Which spot of the sample.")] = "",
-    note: Annotated[str, typer.Option(help="Note stored with the file.")] = "",
+    operator: Who = "",
+    spot: Spot = "",
+    note: Note = "",
     figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the plan needs of time and light; open nothing.")

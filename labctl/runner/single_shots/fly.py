@@ -14,12 +14,13 @@ from labctl.analysis.fly.flight import with_motion
 from labctl.config import BenchConfig, load_bench
 from labctl.data import RunWriter
 from labctl.model.clock import Clock, Stop
-from labctl.model.errors import Aborted, LabctlError
+from labctl.model.errors import Aborted
 from labctl.model.plan import SweepPlan
 from labctl.model.results.sweep import SweepResult
 from labctl.model.run import PointList, RunFacts, RunStop
 from labctl.runner.facts import RunRequest, now_utc, run_start
 from labctl.runner.report import RunReport, tally
+from labctl.runner.single_shots.shots import end_run
 from labctl.session import open_bench
 from procedures.fly import Flight, FlyPlan, fly
 
@@ -49,22 +50,22 @@ def run_fly(
     """
     config = load_bench(bench)
     swept = _as_sweep(plan, config)
-    writer = RunWriter(request.output, request.stem())
-    with open_bench(config, clock, stop, tell=tell, over=tell) as opened:
-        start = run_start(opened, swept, request)
-        writer.begin(replace(start, procedure=PROCEDURE_ID))
-        try:
-            flight = fly(plan, opened.roles, opened.pump, opened.bands, sink=writer, stop=stop)
-        except BaseException as exc:
-            _end_failed(writer, exc)
-            raise
-        facts = replace(opened.facts, dose_uj_cm2=opened.pump.dose_uj_cm2, planned=len(flight.points))
-        meter = opened.identities["power_meter"].serial
-    notes = said(flight)
-    for note in notes:
-        writer.event(flight.dark.at_s, note)
-    result = flown_result(flight, swept, facts)
-    writer.end(RunStop("finished", "", now_utc(), result))
+    with RunWriter(request.output, request.stem()) as writer:
+        with open_bench(config, clock, stop, tell=tell, over=tell) as opened:
+            writer.begin(run_start(opened, swept, request, PROCEDURE_ID))
+            try:
+                flight = fly(plan, opened.roles, opened.pump, opened.bands, sink=writer, stop=stop)
+            except BaseException as exc:
+                failure = Aborted() if isinstance(exc, KeyboardInterrupt) else exc
+                end_run(writer, failure)
+                raise
+            facts = replace(opened.facts, dose_uj_cm2=opened.pump.dose_uj_cm2, planned=len(flight.points))
+            meter = opened.identities["power_meter"].serial
+        notes = said(flight)
+        for note in notes:
+            writer.event(flight.dark.at_s, note)
+        result = flown_result(flight, swept, facts)
+        writer.end(RunStop("finished", "", now_utc(), result))
     return RunReport(
         sample=request.sample,
         status="finished",
@@ -131,11 +132,3 @@ def _as_sweep(plan: FlyPlan, config: BenchConfig) -> SweepPlan:
         reference_every=0,
         correct_bleaching="off",
     )
-
-
-def _end_failed(writer: RunWriter, exc: BaseException) -> None:
-    if isinstance(exc, Aborted | KeyboardInterrupt):
-        writer.end(RunStop("aborted", "stopped by the user", now_utc()))
-        return
-    reason = exc.message if isinstance(exc, LabctlError) else f"{type(exc).__name__}: {exc}"
-    writer.end(RunStop("failed", reason, now_utc()))

@@ -99,9 +99,7 @@ def run_shots(
                 points = _measured(bench, plan, writer, stop, on_event)
         except BaseException as exc:  # noqa: BLE001  raised again once the file says how it ended
             failure = Aborted() if is_noticed_stop(exc, stop.is_set()) else exc
-        status, reason = status_of(failure)
-        if began:
-            _end(writer, RunStop(status, reason, now_utc()))
+        status = end_run(writer, failure) if began else status_of(failure)[0]
     if failure is not None and not (began and isinstance(failure, Aborted)):
         if began:
             failure.add_note(f"what came until then: {writer.paths.h5}")
@@ -124,14 +122,21 @@ def _measured(
     return points
 
 
-def _end(writer: RunWriter, stop: RunStop) -> None:
-    """Say in the file how it ended; the failure that comes first is the one to be told."""
+def end_run(writer: RunWriter, failure: BaseException | None) -> str:
+    """Say in the file how a run ended, and return its status; the failure that comes first is to be told.
+
+    :param writer: of the run, which has begun.
+    :param failure: that ended it; None for a good end.
+    :raises DataError: a good end cannot be written.
+    """
+    status, reason = status_of(failure)
     try:
-        writer.end(stop)
+        writer.end(RunStop(status, reason, now_utc()))
     except DataError as exc:
-        if stop.status == "finished":
+        if failure is None:
             raise
         log.warning("%s", exc)
+    return status
 
 
 def _log_of(writer: RunWriter) -> Path:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from labctl.analysis.shots.statistics import shot_statistics
 from labctl.analysis.spectra.bands import band_slice, bands_of
-from labctl.analysis.spectra.peaks import find_peaks
 from labctl.analysis.spectra.reduce import clip_level, correct_nonlinearity
 from labctl.data.run import Run
 from labctl.data.shots import StoredShots
@@ -34,7 +33,7 @@ def statistics_of(run: Run) -> tuple[ShotStatistics, ...]:
     if shots is None or info is None:
         raise DataError(f"{run.path}: keeps no single shots")
     bands, found = bands_of(run.bands), []
-    inside, narrow = (band_slice(run.wavelength_nm, band) for band in (bands.whole, bands.peaks))
+    inside = band_slice(run.wavelength_nm, bands.whole)
     for row in shots.points:
         raw = _frames(shots, int(row["point"]))
         if len(raw) < 3:
@@ -42,9 +41,6 @@ def statistics_of(run: Run) -> tuple[ShotStatistics, ...]:
         light = raw - run.darks[int(row["point"])].counts
         if info.nonlinearity is not None:
             light = correct_nonlinearity(light, info.nonlinearity)
-        lines = find_peaks(
-            run.wavelength_nm[narrow], light[:, narrow].mean(axis=0), resolution_nm=info.resolution_nm
-        )
         found.append(
             shot_statistics(
                 run.wavelength_nm,
@@ -52,7 +48,7 @@ def statistics_of(run: Run) -> tuple[ShotStatistics, ...]:
                 float(row["fluence_uj_cm2"]),
                 bands=bands,
                 clipped=raw >= min(info.max_counts, clip_level(raw[:, inside])),
-                below_threshold=not lines,
+                below_threshold=None,
                 resolution_nm=info.resolution_nm,
             )
         )
