@@ -23,7 +23,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from drivers import registry
-from labctl.cli.app import app as command_line
+from labctl.cli.app import command_line
 from labctl.config import bench, tables
 from labctl.model.options import Option, options
 from labctl.model.plan import ShotsPlan, StabilityPlan, sweep_options
@@ -55,14 +55,14 @@ TABLES: dict[str, type[BaseModel]] = {
 def commands() -> set[str]:
     """Return every command as it is typed, those of a group included."""
     names: set[str] = set()
-    for name, command in get_command(command_line).commands.items():  # type: ignore[attr-defined]
+    for name, command in get_command(command_line()).commands.items():  # type: ignore[attr-defined]
         names |= {f"{name} {sub}" for sub in getattr(command, "commands", {})} or {name}
     return names
 
 
 def helped(command: str) -> str:
     """Return what ``labctl COMMAND --help`` prints."""
-    shown = CliRunner().invoke(command_line, [*command.split(), "--help"], prog_name="labctl", color=False)
+    shown = CliRunner().invoke(command_line(), [*command.split(), "--help"], prog_name="labctl", color=False)
     return f"```text\n{shown.output.strip()}\n```"
 
 

@@ -54,9 +54,9 @@ def _make_streams() -> None:
 def _run(arguments: list[str]) -> int:
     if reason := shadow():
         raise ConfigError(reason, hint=SHADOW_HINT)
-    from labctl.cli.app import app
+    from labctl.cli.app import command_line
 
-    result = app(args=arguments or ["--help"], prog_name="labctl", standalone_mode=False)
+    result = command_line(arguments)(args=arguments or ["--help"], prog_name="labctl", standalone_mode=False)
     return result if isinstance(result, int) else 0
 
 

@@ -1,36 +1,97 @@
-"""The commands and their options; what they do stands in the module each of them imports."""
+"""The commands by name; what each of them does and takes stands in the module that it names.
+
+A command line names one command, and only that one's module is imported: the others stand in the help with
+their line below.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+import importlib
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 import labctl
-from labctl.cli.commands.align import align as align_command
-from labctl.cli.commands.calibrate import calibrate as calibrate_commands
-from labctl.cli.commands.calibrations import budget as budget_command
-from labctl.cli.commands.calibrations import calibrations as calibrations_command
-from labctl.cli.commands.fly import fly as fly_command
-from labctl.cli.commands.gui import gui as gui_command
-from labctl.cli.commands.manual import set_bench
-from labctl.cli.commands.shots import shots as shots_command
-from labctl.cli.commands.simulate import demo, simulate
-from labctl.cli.commands.stability import stability as stability_command
-from labctl.cli.commands.sweep import sweep
-from labctl.cli.common import BenchFile, Json
 
-app = typer.Typer(
-    name="labctl",
-    help="Fluence sweeps on a femtosecond bench, with live spectra and an honest lasing threshold.",
-    epilog="labctl is not a safety interlock and never replaces one.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-)
+_ROOM = "labctl.cli.commands"
+COMMANDS = {
+    "demo": ("simulate:demo", "Sweep the paper's two samples on a simulated bench."),
+    "init": ("init:init", "Print an annotated bench file, or write it."),
+    "check": ("check:check", "Connect to every instrument and read each once."),
+    "sweep": ("sweep:sweep", "Sweep the pump fluence; state the lasing threshold."),
+    "resume": (
+        "resume:resume",
+        "Measure the rest of a sweep that was interrupted.",
+    ),
+    "verify": ("runs:verify", "Check that run files are complete and agree with their CSV."),
+    "simulate": ("simulate:simulate", "Serve a simulated bench until Ctrl-C."),
+    "fit": ("runs:fit", "Fit stored runs, or tables, again."),
+    "set": ("manual:set_bench", "Set a fluence or an angle, and hold it."),
+    "align": ("align:align", "Follow the threshold while you align."),
+    "fly": (
+        "fly:fly",
+        "Sweep in seconds, while the plate turns.",
+    ),
+    "gui": ("gui:gui", "Open the bench window: drive, sweep, watch, align."),
+    "calibrate": (
+        "calibrate:calibrate",
+        "Calibrate a part of the chain from plate to spectrum.",
+    ),
+    "budget": (
+        "calibrations:budget",
+        "Print the uncertainty of the fluence, link by link.",
+    ),
+    "calibrations": (
+        "calibrations:calibrations",
+        "List calibrations: what, when, and whether still valid.",
+    ),
+    "stability": (
+        "stability:stability",
+        "Follow the emission at one fluence for minutes to hours.",
+    ),
+    "shots": ("shots:shots", "Keep the spectrum of every laser pulse."),
+}
+"""Module and function of each command, and its line in the help."""
+
+
+def command_line(arguments: Sequence[str] | None = None) -> typer.Typer:
+    """Return the command line with the command that ``arguments`` name; None for every command."""
+    app = typer.Typer(
+        name="labctl",
+        help="Fluence sweeps on a femtosecond bench, with live spectra and an honest lasing threshold.",
+        epilog="labctl is not a safety interlock and never replaces one.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    app.callback()(_common)
+    # The options before a command take no value: the first other word is the command.
+    wanted = None if arguments is None else next((a for a in arguments if not a.startswith("-")), "")
+    for name, (home, line) in COMMANDS.items():
+        if wanted in (None, name):
+            _add(app, name, _load(home))
+        else:
+            app.command(name, help=line)(_nothing)
+    return app
+
+
+def _add(app: typer.Typer, name: str, command: Any) -> None:
+    if isinstance(command, typer.Typer):
+        app.add_typer(command, name=name)
+    else:
+        app.command(name)(command)
+
+
+def _load(home: str) -> Any:
+    module, function = home.split(":")
+    return getattr(importlib.import_module(f"{_ROOM}.{module}"), function)
+
+
+def _nothing() -> None:
+    """Stand for a command that the command line does not name."""
 
 
 def _version(wanted: bool) -> None:
@@ -39,7 +100,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _common(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -47,136 +107,3 @@ def _common(
     debug: Annotated[bool, typer.Option("--debug", help="Print a traceback with an error.")] = False,
 ) -> None:
     """Take the options that every command shares; ``--debug`` was read before they were parsed."""
-
-
-app.command()(demo)
-
-
-@app.command()
-def init(
-    file: Annotated[
-        Path | None,
-        typer.Argument(help="File to write; an existing file is never overwritten.", show_default="print it"),
-    ] = None,
-) -> int:
-    """Print an annotated bench file, or write it."""
-    from labctl.config.example import EXAMPLE
-
-    if file is None:
-        typer.echo(EXAMPLE, nl=False)
-        return 0
-    try:
-        with file.open("x", encoding="utf-8", newline="\n") as stream:
-            stream.write(EXAMPLE)
-    except FileExistsError as exc:
-        from labctl.model.errors import ConfigError
-
-        raise ConfigError("exists already", file=file, hint="another name") from exc
-    return 0
-
-
-@app.command()
-def check(
-    bench: BenchFile,
-    start: Annotated[
-        float | None,
-        typer.Option(min=0.0, help="Lowest planned fluence, uJ/cm2.", show_default="none"),
-    ] = None,
-    recheck: Annotated[
-        bool,
-        typer.Option("--recheck", help="Check the attenuator calibration with the shutter closed."),
-    ] = False,
-    as_json: Json = False,
-) -> int:
-    """Connect to every instrument and read each once.
-
-    No shutter opens, and nothing moves unless --recheck is given. All failures are told at once, each with
-    what to try.
-    """
-    from labctl.cli.commands.check import run_check
-
-    return run_check(bench, start, recheck=recheck, as_json=as_json)
-
-
-app.command()(sweep)
-
-
-@app.command()
-def resume(
-    run: Annotated[
-        Path, typer.Argument(help="The run file (.h5) of an interrupted sweep.", show_default=False)
-    ],
-    bench: Annotated[
-        Path | None,
-        typer.Option(
-            "--bench", help="The bench file.", show_default="the one stored in the run, after confirmation"
-        ),
-    ] = None,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Accept differences between this bench and that of the run.")
-    ] = False,
-    figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
-    as_json: Json = False,
-) -> int:
-    """Measure the rest of an aborted, failed or killed sweep, into the same files.
-
-    Points that are there stay. Resources and limits are those of the bench file; differences from the run's
-    are shown, and there is no light before they are agreed to.
-    """
-    from labctl.cli.commands.resume import run_resume
-
-    return run_resume(run, bench, yes=yes, figures=figures, as_json=as_json)
-
-
-@app.command()
-def verify(
-    files: Annotated[list[Path], typer.Argument(help="Run files (.h5).", show_default=False)],
-    as_json: Json = False,
-) -> int:
-    """Check that run files are complete and sound, and agree with their CSV. Exit code 0 sound, 5 not."""
-    from labctl.cli.commands.runs import run_verify
-
-    return run_verify(files, as_json=as_json)
-
-
-app.command()(simulate)
-
-
-@app.command()
-def fit(
-    files: Annotated[list[Path], typer.Argument(help="Run files (.h5, .csv), or a CSV with two columns.")],
-    figures: Annotated[
-        bool, typer.Option("--figures", help="Draw the figures of each run file, next to it.")
-    ] = False,
-    photon_order: Annotated[
-        int | None,
-        typer.Option("--photon-order", min=1, max=4, help="Photons that excite the sample together."),
-    ] = None,
-    definitions: Annotated[
-        bool, typer.Option("--definitions", help="Print the threshold by each definition in use.")
-    ] = False,
-    as_json: Json = False,
-) -> int:
-    """Fit stored runs, or tables, again.
-
-    Without a photon order a run takes that of its bench file, a table is fitted for each that its exponent
-    allows.
-
-    Of several spots of one sample the spread between spots is given beside each interval.
-    """
-    from labctl.cli.commands.runs import run_fit
-
-    return run_fit(
-        files, figures=figures, as_json=as_json, photon_order=photon_order, definitions=definitions
-    )
-
-
-app.command("set")(set_bench)
-app.command("align")(align_command)
-app.command("fly")(fly_command)
-app.command("gui")(gui_command)
-app.add_typer(calibrate_commands, name="calibrate")
-app.command("budget")(budget_command)
-app.command("calibrations")(calibrations_command)
-app.command("stability")(stability_command)
-app.command("shots")(shots_command)

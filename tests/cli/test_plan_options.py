@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from labctl.cli import main
-from labctl.cli.app import app
+from labctl.cli.app import command_line
 from labctl.config import EXAMPLE, parse_bench
 from labctl.model.errors import ConfigError
 from labctl.model.options import Option, options
@@ -54,7 +54,7 @@ def sentence(option: Option) -> str:
 
 
 def helped(command: str) -> str:
-    return CliRunner().invoke(app, [command, "--help"], color=False, terminal_width=300).output
+    return CliRunner().invoke(command_line(), [command, "--help"], color=False, terminal_width=300).output
 
 
 @pytest.mark.parametrize("kind", [SweepPlan, AdaptivePlan, StabilityPlan])

@@ -14,7 +14,7 @@ import pytest
 from patience import PATIENCE_S
 from typer.testing import CliRunner
 
-from labctl.cli.app import app
+from labctl.cli.app import command_line
 from labctl.config import BenchConfig, parse_bench
 from labctl.data.reader import read_run
 from labctl.data.run import Run
@@ -275,11 +275,11 @@ def test_the_command_keeps_counts_and_says_where(real: Lab, tmp_path: Path) -> N
     bench = tmp_path / "bench.toml"
     bench.write_text(real.toml(), encoding="utf-8")
     arguments = ["shots", "--bench", str(bench), "--sample", "OLA", "--output", str(tmp_path)]
-    done = CliRunner().invoke(app, [*arguments, "--fluence", "120", "--count", "200"])
+    done = CliRunner().invoke(command_line(), [*arguments, "--fluence", "120", "--count", "200"])
     assert done.exit_code == 0, done.output
     assert "shots in the light at" in done.stdout
     assert "no shot is missing" in done.stdout
-    verified = CliRunner().invoke(app, ["verify", str(real.stored().path)])
+    verified = CliRunner().invoke(command_line(), ["verify", str(real.stored().path)])
     assert "shots, 0 missing" in verified.stdout
 
 
@@ -287,7 +287,9 @@ def test_what_the_shots_say_is_told_at_the_end_and_drawn(real: Lab, tmp_path: Pa
     bench = tmp_path / "bench.toml"
     bench.write_text(real.toml(), encoding="utf-8")
     command = ["shots", "--bench", str(bench), "--sample", "OLA", "--fluence", "60,150", "--count", "300"]
-    done = CliRunner().invoke(app, [*command, "--output", str(tmp_path / "out"), "--figures", "--json"])
+    done = CliRunner().invoke(
+        command_line(), [*command, "--output", str(tmp_path / "out"), "--figures", "--json"]
+    )
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     below, above = document["statistics"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from labctl.cli.common import BenchFile, Json
 from labctl.cli.output import write_json, write_lines
 from labctl.cli.signals import stop_on_signals
 
@@ -12,12 +14,22 @@ if TYPE_CHECKING:
     from labctl.session.check import CheckReport
 
 
-def run_check(bench: Path, lowest_uj_cm2: float | None, *, recheck: bool = False, as_json: bool) -> int:
-    """Check a bench; 0 when every instrument answers, 3 when one does not.
+def check(
+    bench: BenchFile,
+    start: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Lowest planned fluence, uJ/cm2.", show_default="none"),
+    ] = None,
+    recheck: Annotated[
+        bool,
+        typer.Option("--recheck", help="Check the attenuator calibration with the shutter closed."),
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Connect to every instrument and read each once.
 
-    :param recheck: compare the attenuator with its calibration as well.
-
-    :raises ConfigError: the bench file is wrong.
+    No shutter opens, and nothing moves unless --recheck is given. All failures are told at once, each with
+    what to try.
     """
     with stop_on_signals() as stop:
         from labctl.config import load_bench
@@ -25,7 +37,7 @@ def run_check(bench: Path, lowest_uj_cm2: float | None, *, recheck: bool = False
         from labctl.session.check import check_bench, recheck_bench
 
         config = load_bench(bench)
-        report = check_bench(config, lowest_uj_cm2, stop=stop)
+        report = check_bench(config, start, stop=stop)
         if recheck and not report.failures:
             report = recheck_bench(config, report, stop=stop)
     if as_json:

@@ -6,8 +6,11 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from labctl.cli.common import Json
 from labctl.cli.signals import stop_on_signals
 from labctl.model.errors import Aborted, ConfigError
 
@@ -21,11 +24,26 @@ _WORD = "resume"
 _WITH_BENCH = "give the bench file with --bench; --yes then accepts the differences"
 
 
-def run_resume(path: Path, bench: Path | None, *, yes: bool, figures: bool, as_json: bool) -> int:
-    """Measure the rest, print the result of the whole run, and return the exit code; 130 when stopped.
+def resume(
+    run: Annotated[
+        Path, typer.Argument(help="The run file (.h5) of an interrupted sweep.", show_default=False)
+    ],
+    bench: Annotated[
+        Path | None,
+        typer.Option(
+            "--bench", help="The bench file.", show_default="the one stored in the run, after confirmation"
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Accept differences between this bench and that of the run.")
+    ] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Draw the figures as PNG at the end.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Measure the rest of an aborted, failed or killed sweep, into the same files.
 
-    :raises ConfigError: the bench differs and nobody agreed to that; the run is as it was.
-    :raises LabctlError: whatever ended it; the points shown before are in the file.
+    Points that are there stay. Resources and limits are those of the bench file; differences from the run's
+    are shown, and there is no light before they are agreed to.
     """
     with stop_on_signals() as stop:
         from labctl.cli.commands.sweep import with_figures
@@ -35,7 +53,7 @@ def run_resume(path: Path, bench: Path | None, *, yes: bool, figures: bool, as_j
 
         try:
             with make_progress() as progress:
-                report = _resumed(path, bench, stop, progress, yes=yes)
+                report = _resumed(run, bench, stop, progress, yes=yes)
         except RunFailed as failed:
             if as_json or failed.report.points:
                 print_result([failed.report], as_json=as_json)

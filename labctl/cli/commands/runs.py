@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import typer
+
+from labctl.cli.common import Json
 from labctl.cli.output import write_json, write_lines
-from labctl.data.verify import findings
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain
-from labctl.model.shots import ShotTally
-from labctl.runner.resume import plan_size
+
+if TYPE_CHECKING:
+    from labctl.model.shots import ShotTally
 
 
-def run_fit(
-    files: Sequence[Path],
-    *,
-    figures: bool,
-    as_json: bool,
-    photon_order: int | None = None,
-    definitions: bool = False,
+def fit(
+    files: Annotated[list[Path], typer.Argument(help="Run files (.h5, .csv), or a CSV with two columns.")],
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw the figures of each run file, next to it.")
+    ] = False,
+    photon_order: Annotated[
+        int | None,
+        typer.Option("--photon-order", min=1, max=4, help="Photons that excite the sample together."),
+    ] = None,
+    definitions: Annotated[
+        bool, typer.Option("--definitions", help="Print the threshold by each definition in use.")
+    ] = False,
+    as_json: Json = False,
 ) -> int:
-    """Fit every file and print one result.
+    """Fit stored runs, or tables, again.
 
-    :raises DataError: a file cannot be fitted; it is named.
+    Without a photon order a run takes that of its bench file, a table is fitted for each that its exponent
+    allows.
+
+    Of several spots of one sample the spread between spots is given beside each interval.
     """
     from labctl.cli.commands.sweep import with_compared, with_figures
     from labctl.cli.signals import ended_at_once
@@ -83,8 +95,11 @@ class Verdict:
         return [first, *(f"    {problem}" for problem in self.problems), *(f"    {n}" for n in self.notes)]
 
 
-def run_verify(files: Sequence[Path], *, as_json: bool) -> int:
-    """Check every file, print what was found, and return 0 if all are sound, else 5."""
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Run files (.h5).", show_default=False)],
+    as_json: Json = False,
+) -> int:
+    """Check that run files are complete and sound, and agree with their CSV. Exit code 0 sound, 5 not."""
     verdicts = [judge(path) for path in files]
     if as_json:
         document = plain({"files": [verdict.to_json() for verdict in verdicts]})
@@ -96,6 +111,9 @@ def run_verify(files: Sequence[Path], *, as_json: bool) -> int:
 
 def judge(path: Path) -> Verdict:
     """Check one file; one that cannot be opened is a verdict too."""
+    from labctl.data.verify import findings
+    from labctl.runner.resume import plan_size
+
     try:
         found = findings(path)
     except DataError as exc:
