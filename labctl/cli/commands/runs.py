@@ -11,7 +11,6 @@ import typer
 from labctl.cli.common import Json
 from labctl.cli.output import write_json, write_lines
 from labctl.model.errors import DataError
-from labctl.model.mapping import plain
 
 if TYPE_CHECKING:
     from labctl.model.shots import ShotTally
@@ -100,6 +99,8 @@ def verify(
     as_json: Json = False,
 ) -> int:
     """Check that run files are complete and sound, and agree with their CSV. Exit code 0 sound, 5 not."""
+    from labctl.model.mapping import plain
+
     verdicts = [judge(path) for path in files]
     if as_json:
         document = plain({"files": [verdict.to_json() for verdict in verdicts]})
