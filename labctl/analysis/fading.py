@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import expit, gammaln
 
 from labctl.analysis.calibration import noisefit
 from labctl.analysis.calibration.noisefit import NORMAL_95, Model, Noise, Posterior, fit, least_squares
@@ -46,7 +46,7 @@ def single(params: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray, F
 
 def double(params: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """f exp(-k1 t) + (1 - f) exp(-k2 t) with parameters (logit f, ln k1, ln k2)."""
-    share = float(expit(params[0]))
+    share = float(scipy.special.expit(params[0]))
     k = np.exp(np.clip(params[1:3], -30, 30))
     fast, slow = np.exp(-np.minimum(k[0] * t, 700)), np.exp(-np.minimum(k[1] * t, 700))
     columns = [
@@ -70,7 +70,7 @@ def stretched(params: FloatArray, t: FloatArray) -> tuple[FloatArray, FloatArray
 
 def exponent(logit: float) -> tuple[float, float]:
     """Return beta and its derivative by the parameter."""
-    share = float(expit(logit))
+    share = float(scipy.special.expit(logit))
     return BETA[0] + (BETA[1] - BETA[0]) * share, (BETA[1] - BETA[0]) * share * (1 - share)
 
 
@@ -122,7 +122,7 @@ def lifetimes(shape: Shape, params: FloatArray) -> Lifetimes:
         ln_tau = -math.log(max(float(params[0]), 1e-300))
         return Lifetimes(ln_tau, ln_tau, {"lifetime_s": math.exp(min(ln_tau, 600.0))})
     if shape == "double":
-        share = float(expit(params[0]))
+        share = float(scipy.special.expit(params[0]))
         tau = np.exp(-np.clip(params[1:3], -30, 30))
         if tau[0] > tau[1]:
             share, tau = 1 - share, tau[::-1]
@@ -130,7 +130,7 @@ def lifetimes(shape: Shape, params: FloatArray) -> Lifetimes:
         numbers = {"fast_share": share, "fast_lifetime_s": float(tau[0]), "slow_lifetime_s": float(tau[1])}
         return Lifetimes(math.log(moments[0]), math.log(moments[1] / moments[0]), numbers)
     beta, ln_tau = exponent(params[1])[0], -float(np.clip(params[0], -30, 30))
-    first, second = float(gammaln(1 / beta)), float(gammaln(2 / beta))
+    first, second = float(scipy.special.gammaln(1 / beta)), float(scipy.special.gammaln(2 / beta))
     numbers = {"lifetime_s": math.exp(ln_tau), "exponent": beta}
     return Lifetimes(ln_tau - math.log(beta) + first, ln_tau + second - first, numbers)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import chdtrc
 
 from labctl.analysis.threshold.sweep_data import NOTHING_KNOWN, Known
 from labctl.model.pump import PumpSettings
@@ -160,7 +160,7 @@ def unseen_wander_rel(curve: LightLight, photon_order: int) -> float | None:
     noise = square[1:-1] + (1 - share) ** 2 * square[:-2] + share**2 * square[2:]
     # Neighbouring differences share references: half of them count as independent.
     freedom = off.size / 2
-    if chdtrc(freedom, freedom * float(np.mean(off**2 / noise))) > _BEYOND_CHANCE:
+    if scipy.special.chdtrc(freedom, freedom * float(np.mean(off**2 / noise))) > _BEYOND_CHANCE:
         return None
     size = (off**2 - noise) / (1 + (1 - share) ** 2 + share**2)
     return float(np.sqrt(max(np.mean(size), 0.0))) / photon_order

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, cast
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from labctl.analysis.calibration.spot import KnifeFit, absorptance, ellipticity, fit_knife_edge
 from labctl.model.calibration import Calibration
@@ -334,7 +334,7 @@ class Edge:
             raise CalibrationRefused(
                 f"only {int(on.sum())} reading lies on the edge along {self.scan.axis}: the spot is too small"
             )
-        slope, offset = np.polyfit(x[on], ndtri(part[on]), 1)
+        slope, offset = np.polyfit(x[on], scipy.special.ndtri(part[on]), 1)
         if slope == 0 or not math.isfinite(slope):
             raise CalibrationRefused(f"the readings along {self.scan.axis} do not show an edge")
         return float(-offset / slope), float(2.0 / abs(slope))

@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike
-from scipy.special import ndtr, ndtri
 
 from labctl.analysis.calibration import noisefit
 from labctl.analysis.calibration.noisefit import NORMAL_95, Model, Noise, Posterior, fit
@@ -377,7 +376,7 @@ def _leakage(posterior: Posterior, lowest: float, highest: float) -> tuple[float
     gradient[:2] = -lowest / highest**2, 1 / highest
     sigma = float(posterior.sigma(gradient)[0])
     value = lowest / highest
-    cut = float(ndtri(1 - 0.05 * ndtr(value / sigma))) * sigma + value
+    cut = float(scipy.special.ndtri(1 - 0.05 * scipy.special.ndtr(value / sigma))) * sigma + value
     return max(value, 0.0), sigma, (max(value - NORMAL_95 * sigma, 0.0), max(value + NORMAL_95 * sigma, cut))
 
 

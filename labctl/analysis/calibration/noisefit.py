@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import ndtr
 
 from labctl.model.errors import CalibrationRefused
 from labctl.model.records import FloatArray
@@ -223,7 +223,7 @@ def _quantile(centre: FloatArray, spread: FloatArray, weights: FloatArray, q: fl
     high = np.max(centre + 9 * spread, axis=1)
     for _ in range(48):
         middle = (low + high) / 2
-        below = ndtr((middle[:, None] - centre) / spread) @ weights < q
+        below = scipy.special.ndtr((middle[:, None] - centre) / spread) @ weights < q
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return np.asarray((low + high) / 2, dtype=np.float64)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy.special import erf, ndtri
 
 from labctl.analysis.calibration import noisefit
 from labctl.analysis.calibration.noisefit import Model, Noise, Posterior, fit
@@ -182,7 +182,7 @@ def model_of(x: FloatArray, guess: Guess, extra: bool = False) -> Model:
     def model(params: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         w = guess.w * math.exp(float(np.clip(params[1], -6, 6)))
         u = 2 * (x - guess.centre - guess.w * params[0]) / w  # in standard deviations of the intensity
-        edge = 0.5 * (1 + guess.sign * erf(u / _SQRT2))
+        edge = 0.5 * (1 + guess.sign * scipy.special.erf(u / _SQRT2))
         density = guess.sign * params[3] * np.exp(-0.5 * np.minimum(u * u, 200.0)) / math.sqrt(2 * math.pi)
         slope = density * 2 / w
         columns = [-slope * guess.w, -density * u, np.ones_like(x), edge]
@@ -239,7 +239,9 @@ class KnifeFit:
     def power_at(self, position_um: ArrayLike) -> FloatArray:
         """Return the fitted curve, W, shape of ``position_um``."""
         z = _SQRT2 * (np.asarray(position_um, dtype=np.float64) - self.centre_um) / self.w_um
-        return np.asarray(self.offset_w + 0.5 * self.power_w * (1 + (1 if self.rising else -1) * erf(z)))
+        return np.asarray(
+            self.offset_w + 0.5 * self.power_w * (1 + (1 if self.rising else -1) * scipy.special.erf(z))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,7 +363,7 @@ def _without_blur(w_um: float, noise: Noise) -> float:
 
 
 def _on_slope(x: FloatArray, centre: float, w: float) -> int:
-    return int(np.count_nonzero(np.abs(x - centre) < 0.5 * w * float(ndtri(0.95))))
+    return int(np.count_nonzero(np.abs(x - centre) < 0.5 * w * float(scipy.special.ndtri(0.95))))
 
 
 def _refuse_incomplete(
@@ -369,7 +371,7 @@ def _refuse_incomplete(
 ) -> None:
     if not power > 0:
         raise CalibrationRefused("no edge is found: the power does not go from one level to another")
-    reach = -0.5 * float(ndtri(PLATEAU)) * w
+    reach = -0.5 * float(scipy.special.ndtri(PLATEAU)) * w
     lacking = []
     if float(np.min(x)) > centre - reach:
         lacking.append(f"the {'covered' if sign > 0 else 'free'} beam below {centre - reach:.4g} um")

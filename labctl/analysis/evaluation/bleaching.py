@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import chdtrc, ndtr, stdtr
 
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.threshold.result import ThresholdResult
@@ -157,7 +157,7 @@ def _scatter(curve: LightLight, fluence: float, photon_order: int) -> float | No
     slope, error, freedom, scale = _line(x, y, sigma)
     known = error <= _ORDER_SIGMA and abs(slope - photon_order) <= _ORDER_WITHIN + 2 * error
     # chi2 over its freedom is the square of the scale, the trust in the declared errors counted in.
-    by_chance = chdtrc(freedom - _TRUST, freedom * scale**2 - _TRUST) > _SCATTER_CHANCE
+    by_chance = scipy.special.chdtrc(freedom - _TRUST, freedom * scale**2 - _TRUST) > _SCATTER_CHANCE
     return (1.0 if by_chance else scale) if known else None
 
 
@@ -538,7 +538,7 @@ def _mixed(branches: Sequence[_Branch], chance: FloatArray, likeliest: _Branch) 
     grid = np.linspace((middle - 5 * down).min(), (middle + 5 * up).max(), 2001)
     off = grid[:, None] - middle
     # Two half normals that meet at the middle, each with half of the chance.
-    below = ndtr(off / np.where(off < 0, down, up)) @ weight
+    below = scipy.special.ndtr(off / np.where(off < 0, down, up)) @ weight
     centre = float(weight @ middle)
     low, high = (float(np.interp(level, below, grid)) for level in (0.025, 0.975))
     low, high = min(low, centre), max(high, centre)
@@ -587,4 +587,4 @@ def scaled_error(error: float, chi2: float, freedom: int) -> tuple[float, float]
 
 def chance_of(value: float, error: float, freedom: float) -> float:
     """Return the two-sided chance of a number as far from zero by luck alone."""
-    return float(2 * stdtr(freedom, -abs(value) / error))
+    return float(2 * scipy.special.stdtr(freedom, -abs(value) / error))

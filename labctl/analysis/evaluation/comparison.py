@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 
 import numpy as np
-from scipy.special import stdtrit
+import scipy
 
 from labctl.model.results.comparison import Comparison, RetainedDifference, SampleRun, ThresholdRatio
 from labctl.model.results.sweep import K95, BudgetTerm, Estimate, Interval
@@ -208,7 +208,7 @@ def _over_spots(runs: Sequence[SampleRun]) -> tuple[float, float, float]:
     ]
     if len(means) > 1:
         n = len(means)
-        scatter = float(stdtrit(n - 1, 0.975)) * float(np.std(means, ddof=1)) / math.sqrt(n)
+        scatter = float(scipy.special.stdtrit(n - 1, 0.975)) * float(np.std(means, ddof=1)) / math.sqrt(n)
         arms = [max(arm, scatter) for arm in arms]
     return float(np.mean(means)), arms[0], arms[1]
 

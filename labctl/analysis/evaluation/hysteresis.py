@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtr, stdtr
+import scipy
 
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.threshold.result import CurveModel, ThresholdResult
@@ -225,7 +225,7 @@ def _averaged(weight: FloatArray, solved: list[_Solved], k: int, freedom: float)
     value, variance = np.array([(s.value[k], s.variance[k]) for s in solved]).T
     mean = float(weight @ value)
     sigma = math.sqrt(float(weight @ (variance + (value - mean) ** 2)))
-    chance = 2 * stdtr(freedom, -np.abs(value) / np.sqrt(variance))
+    chance = 2 * scipy.special.stdtr(freedom, -np.abs(value) / np.sqrt(variance))
     return Change(mean, sigma, float(weight @ chance))
 
 
@@ -272,4 +272,4 @@ def _apart(up: ThresholdResult, down: ThresholdResult) -> Change | None:
         return None
     arms = [max(math.log(ends[1] / ends[0]) / 3.92, 1e-4) for ends in (up.ci95, down.ci95)]
     value, sigma = math.log(down.threshold_uj_cm2 / up.threshold_uj_cm2), math.hypot(*arms, UNSEEN_DRIFT / 2)
-    return Change(value, sigma, float(2 * ndtr(-abs(value) / sigma)))
+    return Change(value, sigma, float(2 * scipy.special.ndtr(-abs(value) / sigma)))

@@ -13,7 +13,6 @@ from collections.abc import Callable
 import numpy as np
 import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_ndtr
 
 from labctl.analysis.shots.stable_law import StableLaw
 from labctl.model.results.shot_statistics import HeavyTail, Interval
@@ -191,5 +190,5 @@ def _log_normal(free: Array, bound: Array, s: float, scale: float, place: float)
     if bound.size:
         beyond = 1.0 + s * (bound - place) / scale
         z = np.log(np.maximum(beyond, 1e-300)) / s
-        total += float(log_ndtr(-z).sum())
+        total += float(scipy.special.log_ndtr(-z).sum())
     return total

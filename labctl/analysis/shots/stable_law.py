@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import gamma as gamma_function
-from scipy.special import zeta
 
 Array = NDArray[np.float64]
 
@@ -33,7 +32,9 @@ _LEAST = 1e-16
 def _folded(alpha: float) -> tuple[Array, Array]:
     """Return what unit tails to the right and to the left add from beyond the table's ends."""
     share, power = _X / _LENGTH, 1.0 + alpha
-    return tuple(np.asarray(zeta(power, 1.0 + sign * share) * _LENGTH**-power) for sign in (1.0, -1.0))  # type: ignore[return-value]
+    return tuple(
+        np.asarray(scipy.special.zeta(power, 1.0 + sign * share) * _LENGTH**-power) for sign in (1.0, -1.0)
+    )  # type: ignore[return-value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class StableLaw:
         a = self.alpha
         if a > _NORMAL:
             return 0.0
-        size = math.sin(0.5 * math.pi * a) * float(gamma_function(a)) / math.pi
+        size = math.sin(0.5 * math.pi * a) * float(scipy.special.gamma(a)) / math.pi
         return a * size * max(1.0 + side * self.beta, 0.0)
 
     def _table(self) -> Array:

@@ -172,9 +172,7 @@ def _excess_over_exposures(frames: Floats) -> tuple[Floats, Floats]:
 
 def _normal_quantile_distance(share: float) -> float:
     """How many sigma below its centre a normal distribution holds ``share`` of itself."""
-    from scipy.special import ndtri
-
-    return float(-ndtri(share))
+    return float(-scipy.special.ndtri(share))
 
 
 def _excess_over_neighbours(frames: Floats) -> tuple[Floats, Floats]:

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import chdtri, fdtri, stdtrit
 
 from labctl.analysis.threshold.likelihood import PARAMETERS, Profile, closer, evaluate
 from labctl.analysis.threshold.result import Estimate, quantiles
@@ -218,7 +218,7 @@ def _rss_at(data: SweepData, weight: Array, chosen: NDArray[np.bool_], exponents
 
 def _cut(rss: Array, n: int, confidence: float) -> float:
     """Residual up to which an exponent belongs to the interval of this confidence."""
-    return float(rss.min() * (1.0 + float(fdtri(1, n - 3, confidence)) / (n - 3)))
+    return float(rss.min() * (1.0 + float(scipy.special.fdtri(1, n - 3, confidence)) / (n - 3)))
 
 
 def growth_of(
@@ -246,7 +246,7 @@ def _growth(data: SweepData, weight: Array, order: int, within: float, chosen: N
         return "none"
     y, w = data.y[chosen], weight[chosen]
     constant = float(w @ (y - w @ y / w.sum()) ** 2)
-    if constant < rss.min() * (1.0 + 2.0 * float(fdtri(2, n - 3, 0.95)) / (n - 3)):
+    if constant < rss.min() * (1.0 + 2.0 * float(scipy.special.fdtri(2, n - 3, 0.95)) / (n - 3)):
         return "none"
     near = np.abs(EXPONENTS - order) <= within + 1e-9
     return "order" if rss[near].min() <= _cut(rss, n, SURELY) else "other"
@@ -277,7 +277,7 @@ def low_end(data: SweepData, weight: Array) -> LowEnd:
     first = float(columns[i].min())
     at = np.array([1.0, first])
     level, level_sigma = float(b[i] + a[i] * first), float(np.sqrt(max(at @ spread @ at, 0.0)))
-    cut = float(stdtrit(max(n - 3, 1), 0.9995))
+    cut = float(scipy.special.stdtrit(max(n - 3, 1), 0.9995))
     rise = float(exponents[i] * a[i] * first)
     if level <= 0 or b[i] >= 0:
         return LowEnd(0.0, 0.0)
@@ -323,7 +323,7 @@ def misfit_flags(profile: Profile) -> tuple[str, ...]:
     lack = False
     if freedom >= 3 and left >= 1 and pure > 0:
         ratio = max(profile.rss - pure, 0.0) / left / (pure / freedom)
-        lack = bool(ratio > fdtri(left, freedom, 0.999))
+        lack = bool(ratio > scipy.special.fdtri(left, freedom, 0.999))
     if data.sigma is not None and data.n > PARAMETERS:
         lack = lack or profile.scale2 > 9.0
     return ("misfit",) if lack or shared > 3.0 else ()
@@ -367,7 +367,7 @@ def drift_of(profile: Profile, estimate: Estimate) -> Drift:
         return Drift(None, ())
     slope = float(time @ rest) / size
     left = max(float(rest @ rest) - slope**2 * size, 1e-300) / (data.n - PARAMETERS - 1)
-    if slope**2 * size / left < fdtri(1, data.n - PARAMETERS - 1, 0.999):
+    if slope**2 * size / left < scipy.special.fdtri(1, data.n - PARAMETERS - 1, 0.999):
         return Drift(slope, ())
     turns = int((np.diff(np.sign(step[step != 0])) != 0).sum())
     return Drift(
@@ -416,7 +416,7 @@ def two_kinks(profile: Profile) -> tuple[float, float] | None:
     if not np.isfinite(rss[best]) or rss[best] >= one:
         return None
     value = (one - rss[best]) / max(rss[best], 1e-300) * freedom
-    if value < fdtri(1, freedom, 1.0 - SECOND_CHANCE):
+    if value < scipy.special.fdtri(1, freedom, 1.0 - SECOND_CHANCE):
         return None
     return float(nodes[first[best]]), float(nodes[second[best]])
 
@@ -437,7 +437,7 @@ def beta_of(profile: Profile) -> Beta:
     curves = _fit_s_curves(profile, profile.grid.ln_t, (BETA_LEAST, BETA_MOST))
     left = max(n - PARAMETERS, 1)
     worse = (curves.rss - profile.rss) / 2.0 / (profile.rss / left)
-    if not np.isfinite(curves.rss) or worse > fdtri(2, left, 1.0 - NO_S_CURVE):
+    if not np.isfinite(curves.rss) or worse > scipy.special.fdtri(2, left, 1.0 - NO_S_CURVE):
         return Beta(reason="the curve is not a steady-state S-curve")
     curves = _fit_s_curves(profile, curves.ln_t, curves.closer())
     scale = profile.data.fluence_scale
@@ -480,7 +480,7 @@ class _SCurves:
 
     def end(self, way: int, confidence: float) -> float | None:
         """Beta where the likelihood has fallen to the end of an interval; None where it does not."""
-        log_like, cut = self._log_like, -0.5 * float(chdtri(1, 1.0 - confidence))
+        log_like, cut = self._log_like, -0.5 * float(scipy.special.chdtri(1, 1.0 - confidence))
         i = int(np.argmax(log_like))
         while 0 <= i + way < log_like.size:
             if log_like[i + way] < cut:

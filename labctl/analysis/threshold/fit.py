@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import fdtri
 
 from labctl.analysis.threshold.bounds import (
     LineEvidence,
@@ -93,7 +93,7 @@ def suspect(profile: Profile) -> int | None:
     left = left_out_rss(profile)
     i = int(np.argmin(left))
     value = (profile.rss - left[i]) / (left[i] / freedom)
-    return i if value > fdtri(1, freedom, 1.0 - FALSE_ALARM / n) else None
+    return i if value > scipy.special.fdtri(1, freedom, 1.0 - FALSE_ALARM / n) else None
 
 
 def naive_lines(fluence: Array, signal: Array, threshold: float) -> tuple[float | None, float | None]:

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.special import lambertw, ndtr, ndtri, wrightomega
 
 Array = NDArray[np.float64]
 
@@ -97,7 +97,7 @@ def rounded_kink(u: Array, cv: float) -> Array:
     """Mean of ``max(u (1 + cv z) - 1, 0)`` over a normal z: a hinge seen through pulse noise."""
     width = np.maximum(u * cv, 1e-300)
     z = (u - 1.0) / width
-    return np.asarray((u - 1.0) * ndtr(z) + width * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
+    return np.asarray((u - 1.0) * scipy.special.ndtr(z) + width * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi))
 
 
 def rounded_square(u: Array, cv: float) -> Array:
@@ -105,7 +105,7 @@ def rounded_square(u: Array, cv: float) -> Array:
     width = np.maximum(u * cv, 1e-300)
     z = (u - 1.0) / width
     density = np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-    return np.asarray(((u - 1.0) ** 2 + width**2) * ndtr(z) + (u - 1.0) * width * density)
+    return np.asarray(((u - 1.0) ** 2 + width**2) * scipy.special.ndtr(z) + (u - 1.0) * width * density)
 
 
 def impulsive(r: Array) -> Array:
@@ -113,7 +113,7 @@ def impulsive(r: Array) -> Array:
     above = np.maximum(r, 1.0)
     # The stubs of scipy want the branch spelled out for arrays: 0 is the principal one.
     branch = np.zeros(above.shape, dtype=np.intp)
-    return np.where(r > 1.0, above + np.real(lambertw(-above * np.exp(-above), branch)), 0.0)
+    return np.where(r > 1.0, above + np.real(scipy.special.lambertw(-above * np.exp(-above), branch)), 0.0)
 
 
 def s_curve(r: Array, beta: float) -> tuple[Array, Array]:
@@ -129,8 +129,8 @@ def ase_growth(r: Array, gain_length: float) -> Array:
 
     At the onset the seed, amplified by ``exp(G)``, would just reach the saturation intensity.
     """
-    dark = float(wrightomega(-gain_length))
-    return np.asarray(np.real(wrightomega(gain_length * (r - 1.0))) - dark)
+    dark = float(scipy.special.wrightomega(-gain_length))
+    return np.asarray(np.real(scipy.special.wrightomega(gain_length * (r - 1.0))) - dark)
 
 
 def own_spot(order: int) -> str:
@@ -140,7 +140,7 @@ def own_spot(order: int) -> str:
 
 def rounded(curve: Array, u: Array, cv: float) -> Array:
     """Mean of a curve tabulated at ``u`` over 64 equally likely pulses of relative spread ``cv``."""
-    z = ndtri((np.arange(64) + 0.5) / 64)
+    z = scipy.special.ndtri((np.arange(64) + 0.5) / 64)
     return np.asarray(np.mean([np.interp(u * max(1.0 + cv * x, 0.0), u, curve) for x in z], axis=0))
 
 
@@ -322,7 +322,7 @@ def _pulses(cv: float | None) -> tuple[Array, Array] | None:
     """Logarithms of pulse energies over their mean, and their weights."""
     if not cv:
         return None
-    z = ndtri((np.arange(801) + 0.5) / 801)
+    z = scipy.special.ndtri((np.arange(801) + 0.5) / 801)
     return np.log(np.maximum(1.0 + cv * z, np.exp(-LN_U_MAX))), np.full(z.size, 1.0 / z.size)
 
 

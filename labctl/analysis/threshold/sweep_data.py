@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri
 
 from labctl.analysis.fluence import mean_power_factor
 from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Smear
@@ -239,7 +239,7 @@ _SURE = 0.99
 def _least_variance(sigma: Array, exposures: Array) -> Array:
     """Return what the variances of points are at least, given their standard errors from few exposures."""
     freedom = np.where(exposures >= 2, exposures - 1.0, np.nan)
-    return np.asarray(np.nan_to_num(sigma**2 * freedom / chdtri(freedom, 1.0 - _SURE), nan=0.0))
+    return np.asarray(np.nan_to_num(sigma**2 * freedom / scipy.special.chdtri(freedom, 1.0 - _SURE), nan=0.0))
 
 
 # What a few readings say of their own scatter is itself a matter of chance: no point counts as known much

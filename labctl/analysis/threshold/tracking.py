@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import chdtri
 
 from labctl.analysis.threshold.result import CurveModel, Interval, ThresholdResult, quantiles
 
@@ -96,7 +96,7 @@ class ThresholdTracker:
         together = self._fit([*self._readouts, new])
         # Two parameters, threshold and brightness, are fitted once instead of twice.
         excess = together.chi2.min() - sum(float(x.chi2.min()) for x in apart)
-        return bool(excess > chdtri(2, STEP_CHANCE))
+        return bool(excess > scipy.special.chdtri(2, STEP_CHANCE))
 
     def _fit(self, readouts: Sequence[tuple[Array, Array]]) -> _Fit:
         f = np.concatenate([r[0] for r in readouts])
