@@ -25,6 +25,7 @@ _KINDS = {
 }
 """A unit of each kind of quantity; what is asked for without a target comes in it."""
 _SHOWN = {"energy": "nJ", "power": "mW"}
+_PREFIXES = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6}
 _NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _TEXT = re.compile(rf"\s*{_NUMBER}\s*([^\d\s].*?)\s*")
 _UNIT = re.compile(r"[A-Za-z%/^2 ]{1,24}")  # pint would carry out whatever sum it is given
@@ -35,10 +36,20 @@ def _spell(unit: str) -> str:
     return re.sub("j(?=/)", "J", plain)
 
 
+def _plain(unit: str) -> tuple[str, float] | None:
+    """Return base and prefix of the units that nearly every bench file is written in; None for others."""
+    for base in ("J", "W", "m", "s", "Hz"):
+        if unit.endswith(base) and unit.removesuffix(base) in _PREFIXES:
+            return base, _PREFIXES[unit.removesuffix(base)]
+    return None
+
+
 @functools.cache
 def _factor(unit: str, target: str) -> float | None:
     """Return how many of ``target`` a unit is; None if it is unknown or of another kind."""
-    import pint  # comes with pymeasure, and is slow to import
+    if (one := _plain(unit)) and (other := _plain(target)):
+        return one[1] / other[1] if one[0] == other[0] else None
+    import pint  # comes with pymeasure; import and registry take half a second
 
     registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
     try:

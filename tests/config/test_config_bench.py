@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import numpy as np
+import pint
 import pytest
 
 from labctl.config import EXAMPLE, load_bench, parse_bench
@@ -246,3 +247,14 @@ def test_a_run_holds_of_what_a_bench_need_not_state_only_what_it_states() -> Non
     told = parse_bench(EXAMPLE.replace("# saturation_counts", "saturation_counts")).resolved()
     assert isinstance(told["spectrometer"], dict)
     assert told["spectrometer"]["saturation_counts"] == 60000.0
+
+
+def test_the_plain_units_agree_with_pint() -> None:
+    registry = pint.UnitRegistry()
+    kinds = {"J": "energy", "W": "power", "m": "length", "s": "time", "Hz": "frequency"}
+    for base, kind in kinds.items():
+        for prefix in ("f", "p", "n", "u", "m", "", "k", "M"):
+            agreed = registry.Quantity(1.0, prefix + base).to(base).magnitude
+            assert convert(f"1 {prefix}{base}", kind, base) == pytest.approx(agreed, rel=1e-12)
+    with pytest.raises(ValueError, match="'ms' is not a unit of length"):
+        convert("1 ms", "length", "m")
