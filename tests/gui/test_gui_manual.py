@@ -177,7 +177,7 @@ def test_a_shutter_that_stays_closed_is_not_shown_as_open_with_a_fluence(
         assert bar.fluence.value.text().startswith("≤ ")
         assert bar.energy.value.text().startswith("≤ ")
         qtbot.waitUntil(
-            lambda: window.notices.state.text() == "manual mode: no light seen, the shutter may be open",
+            lambda: window.strip.words.text() == "MANUAL, no light seen: the shutter may be open",
             timeout=LONG_MS,
         )
         assert UNSEEN in window.message.text()

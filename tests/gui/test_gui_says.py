@@ -25,8 +25,9 @@ from labctl.runner.report import Tally, outcome
 from labctl.service.observed import BenchState, Seen
 from labctl.session import open_bench
 
-RUN = RunNow("Sweep 1, film", done=6, total=24, left_s=70.0, begun=True)
+RUN = RunNow("film", done=6, total=24, left_s=70.0, begun=True)
 CLOSED = Seen(angle_deg=57.0, referenced=True, fluence_uj_cm2=61.7, pulse_energy_j=1e-8, shutter_open=False)
+BOTH = {"shutter": "", "attenuator": ""}
 
 
 class Read:
@@ -39,8 +40,7 @@ class Read:
         window = self._window
         bar, strip = window.bar, window.live.view.strip
         return {
-            "state": window.notices.state,
-            "banner": window.notices.banner,
+            "state": window.strip.words,
             "message": window.notices.message,
             "shutter": bar.shutter.value,
             "fluence": bar.fluence.value,
@@ -50,6 +50,10 @@ class Read:
             "point": window.live.view.point_label,
             "queue": window.queue.text,
         }[name].text()
+
+    @property
+    def banner(self) -> str:
+        return self._window.notices.danger
 
     @property
     def progress(self) -> str:
@@ -74,17 +78,21 @@ def until(qtbot: QtBot, true: object) -> None:
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        (BenchNow("connecting"), "connecting …"),
+        (BenchNow("connecting"), "CONNECTING …"),
         (BenchNow("failed"), "NOT CONNECTED"),
-        (BenchNow("connected", Seen(referenced=False)), "ready; attenuator not homed"),
-        (BenchNow("connected", CLOSED), "ready"),
-        (BenchNow("connected", Seen(shutter_open=True)), "manual mode: LIGHT ON"),
-        (BenchNow("connected", Seen(shutter_open=True), aligning=True), "aligning: LIGHT ON"),
-        (BenchNow("connected", CLOSED, calibrating=True, stopping=True), "stopping …"),
-        (BenchNow("connected", CLOSED, run=RunNow("S")), "S: preparing"),
-        (BenchNow("connected", CLOSED, run=RUN), "Sweep 1, film: 6 of 24"),
-        (BenchNow("disconnected", Seen(lost={"shutter": "gone"})), "LOST: Shutter"),
-        (BenchNow("connected", Seen(lost={"shutter": "", "attenuator": ""})), "LOST: Attenuator, shutter"),
+        (BenchNow("connected", Seen(referenced=False)), "READY: the attenuator is not homed"),
+        (BenchNow("connected", CLOSED), "READY"),
+        (BenchNow("connected", Seen(shutter_open=True)), "MANUAL, light on"),
+        (BenchNow("connected", Seen(shutter_open=True), aligning=True), "ALIGNING, light on"),
+        (BenchNow("connected", CLOSED, calibrating=True, stopping=True), "STOPPING …"),
+        (BenchNow("connected", CLOSED, run=RunNow("S")), "SWEEP, preparing: S"),
+        (BenchNow("connected", CLOSED, run=RUN), "SWEEP 6 of 24, 1 min 10 s left: film"),
+        (BenchNow("disconnected", Seen(lost={"shutter": "gone"})), f"LOST: Shutter. {BLOCK}"),
+        (BenchNow("connected", Seen(lost={"power_meter": "gone"})), "LOST: Meter"),
+        (
+            BenchNow("connected", Seen(lost={"shutter": "", "attenuator": ""})),
+            f"LOST: Attenuator, shutter. {BLOCK}",
+        ),
     ],
 )
 def test_the_sentence_on_the_bench_follows_from_its_state(now: BenchNow, said: str) -> None:
@@ -135,7 +143,7 @@ def test_a_pause_is_called_one_when_it_stands() -> None:
     assert progress(wanted) == "pausing …"
     standing = RunNow("S", 6, 24, begun=True, wanted=True, standing=True)
     assert progress(standing) == "paused: the shutter is closed"
-    assert "PAUSED, the shutter is closed" in sentence(BenchNow("connected", CLOSED, run=standing)).text
+    assert "PAUSED, shutter closed, 6 of 24" in sentence(BenchNow("connected", CLOSED, run=standing)).text
     assert progress(RunNow("S", 6, 24, begun=True, stopping=True)) == "stopping …"
 
 
@@ -179,21 +187,21 @@ def test_the_walk_of_a_sweep_paused_resumed_stopped_and_another(
     gate = Gate(monkeypatch, before_point=2)
     with bench_window(qtbot, tmp_path) as (window, simulated):
         read = Read(window)
-        until(qtbot, lambda: read.state == "ready; attenuator not homed")
+        until(qtbot, lambda: read.state == "READY: the attenuator is not homed")
         assert (read.shutter, read.light("shutter"), read.progress) == ("closed", "green", "nothing runs")
         assert read.title == "No run yet"
         assert "Connect" not in read.details
         assert "statistical only; scale uncertainty: not stated" in window.align.scale.text()
         assert "not stated (6 of 6 links)" in window.calibrate.budget.sum.text()
         assert "0 %" not in window.calibrate.budget.sum.text()
-        label = window.notices.state
-        assert label.width() >= label.sizeHint().width()
+        words = window.strip.words
+        assert words.width() >= words.fontMetrics().horizontalAdvance(words.text())
         # by hand
         window.manual.fluence.set_text("60")
         window.manual.set_fluence.click()
-        until(qtbot, lambda: read.state == "ready")
+        until(qtbot, lambda: read.state == "READY")
         window.manual.open.click()
-        until(qtbot, lambda: (read.state, read.shutter) == ("manual mode: LIGHT ON", "OPEN"))
+        until(qtbot, lambda: (read.state, read.shutter) == ("MANUAL, light on", "OPEN"))
         assert float(read.fluence) == pytest.approx(60.0, rel=0.05)
         window.manual.stream.click()
         until(qtbot, lambda: "counts" in read.verdict)
@@ -203,16 +211,16 @@ def test_the_walk_of_a_sweep_paused_resumed_stopped_and_another(
         # sweeping, pausing, paused
         first = queue_sweep(window, 40, "first")
         until(qtbot, lambda: window.live.run is not None and len(window.live.run) == 2)
-        until(qtbot, lambda: read.state == "Sweep 1, first: 2 of 40")
+        until(qtbot, lambda: read.state.startswith("SWEEP 2 of 40, ") and read.state.endswith(" left: first"))
         window.queue.pause.click()
         assert read.progress == "pausing …"
-        until(qtbot, lambda: "pausing" in read.state)
+        until(qtbot, lambda: read.state.startswith("PAUSING after this point"))
         gate.open()
         job = window.queue.running
         assert job is not None
         until(qtbot, lambda: job.pause.standing)
         until(qtbot, lambda: read.progress == "paused: the shutter is closed")
-        assert read.state == "Sweep 1, first: PAUSED, the shutter is closed, 3 of 40"
+        assert read.state == "PAUSED, shutter closed, 3 of 40: first"
         assert read.shutter == "closed"
         least = simulated.scene.settings.optics.t_min * 2000.0
         until(qtbot, lambda: read.fluence.startswith("≈ ") and float(read.fluence[2:]) < 10.0)
@@ -224,7 +232,7 @@ def test_the_walk_of_a_sweep_paused_resumed_stopped_and_another(
         # stopping, aborted
         window.make_safe()
         until(qtbot, lambda: window.queue.status(first) == "aborted")
-        until(qtbot, lambda: read.state == "ready")
+        until(qtbot, lambda: read.state == "READY")
         assert read.queue == ""
         assert read.progress == "nothing runs"
         assert read.verdict.startswith("aborted after ")
@@ -281,7 +289,7 @@ def test_a_run_without_a_threshold_says_where_there_is_none(qtbot: QtBot, tmp_pa
         assert "no significant threshold" in read.details or "no threshold below" in read.details
         assert "lasing" not in read.verdict
         assert window.queue.reason(1) == "finished: not found"
-        assert (read.shutter, read.state) == ("closed", "ready")
+        assert (read.shutter, read.state) == ("closed", "READY")
 
 
 @pytest.mark.parametrize("running", [False, True])
@@ -298,20 +306,20 @@ def test_the_whole_bench_is_lost(
         for role in ("attenuator", "power_meter", "spectrometer", "shutter"):
             simulated.server(role).stop()
         gate.open()
-        until(qtbot, lambda: read.state.startswith("LOST: "))
+        until(qtbot, lambda: read.state.startswith(("LOST: ", BLOCK)))
         assert any(read.light(role) == "red" for role in window.bar._lights)
-        until(qtbot, lambda: window.notices.banner.isVisible())
+        until(qtbot, lambda: read.banner != "" and read.state == read.banner)
         assert read.banner.startswith(BLOCK)
         until(qtbot, lambda: not window.connected and "NOT MADE SAFE" in read.message)
         assert read.shutter in ("unknown", "–")
         assert read.light("shutter") == "red"
         place = window.tabs.geometry()
         window.notices._hush.timeout.emit()  # no time makes it go
-        assert window.notices.banner.isVisible()
+        assert read.banner.startswith(BLOCK)
         window.notices.acknowledge_button.click()
-        assert not window.notices.banner.isVisible()
+        assert read.banner == ""
         assert read.message == ""
-        assert read.state.startswith("LOST: ")
+        until(qtbot, lambda: read.state.startswith("LOST: ") and read.state.endswith(BLOCK))
         assert window.tabs.geometry() == place
         if running:
             assert window.queue.status(1) == "failed"
@@ -330,7 +338,7 @@ def test_an_idle_instrument_that_is_lost_goes_red_alone(qtbot: QtBot, tmp_path: 
         assert read.light("power_meter") == "red"
         assert read.light("shutter") == "grey"
         assert "power_meter" in read.message
-        assert not window.notices.banner.isVisible()
+        assert read.banner == ""
 
 
 def test_a_long_message_lies_over_the_pages_and_is_whole(qtbot: QtBot, tmp_path: Path) -> None:
@@ -356,12 +364,12 @@ def test_while_it_connects_nothing_is_claimed(
     monkeypatch.setattr("labctl.service.service.open_bench", held)
     with bench_window(qtbot, tmp_path, connected=False) as (window, _):
         read = Read(window)
-        until(qtbot, lambda: read.state == "connecting …")
+        until(qtbot, lambda: read.state == "CONNECTING …")
         until(qtbot, lambda: {read.light(role) for role in window.bar._lights} == {"amber"})
         assert (read.shutter, read.fluence, read.progress) == ("–", "–", "nothing runs")
         assert (read.title, read.verdict, read.banner) == ("No run yet", "–", "")
         assert not window.manual.open.isEnabled()
         opening.set()
-        until(qtbot, lambda: read.state == "ready; attenuator not homed")
+        until(qtbot, lambda: read.state == "READY: the attenuator is not homed")
         until(qtbot, lambda: {read.light(role) for role in window.bar._lights} == {"green"})
         assert read.shutter == "closed"

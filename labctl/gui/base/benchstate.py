@@ -124,50 +124,58 @@ def lamp(role: str, link: LinkState, seen: Seen, failed: Iterable[str], identity
 
 
 def sentence(now: BenchNow) -> Shown:
-    """Say in a few words what the bench does."""
+    """Say in a few words what the bench does; the state itself stands first, in capitals."""
     if now.seen.lost:
-        return Shown(f"LOST: {_roles(now.seen.lost)}", "danger")
+        block = f". {BLOCK}" if "shutter" in now.seen.lost else ""
+        return Shown(f"LOST: {_roles(now.seen.lost)}{block}", "danger")
     if now.link != "connected":
         words: dict[str, Shown] = {
-            "connecting": Shown("connecting …", "warn"),
+            "connecting": Shown("CONNECTING …", "warn"),
             "failed": Shown("NOT CONNECTED", "danger"),
         }
-        return words.get(now.link, Shown("not connected", "dim"))
+        return words.get(now.link, Shown("NOT CONNECTED", "dim"))
     if now.run is not None:
         return run_sentence(now.run)
     if now.stopping and (now.aligning or now.calibrating):
-        return Shown("stopping …", "warn")
+        return Shown("STOPPING …", "warn")
     if now.aligning or now.calibrating:
-        return _with_light("aligning" if now.aligning else "calibrating", now.seen)
+        return _with_light("ALIGNING" if now.aligning else "CALIBRATING", now.seen)
     return _idle(now)
 
 
 def _idle(now: BenchNow) -> Shown:
     if now.busy:
-        return _with_light(now.busy, now.seen)
+        return _with_light(f"BUSY, {now.busy}", now.seen)
     if now.seen.shutter_open:
-        return _with_light("manual mode", now.seen)
-    homed = "; attenuator not homed" if now.seen.referenced is False else ""
-    return Shown(f"ready{homed}", "warn" if homed else "good")
+        return _with_light("MANUAL", now.seen)
+    homed = ": the attenuator is not homed" if now.seen.referenced is False else ""
+    return Shown(f"READY{homed}", "warn" if homed else "good")
 
 
 def _with_light(what: str, seen: Seen) -> Shown:
     if seen.shutter_open and seen.unseen:
-        return Shown(f"{what}: no light seen, the shutter may be open", "warn")
-    return Shown(f"{what}: LIGHT ON", "light") if seen.shutter_open else Shown(what, "plain")
+        return Shown(f"{what}, no light seen: the shutter may be open", "warn")
+    return Shown(f"{what}, light on", "light") if seen.shutter_open else Shown(what, "plain")
+
+
+def sign(seen: Seen) -> str:
+    """Return the sign of an open shutter; empty while the sensor reports it closed, or nobody knows."""
+    return {"OPEN": "SHUTTER OPEN", "open?": "SHUTTER OPEN?"}.get(shutter(seen).text, "")
 
 
 def run_sentence(run: RunNow) -> Shown:
-    """Say how far a sweep is."""
+    """Say how far a sweep is, and which."""
+    of = f"{run.done} of {run.total}"
     if run.stopping:
-        return Shown(f"{run.name}: stopping …", "warn")
+        return Shown(f"STOPPING: {run.name}", "warn")
     if run.standing:
-        return Shown(f"{run.name}: PAUSED, the shutter is closed, {run.done} of {run.total}", "warn")
+        return Shown(f"PAUSED, shutter closed, {of}: {run.name}", "warn")
     if run.wanted:
-        return Shown(f"{run.name}: pausing after this point …", "warn")
+        return Shown(f"PAUSING after this point, {of}: {run.name}", "warn")
     if not run.begun:
-        return Shown(f"{run.name}: preparing", "plain")
-    return Shown(f"{run.name}: {run.done} of {run.total}", "plain")
+        return Shown(f"SWEEP, preparing: {run.name}")
+    left = "" if run.left_s is None else f", {duration(run.left_s)} left"
+    return Shown(f"SWEEP {of}{left}: {run.name}")
 
 
 def progress(run: RunNow | None) -> str:

@@ -21,9 +21,30 @@ WIDTH = "#7bd88f"
 WARN = "#ffb000"
 DANGER = "#e5383b"
 GOOD = "#52b788"
+WRONG = "#ff6b6d"
+"""A word that says that something is wrong, on a dark ground."""
 EXCLUDED = "#6b7684"
 EMISSION_BAND = "#4cc9f0"
 LASING_BAND = "#ff6b9d"
+
+TONES = {
+    "plain": TEXT,
+    "dim": DIM,
+    "good": GOOD,
+    "warn": WARN,
+    "light": THRESHOLD,
+    "danger": WRONG,
+}
+"""Colour of a word by its meaning."""
+STATES = {
+    "plain": ("#1b4f72", "#ffffff"),
+    "dim": ("#2a313b", "#c3ccd7"),
+    "good": ("#17603f", "#ffffff"),
+    "warn": ("#6b4c00", "#ffe9b8"),
+    "light": ("#ffb000", "#000000"),
+    "danger": ("#b3161b", "#ffffff"),
+}
+"""Ground and text of what fills a strip, by its meaning. Only light on is bright: grey values tell it too."""
 
 RUNS = ("#4cc9f0", "#ff6b9d", "#b9e769", "#c59bff", "#ffd166", "#ff9f5a", "#7bd88f", "#9fb4ff")
 """One colour for each run that is compared, told apart by people who confuse red and green too."""
@@ -83,6 +104,7 @@ QMenuBar {{ background: {PANEL}; }}
 QMenuBar::item:selected, QMenu::item:selected {{ background: #1c4656; }}
 QMenu {{ background: {RAISED}; border: 1px solid {LINE}; }}
 QStatusBar {{ background: {PANEL}; color: {DIM}; }}
+QStatusBar::item {{ border: 0; }}
 QToolBar {{ border: 0; padding: 0; spacing: 0; background: {PANEL}; }}
 QDockWidget {{ color: {DIM}; }}
 QDockWidget::title {{ background: {PANEL}; padding: 6px; }}

@@ -184,7 +184,7 @@ class VerdictStrip(QFrame):
         """Show a number as large as can be, words so that all of them can be read."""
         self.value.setText(text)
         size = 34 if tone == "number" or len(text) <= SHORT else 18
-        colour = {"number": theme.THRESHOLD, "danger": "#ff6b6d", "warn": theme.WARN}.get(tone, theme.DIM)
+        colour = {"number": theme.THRESHOLD, "danger": theme.WRONG, "warn": theme.WARN}.get(tone, theme.DIM)
         self.value.setStyleSheet(f"font-size: {size}pt; font-weight: 800; color: {colour};")
 
 

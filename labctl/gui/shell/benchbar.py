@@ -20,7 +20,6 @@ from labctl.config import BenchConfig
 from labctl.gui.base import benchstate, theme
 from labctl.gui.base.benchstate import NAMES, Shown
 from labctl.gui.base.fields import Field, PlainLabel, rich, tool_tip
-from labctl.gui.shell.notices import TONES
 from labctl.model.roles import LIGHT
 from labctl.runner.wording import UNIT
 from labctl.service.messages import Asked, Differences, Insert, Link, Withdrawn
@@ -191,7 +190,7 @@ class Readout(QWidget):
         if shown.text != self.value.text():
             self.value.setText(shown.text)
         line = "line-through" if shown.struck else "none"
-        sheet = f"{self._face} color: {TONES[shown.tone]}; text-decoration: {line};"
+        sheet = f"{self._face} color: {theme.TONES[shown.tone]}; text-decoration: {line};"
         if sheet != self.value.styleSheet():
             self.value.setStyleSheet(sheet)
 
@@ -287,7 +286,7 @@ class BenchBar(QFrame):
         return box
 
     def _light(self, role: str, lamp: Shown) -> None:
-        colour, wrong = TONES[lamp.tone], lamp.tone == "danger"
+        colour, wrong = theme.TONES[lamp.tone], lamp.tone == "danger"
         text = f"<span style='color:{colour}'>{LAMP}</span> {NAMES[role]}"
         if lamp.text:
             beside = colour if wrong else theme.DIM

@@ -18,11 +18,13 @@ from PySide6.QtWidgets import (
     QScrollArea,
     QStyle,
     QTabWidget,
+    QToolBar,
+    QVBoxLayout,
     QWidget,
 )
 
 from labctl.config import BenchConfig
-from labctl.gui.base.benchstate import BenchNow, sentence
+from labctl.gui.base.benchstate import BenchNow, Shown, sentence, sign
 from labctl.gui.base.dialogs import BENCH_KEYS, VIEW_KEYS
 from labctl.gui.calibration.page import CalibrateDesk
 from labctl.gui.live.alignment import AlignPage
@@ -30,13 +32,15 @@ from labctl.gui.live.live_page import LivePage
 from labctl.gui.live.manual import ManualPanel
 from labctl.gui.plots.runview import RunView
 from labctl.gui.shell.benchbar import AgreePanel, BenchBar, ConnectionPanel
+from labctl.gui.shell.cover import Cover
+from labctl.gui.shell.state_strip import StateStrip
 from labctl.gui.shell.window import MainWindow
 from labctl.gui.sweep.panel import SweepPanel
 from labctl.gui.sweep.queue import QueuePanel
 from labctl.model.clock import Clock
 from labctl.model.plan import SweepPlan
 from labctl.model.untrusted import printable
-from labctl.runner.events import Evaluated, Measured, Moved, Started
+from labctl.runner.events import Evaluated, Measured, Message, Moved, Started
 from labctl.runner.facts import RunRequest
 from labctl.runner.fit_process import Answer
 from labctl.runner.rundata import RunData
@@ -259,6 +263,7 @@ class BenchWindow(MainWindow):
         self._failed, self._asked_s = failed, time.monotonic()
         self.service = BenchService(config, self.mailbox.post, clock, fits=self.fits)
         self.bar, self.connection = BenchBar(config), ConnectionPanel()
+        self.strip = StateStrip()
         self.live = LivePage(config, self.fits, self.mailbox.post, self.undo, self.service.state)
         self.align = AlignPage(config, self.post, self.service.abort)
         self.sweep, self.manual = (
@@ -280,9 +285,8 @@ class BenchWindow(MainWindow):
             self.post(Connect())
 
     def _place(self) -> None:
-        self.top.insertWidget(0, self.bar)
-        self.column.insertWidget(0, self.connection)
-        self.column.insertWidget(1, self.agree)
+        self._put_on_top(self.bar, self.strip)
+        self.cover = Cover(self.centre, self.connection, self.agree)
         self.tabs.insertTab(0, self.live, "Live")
         self.tabs.insertTab(1, self.align, "Alignment")
         self.tabs.insertTab(2, self.calibrate, "Calibration")
@@ -307,6 +311,19 @@ class BenchWindow(MainWindow):
         self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, self.dock)
         self.resizeDocks([self.dock], [self.dock.minimumWidth()], Qt.Orientation.Horizontal)
         self.resize(1720, 1000)
+
+    def _put_on_top(self, *widgets: QWidget) -> None:
+        """Put them over the whole width of the window: nothing in them is pushed off its edge."""
+        bar, rows = QToolBar("Bench bar"), QWidget()
+        bar.setObjectName("bench bar")
+        bar.setMovable(False)
+        column = QVBoxLayout(rows)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        for widget in widgets:
+            column.addWidget(widget)
+        bar.addWidget(rows)
+        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, bar)
 
     def _wire(self) -> None:
         self.bar.safe_wanted.connect(self.make_safe)
@@ -469,6 +486,9 @@ class BenchWindow(MainWindow):
         elif isinstance(told.event, Moved):
             self.live.moved(told.event.files.h5)
             self.say(told.event.text, wrong=True)
+        elif isinstance(told.event, Message):
+            text = told.event.text
+            self.log.add(text, "warning" if text.startswith("warning") else "info")
         self.queue.take(told)
 
     def _job_ended(self, told: JobEnded) -> None:
@@ -531,7 +551,8 @@ class BenchWindow(MainWindow):
             stopping=stopping,
             busy=self.busy,
         )
-        self.notices.set_state(sentence(now))
+        blocked = self.notices.danger
+        self.strip.show_state(Shown(blocked, "danger") if blocked else sentence(now), sign(seen))
 
     # --- the end -----------------------------------------------------------------------------------
 
@@ -550,9 +571,6 @@ class BenchWindow(MainWindow):
 
     def _all_ended(self) -> None:
         if self._closing:
-            self.mailbox.stop()
-            self.fits.close()
-            self.keeper.close()
-            self.ended.emit()
+            self.finish()
         else:
             self.say("the bench thread has ended: restart labctl gui", wrong=True)

@@ -16,13 +16,14 @@ from PySide6.QtGui import (
     QKeySequence,
     QUndoStack,
 )
-from PySide6.QtWidgets import QDialog, QMainWindow, QSplitter, QTabWidget, QToolBar, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QMainWindow, QSplitter, QStatusBar, QTabWidget, QVBoxLayout, QWidget
 
 from labctl.gui.base.dialogs import VIEW_KEYS, Key, show_help, show_keys
 from labctl.gui.base.fields import settings
 from labctl.gui.plots.edits import EditKeeper, Kept
 from labctl.gui.plots.runview import RunView
 from labctl.gui.runs.runs_page import Exported, Opened, RunsPage
+from labctl.gui.shell.log_dock import Level, LogDock, LogTap
 from labctl.gui.shell.notices import Notices
 from labctl.runner.fit_process import Answer, Fits
 from labctl.runner.rundata import RunData
@@ -103,29 +104,31 @@ class MainWindow(QMainWindow):
         self.tabs.setDocumentMode(True)
         self.tabs.addTab(self.runs, "Runs")
         self.centre = QWidget()
-        self.notices = Notices(self)
-        self.top = self._make_top()
-        self.top.addWidget(self.notices)
+        self.notices, self.log = Notices(self), LogDock()
         self.message = self.notices.message
         self.column = QVBoxLayout(self.centre)
         self.column.setContentsMargins(0, 0, 0, 0)
         self.column.setSpacing(0)
         self.column.addWidget(self.tabs, 1)
         self.setCentralWidget(self.centre)
+        self._make_foot()
         self._make_menus()
+        self.tap = LogTap(self.mailbox.post)
         self.resize(1440, 900)
 
-    def _make_top(self) -> QVBoxLayout:
-        """Return the rows over the whole width of the window: nothing in them is pushed off its edge."""
-        bar, rows = QToolBar("Bench bar"), QWidget()
-        bar.setObjectName("bench bar")
-        bar.setMovable(False)
-        column = QVBoxLayout(rows)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        bar.addWidget(rows)
-        self.addToolBar(Qt.ToolBarArea.TopToolBarArea, bar)
-        return column
+    def _make_foot(self) -> None:
+        """Put messages and log below the pages, where neither moves them unless the log is asked for."""
+        foot = QStatusBar()
+        foot.setSizeGripEnabled(False)
+        foot.setContentsMargins(0, 0, 0, 0)
+        foot.addPermanentWidget(self.notices, 1)
+        self.setStatusBar(foot)
+        self.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, self.log)
+        self.resizeDocks([self.log], [160], Qt.Orientation.Vertical)
+        self.log.hide()
+        shown = self.log.toggleViewAction()
+        self.notices.log_button.clicked.connect(shown.trigger)
+        shown.toggled.connect(self.notices.log_button.setChecked)
 
     # --- what others post --------------------------------------------------------------------------
 
@@ -140,13 +143,17 @@ class MainWindow(QMainWindow):
             self.runs.exported(thing)
         elif isinstance(thing, Kept) and thing.problem:
             self.say(f"not saved that {thing.what}: {thing.problem}", True)
+        elif isinstance(thing, logging.LogRecord):
+            self.log.add(thing.getMessage(), "error" if thing.levelno >= logging.ERROR else "warning")
 
     def tick(self) -> None:
         """Run at most 25 times a second, after everything posted was shown."""
 
     def say(self, text: str, wrong: bool = False) -> None:
-        """Say something above the plots; what is wrong stays, in red, until it is acknowledged."""
+        """Say something below the pages; what is wrong stays, in red, until it is acknowledged."""
         self.notices.say(text, wrong)
+        level: Level = "error" if wrong else "info"
+        self.log.add(text, level)
 
     def views(self) -> tuple[RunView, ...]:
         """Return every view of runs in this window."""
@@ -266,8 +273,13 @@ class MainWindow(QMainWindow):
         """Leave; nothing here waits."""
         self.close_dialogs()
         self.remember()
+        self.finish()
+        event.accept()
+
+    def finish(self) -> None:
+        """End what works for the window, and tell that it may go."""
         self.mailbox.stop()
+        self.tap.end()
         self.fits.close()
         self.keeper.close()
-        event.accept()
         self.ended.emit()

@@ -124,7 +124,7 @@ class QueuePanel(QWidget):
         entry = next((e for e in self._entries.values() if e.status == "waiting"), None)
         if entry is not None:
             self._set(entry, "running", "begins")
-            self._now = RunNow(f"Sweep {entry.job.number}, {entry.job.request.sample}")
+            self._now = RunNow(plain(entry.job.request.sample))
             self._lines.clear()
             self._post(entry.job)
         self._refresh()
