@@ -1,355 +1,39 @@
 """Thorlabs PM100 family of power meters over SCPI (PM100D, PM100USB, PM101, PM102, PM103, PM400, PM100D3).
 
 USB-TMC, or RS-232 at 115200 baud 8N1 on the consoles that have it. The Ethernet port of the PM103E frames
-its text and is not served. A command that is not understood is not answered; it leaves an entry in the error
-queue, which is read after every setting. Tried on a simulator only.
+its text and is not served. Tried on a simulator only.
 """
 
 from __future__ import annotations
 
-import csv
 import logging
 import math
 import statistics
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 from pymeasure.adapters import Adapter
-from pymeasure.instruments import Instrument
 
+from drivers.meters.pm100_console import (
+    POLL_S,
+    ZERO_OF_PHOTODIODES,
+    OverRange,
+    PM100Settings,
+    Sensor,
+    Wanted,
+    parse_sensor,
+)
 from drivers.support.failures import ConnectionLost, not_connected
-from drivers.support.session import Port
-from drivers.support.spec import DriverSpec, VisaConfig
-from drivers.support.visa import VisaInstrument
+from drivers.support.spec import BaudRate, DriverSpec, VisaConfig
 from labctl.model.clock import Clock, Stop, check_stop
-from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout, ProtocolError
+from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout
 from labctl.model.records import Identity, PowerReading
 from labctl.model.roles import SensorKind, has_read
 
-OVER_RANGE = 9e37
-"""SCPI writes infinity as 9.9e37 and "not a number" as 9.91e37; newer consoles write INFINITY."""
-QUEUE_LIMIT = 32
-POLL_S = 0.01
-
-Quantity = Literal["POW", "ENER", "FREQ"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sensor:
-    """What ``SYST:SENS:IDN?`` says: the type number is reliable, the flags have two tables and are a hint."""
-
-    name: str
-    serial: str
-    type: int
-    flags: int
-
-
-def parse_sensor(text: str) -> Sensor:
-    """Parse the answer to ``SYST:SENS:IDN?``, quoted or not, with commas inside quotes or not.
-
-    :raises ValueError: it has too few fields or its numbers are none.
-    """
-    try:
-        fields = [word.strip().strip('"') for word in next(csv.reader([text.strip()], skipinitialspace=True))]
-    except (csv.Error, StopIteration) as exc:
-        raise ValueError(text) from exc
-    if len(fields) < 5:
-        raise ValueError(text)
-    return Sensor(fields[0], fields[1], int(fields[-3]), int(fields[-1]))
-
-
-def _text(docs: str, get: str, set_command: str | None = None) -> Any:
-    """Declare a command whose answer is one text, commas included."""
-    if set_command is None:
-        return Instrument.measurement(get, docs, cast=str, maxsplit=0)
-    return Instrument.control(get, set_command, docs, cast=str, maxsplit=0, check_set_errors=True)
-
-
-class PM100Commands(VisaInstrument):
-    """The consoles' commands as properties; a setting that leaves an entry in the error queue raises."""
-
-    _identification = ""
-
-    port = Port(baud_rate=115200, read_termination="\n", write_termination="\n", timeout_s=2.0)
-
-    idn = _text("""Get the identification (str).""", "*IDN?")
-    sensor_idn = _text(
-        """Get name, serial, calibration, type and flags of the head (str).""", "SYST:SENS:IDN?"
-    )
-    next_error = _text("""Get the oldest entry of the error queue (str, number and text).""", "SYST:ERR?")
-    unit = _text("""Control the unit of power (str, W or DBM).""", "SENS:POW:UNIT?", "SENS:POW:UNIT %s")
-    wavelength_nm = Instrument.control(
-        "SENS:CORR:WAV?",
-        "SENS:CORR:WAV %g",
-        """Control the wavelength of the correction (float, nm, within the head's limits).""",
-        check_set_errors=True,
-    )
-    wavelength_min_nm = Instrument.measurement(
-        "SENS:CORR:WAV? MIN", """Get the shortest wavelength of the head (float, nm)."""
-    )
-    wavelength_max_nm = Instrument.measurement(
-        "SENS:CORR:WAV? MAX", """Get the longest wavelength of the head (float, nm)."""
-    )
-    range_w = Instrument.control(
-        "SENS:POW:RANG?",
-        "SENS:POW:RANG %g",
-        """Control the upper range (float, W, > 0); setting it ends auto-range.""",
-        check_set_errors=True,
-    )
-    auto_range = Instrument.control(
-        "SENS:POW:RANG:AUTO?",
-        "SENS:POW:RANG:AUTO %d",
-        """Control auto-range (int, 0 or 1).""",
-        cast=int,
-        check_set_errors=True,
-    )
-    averages = Instrument.control(
-        "SENS:AVER?",
-        "SENS:AVER %d",
-        """Control the readings averaged in the meter (float, 1 to 3000).""",
-        check_set_errors=True,
-    )
-    relative = Instrument.control(
-        "SENS:POW:REF:STAT?",
-        "SENS:POW:REF:STAT %d",
-        """Control whether a reading is shown less a reference, the panel's delta mode (int, 0 or 1).""",
-        cast=int,
-        check_set_errors=True,
-    )
-    attenuation_db = Instrument.control(
-        "SENS:CORR?",
-        "SENS:CORR %g",
-        """Control the attenuation the console corrects for (float, dB, -60 to 60).""",
-        check_set_errors=True,
-    )
-    power_w = Instrument.measurement("MEAS:POW?", """Measure the power (float, W).""")
-    zero_magnitude_w = Instrument.measurement(
-        "SENS:CORR:COLL:ZERO:MAGN?",
-        """Get the zero offset taken off every reading (float, in the head's unit).""",
-    )
-    zeroing = Instrument.measurement(
-        "SENS:CORR:COLL:ZERO:STAT?", """Get whether a zeroing runs (int, 0 or 1).""", cast=int
-    )
-    accelerator_tau_s = Instrument.measurement(
-        "INP:THER:ACC:TAU?", """Get the time constant of a thermal head (float, s)."""
-    )
-    result_ready = Instrument.measurement(
-        "FETC:STAT?", """Get whether a measurement is complete (int, 0 or 1).""", cast=int
-    )
-    result = Instrument.measurement("FETC?", """Get the completed measurement (float, unit as configured).""")
-
-    def is_idempotent(self, command: str) -> bool:
-        """Questions may be repeated; reading the error queue takes an entry off it."""
-        return "?" in command and not command.startswith("SYST:ERR")
-
-    def errors(self) -> list[str]:
-        """Empty the error queue and return its entries, oldest first."""
-        entries: list[str] = []
-        while len(entries) < QUEUE_LIMIT:
-            entry = str(self.next_error).strip()
-            if entry.lstrip("+").partition(",")[0].strip() == "0":
-                break
-            entries.append(entry)
-        return entries
-
-    def check_set_errors(self) -> list[str]:
-        """Read the error queue after a setting.
-
-        :raises InstrumentFault: the console refused it.
-        """
-        sent = self._sent
-        entries = self.errors()
-        if entries:
-            raise InstrumentFault(self.name, f"refuses {sent!r}: {'; '.join(entries)}")
-        return entries
-
-    def resynchronise(self) -> None:
-        """After a lost answer, ask for the identity and read until it comes: then nothing older is owed."""
-        self.drain()
-        if not self._visa:
-            return
-        self.adapter.write("*IDN?")
-        for _ in range(QUEUE_LIMIT):
-            if str(self.adapter.read()).strip() == self._identification:
-                break
-        if self._on_usb:  # to read what was not there, or not to read what was, counts as an error there
-            self.adapter.write("*CLS")
-
-    def measure(self, quantity: Quantity, timeout_s: float, stop: Stop | None = None) -> float:
-        """Measure without ever blocking the console: configure, start, poll, fetch.
-
-        :param quantity: "POW" (W), "ENER" (J) or "FREQ" (Hz).
-        :param timeout_s: wall time after which the measurement is aborted (no pulse came).
-        :raises InstrumentTimeout: nothing was measured in time.
-        :raises InstrumentFault: over range, or the console gave up, for want of pulses for one.
-        """
-        end = time.monotonic() + timeout_s
-        for command in ("ABOR", f"CONF:{quantity}", "INIT"):
-            self.write(command)
-        try:
-            while not self.result_ready:
-                if time.monotonic() > end:
-                    raise InstrumentTimeout(self.name, f"no result of {quantity} within {timeout_s:g} s")
-                self.clock.sleep(POLL_S, stop)
-        except BaseException:
-            self.write("ABOR")
-            raise
-        try:
-            return self.in_range(self.result)
-        except InstrumentTimeout:  # what went wrong is not answered, it stands in the queue
-            entries = self.errors()
-            if not entries:
-                raise
-            hint = "check that strong enough pulses reach the head"
-            reason = f"measured no {quantity}: {'; '.join(entries)}"
-            raise InstrumentFault(self.name, reason, hint) from None
-
-    def in_range(self, value: float) -> float:
-        """Return ``value``; refuse infinity, "not a number" and their stand-ins.
-
-        :raises InstrumentFault: the head is over or under its range.
-        """
-        if not abs(value) < OVER_RANGE:
-            hint = "choose a higher range, or reduce the light on the head"
-            raise InstrumentFault(self.name, f"the reading is out of range ({value:g})", hint)
-        return value
-
-
 log = logging.getLogger(__name__)
-
-READ_BACK_REL = 1e-3
-
-
-class PM100Settings(PM100Commands):
-    """A console that knows which settings it was given.
-
-    :param average_count: readings averaged inside the meter, 1 to 3000.
-    :param upper_range_w: fixed upper range in W, or None for the meter's auto-range.
-    """
-
-    _kind: SensorKind
-
-    def __init__(
-        self,
-        adapter: str | Adapter,
-        *,
-        average_count: int,
-        upper_range_w: float | None,
-        clock: Clock | None,
-        visa_library: str,
-        role: str,
-    ) -> None:
-        super().__init__(adapter, role, clock, visa_library)
-        self._average_count = average_count
-        self._upper_range_w = upper_range_w
-        self._wavelength_nm: float | None = None
-        self._range_found_w: float | None = None
-
-    def prepare(self, wavelength_nm: float) -> None:
-        """Set unit, delta mode (off), attenuation, wavelength, averaging, range; read each back.
-
-        An answer that came twice stands where the next one is expected, and shifts all that follow. It is
-        thrown away before; where one comes meanwhile, what is left on the line gives it away, and everything
-        is set once more.
-
-        :raises InstrumentFault: outside the head's limits, refused, or read back differently.
-        """
-        self.drain()
-        try:
-            self._make(wavelength_nm)
-        except (InstrumentFault, ProtocolError) as exc:
-            if not (left := self.drain()):
-                raise
-            log.warning(
-                "%s: setting it again, because %r was left over after: %s", self.name, left[:80], exc.message
-            )
-            self._make(wavelength_nm)
-
-    def _make(self, wavelength_nm: float) -> None:
-        shortest, longest = self.wavelength_min_nm, self.wavelength_max_nm
-        if not shortest <= wavelength_nm <= longest:
-            text = f"{wavelength_nm:g} nm is outside the head's {shortest:g} to {longest:g} nm"
-            raise InstrumentFault(self.name, text, "use a head made for this wavelength")
-        if self._kind != "pyro":
-            self.unit = "W"
-            if str(self.unit).strip().upper() != "W":
-                raise InstrumentFault(self.name, "does not change its unit to W")
-            self.relative = 0
-            self._verify("delta mode", self.relative + 1.0, 1.0)
-            self.set_range(self._upper_range_w)
-            self.averages = self._average_count
-            self._verify("averages", self.averages, self._average_count)
-        self.attenuation_db = 0.0
-        self._verify("attenuation", self.attenuation_db + 1.0, 1.0)
-        self.wavelength_nm = wavelength_nm
-        self._verify("wavelength", self.wavelength_nm, wavelength_nm)
-        self._wavelength_nm = wavelength_nm
-
-    def restore(self) -> None:
-        """Set everything again after a new connection."""
-        if self._wavelength_nm is not None:
-            self.prepare(self._wavelength_nm)
-
-    def altered(self) -> str:
-        """Ask, in one message, what readings depend on, and name what is not as :meth:`prepare` left it."""
-        if self._wavelength_nm is None or self._kind == "pyro":
-            return ""
-        fixed = self._range_found_w
-        wanted: dict[str, str | float] = {
-            "SENS:POW:UNIT?": "W",
-            "SENS:POW:REF:STAT?": 0.0,
-            "SENS:CORR:WAV?": self._wavelength_nm,
-            "SENS:AVER?": self._average_count,
-            "SENS:CORR?": 0.0,
-            "SENS:POW:RANG:AUTO?": 1.0 if fixed is None else 0.0,
-        }
-        if fixed is not None:
-            wanted["SENS:POW:RANG?"] = fixed
-        found = self.ask(";:".join(wanted)).strip().split(";")
-        if len(found) != len(wanted):  # a console that does not join answers
-            found = [self.ask(question) for question in wanted]
-        for command, text, value in zip(wanted, found, wanted.values(), strict=True):
-            if not _same(text.strip(), value):
-                return f"{command} answers {text.strip()} instead of {value}"
-        return ""
-
-    def set_range(self, upper_w: float | None) -> float:
-        """Fix the range that holds ``upper_w``, or leave it to the meter (None), until :meth:`prepare`.
-
-        Returns the range's upper end in W, infinity where the meter chooses it.
-
-        :raises InstrumentFault: the console has no such range, or this head has none at all.
-        """
-        if self._kind == "pyro":
-            raise InstrumentFault(self.name, "a pyroelectric head has ranges of energy, not of power")
-        if upper_w is None:
-            self.auto_range = 1
-            self._verify("auto-range", self.auto_range, 1)
-            self._range_found_w = None
-            return math.inf
-        self.range_w = upper_w
-        found = float(self.range_w)
-        if not found >= upper_w * (1 - READ_BACK_REL):  # the console takes the next step up
-            raise InstrumentFault(self.name, f"its range stays at {found:g} W")
-        self._range_found_w = found
-        return found
-
-    def _verify(self, what: str, found: float, wanted: float) -> None:
-        if not math.isclose(found, wanted, rel_tol=READ_BACK_REL):
-            raise InstrumentFault(self.name, f"{what} set to {wanted:g}, read back as {found:g}")
-
-
-def _same(text: str, value: str | float) -> bool:
-    if isinstance(value, str):
-        return text.upper() == value
-    try:
-        return math.isclose(float(text), value, rel_tol=READ_BACK_REL, abs_tol=1e-6)
-    except ValueError:
-        return False
-
 
 KINDS: dict[int, SensorKind] = {1: "photodiode", 2: "thermal", 3: "pyro", 5: "thermal"}
 """Types 2 and 5 are thermopiles, 5 with four quadrants."""
@@ -374,6 +58,8 @@ class ThorlabsPM100(PM100Settings):
     :param adapter: VISA resource, e.g. ``"USB0::0x1313::0x8078::P0000001::INSTR"``.
     :param average_count: readings averaged inside the meter, 1 to 3000.
     :param upper_range_w: fixed upper range in W, or None for the meter's auto-range.
+    :param energy_range_j: of a pyroelectric head, J; None: the console's auto-range where it has one.
+    :param peak_threshold_percent: level that a pulse must cross, % of the range; None: as it stands.
     :param settling_s: time after a change until a reading is within 0.1 %; None: by the kind of head.
     :param noise_w: noise of one averaged reading; None: by the kind of head, measured when zeroing.
     :raises NotConnected: no console of the family, or one without a head, answers.
@@ -385,20 +71,20 @@ class ThorlabsPM100(PM100Settings):
         *,
         average_count: int = 100,
         upper_range_w: float | None = None,
+        energy_range_j: float | None = None,
+        peak_threshold_percent: float | None = None,
         settling_s: float | None = None,
         noise_w: float | None = None,
+        baud_rate: int | None = None,
         clock: Clock | None = None,
         visa_library: str = "@py",
         role: str = "power_meter",
     ) -> None:
+        wanted = Wanted(average_count, upper_range_w, energy_range_j, peak_threshold_percent)
         super().__init__(
-            adapter,
-            average_count=average_count,
-            upper_range_w=upper_range_w,
-            clock=clock,
-            visa_library=visa_library,
-            role=role,
+            adapter, wanted, baud_rate=baud_rate, clock=clock, visa_library=visa_library, role=role
         )
+        self._zero_refused = False
         self._noise_w = noise_w
         self._noise_given = noise_w is not None
         self._last_text = ""
@@ -494,17 +180,30 @@ class ThorlabsPM100(PM100Settings):
         values: list[float] = []
         for _ in range(max(count, 1)):
             check_stop(stop)
-            energy_j = self.pulse_energy_j(stop) if self._kind == "pyro" else 0.0
-            values.append(energy_j * rate_hz if self._kind == "pyro" else self._averaged_w(stop))
+            values.append(self._once(lambda: self._power_w(rate_hz, stop)))
             has_read(values[-1])
         n = len(values)
         sigma_w = statistics.stdev(values) / math.sqrt(n) if n > 1 else self.noise_w
         return PowerReading(statistics.fmean(values), sigma_w, n, start_s, self.clock.now_s())
 
+    def _power_w(self, rate_hz: float, stop: Stop | None) -> float:
+        if self._kind == "pyro":
+            return self.pulse_energy_j(stop) * rate_hz
+        return self._averaged_w(stop)
+
+    def _once(self, read: Callable[[], float]) -> float:
+        """Read, and once more where a meter that chooses its range was caught while it changed it."""
+        try:
+            return read()
+        except OverRange:
+            if not self.chooses_range:
+                raise
+            return read()
+
     def _averaged_w(self, stop: Stop | None = None) -> float:
         """Take one reading, repeated once if the answer is lost or no number."""
-        longest_s = self.port.timeout_s + 2 * self._average_count * SECONDS_PER_SAMPLE
-        if self._on_usb and self._average_count > LONGEST_ON_USB:
+        longest_s = self.port.timeout_s + 2 * self._wanted.average_count * SECONDS_PER_SAMPLE
+        if self._on_usb and self._wanted.average_count > LONGEST_ON_USB:
             return self.measure("POW", longest_s, stop)
         text = ""
         for _ in range(2):
@@ -535,18 +234,34 @@ class ThorlabsPM100(PM100Settings):
 
         :raises InstrumentTimeout: no pulses came within 5 s.
         """
-        return self.measure("FREQ", PULSE_TIMEOUT_S, stop)
+        with self.full_bandwidth():
+            return self.measure("FREQ", PULSE_TIMEOUT_S, stop)
+
+    @property
+    def zeroes(self) -> bool:
+        """Whether the console zeroes this head: some zero photodiodes only, none a pyroelectric one."""
+        if self._kind == "photodiode":
+            return True
+        return self._kind == "thermal" and not (
+            self._zero_refused or self.model.startswith(ZERO_OF_PHOTODIODES)
+        )
 
     def zero(self, stop: Stop | None = None) -> float:
-        """Take the present reading as zero, with the pump blocked; return the offset in the head's unit.
+        """Take the present reading as zero, with the pump blocked; return the offset in W.
 
         The noise of a reading is measured on the way, unless the configuration gave it.
 
-        :raises InstrumentFault: the console could not zero, e.g. because there is light on the head.
+        :raises InstrumentFault: the console could not zero, e.g. because there is light on the head, or it
+            has no zero for this head.
         :raises InstrumentTimeout: it is not done within 60 s.
         """
+        if not self.zeroes:
+            raise self._no_zero()
         end = time.monotonic() + ZERO_TIMEOUT_S
         self.write("SENS:CORR:COLL:ZERO:INIT")
+        if self._kind != "photodiode" and (refused := self.errors()):
+            self._zero_refused = True
+            raise self._no_zero("; ".join(refused))
         try:
             while self.zeroing:
                 if time.monotonic() > end:
@@ -561,7 +276,14 @@ class ThorlabsPM100(PM100Settings):
             raise InstrumentFault(self.name, f"could not be zeroed: {'; '.join(entries)}", hint)
         if not self._noise_given:
             self._noise_w = statistics.stdev(self._averaged_w() for _ in range(NOISE_READINGS))
-        return float(self.zero_magnitude_w)
+        photodiode = self._kind == "photodiode"
+        response = float(self.photodiode_response if photodiode else self.thermopile_response)
+        return float(self.zero_magnitude) / response
+
+    def _no_zero(self, said: str = "") -> InstrumentFault:
+        text = f"the {self.model or 'console'} has no zero for a {self._kind} head"
+        hint = "leave zero_at_connect out; calibrations measure its dark level"
+        return InstrumentFault(self.name, f"{text}: {said}" if said else text, hint)
 
 
 class ThorlabsPM100Config(VisaConfig):
@@ -570,9 +292,12 @@ class ThorlabsPM100Config(VisaConfig):
     driver: Literal["thorlabs-pm100"]
     averages: Annotated[int, Field(ge=1, le=3000)] = 100
     range: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    energy_range_j: Annotated[float, Field(gt=0)] | None = None
+    peak_threshold_percent: Annotated[float, Field(ge=0.1, le=100)] | None = None
     settling_s: Annotated[float, Field(ge=0)] | None = None
     noise_w: Annotated[float, Field(gt=0)] | None = None
     zero_at_connect: bool = False
+    baud_rate: BaudRate = 115200
 
 
 def _open(config: ThorlabsPM100Config, clock: Clock) -> ThorlabsPM100:
@@ -580,8 +305,11 @@ def _open(config: ThorlabsPM100Config, clock: Clock) -> ThorlabsPM100:
         config.resource,
         average_count=config.averages,
         upper_range_w=None if config.range == "auto" else config.range,
+        energy_range_j=config.energy_range_j,
+        peak_threshold_percent=config.peak_threshold_percent,
         settling_s=config.settling_s,
         noise_w=config.noise_w,
+        baud_rate=config.baud_rate,
         clock=clock,
         visa_library=config.visa_library,
     )

@@ -5,7 +5,6 @@ The question is a setting: instruments differ in it, and in the unit. Tried on a
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from typing import Annotated, Literal
 
@@ -13,7 +12,7 @@ from pydantic import Field
 from pymeasure.adapters import Adapter
 
 from drivers.support.session import Port
-from drivers.support.spec import DriverSpec, VisaConfig
+from drivers.support.spec import BaudRate, DriverSpec, VisaConfig
 from drivers.support.visa import VisaInstrument
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentFault, InstrumentTimeout
@@ -51,10 +50,8 @@ class ScpiThermometer(VisaInstrument):
         visa_library: str = "@py",
         role: str = "thermometer",
     ) -> None:
-        if baud_rate is not None:
-            self.port = dataclasses.replace(self.port, baud_rate=baud_rate)
         self._query, self._unit, self._contains = query, unit, identity_contains
-        super().__init__(adapter, role, clock, visa_library)
+        super().__init__(adapter, role, clock, visa_library, baud_rate)
         self.greet(self._check_device)
 
     def _check_device(self) -> None:
@@ -101,7 +98,7 @@ class ScpiThermometerConfig(VisaConfig):
     query: Annotated[str, Field(pattern=r"^[ -~]{1,80}\?[ -~]{0,80}$")] = "MEAS:TEMP?"
     unit: Unit = "C"
     identity_contains: str = ""
-    baud_rate: Annotated[int, Field(ge=300, le=4_000_000)] = 9600
+    baud_rate: BaudRate = 9600
 
 
 def _open(config: ScpiThermometerConfig, clock: Clock) -> ScpiThermometer:

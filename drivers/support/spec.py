@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 RoleName = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer", "heater"]
 
 
+BaudRate = Annotated[int, Field(ge=300, le=4_000_000)]
+
+
 class DriverConfig(BaseModel):
     """One instrument's table in the bench file; a key that is not declared is an error.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import time
@@ -113,14 +114,22 @@ class Line(Instrument):  # type: ignore[misc,unused-ignore]
     :param adapter: a VISA resource name, or a pymeasure adapter (then ``visa_library`` is not used).
     :param role: the first word of the instrument's name in errors.
     :param clock: the bench's clock; real time if left out.
+    :param baud_rate: of a serial line, where it is not the one of ``port``.
     """
 
     port: Port
 
     def __init__(
-        self, adapter: str | Adapter, role: str, clock: Clock | None = None, visa_library: str = "@py"
+        self,
+        adapter: str | Adapter,
+        role: str,
+        clock: Clock | None = None,
+        visa_library: str = "@py",
+        baud_rate: int | None = None,
     ) -> None:
         self.role = role
+        if baud_rate is not None:
+            self.port = dataclasses.replace(self.port, baud_rate=baud_rate)
         named = adapter if isinstance(adapter, str) else getattr(adapter, "resource_name", "adapter")
         self.resource = str(named)
         if isinstance(adapter, str):
@@ -268,9 +277,14 @@ class VisaInstrument(Line):
     """
 
     def __init__(
-        self, adapter: str | Adapter, role: str, clock: Clock | None = None, visa_library: str = "@py"
+        self,
+        adapter: str | Adapter,
+        role: str,
+        clock: Clock | None = None,
+        visa_library: str = "@py",
+        baud_rate: int | None = None,
     ) -> None:
-        super().__init__(adapter, role, clock, visa_library)
+        super().__init__(adapter, role, clock, visa_library, baud_rate)
         self._who_is_there: Callable[[], None] = lambda: None
         self._known: Identity | None = None
         self._reconnecting = self._greeting = False
@@ -335,7 +349,7 @@ class VisaInstrument(Line):
         """Return the error for an answer that is not the device's, or no readable text at all."""
         hint = WRONG_DEVICE
         if self.resource.upper().startswith("ASRL") and any(byte > 126 for byte in heard):
-            hint = f"the baud rate may be wrong: this driver uses {self.port.baud_rate}"
+            hint = f"the baud rate may be wrong: this driver uses {self.port.baud_rate} unless told otherwise"
         more = f" and {len(heard) - SHOWN} bytes more" if len(heard) > SHOWN else ""
         return not_connected(
             self.role, self.resource, f"{heard[:SHOWN]!r}{more} answered, not {wanted}", hint

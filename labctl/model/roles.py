@@ -456,9 +456,11 @@ def ranged(meter: PowerMeter) -> RangedMeter | None:
 def zeroed(meter: PowerMeter) -> ZeroedMeter | None:
     """Return the meter as one that zeroes, or None. A pyroelectric head has no zero.
 
+    Some consoles zero photodiodes only; such a driver says so by an attribute ``zeroes``.
+
     :param meter: any power meter.
     """
-    if meter.sensor == "pyro" or not hasattr(meter, "zero"):
+    if meter.sensor == "pyro" or not hasattr(meter, "zero") or not getattr(meter, "zeroes", True):
         return None
     return cast("ZeroedMeter", meter)
 

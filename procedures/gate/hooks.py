@@ -171,6 +171,11 @@ class HookedPowerMeter(Hooked[PowerMeter]):
         """Standard deviation of one averaged reading in the dark."""
         return self._device.noise_w
 
+    @property
+    def zeroes(self) -> bool:
+        """Whether a meter with a zero has one for this head."""
+        return bool(getattr(self._device, "zeroes", True))
+
     def prepare(self, wavelength_nm: float) -> None:
         """Set unit, wavelength, range and averaging."""
         self._call("prepare", lambda _: self._device.prepare(wavelength_nm), wavelength_nm)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from labctl.model.clock import Clock
 from simulators.link import DUE_TOLERANCE_S, Wire
-from simulators.meters.pm100_meter import ENERGY_RANGES_J, Head, Meter
+from simulators.meters.pm100_meter import ENERGY_RANGES_J, Head, Kind, Meter
 from simulators.meters.pm100_scpi import (
     CONNECTED,
     MEASURING,
@@ -35,6 +36,42 @@ RESPONSE = {"photodiode": "POWer[:PDIode]", "thermal": "POWer:THERmopile", "pyro
 ADAPTERS = ("PHOTodiode", "THERmal", "PYRo")
 BAUD_RATES = (1200, 2400, 4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800)
 """Those of the PM101 that every serial driver knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """What one model of the family has and the others have not (vendor's command references).
+
+    :param identity: answer to ``*IDN?``.
+    :param peak_mode: whether a photodiode can be measured in peak mode.
+    :param zeroed: heads it zeroes. :param averaged: heads whose readings it averages.
+    :param relative: heads of which it shows power less a reference.
+    :param energy_auto: whether it chooses the range of a pyroelectric head by itself.
+    :param joins: whether the answers of one message come in one line.
+    """
+
+    identity: str
+    peak_mode: bool = False
+    zeroed: tuple[Kind, ...] = ("photodiode",)
+    averaged: tuple[Kind, ...] = ("photodiode",)
+    relative: tuple[Kind, ...] = ("photodiode",)
+    energy_auto: bool = False
+    joins: bool = True
+
+
+_TWO: tuple[Kind, ...] = ("photodiode", "thermal")
+_ALL: tuple[Kind, ...] = (*_TWO, "pyro")
+CONSOLES = {
+    "PM100D": Console("THORLABS,PM100D,P0012345,2.4.0", False, _TWO, _ALL, _TWO, energy_auto=True),
+    "PM101": Console("Thorlabs,PM101,M00101001,1.4.0"),
+    "PM103": Console("Thorlabs,PM103,M00103001,1.2.0", True, averaged=_TWO, energy_auto=True),
+    "PM400": Console("Thorlabs,PM400,M00400001,3.1.0", False, _TWO),
+    "PM100D3": Console(
+        "Thorlabs,PM100D3,M00100301,1.5.0", True, ("photodiode",), _TWO, _TWO, energy_auto=True, joins=False
+    ),
+}
+"""PM100D as older public drivers know it. That one answers line by line is told of consoles in general,
+of no certain model; here the newest does."""
 
 Limits = tuple[float, float, float]
 """Lowest, highest and default value."""
@@ -153,7 +190,7 @@ class Settings:
         self._tree.add(f"{canonical}?", lambda _: self._texts.get(canonical, next(iter(shorts.values()))))
 
 
-def add_sense(settings: Settings, tree: Tree, meter: Meter) -> None:
+def add_sense(settings: Settings, tree: Tree, meter: Meter, console: Console) -> None:
     """Enter the SENSe branch."""
     low, high = meter.head.wavelength_limits_nm
     for node in ("WAVelength", "WAVE"):  # the console's manual itself writes CORR:WAVE 1310
@@ -161,15 +198,22 @@ def add_sense(settings: Settings, tree: Tree, meter: Meter) -> None:
         settings.attribute(f"[SENSe:]CORRection:{node}", limits, "wavelength_nm", coerce=True)
     settings.attribute("[SENSe:]CORRection[:LOSS[:INPut[:MAGNitude]]]", (-60.0, 60.0, 0.0), "attenuation_db")
     settings.attribute("[SENSe:]CORRection:BEAMdiameter", (0.1, 1000.0, 9.5), "beam_mm")
+
+    def set_averages(value: float) -> None:
+        if meter.head.kind not in console.averaged:
+            raise ScpiError(-221)
+        meter.averages = round(value)
+
     settings.number(
-        "[SENSe:]AVERage[:COUNt]", (1, 10000, 1), lambda: meter.averages,
-        lambda value: setattr(meter, "averages", round(value)), form=_whole,
-    )  # fmt: skip
+        "[SENSe:]AVERage[:COUNt]", (1, 10000, 1), lambda: meter.averages, set_averages, form=_whole
+    )
     _add_unit(tree, meter)
     if meter.ranges:
-        _add_power(settings, meter)
+        _add_power(settings, meter, console)
     else:
-        _add_energy(settings, meter)
+        _add_energy(settings, meter, console)
+    if console.peak_mode and meter.head.kind == "photodiode":
+        _add_mode(tree, meter)
     response = f"[SENSe:]CORRection:{RESPONSE[meter.head.kind]}[:RESPonse]?"
     tree.add(response, lambda _: show(meter.responsivity()))
     settings.memory("[SENSe:]PEAKdetector[:THReshold]", (1.0, 100.0, 20.0))
@@ -188,7 +232,18 @@ def _add_unit(tree: Tree, meter: Meter) -> None:
     tree.add("[SENSe:]POWer[:DC]:UNIT?", lambda _: "DBM" if meter.decibel else "W")
 
 
-def _add_power(settings: Settings, meter: Meter) -> None:
+def _add_mode(tree: Tree, meter: Meter) -> None:
+    def set_mode(arguments: list[str]) -> None:
+        mode = only(arguments).upper()
+        if mode not in {"CW", "PEAK"}:
+            raise ScpiError(-224)
+        meter.peak_mode = mode == "PEAK"
+
+    tree.add("[SENSe:]FREQuency:MODE", set_mode)
+    tree.add("[SENSe:]FREQuency:MODE?", lambda _: "PEAK" if meter.peak_mode else "CW")
+
+
+def _add_power(settings: Settings, meter: Meter, console: Console) -> None:
     """Enter range and reference of the power, and of the current or voltage it is measured as."""
     lowest, highest = meter.ranges[0], meter.ranges[-1]
     settings.number(
@@ -196,8 +251,9 @@ def _add_power(settings: Settings, meter: Meter) -> None:
         meter.set_range, coerce=True,
     )  # fmt: skip
     settings.flag("[SENSe:]POWer[:DC]:RANGe:AUTO", "auto_range")
-    settings.attribute("[SENSe:]POWer[:DC]:REFerence", (-10.0, 10.0, 0.0), "reference")
-    settings.flag("[SENSe:]POWer[:DC]:REFerence:STATe", "relative")
+    if meter.head.kind in console.relative:
+        settings.attribute("[SENSe:]POWer[:DC]:REFerence", (-10.0, 10.0, 0.0), "reference")
+        settings.flag("[SENSe:]POWer[:DC]:REFerence:STATe", "relative")
     signal = "[SENSe:]CURRent[:DC]" if meter.head.kind == "photodiode" else "[SENSe:]VOLTage[:DC]"
     ends = (lowest * meter.responsivity(), highest * meter.responsivity())
     settings.number(
@@ -209,7 +265,7 @@ def _add_power(settings: Settings, meter: Meter) -> None:
     settings.memory(f"{signal}:REFerence:STATe", (0, 1, 0))
 
 
-def _add_energy(settings: Settings, meter: Meter) -> None:
+def _add_energy(settings: Settings, meter: Meter, console: Console) -> None:
     def set_range(value: float) -> None:
         meter.auto_range = False
         meter.energy_range_j = next(top for top in ENERGY_RANGES_J if value <= top * 1.0000001)
@@ -219,9 +275,10 @@ def _add_energy(settings: Settings, meter: Meter) -> None:
         "[SENSe:]ENERgy:RANGe[:UPPer]", (lowest, highest, highest), lambda: meter.energy_range_j,
         set_range, coerce=True,
     )  # fmt: skip
-    settings.flag("[SENSe:]ENERgy:RANGe:AUTO", "auto_range")
-    settings.memory("[SENSe:]ENERgy:REFerence", (-1.0, 1.0, 0.0))
-    settings.memory("[SENSe:]ENERgy:REFerence:STATe", (0, 1, 0))
+    if console.energy_auto:
+        settings.flag("[SENSe:]ENERgy:RANGe:AUTO", "auto_range")
+    settings.attribute("[SENSe:]ENERgy:REFerence", (-1.0, 1.0, 0.0), "reference")
+    settings.flag("[SENSe:]ENERgy:REFerence:STATe", "relative")
 
 
 def add_console(settings: Settings, meter: Meter) -> None:
@@ -234,7 +291,7 @@ def add_console(settings: Settings, meter: Meter) -> None:
     settings.memory("DISPlay:CONTrast", (0, 1, 0.5))
     settings.choice("INPut:ADAPter[:TYPE]", ADAPTERS)
     if meter.head.kind == "photodiode":
-        settings.memory("INPut[:PDIode]:FILTer[:LPASs][:STATe]", (0, 1, 1))
+        settings.flag("INPut[:PDIode]:FILTer[:LPASs][:STATe]", "low_pass")
     if meter.head.kind == "thermal":
         settings.memory("INPut:THERmopile:ACCelerator[:STATe]", (0, 1, 0))
         settings.memory("INPut:THERmopile:ACCelerator:AUTO", (0, 1, 0))
@@ -253,16 +310,18 @@ NAMES = {"POW": "POWer", "CURR": "CURRent[:DC]", "VOLT": "VOLTage[:DC]", "POWDEN
 class Commands:
     """Binds headers to the meter."""
 
-    def __init__(self, meter: Meter, status: Status, clock: Clock, identity: str) -> None:
+    def __init__(self, meter: Meter, status: Status, clock: Clock, console: Console) -> None:
         self._meter, self._status, self._clock = meter, status, clock
+        meter.zeroed_kinds, meter.energy_auto = console.zeroed, console.energy_auto
+        meter.reset()
         self.tree = Tree()
         self._settings = Settings(self.tree, meter)
         status.refresh = self._refresh
         status.add_to(self.tree)
-        self.tree.add("*IDN?", lambda _: identity)
+        self.tree.add("*IDN?", lambda _: console.identity)
         self.tree.add("*RST", self._reset)
         self._add_measurement()
-        add_sense(self._settings, self.tree, meter)
+        add_sense(self._settings, self.tree, meter, console)
         add_console(self._settings, meter)
         self._add_zero()
         self._add_system()
@@ -375,20 +434,23 @@ class Commands:
         self.tree.add("SYSTem:BEEPer[:IMMediate]", lambda _: None)
 
 
-IDENTITY = "THORLABS,PM100D,P0012345,2.4.0"
 LONGEST_MESSAGE = 200
 """Characters of one program message (PM103 reference)."""
 
 
 class Pm100(Wire):
-    """One console with one head."""
+    """One console with one head.
 
-    def __init__(self, clock: Clock, head: Head) -> None:
+    :param model: one of :data:`CONSOLES`.
+    """
+
+    def __init__(self, clock: Clock, head: Head, model: str = "PM100D") -> None:
         super().__init__(clock)
+        self._console = CONSOLES[model]
         self.meter = Meter(head)
         self.status = Status()
         self.baud_rate = 115200
-        self._tree = Commands(self.meter, self.status, clock, IDENTITY).tree
+        self._tree = Commands(self.meter, self.status, clock, self._console).tree
         self._add_baud_rate()
         self._line = b""
         self._messages: deque[str] = deque()
@@ -478,7 +540,7 @@ class Pm100(Wire):
         self._units.clear()
         self._path = ()
         if answers:
-            self._send((";".join(answers) + "\n").encode("ascii"))
+            self._send(((";" if self._console.joins else "\n").join(answers) + "\n").encode("ascii"))
 
 
 def _split(text: str, separator: str) -> list[str]:

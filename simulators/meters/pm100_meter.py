@@ -21,6 +21,10 @@ FREQUENCY_S = 0.1
 HEAD_TEMPERATURE_C, HEAD_RESISTANCE_OHM = 24.0, 4900.0
 """Of the thermistor in the head; it takes no part in the scene."""
 PYRO_TIMEOUT_S = 10.0
+PEAK_FACTOR = 40.0
+"""What a photodiode shows of a pulse train in peak mode: the top of its own answer, over the mean."""
+BEAT_REL, BEAT_HZ = 0.05, 0.31
+"""With full bandwidth the console's samples beat with the pulses: how much and how fast is a choice here."""
 ABOVE_RANGE = 1.03
 """A reading this much above its range cannot be shown."""
 UP, DOWN = 0.97, 0.087
@@ -87,6 +91,8 @@ class Meter:
     def __init__(self, head: Head) -> None:
         self.head = head
         self.ranges = POWER_RANGES_W[head.kind]
+        self.zeroed_kinds: tuple[Kind, ...] = ("photodiode", "thermal")
+        self.energy_auto = True
         self.reset()
 
     def reset(self) -> None:
@@ -95,13 +101,15 @@ class Meter:
         self.wavelength_nm = min(max(1064.0 if self.head.kind == "thermal" else 635.0, low), high)
         self.range_w = self.ranges[-1] if self.ranges else 0.0
         self.energy_range_j = ENERGY_RANGES_J[-1]
-        self.auto_range = True
+        self.auto_range = self.head.kind != "pyro" or self.energy_auto
         self.averages = 1
         self.attenuation_db = 0.0
         self.decibel = False
         self.beam_mm = 9.5
         self.reference = 0.0
         self.relative = False
+        self.peak_mode = False
+        self.low_pass = True
         self.zero_w = 0.0
         self.quantity = "POW" if self.head.kind != "pyro" else "ENER"
         self._result: float | None = None
@@ -154,7 +162,7 @@ class Meter:
         if not self._electrical():
             self._result = self._pulsed(self.due_s)
             return self._result
-        value_w = self._power_w(self.due_s, self.averages)
+        value_w = self._power_w(self.due_s, 1 if self.peak_mode else self.averages)
         if self.auto_range and value_w > UP * self.range_w and self.range_w < self.ranges[-1]:
             self.range_w = self._range_for(value_w)
             self.ranging_until_s = self.due_s + GAP_S
@@ -183,8 +191,11 @@ class Meter:
         return self._zero_end_s is not None
 
     def start_zero(self, now_s: float) -> None:
-        """Begin to look for the zero, in the background."""
-        if self.head.kind == "pyro":
+        """Begin to look for the zero, in the background.
+
+        :raises ScpiError: -221, there is none with this head.
+        """
+        if self.head.kind not in self.zeroed_kinds or self.peak_mode:
             raise ScpiError(-221)
         self._zero_end_s = now_s + ZERO_S
 
@@ -217,13 +228,13 @@ class Meter:
             return self.averages * SAMPLE_S
         if self.quantity in {"TEMP", "RES"}:
             return SAMPLE_S
-        rate_hz = self.head.repetition_hz(begin_s)
+        rate_hz = self._pulses_hz(begin_s)
         if rate_hz < 0.5:
             return PYRO_TIMEOUT_S
         return FREQUENCY_S if self.quantity == "FREQ" else max(1.0 / rate_hz, SAMPLE_S)
 
     def _pulsed(self, stop_s: float) -> float:
-        rate_hz = self.head.repetition_hz(stop_s)
+        rate_hz = self._pulses_hz(stop_s)
         if self.quantity == "FREQ":
             return rate_hz
         energy_j = self.head.pulse_energy_j(stop_s, self.wavelength_nm)
@@ -236,10 +247,20 @@ class Meter:
         if energy_j > ABOVE_RANGE * self.energy_range_j:
             return math.inf
         scale = {"ENER": 1.0, "ENERDENS": 1.0 / self.beam_cm2(), "VOLT": self.responsivity()}[self.quantity]
-        return energy_j * 10 ** (self.attenuation_db / 10) * scale
+        return energy_j * 10 ** (self.attenuation_db / 10) * scale - self.reference * self.relative
 
     def _power_w(self, stop_s: float, samples: int) -> float:
-        return self.head.power_w(stop_s, samples, SAMPLE_S, self.wavelength_nm, self.zero_w, self.range_w)
+        mean_w = self.head.power_w(stop_s, samples, SAMPLE_S, self.wavelength_nm, self.zero_w, self.range_w)
+        if self.head.kind != "photodiode" or (self.low_pass and not self.peak_mode):
+            return mean_w
+        if self.peak_mode:
+            return PEAK_FACTOR * mean_w
+        return mean_w * (1.0 + BEAT_REL * math.sin(2.0 * math.pi * BEAT_HZ * stop_s))
+
+    def _pulses_hz(self, at_s: float) -> float:
+        """Return the rate of the pulses that pass the threshold: none of a photodiode's behind the filter."""
+        hidden = self.head.kind == "photodiode" and self.low_pass
+        return 0.0 if hidden else self.head.repetition_hz(at_s)
 
     def _choose_range(self, at_s: float) -> float:
         """Adapt the range to the light; return the time that costs."""

@@ -14,7 +14,8 @@ from pymeasure.adapters import Adapter
 from seabreeze.pyseabreeze import SeaBreezeError
 
 from drivers.attenuators.thorlabs_ell14 import ThorlabsELL14
-from drivers.meters.thorlabs_pm100 import ThorlabsPM100, parse_sensor
+from drivers.meters.pm100_console import parse_sensor
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100
 from drivers.others.scpi_thermometer import ScpiThermometer
 from drivers.shutters.thorlabs_sc10 import ThorlabsSC10
 from drivers.support.child import BrokenFrame, read_frame, write_frame

@@ -99,7 +99,7 @@ def test_a_meter_gets_its_settings_back(bench: SimulatedBench, opened: dict[str,
     assert meter.read(3).power_w == pytest.approx(before, rel=0.01)
     assert opened["power_meter"].wavelength_nm == WAVELENGTH_NM
     assert opened["power_meter"].averages == 100
-    assert str(opened["power_meter"].unit).strip() == "W"
+    assert opened["power_meter"].ask("SENS:POW:UNIT?") == "W"
 
 
 def test_a_shutter_is_in_manual_mode_again_and_what_it_does_is_asked(

@@ -8,7 +8,8 @@ import pytest
 from drivers_stub import NoSleep, stub
 from pymeasure.test import expected_protocol
 
-from drivers.meters.thorlabs_pm100 import ThorlabsPM100, parse_sensor
+from drivers.meters.pm100_console import parse_sensor
+from drivers.meters.thorlabs_pm100 import ThorlabsPM100
 from labctl.model.clock import SteppedClock
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected, ProtocolError
 from simulators import presets
@@ -35,6 +36,7 @@ def prepared(
         *LIMITS,
         ("SENS:POW:UNIT W", None), FINE, ("SENS:POW:UNIT?", unit),
         ("SENS:POW:REF:STAT 0", None), FINE, ("SENS:POW:REF:STAT?", "0"),
+        ("INP:PDI:FILT:LPAS:STAT 1", None), FINE, ("INP:PDI:FILT:LPAS:STAT?", "1"),
         ("SENS:POW:RANG:AUTO 1", None), FINE, ("SENS:POW:RANG:AUTO?", "1"),
         ("SENS:AVER 100", None), FINE, ("SENS:AVER?", averages),
         ("SENS:CORR 0", None), FINE, ("SENS:CORR?", attenuation),
@@ -51,10 +53,10 @@ def test_prepare_sets_and_reads_back() -> None:
 @pytest.mark.parametrize(
     ("answers", "upto", "text"),
     [
-        ({"unit": "DBM"}, 5, "unit to W"),
-        ({"averages": "1"}, 14, "averages set to 100, read back as 1"),
-        ({"attenuation": "10.0"}, 17, "attenuation"),
-        ({"wavelength": "633"}, 20, "wavelength set to 800, read back as 633"),
+        ({"unit": "DBM"}, 5, "unit set to W, read back as DBM"),
+        ({"averages": "1"}, 17, "averages set to 100, read back as 1"),
+        ({"attenuation": "10.0"}, 20, "attenuation"),
+        ({"wavelength": "633"}, 23, "wavelength set to 800, read back as 633"),
     ],
 )
 def test_a_setting_that_does_not_stick_is_a_fault(answers: dict[str, str], upto: int, text: str) -> None:
@@ -82,7 +84,7 @@ def test_a_wavelength_outside_the_head_is_refused() -> None:
 
 def test_a_fixed_range_is_the_next_step_up() -> None:
     steps: list[tuple[str, str | None]] = [("SENS:POW:RANG 5e-06", None), FINE, ("SENS:POW:RANG?", "6.7e-6")]
-    talk = [*HELLO, *prepared()[:8], *steps, *prepared()[11:]]
+    talk = [*HELLO, *prepared()[:11], *steps, *prepared()[14:]]
     with expected_protocol(ThorlabsPM100, talk, upper_range_w=5e-6) as meter:
         meter.prepare(800.0)
 
@@ -90,7 +92,7 @@ def test_a_fixed_range_is_the_next_step_up() -> None:
 def test_a_range_too_low_is_a_fault() -> None:
     steps: list[tuple[str, str | None]] = [("SENS:POW:RANG 5e-06", None), FINE, ("SENS:POW:RANG?", "6.7e-7")]
     with (
-        expected_protocol(ThorlabsPM100, [*HELLO, *prepared()[:8], *steps], upper_range_w=5e-6) as meter,
+        expected_protocol(ThorlabsPM100, [*HELLO, *prepared()[:11], *steps], upper_range_w=5e-6) as meter,
         pytest.raises(InstrumentFault, match="range stays at"),
     ):
         meter.prepare(800.0)
@@ -127,7 +129,7 @@ def test_one_reading_has_the_noise_of_the_head() -> None:
 @pytest.mark.parametrize("shown", ["9.90000000E+37", "-9.9E37", "INFINITY", "-INF", "9.91E+37", "NAN"])
 def test_over_range_is_a_fault(shown: str) -> None:
     with (
-        expected_protocol(ThorlabsPM100, [*HELLO, ("MEAS:POW?", shown)]) as meter,
+        expected_protocol(ThorlabsPM100, [*HELLO, ("MEAS:POW?", shown), ("MEAS:POW?", shown)]) as meter,
         pytest.raises(InstrumentFault, match="out of range"),
     ):
         meter.read()
@@ -235,10 +237,10 @@ def test_zeroing_is_awaited_and_measures_the_noise() -> None:
     readings = [("MEAS:POW?", value) for value in ("1E-9", "-1E-9") * 5]
     talk = [
         *HELLO, (f"{ZERO}:INIT", None), (f"{ZERO}:STAT?", "1"), (f"{ZERO}:STAT?", "0"), FINE,
-        *readings, (f"{ZERO}:MAGN?", "2E-9"),
+        *readings, ("SENS:CORR:POW:PDI:RESP?", "0.5"), (f"{ZERO}:MAGN?", "2E-9"),
     ]  # fmt: skip
     with expected_protocol(ThorlabsPM100, talk, clock=NoSleep()) as meter:
-        assert meter.zero() == pytest.approx(2e-9)
+        assert meter.zero() == pytest.approx(4e-9)  # W, of a current in A
         assert meter.noise_w == pytest.approx(1.054e-9, rel=1e-3)
 
 
