@@ -15,6 +15,7 @@ from simulators.registry import Simulator, find
 from simulators.scene import Scene, SceneSettings
 from simulators.scene.hand import HandError
 from simulators.servers import PtyServer, Server, TcpServer
+from simulators.usb.usbip import UsbBus
 
 LONGEST_LINE = 4096
 """Bytes of a request; a longer line is refused and skipped to its end."""
@@ -236,7 +237,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.2g}")
 
 
-Transport = Literal["tcp", "pty"]
+Transport = Literal["tcp", "pty", "usb"]
 
 INSTRUMENTS = ("thorlabs-ell14", "thorlabs-pm100", "ocean", "thorlabs-sc10")
 STAGE, THERMOMETER, HEATER = "thorlabs-ell20", "scpi-thermometer", "thorlabs-tc200"
@@ -247,8 +248,8 @@ class SimulatedBench:
 
     :param settings: what stands on the table, see :func:`simulators.presets.scene`.
     :param clock: the scene's clock; share it with the client to run both on a stepped one.
-    :param transport: "tcp" on any platform, or "pty" for serial instruments on POSIX; a spectrometer is
-        always on TCP.
+    :param transport: "tcp" on any platform; "pty" for serial instruments on POSIX; "usb" for those with a
+        USB plug, on a bus that USB/IP clients reach. The others are on TCP.
     :param faults: what shall go wrong, see :func:`simulators.faults.load_faults`.
     :raises ConfigError: a fault is meant for an instrument that this scene does not have.
     :raises NotImplementedError: pseudo-terminals were asked for on Windows.
@@ -267,6 +268,7 @@ class SimulatedBench:
         self._transport = transport
         self._servers: dict[str, Server] = {}
         self._hand = TcpServer(HandWire(self.scene), clock)
+        self.usb = UsbBus() if transport == "usb" else None
         try:
             for key in self._keys():
                 simulator = find(key)
@@ -293,9 +295,13 @@ class SimulatedBench:
         """Begin to serve; every address is listening when this returns."""
         for server in (self._hand, *self._servers.values()):
             server.start()
+        if self.usb is not None:
+            self.usb.start()
 
     def stop(self) -> None:
         """End every thread and close every socket."""
+        if self.usb is not None:
+            self.usb.stop()
         for server in (self._hand, *self._servers.values()):
             server.stop()
         if self._injection is not None:
@@ -340,6 +346,8 @@ class SimulatedBench:
 
     def _server(self, simulator: Simulator) -> Server:
         wire = simulator.make(self.scene)
+        if self.usb is not None and simulator.plug is not None:
+            return self.usb.plug_in(wire, self.scene.clock, simulator.plug)
         if self._transport == "pty" and simulator.serial:
             return PtyServer(wire, self.scene.clock)
         return TcpServer(wire, self.scene.clock)

@@ -15,6 +15,7 @@ from typing import Literal
 import simulators
 from simulators.link import Wire
 from simulators.scene import Scene
+from simulators.usb.device import Plug
 
 Role = Literal["attenuator", "power_meter", "spectrometer", "shutter", "stage", "thermometer", "heater"]
 ENTRY_POINTS = "labctl.simulators"
@@ -29,12 +30,14 @@ class Simulator:
     :param role: the role it plays.
     :param make: builds the wire in front of a scene.
     :param serial: whether the instrument has a serial line (and so may sit on a pseudo-terminal).
+    :param plug: makes its USB plug, where it has one; told how to reach the wire that is there.
     """
 
     key: str
     role: Role
     make: Callable[[Scene], Wire]
     serial: bool = True
+    plug: Plug | None = None
 
 
 def all_simulators() -> tuple[Simulator, ...]:

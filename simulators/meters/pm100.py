@@ -29,6 +29,8 @@ from simulators.meters.pm100_scpi import (
     only,
 )
 from simulators.registry import Simulator
+from simulators.usb.device import UsbDevice
+from simulators.usb.usbtmc import console as plug_of_console
 
 INFINITE = "9.90000000E+37"
 """How SCPI-99 (7.2.1.4) writes infinity."""
@@ -558,4 +560,15 @@ def _split(text: str, separator: str) -> list[str]:
     return parts
 
 
-SIMULATOR = Simulator("thorlabs-pm100", "power_meter", lambda scene: Pm100(scene.clock, scene.meter))
+def _plug(console: Callable[[], Pm100]) -> UsbDevice:
+    """Return the USB plug of the console that is there."""
+
+    def report(code: int) -> None:
+        console().status.report(code)
+
+    return plug_of_console(IDENTITY.split(",")[2], report, lambda: console().due_s() is not None)
+
+
+SIMULATOR = Simulator(
+    "thorlabs-pm100", "power_meter", lambda scene: Pm100(scene.clock, scene.meter), plug=_plug
+)

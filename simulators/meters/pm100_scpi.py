@@ -12,6 +12,7 @@ ERRORS = {
     -113: "Undefined header", -200: "Execution error", -221: "Settings conflict", -222: "Data out of range",
     -224: "Illegal parameter value", -230: "Data corrupt or stale", -350: "Queue overflow",
     -363: "Input buffer overrun", -365: "Time out error", -410: "Query INTERRUPTED",
+    -420: "Query UNTERMINATED",
 }  # fmt: skip
 
 

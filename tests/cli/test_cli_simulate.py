@@ -138,3 +138,22 @@ def test_as_a_user_does_it(tmp_path: Path) -> None:
     assert after.limits.max_fluence_uj_cm2 == 250.0
     assert "# thin film" in file.read_text()
     assert after.attenuator.resource != before.attenuator.resource
+
+
+def test_on_usb_it_says_how_to_attach_and_takes_its_own_file_again(tmp_path: Path) -> None:
+    file = tmp_path / "sim.toml"
+    command = [sys.executable, "-m", "labctl", "simulate", "--transport", "usb", "--until-eof"]
+    for _ in range(2):
+        done = subprocess.run(
+            [*command, "--bench-file", str(file)],
+            input="",
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=True,
+            env=child_environment(),
+        )
+        attach = r"usbip --tcp-port \d+ attach --remote 127\.0\.0\.1 --busid 1-1 .*P0012345"
+        assert re.search(attach, done.stderr)
+        assert "vhci-hcd" in done.stderr
+        assert load_bench(file).power_meter.resource == "USB0::0x1313::0x8078::P0012345::INSTR"

@@ -22,8 +22,8 @@ from labctl.cli.output import write_lines
 from labctl.cli.signals import stop_on_signals
 from labctl.model.untrusted import write_whole
 
-_SIMULATED = re.compile(r"127\.0\.0\.1|^ASRL/dev/(pts/\d+|ttys\d+)::")
-"""Where simulated instruments listen: this computer's own network, or a pseudo-terminal."""
+_SIMULATED = re.compile(r"127\.0\.0\.1|^ASRL/dev/(pts/\d+|ttys\d+)::|^USB0::0x1313::0x8078::P0012345::INSTR$")
+"""Where simulated instruments listen: this computer's own network, a pseudo-terminal, the USB bus."""
 _MADE_BY = re.compile(r"# labctl simulate ([0-9a-f]{16}):")
 _CHANGES = re.compile(r"(?m)^(# labctl simulate [0-9a-f]{16}:|resource =|hand =|time_scale =).*\n")
 
@@ -76,6 +76,8 @@ def run_simulate(request: SimulateRequest) -> int:
             fresh = bench.bench_toml(request.speed, nominal=request.uncalibrated)
             done = _write_bench_file(request.bench_file, fresh)
             _announce(request, len(plan.faults), done)
+            if bench.usb is not None:
+                _say_how_to_attach(bench.usb)
             if request.until_eof:
                 threading.Thread(target=_wait_for_eof, args=(stop,), daemon=True).start()
             while not stop.wait(0.2):
@@ -217,6 +219,18 @@ def _announce(request: SimulateRequest, faults: int, done: str) -> None:
         write_lines([f"{line}; bench file {request.bench_file.resolve()}{done}; Ctrl-C to end"], sys.stderr)
 
 
+def _say_how_to_attach(bus: Any) -> None:
+    """Print the line for each device on the bus, and who can reach it."""
+    attach = f"usbip --tcp-port {bus.port} attach --remote {bus.host} --busid"
+    lines = [f"{attach} {device.bus_id}    # {device.resource}" for device in bus.devices]
+    lines.append(
+        "run these as root on Linux, after modprobe vhci-hcd; without this module the system does not"
+    )
+    lines.append("see the devices, and only the USB clients of labctl's own tests reach them")
+    with contextlib.suppress(OSError, ValueError):
+        write_lines(lines, sys.stderr)
+
+
 def _wait_for_eof(stop: threading.Event) -> None:
     with contextlib.suppress(OSError, ValueError):
         while sys.stdin.buffer.read(4096):
@@ -252,7 +266,8 @@ def simulate(
     speed: Annotated[float, typer.Option(min=0.01, max=1000, help="Bench seconds per real second.")] = 1.0,
     bench_file: Annotated[Path, typer.Option(help="The bench file to write.")] = Path("sim.toml"),
     transport: Annotated[
-        Literal["tcp", "pty"], typer.Option(case_sensitive=False, help="Sockets, or pseudo-terminals.")
+        Literal["tcp", "pty", "usb"],
+        typer.Option(case_sensitive=False, help="Sockets, pseudo-terminals, or a USB bus served by USB/IP."),
     ] = "tcp",
     scene: Annotated[
         Literal["ideal", "typical", "nasty"],

@@ -1,0 +1,1 @@
+"""Simulated instruments behind a USB plug, served by USB/IP on loopback."""

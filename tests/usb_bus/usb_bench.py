@@ -1,0 +1,45 @@
+"""A simulated bench on a USB bus that this process reaches, and processes that it starts reach as well."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import usb.backend.libusb1
+import usbip_backend
+
+from labctl.model.clock import Clock
+from simulators import presets
+from simulators.bench import SimulatedBench
+from simulators.faults import FaultPlan
+
+SITE = Path(__file__).parent / "site"
+
+
+def reach(bench: SimulatedBench, patch: pytest.MonkeyPatch) -> None:
+    """Have pyusb find the bus of this bench, here and in processes started from here."""
+    assert bench.usb is not None
+    address = f"{bench.usb.host}:{bench.usb.port}"
+    backend = usbip_backend.UsbIpBackend(address)
+
+    def get_backend(find_library: object = None) -> usbip_backend.UsbIpBackend:
+        return backend
+
+    patch.setattr(usb.backend.libusb1, "get_backend", get_backend)
+    patch.setenv(usbip_backend.ADDRESS, address)
+    patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(SITE), os.environ.get("PYTHONPATH")))))
+
+
+@contextmanager
+def usb_bench(
+    clock: Clock, patch: pytest.MonkeyPatch, faults: str = "", level: Any = "ideal", **scene: Any
+) -> Iterator[SimulatedBench]:
+    """Serve a bench on USB, with faults by plan."""
+    plan = FaultPlan.parse(faults) if faults else None
+    with SimulatedBench(presets.scene("ola", level, **scene), clock, "usb", plan) as bench:
+        reach(bench, patch)
+        yield bench
