@@ -566,7 +566,8 @@ def _plug(console: Callable[[], Pm100]) -> UsbDevice:
     def report(code: int) -> None:
         console().status.report(code)
 
-    return plug_of_console(IDENTITY.split(",")[2], report, lambda: console().due_s() is not None)
+    serial = CONSOLES["PM100D"].identity.split(",")[2]
+    return plug_of_console(serial, report, lambda: console().due_s() is not None)
 
 
 SIMULATOR = Simulator(
