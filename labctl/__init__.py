@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from labctl.model.plan import AdaptivePlan, SweepPlan
     from labctl.model.results.sweep import SweepResult
     from labctl.model.run import RunFacts
+    from labctl.runner.figures.of_runs import figures
     from labctl.runner.refit import compare
     from labctl.runner.run import run_sweep
     from labctl.session import open_bench, sweep
@@ -34,6 +35,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "figures",
     "open_bench",
     "read_run",
     "run_sweep",
@@ -50,6 +52,7 @@ _HOMES = {
     "RunFacts": "labctl.model.run",
     "compare": "labctl.runner.refit",
     "evaluate": "labctl.analysis.evaluation",
+    "figures": "labctl.runner.figures.of_runs",
     "read_run": "labctl.data",
 }
 

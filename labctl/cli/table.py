@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH, scale_statement
 from labctl.analysis.evaluation.comparison import compared
 from labctl.cli.output import make_console, write_json, write_styled
 from labctl.model.results.sweep import Interval, QResult
@@ -20,6 +19,7 @@ from labctl.runner.report import (
     dump_json,
     duration,
     more_lines,
+    uncertainty_lines,
     verdict_lines,
 )
 
@@ -176,31 +176,3 @@ def _below(run: RunReport) -> list[str]:
     meant = flag_lines(run.result, reason=reason)
     notes = (*meant, *run.notes, *uncertainty_lines(run), *more_lines(run.result))
     return [*lines, *(f"{_name(run)}: {note}" for note in notes), *(f"    {path}" for path in files)]
-
-
-def uncertainty_lines(run: RunReport) -> list[str]:
-    """Take the uncertainty of a threshold apart, and say what nobody stated or knows of the light."""
-    stated, budget = run.threshold, run.result.budget
-    lines = []
-    if stated.total_ci95 is not None and stated.total_rel95 is not None and _scale(run):
-        halves = (stated.statistical_rel95, stated.model_rel95, stated.scale_rel95)
-        parts = (
-            f"{part} +-{100 * _n(half):.2g} %"
-            for part, half in zip(("statistical", "model", "scale"), halves, strict=True)
-        )
-        whole = _interval_cell(stated.total_ci95)
-        lines.append(
-            f"at 95 %: {', '.join(parts)}; all together {whole} (labctl budget shows the calibration)"
-        )
-    if stated.threshold_uj_cm2 is not None:
-        only = "" if _scale(run) else "the interval is statistical only; "
-        lines.append(f"{only}{scale_statement(budget)}{': see labctl budget' if budget else ''}")
-    if budget is None:
-        return lines
-    if budget.pulse_width_fs is None and (budget.photon_order or 0) > 1:
-        lines.append(f"pulse width at the sample {UNKNOWN_PULSE_WIDTH}")
-    return [*lines, *(f"warning: {w}" for w in budget.warnings)]
-
-
-def _n(value: float | None) -> float:
-    return math.nan if value is None else value

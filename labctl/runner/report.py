@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH, scale_statement
 from labctl.analysis.threshold import START_LOWER
 from labctl.analysis.threshold.fit import MIN_POINTS
 from labctl.model.mapping import plain
@@ -22,6 +23,7 @@ from labctl.model.results.sweep import (
     BandThreshold,
     BleachingResult,
     Hysteresis,
+    Interval,
     StabilityResult,
     SweepResult,
     Threshold,
@@ -163,7 +165,7 @@ def verdict_lines(result: SweepResult) -> list[str]:
     return [f"{verdict.headline}: {verdict.sentence}", "; ".join(w.reason for w in verdict.witnesses)]
 
 
-_PHOTONS = {1: "one-photon", 2: "two-photon", 3: "three-photon", 4: "four-photon"}
+PHOTONS = {1: "one-photon", 2: "two-photon", 3: "three-photon", 4: "four-photon"}
 _OFF = 0.1
 """An exponent this far off is still that of a whole number of photons: no luminescence is a pure power."""
 _SHIFTS = "saturation, baseline and bleaching shift it, bimolecular recombination doubles it"
@@ -178,15 +180,15 @@ def exponent_line(threshold: Threshold) -> str:
         said = "the exponent of the luminescence is not determined"
     else:
         where = "below the onset" if threshold.threshold_uj_cm2 is not None else "over the scan"
-        fits = [name for n, name in _PHOTONS.items() if ci95[0] - _OFF <= n <= ci95[1] + _OFF]
+        fits = [name for n, name in PHOTONS.items() if ci95[0] - _OFF <= n <= ci95[1] + _OFF]
         power = f"F^{exponent:.2f} (95 %: {ci95[0]:.2f} to {ci95[1]:.2f})"
         means = f"consistent with {' and '.join(fits)} pumping" if fits else "no whole number of photons"
         proof = "; no proof" if fits else ""
         said = f"{where} the luminescence grows as {power}: {means}{proof} ({_SHIFTS})"
     allowed = threshold.orders_allowed
     if not allowed:
-        return f"{said}; fitted as {_PHOTONS[order]} pumping (photon_order = {order})"
-    names = " and ".join(_PHOTONS[n] for n in allowed)
+        return f"{said}; fitted as {PHOTONS[order]} pumping (photon_order = {order})"
+    names = " and ".join(PHOTONS[n] for n in allowed)
     return f"{said}; the photon order is not stated, {names} pumping fitted (--photon-order states it)"
 
 
@@ -524,6 +526,34 @@ class RunReport:
             "q": {key: q.get(name) for key, name in Q_KEYS.items()},
             **more,
         }
+
+
+def uncertainty_lines(run: RunReport) -> list[str]:
+    """Take the uncertainty of a threshold apart, and say what nobody stated or knows of the light."""
+    stated, budget = run.threshold, run.result.budget
+    lines = []
+    if stated.total_ci95 is not None and stated.total_rel95 is not None and run.threshold.scale_rel:
+        halves = (stated.statistical_rel95, stated.model_rel95, stated.scale_rel95)
+        parts = (
+            f"{part} +-{100 * _known(half):.2g} %"
+            for part, half in zip(("statistical", "model", "scale"), halves, strict=True)
+        )
+        whole = _to(stated.total_ci95)
+        lines.append(
+            f"at 95 %: {', '.join(parts)}; all together {whole} (labctl budget shows the calibration)"
+        )
+    if stated.threshold_uj_cm2 is not None:
+        only = "" if run.threshold.scale_rel else "the interval is statistical only; "
+        lines.append(f"{only}{scale_statement(budget)}{': see labctl budget' if budget else ''}")
+    if budget is None:
+        return lines
+    if budget.pulse_width_fs is None and (budget.photon_order or 0) > 1:
+        lines.append(f"pulse width at the sample {UNKNOWN_PULSE_WIDTH}")
+    return [*lines, *(f"warning: {w}" for w in budget.warnings)]
+
+
+def _to(interval: Interval) -> str:
+    return f"{interval[0]:.2f} to {interval[1]:.2f}"
 
 
 def dump_json(runs: Sequence[RunReport], extra: Mapping[str, object] | None = None) -> str:

@@ -10,11 +10,11 @@ import pytest
 from calibration_files import calibration, stored
 
 from labctl.cli import main
-from labctl.cli.commands.calibrations import budget_lines
 from labctl.config import EXAMPLE
 from labctl.data.calibrations import write_calibration
 from labctl.model.mapping import record_of
 from labctl.model.results.sweep import FluenceBudget
+from labctl.runner.documents.budget import budget_lines
 
 BENCH = EXAMPLE[: EXAMPLE.index("\n[calibrations]\n")]
 RUN = Path(__file__).resolve().parents[2] / "docs" / "examples" / "run" / "OLA-spot-1.h5"

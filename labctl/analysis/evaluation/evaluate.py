@@ -293,7 +293,7 @@ def quality(
             _of_point(whole, darks[point.dark_number].counts, info, band_nm) if whole.frames.size else None
         )
         if found is not None:
-            return found
+            return replace(found, pulses_per_exposure=point.pulses_per_exposure)
     return None
 
 

@@ -325,6 +325,7 @@ class QResult:
     :param lorentzian_share: 0 for a Gaussian, 1 for a Lorentzian; None without a fit.
     :param reason: why it is a lower bound; empty for one that is none.
     :param figure: the line and its fit, for a plot.
+    :param pulses_per_exposure: number of laser pulses in an exposure of its point; None in older files.
     """
 
     value: float
@@ -341,6 +342,7 @@ class QResult:
     reason: str = ""
     figure: LineFigure | None = field(default=None, compare=False, repr=False)
     resolution_sigma_nm: float | None = None
+    pulses_per_exposure: float | None = None
 
     @property
     def resolution_said(self) -> str:

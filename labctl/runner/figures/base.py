@@ -1,13 +1,16 @@
-"""How every figure looks and is written.
+"""How every figure looks, where it is to stand, and how it is written.
 
 Drawn without pyplot and without a window, so that any thread of any program may call them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,34 +18,117 @@ from matplotlib.figure import Figure
 
 from labctl.model.untrusted import printable
 
-STYLE: Any = {
-    "font.size": 10.0,
-    "axes.titlesize": 10.5,
-    "axes.spines.top": False,
-    "axes.linewidth": 0.8,
-    "xtick.direction": "in",
-    "ytick.direction": "in",
-    "legend.frameon": True,
-    "legend.framealpha": 0.9,
-    "legend.edgecolor": "none",
-    "legend.fontsize": 8.5,
-    "savefig.dpi": 160,
-}
-"""How every figure looks."""
+FORMATS = ("png", "pdf", "svg")
+MM = 1 / 25.4
 TITLE_WIDTH = 140
 """Characters of a line of the widest figure's title."""
 
 
-def write(path: Path, draw: Callable[[], Figure]) -> Path:
-    """Draw a figure into a PNG file and return its path.
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a figure is to stand.
+
+    :param width_in: inches; None: the width that suits the figure on a screen.
+    :param stacked: whether panels stand below each other instead of beside.
+    :param font_pt: size of the text.
+    :param titled: whether the figure carries a title; in a journal the caption does.
+    """
+
+    width_in: float | None = None
+    stacked: bool = False
+    font_pt: float = 10.0
+    titled: bool = True
+
+    def size(self, width_in: float, height_in: float, panels: float = 1) -> tuple[float, float]:
+        """Return width and height in inches of a figure that is so large on a screen.
+
+        :param panels: that stand beside each other there.
+        """
+        if self.width_in is None:
+            return width_in, height_in
+        if self.stacked:
+            return self.width_in, self.width_in * (0.72 * panels if panels > 1 else height_in / width_in)
+        # text shrinks less than the figure, and needs its height
+        scale = self.width_in / width_in
+        return self.width_in, height_in * scale ** (0.55 if scale < 1 else 1.0)
+
+    def grid(self, panels: int) -> tuple[int, int]:
+        """Return rows and columns of so many equal panels."""
+        return (panels, 1) if self.stacked else (1, panels)
+
+
+Columns = Literal["screen", "double", "single"]
+SCREEN = Layout()
+LAYOUTS: dict[Columns, Layout] = {
+    "screen": SCREEN,
+    "double": Layout(183 * MM, font_pt=7.0, titled=False),
+    "single": Layout(89 * MM, stacked=True, font_pt=7.0, titled=False),
+}
+"""A screen, and the widths of two columns and of one in most journals."""
+
+
+def _style(layout: Layout) -> Any:
+    font = layout.font_pt
+    return {
+        "font.size": font,
+        "axes.titlesize": 1.05 * font,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.linewidth": 0.08 * font,
+        "lines.linewidth": 0.1 * font,
+        "lines.markersize": 0.4 * font,
+        "xtick.direction": "in",
+        "ytick.direction": "in",
+        "legend.frameon": False,
+        "legend.fontsize": 0.85 * font,
+        "figure.facecolor": "white",
+        "savefig.facecolor": "white",
+        "savefig.dpi": 160 if layout.width_in is None else 600,
+        "pdf.fonttype": 42,  # text that an editor can change
+        "svg.fonttype": "path",  # looks the same where a font is missing
+        "svg.hashsalt": "labctl",
+    }
+
+
+@contextlib.contextmanager
+def styled(layout: Layout) -> Iterator[None]:
+    """Give matplotlib the look of the layout while inside."""
+    with mpl.rc_context(_style(layout)):
+        yield
+
+
+def write(path: Path, draw: Callable[[Layout], Figure], layout: Layout = SCREEN) -> Path:
+    """Draw a figure into a file, in the format of its ending (:data:`FORMATS`), and return its path.
 
     :raises OSError: it cannot be written.
     """
-    with mpl.rc_context(STYLE):
-        figure = draw()
+    kind = path.suffix[1:]
+    with styled(layout):
+        figure = draw(layout)
         FigureCanvasAgg(figure)
-        figure.savefig(path, format="png")
+        figure.savefig(path, format=kind, metadata=None if kind == "png" else _DATELESS[kind])
     return path
+
+
+_DATELESS: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+"""The same run gives the same file."""
+
+
+def svg_of(draw: Callable[[Layout], Figure], layout: Layout = SCREEN) -> str:
+    """Draw a figure as the text of an SVG."""
+    out = io.StringIO()
+    with styled(layout):
+        draw(layout).savefig(out, format="svg", metadata=_DATELESS["svg"])
+    text = out.getvalue()
+    return text[text.index("<svg") :]
+
+
+def shown(draw: Callable[[Layout], Figure], layout: Layout = SCREEN) -> Figure:
+    """Draw a figure for a notebook or a window."""
+    with styled(layout):
+        figure = draw(layout)
+        FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]  # ticks take their look when they are first drawn
+    return figure
 
 
 def in_figure(text: str) -> str:

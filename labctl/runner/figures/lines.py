@@ -12,21 +12,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labctl.model.results.modes import ModeOnset, Modes, Randomness
-from labctl.runner.figures.base import TITLE_WIDTH
+from labctl.runner.figures.base import SCREEN, TITLE_WIDTH, Layout
+from labctl.runner.wording import pretty
 
 _MARK, _LOST = "#2a6f97", "0.6"
 _SHOWN_UM = 400.0
 """Optical lengths up to this are shown, or up to three times that of the comb."""
 
 
-def lines_figure(modes: Modes, randomness: Randomness | None, sample: str, fluence_label: str) -> Figure:
+def lines_figure(
+    modes: Modes,
+    randomness: Randomness | None,
+    sample: str,
+    fluence_label: str,
+    layout: Layout = SCREEN,
+) -> Figure:
     """Draw the light of each line with its onset, its place at each fluence, and the Fourier transform.
 
     :param sample: its name, as matplotlib takes it literally.
     :param fluence_label: of the axes of fluence.
     """
-    figure = Figure(figsize=(12.4, 4.6), layout="constrained")
-    light, place, fourier = figure.subplots(1, 3)
+    figure = Figure(figsize=layout.size(12.4, 4.6, 3), layout="constrained")
+    light, place, fourier = figure.subplots(*layout.grid(3))
     shown = sorted(modes.modes, key=lambda mode: mode.wavelength_nm)
     colours = mpl.colormaps["turbo"](np.linspace(0.08, 0.92, max(len(shown), 1)))
     for mode, colour in zip(shown, colours, strict=False):
@@ -36,18 +43,20 @@ def lines_figure(modes: Modes, randomness: Randomness | None, sample: str, fluen
     _onsets(light, modes, {id(mode): tuple(colour) for mode, colour in zip(shown, colours, strict=False)})
     light.set_yscale("log")
     light.set(xlabel=fluence_label, ylabel="Light of each line (counts per pulse)")
-    light.set_title("bars: onset of each line, 95 % interval")
-    place.set(xlabel=fluence_label, ylabel="Wavelength (nm)", title="where the lines are; grey: not followed")
+    place.set(xlabel=fluence_label, ylabel="Wavelength (nm)")
     if shown:
-        light.legend(loc="lower right", fontsize=7.5)
+        light.legend(loc="lower right", fontsize=0.75 * layout.font_pt, title="line: onset (µJ/cm²)")
     _fourier(fourier, randomness)
-    for axes in (light, place, fourier):
-        axes.spines["right"].set_visible(False)
+    if not layout.titled:
+        return figure
+    light.set_title("bars: onset of each line, 95 % interval")
+    place.set_title("where the lines are; grey: not followed")
+    fourier.set_title("a comb has maxima at n L and its multiples")
     first = modes.first
     said = [f"{sample}: {first.text if first is not None else modes.text}"]
     said += [] if randomness is None else [randomness.text]
-    lines = [line for text in said for line in textwrap.wrap(text.replace("uJ/cm2", "µJ/cm²"), TITLE_WIDTH)]
-    figure.suptitle("\n".join(lines), fontsize=10)
+    lines = [line for text in said for line in textwrap.wrap(pretty(text), TITLE_WIDTH)]
+    figure.suptitle("\n".join(lines), fontsize="medium")
     return figure
 
 
@@ -71,7 +80,7 @@ def _light(axes: Axes, mode: ModeOnset, colour: object) -> None:
     label = f"{mode.wavelength_nm:.2f} nm"
     if mode.onset_uj_cm2 is not None:
         label += f": {mode.onset_uj_cm2:.4g}"
-    axes.plot(f[clear], y[clear], "o-", ms=3, lw=0.8, color=colour, label=label)
+    axes.plot(f[clear], y[clear], "o-", color=colour, label=label)
 
 
 def _place(axes: Axes, mode: ModeOnset, colour: object) -> None:
@@ -87,14 +96,13 @@ def _fourier(axes: Axes, randomness: Randomness | None) -> None:
     axes.set(
         xlabel="Optical length n L (µm)",
         ylabel="Power of the Fourier transform",
-        title="a comb has maxima at n L and its multiples",
     )
     if randomness is None or not randomness.length_um.size:
         return
     comb = randomness.n_group_length_um
     end = _SHOWN_UM if comb is None else max(3.2 * comb, 50.0)
     near = randomness.length_um <= end
-    axes.plot(randomness.length_um[near], randomness.power[near], color="#1b1e23", lw=0.9)
+    axes.plot(randomness.length_um[near], randomness.power[near], color="#1b1e23")
     axes.set_ylim(0.0, 1.08)
     if comb is not None:
         axes.axvline(comb, color=_MARK, lw=1.0, label=f"comb: n_group L = {comb:.4g} µm")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labctl.model.results.shot_statistics import Overlap, ShotStatistics
-from labctl.runner.figures.base import in_figure, write
+from labctl.runner.figures.base import Layout, in_figure, write
 
 MOST_COLUMNS = 6
 _OWN, _FLOOR, _RAW = "#c8553d", "#1b1e23", "#2a6f97"
@@ -27,7 +27,7 @@ def draw_shots(path: Path, sample: str, found: Sequence[ShotStatistics]) -> Path
     return write(path.with_name(f"{path.stem}_shots.png"), partial(_figure, sample, found))
 
 
-def _figure(sample: str, found: Sequence[ShotStatistics]) -> Figure:
+def _figure(sample: str, found: Sequence[ShotStatistics], _layout: Layout) -> Figure:
     shown = [one for one in found if one.overlap is not None][:MOST_COLUMNS]
     figure = Figure(figsize=(max(3.2 * len(shown), 7.0), 6.4), layout="constrained")
     grid = figure.add_gridspec(2, max(len(shown), 1))
@@ -57,7 +57,6 @@ def _scatter(axes: Axes, found: Sequence[ShotStatistics]) -> None:
                 fluence, 100 * value, 100 * sigma, fmt="o-", ms=4, lw=1.0, color=colour, label=label
             )
     axes.set(xlabel="Pump fluence on the sample (µJ/cm²)", ylabel="CV of a shot (%)", yscale="log")
-    axes.spines["right"].set_visible(False)
     if axes.has_data():
         axes.legend(loc="upper right")
 
@@ -69,4 +68,3 @@ def _overlap(axes: Axes, overlap: Overlap, fluence_uj_cm2: float) -> None:
     axes.fill_between(middle, overlap.density, color=_OWN, alpha=0.5, lw=0, label="freed of brightness")
     axes.set(xlabel="Overlap q", title=f"{fluence_uj_cm2:.4g} µJ/cm²", xlim=(-1.0, 1.0))
     axes.set_ylim(0.0, 1.35 * max(float(d.max()) for d in (overlap.raw, overlap.floor, overlap.density)))
-    axes.spines["right"].set_visible(False)

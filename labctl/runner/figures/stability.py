@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from labctl.analysis.fading import DecayFit
 from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.model.records import FloatArray
-from labctl.runner.figures.base import in_figure, write
+from labctl.runner.figures.base import SCREEN, Layout, in_figure, write
 from labctl.runner.report import duration, percent
 from labctl.runner.stability import refit_stability
 
@@ -22,40 +23,56 @@ _MEASURED, _FITTED, _WARM, _LATE = "#1b1e23", "#c8553d", "#b8860b", "#2a6f97"
 _AT_ENDS = 0.05  # of the points, averaged into the first and the last spectrum
 
 
-def draw_stability(path: Path) -> Path:
+def draw_stability(path: Path, layout: Layout = SCREEN, kind: str = "png") -> Path:
     """Draw the figure of a run file beside it, ``<run>_stability.png``.
 
+    :param kind: of the file, one of :data:`labctl.runner.figures.base.FORMATS`.
     :raises DataError: it is no stability run, or cannot be read.
     :raises CalibrationRefused: there is nothing to fit.
     :raises OSError: the figure cannot be written.
     """
-    run = read_run(path)
-    measured, fit = refit_stability(run)
-    out = path.with_name(f"{path.stem}_stability.png")
-    return write(out, partial(stability_figure, run, measured, fit))
+    return write(path.with_name(f"{path.stem}_stability.{kind}"), stability_drawing(read_run(path)), layout)
 
 
-def stability_figure(run: Run, measured: Stability, fit: DecayFit) -> Figure:
+def stability_drawing(run: Run) -> Callable[[Layout], Figure]:
+    """Return what draws a stability run, fitted again.
+
+    :raises DataError: it is no stability run.
+    :raises CalibrationRefused: there is nothing to fit.
+    """
+    return partial(stability_figure, run, *refit_stability(run))
+
+
+def stability_figure(run: Run, measured: Stability, fit: DecayFit, layout: Layout = SCREEN) -> Figure:
     """Draw light with its fit, residuals in standard errors, and the spectra of beginning and end."""
-    figure = Figure(figsize=(10.4, 5.2), layout="constrained")
-    grid = figure.add_gridspec(2, 2, height_ratios=(3, 1), width_ratios=(3, 2))
-    light = figure.add_subplot(grid[0, 0])
-    rest = figure.add_subplot(grid[1, 0], sharex=light)
-    spectra = figure.add_subplot(grid[:, 1])
+    figure = Figure(figsize=layout.size(10.4, 5.2, 2.6 if layout.stacked else 2), layout="constrained")
+    if layout.stacked:
+        light, rest, spectra = figure.subplots(3, 1, height_ratios=(3, 1, 2.4))
+        rest.sharex(light)
+    else:
+        grid = figure.add_gridspec(2, 2, height_ratios=(3, 1), width_ratios=(3, 2))
+        light, spectra = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[:, 1])
+        rest = figure.add_subplot(grid[1, 0], sharex=light)
     unit, size = unit_of(float(measured.time_s[-1]))
-    _light(light, measured, fit, size)
+    _light(light, measured, fit, size, 1 if layout.stacked else 3)
     _rest(rest, measured, fit, size)
     light.tick_params(labelbottom=False)
     rest.set(xlabel=f"Time ({unit})", ylabel="Residual / error")
     _temperature(light, run, measured.time_s / size)
     _spectra(spectra, run, measured)
+    if layout.titled:
+        figure.suptitle(f"{in_figure(run.start.sample)}: {stability_title(run, measured, fit)}")
+    return figure
+
+
+def stability_title(run: Run, measured: Stability, fit: DecayFit) -> str:
+    """Say what is left, after how long and at which fluence."""
     value, sigma = _retained(run, fit)
     fluence = float(np.median(measured.fluence_uj_cm2[measured.usable]))
-    figure.suptitle(
-        f"{in_figure(run.start.sample)}: {percent(value, sigma).replace('+-', '±')} remaining after "
+    return (
+        f"{percent(value, sigma).replace('+-', '±')} remaining after "
         f"{duration(float(measured.time_s[-1]))} at {fluence:.4g} µJ/cm² ({run.start.convention})"
     )
-    return figure
 
 
 def _retained(run: Run, fit: DecayFit) -> tuple[float, float]:
@@ -70,7 +87,7 @@ def unit_of(seconds: float) -> tuple[str, float]:
     return ("s", 1.0) if seconds < 300 else ("min", 60.0) if seconds < 3 * 3600 else ("h", 3600.0)
 
 
-def _light(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
+def _light(axes: Axes, measured: Stability, fit: DecayFit, size: float, columns: int) -> None:
     used = measured.usable
     axes.errorbar(
         measured.time_s[used] / size,
@@ -91,12 +108,7 @@ def _light(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
         min(0.0, 1.1 * float(measured.light[used].min())), 1.08 * max(float(measured.light[used].max()), 1.0)
     )
     axes.set_ylabel("Emission relative to the first points")
-    _legend_above(axes)
-
-
-def _legend_above(axes: Axes) -> None:
-    """Put the legend over the axes, where it hides no point."""
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3, framealpha=0.0, borderaxespad=0.2)
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2)
 
 
 def _label(fit: DecayFit) -> str:
@@ -129,7 +141,6 @@ def _rest(axes: Axes, measured: Stability, fit: DecayFit, size: float) -> None:
     axes.plot(time / size, off, "o", ms=2.6, color=_MEASURED)
     reach = max(3.0, 1.1 * float(np.abs(off).max()))
     axes.set_ylim(-reach, reach)
-    axes.spines["right"].set_visible(False)
 
 
 def _temperature(axes: Axes, run: Run, time: FloatArray) -> None:
@@ -137,9 +148,9 @@ def _temperature(axes: Axes, run: Run, time: FloatArray) -> None:
     listed = run.facts.sample_temperature_c
     known = [np.nan if t is None else t for t in listed]
     if len(known) != time.size or not np.isfinite(known).any():
-        axes.spines["right"].set_visible(False)
         return
     beside = axes.twinx()
+    beside.spines["right"].set_visible(True)
     beside.plot(time, known, color=_WARM, lw=1.0, alpha=0.6)
     middle, half = float(np.nanmean(known)), max(2.0, 1.5 * float(np.nanmax(known) - np.nanmin(known)))
     beside.set_ylim(middle - half, middle + half)
@@ -155,9 +166,9 @@ def _spectra(axes: Axes, run: Run, measured: Stability) -> None:
     inside = (run.wavelength_nm >= low - margin) & (run.wavelength_nm <= high + margin)
     for which, name, colour in ((used[:count], "first", _MEASURED), (used[-count:], "last", _LATE)):
         shown = np.nanmean(spectra[which][:, inside], axis=0)
-        axes.plot(run.wavelength_nm[inside], shown, color=colour, lw=0.9, label=f"{name} {count} points")
+        label = f"{name} point" if count == 1 else f"{name} {count} points"
+        axes.plot(run.wavelength_nm[inside], shown, color=colour, lw=0.9, label=label)
     axes.set(
         xlabel="Wavelength (nm)", ylabel="Emission (counts per pulse)", xlim=(low - margin, high + margin)
     )
-    axes.spines["right"].set_visible(False)
     axes.legend(loc="upper right")

@@ -1,0 +1,1 @@
+"""What is done with runs that are stored: figures, reports, lists, copies for others."""
