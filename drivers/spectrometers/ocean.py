@@ -7,6 +7,7 @@ is killed, and the next request opens the device anew, once. Tried on a simulato
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,15 +17,19 @@ from drivers.support.child import Child, ChildDied, ChildHangs, Frame
 from drivers.support.exposures import ExposureBounds, emptied_at_s
 from drivers.support.failures import not_connected
 from drivers.support.spec import DriverConfig, DriverSpec
-from labctl.model.clock import Clock, ScaledClock, Stop
+from labctl.model.clock import Clock, ScaledClock, Stop, check_heard
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout, ProtocolError
 from labctl.model.records import Identity, SpectrometerInfo, Spectrum
 from labctl.model.shots import ShotBatch
+
+log = logging.getLogger(__name__)
 
 ROLE = "spectrometer"
 CHILD_MODULE = "drivers.spectrometers.ocean_child"
 OPEN_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 5.0
+COLD_WITHIN_C, COLD_LOOKS, COLD_LOOK_S = 0.5, 3, 0.5
+"""How near to its set point a cooled detector must be, in how many looks, and the bench time between two."""
 ERRORS: dict[str, type[InstrumentError]] = {
     "timeout": InstrumentTimeout,
     "fault": InstrumentFault,
@@ -36,6 +41,8 @@ class IsolatedSpectrometer:
 
     :param resource: a serial number, "first", or MODEL@HOST:PORT (FX and HDX) for a network one.
     :param options: keyword arguments of :class:`drivers.spectrometers.ocean_child.OceanSpectrometer`.
+    :param cooler_c: what the cooler of the detector is set to, degrees Celsius; None leaves it alone.
+    :param cooling_timeout_s: bench time within which the detector must have come near it.
     :param timeout_margin_s: wall time an exposure may take beyond its integration time, waiting for a
         trigger included.
     :raises NotConnected: there is none, or it cannot be opened.
@@ -50,18 +57,27 @@ class IsolatedSpectrometer:
         clock: Clock | None = None,
         resolution_nm: float | None = None,
         timeout_margin_s: float = 5.0,
+        cooler_c: float | None = None,
+        cooling_timeout_s: float = 300.0,
         **options: Any,
     ) -> None:
         self.resource = resource
         self.clock: Clock = clock or ScaledClock()
-        self._options = {"resource": resource, **options}
+        self._options = {"resource": resource, "cooler_c": cooler_c, **options}
         self._resolution_nm = resolution_nm
         self._timeout_margin_s = timeout_margin_s
         self._integration_s: float | None = None
         self._child: Child | None = None
         self._closed = False
         self._tried_again = False
+        self.remarks: tuple[str, ...] = ()
         self._info = self._open()
+        if cooler_c is not None:
+            try:
+                self._await_cold(cooler_c, cooling_timeout_s)
+            except BaseException:
+                self.close()
+                raise
 
     @property
     def name(self) -> str:
@@ -88,6 +104,9 @@ class IsolatedSpectrometer:
             raise
         self._bounds = ExposureBounds(header["integration_s"])
         self._buffer_shots = int(header["buffer_shots"])
+        self.remarks = tuple(header["remarks"])
+        for remark in self.remarks:
+            log.warning("%s: %s", self.name, remark)
         return SpectrometerInfo(
             identity=Identity(*header["identity"]),
             wavelength_nm=np.frombuffer(body, dtype="<f8").astype(np.float64),
@@ -97,6 +116,27 @@ class IsolatedSpectrometer:
             nonlinearity=None if header["nonlinearity"] is None else tuple(header["nonlinearity"]),
             resolution_nm=self._resolution_nm,
         )
+
+    def _await_cold(self, celsius: float, timeout_s: float) -> None:
+        """Wait until the detector has been at its temperature for some looks in a row.
+
+        :raises NotConnected: it does not come near it in time, or does not tell its temperature.
+        :raises Aborted: a stop is heard.
+        """
+        end_s, near = self.clock.now_s() + timeout_s, 0
+        while near < COLD_LOOKS:
+            check_heard()
+            found_c = self.temperature_c()
+            if found_c is None:
+                raise not_connected(
+                    ROLE, self.resource, "it does not tell its temperature", "leave cooler_c out"
+                )
+            near = near + 1 if abs(found_c - celsius) <= COLD_WITHIN_C else 0
+            if near < COLD_LOOKS and self.clock.now_s() > end_s:
+                reason = f"its detector is at {found_c:.1f} C after {timeout_s:g} s, not at {celsius:g} C"
+                hint = "check the power of its cooler; set a higher cooler_c or a longer cooling_timeout_s"
+                raise not_connected(ROLE, self.resource, reason, hint)
+            self.clock.sleep(COLD_LOOK_S)
 
     def reopen(self) -> None:
         """Open the device anew, after its process was lost, and set its integration time again.
@@ -120,7 +160,7 @@ class IsolatedSpectrometer:
         return Identity(*self._request("identity", {}, ANSWER_TIMEOUT_S)[0]["identity"])
 
     def set_integration(self, seconds: float) -> float:
-        """Set the integration time; return the one the device confirms, in s.
+        """Set the nearest integration time the device can keep; return the one it confirms, in s.
 
         :raises InstrumentFault: outside the device's limits, or it keeps another time.
         """
@@ -260,6 +300,8 @@ class OceanConfig(DriverConfig):
     timeout_margin_s: Annotated[float, Field(gt=0, le=600)] = 5.0
     nonlinearity: Literal["device", "off"] = "device"
     backend: Literal["auto", "cseabreeze", "pyseabreeze"] = "auto"
+    cooler_c: Annotated[float, Field(ge=-60, le=30)] | None = None
+    cooling_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
 
 
 def _open(config: OceanConfig, clock: Clock) -> IsolatedSpectrometer:
@@ -268,6 +310,8 @@ def _open(config: OceanConfig, clock: Clock) -> IsolatedSpectrometer:
         clock=clock,
         resolution_nm=config.resolution_nm,
         timeout_margin_s=config.timeout_margin_s,
+        cooler_c=config.cooler_c,
+        cooling_timeout_s=config.cooling_timeout_s,
         backend=config.backend,
         trigger=config.trigger,
         nonlinearity=config.nonlinearity,

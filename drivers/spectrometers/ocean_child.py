@@ -23,7 +23,9 @@ import numpy as np
 from drivers.support.child import read_frame, write_frame
 from drivers.support.exposures import ExposureBounds, HandedOut, emptied_at_s
 from drivers.support.failures import not_connected
-from drivers.support.ocean_cameras import ROLE, Backend, Camera, open_camera, opening_advice
+from drivers.support.ocean_cameras import Backend, Camera, open_camera, opening_advice
+from drivers.support.ocean_models import Trigger
+from drivers.support.ocean_usb import ROLE, on_the_bus
 from labctl.model.clock import Clock, ScaledClock, Stop, check_stop
 from labctl.model.errors import (
     InstrumentError,
@@ -35,7 +37,6 @@ from labctl.model.errors import (
 from labctl.model.records import Identity, SpectrometerInfo, Spectrum
 from labctl.model.shots import ShotBatch
 
-Trigger = Literal["free", "edge", "level", "sync"]
 Nonlinearity = Literal["device", "off"]
 
 MOST_SHOTS = 150
@@ -45,20 +46,20 @@ EMPTY_BUFFER_S = 0.005
 """Wall time: how long a first shot may take, and until an empty buffer is asked again."""
 TRIGGER_ADVICE = "check the laser, the cable from its trigger output, and the trigger level"
 
+MEMORY_ADVICE = "write the wavelength coefficients of its data sheet into it with the maker's program"
+
 SHORTEST_NM, LONGEST_NM = 100.0, 10_000.0
-OBP_TRIGGERS: dict[Trigger, int] = {"free": 0, "edge": 1, "level": 3}
-OOI_TRIGGERS: dict[Trigger, int] = {"free": 0, "level": 1, "sync": 2, "edge": 3}
-OBP_MODELS = ("FX", "FLAMEX", "HDX", "QEPRO", "STS", "SPARK", "VENTANA", "ST", "SR", "HR2", "HR4", "HR6")
-OLDER_NAMESAKES = ("HR2000", "HR2000PLUS", "HR4000")
 
 
 class OceanSpectrometer:
     """A spectrometer of Ocean Optics / Ocean Insight; ``device`` is seabreeze's own object.
 
     :param resource: a serial number, "first", or MODEL@HOST:PORT (FX and HDX) for a network one.
-    :param backend: "auto" is pyseabreeze over a network, where it notices errors, and cseabreeze on USB.
+    :param backend: "auto" is pyseabreeze over a network, where it notices errors; on USB cseabreeze, then
+        pyseabreeze, which knows the models sold today.
     :param trigger: "free" runs by itself; the others wait for a signal, where the model knows them.
     :param nonlinearity: "off" leaves the device's coefficients out of ``info``.
+    :param cooler_c: what the cooler of the detector is set to, degrees Celsius; None leaves it alone.
     :raises NotConnected: there is none, or it cannot be opened.
     """
 
@@ -72,6 +73,7 @@ class OceanSpectrometer:
         trigger: Trigger = "free",
         nonlinearity: Nonlinearity = "device",
         resolution_nm: float | None = None,
+        cooler_c: float | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.resource = resource
@@ -86,6 +88,9 @@ class OceanSpectrometer:
             with self._translated("opening it"):
                 self._camera = open_camera(resource, backend)
                 self._set_trigger(trigger)
+                self.remarks = self._leave_exposures_alone()
+                if cooler_c is not None:
+                    self._cool(cooler_c)
                 self.initial_integration_s = seconds_or_none(self._camera.integration_us())
                 self._info = self._read_info(nonlinearity, resolution_nm)
                 self._buffer_shots = self._camera.buffer_shots()
@@ -128,10 +133,7 @@ class OceanSpectrometer:
             return Identity("Ocean Insight", str(device.model), str(device.get_serial_number()))
 
     def _set_trigger(self, trigger: Trigger) -> None:
-        model = str(self.camera.device.model).upper()
-        numbers = (
-            OBP_TRIGGERS if model.startswith(OBP_MODELS) and model not in OLDER_NAMESAKES else OOI_TRIGGERS
-        )
+        model, numbers = str(self.camera.device.model).upper(), self.camera.triggers()
         if trigger not in numbers:
             hint = f"one of {', '.join(numbers)}"
             raise InstrumentFault(self.name, f"{model} has no trigger {trigger!r}", hint)
@@ -140,19 +142,45 @@ class OceanSpectrometer:
             raise InstrumentFault(self.name, f"keeps trigger mode {confirmed} instead of {numbers[trigger]}")
         self._trigger = confirmed
 
+    def _leave_exposures_alone(self) -> tuple[str, ...]:
+        """Switch off what another program may have left on; return what that was.
+
+        :raises InstrumentFault: it stays on.
+        """
+        remarks: list[str] = []
+        for setting in self.camera.processing():
+            try:
+                found = setting.get()
+            except Exception:  # noqa: BLE001  some models announce it and then do not know it
+                continue
+            if found is None or found == setting.plain:
+                continue
+            setting.set(setting.plain)
+            if (kept := setting.get()) != setting.plain:
+                hint = "set it in the maker's program, then power-cycle the spectrometer"
+                raise InstrumentFault(self.name, f"keeps {setting.what} at {kept}", hint)
+            remarks.append(f"{setting.what} was {found}, left by another program, and is {setting.plain} now")
+        return tuple(remarks)
+
+    def _cool(self, celsius: float) -> None:
+        if not self.camera.cool(celsius):
+            hint = 'leave cooler_c out, or try backend = "cseabreeze", which knows more coolers'
+            raise InstrumentFault(self.name, "has no cooler that seabreeze can set", hint)
+
     def _read_info(self, nonlinearity: Nonlinearity, resolution_nm: float | None) -> SpectrometerInfo:
         feature = self.camera.device.f.spectrometer
         wavelength_nm = np.asarray(feature.get_wavelengths(), dtype=np.float64)
         if wavelength_nm.ndim != 1 or not np.all(np.diff(wavelength_nm) > 0):
-            raise ProtocolError(self.name, "its wavelengths do not increase")
+            raise InstrumentFault(self.name, "its wavelengths do not increase", MEMORY_ADVICE)
         if not SHORTEST_NM <= wavelength_nm[0] <= wavelength_nm[-1] <= LONGEST_NM:
             found = f"{wavelength_nm[0]:g} to {wavelength_nm[-1]:g} nm"
-            raise ProtocolError(self.name, f"its wavelengths, {found}, are not those of a spectrometer")
+            text = f"its wavelengths, {found}, are not those of a spectrometer"
+            raise InstrumentFault(self.name, text, MEMORY_ADVICE)
         low_us, high_us = self.camera.limits_us()
         return SpectrometerInfo(
             identity=self.identity(),
             wavelength_nm=wavelength_nm,
-            max_counts=float(feature.get_maximum_intensity()),
+            max_counts=self.camera.max_counts(),
             integration_min_s=low_us / 1e6,
             integration_max_s=high_us / 1e6,
             nonlinearity=self.camera.nonlinearity() if nonlinearity == "device" else None,
@@ -160,14 +188,14 @@ class OceanSpectrometer:
         )
 
     def set_integration(self, seconds: float) -> float:
-        """Set the integration time; return the one the device confirms, in s.
+        """Set the nearest integration time the device can keep; return the one it confirms, in s.
 
         :raises InstrumentFault: outside the device's limits, or it keeps another time.
         """
         low_s, high_s = self.info.integration_min_s, self.info.integration_max_s
         if not low_s <= seconds <= high_s:
             raise InstrumentFault(self.name, f"{seconds:g} s is outside {low_s:g} to {high_s:g} s")
-        wanted_us = round(seconds * 1e6)
+        wanted_us = self.camera.possible_us(round(seconds * 1e6))
         with self._translated("the integration time"):
             confirmed_us = self.camera.set_integration_us(wanted_us)
         if abs(confirmed_us - wanted_us) > max(1.0, 1e-3 * wanted_us):
@@ -410,6 +438,14 @@ class _Holder:
         self._open.disarm()
         return {}, b""
 
+    def _do_list(self) -> Answer:
+        found = []
+        for each in on_the_bus(("cseabreeze", "pyseabreeze")):
+            found.append([each.library, each.model, each.serial, each.why])
+            if each.device is not None:
+                each.device.close()
+        return {"found": found}, b""
+
     def _do_temperature(self) -> Answer:
         return {"temperature_c": self._open.temperature_c()}, b""
 
@@ -425,6 +461,7 @@ def _described(spectrometer: OceanSpectrometer) -> Answer:
         "nonlinearity": info.nonlinearity,
         "integration_s": spectrometer.initial_integration_s,
         "buffer_shots": spectrometer.buffer_shots,
+        "remarks": list(spectrometer.remarks),
     }, info.wavelength_nm.astype("<f8").tobytes()
 
 

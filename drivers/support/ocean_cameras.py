@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import re
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drivers.support.failures import not_connected
-from drivers.support.session import use_packaged_libusb
+from drivers.support.ocean_models import Trigger, max_counts, time_base_us, trigger_numbers
+from drivers.support.ocean_usb import ROLE, Library, usb_advice, usb_device
 from labctl.model.records import FloatArray
 
 if TYPE_CHECKING:
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "cseabreeze", "pyseabreeze"]
 Coefficients = tuple[float, ...] | None
 
-ROLE = "spectrometer"
 NETWORK = re.compile(r"(?P<model>[A-Za-z0-9]+)@(?P<host>[^@:]+):(?P<port>\d{1,5})")
 LIBSEABREEZE_NAMES = {"FX": b"FlameX"}
 """How libseabreeze calls the network models it knows."""
@@ -88,10 +89,39 @@ class Buffered:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Processing:
+    """Something a device does to exposures by itself, and how it is left off.
+
+    :param what: in words. :param plain: its value where it does nothing.
+    :param get: asks for it; None where the device does not know the question.
+    """
+
+    what: str
+    plain: int
+    get: Callable[[], int | None]
+    set: Callable[[int], object]
+
+
 class Camera(Protocol):
     """What is asked of a spectrometer, in its own units."""
 
     device: Any
+
+    def triggers(self) -> dict[Trigger, int]:
+        """Trigger modes it has, by its own numbers."""
+
+    def max_counts(self) -> float:
+        """Most counts of a pixel."""
+
+    def possible_us(self, wanted_us: int) -> int:
+        """Nearest integration time that the device can keep."""
+
+    def processing(self) -> tuple[Processing, ...]:
+        """What it may do to exposures by itself."""
+
+    def cool(self, celsius: float) -> bool:
+        """Set the cooler and switch it on; False where there is none."""
 
     def limits_us(self) -> tuple[int, int]:
         """Shortest and longest integration time."""
@@ -137,13 +167,56 @@ class LibraryCamera:
     unnoticed by pyseabreeze.
     """
 
-    def __init__(self, device: Any) -> None:
+    def __init__(self, device: Any, library: Library) -> None:
         self.device = device
+        self._compiled = library == "cseabreeze"
+        self._base_us = time_base_us(str(device.model), device.f.spectrometer)
 
     def limits_us(self) -> tuple[int, int]:
-        """Return the limits the library knows for the model."""
-        low, high = self.device.f.spectrometer.get_integration_time_micros_limits()
-        return int(low), int(high)
+        """Return the limits the library knows for the model, in whole units of the device.
+
+        The upper one is not allowed by pyseabreeze.
+        """
+        low, high = map(int, self.device.f.spectrometer.get_integration_time_micros_limits())
+        base = self._base_us
+        return -(-low // base) * base, (high if self._compiled else high - 1) // base * base
+
+    def triggers(self) -> dict[Trigger, int]:
+        """Return those of the model that the library lets through."""
+        feature = self.device.f.spectrometer
+        return trigger_numbers(str(self.device.model), feature, compiled=self._compiled)
+
+    def max_counts(self) -> float:
+        """Return what the library says of the model, or less where the model clips."""
+        return max_counts(str(self.device.model), self.device.f.spectrometer)
+
+    def possible_us(self, wanted_us: int) -> int:
+        """Round to the unit in which the device counts, within its limits."""
+        low, high = self.limits_us()
+        return min(max(round(wanted_us / self._base_us) * self._base_us, low), high)
+
+    def processing(self) -> tuple[Processing, ...]:
+        """Return what the compiled backend can ask of the model; the pure one can ask nothing."""
+        found: list[Processing] = []
+        features = self.device.f
+        if (scans := getattr(features, "spectrum_processing", None)) is not None:
+            found += [
+                Processing("scans to average", 1, scans.get_scans_to_average, scans.set_scans_to_average),
+                Processing("boxcar width", 0, scans.get_boxcar_width, scans.set_boxcar_width),
+            ]
+        if (delay := getattr(features, "acquisition_delay", None)) is not None:
+            ask, tell = delay.get_delay_microseconds, delay.set_delay_microseconds
+            found.append(Processing("acquisition delay (us)", 0, ask, tell))
+        return tuple(found)
+
+    def cool(self, celsius: float) -> bool:
+        """Set the cooler's temperature and switch it on, where the library has a cooler for the model."""
+        cooler = self.device.f.thermo_electric
+        if cooler is None:
+            return False
+        cooler.set_temperature_setpoint_degrees_celsius(celsius)
+        cooler.enable_tec(True)
+        return True
 
     def integration_us(self) -> int | None:
         """Return None: seabreeze has no question for it."""
@@ -234,6 +307,36 @@ class NetworkCamera:
         value = self._ask(self._network.GET_INTEGRATION_US, "<L")
         return None if value is None else int(value)
 
+    def triggers(self) -> dict[Trigger, int]:
+        """Return those of the model."""
+        return trigger_numbers(str(self.device.model), self.device.f.spectrometer, compiled=False)
+
+    def max_counts(self) -> float:
+        """Return what pyseabreeze says of the model."""
+        return max_counts(str(self.device.model), self.device.f.spectrometer)
+
+    def possible_us(self, wanted_us: int) -> int:
+        """Return the same: these models count in us."""
+        return wanted_us
+
+    def processing(self) -> tuple[Processing, ...]:
+        """Return what the network models are known to do."""
+        network = self._network
+        kinds = (
+            ("scans to average", 1, network.GET_SCANS, network.SET_SCANS, "<H"),
+            ("boxcar width", 0, network.GET_BOXCAR, network.SET_BOXCAR, "<B"),
+            ("acquisition delay (us)", 0, network.GET_DELAY_US, network.SET_DELAY_US, "<L"),
+        )
+        return tuple(
+            Processing(what, plain, partial(self._ask, get, layout), partial(self._protocol.send, set_))
+            for what, plain, get, set_, layout in kinds
+        )
+
+    def cool(self, celsius: float) -> bool:
+        """Return False: none of them has a cooler."""
+        del celsius
+        return False
+
     def nonlinearity(self) -> Coefficients:
         """Ask for the coefficients, which pyseabreeze does not for every model that has them."""
         count = self._ask(self._network.GET_NONLINEARITY_COUNT, "<B") or 0
@@ -320,10 +423,12 @@ def open_camera(resource: str, backend: Backend) -> Camera:
     """
     match = NETWORK.fullmatch(resource)
     if match is None:
-        return LibraryCamera(_usb_device(resource, "cseabreeze" if backend == "auto" else backend))
+        libraries: tuple[Library, ...] = ("cseabreeze", "pyseabreeze") if backend == "auto" else (backend,)
+        found = usb_device(resource, libraries)
+        return LibraryCamera(found.device, found.library)
     model, host, port = match["model"].upper(), match["host"], int(match["port"])
     if backend == "cseabreeze":
-        return LibraryCamera(_libseabreeze_device(resource, model, host, port))
+        return LibraryCamera(_libseabreeze_device(resource, model, host, port), "cseabreeze")
     return _network_camera(resource, model, host, port)
 
 
@@ -348,44 +453,16 @@ def _libseabreeze_device(resource: str, model: str, host: str, port: int) -> Any
     api = cseabreeze.SeaBreezeAPI()
     api.add_ipv4_device_location(LIBSEABREEZE_NAMES[model], host.encode(), port)
     name = LIBSEABREEZE_NAMES[model].decode().upper()
-    return _opened([device for device in api.list_devices() if device.model == name], resource, "first")
-
-
-def _usb_device(resource: str, backend: str) -> Any:
-    if backend == "cseabreeze":
-        from seabreeze import cseabreeze
-
-        return _opened(cseabreeze.SeaBreezeAPI().list_devices(), resource, resource)
-    from seabreeze.pyseabreeze import api
-    from seabreeze.pyseabreeze.transport import USBTransport
-
-    if not use_packaged_libusb():
-        hint = "install a libusb: python -m pip install libusb-package"
-        raise not_connected(ROLE, resource, "there is no libusb", hint)
-    api.SeaBreezeAPI()
-    devices = [api._seabreeze_device_factory(handle) for handle in USBTransport.list_devices()]
-    return _opened(devices, resource, resource)
-
-
-def _opened(devices: list[Any], resource: str, wanted: str) -> Any:
-    """Open the device with the serial number ``wanted``, or the first; the others are closed again."""
-    seen: list[str] = []
-    for device in devices:
-        if not device.is_open:
-            device.open()
-        if wanted in ("first", str(device.serial_number)):
+    for device in api.list_devices():
+        if device.model == name:
+            if not device.is_open:
+                device.open()
             return device
-        seen.append(f"{device.model} {device.serial_number}")
-        device.close()
-    reason = f"not among {', '.join(seen)}" if seen else "no spectrometer is connected"
-    raise not_connected(ROLE, resource, reason, opening_advice(resource))
+    raise not_connected(ROLE, resource, "no spectrometer is connected", opening_advice(resource))
 
 
 def opening_advice(resource: str) -> str:
     """Return what to try when a spectrometer cannot be opened."""
     if NETWORK.fullmatch(resource):
         return "check host and port, that the spectrometer or simulator runs, and that no other client has it"
-    return (
-        "check cable and serial number, and close other programs that hold the spectrometer; "
-        "on Linux install seabreeze's udev rules, on Windows its USB driver"
-    )
+    return usb_advice()

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import cast
 
+from labctl.analysis.spectra.reduce import polynomial_problem
 from labctl.config import BenchConfig, RoleName
 from labctl.model.clock import Clock, SteppedClock, Stop, hearing
 from labctl.model.errors import ConnectionFailure, InstrumentError
@@ -207,12 +208,29 @@ def _warnings(
         for hint in _resolution_hint(config)
     ]
     opened = cast("dict[RoleName, Device]", devices)
+    found += [f"spectrometer: {text}" for text in _on_exposures(config, opened.get("spectrometer"))]
     meter = opened.get("power_meter")
     if meter is not None and any(c.role == "power_meter" and c.failure is None for c in checked):
         noise_w = cast("PowerMeter", meter).noise_w
         weak = _too_weak_below(config, noise_w)
         weak = weak if lowest_uj_cm2 is None else weak_light(config, noise_w, lowest_uj_cm2)
         found += [f"power_meter: {weak}"] if weak else []
+    return found
+
+
+def _on_exposures(config: BenchConfig, device: Device | None) -> list[str]:
+    """Return what another program left on in the spectrometer, and what its counts are not corrected for."""
+    if device is None:
+        return []
+    own = cast("Spectrometer", device).info
+    found = [*getattr(device, "remarks", ())]
+    if problem := polynomial_problem(own.nonlinearity or (), own.max_counts):
+        found.append(problem)
+    elif (measured_info(own, config) or own).nonlinearity is None:
+        found.append(
+            "no nonlinearity is known, from it or from this backend of seabreeze: "
+            "labctl calibrate spectrometer measures it"
+        )
     return found
 
 

@@ -238,6 +238,7 @@ class StaleFrameFilter:
         self._own_change_s = clock.now_s()
         self._served_change_s = -1.0
         self.integration_s: float | None = None
+        self._asked_s = 0.0
         self.discarded = 0
         self._pace, self._likeness = Pace(clock), Likeness(device.info.max_counts)
         self.seen: Callable[[Spectrum], object] = lambda _spectrum: None
@@ -248,11 +249,16 @@ class StaleFrameFilter:
         """Whether who uses it proves what is in doubt: a busy computer's times then end nothing."""
 
     def set_integration(self, seconds: float) -> float:
-        """Set the exposure time if it is another one; return the one the device confirmed."""
-        if self.integration_s is None or abs(self.integration_s - seconds) > 1e-9:
-            self.integration_s = retried(lambda: self.device.set_integration(seconds))
+        """Set the exposure time if it is another one; return the one the device confirmed.
+
+        A device that counts in whole milliseconds confirms another time than the one asked for.
+        """
+        kept = self.integration_s
+        if kept is None or min(abs(kept - seconds), abs(self._asked_s - seconds)) > 1e-9:
+            kept = self.integration_s = retried(lambda: self.device.set_integration(seconds))
+            self._asked_s = seconds
             self._own_change_s = self._clock.now_s()
-        return self.integration_s
+        return kept
 
     def acquire(self, stop: Stop | None = None) -> Spectrum:
         """Return the next exposure that began after the last change.
