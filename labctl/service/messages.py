@@ -258,7 +258,8 @@ LinkState = Literal["disconnected", "connecting", "connected", "failed"]
 class Link:
     """How the bench is connected.
 
-    :param identities: who answered, by role; ``failures`` who did not, each with what to try.
+    :param identities: who answered, by role, while connecting those so far; ``failures`` who did not, each
+        with what to try.
     """
 
     state: LinkState

@@ -269,6 +269,12 @@ class BenchService:
         """Work with the bench until it is disconnected or lost; return whether to quit."""
         self.state.forget(lost=True)
         self._tell(Link("connecting"))
+        answered: dict[str, str] = {}
+
+        def met(role: str, who: object) -> None:
+            answered[role] = str(who)
+            self._tell(Link("connecting", dict(answered)))
+
         if isinstance(first, Connect) and first.config is not None:
             self.config = first.config
         reason, quitting, connected = "", False, False
@@ -282,6 +288,7 @@ class BenchService:
                 log_file=self._log_file,
                 tell=self._warn,
                 hear=self._heard,
+                met=met,
             ) as opened:
                 bench = opened
                 self._attend(bench)

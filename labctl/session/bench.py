@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -96,6 +96,7 @@ def open_bench(
     tell: Tell = log.warning,
     hear: Tell | None = None,
     over: Tell = log.info,
+    met: Callable[[RoleName, Identity], None] = lambda _role, _who: None,
 ) -> Iterator[Bench]:
     """Open every instrument of a bench; on the way out close the shutter, take the least light, disconnect.
 
@@ -112,6 +113,7 @@ def open_bench(
     :param hear: told, in another thread, what the watchdog says on stderr when it acts.
     :param over: told last, in one line, how the bench was left and by what that was confirmed, however it
         ends; nothing where it was not made safe, which is raised, or where there was none.
+    :param met: told of each instrument as it answers.
     :raises ConfigError: the file is wrong, a limit is missing or contradicts another, the pump's numbers make
         no sense, or a calibration is not for these instruments, or expired or missing where that is refused.
     :raises NotConnected: instruments could not be reached: all of them, each with what to try.
@@ -129,7 +131,7 @@ def open_bench(
         exit_handler() as exits,
         watching(config, clock, wanted=watchdog, log=log_file, tell=tell, hear=hear, stop=stop) as dog,
     ):
-        opened = open_all(config, clock, stop)
+        opened = open_all(config, clock, stop, met)
         try:
             with (
                 _safe_bench(config, opened, clock, dog, exits, calibrations, tell, over) as ready,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import cast
@@ -311,11 +311,17 @@ def bench_clock(config: BenchConfig) -> Clock:
     return ScaledClock(config.bench.time_scale)
 
 
-def open_all(config: BenchConfig, clock: Clock, stop: Stop | None = None) -> Opened:
+def open_all(
+    config: BenchConfig,
+    clock: Clock,
+    stop: Stop | None = None,
+    met: Callable[[RoleName, Identity], None] = lambda _role, _who: None,
+) -> Opened:
     """Connect to every instrument and ask each who it is; the shutter is closed before any other is opened.
 
     A blade that is not confirmed closed is a failure of the shutter, and then no mount is homed at connect.
 
+    :param met: told of each instrument as it answers.
     :raises Aborted: ``stop`` was set in between; what was open is closed again.
     """
     devices: dict[RoleName, Device] = {}
@@ -329,6 +335,7 @@ def open_all(config: BenchConfig, clock: Clock, stop: Stop | None = None) -> Ope
                     devices[role] = _open(role, config, clock, may_move="shutter" not in failures)
                     identities[role] = devices[role].identity()
                 log.info("%s: %s at %s", role, identities[role], config.driver(role).resource)
+                met(role, identities[role])
                 if role == "shutter":
                     cast("Shutter", devices[role]).close_beam()
     except BaseException:

@@ -181,7 +181,7 @@ def test_fields_refuse_while_typing_and_say_why(qtbot: QtBot, tmp_path: Path) ->
         QTest.keyClicks(edit, "5000")
         assert "above the limit" in panel.fields["stop"].reason.text()
         assert not panel.start_button.isEnabled()
-        assert panel.start_button.text() == "Queue sweep"
+        assert panel.start_button.text() == "Start sweep"
         assert panel.forecast.isHidden()
         QTest.keyClick(edit, Qt.Key.Key_Backspace)
         assert panel.fields["stop"].reason.text() == ""

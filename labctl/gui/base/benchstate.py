@@ -56,6 +56,7 @@ class RunNow:
 class BenchNow:
     """All that the sentence on the bench follows from.
 
+    :param answered: while it connects: how many instruments answer, and how many there are.
     :param busy: what the bench's thread does beyond a sweep, an alignment or a calibration.
     """
 
@@ -66,6 +67,7 @@ class BenchNow:
     calibrating: bool = False
     stopping: bool = False
     busy: str = ""
+    answered: tuple[int, int] = (0, 0)
 
 
 # --- values ----------------------------------------------------------------------------------------------
@@ -115,9 +117,9 @@ def lamp(role: str, link: LinkState, seen: Seen, failed: Iterable[str], identity
         return Shown("fault" if seen.lost[role].startswith("fault: ") else "no answer", "danger")
     if role in failed:
         return Shown("no answer", "danger")
-    if link == "connecting" or role in seen.doubtful:
+    if (link == "connecting" and not identity) or role in seen.doubtful:
         return Shown("", "warn")
-    return Shown(identity, "good") if link == "connected" else Shown("", "dim")
+    return Shown(identity, "good") if link in ("connected", "connecting") else Shown("", "dim")
 
 
 # --- sentences -------------------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ def sentence(now: BenchNow) -> Shown:
         return Shown(f"LOST: {_roles(now.seen.lost)}{block}", "danger")
     if now.link != "connected":
         words: dict[str, Shown] = {
-            "connecting": Shown("CONNECTING …", "warn"),
+            "connecting": Shown(connecting(now.answered), "warn"),
             "failed": Shown("NOT CONNECTED", "danger"),
         }
         return words.get(now.link, Shown("NOT CONNECTED", "dim"))
@@ -141,6 +143,16 @@ def sentence(now: BenchNow) -> Shown:
     if now.aligning or now.calibrating:
         return _with_light("ALIGNING" if now.aligning else "CALIBRATING", now.seen)
     return _idle(now)
+
+
+def connecting(answered: tuple[int, int]) -> str:
+    """Say how far connecting is.
+
+    >>> connecting((0, 4)), connecting((3, 4))
+    ('CONNECTING …', 'CONNECTING … 3 of 4 instruments answer')
+    """
+    some = f" {answered[0]} of {answered[1]} instruments answer" if answered[0] else ""
+    return f"CONNECTING …{some}"
 
 
 def _idle(now: BenchNow) -> Shown:

@@ -90,7 +90,7 @@ BENCH_KEYS: tuple[Key, ...] = (
         "always, even with a dialog open",
     ),
     ("Ctrl+.", "end the sweep, the alignment or the calibration; queued sweeps continue", "one is running"),
-    ("Ctrl+Return", "queue the sweep", "all fields are valid"),
+    ("Ctrl+Return", "start the sweep, after those that wait", "all fields are valid"),
     ("Space", "pause or continue", "a sweep is running; in a field it types a space"),
     ("Ctrl+R", "refine around the threshold", "a threshold was found"),
     ("Ctrl+Shift+R", "resume the run", "an interrupted run is selected among the runs"),

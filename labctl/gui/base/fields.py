@@ -95,6 +95,7 @@ class Row(QWidget):
         super().__init__()
         self.control, self.reason = control, PlainLabel()
         control.setAccessibleName(label)
+        self.label = label
         self._name = name = PlainLabel(label)
         name.setMinimumWidth(label_width)
         self._suffix = suffix = PlainLabel(unit)

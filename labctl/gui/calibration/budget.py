@@ -53,10 +53,12 @@ def state_of(named: NamedCalibration | None) -> tuple[str, str]:
 class BudgetView(QWidget):
     """Two tables: files, and links of the chain.
 
+    :ivar statement: what is known of the scale of all fluences; ``known``: whether it is stated.
     :ivar recheck_wanted: look whether the attenuator still is what its calibration says.
     """
 
     recheck_wanted = Signal()
+    statement, known = "", False
 
     def __init__(self, config: BenchConfig) -> None:
         super().__init__()
@@ -107,6 +109,7 @@ class BudgetView(QWidget):
         try:
             budget = fluence_budget(config.pump_settings())
         except ValueError as exc:
+            self.statement, self.known = "the fluence scale is not known", False
             self.sum.setText("no budget")
             self.notes.setText(str(exc))
             return
@@ -122,6 +125,7 @@ class BudgetView(QWidget):
             rows.append((_link(term), colours))
         _fill(self.links, rows)
         combined, text = budget.combined_rel, scale(budget.record())
+        self.statement, self.known = text, combined is not None
         expanded = "" if combined is None else f"   ·   ± {_percent(2 * combined)} (k = 2, about 95 %)"
         self.sum.setText(f"{text[0].upper()}{text[1:]}{expanded}")
         self.sum.setStyleSheet(

@@ -204,6 +204,12 @@ class AlignPage(QWidget):
             field.judge()
         self.go.setEnabled(self.running or (self._enabled and self.plan() is not None))
 
+    @property
+    def refused(self) -> str:
+        """Which field is refused, and why; empty where none is."""
+        rows = (self.start, self.end, self.points, self.dose)
+        return next((f"{row.label}: {row.reason.text()}" for row in rows if row.reason.text()), "")
+
     def set_enabled(self, enabled: bool) -> None:
         """Allow the start while the bench is connected."""
         self._enabled = enabled

@@ -15,8 +15,11 @@ from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from labctl.analysis.spectra.bands import Band, band_slice
 from labctl.config import BenchConfig
-from labctl.gui.plots.light_light import peaks_question
+from labctl.gui.base.fields import shown
+from labctl.gui.live.start_cards import StartCards
+from labctl.gui.plots.light_light import Planned, peaks_question
 from labctl.gui.plots.runview import RunView
+from labctl.model.plan import SweepPlan
 from labctl.model.records import FloatArray, SpectrometerInfo, SweepPoint
 from labctl.model.results.sweep import SweepResult
 from labctl.runner.events import Started
@@ -24,6 +27,18 @@ from labctl.runner.fit_process import Answer, Fits
 from labctl.runner.rundata import Exposure, RunData, RunHead, scalars_of
 from labctl.runner.wording import duration
 from labctl.service.observed import BenchState
+from procedures.forecast import Forecast
+from procedures.plan import fluences
+
+WIDE = 4.0
+"""Ratio of the fluences of a list from which on its axes are logarithmic."""
+
+
+def is_logarithmic(plan: SweepPlan) -> bool:
+    """Whether a plan is drawn on logarithmic axes: one that is spaced so, or a list over a wide range."""
+    chosen = fluences(plan)
+    return plan.spacing == "log" or (plan.spacing == "list" and max(chosen) > WIDE * min(chosen))
+
 
 ROWS = 200
 WATERFALL_S = 0.2
@@ -102,8 +117,10 @@ class LivePage(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(self.view)
+        self.cards = StartCards()
+        self.view.head.addWidget(self.cards)
+        self._plan: SweepPlan | None = None
         self._show_nothing()
-        self.view.lightlight.setVisible(False)  # spectra by hand have all the room until there is a curve
 
     def set_info(self, info: SpectrometerInfo) -> None:
         """Show another spectrometer."""
@@ -124,13 +141,31 @@ class LivePage(QWidget):
         """A run is about to go on: its points so far are shown with those that come."""
         self._goes_on = run
 
-    def begin(self, started: Started) -> None:
-        """A sweep begins: its files exist."""
+    def show_plan(self, plan: SweepPlan | None, asked: Forecast | None = None) -> None:
+        """Draw what is planned next: nothing while a sweep runs, which has a plan of its own."""
+        if self.running or plan == self._plan:
+            return
+        self._plan = plan
+        if plan is None:
+            self.view.lightlight.set_plan(None)
+            return
+        self.view.tools.suggest_log(is_logarithmic(plan))
+        note = (
+            "" if asked is None else shown("\n".join(("Planned:", *asked.text.split("; "), *asked.warnings)))
+        )
+        self.view.lightlight.set_plan(Planned(np.array(fluences(plan)), note))
+
+    def begin(self, started: Started, plan: SweepPlan | None = None) -> None:
+        """A sweep begins: its files exist.
+
+        :param plan: None for one that goes on, whose plan stands in its file.
+        """
         before, self._goes_on = self._goes_on, None
         if self.info is None:
             return
         for key in list(self.view.runs):
             self.view.remove_run(key)
+        self.show_plan(plan)
         facts = RunHead(
             key=str(started.files.h5),
             title=started.sample,
@@ -145,7 +180,7 @@ class LivePage(QWidget):
             is_run=True,
         )
         self._arrays = LiveArrays(before)
-        self.view.lightlight.setVisible(True)
+        self._make_room(self.view.strip)
         self.run = RunData(facts, self._arrays, {}, (), status="running")
         if before is not None:
             self.run.take_points(before)
@@ -230,9 +265,11 @@ class LivePage(QWidget):
         if by_hand and not self.by_hand:
             self.by_hand = True
             self.view.point_label.setText("")
+            self._make_room(self.view.strip)
             self._show_highest("–")
         elif self.by_hand and not by_hand:
             self.by_hand = False
+            self._make_room(self.view.strip)
             self.view.show_verdict() if self.run is not None else self._show_nothing()
 
     def _show_highest(self, value: str) -> None:
@@ -241,7 +278,13 @@ class LivePage(QWidget):
         )
 
     def _show_nothing(self) -> None:
-        self.view.strip.clear("No run yet", "Set a fluence manually, or queue a sweep.")
+        self.view.strip.clear("No run yet", "Set a fluence manually, or start a sweep.")
+        self._make_room(self.cards)
+
+    def _make_room(self, head: QWidget) -> None:
+        """Put what counts now above the plots; spectra by hand have all the room until there is a curve."""
+        self.view.head.setCurrentWidget(head)
+        self.view.lightlight.setVisible(self.run is not None or not self.by_hand)
 
     def _keep_row(self, exposure: Exposure, at_s: float) -> None:
         if self.running:

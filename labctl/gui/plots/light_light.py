@@ -10,7 +10,8 @@ import numpy as np
 import pyqtgraph as pg
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, Qt, Signal
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QGraphicsTextItem, QVBoxLayout, QWidget
 
 from labctl.analysis.light_light import REFERENCE_FLAG
 from labctl.gui.base import theme
@@ -43,6 +44,18 @@ class Series:
     fwhm_nm: FloatArray
     state: NDArray[np.intp]
     fit: BandThreshold | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A sweep before it is measured: its fluences, shape ``(n,)``, and what it will ask, in words."""
+
+    fluence: FloatArray
+    note: str = ""
+
+
+TICK_SHARE = 0.06
+"""Height of the ticks at planned fluences, of the plot's."""
 
 
 class SeriesItems:
@@ -200,6 +213,12 @@ class LightLightPlot(QWidget):
         self._ring = pg.ScatterPlotItem(size=SELECTED_SIZE, pen=theme.pen(theme.TEXT, width=2), brush=None)
         self._ring.setZValue(50)
         self._plot.addItem(self._ring)
+        self._planned: Planned | None = None
+        self._ticks: Any = pg.VTickGroup([], yrange=[0.0, TICK_SHARE], pen=theme.pen(theme.DIM, width=2))
+        self._plot.addItem(self._ticks)
+        self._note = QGraphicsTextItem(self._plot.vb)
+        self._note.setDefaultTextColor(QColor(theme.DIM))
+        self._plot.vb.sigResized.connect(self._place_note)
         self._legend: Any = self._plot.addLegend(offset=(12, 8), labelTextSize="11pt")
         self.show_widths, self.show_checks = True, False
         self._frozen = False
@@ -218,6 +237,11 @@ class LightLightPlot(QWidget):
         if key not in self._items:
             self._items[key] = SeriesItems(self._plot, self._right, self._x, self._y)
         self._series[key] = series
+        self.redraw()
+
+    def set_plan(self, planned: Planned | None) -> None:
+        """Show what is planned: a tick at every fluence, and in words while nothing was measured."""
+        self._planned = planned
         self.redraw()
 
     def remove(self, key: str) -> None:
@@ -257,6 +281,7 @@ class LightLightPlot(QWidget):
         for key, series in self._series.items():
             self._items[key].draw(series, single=single, widths=self.show_widths)
         self._right_axis.setVisible(self.show_widths and bool(self._series))
+        self._draw_plan()
         self._draw_checks(single)
         self._draw_legend(single)
         self._draw_ring()
@@ -291,7 +316,8 @@ class LightLightPlot(QWidget):
         self._right.linkedViewChanged(self._plot.vb, self._right.XAxis)
 
     def _set_ranges(self) -> None:
-        xs, ys, widths = [], [], []
+        xs = [] if self._planned is None else [self._x.place(self._planned.fluence)]
+        ys, widths = [], []
         for series in self._series.values():
             xs.append(self._x.place(series.fluence))
             ys.append(self._y.place(series.signal))
@@ -301,6 +327,25 @@ class LightLightPlot(QWidget):
             xRange=span(*xs, floor=linear), yRange=span(*ys, floor=linear, pad=0.07), padding=0
         )
         self._right.setYRange(0.0, span(*widths, pad=0.15)[1] if widths else 1.0, padding=0)
+
+    def _draw_plan(self) -> None:
+        planned = self._planned
+        places = np.empty(0) if planned is None else self._x.place(planned.fluence)
+        self._ticks.setXVals(places[np.isfinite(places)])
+        self._note.setPlainText("" if planned is None or self._series else planned.note)
+        self._place_note()
+        measured = any(np.isfinite(series.signal).any() for series in self._series.values())
+        for name, named in (
+            ("left", measured),
+            ("right", measured),
+            ("bottom", measured or bool(places.size)),
+        ):
+            self._plot.getAxis(name).setStyle(showValues=named)  # an empty axis has no numbers
+
+    def _place_note(self) -> None:
+        room = self._plot.vb.boundingRect()
+        self._note.setTextWidth(max(room.width() - 24, 80.0))
+        self._note.setPos(12, max(0.4 * room.height() - 0.5 * self._note.boundingRect().height(), 0.0))
 
     def _draw_ring(self) -> None:
         selected = self._selected

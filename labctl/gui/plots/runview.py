@@ -9,7 +9,16 @@ from typing import cast
 import numpy as np
 from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
 from PySide6.QtGui import QUndoStack
-from PySide6.QtWidgets import QComboBox, QLayout, QLayoutItem, QSplitter, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QComboBox,
+    QLayout,
+    QLayoutItem,
+    QSplitter,
+    QStackedWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from labctl.gui.base import theme
 from labctl.gui.base.fields import PlainLabel
@@ -125,6 +134,8 @@ class ViewTools(QWidget):
         self._layout.addWidget(self.signal)
         curve, spectrum = view.lightlight, view.spectrum
         self.log = self._switch("Log", "Double logarithmic axes", "L", curve.set_log)
+        self._chosen = False
+        self.log.clicked.connect(self._choose)
         self.widths = self._switch(
             "FWHM", "Linewidth of the emission in nm, on the right axis", "W", self._widths, on=True
         )
@@ -156,6 +167,14 @@ class ViewTools(QWidget):
             "By time", "Order the rows of the waterfall by time instead of fluence", "T", self._time
         )
         self.all = self._button("See all", "Undo zooming", "A", self._see_all)
+
+    def suggest_log(self, log: bool) -> None:
+        """Choose the axes that suit a sweep, until somebody chooses others."""
+        if not self._chosen:
+            self.log.setChecked(log)
+
+    def _choose(self) -> None:
+        self._chosen = True
 
     def insert(self, button: QToolButton) -> None:
         """Put another switch before those of the spectrum."""
@@ -265,7 +284,9 @@ class RunView(QWidget):
         self.right_splitter = right
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 4)
-        layout.addWidget(self.strip)
+        self.head = QStackedWidget()
+        self.head.addWidget(self.strip)
+        layout.addWidget(self.head)
         layout.addWidget(self.tools)
         layout.addWidget(self.splitter, 1)
         layout.addWidget(self.point_label)

@@ -301,7 +301,7 @@ class BenchBar(QFrame):
             if role in failed:
                 why = f"{failed[role].resource}: {failed[role].reason}. Try: {failed[role].hint}"
                 label.setToolTip(tool_tip(why))
-            elif self._connected:
+            elif role in link.identities:
                 label.setToolTip(tool_tip(link.identities.get(role, "")))
         self._show_lights(Seen())
         self.connect_button.setText(

@@ -26,6 +26,8 @@ from PySide6.QtWidgets import (
 from labctl.config import BenchConfig
 from labctl.gui.base.benchstate import BenchNow, Shown, sentence, sign
 from labctl.gui.base.dialogs import BENCH_KEYS, VIEW_KEYS
+from labctl.gui.base.fields import shown
+from labctl.gui.base.guide import Situation
 from labctl.gui.calibration.page import CalibrateDesk
 from labctl.gui.live.alignment import AlignPage
 from labctl.gui.live.live_page import LivePage
@@ -54,12 +56,12 @@ from labctl.service.messages import (
     Differences,
     Disconnect,
     Ended,
+    Home,
     Insert,
     JobEnded,
     JobGoesOn,
     JobTold,
     Link,
-    LinkState,
     SafeTold,
     Said,
     Withdrawn,
@@ -278,7 +280,7 @@ class BenchWindow(MainWindow):
         self._closing = False
         self.busy = self._stopped = ""
         self.connected = False
-        self._link_state: LinkState = "disconnected"
+        self._link = Link("disconnected")
         self._place()
         self._wire()
         if connect:
@@ -312,6 +314,14 @@ class BenchWindow(MainWindow):
         self.resizeDocks([self.dock], [self.dock.minimumWidth()], Qt.Orientation.Horizontal)
         self.resize(1720, 1000)
 
+    def _show_waiting(self) -> None:
+        """Say how many sweeps are not over yet, on the tab of the queue and where the next one is started."""
+        count = self.queue.unfinished
+        name = f"Queue ({count})" if count else "Queue"
+        if self.panels.tabText(2) != name:
+            self.panels.setTabText(2, name)
+            self.sweep.show_waiting(count)
+
     def _put_on_top(self, *widgets: QWidget) -> None:
         """Put them over the whole width of the window: nothing in them is pushed off its edge."""
         bar, rows = QToolBar("Bench bar"), QWidget()
@@ -331,6 +341,9 @@ class BenchWindow(MainWindow):
         self.bar.disconnect_wanted.connect(self._disconnect)
         self.connection.again.connect(lambda: self.post(Connect()))
         self.sweep.queued.connect(self.add_sweep)
+        self.sweep.planned.connect(self._show_plan)
+        self.live.cards.wanted.connect(self._act)
+        self._show_plan()
         self.queue.refine_wanted.connect(self._refine)
         self.desk.changed.connect(self._allow)
         self.live.view.left_out.connect(self.left_out)
@@ -448,7 +461,7 @@ class BenchWindow(MainWindow):
         elif isinstance(thing, Asked) and isinstance(thing.what, Differences | Insert):
             self.agree.ask(thing)
         elif isinstance(thing, Link):
-            self._link(thing)
+            self._linked(thing)
         elif isinstance(thing, AlignTold):
             self.align.take(thing)
         elif isinstance(thing, AlignEnded):
@@ -478,7 +491,7 @@ class BenchWindow(MainWindow):
 
     def _job_told(self, told: JobTold) -> None:
         if isinstance(told.event, Started):
-            self.live.begin(told.event)
+            self.live.begin(told.event, self.queue.plan_of(told.number))
         elif isinstance(told.event, Measured):
             self.live.add(told.event.point)
         elif isinstance(told.event, Evaluated):
@@ -500,9 +513,9 @@ class BenchWindow(MainWindow):
             self.runs.open([told.report.h5], quiet=bool(told.message))
         self.runs.judge_resume()
 
-    def _link(self, link: Link) -> None:
+    def _linked(self, link: Link) -> None:
         self.connected = link.state == "connected"
-        self._link_state = link.state
+        self._link = link
         self.bar.show_link(link)
         self.connection.show_link(link)
         if link.info is not None:
@@ -535,15 +548,65 @@ class BenchWindow(MainWindow):
                 self._failed = lambda: ""
                 self.say(reason, wrong=True)
 
+    @property
+    def _answered(self) -> tuple[int, int]:
+        return len(self._link.identities), len(self.service.config.roles)
+
+    def _show_plan(self) -> None:
+        """Draw the planned sweep before it runs."""
+        self.live.show_plan(*(self.sweep.forecasted or (None, None)))
+
+    def _show_situation(self) -> None:
+        """Say on the first screen what is missing."""
+        if not self.live.cards.isVisible():
+            return
+        refused, planned = self.sweep.refused, self.sweep.forecasted
+        self.live.cards.show_situation(
+            Situation(
+                link=self._link.state,
+                answered=self._answered,
+                failed={f.role: f.reason for f in self._link.failures},
+                seen=self.service.state.look(),
+                scale=self.calibrate.budget.statement,
+                scale_known=self.calibrate.budget.known,
+                planned="" if planned is None else shown(planned[1].text.partition("; ")[0]),
+                refused="" if refused is None else f"{refused[0].label}: {refused[1]}",
+                aligned=self.align.refused,
+                opened=len(self.runs.view.runs),
+            )
+        )
+
+    def _act(self, act: str) -> None:
+        """Do what a card of the first screen offers."""
+        if act == "connect":
+            self.post(Connect())
+        elif act == "home":
+            self.post(Home())
+        elif act == "calibrate":
+            self.tabs.setCurrentWidget(self.calibrate)
+        elif act == "sweep":
+            self.sweep.start_button.click()
+        elif act == "field":
+            self.panels.setCurrentIndex(0)
+            if self.sweep.refused is not None:
+                self.sweep.refused[0].control.setFocus()
+        elif act == "align":
+            self.tabs.setCurrentWidget(self.align)
+        else:
+            self._on_runs(self.runs.ask_for_files)
+
     def _show_state(self) -> None:
         """Say how the bench stands; every text on it follows from what is put together here."""
         stopping, seen = self.service.stop.is_set(), self.service.state.look()
         self.queue.tick(stopping=stopping)
+        self._show_waiting()
+        self._show_situation()
         self.live.set_paused(self.queue.now is not None and self.queue.now.standing)
         self.bar.show_seen(seen)
         self.notices.set_lost(seen.lost)
         now = BenchNow(
-            link=self._link_state,
+            link=self._link.state,
+            answered=self._answered,
             seen=seen,
             run=self.queue.now,
             aligning=self.align.running,

@@ -26,7 +26,7 @@ from PySide6.QtWidgets import (
 
 from labctl.config import BenchConfig
 from labctl.gui.base.dialogs import file_dialog, show, text_dialog
-from labctl.gui.base.fields import Field, OptionField, PlainLabel, remember, remembered, shown, tool_tip
+from labctl.gui.base.fields import Field, OptionField, PlainLabel, Row, remember, remembered, shown, tool_tip
 from labctl.model.errors import ConfigError
 from labctl.model.options import options
 from labctl.model.plan import (
@@ -42,7 +42,7 @@ from labctl.model.plan import (
     sweep_plan,
 )
 from labctl.runner.facts import RunRequest
-from procedures.forecast import forecast
+from procedures.forecast import Forecast, forecast
 from procedures.gate.fluence import Beam, make_beam
 from procedures.plan import fluences, validate
 
@@ -166,16 +166,20 @@ class SweepPanel(QWidget):
     """Parameters of a sweep.
 
     :ivar queued: a plan and a request for the queue.
+    :ivar planned: what is filled in was judged: see ``forecasted`` and ``refused``.
     :ivar fields: one for each option of a sweep, by its name.
     """
 
     queued = Signal(object, object)
+    planned = Signal()
 
     def __init__(self, config: BenchConfig, output: Path) -> None:
         super().__init__()
         self._take(config)
         self.output = output
         self._applying = False
+        self.forecasted: tuple[SweepPlan, Forecast] | None = None
+        self._before = 0
         self._naming: QInputDialog | None = None
         self._choosing: QFileDialog | None = None
         self._make_fields(config)
@@ -244,9 +248,9 @@ class SweepPanel(QWidget):
         self.reason.setProperty("role", "wrong")
         self.reason.setWordWrap(True)
         below.addWidget(self.reason)
-        self.start_button = QPushButton("Queue sweep")
+        self.start_button = QPushButton("Start sweep")
         self.start_button.setObjectName("go")
-        self.start_button.setToolTip("Queue it; it starts as soon as the bench is free (Ctrl+Return)")
+        self.start_button.setToolTip("It starts as soon as the bench is free (Ctrl+Return)")
         self.start_button.clicked.connect(self._queue)
         below.addWidget(self.start_button)
 
@@ -278,12 +282,29 @@ class SweepPanel(QWidget):
         for folding in self.folded.values():
             folding.judge()
         asked = None if plan is None else forecast(plan, self._settings, self._limits)
+        self.forecasted = None if plan is None or asked is None else (plan, asked)
         self.forecast.setText("" if asked is None else shown("; ".join((asked.text, *asked.warnings))))
         self.forecast.setVisible(asked is not None)
-        self.start_button.setText(
-            "Queue sweep" if plan is None else f"Queue sweep: {len(fluences(plan))} points"
-        )
+        self._name_start(plan)
         self.start_button.setEnabled(plan is not None)
+        self.planned.emit()
+
+    def _name_start(self, plan: SweepPlan | None) -> None:
+        others = {0: "", 1: " after this one"}.get(self._before, f" after {self._before} others")
+        points = "" if plan is None else f": {len(fluences(plan))} points"
+        self.start_button.setText(f"Start sweep{others}{points}")
+
+    def show_waiting(self, before: int) -> None:
+        """Say on the button how many sweeps come first."""
+        if before != self._before:
+            self._before = before
+            self._name_start(None if self.forecasted is None else self.forecasted[0])
+
+    @property
+    def refused(self) -> tuple[Row, str] | None:
+        """The first field that is refused, and why; None where none is."""
+        rows = (*self.fields.values(), self.sample)
+        return next(((row, row.reason.text()) for row in rows if row.reason.text()), None)
 
     def _counting(self) -> dict[str, OptionField]:
         """Return the fields that say something in this kind of sweep."""

@@ -140,6 +140,15 @@ class QueuePanel(QWidget):
         """The sweep that runs."""
         return next((e.job for e in self._entries.values() if e.status == "running"), None)
 
+    @property
+    def unfinished(self) -> int:
+        """How many sweeps run or wait."""
+        return sum(e.status in ("running", "waiting") for e in self._entries.values())
+
+    def plan_of(self, number: int) -> SweepPlan | None:
+        """Return the plan of a sweep, None for one that goes on."""
+        return self._entries[number].job.plan if number in self._entries else None
+
     def status(self, number: int) -> str:
         """Return the status of a sweep."""
         return self._entries[number].status
