@@ -1,6 +1,6 @@
-"""Thorlabs Elliptec ELL14 rotation mount on its serial bus (ELLx protocol manual).
+"""Thorlabs Elliptec rotation mounts (ELL14, ELL18, ELL8, ELL16, ELL21) on their serial bus (ELLx protocol).
 
-What travels on the bus is described in ``support/elliptec_bus.py``. Tried on a simulator only.
+What travels on the bus is described in ``support/elliptec.py``. Tried on a simulator only.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from typing import Annotated, Literal, Unpack
 from pydantic import Field, model_validator
 from pymeasure.adapters import Adapter
 
-from drivers.support.elliptec import ELL14_TYPE, ElliptecConfig, ElliptecMotor, Module, MotorOptions
+from drivers.support.elliptec import ROTATION_MOUNTS, ElliptecConfig, ElliptecMotor, Module, MotorOptions
 from drivers.support.spec import DriverSpec
 from labctl.model.clock import Clock, Stop
 
 
 class ThorlabsELL14(ElliptecMotor):
-    """Rotation mount ELL14; angles in degrees, positive as the module counts.
+    """Rotation mount ELL14, or one that speaks the same; angles in degrees, positive as the module counts.
 
     :param adapter: VISA resource, e.g. ``"ASRL3::INSTR"``.
     :param address: bus address, one hex digit.
     :param angle_range_deg: lowest and highest angle that may be asked for.
     :param options: see ``MotorOptions``.
-    :raises NotConnected: no ELL14 answers at this address.
+    :raises NotConnected: no such mount answers at this address.
     """
 
-    model, type, unit, tolerance = "ELL14", ELL14_TYPE, "degrees", 0.5
+    models, unit, tolerance = ROTATION_MOUNTS, "degrees", 0.5
     blocked = "the plate may be blocked"
 
     def __init__(
@@ -86,6 +86,7 @@ def _open(config: ThorlabsELL14Config, clock: Clock) -> ThorlabsELL14:
         config.resource,
         config.address,
         angle_range_deg=(config.min_angle_deg, config.max_angle_deg),
+        baud_rate=config.baud_rate,
         clock=clock,
         visa_library=config.visa_library,
     )
@@ -99,5 +100,9 @@ def _open(config: ThorlabsELL14Config, clock: Clock) -> ThorlabsELL14:
 
 
 DRIVER = DriverSpec(
-    "thorlabs-ell14", "attenuator", ThorlabsELL14Config, _open, "Thorlabs Elliptec ELL14 rotation mount"
+    "thorlabs-ell14",
+    "attenuator",
+    ThorlabsELL14Config,
+    _open,
+    "Thorlabs Elliptec rotation mounts (ELL14 ...)",
 )

@@ -1,6 +1,6 @@
 """Thorlabs Elliptec ELL20 linear stage, 60 mm, on its serial bus (ELLx protocol manual).
 
-What travels on the bus is described in ``support/elliptec_bus.py``; travel and pulses per millimetre are
+What travels on the bus is described in ``support/elliptec.py``; travel and pulses per millimetre are
 read from the module. Tried on a simulator only.
 """
 
@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Unpack
 from pydantic import Field, model_validator
 from pymeasure.adapters import Adapter
 
-from drivers.support.elliptec import ELL20_TYPE, ElliptecConfig, ElliptecMotor, Module, MotorOptions
+from drivers.support.elliptec import LINEAR_STAGES, ElliptecConfig, ElliptecMotor, Module, MotorOptions
 from drivers.support.spec import DriverSpec
 from labctl.model.clock import Clock, Stop
 
@@ -26,7 +26,7 @@ class ThorlabsELL20(ElliptecMotor):
     :raises NotConnected: no ELL20 answers at this address.
     """
 
-    model, type, unit, tolerance = "ELL20", ELL20_TYPE, "um", 50.0
+    models, unit, tolerance = LINEAR_STAGES, "um", 50.0
     blocked = "the stage may be blocked"
 
     def __init__(
@@ -87,6 +87,7 @@ def _open(config: ThorlabsELL20Config, clock: Clock) -> ThorlabsELL20:
         config.resource,
         config.address,
         position_range_um=(config.min_position_um, config.max_position_um),
+        baud_rate=config.baud_rate,
         clock=clock,
         visa_library=config.visa_library,
     )

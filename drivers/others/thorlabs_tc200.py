@@ -44,11 +44,12 @@ class ThorlabsTC200(VisaInstrument):
         adapter: str | Adapter,
         *,
         max_temperature_c: float,
+        baud_rate: int | None = None,
         clock: Clock | None = None,
         visa_library: str = "@py",
         role: str = "heater",
     ) -> None:
-        super().__init__(adapter, role, clock, visa_library)
+        super().__init__(adapter, role, clock, visa_library, baud_rate)
         self._max_c = max_temperature_c
         self.greet(self._check_device)
 

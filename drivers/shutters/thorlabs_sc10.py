@@ -1,8 +1,8 @@
 """Thorlabs SC10 shutter controller over RS-232 (manual 8654-D02, command list on page 15).
 
-9600 baud 8N1. The controller echoes each command, then sends the value and the prompt ``"> "``. ``ens``
-toggles, so the state is asked before and after it under the connection's lock, and what the blade does is
-read from the head's sensor. Tried on a simulator only.
+9600 baud 8N1, or 115200 where it was set to that. The controller echoes each command, then sends the value
+and the prompt ``"> "``. ``ens`` toggles, so the state is asked before and after it under the connection's
+lock, and what the blade does is read from the head's sensor. Tried on a simulator only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pymeasure.instruments.validators import strict_discrete_set, strict_range
 
 from drivers.support.failures import ConnectionLost
 from drivers.support.session import Port
-from drivers.support.spec import DriverSpec, VisaConfig
+from drivers.support.spec import BaudRate, DriverSpec, VisaConfig
 from drivers.support.visa import VisaInstrument
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, ProtocolError
@@ -70,6 +70,16 @@ class ThorlabsSC10(VisaInstrument):
         check_set_errors=True,
     )
 
+    triggered = Instrument.control(
+        "trig?",
+        "trig=%d",
+        """Control whether a command to open only arms, until the trigger input rises (int, 0 or 1).""",
+        validator=strict_discrete_set,
+        values=(0, 1),
+        cast=int,
+        check_set_errors=True,
+    )
+
     open_time_ms = Instrument.control(
         "open?",
         "open=%d",
@@ -86,11 +96,12 @@ class ThorlabsSC10(VisaInstrument):
         *,
         travel_s: float = 0.05,
         self_closing: bool = False,
+        baud_rate: int | None = None,
         clock: Clock | None = None,
         visa_library: str = "@py",
         role: str = "shutter",
     ) -> None:
-        super().__init__(adapter, role, clock, visa_library)
+        super().__init__(adapter, role, clock, visa_library, baud_rate)
         self._travel_s = travel_s
         self.self_closing = self_closing
         self.greet(self._check_device)
@@ -98,6 +109,10 @@ class ThorlabsSC10(VisaInstrument):
     def _check_device(self) -> None:
         self.expect_model("id?", "SC10", b">", GREETING_TIMEOUT_S)
         self._go_to(MANUAL_MODE)
+        if self.triggered:  # else it would only arm, and wait for a signal that nobody sends
+            self.triggered = 0
+            if self.triggered:
+                raise InstrumentFault(self.name, "keeps its trigger input on", "set trig=0 at its panel")
 
     def _go_to(self, mode: int) -> None:
         """Choose a mode; a change of mode closes the shutter."""
@@ -179,6 +194,9 @@ class ThorlabsSC10(VisaInstrument):
         late = False
         while self.blade_closed == want_open:
             if late:
+                if want_open and self.triggered:
+                    text = "its trigger input is on: a command to open only arms it"
+                    raise InstrumentFault(self.name, text, "send trig=0, or connect again")
                 hint = "check the shutter blade, the cable of the head and the panel of the controller"
                 raise InstrumentFault(self.name, f"the blade does not {_word(want_open)}", hint)
             self.clock.sleep(BLADE_POLL_S)
@@ -213,6 +231,8 @@ class ThorlabsSC10Config(VisaConfig):
     driver: Literal["thorlabs-sc10"]
     travel_s: Annotated[float, Field(gt=0, le=5)] = 0.05
     self_closing: bool = False
+    baud_rate: BaudRate = 9600
+    """115200 where the controller was set to it (``baud=1``)."""
 
 
 def _open(config: ThorlabsSC10Config, clock: Clock) -> ThorlabsSC10:
@@ -220,6 +240,7 @@ def _open(config: ThorlabsSC10Config, clock: Clock) -> ThorlabsSC10:
         config.resource,
         travel_s=config.travel_s,
         self_closing=config.self_closing,
+        baud_rate=config.baud_rate,
         clock=clock,
         visa_library=config.visa_library,
     )

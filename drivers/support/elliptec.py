@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, TypedDict, Unpack
 
@@ -13,14 +14,16 @@ from pymeasure.instruments import Instrument
 
 from drivers.support.failures import not_connected
 from drivers.support.session import LONGEST_ANSWER, Port
-from drivers.support.spec import VisaConfig
+from drivers.support.spec import BaudRate, VisaConfig
 from drivers.support.visa import SHOWN, SLICE_S, VisaInstrument
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected, ProtocolError
 from labctl.model.records import Identity
 
-ELL14_TYPE = 0x0E
-ELL20_TYPE = 0x14
+ROTATION_MOUNTS = {0x0E: "ELL14", 0x12: "ELL18", 0x08: "ELL8", 0x10: "ELL16", 0x15: "ELL21"}
+"""By the type that ``in`` announces, which is the number of the model: so it is known of ELL14, ELL18 and
+ELL20, and concluded of the others."""
+LINEAR_STAGES = {0x14: "ELL20"}
 BUSY = 9
 STATUS_TEXT = (
     "ok",
@@ -39,12 +42,13 @@ STATUS_TEXT = (
     "over-current",
 )
 ANSWER = {"in": "IN", "gs": "GS", "gp": "PO", "ma": "PO", "ho": "PO"}
-FRAME = re.compile(r"[0-9A-F][A-Z]{2}[0-9A-F]*")
+FRAME = re.compile(r"[0-9A-Fa-f][A-Z]{2}[0-9A-Fa-f]*")
+BEGINS = re.compile(r"[0-9A-Fa-f][A-Z]{2}")
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """What ``in`` announces: ``travel`` in degrees or mm, ``pulses`` of a revolution or of a mm."""
+    """What ``in`` announces: ``travel`` in degrees or mm, ``pulses`` of a turn or of a mm, 0 of neither."""
 
     type: int
     serial: str
@@ -56,9 +60,9 @@ class Module:
 def parse_module(payload: str) -> Module:
     """Parse the data of ``IN``: type, serial, year, firmware, hardware, travel, pulses.
 
-    :raises ValueError: it has another length, or no pulses.
+    :raises ValueError: it has another length.
     """
-    if len(payload) != 30 or int(payload[22:], 16) == 0:
+    if len(payload) != 30:
         raise ValueError(payload)
     travel, pulses = int(payload[18:22], 16), int(payload[22:], 16)
     return Module(int(payload[:2], 16), payload[2:10], payload[14:16], travel, pulses)
@@ -77,14 +81,13 @@ def parse_position(payload: str) -> int:
 
 
 class ElliptecModule(VisaInstrument):
-    """What every module answers; a subclass says which one it is.
+    """What every module answers; a subclass says which ones it takes.
 
-    :cvar type: what ``in`` announces.
+    :cvar models: names by the type that ``in`` announces.
     :param address: bus address, one hex digit.
     """
 
-    model: ClassVar[str]
-    type: ClassVar[int]
+    models: ClassVar[Mapping[int, str]]
 
     # Asked again after this; light that stands on a silent module is then off within 1 s.
     port = Port(baud_rate=9600, read_termination="\n", write_termination="", timeout_s=0.7)
@@ -98,10 +101,17 @@ class ElliptecModule(VisaInstrument):
     )
 
     def __init__(
-        self, adapter: str | Adapter, address: str, *, clock: Clock | None, visa_library: str, role: str
+        self,
+        adapter: str | Adapter,
+        address: str,
+        *,
+        baud_rate: int | None,
+        clock: Clock | None,
+        visa_library: str,
+        role: str,
     ) -> None:
         self.address = address.upper()
-        super().__init__(adapter, role, clock, visa_library)
+        super().__init__(adapter, role, clock, visa_library, baud_rate)
         self._partial = b""
 
     # -- who is there ------------------------------------------------------------------------------
@@ -119,10 +129,13 @@ class ElliptecModule(VisaInstrument):
             if len(exc.received) < SHOWN:
                 raise
             raise self.stranger(exc.received, "an Elliptec module") from exc  # who never ends a line is none
-        if module.type != self.type:
-            wanted = f"{self.model} ({self.type:02X})"
+        if module.type not in self.models:
+            wanted = " or ".join(f"{name} ({number:02X})" for number, name in self.models.items())
             answer = f"an Elliptec module of type {module.type:02X} answered, not an {wanted}"
             raise not_connected(self.role, self.resource, answer, "check the bus address")
+        if not module.pulses:
+            answer = f"the {self.models[module.type]} announces no pulses: its positions have no scale"
+            raise not_connected(self.role, self.resource, answer, "check it with the manufacturer's program")
         return module
 
     def _nobody(self, exc: InstrumentTimeout) -> NotConnected | InstrumentTimeout:
@@ -138,12 +151,13 @@ class ElliptecModule(VisaInstrument):
     def _answers(self, address: str) -> bool:
         with self.translated("in"):
             self.adapter.write(f"{address}in")
-        return self.listen(b"\n", SLICE_S).startswith(f"{address}IN".encode())
+        return self.listen(b"\n", SLICE_S).startswith((f"{address}IN".encode(), f"{address}GS".encode()))
 
     def identity(self) -> Identity:
         """Ask the module who it is."""
         module = self.module
-        return self.remember(Identity("Thorlabs", self.model, module.serial, module.firmware))
+        model = self.models.get(module.type, f"Elliptec {module.type:02X}")
+        return self.remember(Identity("Thorlabs", model, module.serial, module.firmware))
 
     # -- frames ------------------------------------------------------------------------------------
 
@@ -157,10 +171,11 @@ class ElliptecModule(VisaInstrument):
             text = line.decode("ascii", "replace").strip()
             if not text and time.monotonic() <= end:
                 continue
-            if not FRAME.fullmatch(text):
+            theirs = BEGINS.match(text) is not None and text[0].upper() != self.address
+            if not (theirs or FRAME.fullmatch(text)):
                 raise self.garbled(self._sent, line)
-            if text[0] == self.address and text[1:3] in codes:
-                return text[1:3], text[3:]
+            if not theirs and text[1:3] in codes:
+                return text[1:3], text[3:].upper()
             if time.monotonic() > end:  # a bus that is never quiet must not hold us
                 self._answer_owed = True
                 raise InstrumentTimeout(self.name, f"no answer to {self._sent!r} among other messages")
@@ -221,6 +236,7 @@ class ElliptecConfig(VisaConfig):
     """What a bench file says of any of them."""
 
     address: Annotated[str, Field(pattern="^[0-9A-Fa-f]$")] = "0"
+    baud_rate: BaudRate = 9600
 
 
 class MotorOptions(TypedDict, total=False):
@@ -230,6 +246,7 @@ class MotorOptions(TypedDict, total=False):
     """
 
     move_timeout_s: float
+    baud_rate: int | None
     clock: Clock | None
     visa_library: str
 
@@ -252,7 +269,14 @@ class ElliptecMotor(ElliptecModule):
         self, adapter: str | Adapter, address: str, role: str, **options: Unpack[MotorOptions]
     ) -> None:
         clock, library = options.get("clock"), options.get("visa_library", "@py")
-        super().__init__(adapter, address, clock=clock, visa_library=library, role=role)
+        super().__init__(
+            adapter,
+            address,
+            baud_rate=options.get("baud_rate"),
+            clock=clock,
+            visa_library=library,
+            role=role,
+        )
         self._move_timeout_s = options.get("move_timeout_s", 30.0)
         self._referenced = False
         self._left: float | None = None
@@ -343,7 +367,7 @@ class ElliptecMotor(ElliptecModule):
             self.clock.sleep(ready_s - self.clock.now_s(), stop)
             self._left = None
             try:
-                reached = self._start_and_wait(command, end, stop)
+                reached = self._start_and_wait(command, end, stop, bound_for)
             except Aborted:
                 self._left, self._stopped_short = bound_for, True
                 raise
@@ -351,15 +375,26 @@ class ElliptecMotor(ElliptecModule):
             self._last_motion_s = self.clock.now_s()
             return reached
 
-    def _start_and_wait(self, command: str, end: float, stop: Stop | None) -> int:
+    def _start_and_wait(self, command: str, end: float, stop: Stop | None, bound_for: float | None) -> int:
+        """Send a motion until it is over; "busy" means an older one, or, said by an idle module, this one."""
+        was_idle = False
         while True:
             self.write(command)
             self._answer_owed = True  # until the motion's end was heard, whatever happens here
             reached = self._ended(end, stop)
             if reached is not None:
                 return reached
-            self._await_idle(end, stop)
+            reached = self._await_idle(end, stop)
+            if was_idle and reached is None:
+                reached = int(self.position_pulses)
+            # An older motion may have ended near the reference, which is no search for it.
+            if reached is not None and (was_idle or bound_for is not None) and self._is(reached, bound_for):
+                return reached
+            was_idle = True
             self._refuse_busy(end)
+
+    def _is(self, pulses: int, goal: float | None) -> bool:
+        return self._apart(pulses / self._pulses_per_unit, goal or 0.0) <= self.tolerance
 
     def _refuse_busy(self, end: float) -> None:
         if time.monotonic() > end:
@@ -403,11 +438,24 @@ class ElliptecMotor(ElliptecModule):
         except ValueError as exc:
             raise self.garbled(self._sent, f"PO{payload}") from exc
 
-    def _await_idle(self, end: float, stop: Stop | None) -> None:
+    def _await_idle(self, end: float, stop: Stop | None) -> int | None:
+        """Wait until the module is idle; return where a motion has ended meanwhile, None where nobody said.
+
+        Some say "busy" again and again, and answer no question, until they say where they are.
+        """
         while True:
             self.clock.sleep(SLICE_S, stop)
+            self.resynchronise()
             self.write("gs")
             # A question asked just before the end is worth an answer's time: "busy" is not "silent".
-            if self.frame(("GS",), max(end, time.monotonic() + self._timeout_s), stop)[1] == "00":
-                return
+            code, payload = self.frame(("GS", "PO"), max(end, time.monotonic() + self._timeout_s), stop)
+            reached = self._position(payload) if code == "PO" else None
+            if reached is not None:
+                try:
+                    payload = self.frame(("GS",), time.monotonic() + self._timeout_s, stop)[1]
+                except InstrumentTimeout:
+                    self._answer_owed = False
+                    return reached
+            if payload == "00":
+                return reached
             self._refuse_busy(end)

@@ -46,6 +46,8 @@ _NO_UTF8 = "save it as UTF-8; labctl init FILE does, but > in Windows PowerShell
 _LIBRARIES = ("", "@py", "@ivi", "@sim")
 _OPTIONAL = {
     "": (*OPTIONAL_ROLES, "collection", "calibrations"),
+    "attenuator": ("baud_rate",),
+    "shutter": ("baud_rate",),
     "power_meter": ("energy_range_j", "peak_threshold_percent", "baud_rate"),
     "spectrometer": ("resolution_sigma_nm", "saturation_counts", "cooler_c", "cooling_timeout_s"),
     "pump": (

@@ -116,6 +116,8 @@ class BusModule:
         self._velocity = 100
         self._offset = 0
         self._origin = 0
+        self.says_busy = self.lower_case = False
+        """Firmware that says "busy", and nothing else, until a motion's end; that writes a to f."""
         self._periods = {"f1": 152, "b1": 187, "f2": 152, "b2": 187}
         self._handlers: dict[str, Callable[[str], str]] = {
             "in": self._info, "gs": self._status, "ho": self._home, "gp": self._get_position,
@@ -137,6 +139,8 @@ class BusModule:
             return self.fail(UNSUPPORTED)
         if not re.fullmatch("[0-9A-Fa-f]*", data):
             return self.fail(BAD_VALUE)
+        if self.finish is not None and self.says_busy:
+            return ""
         if self.finish is not None and command not in _ANSWERED_IN_MOTION:
             return self._status_reply(BUSY)
         return handler(data)
@@ -154,7 +158,7 @@ class BusModule:
 
     def _start(self, finish_s: float, finish: Callable[[], str]) -> str:
         self.finish_s, self.finish = finish_s, finish
-        return ""
+        return self._status_reply(BUSY) if self.says_busy else ""
 
     def _position_reply(self) -> str:
         return "PO" + to_hex(self._position())
@@ -243,10 +247,11 @@ class BusModule:
 
 
 class Module(BusModule):
-    """One ELL14 on the bus.
+    """One ELL14 on the bus, or another rotation mount.
 
     :param mount: what it turns. :param address: one hexadecimal digit.
     :param pulses_per_turn: announced by ``in``; public sources name 143360 and 262144.
+    :param kind: announced by ``in``: 0E ELL14, 12 ELL18.
     """
 
     def __init__(
@@ -257,10 +262,11 @@ class Module(BusModule):
         address: str = "0",
         serial: int = 11400421,
         pulses_per_turn: int = PULSES_PER_TURN,
+        kind: int = ELL14_TYPE,
     ) -> None:
         farthest = LARGEST_TURNS * pulses_per_turn
         scale = pulses_per_turn / 360.0
-        model = Model(ELL14_TYPE, 360, pulses_per_turn, scale, pulses_per_turn, -farthest, farthest)
+        model = Model(kind, 360, pulses_per_turn, scale, pulses_per_turn, -farthest, farthest)
         super().__init__(clock, mount, mount.encoder_deg, model, address=address, serial=serial)
 
 
@@ -402,6 +408,8 @@ class Ell14Bus(Wire):
         return f"GS{OK:02X}"
 
     def _reply(self, address: str, reply: str) -> None:
+        if any(seat.module.lower_case for seat in self._seats if seat.module.address == address):
+            reply = reply[:2] + reply[2:].lower()
         if reply:
             self._send(f"{address}{reply}\r\n".encode("ascii"))
 

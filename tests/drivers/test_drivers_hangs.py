@@ -134,7 +134,13 @@ def test_what_hangs_again_is_left_alone_for_a_while(bus: UsbStandIn) -> None:
 
 
 def test_a_hanging_meter_holds_up_no_shutter(bus: UsbStandIn) -> None:
-    answers = {b"ens?": b"0", b"closed?": b"1", b"mode?": b"1", b"id?": b"THORLABS SC10 VERSION 1.07"}
+    answers = {
+        b"ens?": b"0",
+        b"closed?": b"1",
+        b"mode?": b"1",
+        b"trig?": b"0",
+        b"id?": b"THORLABS SC10 VERSION 1.07",
+    }
 
     def sc10(data: bytes) -> bytes:
         asked = data.strip()
@@ -175,7 +181,8 @@ def meter():
 thread = threading.Thread(target=meter)
 thread.start()
 until(lambda: backend.stuck)
-answers = {b"ens?": b"0", b"closed?": b"1", b"mode?": b"1", b"id?": b"THORLABS SC10 VERSION 1.07"}
+answers = {b"ens?": b"0", b"closed?": b"1", b"mode?": b"1", b"trig?": b"0"}
+answers[b"id?"] = b"THORLABS SC10 VERSION 1.07"
 with stub(lambda data: data.strip() + b"\\r" + answers.get(data.strip(), b"") + b"\\r> ") as server:
     shutter = ThorlabsSC10(server.resource)
     print("closed" if not shutter.is_open() else "open")
@@ -264,7 +271,8 @@ def test_a_name_that_nobody_resolves_is_not_connected(monkeypatch: pytest.Monkey
 
 
 def test_a_socket_that_takes_nothing_ends_by_our_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    with stub(lambda data: b"id?\rSC10\r> " if b"id" in data else data.strip() + b"\r1\r> ") as server:
+    answers = {b"id?": b"SC10", b"trig?": b"0"}
+    with stub(lambda data: b"%b\r%b\r> " % (asked := data.strip(), answers.get(asked, b"1"))) as server:
         shutter = ThorlabsSC10(server.resource)
         let_go = threading.Event()
         monkeypatch.setattr("pyvisa_py.tcpip.TCPIPSocketSession.write", lambda *_: let_go.wait())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 
 import pytest
@@ -9,10 +10,16 @@ from drivers_stub import NoSleep, Stub, stub
 from patience import PATIENCE_S
 from pymeasure.test import expected_protocol
 
+from drivers import registry
 from drivers.shutters.thorlabs_sc10 import COMMAND_LIMIT_S, ThorlabsSC10
+from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, NotConnected
+from simulators import presets
+from simulators.bench import SimulatedBench
 
-HELLO = [("id?", "id?\rTHORLABS SC10 VERSION 1.07\r> "), ("mode?", "mode?\r1\r> ")]
+HELLO = [
+    ("id?", "id?\rTHORLABS SC10 VERSION 1.07\r> "), ("mode?", "mode?\r1\r> "), ("trig?", "trig?\r0\r> "),
+]  # fmt: skip
 
 
 def said(command: str, value: object = None) -> tuple[str, str]:
@@ -25,7 +32,7 @@ class Controller:
 
     def __init__(self, lag: int = 0) -> None:
         self.enabled = self.closed_after = 0
-        self.mode, self.interlock, self.lag = 1, 0, lag
+        self.mode, self.interlock, self.lag, self.trigger = 1, 0, lag, 0
         self.toggles = 0
         self.stuck = False
         self._buffer = b""
@@ -39,13 +46,15 @@ class Controller:
     def _line(self, command: str) -> bytes:
         values = {
             "id?": "THORLABS SC10 VERSION 1.07", "ens?": self.enabled, "mode?": self.mode,
-            "interlock?": self.interlock, "closed?": self._closed,
+            "interlock?": self.interlock, "closed?": self._closed, "trig?": self.trigger,
         }  # fmt: skip
         if command == "ens" and not self.stuck:
             self.enabled, self.closed_after = 1 - self.enabled, self.lag
             self.toggles += 1
         if command.startswith("mode="):
             self.mode = int(command[5:])
+        if command.startswith("trig="):
+            self.trigger = int(command[5:])
         found = values.get(command)
         value = found() if callable(found) else found
         return (f"{command}\r> " if value is None else f"{command}\r{value}\r> ").encode()
@@ -77,9 +86,52 @@ def test_closing_what_is_closed_sends_no_toggle() -> None:
 
 
 def test_another_mode_is_set_to_manual_and_verified() -> None:
-    talk = [HELLO[0], said("mode?", 3), said("mode=1"), said("mode?", 1)]
+    talk = [HELLO[0], said("mode?", 3), said("mode=1"), said("mode?", 1), HELLO[2]]
     with expected_protocol(ThorlabsSC10, talk):
         pass
+
+
+def test_a_trigger_input_left_on_is_switched_off_and_verified() -> None:
+    talk = [*HELLO[:2], said("trig?", 1), said("trig=0"), said("trig?", 0)]
+    with expected_protocol(ThorlabsSC10, talk):
+        pass
+
+
+def test_a_trigger_input_that_stays_on_is_a_failed_connection() -> None:
+    talk = [*HELLO[:2], said("trig?", 1), said("trig=0"), said("trig?", 1)]
+    with pytest.raises(NotConnected, match="trigger input"), expected_protocol(ThorlabsSC10, talk):
+        pass
+
+
+def test_a_controller_that_only_arms_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulator and driver: with its trigger input on, the SC10 waits for a signal that nobody sends."""
+    with SimulatedBench(presets.scene("ola", "ideal", seed=3), SteppedClock()) as bench:
+        resource = bench.resources["shutter"]
+        line = ThorlabsSC10(resource, clock=bench.scene.clock)
+        line.triggered = 1
+        monkeypatch.setattr("drivers.shutters.thorlabs_sc10.COMMAND_LIMIT_S", 0.2)
+        with pytest.raises(InstrumentFault, match="only arms it"):
+            line.open()
+        line.close()
+        shutter = ThorlabsSC10(resource, clock=bench.scene.clock)
+        shutter.close_beam()
+        shutter.open()
+        assert shutter.is_open()
+        shutter.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
+def test_a_controller_at_115200_baud_is_found_by_its_key() -> None:
+    with SimulatedBench(presets.scene("ola", "ideal", seed=3), ScaledClock(20.0), transport="pty") as bench:
+        resource = bench.resources["shutter"]
+        fast = ThorlabsSC10(resource, clock=bench.scene.clock)
+        fast.write("baud=1")
+        fast.close()
+        again = registry.find("shutter", "thorlabs-sc10")
+        table = {"driver": "thorlabs-sc10", "resource": resource, "baud_rate": 115200}
+        shutter = again.open(again.config.model_validate(table), bench.scene.clock)
+        assert shutter.identity().model == "SC10"
+        shutter.close()
 
 
 def test_a_mode_that_stays_is_a_failed_connection() -> None:

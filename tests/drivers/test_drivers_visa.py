@@ -133,7 +133,7 @@ if sys.platform != "win32":  # pseudo-terminals are POSIX
         tty.setraw(terminal)
 
         def answer() -> None:
-            for reply in (b"id?\rTHORLABS SC10 VERSION 1.07\r> ", b"mode?\r1\r> "):
+            for reply in (b"id?\rTHORLABS SC10 VERSION 1.07\r> ", b"mode?\r1\r> ", b"trig?\r0\r> "):
                 os.read(controller, 100)
                 os.write(controller, reply)
 
