@@ -346,8 +346,9 @@ class SimulatedBench:
 
     def _server(self, simulator: Simulator) -> Server:
         wire = simulator.make(self.scene)
-        if self.usb is not None and simulator.plug is not None:
-            return self.usb.plug_in(wire, self.scene.clock, simulator.plug)
+        plug = simulator.plug(self.scene) if self.usb is not None else None
+        if self.usb is not None and plug is not None:
+            return self.usb.plug_in(wire, self.scene.clock, plug)
         if self._transport == "pty" and simulator.serial:
             return PtyServer(wire, self.scene.clock)
         return TcpServer(wire, self.scene.clock)

@@ -28,6 +28,8 @@ class Wire:
     :param clock: the scene's clock; all times are its seconds.
     """
 
+    framing = ""
+    """How its requests are told apart, where that is not the way of its driver key; see simulators.faults."""
     baud_rate = 9600
     """Serial speed the instrument listens at; only a serial server looks at it."""
 

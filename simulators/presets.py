@@ -49,6 +49,18 @@ SPECTROMETERS: dict[SpectrometerKind, CameraSettings] = {
     ),
 }
 
+USB_PIXELS: dict[str, tuple[int, tuple[tuple[int, int], ...]]] = {
+    "USB2000PLUS": (2048, ((6, 20),)),
+    "USB4000": (3840, ((0, 20), (3669, 3839))),
+    "HR4000": (3840, ((0, 20), (3669, 3839))),
+    "MAYA2000PRO": (2304, ((0, 3), (2064, 2067))),
+    "QEPRO": (1044, ((0, 3), (1040, 1043))),
+    "SR2": (2110, ((0, 23),)),
+    "SR4": (3648, ()),
+    "SR6": (2048, ()),
+}
+"""Pixels a spectrometer on USB sends, and those that see no light, by model (data sheets; seabreeze 2.11)."""
+
 BLEACH_PULSES: dict[Bleaching, float] = {"off": float("inf"), "mild": 3e6, "strong": 3e5}
 """A sweep of 24 points with 10 exposures of 0.3 s spends about 1e5 pulses at threshold: 3 % and 28 %."""
 
@@ -222,6 +234,33 @@ def _unknown_axis(camera: CameraSettings, rng: np.random.Generator) -> CameraSet
 def _hands(level: Level, rng: np.random.Generator) -> HandSettings:
     x_um, y_um = (float(value) for value in rng.uniform(4600.0, 5400.0, 2))
     return HandSettings(x_um, y_um, **_HAND[level])
+
+
+def with_usb_spectrometer(settings: SceneSettings, model: str) -> SceneSettings:
+    """Return the scene with another spectrometer: its grating covers the same wavelengths with other pixels.
+
+    :param model: one of :data:`USB_PIXELS`.
+    """
+    camera = settings.camera
+    pixels, dark_pixels = USB_PIXELS[model]
+    ratio = (camera.pixels - 1) / (pixels - 1)
+
+    def stretched(coefficients: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        c0, c1, c2, c3 = coefficients
+        return c0, c1 * ratio, c2 * ratio**2, c3 * ratio**3
+
+    return replace(
+        settings,
+        camera=replace(
+            camera,
+            model=model,
+            pixels=pixels,
+            dark_pixels=dark_pixels,
+            coefficients=stretched(camera.coefficients),
+            stored=None if camera.stored is None else stretched(camera.stored),
+            throughput=camera.throughput / ratio,
+        ),
+    )
 
 
 def _meter(kind: MeterKind, level: Level) -> MeterSettings:

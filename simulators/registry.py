@@ -30,14 +30,14 @@ class Simulator:
     :param role: the role it plays.
     :param make: builds the wire in front of a scene.
     :param serial: whether the instrument has a serial line (and so may sit on a pseudo-terminal).
-    :param plug: makes its USB plug, where it has one; told how to reach the wire that is there.
+    :param plug: makes what makes its USB plug, where it has one in this scene.
     """
 
     key: str
     role: Role
     make: Callable[[Scene], Wire]
     serial: bool = True
-    plug: Plug | None = None
+    plug: Callable[[Scene], Plug | None] = lambda _: None
 
 
 def all_simulators() -> tuple[Simulator, ...]:

@@ -113,6 +113,14 @@ class ObpFrames(_Cutter):
         return size if len(data) >= size else 0
 
 
+class OoiCommands(_Cutter):
+    """One command a transfer; its label is the first byte, two hexadecimal digits."""
+
+    def label(self, message: bytes) -> str:
+        """Return the command, e.g. "09" for a spectrum."""
+        return f"{message[0]:02x}" if message else ""
+
+
 FRAMERS: dict[str, Callable[[], Framer]] = {
     "thorlabs-ell14": EllxRequests,
     "thorlabs-ell20": EllxRequests,
@@ -120,6 +128,7 @@ FRAMERS: dict[str, Callable[[], Framer]] = {
     "thorlabs-sc10": lambda: Lines(b"\r"),
     "thorlabs-tc200": lambda: Lines(b"\r"),
     "ocean": ObpFrames,
+    "ooi": OoiCommands,
     "scpi-thermometer": lambda: Lines(b"\n"),
 }
 

@@ -18,6 +18,7 @@ from simulators.scene.chance import Spell
 from simulators.spectrometers.obp import Frame, encode
 
 SET_INTEGRATION = 0x00110010
+OOI_SET_INTEGRATION = b"\x02"
 
 
 def befall(scene: Scene, fault: Fault, start_s: float) -> None:
@@ -122,7 +123,8 @@ def woken_up(wire: Wire, fault: Fault) -> Wire:
     """Return an instrument that has just started, with the settings somebody gave it since."""
     if fault.integration_s is not None:
         payload = struct.pack("<L", round(fault.integration_s * 1e6))
-        wire.receive(encode(Frame(SET_INTEGRATION, payload)))
+        older = wire.framing == "ooi"
+        wire.receive(OOI_SET_INTEGRATION + payload if older else encode(Frame(SET_INTEGRATION, payload)))
     return wire
 
 
@@ -168,7 +170,7 @@ class Injection:
             tamper.close()
 
     def _tamper(self, role: str, line: Line, armed: list[Armed]) -> Tamper:
-        key, _ = self._makers[role]
+        key = line.link.wire.framing or self._makers[role][0]
         strike = partial(self._strike, line)
         tamper = Tamper(armed, line, framer(key), self._log, self._scene.clock.now_s, strike)
         line.link.tamper = tamper

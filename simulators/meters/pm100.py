@@ -571,5 +571,5 @@ def _plug(console: Callable[[], Pm100]) -> UsbDevice:
 
 
 SIMULATOR = Simulator(
-    "thorlabs-pm100", "power_meter", lambda scene: Pm100(scene.clock, scene.meter), plug=_plug
+    "thorlabs-pm100", "power_meter", lambda scene: Pm100(scene.clock, scene.meter), plug=lambda _: _plug
 )

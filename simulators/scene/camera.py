@@ -90,8 +90,6 @@ class Camera:
     max_counts = 65535
     integration_min_us = 6
     integration_max_us = 10_000_000
-    dark_pixels = ((14, 29),)
-    """First and last of each range of shielded pixels, as libseabreeze knows them of this model."""
 
     def __init__(
         self,
@@ -109,6 +107,7 @@ class Camera:
         self._lamps: dict[str, FloatArray] = {}
         self.flood, self.deaf = Spells(), Spells()
         self.pixels = settings.pixels
+        self.dark_pixels = settings.dark_pixels
         self.wavelength_coefficients = settings.stored or settings.coefficients
         self.serial = f"FX{seed % 100_000:05d}"
         droop = settings.nonlinearity / self.max_counts**2

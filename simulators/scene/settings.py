@@ -116,6 +116,8 @@ class MeterSettings:
 class CameraSettings:
     """The spectrometer; counts are those of its 16-bit converter.
 
+    :param model: as seabreeze calls it; only the FX is on TCP.
+    :param dark_pixels: first and last of each range of pixels that see no light.
     :param coefficients: wavelength of pixel p is c0 + c1 p + c2 p^2 + c3 p^3, nm.
     :param throughput: scales all light that enters, so that both gratings suit the 16 bits.
     :param stored: the coefficients that the device believes; None: the true ones.
@@ -131,7 +133,9 @@ class CameraSettings:
     """
 
     kind: SpectrometerKind = "fine"
+    model: str = "FX"
     pixels: int = 2136
+    dark_pixels: tuple[tuple[int, int], ...] = ((14, 29),)
     coefficients: tuple[float, float, float, float] = (500.0, 0.0304, -1.9e-7, 0.0)
     resolution_nm: float = 0.15
     slit: SlitShape = "gaussian"

@@ -26,6 +26,14 @@ BAD_PROTOCOL, UNKNOWN_MESSAGE, BAD_CHECKSUM, TOO_LARGE, BAD_LENGTH, BAD_DATA, NO
 BAD_CHECKSUM_TYPE, NO_SUCH_INFORMATION = 8, 12
 
 
+class RefusedError(Exception):
+    """A request that gets a NACK with this error number."""
+
+    def __init__(self, error: int) -> None:
+        super().__init__(error)
+        self.error = error
+
+
 @dataclass(frozen=True, slots=True)
 class Frame:
     """One message. ``error`` tells why it could not be read, 0 if it could."""
@@ -38,13 +46,13 @@ class Frame:
     error: int = 0
 
 
-def encode(frame: Frame) -> bytes:
+def encode(frame: Frame, version: int = VERSION) -> bytes:
     """Return the bytes of a frame, with its checksum if its type asks for one."""
     payload = frame.payload
     inside = payload if len(payload) <= IMMEDIATE else b""
     outside = b"" if inside is payload else payload
     head = HEADER.pack(
-        START, VERSION, frame.flags, frame.error, frame.message, frame.regarding, b"", frame.checksum,
+        START, version, frame.flags, frame.error, frame.message, frame.regarding, b"", frame.checksum,
         len(inside), inside, len(outside) + TAIL,
     )  # fmt: skip
     digest = (
@@ -54,9 +62,13 @@ def encode(frame: Frame) -> bytes:
 
 
 class Decoder:
-    """Cuts a byte stream into frames; what is no frame is skipped up to the next start mark."""
+    """Cuts a byte stream into frames; what is no frame is skipped up to the next start mark.
 
-    def __init__(self) -> None:
+    :param version: of the protocol; a frame of another one comes with an error.
+    """
+
+    def __init__(self, version: int = VERSION) -> None:
+        self._version = version
         self._buffer = bytearray()
 
     def clear(self) -> None:
@@ -88,15 +100,15 @@ class Decoder:
             return None
         whole = bytes(buffer[:size])
         del buffer[:size]
-        return _parse(whole)
+        return _parse(whole, self._version)
 
 
-def _parse(whole: bytes) -> Frame:
+def _parse(whole: bytes, expected: int) -> Frame:
     """Read one complete frame."""
     _, version, flags, _, message, regarding, _, checksum, length, inside, _ = HEADER.unpack_from(whole)
     outside = whole[HEADER.size : -TAIL]
     error = 0
-    if version != VERSION or not whole.endswith(FOOTER):
+    if version != expected or not whole.endswith(FOOTER):
         error = BAD_PROTOCOL
     elif checksum not in (NO_CHECKSUM, MD5):
         error = BAD_CHECKSUM_TYPE

@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 
 from labctl.model.clock import Clock
 from simulators.link import DUE_TOLERANCE_S, Wire
-from simulators.registry import Simulator
-from simulators.scene import Scene
 from simulators.spectrometers import obp
-from simulators.spectrometers.obp import Decoder, Frame, encode
+from simulators.spectrometers.obp import Decoder, Frame, RefusedError, encode
 from simulators.spectrometers.ocean_fx_camera import (
     CAPACITY,
     DISABLED,
@@ -36,21 +34,12 @@ from simulators.spectrometers.ocean_fx_camera import (
     Timeline,
     Triggers,
     block,
-    laser_triggers,
     older_block,
 )
 
 FIRMWARE, HARDWARE = 0x0137, 0x01
 
 Fact = Callable[[bytes], bytes]
-
-
-class RefusedError(Exception):
-    """A request that gets a NACK with this error number."""
-
-    def __init__(self, error: int) -> None:
-        super().__init__(error)
-        self.error = error
 
 
 def facts(camera: Camera, clock: Clock) -> dict[int, Fact]:
@@ -128,12 +117,15 @@ ProcessingHandler = Callable[[bytes], bytes | None]
 class Processing:
     """Turns exposures into counts, and answers the settings that say how."""
 
-    def __init__(self, camera: Camera, timeline: Timeline, now_us: Callable[[], int]) -> None:
+    def __init__(
+        self, camera: Camera, timeline: Timeline, now_us: Callable[[], int], pixel_type: str = "<u2"
+    ) -> None:
         self._camera, self._timeline, self._now_us = camera, timeline, now_us
+        self._pixel_type = pixel_type
         self._boxcar = 0
 
     def counts(self, exposure: Exposure) -> bytes:
-        """Return the pixels of an exposure that has ended, two bytes each."""
+        """Return the pixels of an exposure that has ended."""
         integration_s = exposure.integration_us * 1e-6
         scans = [
             self._camera.expose((exposure.start_us + number * exposure.cycle_us) * 1e-6, integration_s)
@@ -142,7 +134,7 @@ class Processing:
         counts = scans[0] if len(scans) == 1 else np.rint(np.mean(scans, axis=0))
         if self._boxcar:
             counts = _smoothed(counts, self._boxcar)
-        return counts.astype("<u2").tobytes()
+        return counts.astype(self._pixel_type).tobytes()
 
     def counts_each(self, exposures: list[Exposure]) -> list[bytes]:
         """Return the same of several exposures; single scans of one integration time are made together."""
@@ -151,7 +143,7 @@ class Processing:
             return [self.counts(exposure) for exposure in exposures]
         starts_s = np.array([exposure.start_us for exposure in exposures]) * 1e-6
         frames = self._camera.expose_each(starts_s, times_us.pop() * 1e-6)
-        return [frame.tobytes() for frame in frames.astype("<u2", copy=False)]
+        return [frame.tobytes() for frame in frames.astype(self._pixel_type, copy=False)]
 
     def handlers(self) -> dict[int, ProcessingHandler]:
         """Return the messages that ask for and change the settings."""
@@ -216,13 +208,16 @@ class OceanFx(Wire):
     :param triggers: of what is wired to its trigger input; with None it sees :meth:`trigger` alone.
     """
 
+    version = obp.VERSION
+    pixel_type = "<u2"
+
     def __init__(self, clock: Clock, camera: Camera, triggers: Triggers | None = None) -> None:
         super().__init__(clock)
         self._camera = camera
         self._timeline = Timeline(self._now_us(), POWER_ON_INTEGRATION_US, triggers)
-        self._processing = Processing(camera, self._timeline, self._now_us)
+        self._processing = Processing(camera, self._timeline, self._now_us, self.pixel_type)
         self._buffer = Buffer(self._timeline)
-        self._decoder = Decoder()
+        self._decoder = Decoder(self.version)
         self._queue: deque[Frame] = deque()
         self._waiting: tuple[Frame, Waiting] | None = None
         self._handlers: dict[int, Handler] = {**facts(camera, clock)}
@@ -292,12 +287,14 @@ class OceanFx(Wire):
 
     def _reply(self, frame: Frame, payload: bytes | None) -> None:
         flags = obp.RESPONSE | (obp.ACK if payload is None or frame.flags & obp.ACK_REQUESTED else 0)
-        self._send(encode(Frame(frame.message, payload or b"", flags, frame.regarding, frame.checksum)))
+        answer = Frame(frame.message, payload or b"", flags, frame.regarding, frame.checksum)
+        self._send(encode(answer, self.version))
 
     def _refuse(self, frame: Frame, error: int) -> None:
         checksum = frame.checksum if frame.checksum == obp.MD5 else obp.NO_CHECKSUM
         flags = obp.RESPONSE | obp.NACK
-        self._send(encode(Frame(frame.message, b"", flags, frame.regarding, checksum, error)))
+        refusal = Frame(frame.message, b"", flags, frame.regarding, checksum, error)
+        self._send(encode(refusal, self.version))
 
     def _abort(self, frame: Frame) -> None:
         """Break off the acquisition: whoever waits for it is refused."""
@@ -422,18 +419,3 @@ class OceanFx(Wire):
         self._buffer.collect(self._now_us())
         taken = self._buffer.take(count)
         return b"".join(map(form, taken, self._processing.counts_each(taken)))
-
-
-def _with_laser(scene: Scene) -> OceanFx:
-    """Build the spectrometer with the laser's trigger output on its trigger input."""
-    laser = scene.laser
-
-    def deaf_until_s(at_s: float) -> float | None:
-        spell = scene.camera.deaf.at(at_s)
-        return None if spell is None else spell.end_s
-
-    triggers = laser_triggers(laser.settings.repetition_rate_hz, laser.phase, deaf_until_s)
-    return OceanFx(scene.clock, scene.camera, triggers)
-
-
-SIMULATOR = Simulator("ocean", "spectrometer", _with_laser, serial=False)

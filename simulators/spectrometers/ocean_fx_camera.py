@@ -15,7 +15,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +63,12 @@ class Camera(Protocol):
     def integration_max_us(self) -> int:
         """Longest integration time."""
 
-    def expose(self, start_s: float, integration_s: float) -> NDArray[np.uint16]:
+    def expose(self, start_s: float, integration_s: float) -> NDArray[np.unsignedinteger[Any]]:
         """Return the counts of one exposure, shape ``(pixel,)``."""
 
-    def expose_each(self, starts_s: NDArray[np.float64], integration_s: float) -> NDArray[np.uint16]:
+    def expose_each(
+        self, starts_s: NDArray[np.float64], integration_s: float
+    ) -> NDArray[np.unsignedinteger[Any]]:
         """Return the counts of several exposures, shape ``(exposure, pixel)``."""
 
     def temperature_c(self, at_s: float) -> float:

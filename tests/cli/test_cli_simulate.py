@@ -157,3 +157,4 @@ def test_on_usb_it_says_how_to_attach_and_takes_its_own_file_again(tmp_path: Pat
         assert re.search(attach, done.stderr)
         assert "vhci-hcd" in done.stderr
         assert load_bench(file).power_meter.resource == "USB0::0x1313::0x8078::P0012345::INSTR"
+        assert load_bench(file).spectrometer.resource == "SIM00001"

@@ -36,10 +36,20 @@ def reach(bench: SimulatedBench, patch: pytest.MonkeyPatch) -> None:
 
 @contextmanager
 def usb_bench(
-    clock: Clock, patch: pytest.MonkeyPatch, faults: str = "", level: Any = "ideal", **scene: Any
+    clock: Clock,
+    patch: pytest.MonkeyPatch,
+    model: str = "USB2000PLUS",
+    faults: str = "",
+    level: Any = "ideal",
 ) -> Iterator[SimulatedBench]:
     """Serve a bench on USB, with faults by plan."""
     plan = FaultPlan.parse(faults) if faults else None
-    with SimulatedBench(presets.scene("ola", level, **scene), clock, "usb", plan) as bench:
+    scene = presets.with_usb_spectrometer(presets.scene("ola", level, seed=1), model)
+    with SimulatedBench(scene, clock, "usb", plan) as bench:
         reach(bench, patch)
         yield bench
+
+
+def give_shim(patch: pytest.MonkeyPatch, library: Path) -> None:
+    """Have compiled seabreeze find the bus, in processes started from here."""
+    patch.setenv("LD_PRELOAD", str(library))

@@ -132,6 +132,9 @@ class UsbIpBackend(IBackend):  # type: ignore[misc,unused-ignore]
     def translated(self) -> Iterator[None]:
         try:
             yield
+        except ConnectionError as exc:  # nobody serves the bus any more
+            text, code = LIBUSB[errno.ENODEV]
+            raise usb.core.USBError(text, code, errno.ENODEV) from exc
         except UsbFailure as exc:
             if exc.number == errno.ETIMEDOUT:
                 raise usb.core.USBTimeoutError("Operation timed out", -7, errno.ETIMEDOUT) from exc

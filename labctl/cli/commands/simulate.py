@@ -22,7 +22,9 @@ from labctl.cli.output import write_lines
 from labctl.cli.signals import stop_on_signals
 from labctl.model.untrusted import write_whole
 
-_SIMULATED = re.compile(r"127\.0\.0\.1|^ASRL/dev/(pts/\d+|ttys\d+)::|^USB0::0x1313::0x8078::P0012345::INSTR$")
+_SIMULATED = re.compile(
+    r"127\.0\.0\.1|^ASRL/dev/(pts/\d+|ttys\d+)::|^USB0::0x1313::0x8078::P0012345::INSTR$|^SIM\d{5}$"
+)
 """Where simulated instruments listen: this computer's own network, a pseudo-terminal, the USB bus."""
 _MADE_BY = re.compile(r"# labctl simulate ([0-9a-f]{16}):")
 _CHANGES = re.compile(r"(?m)^(# labctl simulate [0-9a-f]{16}:|resource =|hand =|time_scale =).*\n")
@@ -32,6 +34,7 @@ _CHANGES = re.compile(r"(?m)^(# labctl simulate [0-9a-f]{16}:|resource =|hand =|
 class SimulateRequest:
     """What to simulate, as the command line says it.
 
+    :param model: of the spectrometer, where it is on USB.
     :param uncalibrated: draw what a calibration finds, from the seed, and keep it out of the bench file.
     :param faults: file with a plan of what shall go wrong.
     :param until_eof: end when standard input ends as well, so that no simulator outlives who started it.
@@ -52,6 +55,7 @@ class SimulateRequest:
     uncalibrated: bool = False
     heater: bool = False
     thermometer: bool = False
+    model: str = "usb2000plus"
     faults: Path | None = None
     until_eof: bool = False
 
@@ -86,7 +90,7 @@ def run_simulate(request: SimulateRequest) -> int:
 
 
 def _scene(request: SimulateRequest) -> Any:
-    from simulators.presets import scene, uncalibrated
+    from simulators.presets import scene, uncalibrated, with_usb_spectrometer
     from simulators.scene.settings import HeaterSettings, ThermometerSettings
 
     values: dict[str, Any] = {
@@ -98,6 +102,7 @@ def _scene(request: SimulateRequest) -> Any:
     level: Any = request.scene
     made = scene(request.sample, level, request.seed, chaotic=request.chaotic, spot=request.spot, **values)
     made = uncalibrated(made, request.seed) if request.uncalibrated else made
+    made = with_usb_spectrometer(made, request.model.upper()) if request.transport == "usb" else made
     heater = HeaterSettings() if request.heater else made.heater
     sensor = ThermometerSettings() if request.thermometer or request.heater else made.thermometer
     return replace(made, heater=heater, thermometer=sensor)
@@ -276,6 +281,10 @@ def simulate(
     spectrometer: Annotated[
         Literal["fine", "coarse"], typer.Option(case_sensitive=False, help="0.15 nm or 1.3 nm resolution.")
     ] = "fine",
+    model: Annotated[
+        Literal["usb2000plus", "usb4000", "hr4000", "maya2000pro", "qepro", "sr2", "sr4", "sr6"],
+        typer.Option(case_sensitive=False, help="Model of the spectrometer on USB; on TCP it is an FX."),
+    ] = "usb2000plus",
     meter: Annotated[
         Literal["photodiode", "thermal", "pyro"],
         typer.Option(case_sensitive=False, help="Type of power meter head."),
@@ -327,6 +336,7 @@ def simulate(
         uncalibrated=uncalibrated,
         heater=heater,
         thermometer=thermometer,
+        model=model,
         faults=faults,
         until_eof=until_eof,
     )
