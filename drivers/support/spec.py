@@ -19,12 +19,14 @@ class DriverConfig(BaseModel):
 
     :param driver: the key of the driver.
     :param resource: the address.
+    :param isolated: run the driver in a process of its own, which is ended when a call does not come back.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     driver: str
     resource: Annotated[str, Field(min_length=1)]
+    isolated: bool = False
 
 
 class VisaConfig(DriverConfig):
