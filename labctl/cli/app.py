@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": ("runs:verify", "Check that run files are complete and agree with their CSV."),
     "simulate": ("simulate:simulate", "Serve a simulated bench until Ctrl-C."),
     "fit": ("runs:fit", "Fit stored runs, or tables, again."),
+    "report": ("stored.report:report", "Write one HTML file about runs, and a PDF."),
     "figures": ("stored.figures:figures", "Draw the figures of runs for a journal: PDF, SVG or PNG."),
     "set": ("manual:set_bench", "Set a fluence or an angle, and hold it."),
     "align": ("align:align", "Follow the threshold while you align."),

@@ -11,6 +11,7 @@ from labctl.analysis.evaluation.comparison import compared
 from labctl.cli.output import make_console, write_json, write_styled
 from labctl.model.results.sweep import Interval, QResult
 from labctl.runner.meaning import flag_lines
+from labctl.runner.refit import spread_line
 from labctl.runner.report import (
     RunReport,
     beside_number,
@@ -106,24 +107,6 @@ def _stability_table(runs: Sequence[RunReport]) -> Table:
             f"{sum(known) / len(known):.1f}" if known else "-",
         )
     return table
-
-
-def spread_line(spread: SpotSpread) -> str:
-    """Say how far spots of one sample differ, beside what one spot's interval covers."""
-    own = spread.interval_rel
-    of = "spots" if spread.named else "runs without spot names"
-    beside = "" if own is None else f"; one spot's own 95 % interval is +-{100 * own:.1f} %"
-    lines = ""
-    if spread.lines_shared is not None and spread.lines_by_chance is not None:
-        lines = (
-            f"; {spread.lines_shared:.0%} of the lines recur at another spot, "
-            f"{spread.lines_by_chance:.0%} would by chance"
-        )
-    return (
-        f"{spread.sample}: {spread.spots} {of}, mean {spread.mean:.2f} uJ/cm2, "
-        f"from spot to spot {spread.sd:.2f} uJ/cm2 ({100 * spread.rel:.1f} %, one standard deviation)"
-        f"{beside}{lines}"
-    )
 
 
 def _spread_cell(run: RunReport, spread: SpotSpread | None) -> str:

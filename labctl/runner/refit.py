@@ -11,16 +11,23 @@ import numpy as np
 
 from labctl.analysis.evaluation import evaluate, evaluate_curve
 from labctl.analysis.evaluation.comparison import compared
+from labctl.analysis.evaluation.stability import Stability
+from labctl.analysis.fading import DecayFit
 from labctl.analysis.light_light import LightLight
 from labctl.analysis.spectra.spacing import in_common
 from labctl.data import read_run, read_table
 from labctl.data.run import Run
 from labctl.data.table import Table, is_hdf5
+from labctl.model.errors import CalibrationRefused, DataError
+from labctl.model.plan import StabilityPlan
 from labctl.model.results.comparison import Comparison
 from labctl.model.results.sweep import NO_EDITS, BandThreshold, Edits, Interval, SweepResult, Threshold
 from labctl.model.results.verdict import HEADLINES
 from labctl.model.run import RunFacts
 from labctl.runner.report import RunReport, Tally, tally
+
+STABILITY_ID = "stability/1"
+"""The procedure of a stability run."""
 
 
 def refit(path: Path, photon_order: int | None = None) -> RunReport:
@@ -32,6 +39,23 @@ def refit(path: Path, photon_order: int | None = None) -> RunReport:
     if not is_hdf5(path):
         return _refit_table(path, photon_order)
     return report_of(read_run(path), photon_order)
+
+
+def refit_stability(run: Run) -> tuple[Stability, DecayFit]:
+    """Fit a stored stability run again, as it was fitted then.
+
+    :raises DataError: it is none.
+    :raises CalibrationRefused: nothing can be fitted.
+    """
+    if run.start.procedure != STABILITY_ID:
+        raise DataError(f"{run.path} is a run of {run.start.procedure}, not a stability run")
+    plan, facts = run.plan, run.facts
+    if facts.doubt:
+        raise CalibrationRefused(facts.doubt)
+    assert isinstance(plan, StabilityPlan)
+    scalars = [run.scalars(n) for n in range(len(run))]
+    measured = Stability.of(scalars, facts.photon_order, facts.edits.left_out | facts.damaged)
+    return measured, measured.fit(plan.model, constant=plan.constant)
 
 
 def compare(*files: Path | str) -> Comparison:
@@ -202,6 +226,24 @@ def spot_spread(runs: Sequence[RunReport]) -> list[SpotSpread]:
         shared, chance = _lines_shared(list(one_each.values()))
         spread.append(replace(made, lines_shared=shared, lines_by_chance=chance))
     return spread
+
+
+def spread_line(spread: SpotSpread) -> str:
+    """Say how far spots of one sample differ, beside what one spot's interval covers."""
+    own = spread.interval_rel
+    of = "spots" if spread.named else "runs without spot names"
+    beside = "" if own is None else f"; one spot's own 95 % interval is +-{100 * own:.1f} %"
+    lines = ""
+    if spread.lines_shared is not None and spread.lines_by_chance is not None:
+        lines = (
+            f"; {spread.lines_shared:.0%} of the lines recur at another spot, "
+            f"{spread.lines_by_chance:.0%} would by chance"
+        )
+    return (
+        f"{spread.sample}: {spread.spots} {of}, mean {spread.mean:.2f} uJ/cm2, "
+        f"from spot to spot {spread.sd:.2f} uJ/cm2 ({100 * spread.rel:.1f} %, one standard deviation)"
+        f"{beside}{lines}"
+    )
 
 
 def report_of(run: Run, photon_order: int | None = None) -> RunReport:

@@ -28,9 +28,9 @@ from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import OnEvent
 from labctl.runner.facts import PROCEDURE_ID, RunRequest
 from labctl.runner.fit_process import Fits
+from labctl.runner.refit import STABILITY_ID
 from labctl.runner.report import RunReport
 from labctl.runner.run import SWEEP, run_sweep
-from labctl.runner.stability import PROCEDURE_ID as STABILITY_ID
 from labctl.runner.stability import stability_kind
 from labctl.session import Bench
 from procedures.fluence_sweep import Done, Insert, Pause

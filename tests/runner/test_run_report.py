@@ -16,7 +16,7 @@ from patience import PATIENCE_S
 
 from labctl.analysis.light_light import light_light
 from labctl.cli.progress import LineProgress, LiveProgress, left_text, point_texts, threshold_text
-from labctl.cli.table import print_result, q_cell, spread_line, threshold_cells
+from labctl.cli.table import print_result, q_cell, threshold_cells
 from labctl.data import RunWriter
 from labctl.model.mapping import plain
 from labctl.model.records import DarkRecord, SweepPoint
@@ -28,7 +28,7 @@ from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import Connected, Evaluated, Measured, Message, RunFiles, Started
 from labctl.runner.figures.compared import draw_compared
 from labctl.runner.fit_process import FileQuestion, Fits
-from labctl.runner.refit import compare, spot_spread
+from labctl.runner.refit import compare, spot_spread, spread_line
 from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS, RunReport, comparison_lines, dump_json
 from labctl.runner.run import LiveFit
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from labctl.model.records import FloatArray
 from labctl.model.results.modes import Modes
-from labctl.runner.figures.base import Layout, labels_235
+from labctl.runner.figures.base import Layout, labels_235, labels_power
 
 _DATA, _FIT, _MARK, _WIDTH = "#1b1e23", "#c8553d", "#2a6f97", "#3f7d4a"
 Curve = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
@@ -127,7 +127,7 @@ def threshold_panels(run: Shown, layout: Layout) -> Figure:
         _light_light(axes, run)
         axes.set_ylabel("Integrated emission (counts per pulse)")
     linear.set_xlim(left=0)
-    linear.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4), useMathText=True)
+    linear.yaxis.set_major_formatter("{x:g}")
     _double_logarithm(double, run)
     _linewidth(width, run)
     for axes in (linear, width, double if rest is None else rest):
@@ -138,7 +138,8 @@ def threshold_panels(run: Shown, layout: Layout) -> Figure:
     if defined is not None:
         _definitions(defined, run)
     handles, labels = double.get_legend_handles_labels()
-    rows = len(labels) if layout.stacked else 1 if len(labels) < 5 else 2
+    rows = 1 if layout.width_in is None and len(labels) < 5 else 2
+    rows = len(labels) if layout.stacked else rows
     figure.legend(handles, labels, loc="outside lower left", ncols=-(-len(labels) // rows))
     return figure
 
@@ -223,6 +224,7 @@ def _double_logarithm(axes: Axes, run: Shown) -> None:
     axes.set_ylim(y.min() / 2, y.max() * 2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(labels_235)
+    axes.yaxis.set_major_formatter(labels_power)
     first = int(np.argmin(f))
     slope, said = run.slope
     if slope is not None:
