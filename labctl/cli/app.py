@@ -18,6 +18,7 @@ _ROOM = "labctl.cli.commands"
 COMMANDS = {
     "demo": ("simulate:demo", "Sweep the paper's two samples on a simulated bench."),
     "init": ("init:init", "Print an annotated bench file, or write it."),
+    "devices": ("instruments.devices:devices", "List what is plugged in, with its lines for the bench file."),
     "check": ("check:check", "Connect to every instrument and read each once."),
     "sweep": ("sweep:sweep", "Sweep the pump fluence; state the lasing threshold."),
     "resume": (
