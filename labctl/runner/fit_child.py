@@ -56,7 +56,8 @@ def evaluate_file(question: FileQuestion) -> SweepResult:
             dose_uj_cm2=question.dose_uj_cm2,
             sample_temperature_c=question.sample_temperature_c,
         )
-    return evaluate(run, run.plan, facts)
+    found = evaluate(run, run.plan, facts, shots=question.shots)
+    return found if question.shots else replace(found, shots=run.result.shots)
 
 
 def peak_marks(question: PeaksQuestion) -> tuple[PeakMark, ...]:

@@ -18,6 +18,7 @@ from labctl.analysis.threshold import START_LOWER
 from labctl.analysis.threshold.fit import MIN_POINTS
 from labctl.model.mapping import plain
 from labctl.model.results.comparison import Comparison, RetainedDifference, SampleRun, ThresholdRatio
+from labctl.model.results.shot_statistics import ShotStatistics
 from labctl.model.results.sweep import (
     AdaptiveEnding,
     BandThreshold,
@@ -225,12 +226,47 @@ def more_lines(result: SweepResult) -> list[str]:
         *([exponent] if exponent and result.stability is None else []),
         *([] if result.modes is None or not result.modes.modes else [result.modes.text]),
         *([] if result.randomness is None else [result.randomness.text]),
+        *([_shots_line(result.shots)] if result.shots else []),
         *([] if result.adaptive is None else [_adaptive_line(result.adaptive)]),
         *([] if result.bleaching is None else [_bleaching_line(result.bleaching)]),
         *([] if result.hysteresis is None else [_hysteresis_line(result.hysteresis)]),
         *([] if result.stability is None else [stability_verdict(result.stability)]),
         *([] if result.energy_step is None else [f"warning: {result.energy_step.text}"]),
     ]
+
+
+_MOST_LISTED = 4
+
+
+def _shots_line(found: Sequence[ShotStatistics]) -> str:
+    """Say in one sentence what the single shots of a sweep show over its fluences."""
+    shots = sorted(one.moments.n for one in found)
+    count = f"{shots[0]}" if shots[0] == shots[-1] else f"{shots[0]} to {shots[-1]}"
+    return f"single shots ({count} a point): {_tails(found)}; {_structure(found)}"
+
+
+def _tails(found: Sequence[ShotStatistics]) -> str:
+    heavy = [one.fluence_uj_cm2 for one in found if one.tail.status == "heavy"]
+    stated = sum(one.tail.status != "not_stated" for one in found)
+    if heavy:
+        return f"a heavy tail at {_listed(heavy)} uJ/cm2, of {stated} fluences where one can be stated"
+    if stated:
+        return f"no heavy tail at the {stated} fluences where one can be stated"
+    return "a heavy tail cannot be stated at any fluence"
+
+
+def _structure(found: Sequence[ShotStatistics]) -> str:
+    above = [one.fluence_uj_cm2 for one in found if one.overlap is not None and one.overlap.above_floor]
+    if not above:
+        return "noise explains the overlap of their spectra"
+    return f"their spectra share structure beyond noise at {_listed(above)} uJ/cm2"
+
+
+def _listed(fluences_uj_cm2: Sequence[float]) -> str:
+    different = [f"{fluence:.4g}" for fluence in sorted(set(fluences_uj_cm2))]
+    if len(different) > _MOST_LISTED:
+        return f"{len(different)} fluences from {different[0]} to {different[-1]}"
+    return ", ".join(different)
 
 
 def stability_verdict(stability: StabilityResult, convention: str = "") -> str:

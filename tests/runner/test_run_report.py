@@ -23,7 +23,7 @@ from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.results.comparison import Comparison, ThresholdRatio
 from labctl.model.results.modes import Randomness
 from labctl.model.results.sweep import BandThreshold, QResult, SweepResult, ThresholdStatus
-from labctl.model.run import RunStart, RunStop
+from labctl.model.run import RunStart
 from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import Connected, Evaluated, Measured, Message, RunFiles, Started
 from labctl.runner.figures.compared import draw_compared
@@ -31,6 +31,7 @@ from labctl.runner.fit_process import FileQuestion, Fits
 from labctl.runner.refit import compare, spot_spread, spread_line
 from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS, RunReport, comparison_lines, dump_json
 from labctl.runner.run import LiveFit
+from procedures.point.exposure import NoSink
 
 
 def point(index: int, fluence: float, signal: float, **changes: object) -> SweepPoint:
@@ -256,30 +257,8 @@ def test_points_without_an_unsaturated_exposure_are_no_signal() -> None:
     assert light_light([]).signal.shape == (0,)
 
 
-class Sink:
-    """Counts what it is given."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def begin(self, start: RunStart) -> None:
-        self.calls.append("begin")
-
-    def dark(self, record: DarkRecord) -> None:
-        self.calls.append("dark")
-
-    def append(self, point: SweepPoint) -> None:
-        self.calls.append("append")
-
-    def event(self, at_s: float, text: str) -> None:
-        self.calls.append("event")
-
-    def end(self, stop: RunStop) -> None:
-        self.calls.append("end")
-
-
 def test_the_keeper_holds_scalars_alone() -> None:
-    buffer = PointBuffer(Sink())
+    buffer = PointBuffer(NoSink())
     for number in range(1, 40):
         buffer.dark(DarkRecord(number, "dark", np.zeros(16), np.zeros(16), 16, 0.1, 0.0))
         buffer.append(point(number, float(number), 1.0, peak_count=2, dark_number=number))

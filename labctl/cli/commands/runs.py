@@ -89,7 +89,8 @@ class Verdict:
         word = "BAD" if self.problems else "ok"
         held = f"{self.points}{of} points"
         if self.shots is not None:
-            held = f"{self.shots.kept} shots, {self.shots.lost} missing"
+            kept = f"{self.shots.kept} shots, {self.shots.lost} missing"
+            held = f"{held}, {kept}" if self.points else kept
         first = f"{self.file}: {word}, {self.status}, {held}"
         return [first, *(f"    {problem}" for problem in self.problems), *(f"    {n}" for n in self.notes)]
 
@@ -113,7 +114,7 @@ def verify(
 def judge(path: Path) -> Verdict:
     """Check one file; one that cannot be opened is a verdict too."""
     from labctl.data.verify import findings
-    from labctl.runner.resume import plan_size
+    from labctl.runner.resume import RESUMABLE, plan_size
 
     try:
         found = findings(path)
@@ -125,7 +126,11 @@ def judge(path: Path) -> Verdict:
         problems.append(f"its status is finished, with {len(run)} of {planned} points")
     if run.status in ("aborted", "failed", "killed"):
         why = f" ({run.reason})" if run.reason else ""
-        rest = "" if shots is not None else f"; labctl resume {run.path.name} measures the rest"
+        rest = (
+            ""
+            if run.start.procedure not in RESUMABLE
+            else f"; labctl resume {run.path.name} measures the rest"
+        )
         notes.append(f"{run.status}{why}{rest}")
     elif run.status == "running":
         notes.append(run.reason)

@@ -153,7 +153,8 @@ def with_figures(report: RunReport) -> RunReport:
         return replace(report, notes=(*report.notes, note))
     try:
         stable = report.result.stability is not None
-        return replace(report, figures=(draw_stability(report.h5),) if stable else tuple(draw_run(report.h5)))
+        drawn = [draw_stability(report.h5)] if stable else draw_run(report.h5, result=report.result)
+        return replace(report, figures=tuple(drawn))
     except Exception as exc:
         logging.getLogger(__name__).exception("drawing the figures of %s", report.h5)
         return replace(report, notes=(*report.notes, f"no figures: {type(exc).__name__}: {exc}"))

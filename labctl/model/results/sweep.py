@@ -20,6 +20,7 @@ from labctl.model.plan import Cause, Correction
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
 from labctl.model.results.modes import Modes, Randomness
+from labctl.model.results.shot_statistics import ShotStatistics
 from labctl.model.results.verdict import Definition, Verdict
 
 BandName = Literal["emission", "lasing"]
@@ -650,6 +651,7 @@ class SweepResult:
     :param edits: changes of the run by the user.
     :param verdict: what kink, linewidth and lines show together; None where nothing was fitted.
     :param definitions: the threshold by each definition in use; empty without a kink.
+    :param shots: what the single shots say at each fluence; empty for a sweep that kept none.
     :param planned: maximum number of planned points; None if unknown.
     :param dose_uj_cm2: what the sample was given, light outside of stored points included; None likewise.
     """
@@ -669,6 +671,7 @@ class SweepResult:
     edits: Edits = NO_EDITS
     verdict: Verdict | None = None
     definitions: tuple[Definition, ...] = ()
+    shots: tuple[ShotStatistics, ...] = ()
     planned: int | None = None
     dose_uj_cm2: float | None = None
 

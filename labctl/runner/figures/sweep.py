@@ -18,11 +18,13 @@ from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.model.records import FloatArray
 from labctl.model.results.modes import Modes, Randomness
+from labctl.model.results.shot_statistics import ShotStatistics
 from labctl.model.results.sweep import QResult, SweepResult, Threshold
 from labctl.model.results.verdict import Definition
 from labctl.runner.figures.base import SCREEN, TITLE_WIDTH, Layout, in_figure, write
 from labctl.runner.figures.light_light import Residuals, threshold_panels
 from labctl.runner.figures.lines import lines_figure
+from labctl.runner.figures.shots import shots_figure
 from labctl.runner.report import headline_of
 
 Draw = Callable[[Layout], Figure]
@@ -86,6 +88,7 @@ class RunPicture:
     peak: PeakFit | None = None
     modes: Modes | None = None
     randomness: Randomness | None = None
+    shots: tuple[ShotStatistics, ...] = ()
 
     @property
     def fluence_label(self) -> str:
@@ -117,7 +120,7 @@ class RunPicture:
 
 
 def drawings(picture: RunPicture) -> Mapping[str, Draw]:
-    """Return what draws each figure that a run allows, by name: spectra, threshold, peak, lines."""
+    """Return what draws each figure that a run allows, by name: spectra, threshold, peak, lines, shots."""
     if picture.fluence_uj_cm2.size == 0:
         return {}
     found: dict[str, Draw] = {
@@ -129,6 +132,8 @@ def drawings(picture: RunPicture) -> Mapping[str, Draw]:
     if picture.modes is not None and picture.modes.modes:
         label = picture.fluence_label
         found["lines"] = partial(lines_figure, picture.modes, picture.randomness, picture.sample, label)
+    if picture.shots:
+        found["shots"] = partial(shots_figure, picture.sample, picture.shots, picture.ci95)
     return found
 
 
@@ -251,14 +256,17 @@ def _colours(picture: RunPicture, places: Sequence[int]) -> list[tuple[float, fl
     return [tuple(c) for c in shade]
 
 
-def draw_run(path: Path, layout: Layout = SCREEN, kind: str = "png") -> list[Path]:
+def draw_run(
+    path: Path, layout: Layout = SCREEN, kind: str = "png", result: SweepResult | None = None
+) -> list[Path]:
     """Draw the figures of a run file beside it and return their paths.
 
     :param kind: of the files, one of :data:`labctl.runner.figures.base.FORMATS`.
+    :param result: what came of it; evaluated from the run where it is not given.
     :raises DataError: the file cannot be read.
     :raises OSError: a figure cannot be written.
     """
-    found = drawings(picture_of(read_run(path)))
+    found = drawings(picture_of(read_run(path), result))
     return [write(path.with_name(f"{path.stem}_{name}.{kind}"), draw, layout) for name, draw in found.items()]
 
 
@@ -300,6 +308,7 @@ def picture_of(run: Run, result: SweepResult | None = None) -> RunPicture:
         peak=None if result.q is None else _peak(result.q),
         modes=result.modes,
         randomness=result.randomness,
+        shots=result.shots,
     )
 
 
