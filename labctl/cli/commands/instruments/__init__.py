@@ -1,1 +1,0 @@
-"""Commands that look at instruments one by one."""
