@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
@@ -17,6 +17,7 @@ from labctl.model.plan import Ending, StabilityPlan, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.roles import Heater, Roles, RunSink
+from procedures.burst_sequence import BurstSequence
 from procedures.gate.power_monitor import EnergyLost
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
@@ -192,7 +193,8 @@ def sweep(
 def _safely(run: _Run, pump: Pump, points: Iterator[SweepPoint]) -> Iterator[SweepPoint]:
     """Pass the points on, and make the bench safe whatever ends them."""
     made = made_safe(lambda: pump.safe().failures, run.tell)
-    with run.metered(), run.heated(), pump.seen_by(run.eye), made, cause_said(pump.tell):
+    seen = nullcontext() if run.bursts else pump.seen_by(run.eye)
+    with run.metered(), run.heated(), seen, made, cause_said(pump.tell):
         yield from points
 
 
@@ -256,6 +258,11 @@ class _Run:
         )
         self._reducer = Reducer(info, bands, plan, roles.power_meter.noise_w)
         self._times = ladder(plan, pump.settings.repetition_rate_hz, info)
+        self.bursts: BurstSequence | None = None
+        if plan.shots:
+            self.bursts = BurstSequence(
+                plan, roles, pump, bands, sink, last_dark=done.last_dark, elapsed_s=done.elapsed_s
+            )
 
     def _note(self, text: str) -> None:
         """Write what is no trouble into the log and the run's file."""
@@ -277,7 +284,8 @@ class _Run:
         if source.next(taken) is None:
             return  # it was killed between its last point and its end
         self._again("the start", lambda: self._pump.prepare(stop), stop)
-        self._again("the check of the exposure time", lambda: self._fresh.prove(stop), stop)
+        if self.bursts is None:
+            self._again("the check of the exposure time", lambda: self._fresh.prove(stop), stop)
         self._warm_up(stop)
         blanks = self._blanks(insert, stop) if insert and self._plan.background == "blank" else {}
         auto = self._auto()
@@ -286,12 +294,7 @@ class _Run:
             self._await(step, stop)
             self._stand_still(stop)
             self._check_warmth(step, stop)
-            shots = self._shots(f"point {step.index + 1}", step, auto, stop)
-            blank = blanks.get(step.fluence_uj_cm2)
-            dark = self._dark(shots, stop)
-            self._again("the check of the exposure time", lambda: self._believe(stop), stop)
-            point = self._reducer.point(shots, dark, blank)
-            auto.needed.learn_point(point, self._reducer.noise_counts2(dark))
+            point = self._point(step, auto, blanks.get(step.fluence_uj_cm2), stop)
             self._sink.append(point)
             taken.append(replace(point, frames=_NOTHING, spectrum=_NOTHING.ravel(), spikes=()))
             if self._beside and not self._plan.keep_open:
@@ -299,6 +302,19 @@ class _Run:
             yield point
         if source.ending is not None and source.ending.cause != "plan":
             self._note(f"the sweep ends: {source.ending.reason}")
+
+    def _point(self, step: Step, auto: AutoExposure, blank: Blank | None, stop: Stop | None) -> SweepPoint:
+        """Measure a point; of single shots the frames are left out: each is stored already."""
+        what, bursts = f"point {step.index + 1}", self.bursts
+        if bursts is not None:
+            shots, dark = self._again(what, lambda: bursts.shoot(step, stop), stop)
+            return replace(self._reducer.point(shots, dark), frames=shots.frames[:0])
+        shots = self._shots(what, step, auto, stop)
+        dark = self._dark(shots, stop)
+        self._again("the check of the exposure time", lambda: self._believe(stop), stop)
+        point = self._reducer.point(shots, dark, blank)
+        auto.needed.learn_point(point, self._reducer.noise_counts2(dark))
+        return point
 
     @contextmanager
     def metered(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from labctl.analysis.threshold.fit import MIN_DISTINCT, MIN_POINTS
-from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan
+from labctl.model.plan import AdaptivePlan, StabilityPlan, SweepPlan, dark_shots
 from labctl.model.pump import Limits, PumpSettings
 from procedures.gate.fluence import make_beam
 from procedures.plan import all_fluences, most_references, reference_fluence, shortest_exposure_s, steps
@@ -106,14 +106,20 @@ def too_few(plan: SweepPlan) -> str:
 def longest_exposure_s(plan: SweepPlan, repetition_rate_hz: float) -> float:
     """Return the longest exposure that a plan may come to: within its light at one point."""
     shortest_s = shortest_exposure_s(plan, repetition_rate_hz)
+    if plan.shots:
+        return shortest_s
     listed_s = max(plan.integration_s, default=plan.max_integration_s)
     return max(shortest_s, min(listed_s, plan.max_light_s / (plan.least_exposures + 1)))
 
 
 def _time_s(plan: SweepPlan, points: tuple[int, int], exposures_s: Span) -> Span:
-    """Time of so many points, each with an exposure that is thrown away, and of one set of darks."""
+    """Time of so many points, each with an exposure that is thrown away, and of one set of darks.
+
+    Single shots have darks of their own at each point.
+    """
+    dark_s = 0.0 if plan.shots is None else 2 * dark_shots(plan.shots) * exposures_s[0]
     least, most = (
-        n * (POINT_S + light_s) + plan.dark_factor * (light_s - t)
+        n * (POINT_S + light_s + dark_s) + (0 if plan.shots else plan.dark_factor) * (light_s - t)
         for n, light_s, t in zip(points, _light_s(plan, exposures_s), exposures_s, strict=True)
     )
     if isinstance(plan, StabilityPlan):
@@ -128,7 +134,7 @@ def _light_s(plan: SweepPlan, exposures_s: Span) -> Span:
     least, most = (
         (n + 1) * t for n, t in zip((plan.least_exposures, plan.most_exposures), exposures_s, strict=True)
     )
-    return least, most if plan.average else min(most, light_budget_s(plan))
+    return least, most if plan.counted else min(most, light_budget_s(plan))
 
 
 def _dose_uj_cm2(plan: SweepPlan, rate_hz: float, exposures_s: Span, limits: Limits) -> Span:

@@ -181,6 +181,7 @@ def validate(
     check_options(plan)
     _check_grid(plan)
     _check_reference(plan)
+    _check_shots(plan, settings.repetition_rate_hz)
     if isinstance(plan, AdaptivePlan):
         _check_adaptive(plan)
     _check_light(plan, settings, limits, angle_range_deg)
@@ -214,6 +215,28 @@ def _check_reference(plan: SweepPlan) -> None:
                 key="correct_bleaching",
                 hint="--reference-every 5",
             )
+
+
+def _check_shots(plan: SweepPlan, rate_hz: float) -> None:
+    """Refuse what makes no sense for single shots, or a point that is lit for too long by them."""
+    if plan.shots is None:
+        return
+    others = {
+        "average": plan.average is not None,
+        "integration": bool(plan.integration_s),
+        "background": plan.background == "blank",
+        "keep_open": plan.keep_open,
+    }
+    for key, given in others.items():
+        if given:
+            raise ConfigError("cannot be combined with --shots", key=key)
+    if plan.shots / rate_hz > plan.max_light_s:
+        raise ConfigError(
+            f"{plan.shots} shots at {rate_hz:g} Hz take {plan.shots / rate_hz:g} s of light at each fluence, "
+            f"more than {plan.max_light_s:g} s",
+            key="shots",
+            hint="fewer shots, or a longer --max-light",
+        )
 
 
 def _check_adaptive(plan: AdaptivePlan) -> None:

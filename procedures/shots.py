@@ -21,9 +21,9 @@ from labctl.model.clock import Stop
 from labctl.model.errors import ConfigError, InstrumentError, InstrumentFault
 from labctl.model.plan import ShotsPlan
 from labctl.model.pump import Bands
-from labctl.model.records import DarkRecord, FloatArray
+from labctl.model.records import DarkRecord, FloatArray, PowerReading
 from labctl.model.roles import BurstSpectrometer, Roles, ShotSink, bursting
-from labctl.model.shots import PHASES, Phase, ShotBatch, ShotBlock, ShotsSummary, ShotTally
+from labctl.model.shots import PHASES, CountArray, Phase, ShotBatch, ShotBlock, ShotsSummary, ShotTally
 from procedures.gate.power_monitor import Bracket, PumpState
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
@@ -40,7 +40,7 @@ MARGIN_NM = 5.0
 MOST_SHOTS = 1 << 40
 """Of a burst: it ends when it is disarmed."""
 MOST_UNSURE_S = 2.0
-"""Bench time to which shots must be known before there is light: they are lit by that much longer."""
+"""Bench time to which shots must be known before there is light: the light lasts up to twice that longer."""
 AHEAD_S = 1.0
 """Light whose dose is asked for in advance, again and again."""
 
@@ -78,6 +78,12 @@ class _Frames:
     def __init__(self, pixels: int) -> None:
         self.n, self._sum, self._squares = 0, np.zeros(pixels), np.zeros(pixels)
 
+    def __add__(self, other: _Frames) -> _Frames:
+        both = _Frames(self._sum.size)
+        both.n, both._sum = self.n + other.n, self._sum + other._sum
+        both._squares = self._squares + other._squares
+        return both
+
     def add(self, frames: FloatArray) -> None:
         self.n += len(frames)
         self._sum += frames.sum(axis=0)
@@ -93,13 +99,31 @@ class _Frames:
         return np.sqrt(np.maximum(rest, 0.0) / max(self.n - 1, 1))
 
 
-class _Burst:
-    """The shots as they come: numbered, told apart by where the shutter was, stored, and summed."""
+class Burst:
+    """The shots as they come: numbered, told apart by where the shutter was, stored, and summed.
+
+    :param plan: how many shots there are to be; its fluences are not used.
+    :param point: number of the point of a run that they belong to, from 0.
+    :param keeps: whether those in the light are kept in memory too, in :attr:`kept`; their dark is then one
+        record of the shots before and after the light, else of those before.
+    :param dark_number: of the record of the dark; that of the point by default, counted from 1.
+    """
 
     def __init__(
-        self, plan: ShotsPlan, point: int, device: BurstSpectrometer, pump: Pump, bands: Bands, sink: ShotSink
+        self,
+        plan: ShotsPlan,
+        point: int,
+        device: BurstSpectrometer,
+        pump: Pump,
+        bands: Bands,
+        sink: ShotSink,
+        *,
+        keeps: bool = False,
+        dark_number: int | None = None,
     ) -> None:
         self._plan, self.point, self._device, self._sink = plan, point, device, sink
+        self.keeps, self.dark_number = keeps, dark_number or point + 1
+        self.kept: list[CountArray] = []
         self._counter = ShotCounter(pump.settings.repetition_rate_hz)
         self._judge = SaturationCheck(device.info, bands, MARGIN_NM)
         axis = device.info.wavelength_nm
@@ -112,10 +136,11 @@ class _Burst:
 
     @property
     def tally(self) -> ShotTally:
+        """Number of shots so far, and of those that are missing."""
         return self._counter.tally
 
     def store_dark(self, record: DarkRecord) -> None:
-        """Store the mean of the shots before the light."""
+        """Store the mean of the shots in the dark."""
         self._sink.dark(record)
 
     def moves(self, at_s: float) -> None:
@@ -158,6 +183,8 @@ class _Burst:
         self.unlit.add(emission[dark])
         self.lit.add(emission[light] - self.dark.mean[self._band].sum())
         if light.any():
+            if self.keeps:
+                self.kept.append(batch.frames[light])
             self.clipped += int(self._judge.saturated(frames[light]).sum())
 
 
@@ -193,20 +220,21 @@ def measure_shots(
     :raises InstrumentError: an instrument failed, no trigger came, or too many shots in a row are missing.
     :raises Aborted: ``stop`` was set.
     """
-    device = _able(plan, roles, pump)
+    device = able(plan, roles, pump)
     check_bands(bands, device.info)
-    with _disarmed(device, pump), made_safe(lambda: pump.safe().failures), cause_said(pump.tell):
+    with disarmed(device, pump), made_safe(lambda: pump.safe().failures), cause_said(pump.tell):
         pump.prepare(stop)
         found = []
         for point in range(len(plan.fluences_uj_cm2)):
-            burst = _Burst(plan, point, device, pump, bands, sink)
-            found.append(_measured(plan, burst, device, roles, pump, stop, on_shots))
+            burst = Burst(plan, point, device, pump, bands, sink)
+            fluence = plan.fluences_uj_cm2[point]
+            found.append(measure_burst(plan, fluence, burst, device, roles, pump, stop, on_shots).summary)
             sink.shot_point(found[-1])
             device.disarm()
         return tuple(found)
 
 
-def _able(plan: ShotsPlan, roles: Roles, pump: Pump) -> BurstSpectrometer:
+def able(plan: ShotsPlan, roles: Roles, pump: Pump) -> BurstSpectrometer:
     """Return the spectrometer as one that keeps every shot.
 
     :raises ConfigError: it cannot, or not as the plan wants it.
@@ -247,7 +275,7 @@ def exposure_s(plan: ShotsPlan, pump: Pump) -> float:
 
 
 @contextmanager
-def _disarmed(device: BurstSpectrometer, pump: Pump) -> Iterator[None]:
+def disarmed(device: BurstSpectrometer, pump: Pump) -> Iterator[None]:
     """End the burst after the light, however the block ends."""
     try:
         yield
@@ -260,24 +288,50 @@ def _disarmed(device: BurstSpectrometer, pump: Pump) -> Iterator[None]:
     device.disarm()
 
 
-def _measured(
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A burst that has come to its end.
+
+    :param state: the setting, as it was verified before the light, and ``after`` the reading after it.
+    :param light: of the shots, from both readings.
+    :param dark: as it was stored.
+    """
+
+    summary: ShotsSummary
+    state: PumpState
+    after: PowerReading
+    light: Bracket
+    dark: DarkRecord
+
+
+def measure_burst(
     plan: ShotsPlan,
-    burst: _Burst,
+    fluence_uj_cm2: float,
+    burst: Burst,
     device: BurstSpectrometer,
     roles: Roles,
     pump: Pump,
-    stop: Stop | None,
-    on_shots: OnShots,
-) -> ShotsSummary:
+    stop: Stop | None = None,
+    on_shots: OnShots = lambda _point, _light, _tally: None,
+) -> Taken:
+    """Set a fluence and keep every shot between two darks; the shutter is closed at the end.
+
+    :param burst: takes the shots in.
+    :raises SafetyStop: a limit or a consistency check was hit.
+    :raises InstrumentError: an instrument failed, no trigger came, or too many shots in a row are missing.
+    :raises Aborted: ``stop`` was set.
+    """
     clock, rate_hz = roles.clock, pump.settings.repetition_rate_hz
-    state = pump.set_fluence(plan.fluences_uj_cm2[burst.point], stop)
+    state = pump.set_fluence(fluence_uj_cm2, stop)
     pump.shut(stop)
     integration_s = device.set_integration(exposure_s(plan, pump))
     planned_s = plan.shots / rate_hz
     device.arm(MOST_SHOTS, stop)
     while burst.dark.n < plan.dark_shots:
         burst.fetch(stop)
-    burst.store_dark(_dark(burst, integration_s, device.temperature_c(), clock.now_s()))
+    if not burst.keeps:
+        dark = _dark(burst, burst.dark, integration_s, device.temperature_c(), clock.now_s())
+        burst.store_dark(dark)
     unsure_s = burst.clock.width_s
     if unsure_s > MOST_UNSURE_S:
         raise InstrumentFault(
@@ -287,11 +341,11 @@ def _measured(
         )
     burst.moves(clock.now_s())
     travel_s = roles.shutter.travel_s
-    pump.open(planned_s + unsure_s + travel_s, stop=stop)
+    pump.open(planned_s + 2 * unsure_s + travel_s, stop=stop)
     opened_s = clock.now_s() + travel_s  # a sensor may say "open" as soon as the blade has left its end
     burst.rests(opened_s, "light")
-    ends_s = opened_s + planned_s + unsure_s
-    while clock.now_s() < ends_s:
+    ends_s = opened_s + planned_s + 2 * unsure_s  # that late is the last one surely lit, and surely here
+    while burst.lit.n < plan.shots and clock.now_s() < ends_s:
         burst.fetch(stop)
         on_shots(burst.point, burst.lit.n, burst.tally)
         pump.keep_watch(stop)
@@ -305,16 +359,21 @@ def _measured(
         on_shots(burst.point, burst.lit.n, burst.tally)
     if shows_light(burst.dark_after.mean, burst.dark.mean):
         pump.refute(f"{device.name} still sees light in its shots")
+    if burst.keeps:
+        both = burst.dark + burst.dark_after
+        dark = _dark(burst, both, integration_s, device.temperature_c(), clock.now_s())
+        burst.store_dark(dark)
     after = after or pump.confirm(state, stop)
     bracket = pump.bracket(state, after, burst.lit.n)
-    return _summary(burst, pump, state, integration_s, bracket)
+    return Taken(_summary(burst, pump, state, integration_s, bracket), state, after, bracket, dark)
 
 
-def _dark(burst: _Burst, integration_s: float, temperature_c: float | None, at_s: float) -> DarkRecord:
-    """Return the mean of the shots before the light, as the run file keeps darks."""
-    frames = burst.dark
+def _dark(
+    burst: Burst, frames: _Frames, integration_s: float, temperature_c: float | None, at_s: float
+) -> DarkRecord:
+    """Return the mean of shots in the dark, as the run file keeps darks."""
     return DarkRecord(
-        number=burst.point + 1,
+        number=burst.dark_number,
         kind="dark",
         counts=frames.mean,
         spread=frames.spread,
@@ -326,7 +385,7 @@ def _dark(burst: _Burst, integration_s: float, temperature_c: float | None, at_s
 
 
 def _summary(
-    burst: _Burst, pump: Pump, state: PumpState, integration_s: float, bracket: Bracket
+    burst: Burst, pump: Pump, state: PumpState, integration_s: float, bracket: Bracket
 ) -> ShotsSummary:
     mean = burst.lit.mean
     return ShotsSummary(

@@ -10,8 +10,15 @@ from typing import Annotated, Literal, Unpack
 from pydantic import Field, model_validator
 from pymeasure.adapters import Adapter
 
-from drivers.support.elliptec import ROTATION_MOUNTS, ElliptecConfig, ElliptecMotor, Module, MotorOptions
-from drivers.support.spec import DriverSpec
+from drivers.support.elliptec import (
+    ROTATION_MOUNTS,
+    ElliptecConfig,
+    ElliptecMotor,
+    Module,
+    MotorOptions,
+    module_probes,
+)
+from drivers.support.spec import DriverSpec, Support
 from labctl.model.clock import Clock, Stop
 
 
@@ -104,5 +111,18 @@ DRIVER = DriverSpec(
     "attenuator",
     ThorlabsELL14Config,
     _open,
-    "Thorlabs Elliptec rotation mounts (ELL14 ...)",
+    "Thorlabs Elliptec rotation mounts (ELL14, ELL18 ...)",
+    Support(
+        "Thorlabs ELL14, ELL14K, ELL18, ELL8, ELL16, ELL21 (a half-wave plate before a polariser, "
+        "or a gradient "
+        "filter wheel)",
+        "serial 9600 8N1, up to 16 modules on one bus",
+        "simulator, TCP and pseudo-terminal",
+        (
+            "by what number ELL8, ELL16 and ELL21 announce themselves is concluded from ELL14, ELL18 "
+            "and ELL20",
+            "whether a module goes to 360 degrees, or to just below, is not known",
+        ),
+    ),
+    module_probes(ROTATION_MOUNTS),
 )

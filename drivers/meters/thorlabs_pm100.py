@@ -27,7 +27,7 @@ from drivers.meters.pm100_console import (
     parse_sensor,
 )
 from drivers.support.failures import ConnectionLost, not_connected
-from drivers.support.spec import BaudRate, DriverSpec, VisaConfig
+from drivers.support.spec import BaudRate, DriverSpec, Probe, Support, VisaConfig
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout
 from labctl.model.records import Identity, PowerReading
@@ -323,5 +323,25 @@ def _open(config: ThorlabsPM100Config, clock: Clock) -> ThorlabsPM100:
 
 
 DRIVER = DriverSpec(
-    "thorlabs-pm100", "power_meter", ThorlabsPM100Config, _open, "Thorlabs power meters of the PM100 family"
+    "thorlabs-pm100",
+    "power_meter",
+    ThorlabsPM100Config,
+    _open,
+    "Thorlabs power meters of the PM100 family",
+    Support(
+        "Thorlabs PM100D, PM100USB, PM100A, PM101, PM102, PM103, PM400, PM100D2, PM100D3, PM60, PM61, PM5020",
+        "USB-TMC; serial 115200 8N1 where the console has it",
+        "simulated PM100D, PM101, PM103, PM400 and PM100D3: TCP, pseudo-terminal and USB-TMC (pyvisa-py)",
+        (
+            "the Ethernet port of PM103E and PM5020 frames its text and is not served; a second "
+            "channel is not "
+            "read",
+            "PM101, PM102, PM103, PM100D2, PM100D3, PM60, PM61 and PM5020 zero photodiodes only: with "
+            "a thermal "
+            "head calibrations measure the dark level instead",
+            "PM101, PM102 and PM400 choose no range for a pyroelectric head: set energy_range_j",
+            "whether a pyroelectric head is fast enough for the laser is not checked: many end at 30 Hz",
+        ),
+    ),
+    (Probe(b"*IDN?\n", r"(?i)thorlabs,(?P<model>PM\w+),(?P<serial>[^,]*),.*", baud_rate=115200),),
 )

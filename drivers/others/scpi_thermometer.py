@@ -12,7 +12,7 @@ from pydantic import Field
 from pymeasure.adapters import Adapter
 
 from drivers.support.session import Port
-from drivers.support.spec import BaudRate, DriverSpec, VisaConfig
+from drivers.support.spec import BaudRate, DriverSpec, Support, VisaConfig
 from drivers.support.visa import VisaInstrument
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentFault, InstrumentTimeout
@@ -114,5 +114,15 @@ def _open(config: ScpiThermometerConfig, clock: Clock) -> ScpiThermometer:
 
 
 DRIVER = DriverSpec(
-    "scpi-thermometer", "thermometer", ScpiThermometerConfig, _open, "Any thermometer that speaks SCPI text"
+    "scpi-thermometer",
+    "thermometer",
+    ScpiThermometerConfig,
+    _open,
+    "Any thermometer that speaks SCPI text",
+    Support(
+        "whatever answers `MEAS:TEMP?`, or another question, in SCPI text with a number",
+        "any VISA",
+        "simulator, TCP and pseudo-terminal",
+        ("no model is named, so `labctl devices` does not find it",),
+    ),
 )

@@ -11,8 +11,15 @@ from typing import Annotated, Literal, Unpack
 from pydantic import Field, model_validator
 from pymeasure.adapters import Adapter
 
-from drivers.support.elliptec import LINEAR_STAGES, ElliptecConfig, ElliptecMotor, Module, MotorOptions
-from drivers.support.spec import DriverSpec
+from drivers.support.elliptec import (
+    LINEAR_STAGES,
+    ElliptecConfig,
+    ElliptecMotor,
+    Module,
+    MotorOptions,
+    module_probes,
+)
+from drivers.support.spec import DriverSpec, Support
 from labctl.model.clock import Clock, Stop
 
 
@@ -94,5 +101,16 @@ def _open(config: ThorlabsELL20Config, clock: Clock) -> ThorlabsELL20:
 
 
 DRIVER = DriverSpec(
-    "thorlabs-ell20", "stage", ThorlabsELL20Config, _open, "Thorlabs Elliptec ELL20 linear stage, 60 mm"
+    "thorlabs-ell20",
+    "stage",
+    ThorlabsELL20Config,
+    _open,
+    "Thorlabs Elliptec ELL20 linear stage, 60 mm",
+    Support(
+        "Thorlabs ELL20 linear stage, 60 mm, carrying a blade",
+        "serial 9600 8N1, on one bus with other modules",
+        "simulator, TCP and pseudo-terminal",
+        ("the bus is one serial port: mount and stage on the same board cannot both be opened yet",),
+    ),
+    module_probes(LINEAR_STAGES),
 )

@@ -14,7 +14,7 @@ from pydantic import Field
 from pymeasure.adapters import Adapter
 
 from drivers.support.session import Port
-from drivers.support.spec import DriverSpec, VisaConfig
+from drivers.support.spec import BaudRate, DriverSpec, Probe, Support, VisaConfig
 from drivers.support.visa import VisaInstrument
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentFault
@@ -166,17 +166,27 @@ class ThorlabsTC200Config(VisaConfig):
 
     driver: Literal["thorlabs-tc200"]
     max_temperature_c: Annotated[float, Field(ge=LEAST_C, le=MOST_C)]
+    baud_rate: BaudRate = 115200
 
 
 def _open(config: ThorlabsTC200Config, clock: Clock) -> ThorlabsTC200:
     return ThorlabsTC200(
         config.resource,
         max_temperature_c=config.max_temperature_c,
+        baud_rate=config.baud_rate,
         clock=clock,
         visa_library=config.visa_library,
     )
 
 
 DRIVER = DriverSpec(
-    "thorlabs-tc200", "heater", ThorlabsTC200Config, _open, "Thorlabs TC200 heater controller"
+    "thorlabs-tc200",
+    "heater",
+    ThorlabsTC200Config,
+    _open,
+    "Thorlabs TC200 heater controller",
+    Support(
+        "Thorlabs TC200 heater controller", "serial (USB) 115200 8N1", "simulator, TCP and pseudo-terminal"
+    ),
+    (Probe(b"id?\r", r"(?s)id\?\r(?:THORLABS )?(?P<model>TC200).*", b">", 115200),),
 )

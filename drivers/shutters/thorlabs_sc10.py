@@ -20,7 +20,7 @@ from pymeasure.instruments.validators import strict_discrete_set, strict_range
 
 from drivers.support.failures import ConnectionLost
 from drivers.support.session import Port
-from drivers.support.spec import BaudRate, DriverSpec, VisaConfig
+from drivers.support.spec import BaudRate, DriverSpec, Probe, Support, VisaConfig
 from drivers.support.visa import VisaInstrument
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, ProtocolError
@@ -246,4 +246,18 @@ def _open(config: ThorlabsSC10Config, clock: Clock) -> ThorlabsSC10:
     )
 
 
-DRIVER = DriverSpec("thorlabs-sc10", "shutter", ThorlabsSC10Config, _open, "Thorlabs SC10 shutter controller")
+_ANSWER = r"(?s)id\?\r(?:THORLABS )?(?P<model>SC10).*"
+DRIVER = DriverSpec(
+    "thorlabs-sc10",
+    "shutter",
+    ThorlabsSC10Config,
+    _open,
+    "Thorlabs SC10 shutter controller",
+    Support(
+        "Thorlabs SC10 with a head that reports its blade",
+        "serial 9600 8N1, or 115200 where it was set to that (baud_rate)",
+        "simulator, TCP and pseudo-terminal",
+        ("it has no serial number to tell: two of them are told apart by their ports only",),
+    ),
+    tuple(Probe(b"id?\r", _ANSWER, b">", rate) for rate in (9600, 115200)),
+)

@@ -16,7 +16,7 @@ from pydantic import Field
 from drivers.support.child import Child, ChildDied, ChildHangs, Frame
 from drivers.support.exposures import ExposureBounds, emptied_at_s
 from drivers.support.failures import not_connected
-from drivers.support.spec import DriverConfig, DriverSpec
+from drivers.support.spec import DriverConfig, DriverSpec, Support
 from labctl.model.clock import Clock, ScaledClock, Stop, check_heard
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout, ProtocolError
 from labctl.model.records import Identity, SpectrometerInfo, Spectrum
@@ -319,5 +319,33 @@ def _open(config: OceanConfig, clock: Clock) -> IsolatedSpectrometer:
 
 
 DRIVER = DriverSpec(
-    "ocean", "spectrometer", OceanConfig, _open, "Ocean Optics / Insight spectrometers (seabreeze)"
+    "ocean",
+    "spectrometer",
+    OceanConfig,
+    _open,
+    "Ocean Optics / Insight spectrometers (seabreeze)",
+    Support(
+        "by USB: Ocean Optics / Insight USB2000, USB2000+, USB4000, USB650, HR2000, HR2000+, "
+        "HR4000, Flame, "
+        "QE65000, QE Pro, Maya, NIRQuest, Torus, Apex, Jaz, STS, Spark, Ventana, HDX, SR2, SR4, "
+        "SR6, HR2, HR4, HR6; "
+        "by Ethernet: FX and HDX",
+        "USB (seabreeze's compiled backend first, then the pure one), TCP",
+        "simulated Ocean FX over TCP, both backends; what each model on USB is told, in front of "
+        "pyseabreeze's own "
+        "classes",
+        (
+            "ST: seabreeze 2.11 reads twice as many values as it has pixels, so every spectrum is refused",
+            "SR, HR2/4/6, HDX and USB650 by USB are known to pyseabreeze only; SR and HR2/4/6 run "
+            "freely only",
+            "USB4000 and HR4000 have 3840 pixels by pyseabreeze and 3648 by cseabreeze: a calibration "
+            "holds for the "
+            "backend it was made with",
+            "coolers: QE65000, QE Pro, Maya and NIRQuest by cseabreeze; NIRQuest512 also by pyseabreeze",
+            "scans to average, boxcar and delay that another program left on are seen over TCP and by "
+            "cseabreeze only",
+            "nonlinearity and temperature are told by cseabreeze for most models, by pyseabreeze for few",
+            "every shot out of the device's own buffer: Ocean FX over TCP only",
+        ),
+    ),
 )

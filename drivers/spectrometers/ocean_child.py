@@ -7,20 +7,17 @@ watchdog thread of the interpreter's own, which needs no lock, ends the process.
 
 from __future__ import annotations
 
-import faulthandler
 import math
-import os
-import signal
 import struct
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from drivers.support.child import read_frame, write_frame
+from drivers.support.child import ends_itself, failure, private_stdout, read_frame, write_frame
 from drivers.support.exposures import ExposureBounds, HandedOut, emptied_at_s
 from drivers.support.failures import not_connected
 from drivers.support.ocean_cameras import Backend, Camera, open_camera, opening_advice
@@ -343,40 +340,22 @@ def seconds_or_none(microseconds: int | None) -> float | None:
     return None if microseconds is None else microseconds / 1e6
 
 
-GRACE_S = 5.0
-"""How long after the parent's deadline the watchdog waits: the parent kills first."""
-
 Answer = tuple[dict[str, object], bytes]
 
 
 def main() -> None:
     """Serve one parent until it closes our stdin."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    commands, answers = sys.stdin.buffer, _private_stdout()
+    commands, answers = sys.stdin.buffer, private_stdout()
     holder = _Holder()
     while (frame := read_frame(commands)) is not None:
         command, _ = frame
-        faulthandler.dump_traceback_later(float(command["deadline_s"]) + GRACE_S, exit=True)
-        header, body = holder.answer(command)
-        faulthandler.cancel_dump_traceback_later()
+        with ends_itself(float(command["deadline_s"])):
+            header, body = holder.answer(command)
         try:
             write_frame(answers, {"id": command["id"], **header}, body)
         except OSError:
             break
     holder.close()
-
-
-def _private_stdout() -> BinaryIO:
-    """Keep the pipe for ourselves and send everybody else's output to stderr."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        for stream in (sys.stdin, sys.stdout):
-            msvcrt.setmode(stream.fileno(), os.O_BINARY)
-    pipe = os.dup(sys.stdout.fileno())
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    sys.stdout = sys.stderr
-    return os.fdopen(pipe, "wb")
 
 
 class _Holder:
@@ -389,7 +368,7 @@ class _Holder:
         try:
             return getattr(self, f"_do_{command['do']}")(**command["arguments"])  # type: ignore[no-any-return]
         except InstrumentError as exc:
-            return _failure(exc), b""
+            return failure(exc), b""
         except Exception as exc:  # noqa: BLE001  the parent must hear of it instead of losing us
             return {"error": "other", "text": f"{type(exc).__name__}: {exc}", "hint": ""}, b""
 
@@ -463,15 +442,6 @@ def _described(spectrometer: OceanSpectrometer) -> Answer:
         "buffer_shots": spectrometer.buffer_shots,
         "remarks": list(spectrometer.remarks),
     }, info.wavelength_nm.astype("<f8").tobytes()
-
-
-def _failure(exc: InstrumentError) -> dict[str, object]:
-    if isinstance(exc, NotConnected):
-        failure = exc.failures[0]
-        return {"error": "not_connected", "text": failure.reason, "hint": failure.hint}
-    kinds = {InstrumentTimeout: "timeout", InstrumentFault: "fault", ProtocolError: "protocol"}
-    kind = next((word for cls, word in kinds.items() if isinstance(exc, cls)), "other")
-    return {"error": kind, "text": exc.message.removeprefix(f"{exc.instrument}: "), "hint": exc.hint}
 
 
 if __name__ == "__main__":

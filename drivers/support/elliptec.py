@@ -14,7 +14,7 @@ from pymeasure.instruments import Instrument
 
 from drivers.support.failures import not_connected
 from drivers.support.session import LONGEST_ANSWER, Port
-from drivers.support.spec import BaudRate, VisaConfig
+from drivers.support.spec import BaudRate, Probe, VisaConfig
 from drivers.support.visa import SHOWN, SLICE_S, VisaInstrument
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, NotConnected, ProtocolError
@@ -224,6 +224,13 @@ class ElliptecModule(VisaInstrument):
     def is_idempotent(self, command: str) -> bool:
         """Reading position and identity may be repeated; reading the status clears a fault."""
         return command in ("in", "gp")
+
+
+def module_probes(models: Mapping[int, str]) -> tuple[Probe, ...]:
+    """Return the questions that find these modules at any address of a bus."""
+    names = {f"{number:02X}": name for number, name in models.items()}
+    answer = rf"(?s).*?(?P<address>[0-9A-F])IN(?P<model>{'|'.join(names)})(?P<serial>[0-9A-F]{{8}}).*"
+    return tuple(Probe(f"{address}in".encode(), answer, names=names) for address in "0123456789ABCDEF")
 
 
 PAUSE_BETWEEN_MOVES_S = 0.1

@@ -56,12 +56,23 @@ def usb_device(resource: str, libraries: tuple[Library, ...]) -> Found:
     seen: dict[str, None] = {}
     for found in on_the_bus(libraries):
         if found.device is not None and resource in ("first", found.serial):
+            _free_of_leftovers(found)
             return found
         seen[str(found)] = None
         if found.device is not None:
             found.device.close()
     reason = f"not among {', '.join(seen)}" if seen else "no spectrometer is connected"
     raise not_connected(ROLE, resource, reason, usb_advice())
+
+
+def _free_of_leftovers(found: Found) -> None:
+    """Reset a device of the pure backend that is ours now: a killed program may have left half an answer."""
+    handle = getattr(found.device, "_raw_device", None)
+    if found.library == "pyseabreeze" and handle is not None:
+        found.device.close()
+        with suppress(Exception):
+            handle.pyusb_device.reset()
+        found.device.open()
 
 
 def _opened(library: Library, device: Any) -> Found:
@@ -89,11 +100,7 @@ def _pure() -> list[Any]:
     if not use_packaged_libusb():
         hint = "install a libusb: python -m pip install libusb-package"
         raise not_connected(ROLE, "USB", NO_LIBUSB, hint)
-    handles = list(USBTransport.list_devices())
-    if len(handles) == 1:  # a reset frees what a killed program left behind; nobody's neighbour is hit by it
-        with suppress(Exception):
-            handles[0].pyusb_device.reset()
-    return [api._seabreeze_device_factory(handle) for handle in handles]
+    return [api._seabreeze_device_factory(handle) for handle in USBTransport.list_devices()]
 
 
 _LISTS: dict[Library, Callable[[], list[Any]]] = {

@@ -18,6 +18,7 @@ _ROOM = "labctl.cli.commands"
 COMMANDS = {
     "demo": ("simulate:demo", "Sweep the paper's two samples on a simulated bench."),
     "init": ("init:init", "Print an annotated bench file, or write it."),
+    "devices": ("instruments.devices:devices", "List what is plugged in, with its lines for the bench file."),
     "check": ("check:check", "Connect to every instrument and read each once."),
     "sweep": ("sweep:sweep", "Sweep the pump fluence; state the lasing threshold."),
     "resume": (
@@ -26,7 +27,8 @@ COMMANDS = {
     ),
     "verify": ("runs:verify", "Check that run files are complete and agree with their CSV."),
     "simulate": ("simulate:simulate", "Serve a simulated bench until Ctrl-C."),
-    "fit": ("stored.fit:fit", "Fit stored runs, or tables, again."),
+    "fit": ("runs:fit", "Fit stored runs, or tables, again."),
+    "report": ("stored.report:report", "Write one HTML file about runs, and a PDF."),
     "figures": ("stored.figures:figures", "Draw the figures of runs for a journal: PDF, SVG or PNG."),
     "set": ("manual:set_bench", "Set a fluence or an angle, and hold it."),
     "align": ("align:align", "Follow the threshold while you align."),

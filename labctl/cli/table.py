@@ -11,6 +11,7 @@ from labctl.analysis.evaluation.comparison import compared
 from labctl.cli.output import make_console, write_json, write_styled
 from labctl.model.results.sweep import Interval, QResult
 from labctl.runner.meaning import flag_lines
+from labctl.runner.refit import spread_line
 from labctl.runner.report import (
     RunReport,
     beside_number,
@@ -71,16 +72,14 @@ def _table(runs: Sequence[RunReport], spread: Mapping[str, SpotSpread]) -> Table
     nominal = any(run.nominal_uj_cm2 is not None for run in runs)
     scaled = any(_scale(run) for run in runs)
     interval = "95 % interval" if scaled else "95 % interval, statistical only"
-    units = {run.threshold.unit for run in runs}
-    onset = f"onset ({next(iter(units))})" if len(units) == 1 else "onset"
-    headings = ["sample", "points", onset, interval]
+    headings = ["sample", "points", "onset (uJ/cm2)", interval]
     headings += ["with scale"] if scaled else []
     headings += ["spot to spot"] if spread else []
     headings += ["paper"] if nominal else []
     for heading in (*headings, "Q (resolution)"):
         table.add_column(heading)
     for run in runs:
-        cells = [_name(run), _points(run), *threshold_cells(run, with_unit=len(units) > 1)]
+        cells = [_name(run), _points(run), *threshold_cells(run)]
         cells += [_interval_cell(run.threshold.total_ci95)] if scaled else []
         cells += [_spread_cell(run, spread.get(run.sample))] if spread else []
         cells += ["-" if run.nominal_uj_cm2 is None else f"{run.nominal_uj_cm2:.2f}"] if nominal else []
@@ -110,24 +109,6 @@ def _stability_table(runs: Sequence[RunReport]) -> Table:
     return table
 
 
-def spread_line(spread: SpotSpread) -> str:
-    """Say how far spots of one sample differ, beside what one spot's interval covers."""
-    own = spread.interval_rel
-    of = "spots" if spread.named else "runs without spot names"
-    beside = "" if own is None else f"; one spot's own 95 % interval is +-{100 * own:.1f} %"
-    lines = ""
-    if spread.lines_shared is not None and spread.lines_by_chance is not None:
-        lines = (
-            f"; {spread.lines_shared:.0%} of the lines recur at another spot, "
-            f"{spread.lines_by_chance:.0%} would by chance"
-        )
-    return (
-        f"{spread.sample}: {spread.spots} {of}, mean {_digits(spread.mean)} {spread.unit}, "
-        f"from spot to spot {_digits(spread.sd)} {spread.unit} "
-        f"({100 * spread.rel:.1f} %, one standard deviation){beside}{lines}"
-    )
-
-
 def _spread_cell(run: RunReport, spread: SpotSpread | None) -> str:
     counts = run.threshold.threshold_uj_cm2 is not None
     if spread is None or not counts or (spread.named and not run.spot):
@@ -135,24 +116,18 @@ def _spread_cell(run: RunReport, spread: SpotSpread | None) -> str:
     return f"+-{100 * spread.rel:.1f} %"
 
 
-def threshold_cells(run: RunReport, *, with_unit: bool = False) -> tuple[str, str]:
+def threshold_cells(run: RunReport) -> tuple[str, str]:
     """Return a threshold and its interval, or in a few words why there is none."""
     threshold = run.threshold
-    value, convention = threshold.threshold_uj_cm2, threshold.convention_said
+    value, convention = threshold.threshold_uj_cm2, threshold.convention
     if value is None:
         return run.outcome.headline, "-"
-    unit = f" {threshold.unit}" if with_unit else ""
-    shown = f"{_digits(value)}{unit} ({convention})" if convention else f"{_digits(value)}{unit}"
+    shown = f"{value:.2f} ({convention})" if convention else f"{value:.2f}"
     return shown, _interval_cell(threshold.ci95)
 
 
-def _digits(value: float) -> str:
-    """Two decimals, or four digits of a small or a large number."""
-    return f"{value:.2f}" if 1 <= abs(value) < 1e6 else f"{value:.4g}"
-
-
 def _interval_cell(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{_digits(interval[0])} to {_digits(interval[1])}"
+    return "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
 
 
 def _scale(run: RunReport) -> float:

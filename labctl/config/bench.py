@@ -153,6 +153,9 @@ class BenchConfig(Table):
         del plain["bench"]["hand"]
         if self.calibrations is not None:
             plain["calibrations"] = self.calibrations.stored()
+        for role in self.roles:
+            if self.driver(role).isolated == type(self.driver(role)).model_fields["isolated"].default:
+                del plain[role]["isolated"]
         for table, keys in _OPTIONAL.items():
             values, model = (plain, self) if table == "" else (plain[table], getattr(self, table))
             for key in (key for key in keys if key in values):
@@ -263,7 +266,7 @@ def _driver_table(role: RoleName, data: Mapping[str, object], mistakes: list[Mis
     table = dict(cast("Mapping[str, object]", data[role]))
     key = table.get("driver")
     if not isinstance(key, str):
-        known = ", ".join(spec.key for spec in registry.of_role(role))
+        known = ", ".join(registry.known_keys(role))
         mistakes.append(Mistake(f"{role}.driver", "missing or not text", f"one of {known}"))
         return None
     try:

@@ -52,7 +52,7 @@ def set_values(bench: Path, lines: Mapping[tuple[str, str], str]) -> None:
     """
     text = bench_text(bench)
     try:
-        changed = _with_lines(text, lines)
+        changed = with_values(text, lines)
     except (ValueError, TypeError, RecursionError) as exc:  # tomlkit's own errors are ValueErrors
         by_hand = "; ".join(f"under [{table}] {line}" for (table, _), line in lines.items())
         raise ConfigError(
@@ -73,8 +73,11 @@ def bench_text(bench: Path) -> str:
         raise ConfigError(f"cannot be read: {getattr(exc, 'strerror', None) or exc}", file=bench) from exc
 
 
-def _with_lines(text: str, lines: Mapping[tuple[str, str], str]) -> str:
-    """Return the text with these values; with byte order mark and line ends as they were."""
+def with_values(text: str, lines: Mapping[tuple[str, str], str]) -> str:
+    """Return the text of a bench file with these values; with byte order mark and line ends as they were.
+
+    :raises ValueError: it would not read as before but for these values.
+    """
     mark, windows = "\ufeff" * text.startswith("\ufeff"), 0 < text.count("\r\n") == text.count("\n")
     plain = text.removeprefix(mark).replace("\r\n", "\n") if windows else text.removeprefix(mark)
     document = tomlkit.parse(plain if plain.endswith("\n") else plain + "\n")

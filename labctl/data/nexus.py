@@ -20,6 +20,7 @@ from labctl.data.files.lock import Holder
 from labctl.data.shots import create_shots, shot_bytes
 from labctl.model.errors import DataError
 from labctl.model.mapping import plain
+from labctl.model.plan import dark_shots
 from labctl.model.run import RunFacts, RunStart
 
 _FLOAT = np.dtype("<f8")
@@ -39,16 +40,20 @@ class Expected:
 
 
 def expected_size(plan: Mapping[str, object]) -> Expected:
-    """Read the planned size from a plan: ``points`` or ``fluences``, ``average``, ``shots`` and darks."""
+    """Read the planned size from a plan: ``points`` or ``fluences``, ``average``, ``shots`` and darks.
+
+    Of a sweep that keeps single shots these are its exposures: it has no others.
+    """
     listed, shots = plan.get("fluences"), _positive(plan.get("shots"))
+    points = len(listed) if isinstance(listed, (list, tuple)) and listed else _positive(plan.get("points"))
+    points *= 2 if plan.get("direction") in ("up-down", "up_down") else 1
+    few = (1, 1) if shots else (_POINTS, _EXPOSURES)
     if shots:  # dark ones before and after, and some while the blade moves, at every fluence
         fluences = plan.get("fluences_uj_cm2")
-        bursts = len(fluences) if isinstance(fluences, (list, tuple)) and fluences else 1
-        shots = bursts * (shots + 2 * _positive(plan.get("dark_shots")) + shots // 50)
-    points = len(listed) if isinstance(listed, (list, tuple)) and listed else _positive(plan.get("points"))
-    both_ways = 2 if plan.get("direction") in ("up-down", "up_down") else 1
-    few = (1, 1) if shots else (_POINTS, _EXPOSURES)
-    return Expected(both_ways * points if points else few[0], _positive(plan.get("average")) or few[1], shots)
+        bursts = points or (len(fluences) if isinstance(fluences, (list, tuple)) and fluences else 1)
+        dark = _positive(plan.get("dark_shots")) or dark_shots(shots)
+        shots = bursts * (shots + 2 * dark + shots // 50)
+    return Expected(points or few[0], _positive(plan.get("average")) or few[1], shots)
 
 
 def _positive(value: object) -> int:

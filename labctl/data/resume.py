@@ -17,9 +17,10 @@ from labctl.data import nexus, schema
 from labctl.data.files.guard import opened
 from labctl.data.files.hdf5 import LARGEST_CHUNK, create_growing, guarded, open_h5
 from labctl.data.files.lock import Holder, RunLock, this_process
-from labctl.data.nexus import Expected, as_json, check_space, run_bytes
+from labctl.data.nexus import Expected, as_json, check_space, first_bytes
 from labctl.data.reader import damaged_points, read_run
 from labctl.data.run import SESSIONS, Run, Session
+from labctl.data.shots import LARGEST_FRAME_CHUNK, sound_lengths
 from labctl.data.writer import RunPaths, RunWriter, sync
 from labctl.model.errors import ConfigError, DataError
 from labctl.model.run import RunFacts, RunStart
@@ -130,7 +131,8 @@ class ResumedWriter(RunWriter):
             raise DataError(f"{self.paths.h5} has already been started")
         refuse_other_axes(self.run, start)
         expected = nexus.expected_size(self.run.start.plan)
-        left = Expected(max(expected.points - len(self.run), 1), expected.exposures)
+        points = max(expected.points - len(self.run), 1)
+        left = Expected(points, expected.exposures, points * expected.shots // max(expected.points, 1))
         pixels, part = self.run.wavelength_nm.size, self.paths.h5.with_name(self.paths.h5.name + ".part")
         sessions = continued_sessions(self.run, start, self._holder, self.dose_uj_cm2)
         try:
@@ -140,7 +142,7 @@ class ResumedWriter(RunWriter):
                 mend(part, self.run, sessions, self._holder, start.facts)
                 sync(part)
                 part.replace(self.paths.h5)
-                self._open(run_bytes(left, pixels))
+                self._open(first_bytes(left, pixels))
         except DataError:
             with contextlib.suppress(OSError):
                 part.unlink(missing_ok=True)
@@ -201,17 +203,21 @@ def mend(
 
     :param facts: of the bench it goes on with; those it holds stay where there are none.
     """
-    lengths = _sound_lengths(run)
+    lengths = {schema.GROWING[name]: rows for name, rows in _sound_lengths(run).items()}
+    shots = sound_lengths(run.path, run.wavelength_nm.size, len(run))
+    lengths |= {schema.SHOT_TABLES[name]: rows for name, rows in shots.items()}
     with opened(path) as checked:  # no link out of the file, nothing external, before anything is written
         for name, rows in lengths.items():
-            found = checked.dataset(schema.GROWING[name])
+            found, largest = checked.dataset(name), LARGEST_CHUNK
             if found.maxshape[0] is not None or found.chunks is None or found.shape[0] < rows:
                 raise checked.refusal(f"{name} cannot grow")
-            if int(np.prod(found.chunks, dtype=object)) * found.dtype.itemsize > 2 * LARGEST_CHUNK:
+            if name == schema.SHOT_FRAMES:
+                largest = LARGEST_FRAME_CHUNK
+            if int(np.prod(found.chunks, dtype=object)) * found.dtype.itemsize > 2 * largest:
                 raise checked.refusal(f"{name} is stored in pieces that are too large")
     with open_h5(path, "r+") as file:
         for name, rows in lengths.items():
-            dataset = file[schema.GROWING[name]]
+            dataset = file[name]
             if dataset.shape[0] != rows:
                 dataset.resize(rows, axis=0)
         _forget_the_end(file)

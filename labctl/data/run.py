@@ -16,6 +16,7 @@ from labctl.data import schema
 from labctl.data.edits import edits_of
 from labctl.data.files.guard import GuardedFile, opened
 from labctl.data.shots import StoredShots, read_shots
+from labctl.model.errors import DataError
 from labctl.model.mapping import record_of
 from labctl.model.plan import AdaptivePlan, Ending, StabilityPlan, SweepPlan
 from labctl.model.pump import Bands
@@ -417,9 +418,20 @@ class Run:
         :raises DataError: the file lost it.
         """
         row = self.points[self._at(index)]
+        if not row["frames_count"] and (shots := self.shots) is not None:
+            return self._shots_of(shots, row)
         with opened(self.path) as file:
             frames = stored_frames(file, row, self.wavelength_nm.size)
         return np.asarray(frames, dtype=np.float64)
+
+    def _shots_of(self, shots: StoredShots, row: np.void) -> FloatArray:
+        """Return the raw counts of the single shots in the light of a point, which are its exposures."""
+        places = shots.where("light", int(row["index"]))
+        if places.size != row["exposures"]:
+            held = f"{places.size} single shots, not {row['exposures']}"
+            raise DataError(f"{self.path}: point {row['index'] + 1} has {held}")
+        pieces = [piece.astype(np.float64) for piece in shots.pieces(places)]
+        return np.concatenate(pieces)
 
     def point(self, index: int) -> SweepPoint:
         """Return a point just as it was appended, arrays included.

@@ -130,11 +130,15 @@ class StoredShots:
         """Return the places of the shots of a phase, shape ``(shot,)``.
 
         :param phase: where the shutter was.
-        :param point: number of the point of a sweep; all of them if left out.
+        :param point: number of the point of a sweep; all of them if left out. Of one that was begun again,
+            after a fault or a kill, the shots of its last burst.
         """
         chosen = self.table["phase"] == PHASES.index(phase)
         if point is not None:
-            chosen &= self.table["point"] == point
+            own = self.table["point"] == point
+            begins = np.flatnonzero(own & (self.table["pulse"] == 0))
+            chosen &= own
+            chosen[: begins[-1] if begins.size else 0] = False
         return np.flatnonzero(chosen)
 
     def frames(self, first: int, count: int) -> CountArray:
@@ -157,6 +161,18 @@ class StoredShots:
             chosen = places[start : start + _PIECE_SHOTS]
             first = int(chosen[0])
             yield self.frames(first, int(chosen[-1]) - first + 1)[chosen - first]
+
+
+def sound_lengths(path: Path, pixels: int, points: int) -> dict[str, int]:
+    """Return how many rows of each table of single shots belong to whole batches; none without tables.
+
+    :param points: number of the points of the sweep, each of which has said what its shots gave.
+    """
+    shots = read_shots(path, pixels)
+    if shots is None:
+        return {}
+    kept = {"gaps": shots.gaps, "batches": shots.batches, "frames": shots.table, "table": shots.table}
+    return {**{name: len(rows) for name, rows in kept.items()}, "points": min(len(shots.points), points)}
 
 
 def read_shots(path: Path, pixels: int) -> StoredShots | None:

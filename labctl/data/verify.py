@@ -60,7 +60,7 @@ def findings(path: Path | str) -> Findings:
             *_sessions(run),
             *shot_problems(file, run.wavelength_nm.size),
         ]
-    problems += _csv(run, notes) if run.shots is None else []
+    problems += _csv(run, notes) if run.shots is None or len(run) else []
     left_out = len(problems) - _MOST
     shown = (*problems[:_MOST], *([f"and {left_out} more"] if left_out > 0 else []))
     return Findings(run, shown, tuple(notes))

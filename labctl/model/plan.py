@@ -71,6 +71,15 @@ class SweepPlan:
         below=1,
         percent=True,
     )
+    shots: int | None = option(
+        None,
+        "Single shots per point",
+        MEASUREMENT,
+        "Number of single shots kept at each fluence, one laser pulse each, instead of exposures of many "
+        "pulses; the spectrometer needs a buffer of its own and the laser's trigger.",
+        least=20,
+        most=10_000,
+    )
     min_pulses: int = option(
         100,
         "Least pulses per exposure",
@@ -186,12 +195,22 @@ class SweepPlan:
     @property
     def least_exposures(self) -> int:
         """Exposures of a point, at least."""
-        return self.average or LEAST_EXPOSURES
+        return self.shots or self.average or LEAST_EXPOSURES
 
     @property
     def most_exposures(self) -> int:
         """Exposures of a point, at most; fewer where they are long."""
-        return self.average or MOST_EXPOSURES
+        return self.shots or self.average or MOST_EXPOSURES
+
+    @property
+    def counted(self) -> bool:
+        """Whether the number of exposures is given, and no precision chooses it."""
+        return bool(self.shots or self.average)
+
+    @property
+    def cleans(self) -> bool:
+        """Whether cosmic spikes are removed; never from single shots: a line of one shot may be real."""
+        return self.remove_spikes and self.shots is None
 
 
 @documented
@@ -353,6 +372,14 @@ class ShotsPlan:
     triggered: bool = False
 
 
+def dark_shots(shots: int) -> int:
+    """Return the number of shots in the dark, before the light of a point of a sweep and again after it.
+
+    :param shots: in the light. The dark is that of all of them: its noise must not be most of their mean's.
+    """
+    return max(200, shots // 2)
+
+
 @dataclass(frozen=True, slots=True)
 class Ending:
     """Why a sweep asked for no more points.
@@ -394,6 +421,8 @@ def sweep_plan(given: Mapping[str, object], *, adaptive: bool = False) -> SweepP
     usual = every["precision"].default
     if given.get("average") is not None and given.get("precision", usual) != usual:
         raise every["precision"].wrong("cannot be combined with --average", "give only one of them")
+    if given.get("shots") is not None and given.get("precision", usual) != usual:
+        raise every["precision"].wrong("cannot be combined with --shots", "give only one of them")
     for name in () if listed else ("start", "stop"):
         if name not in given:
             raise every[name].wrong("missing", "a fluence in uJ/cm2")

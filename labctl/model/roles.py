@@ -443,6 +443,14 @@ def bursting(spectrometer: Spectrometer) -> BurstSpectrometer | None:
     return cast("BurstSpectrometer", spectrometer) if getattr(spectrometer, "buffer_shots", 0) else None
 
 
+def keeping_shots(sink: RunSink) -> ShotSink | None:
+    """Return what stores a run as one that stores single shots, or None.
+
+    :param sink: of a run.
+    """
+    return cast("ShotSink", sink) if hasattr(sink, "shot_point") else None
+
+
 def ranged(meter: PowerMeter) -> RangedMeter | None:
     """Return the meter as one with ranges, or None. A pyroelectric head has none of power.
 

@@ -25,8 +25,9 @@ from labctl.model.clock import Stop
 from labctl.model.errors import Aborted, DataError
 from labctl.model.plan import Ending, SweepPlan
 from labctl.model.records import DarkRecord, SweepPoint
-from labctl.model.roles import RunSink
+from labctl.model.roles import RunSink, ShotSink
 from labctl.model.run import RunStart, RunStop, without_arrays
+from labctl.model.shots import ShotBlock, ShotsSummary
 from labctl.runner.facts import RunRequest
 from labctl.session import Bench
 from procedures.fluence_sweep import Done, Insert, Pause
@@ -36,7 +37,7 @@ from procedures.procedure import FluenceSweepProcedure, SweepContext
 class PointBuffer:
     """Passes everything on to ``sink`` first; what is kept here is therefore on disk."""
 
-    def __init__(self, sink: RunSink) -> None:
+    def __init__(self, sink: ShotSink) -> None:
         self._sink = sink
         self.points: list[SweepPoint] = []
         self._latest: SweepPoint | None = None
@@ -61,6 +62,14 @@ class PointBuffer:
         self._sink.append(point)
         self._latest = point
         self.points.append(without_arrays(point))
+
+    def shots(self, block: ShotBlock) -> None:
+        """Store single shots."""
+        self._sink.shots(block)
+
+    def shot_point(self, summary: ShotsSummary) -> None:
+        """Store what the single shots of a point gave."""
+        self._sink.shot_point(summary)
 
     def event(self, at_s: float, text: str) -> None:
         """Store one line of the run's log."""

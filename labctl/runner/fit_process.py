@@ -66,6 +66,7 @@ class FileQuestion:
     """What is to be said of a file, run or table, as it is when it is read?
 
     :param edits: what was changed by hand; None: what is stored beside the run.
+    :param shots: whether to say what single shots show; else what the file says of them holds.
     :param ending: of a run that goes on, whose file does not say it yet, as are those that follow.
     """
 
@@ -73,6 +74,7 @@ class FileQuestion:
 
     path: str
     edits: Edits | None = None
+    shots: bool = False
     ending: Ending | None = None
     planned: int | None = None
     dose_uj_cm2: float | None = None

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH, scale_statement
 from labctl.analysis.threshold import START_LOWER
 from labctl.analysis.threshold.fit import MIN_POINTS
-from labctl.data.tables.errors import LeftOut
 from labctl.model.mapping import plain
 from labctl.model.results.comparison import Comparison, RetainedDifference, SampleRun, ThresholdRatio
+from labctl.model.results.shot_statistics import ShotStatistics
 from labctl.model.results.sweep import (
     AdaptiveEnding,
     BandThreshold,
@@ -194,20 +194,19 @@ def exponent_line(threshold: Threshold) -> str:
 
 
 def definition_lines(result: SweepResult) -> list[str]:
-    """Say what each definition of the threshold in use gives, one line each, in the unit of the threshold."""
-    unit = result.threshold.unit
+    """Say what each definition of the threshold in use gives, one line each; fluences in uJ/cm2."""
     return [
         f"{d.label}: not defined here: {d.reason}"
         if d.value_uj_cm2 is None
         else f"{d.label}: {d.value_uj_cm2:.4g}"
-        + (f" ({d.ci95[0]:.4g} to {d.ci95[1]:.4g}) {unit}" if d.ci95 else f" {unit}")
+        + (f" ({d.ci95[0]:.4g} to {d.ci95[1]:.4g}) uJ/cm2" if d.ci95 else " uJ/cm2")
         + (f"; {d.note}" if d.note else "")
         for d in result.definitions
     ]
 
 
 _NUMBER = re.compile(
-    r"^threshold [\d.e+-]+ \S+(?: \S+){0,2}?(?: \(onset\))?, 95 % interval [\d.e+-]+ to [\d.e+-]+[;,]? ?"
+    r"^threshold [\d.e+-]+ uJ/cm2(?: \(onset\))?, 95 % interval [\d.e+-]+ to [\d.e+-]+[;,]? ?"
 )
 
 
@@ -227,12 +226,47 @@ def more_lines(result: SweepResult) -> list[str]:
         *([exponent] if exponent and result.stability is None else []),
         *([] if result.modes is None or not result.modes.modes else [result.modes.text]),
         *([] if result.randomness is None else [result.randomness.text]),
+        *([_shots_line(result.shots)] if result.shots else []),
         *([] if result.adaptive is None else [_adaptive_line(result.adaptive)]),
         *([] if result.bleaching is None else [_bleaching_line(result.bleaching)]),
         *([] if result.hysteresis is None else [_hysteresis_line(result.hysteresis)]),
         *([] if result.stability is None else [stability_verdict(result.stability)]),
         *([] if result.energy_step is None else [f"warning: {result.energy_step.text}"]),
     ]
+
+
+_MOST_LISTED = 4
+
+
+def _shots_line(found: Sequence[ShotStatistics]) -> str:
+    """Say in one sentence what the single shots of a sweep show over its fluences."""
+    shots = sorted(one.moments.n for one in found)
+    count = f"{shots[0]}" if shots[0] == shots[-1] else f"{shots[0]} to {shots[-1]}"
+    return f"single shots ({count} a point): {_tails(found)}; {_structure(found)}"
+
+
+def _tails(found: Sequence[ShotStatistics]) -> str:
+    heavy = [one.fluence_uj_cm2 for one in found if one.tail.status == "heavy"]
+    stated = sum(one.tail.status != "not_stated" for one in found)
+    if heavy:
+        return f"a heavy tail at {_listed(heavy)} uJ/cm2, of {stated} fluences where one can be stated"
+    if stated:
+        return f"no heavy tail at the {stated} fluences where one can be stated"
+    return "a heavy tail cannot be stated at any fluence"
+
+
+def _structure(found: Sequence[ShotStatistics]) -> str:
+    above = [one.fluence_uj_cm2 for one in found if one.overlap is not None and one.overlap.above_floor]
+    if not above:
+        return "noise explains the overlap of their spectra"
+    return f"their spectra share structure beyond noise at {_listed(above)} uJ/cm2"
+
+
+def _listed(fluences_uj_cm2: Sequence[float]) -> str:
+    different = [f"{fluence:.4g}" for fluence in sorted(set(fluences_uj_cm2))]
+    if len(different) > _MOST_LISTED:
+        return f"{len(different)} fluences from {different[0]} to {different[-1]}"
+    return ", ".join(different)
 
 
 def stability_verdict(stability: StabilityResult, convention: str = "") -> str:
@@ -411,9 +445,7 @@ THRESHOLD_KEYS = {
     "bound": "bound",
     "bound_condition": "bound_condition",
     "value": "threshold_uj_cm2",
-    "quantity": "quantity",
     "unit": "unit",
-    "unit_stated": "unit_stated",
     "ci95": "ci95",
     "statistical_ci95": "statistical_ci95",
     "systematic": "systematic_rel",
@@ -454,32 +486,6 @@ MORE_KEYS = (
 
 
 @dataclass(frozen=True, slots=True)
-class TableColumns:
-    """What was understood of a table.
-
-    :param names: columns of pump, signal and, if any, errors of the signal.
-    :param quantity: of the pump, e.g. "fluence", "pulse energy".
-    :param unit: in which the pump stands in the result; ``unit_stated`` whether file or user say it.
-    :param convention: of the fluence; None where it is not stated, or there is none.
-    :param signal_unit: empty where it is not stated.
-    :param rows: that were read, and ``used`` for the fit.
-    :param said: the same in sentences.
-    :param left_out: lines of the file that give no point, each with why.
-    """
-
-    names: tuple[str, ...]
-    quantity: str
-    unit: str
-    unit_stated: bool
-    convention: str | None
-    signal_unit: str
-    rows: int
-    used: int
-    said: tuple[str, ...] = ()
-    left_out: tuple[LeftOut, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class RunReport:
     """One run, finished or not.
 
@@ -496,7 +502,6 @@ class RunReport:
     :param counted: its points: how many were planned, saturated, usable.
     :param table: of a stability run, beside its files.
     :param meter: serial number of the power meter; empty where it is not known.
-    :param columns: of a table: what was taken for what; None for a run.
     """
 
     sample: str
@@ -512,7 +517,6 @@ class RunReport:
     counted: Tally | None = None
     table: Path | None = None
     meter: str = ""
-    columns: TableColumns | None = None
 
     @property
     def compared(self) -> SampleRun:
@@ -539,12 +543,10 @@ class RunReport:
         """
         result = plain(self.result)
         stated, q = {**result["threshold"], "budget": result["budget"]}, result["q"] or {}
-        if self.threshold.on_area:
-            stated["convention"] = self.threshold.convention or "not stated"
         more = {key: result[key] for key in MORE_KEYS if result[key]}
         if self.table is not None and "stability" in more:
             more["stability"] = {**more["stability"], "table": _absolute(self.table)}
-        shown = {
+        return {
             "sample": self.sample,
             "status": self.status,
             "files": {
@@ -559,17 +561,7 @@ class RunReport:
             "meaning": list(sentences(self.threshold.flags)),
             "q": {key: q.get(name) for key, name in Q_KEYS.items()},
             **more,
-            **({} if self.columns is None else {"columns": plain(self.columns)}),
         }
-        return shown if self.threshold.unit == "uJ/cm2" else _keyed_by(shown, self.threshold.unit)
-
-
-def _keyed_by(value: Any, unit: str) -> Any:
-    """Name numbers by the unit they are in: ``threshold_nj`` where a table is in nJ."""
-    if isinstance(value, dict):
-        suffix = "_" + re.sub(r"[^a-z0-9]+", "_", unit.lower()).strip("_")
-        return {re.sub(r"_uj_cm2$", suffix, key): _keyed_by(item, unit) for key, item in value.items()}
-    return [_keyed_by(item, unit) for item in value] if isinstance(value, list) else value
 
 
 def uncertainty_lines(run: RunReport) -> list[str]:

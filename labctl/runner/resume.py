@@ -28,13 +28,14 @@ from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import OnEvent
 from labctl.runner.facts import PROCEDURE_ID, RunRequest
 from labctl.runner.fit_process import Fits
+from labctl.runner.refit import STABILITY_ID
 from labctl.runner.report import RunReport
 from labctl.runner.run import SWEEP, run_sweep
-from labctl.runner.stability import PROCEDURE_ID as STABILITY_ID
 from labctl.runner.stability import stability_kind
 from labctl.session import Bench
 from procedures.fluence_sweep import Done, Insert, Pause
 from procedures.plan import LEAST_REFERENCED, reference_fluence, steps
+from procedures.shots import MOST_UNSURE_S
 
 _BESIDE = {"fluences", "emission_nm", "lasing_nm"}
 """Written beside the plan's own fields, for people."""
@@ -99,8 +100,10 @@ def dose_before(run: Run, plan: SweepPlan, repetition_rate_hz: float) -> tuple[f
 
 def _pulses(run: Run, plan: SweepPlan, repetition_rate_hz: float) -> float:
     """Most pulses on the sample at any point so far; before the first, those of the longest exposures."""
+    if plan.shots and not len(run):
+        return plan.shots + 2 * MOST_UNSURE_S * repetition_rate_hz
     longest_s = (plan.most_exposures + 1) * plan.max_integration_s
-    longest = (longest_s if plan.average else min(longest_s, plan.max_light_s)) * repetition_rate_hz
+    longest = (longest_s if plan.counted else min(longest_s, plan.max_light_s)) * repetition_rate_hz
     if not len(run):
         return longest
     return float(np.max(np.diff(run.column("dose_uj_cm2"), prepend=0.0) / run.fluence_uj_cm2))
@@ -118,6 +121,8 @@ def plan_size(plan: Mapping[str, object]) -> int | None:
 
 log = logging.getLogger(__name__)
 
+RESUMABLE = (PROCEDURE_ID, STABILITY_ID)
+"""Procedures whose runs can be continued."""
 WITH_BENCH = "give the bench file with --bench: its resources and limits hold"
 Confirm = Callable[[tuple[str, ...]], None]
 """Shows what differs from the bench of the run, one line each, and raises where that is not agreed to."""
@@ -152,7 +157,7 @@ def resume_run(
     """
     h5 = path.with_suffix(".h5") if path.suffix.lower() == ".csv" else path
     run = continuable(h5)
-    if run.start.procedure not in (PROCEDURE_ID, STABILITY_ID):
+    if run.start.procedure not in RESUMABLE:
         raise DataError(f"{h5} is a run of {run.start.procedure}, which this command does not continue")
     if doubt := run.doubt:
         raise DataError(f"{h5}: {doubt}", "check the shutter, then start a new run")

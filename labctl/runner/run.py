@@ -172,6 +172,8 @@ _POLL_S = 0.1
 LONGEST_FIT_S = 120.0
 LONGEST_STOPPED_FIT_S = 2.0
 """Wall times for the fits at the end; the second after a stop, when somebody waits for the program's end."""
+LONGEST_SHOTS_S = 10.0
+"""Wall time more for what the single shots of a point say."""
 STOPPING = "stopping: closing the shutter and making the bench safe"
 BREAKING_OFF = "stopping: the bench is already released; the fit is cancelled"
 
@@ -520,9 +522,11 @@ class _Acquisition:
         if lied or not buffer.points:  # there is nothing to fit, and nobody shall wait for that
             return evaluate(points, self._plan, facts)
         stopped = self._stop.is_set()
-        within_s, stop = (LONGEST_STOPPED_FIT_S, None) if stopped else (LONGEST_FIT_S, self._stop)
+        longest_s = LONGEST_FIT_S + (LONGEST_SHOTS_S * len(buffer.points) if self._plan.shots else 0.0)
+        within_s, stop = (LONGEST_STOPPED_FIT_S, None) if stopped else (longest_s, self._stop)
         try:
-            return self._fits.evaluate(self._question(temperatures), within_s, stop)
+            question = dataclasses.replace(self._question(temperatures), shots=not stopped)
+            return self._fits.evaluate(question, within_s, stop)
         except FitFailed as exc:
             assert self._files is not None
             later = f": labctl fit {self._files.h5} computes it later" if self.kind.live else ""

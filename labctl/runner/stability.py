@@ -10,23 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from labctl.analysis.evaluation.stability import Stability
-from labctl.analysis.fading import DecayFit
 from labctl.config import BenchConfig
 from labctl.data import read_run
-from labctl.data.run import Run
 from labctl.model.clock import Clock
-from labctl.model.errors import CalibrationRefused, DataError, InstrumentError
+from labctl.model.errors import DataError, InstrumentError
 from labctl.model.plan import StabilityPlan
 from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import OnEvent
 from labctl.runner.fit_process import Fits
+from labctl.runner.refit import STABILITY_ID, refit_stability
 from labctl.runner.report import RunReport
 from labctl.runner.run import RunKind, RunRequest, run_sweep
 from labctl.session import Bench
 from procedures.fluence_sweep import Pause
-
-PROCEDURE_ID = "stability/1"
 
 
 def run_stability(
@@ -77,24 +73,7 @@ def stability_kind() -> RunKind:
     def temperature_c(buffer: PointBuffer) -> tuple[float | None, ...]:
         return tuple(temperatures.get(p.index) for p in buffer.points) if temperatures else ()
 
-    return RunKind(PROCEDURE_ID, live=False, seen=seen, temperature_c=temperature_c)
-
-
-def refit_stability(run: Run) -> tuple[Stability, DecayFit]:
-    """Fit a stored stability run again, as it was fitted then.
-
-    :raises DataError: it is none.
-    :raises CalibrationRefused: nothing can be fitted.
-    """
-    if run.start.procedure != PROCEDURE_ID:
-        raise DataError(f"{run.path} is a run of {run.start.procedure}, not a stability run")
-    plan, facts = run.plan, run.facts
-    if facts.doubt:
-        raise CalibrationRefused(facts.doubt)
-    assert isinstance(plan, StabilityPlan)
-    scalars = [run.scalars(n) for n in range(len(run))]
-    measured = Stability.of(scalars, facts.photon_order, facts.edits.left_out | facts.damaged)
-    return measured, measured.fit(plan.model, constant=plan.constant)
+    return RunKind(STABILITY_ID, live=False, seen=seen, temperature_c=temperature_c)
 
 
 def write_table(path: Path) -> Path:

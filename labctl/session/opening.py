@@ -348,7 +348,7 @@ def _open(role: RoleName, config: BenchConfig, clock: Clock, *, may_move: bool) 
     table = config.driver(role)
     if not may_move and getattr(table, "home_at_connect", False):
         table = table.model_copy(update={"home_at_connect": False})
-    return cast("Device", registry.find(role, table.driver).open(table, clock))
+    return cast("Device", registry.connect(role, table, clock))
 
 
 @contextlib.contextmanager

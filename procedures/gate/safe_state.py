@@ -146,7 +146,10 @@ class SafeState:
             with held_back():
                 self.forget()
                 if self.shutter.is_meant(exc) or make_safe(self.shutter.closing):
-                    doing = f"{self.shutter.name} does not close; turning the attenuator first"
+                    doing = (
+                        f"{self.shutter.name} does not close. BLOCK THE BEAM MANUALLY; "
+                        "turning the attenuator to its lowest transmission first"
+                    )
                     announce(exc, doing, self.tell)
                     make_safe(self.drop, self.shutter.closing)
             raise

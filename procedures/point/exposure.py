@@ -15,6 +15,7 @@ from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, FloatArray, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
 from labctl.model.run import RunStart, RunStop
+from labctl.model.shots import ShotBlock, ShotsSummary
 from procedures.gate.power_monitor import Bracket, PumpState
 from procedures.gate.pump import Pump
 from procedures.plan import Step
@@ -439,6 +440,12 @@ class NoSink:
         """Keep nothing."""
 
     def append(self, point: SweepPoint) -> None:
+        """Keep nothing."""
+
+    def shots(self, block: ShotBlock) -> None:
+        """Keep nothing."""
+
+    def shot_point(self, summary: ShotsSummary) -> None:
         """Keep nothing."""
 
     def event(self, at_s: float, text: str) -> None:

@@ -17,6 +17,7 @@ from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, FloatArray, PowerReading, SpectrometerInfo, Spectrum, SweepPoint
 from labctl.model.roles import RunSink
+from labctl.model.shots import ShotTally
 from procedures.gate.power_monitor import Bracket, PumpState
 from procedures.gate.pump import Pump
 from procedures.plan import Step
@@ -170,6 +171,7 @@ class Shots:
     :param highest: highest raw share of the full scale inside the bands.
     :param trials: exposures thrown away to find the exposure time.
     :param darks: exposures that their dark should have.
+    :param tally: of single shots, each of which is one of the exposures: how many are missing between them.
     """
 
     step: Step
@@ -187,6 +189,7 @@ class Shots:
     temperature_c: float | None
     dose_uj_cm2: float
     elapsed_s: float
+    tally: ShotTally | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +216,7 @@ class Reducer:
             bands=self._bands,
             pulses_per_exposure=shots.pulses,
             nonlinearity=self._info.nonlinearity,
-            remove_spikes=self._plan.remove_spikes,
+            remove_spikes=self._plan.cleans,
             blank=None if blank is None else blank.reduced,
             dark_exposures=dark.n,
             resolution_nm=self._info.resolution_nm,
@@ -277,10 +280,12 @@ class Reducer:
             "spikes": bool(reduced.spikes),
             "low_power": state.reading.power_w < 20 * self._noise_w,
             "shutter_open": self._plan.keep_open,
-            "dropout": _dropped_out(np.asarray(reduced.exposure_signals)),
+            # A pulse that is left out is one of many shots, and a bright one may be what is looked for.
+            "dropout": shots.tally is None and _dropped_out(np.asarray(reduced.exposure_signals)),
             "no_signal": not reduced.signal_whole > _SEEN * reduced.signal_whole_sigma,
         }
-        return tuple(name for name, is_so in found.items() if is_so)
+        missing = () if shots.tally is None else shots.tally.flags
+        return (*(name for name, is_so in found.items() if is_so), *missing)
 
 
 def _dropped_out(signals: FloatArray) -> bool:

@@ -1,4 +1,8 @@
-"""Every registered driver against the simulator of its instrument: what its role promises."""
+"""Every driver of the package against the simulator of its instrument.
+
+What its role promises is checked by the suite that ships, :mod:`labctl.testing`. Here too is what only the
+scene can tell: where the mount stands, what is on the head, whether light passed.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,14 @@ from patience import PATIENCE_S
 
 from drivers import registry
 from labctl.model.clock import SteppedClock
-from labctl.model.errors import Aborted, InstrumentError, InstrumentFault, NotConnected
-from labctl.model.roles import Attenuator, Heater, PowerMeter, Shutter, Spectrometer, Stage, Thermometer
+from labctl.model.errors import InstrumentFault, NotConnected
+from labctl.testing import Check, checks_of
 from simulators import presets
 from simulators.bench import SimulatedBench, Transport
 from simulators.scene import SceneSettings
 from simulators.scene.settings import HeaterSettings, Level, StageSettings, ThermometerSettings
 from simulators.servers import Server
 
-ROLES: dict[str, Any] = {
-    "attenuator": Attenuator,
-    "power_meter": PowerMeter,
-    "spectrometer": Spectrometer,
-    "shutter": Shutter,
-    "stage": Stage,
-    "thermometer": Thermometer,
-    "heater": Heater,
-}
 NEEDED: dict[str, dict[str, object]] = {"heater": {"max_temperature_c": 80.0}}
 """Keys without a default."""
 POSIX = pytest.param(
@@ -68,32 +63,40 @@ def tcp_bench() -> Iterator[SimulatedBench]:
         yield running
 
 
-@contextmanager
-def opened(bench: SimulatedBench, spec: registry.DriverSpec, **settings: object) -> Iterator[Any]:
+def made(bench: SimulatedBench, spec: registry.DriverSpec, **settings: object) -> Any:
     config = spec.config.model_validate(
         {"driver": spec.key, "resource": bench.resources[spec.role], **NEEDED.get(spec.role, {}), **settings}
     )
-    device = spec.open(config, bench.scene.clock)
+    return spec.open(config, bench.scene.clock)
+
+
+@contextmanager
+def opened(bench: SimulatedBench, spec: registry.DriverSpec, **settings: object) -> Iterator[Any]:
+    device = made(bench, spec, **settings)
     try:
         yield device
     finally:
         device.close()
 
 
+PROMISES = [(spec, check) for spec in registry.all_drivers() for check in checks_of(spec.role)]
+
+
+@pytest.mark.parametrize(
+    ("spec", "check"), PROMISES, ids=[f"{spec.key}-{check.__name__}" for spec, check in PROMISES]
+)
+def test_a_driver_keeps_the_promises_of_its_role(
+    spec: registry.DriverSpec, check: Check, tcp_bench: SimulatedBench
+) -> None:
+    check(lambda: made(tcp_bench, spec))
+
+
 @pytest.mark.parametrize("spec", registry.all_drivers(), ids=lambda spec: str(spec.key))
-def test_a_device_has_its_role_a_name_and_an_identity(
+def test_a_device_is_called_by_its_role_and_address(
     spec: registry.DriverSpec, tcp_bench: SimulatedBench
 ) -> None:
     with opened(tcp_bench, spec) as device:
-        assert isinstance(device, ROLES[spec.role])
         assert device.name == f"{spec.role} {tcp_bench.resources[spec.role]}"
-        assert device.identity() == device.identity()
-        assert device.identity().model
-    device.close()
-    with pytest.raises(InstrumentError):
-        device.identity()
-    with opened(tcp_bench, spec) as again:
-        assert again.identity().model
 
 
 @drivers_of("attenuator")
@@ -111,29 +114,15 @@ def test_attenuator_moves_where_it_is_told(spec: registry.DriverSpec, bench: Sim
 
 
 @drivers_of("attenuator")
-def test_attenuator_refuses_and_stops_without_moving(
-    spec: registry.DriverSpec, tcp_bench: SimulatedBench
-) -> None:
+def test_attenuator_that_refuses_does_not_turn(spec: registry.DriverSpec, tcp_bench: SimulatedBench) -> None:
     with opened(tcp_bench, spec) as mount:
-        low, high = mount.angle_range_deg
-        before = mount.angle_deg()
-        for outside in (low - 1.0, high + 1.0, float("nan")):
-            with pytest.raises(InstrumentFault):
-                mount.move_to(outside)
-        stop = threading.Event()
-        stop.set()
-        with pytest.raises(Aborted):
-            mount.move_to(20.0, stop)
-        with pytest.raises(Aborted):
-            mount.home(stop)
+        with pytest.raises(InstrumentFault):
+            mount.move_to(mount.angle_range_deg[1] + 1.0)
         assert not tcp_bench.scene.mount.moving()
-        assert mount.angle_deg() == pytest.approx(before, abs=0.01)
 
 
 @drivers_of("stage")
-def test_stage_moves_where_it_is_told_and_refuses_the_rest(
-    spec: registry.DriverSpec, bench: SimulatedBench
-) -> None:
+def test_stage_moves_where_it_is_told(spec: registry.DriverSpec, bench: SimulatedBench) -> None:
     assert bench.scene.stage is not None
     with opened(bench, spec) as stage:
         assert not stage.is_referenced()
@@ -146,14 +135,6 @@ def test_stage_moves_where_it_is_told_and_refuses_the_rest(
             assert stage.position_um() == pytest.approx(reached, abs=1.0)
             assert bench.scene.stage.position_um() == pytest.approx(wanted, abs=1.0)
             assert not bench.scene.stage.moving()
-        stop = threading.Event()
-        stop.set()
-        for outside in (low - 1.0, high + 1.0, float("nan")):
-            with pytest.raises(InstrumentFault):
-                stage.move_to(outside)
-        with pytest.raises(Aborted):
-            stage.move_to(low, stop)
-        assert stage.position_um() == pytest.approx(high, abs=1.0)
 
 
 @drivers_of("thermometer")
@@ -167,16 +148,10 @@ def test_thermometer_shows_the_room(spec: registry.DriverSpec, bench: SimulatedB
 
 
 @drivers_of("heater")
-def test_heater_holds_what_it_is_told_and_refuses_the_rest(
-    spec: registry.DriverSpec, bench: SimulatedBench
-) -> None:
+def test_heater_holds_what_it_is_told(spec: registry.DriverSpec, bench: SimulatedBench) -> None:
     plate, clock = bench.scene.plate, bench.scene.clock
     assert plate is not None
     with opened(bench, spec) as heater:
-        low, high = heater.temperature_range_c
-        for outside in (low - 1.0, high + 1.0, float("nan")):
-            with pytest.raises(InstrumentFault):
-                heater.hold(outside)
         assert not heater.is_heating()
         heater.hold(60.0)
         assert heater.is_heating()
@@ -231,9 +206,7 @@ def test_power_meter_settles_by_its_own_head(spec: registry.DriverSpec, kind: st
 
 
 @drivers_of("power_meter")
-def test_power_meter_says_when_it_is_over_range_and_stops(
-    spec: registry.DriverSpec, tcp_bench: SimulatedBench
-) -> None:
+def test_power_meter_says_when_it_is_over_range(spec: registry.DriverSpec, tcp_bench: SimulatedBench) -> None:
     tcp_bench.scene.mount.move_to(12.0)
     tcp_bench.scene.clock.sleep(5.0)
     with opened(tcp_bench, spec, range=1e-9) as meter:
@@ -242,10 +215,6 @@ def test_power_meter_says_when_it_is_over_range_and_stops(
         meter.prepare(800.0)
         with pytest.raises(InstrumentFault, match="out of range"):
             meter.read()
-        stop = threading.Event()
-        stop.set()
-        with pytest.raises(Aborted):
-            meter.read(1, stop)
 
 
 @drivers_of("shutter")
@@ -311,12 +280,6 @@ def test_spectrometer_exposes_as_told(
         assert {spectrum.counts.shape for spectrum in spectra} == {(camera.pixels,)}
         assert all(spectrum.start_s < spectrum.stop_s for spectrum in spectra)
         assert sum(spectrum.start_s >= changed_s for spectrum in spectra) >= 2
-        with pytest.raises(InstrumentFault):
-            spectrometer.set_integration(2 * info.integration_max_s)
-        stop = threading.Event()
-        stop.set()
-        with pytest.raises(Aborted):
-            spectrometer.acquire(stop)
 
 
 @drivers_of("spectrometer")

@@ -6,6 +6,7 @@ The spectrometer features are pyseabreeze's own, in front of a protocol that not
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -55,6 +56,7 @@ class UsbDevice:
 
     def __init__(self, model: str, serial: str = "S1", *, busy: bool = False, **features: object) -> None:
         self.model, self.serial_number, self.is_open, self._busy = model, serial, False, busy
+        self._raw_device: Any = None
         self.sent: list[tuple[int, Any]] = []
         kind = _model_class_registry[model]._feature_classes["spectrometer"][0]
         bases = (OOIProtocol, OBP2Protocol, OBPProtocol)
@@ -205,20 +207,20 @@ def test_a_busy_neighbour_is_skipped_and_named(bus: dict[str, list[UsbDevice]]) 
     assert not free.is_open
 
 
-def test_only_a_spectrometer_without_neighbours_is_reset(monkeypatch: pytest.MonkeyPatch) -> None:
-    from seabreeze.pyseabreeze import api
-
-    def handle(name: str, resets: list[str]) -> Any:
-        return SimpleNamespace(pyusb_device=SimpleNamespace(reset=lambda: resets.append(name)))
-
-    monkeypatch.setattr(ocean_usb, "use_packaged_libusb", lambda: True)
-    monkeypatch.setattr(api, "_seabreeze_device_factory", lambda found: found)
-    for names, wanted in ((["a"], ["a"]), (["a", "b"], [])):
-        resets: list[str] = []
-        handles = [handle(name, resets) for name in names]
-        monkeypatch.setattr(USBTransport, "list_devices", lambda handles=handles: iter(handles))
-        assert ocean_usb._pure() == handles
-        assert resets == wanted
+def test_only_the_spectrometer_that_is_taken_is_reset(bus: dict[str, list[UsbDevice]]) -> None:
+    resets: list[str] = []
+    devices = [
+        UsbDevice("QE65000", "HELD", busy=True),
+        UsbDevice("USB4000", "OTHER"),
+        UsbDevice("USB4000", "MINE"),
+    ]
+    for device in devices:
+        reset = partial(resets.append, device.serial_number)
+        device._raw_device = SimpleNamespace(pyusb_device=SimpleNamespace(reset=reset))
+    bus["pyseabreeze"] = devices
+    OceanSpectrometer("MINE")
+    assert resets == ["MINE"]
+    assert [device.is_open for device in devices] == [False, False, True]
 
 
 # -- what other programs leave on ---------------------------------------------------------------------

@@ -88,31 +88,68 @@ def test_angle_limits_must_be_in_order() -> None:
         )
 
 
-def test_a_driver_from_outside_is_found_and_a_broken_one_left_out(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+class Entry:
+    """An entry point that counts how often it is loaded."""
+
+    def __init__(self, name: str, value: str, result: object) -> None:
+        self.name, self.value, self.result, self.loaded = name, value, result, 0
+
+    def load(self) -> object:
+        self.loaded += 1
+        if isinstance(self.result, Exception):
+            raise self.result
+        return self.result
+
+
+@pytest.fixture
+def entries(monkeypatch: pytest.MonkeyPatch) -> dict[str, Entry]:
     ours = registry.find("shutter", "thorlabs-sc10")
-    outside = registry.DriverSpec("acme", "shutter", ours.config, ours.open, "from outside")
+    acme = registry.DriverSpec("acme", "shutter", ours.config, ours.open, "from outside")
+    found = [
+        Entry("acme", "acme:DRIVER", acme),
+        Entry("bad", "bad:X", ImportError("no module bad")),
+        Entry("odd", "odd:X", 3),
+        Entry("alias", "acme:DRIVER", acme),
+        Entry("thorlabs-sc10", "thief:DRIVER", acme),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: found if group == "labctl.drivers" else [])
+    return {entry.name: entry for entry in found}
 
-    class Entry:
-        def __init__(self, value: str, result: object) -> None:
-            self.value, self.result = value, result
 
-        def load(self) -> object:
-            if isinstance(self.result, Exception):
-                raise self.result
-            return self.result
+def test_a_driver_from_outside_is_found_by_its_name_and_no_other_is_loaded(entries: dict[str, Entry]) -> None:
+    assert registry.find("shutter", "thorlabs-sc10").key == "thorlabs-sc10"
+    assert [entry.loaded for entry in entries.values()] == [0, 0, 0, 0, 0]
+    assert registry.find("shutter", "acme") is entries["acme"].result
+    assert [entry.loaded for entry in entries.values()] == [1, 0, 0, 0, 0]
 
-    entries = [Entry("acme:DRIVER", outside), Entry("bad:X", ImportError("bad")), Entry("odd:X", 3)]
-    monkeypatch.setattr(registry, "entry_points", lambda group: entries if group == "labctl.drivers" else [])
-    registry.all_drivers.cache_clear()
-    try:
-        assert registry.find("shutter", "acme") is outside
-        assert len(registry.all_drivers()) == 1 + len(KEYS)
-        assert "bad:X" in caplog.text
-        assert "odd:X" in caplog.text
-    finally:
-        registry.all_drivers.cache_clear()
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [
+        ("bad", r"shutter\.driver: the driver 'bad' cannot be loaded from bad:X: ImportError: no module bad"),
+        ("odd", "odd:X is not a DriverSpec with the key 'odd'"),
+        ("alias", "acme:DRIVER is not a DriverSpec with the key 'alias'"),
+    ],
+)
+def test_a_driver_from_outside_that_is_named_and_broken_is_an_error(
+    key: str, words: str, entries: dict[str, Entry]
+) -> None:
+    with pytest.raises(ConfigError, match=words) as told:
+        registry.find("shutter", key)
+    assert told.value.hint
+    assert entries[key].loaded == 1
+
+
+def test_a_key_that_is_unknown_or_of_another_role_is_answered_without_loading_the_rest(
+    entries: dict[str, Entry],
+) -> None:
+    with pytest.raises(ConfigError, match="no shutter driver is called 'acmee'") as told:
+        registry.find("shutter", "acmee")
+    assert told.value.hint == "did you mean 'acme'?"
+    assert [entry.loaded for entry in entries.values()] == [0, 0, 0, 0, 0]
+    with pytest.raises(ConfigError, match="no power_meter driver is called 'acme'") as told:
+        registry.find("power_meter", "acme")
+    assert told.value.hint == "it is a driver for the role shutter"
 
 
 def test_properties_say_what_they_do_and_in_which_unit() -> None:

@@ -87,7 +87,7 @@ def test_a_stored_run_with_a_doubt_shows_no_threshold_anywhere(
     assert run.result is not None
     assert (run.result.threshold.reason, run.result.threshold.curve) == (DOUBT, None)
     view.set_current(key)
-    assert DOUBT in view.strip.details.text()
+    assert DOUBT in view.words.toPlainText()
     assert view.strip.interval.text() == ""
     assert "µJ" not in view.strip.value.text()
     # In the list and in the comparison the sound run has its threshold, this one has none.
@@ -108,7 +108,7 @@ def test_a_stored_run_with_a_doubt_shows_no_threshold_anywhere(
         timeout=LONG_MS,
     )
     assert run.result.threshold_lasing.reason == DOUBT
-    assert DOUBT in view.strip.details.text()
+    assert DOUBT in view.words.toPlainText()
     # Tables go out with the sentence, for whoever fits them elsewhere.
     for write in (write_curve, write_spectra):
         write(run, tmp_path / "table.csv")
@@ -120,7 +120,7 @@ def test_a_running_sweep_whose_shutter_lied_takes_its_threshold_back(qtbot: QtBo
         number = queue_sweep(window, 12)
         qtbot.waitUntil(lambda: window.queue.status(number) == "failed", timeout=LONG_MS)
         view = window.live.view
-        qtbot.waitUntil(lambda: DOUBT in view.strip.details.text(), timeout=LONG_MS)
+        qtbot.waitUntil(lambda: DOUBT in view.words.toPlainText(), timeout=LONG_MS)
         assert view.strip.value.text().startswith("failed after ")
         assert window.queue.threshold is None
         assert window.live.run is not None
@@ -128,4 +128,4 @@ def test_a_running_sweep_whose_shutter_lied_takes_its_threshold_back(qtbot: QtBo
         assert window.live.run.result is not None
         assert window.live.run.result.threshold.curve is None
         stored = window.runs.view
-        qtbot.waitUntil(lambda: DOUBT in stored.strip.details.text(), timeout=LONG_MS)
+        qtbot.waitUntil(lambda: DOUBT in stored.words.toPlainText(), timeout=LONG_MS)

@@ -49,7 +49,7 @@ def test_the_window_says_what_the_file_says(qtbot: QtBot, tmp_path: Path, kind: 
         qtbot.waitUntil(lambda: opened.result is not None, timeout=LONG_MS)
         assert plain(opened.result) == plain(stored.result)
         for view in (window.live.view, stored_view):
-            assert SHOWN[kind] in view.strip.details.text()
+            assert SHOWN[kind] in view.words.toPlainText()
             assert f"{stored.result.threshold.threshold_uj_cm2:.2f}" in view.strip.value.text()
         assert window.queue.threshold == stored.result.threshold.threshold_uj_cm2
 

@@ -16,7 +16,7 @@ from pytestqt.qtbot import QtBot
 
 from labctl.data import read_run
 from labctl.data.edits import edits_path, left_out
-from labctl.gui.plots.verdict import notes_of
+from labctl.gui.plots.verdict import words_of
 from labctl.gui.runs.runs_page import EXPORTS
 from labctl.gui.shell.app import make_application
 from labctl.gui.shell.window import MainWindow
@@ -217,7 +217,7 @@ def test_points_left_out_are_there_when_the_run_is_opened_again(
     assert refit(copy).threshold.threshold_uj_cm2 == said_of_run(window, key).threshold_uj_cm2
     window.undo.undo()  # made before it was closed: it is taken back in the run that is open now
     assert run.excluded == {3}
-    qtbot.waitUntil(lambda: "1 excluded by user" in view.strip.details.text(), timeout=LONG_MS)
+    qtbot.waitUntil(lambda: "1 excluded by user" in view.words.toPlainText(), timeout=LONG_MS)
     # Damaged edits: the run is shown whole, and what is wrong is said.
     window.runs.close_current()
     window.keeper.close()
@@ -230,17 +230,22 @@ def test_points_left_out_are_there_when_the_run_is_opened_again(
 
 def test_the_error_of_the_scale_is_said_beside_the_threshold() -> None:
     run = open_file(EXAMPLE)
+
+    def words(result: SweepResult | None) -> str:
+        run.result = result
+        return "\n".join(line for section in words_of(run) for line in section.lines)
+
     threshold = BandThreshold("found", threshold_uj_cm2=80.0, ci95=(79.0, 81.0), scale_rel=0.03)
     known = SweepResult(threshold, budget=FluenceBudget(combined_rel=0.03, unstated=("repetition rate",)))
-    note = notes_of(run, known)
-    assert "scale uncertainty: ± 3 % (k = 1), without repetition rate, 95 % with it 75.3" in note
-    assert "with it" not in notes_of(run, None)
+    said = "scale uncertainty: ± 3 % (k = 1), without repetition rate, 95 % with it 75.3"
+    assert said in words(known)
+    assert "with it" not in words(None)
     unstated = ("meter calibration", "repetition rate")
     threshold = replace(threshold, scale_rel=None)
     unknown = SweepResult(threshold, budget=FluenceBudget(combined_rel=0.0, links=9, unstated=unstated))
-    assert "scale uncertainty: not stated (2 of 9 links)" in notes_of(run, unknown)
-    assert "0 %" not in notes_of(run, unknown)
-    assert "scale uncertainty: not stated" in notes_of(run, SweepResult(threshold))
+    assert "scale uncertainty: not stated (2 of 9 links)" in words(unknown)
+    assert "0 %" not in words(unknown)
+    assert "scale uncertainty: not stated" in words(SweepResult(threshold))
 
 
 def test_ticked_runs_of_two_samples_have_a_ratio_beside_the_list(

@@ -45,11 +45,14 @@ class Read:
             "shutter": bar.shutter.value,
             "fluence": bar.fluence.value,
             "verdict": strip.value,
-            "details": strip.details,
             "title": strip.title,
             "point": window.live.view.point_label,
             "queue": window.queue.text,
         }[name].text()
+
+    @property
+    def details(self) -> str:
+        return self._window.live.view.words.toPlainText()
 
     @property
     def banner(self) -> str:
@@ -288,7 +291,7 @@ def test_a_run_without_a_threshold_says_where_there_is_none(qtbot: QtBot, tmp_pa
         assert window.live.view.strip.headline.text() == "no threshold in the scan"
         assert "no significant threshold" in read.details or "no threshold below" in read.details
         assert "lasing" not in read.verdict
-        assert window.queue.reason(1) == "finished: not found"
+        assert window.queue.reason(1).startswith("finished: no threshold in the scan; no threshold below ")
         assert (read.shutter, read.state) == ("closed", "READY")
 
 

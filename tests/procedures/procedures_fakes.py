@@ -305,8 +305,8 @@ class FakeSpectrometer(FakeDevice):
         changed, self._state = state != getattr(self, "_state", None), state
         return changed
 
-    def _counts(self) -> FloatArray:
-        wavelength, fluence = self.info.wavelength_nm, self.table.fluence()
+    def _counts(self, fluence: float | None = None) -> FloatArray:
+        wavelength, fluence = self.info.wavelength_nm, self.table.fluence() if fluence is None else fluence
         pulses = self.integration_s * RATE_HZ
         rng = np.random.default_rng(self.acquired)
         counts = 1000.0 + 3.0 * rng.standard_normal(wavelength.size)

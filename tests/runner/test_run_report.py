@@ -16,21 +16,22 @@ from patience import PATIENCE_S
 
 from labctl.analysis.light_light import light_light
 from labctl.cli.progress import LineProgress, LiveProgress, left_text, point_texts, threshold_text
-from labctl.cli.table import print_result, q_cell, spread_line, threshold_cells
+from labctl.cli.table import print_result, q_cell, threshold_cells
 from labctl.data import RunWriter
 from labctl.model.mapping import plain
 from labctl.model.records import DarkRecord, SweepPoint
 from labctl.model.results.comparison import Comparison, ThresholdRatio
 from labctl.model.results.modes import Randomness
 from labctl.model.results.sweep import BandThreshold, QResult, SweepResult, ThresholdStatus
-from labctl.model.run import RunStart, RunStop
+from labctl.model.run import RunStart
 from labctl.runner.csv_worker import PointBuffer
 from labctl.runner.events import Connected, Evaluated, Measured, Message, RunFiles, Started
 from labctl.runner.figures.compared import draw_compared
 from labctl.runner.fit_process import FileQuestion, Fits
-from labctl.runner.refit import compare, spot_spread
+from labctl.runner.refit import compare, spot_spread, spread_line
 from labctl.runner.report import Q_KEYS, THRESHOLD_KEYS, RunReport, comparison_lines, dump_json
 from labctl.runner.run import LiveFit
+from procedures.point.exposure import NoSink
 
 
 def point(index: int, fluence: float, signal: float, **changes: object) -> SweepPoint:
@@ -144,7 +145,7 @@ def test_the_table_holds_the_spread_beside_each_interval(capsys: pytest.CaptureF
 def test_cells() -> None:
     low = replace(report("A", None), result=SweepResult(BandThreshold("below_range")))
     assert threshold_cells(low) == ("below range", "-")
-    assert threshold_cells(report("A", 80.0))[0] == "80.00 (convention not stated)"
+    assert threshold_cells(report("A", 80.0))[0] == "80.00"
     assert q_cell(None) == "-"
     assert q_cell(quality(1000.4, 9.6, 0.15)) == "1000 +- 10 (0.15 nm, error not stated)"
     known = replace(quality(1000.4, 9.6, 0.15), resolution_sigma_nm=0.0075)
@@ -256,30 +257,8 @@ def test_points_without_an_unsaturated_exposure_are_no_signal() -> None:
     assert light_light([]).signal.shape == (0,)
 
 
-class Sink:
-    """Counts what it is given."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def begin(self, start: RunStart) -> None:
-        self.calls.append("begin")
-
-    def dark(self, record: DarkRecord) -> None:
-        self.calls.append("dark")
-
-    def append(self, point: SweepPoint) -> None:
-        self.calls.append("append")
-
-    def event(self, at_s: float, text: str) -> None:
-        self.calls.append("event")
-
-    def end(self, stop: RunStop) -> None:
-        self.calls.append("end")
-
-
 def test_the_keeper_holds_scalars_alone() -> None:
-    buffer = PointBuffer(Sink())
+    buffer = PointBuffer(NoSink())
     for number in range(1, 40):
         buffer.dark(DarkRecord(number, "dark", np.zeros(16), np.zeros(16), 16, 0.1, 0.0))
         buffer.append(point(number, float(number), 1.0, peak_count=2, dark_number=number))

@@ -20,6 +20,7 @@ from labctl.analysis.evaluation.bleaching import (
 from labctl.analysis.evaluation.definitions import definitions
 from labctl.analysis.evaluation.energy_step import find_step, full_energies_j, widened, with_step
 from labctl.analysis.evaluation.hysteresis import measure_hysteresis
+from labctl.analysis.evaluation.single_shots import Q_SHOTS, shots_of, thinned
 from labctl.analysis.evaluation.stability import NO_THRESHOLD, decay_of
 from labctl.analysis.evaluation.verdict import Seen, judge
 from labctl.analysis.light_light import LightLight, is_reference, light_light, unseen_wander_rel
@@ -30,10 +31,19 @@ from labctl.analysis.spectra.lineshape import q_factor
 from labctl.analysis.spectra.narrow import NarrowLines, Spectra, narrow_lines
 from labctl.analysis.spectra.reduce import ReducedPoint, clip_level, correct_nonlinearity, reduce_exposures
 from labctl.analysis.threshold import ThresholdResult, fit_threshold, peak_onset
-from labctl.model.plan import AdaptivePlan, Cause, Correction, Ending, StabilityPlan, SweepPlan
+from labctl.model.plan import (
+    MOST_EXPOSURES,
+    AdaptivePlan,
+    Cause,
+    Correction,
+    Ending,
+    StabilityPlan,
+    SweepPlan,
+)
 from labctl.model.pump import Bands, PumpSettings
 from labctl.model.records import DarkRecord, FloatArray, SpectrometerInfo, SweepPoint
 from labctl.model.results.modes import Modes
+from labctl.model.results.shot_statistics import ShotStatistics
 from labctl.model.results.sweep import (
     AdaptiveEnding,
     BandName,
@@ -104,7 +114,7 @@ def fit_curve(curve: LightLight, photon_order: int, *, quick: bool = False) -> T
     result = fit_threshold(
         grid.fluence_uj_cm2,
         grid.signal,
-        signal_sigma=grid.signal_sigma if grid.stated_sigma or grid.exposures is not None else None,
+        signal_sigma=None if grid.exposures is None else grid.signal_sigma,
         exposures=grid.exposures,
         fluence_sigma_rel=grid.fluence_sigma_rel,
         wander=grid.known.wander(grid.time_s),
@@ -217,7 +227,7 @@ def _reduced(
             bands=bands_of(bands),
             pulses_per_exposure=pulses,
             nonlinearity=info.nonlinearity,
-            remove_spikes=plan.remove_spikes,
+            remove_spikes=plan.cleans,
             blank=blank,
             dark_exposures=None if dark is None else dark.n,
             resolution_nm=info.resolution_nm,
@@ -269,6 +279,7 @@ def quality(
     band_nm: tuple[float, float],
     threshold: Threshold,
     left_out: Set[int] = frozenset(),
+    most: int | None = None,
 ) -> QResult | None:
     """Return Q from the brightest candidate above threshold, None where nothing lases.
 
@@ -276,6 +287,7 @@ def quality(
 
     :param scalars: of all points; only those with a peak, and without a saturated exposure, are candidates.
     :param left_out: points that are none, counted from 0.
+    :param most: exposures that are fitted, evenly chosen; None: all.
     """
     if threshold.status == "not_found":
         return None
@@ -290,7 +302,9 @@ def quality(
             continue
         whole = points.point(index)
         found = (
-            _of_point(whole, darks[point.dark_number].counts, info, band_nm) if whole.frames.size else None
+            _of_point(whole, darks[point.dark_number].counts, info, band_nm, most)
+            if whole.frames.size
+            else None
         )
         if found is not None:
             return replace(found, pulses_per_exposure=point.pulses_per_exposure)
@@ -309,9 +323,13 @@ def corrected_frames(
 
 
 def _of_point(
-    point: SweepPoint, dark: FloatArray, info: SpectrometerInfo, band_nm: tuple[float, float]
+    point: SweepPoint,
+    dark: FloatArray,
+    info: SpectrometerInfo,
+    band_nm: tuple[float, float],
+    most: int | None,
 ) -> QResult | None:
-    light, raw = corrected_frames(point, dark, info.nonlinearity)
+    light, raw = (thinned(every, most) for every in corrected_frames(point, dark, info.nonlinearity))
     axis = info.wavelength_nm
     assumed = _UNKNOWN_PITCHES * float(axis[-1] - axis[0]) / (axis.size - 1)
     result = q_factor(
@@ -338,7 +356,9 @@ BANDS: tuple[BandName, BandName] = ("emission", "lasing")
 CURVE_POINTS = 240
 
 
-def evaluate(points: Points | Sequence[SweepPoint], plan: SweepPlan, facts: RunFacts) -> SweepResult:
+def evaluate(
+    points: Points | Sequence[SweepPoint], plan: SweepPlan, facts: RunFacts, *, shots: bool = True
+) -> SweepResult:
     """Say what came of a run: thresholds of both bands, Q, and whatever its plan was made to show.
 
     The one answer for a run that goes on, that has ended, or lies in a file. Nothing about the points raises:
@@ -347,13 +367,16 @@ def evaluate(points: Points | Sequence[SweepPoint], plan: SweepPlan, facts: RunF
     :param points: in order of acquisition; a :class:`labctl.data.run.Run` is such, and so is a list.
     :param plan: what was to be measured: direction, references, correction, target.
     :param facts: what is known of bench and end; points excluded by user and moved bands are its ``edits``.
+    :param shots: whether to say what single shots show, where the plan kept them: a second or more a point.
 
     >>> from labctl import evaluate, read_run                            # doctest: +SKIP
     >>> run = read_run("OLA.h5")                                         # doctest: +SKIP
     >>> evaluate(run, run.plan, run.facts).threshold.ci95                # doctest: +SKIP
     (79.1, 80.6)
     """
-    return _Evaluation(points, plan, facts).result(facts.doubt)
+    evaluation = _Evaluation(points, plan, facts)
+    result = evaluation.result(facts.doubt)
+    return evaluation.with_shots(result) if shots and plan.shots and not facts.doubt else result
 
 
 def unfitted(
@@ -498,7 +521,8 @@ class _Evaluation:
             point = self._points.point(i)
             spectrum = point.spectrum
             if point.peak_count > 0 and len(point.frames) > 1:
-                frames[i] = corrected_frames(point, _ZERO, None)[0][used_exposures(point)]
+                exposures = corrected_frames(point, _ZERO, None)[0][used_exposures(point)]
+                frames[i] = thinned(exposures, MOST_EXPOSURES)
             counts[i] = spectrum if spectrum.size == info.wavelength_nm.size else _NOTHING
             dark[i] = _dark_of(self._scalars[i], darks)
         both = bands_of(bands)
@@ -518,6 +542,14 @@ class _Evaluation:
             return None
         return narrow_lines(spectra, np.array([p.peak_count > 0 for p in self._scalars]))
 
+    def with_shots(self, found: SweepResult) -> SweepResult:
+        """Add what single shots say."""
+
+        def said() -> tuple[ShotStatistics, ...]:
+            return shots_of(self._points, self._scalars, self._facts, found.threshold, self._left_out)
+
+        return replace(found, shots=_tried(said, lambda _reason: ()))
+
     def _usable(self, index: int, point: SweepPoint) -> bool:
         lost = point.saturated_exposures >= point.exposures
         return not (lost or index in self._left_out or is_reference(point))
@@ -525,8 +557,7 @@ class _Evaluation:
     def _verdict(self, found: SweepResult) -> Verdict:
         curve = self._curve("emission")
         lines = None if self._lines is None else self._lines.only(~curve.reference)
-        equivalent = [p.equivalent_width_nm for p in self._scalars] or [None] * curve.signal.size
-        widths = np.array(equivalent, dtype=np.float64)[~curve.reference]
+        widths = np.array([p.equivalent_width_nm for p in self._scalars], dtype=np.float64)[~curve.reference]
         seen = Seen(curve.grid.fluence_uj_cm2, curve.grid.fwhm_nm, lines, widths)
         return judge(found.threshold, seen)
 
@@ -589,7 +620,10 @@ class _Evaluation:
         if facts.spectrometer is None or facts.bands is None:
             return facts.stored_q
         lasing_nm = facts.bands.lasing_nm
-        return quality(self._points, self._scalars, facts.spectrometer, lasing_nm, threshold, self._left_out)
+        most = Q_SHOTS if self._plan.shots else None
+        return quality(
+            self._points, self._scalars, facts.spectrometer, lasing_nm, threshold, self._left_out, most
+        )
 
     def _with_modes(self, found: SweepResult) -> SweepResult:
         """Follow the lines of the spectra: onset of each, spacing, motion; name a weak first mode first."""

@@ -13,7 +13,9 @@ from labctl.analysis.spectra.bands import Bands, PeakSignal, band_mask, band_sli
 from labctl.analysis.spectra.lines import gaussian
 from labctl.analysis.spectra.lineshape import q_factor
 from labctl.analysis.spectra.peaks import Peak, find_peaks
+from labctl.analysis.spectra.reduce import clip_level, correct_nonlinearity
 from labctl.analysis.statistics import location
+from labctl.model.records import SpectrometerInfo
 from labctl.model.results.shot_statistics import Estimate, LineCorrelation, ShotQ, ShotStatistics
 
 Floats = NDArray[np.float64]
@@ -34,6 +36,7 @@ def shot_statistics(
     clipped: Bools | None = None,
     below_threshold: bool | None = False,
     resolution_nm: float | None = None,
+    q_shots: int = Q_SHOTS,
     seed: int = 0,
 ) -> ShotStatistics:
     """Say what single shots of one fluence show.
@@ -46,6 +49,7 @@ def shot_statistics(
     :param below_threshold: the whole interval of the threshold lies above this fluence: no tail is stated;
         None where no threshold is known: then a mean spectrum without a narrow line counts as below.
     :param resolution_nm: FWHM of the slit; None when unknown: no Q then.
+    :param q_shots: shots whose Q is fitted, at most.
     :param seed: of the surrogates of the overlap.
     :raises ValueError: shapes that do not fit, a band without a pixel, or fewer than three shots.
     """
@@ -72,7 +76,39 @@ def shot_statistics(
         ),
         overlap(light[sound, whole], read_noise=noise.read_counts, counts_per_electron=noise.gain, seed=seed),
         _lines(wavelength_nm[peaks_band], light[sound, peaks_band], lines),
-        None if resolution_nm is None else _q(wavelength_nm, light, full, bands, resolution_nm),
+        None if resolution_nm is None else _q(wavelength_nm, light, full, bands, resolution_nm, q_shots),
+    )
+
+
+def statistics_of_raw(
+    raw: Floats,
+    dark: Floats,
+    info: SpectrometerInfo,
+    fluence_uj_cm2: float,
+    *,
+    bands: Bands,
+    below_threshold: bool | None,
+    q_shots: int = Q_SHOTS,
+) -> ShotStatistics:
+    """Say what single shots show, from their raw counts: :func:`shot_statistics`.
+
+    :param raw: counts of each shot, shape ``(shot, pixel)``.
+    :param dark: mean counts of shots in the dark, shape ``(pixel,)``.
+    :param info: of the spectrometer: its pixels, full scale, nonlinearity and resolution.
+    """
+    light = raw - dark
+    if info.nonlinearity is not None:
+        light = correct_nonlinearity(light, info.nonlinearity)
+    inside = band_slice(info.wavelength_nm, bands.whole)
+    return shot_statistics(
+        info.wavelength_nm,
+        light,
+        fluence_uj_cm2,
+        bands=bands,
+        clipped=raw >= min(info.max_counts, clip_level(raw[:, inside])),
+        below_threshold=below_threshold,
+        resolution_nm=info.resolution_nm,
+        q_shots=q_shots,
     )
 
 
@@ -100,8 +136,10 @@ def _lines(axis: Floats, light: Floats, peaks: tuple[Peak, ...]) -> LineCorrelat
     return line_correlation([p.wavelength_nm for p in peaks], found.T)
 
 
-def _q(axis: Floats, light: Floats, clipped: Bools, bands: Bands, resolution_nm: float) -> ShotQ | None:
-    chosen = np.unique(np.linspace(0, len(light) - 1, min(len(light), Q_SHOTS)).astype(np.intp))
+def _q(
+    axis: Floats, light: Floats, clipped: Bools, bands: Bands, resolution_nm: float, most: int
+) -> ShotQ | None:
+    chosen = np.unique(np.linspace(0, len(light) - 1, min(len(light), most)).astype(np.intp))
     found = [
         q_factor(axis, light[i], resolution_nm, band=bands.peaks, saturated=clipped[i], pulses_per_exposure=1)
         for i in chosen

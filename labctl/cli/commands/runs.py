@@ -1,4 +1,4 @@
-"""``labctl verify``: whether the files of stored runs are complete."""
+"""``labctl fit`` and ``labctl verify``: thresholds of stored runs, and whether their files are complete."""
 
 from __future__ import annotations
 
@@ -14,6 +14,40 @@ from labctl.model.errors import DataError
 
 if TYPE_CHECKING:
     from labctl.model.shots import ShotTally
+
+
+def fit(
+    files: Annotated[list[Path], typer.Argument(help="Run files (.h5, .csv), or a CSV with two columns.")],
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw the figures of each run file, next to it.")
+    ] = False,
+    photon_order: Annotated[
+        int | None,
+        typer.Option("--photon-order", min=1, max=4, help="Photons that excite the sample together."),
+    ] = None,
+    definitions: Annotated[
+        bool, typer.Option("--definitions", help="Print the threshold by each definition in use.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Fit stored runs, or tables, again.
+
+    Without a photon order a run takes that of its bench file, a table is fitted for each that its exponent
+    allows.
+
+    Of several spots of one sample the spread between spots is given beside each interval.
+    """
+    from labctl.cli.commands.sweep import with_compared, with_figures
+    from labctl.cli.signals import ended_at_once
+    from labctl.cli.table import print_result
+    from labctl.runner.refit import refit, spot_spread
+
+    with ended_at_once():
+        runs = [refit(path, photon_order) for path in files]
+    if figures:
+        runs = with_compared([with_figures(run) for run in runs])
+    print_result(runs, as_json=as_json, spread=spot_spread(runs), definitions=definitions)
+    return 0
 
 
 EXIT_BAD = 5
@@ -55,7 +89,8 @@ class Verdict:
         word = "BAD" if self.problems else "ok"
         held = f"{self.points}{of} points"
         if self.shots is not None:
-            held = f"{self.shots.kept} shots, {self.shots.lost} missing"
+            kept = f"{self.shots.kept} shots, {self.shots.lost} missing"
+            held = f"{held}, {kept}" if self.points else kept
         first = f"{self.file}: {word}, {self.status}, {held}"
         return [first, *(f"    {problem}" for problem in self.problems), *(f"    {n}" for n in self.notes)]
 
@@ -79,7 +114,7 @@ def verify(
 def judge(path: Path) -> Verdict:
     """Check one file; one that cannot be opened is a verdict too."""
     from labctl.data.verify import findings
-    from labctl.runner.resume import plan_size
+    from labctl.runner.resume import RESUMABLE, plan_size
 
     try:
         found = findings(path)
@@ -91,7 +126,11 @@ def judge(path: Path) -> Verdict:
         problems.append(f"its status is finished, with {len(run)} of {planned} points")
     if run.status in ("aborted", "failed", "killed"):
         why = f" ({run.reason})" if run.reason else ""
-        rest = "" if shots is not None else f"; labctl resume {run.path.name} measures the rest"
+        rest = (
+            ""
+            if run.start.procedure not in RESUMABLE
+            else f"; labctl resume {run.path.name} measures the rest"
+        )
         notes.append(f"{run.status}{why}{rest}")
     elif run.status == "running":
         notes.append(run.reason)

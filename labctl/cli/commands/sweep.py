@@ -144,17 +144,17 @@ def with_compared(reports: Sequence[RunReport]) -> list[RunReport]:
 def with_figures(report: RunReport) -> RunReport:
     """Draw the figures beside the files; a figure that cannot be drawn is a note, not an end."""
     from labctl.runner.figures.stability import draw_stability
-    from labctl.runner.figures.sweep import draw_run, draw_table
+    from labctl.runner.figures.sweep import draw_run
 
     if report.points == 0:
         return report
+    if report.h5 is None:
+        note = "no figures: they are drawn from the spectra of a run file (.h5)"
+        return replace(report, notes=(*report.notes, note))
     try:
-        if report.h5 is None:
-            unit = "" if report.columns is None else report.columns.signal_unit
-            drawn = () if report.csv is None else (draw_table(report.csv, report.result, unit),)
-            return replace(report, figures=drawn)
         stable = report.result.stability is not None
-        return replace(report, figures=(draw_stability(report.h5),) if stable else tuple(draw_run(report.h5)))
+        drawn = [draw_stability(report.h5)] if stable else draw_run(report.h5, result=report.result)
+        return replace(report, figures=tuple(drawn))
     except Exception as exc:
         logging.getLogger(__name__).exception("drawing the figures of %s", report.h5)
         return replace(report, notes=(*report.notes, f"no figures: {type(exc).__name__}: {exc}"))

@@ -67,6 +67,10 @@ QCheckBox::indicator:checked {{ background: {ACCENT}; border-color: {ACCENT}; }}
 QCheckBox::indicator:disabled {{ border-color: {LINE}; }}
 QPushButton, QToolButton {{ background: {RAISED}; border: 1px solid {LINE}; border-radius: 5px;
     padding: 5px 11px; }}
+QToolButton#show {{ border-radius: 11px; padding: 2px 8px; font-size: 10pt; background: transparent; }}
+QToolButton#show:checked {{ background: #1c4656; border-color: {ACCENT}; }}
+QToolButton#tool, QComboBox#tool {{ padding: 2px 8px; font-size: 10pt; }}
+QToolButton#act {{ padding: 2px 8px; font-size: 10pt; font-weight: 600; border: 2px solid {DIM}; }}
 QFileDialog QToolButton {{ padding: 3px; }}
 QPushButton:hover, QToolButton:hover {{ border-color: {ACCENT}; }}
 QPushButton:pressed, QToolButton:pressed, QPushButton:checked, QToolButton:checked {{ background: #1c4656;
@@ -82,7 +86,11 @@ QPushButton#go:disabled {{ background: {RAISED}; border-color: {RAISED}; }}
 QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox, QPlainTextEdit, QListWidget, QTreeWidget, QTableWidget {{
     background: #0b0d10; border: 1px solid {LINE}; border-radius: 4px; padding: 4px 6px;
     selection-background-color: #1c4656; selection-color: {TEXT}; }}
-QLineEdit:focus, QComboBox:focus, QSpinBox:focus {{ border-color: {ACCENT}; }}
+QLineEdit:focus, QComboBox:focus, QSpinBox:focus, QCheckBox::indicator:focus, QTreeWidget:focus,
+QListWidget:focus, QTextBrowser:focus {{ border-color: {ACCENT}; }}
+QPushButton:focus, QToolButton:focus, QTabBar:focus {{ border: 2px solid {ACCENT}; }}
+QCheckBox:focus {{ border: 1px solid {ACCENT}; border-radius: 3px; }}
+QTextBrowser {{ background: {PANEL}; border: 1px solid {LINE}; }}
 QLineEdit[wrong="true"] {{ border: 2px solid {DANGER}; }}
 QLabel[role="wrong"] {{ color: #ff8a8c; font-size: 10pt; }}
 QLabel[role="dim"] {{ color: {DIM}; font-size: 10pt; }}

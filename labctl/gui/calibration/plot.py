@@ -10,8 +10,9 @@ import pyqtgraph as pg
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from labctl.gui.base import theme
-from labctl.gui.plots.axes import LABEL, make_plot, span
+from labctl.gui.plots.axes import LABEL, Cursor, make_plot, name_places, span
 from labctl.model.records import FloatArray
+from labctl.runner.wording import digits
 from procedures.calibration import CalStep
 
 _TOGETHER = {"backlash": "scan", "pick-off": "power", "sample": "power"}
@@ -72,6 +73,8 @@ class CalPlot(QWidget):
         self.pages: dict[str, Page] = {}
         self.shown = ""
         self._chosen = False
+        name_places(self._item, False, "left", "bottom")
+        self.reader = Cursor(self.widget, lambda x, y: f"{digits(x)}, {digits(y)}" if self.shown else "")
         self._buttons = QButtonGroup(self)
         self._row = QHBoxLayout()
         self._row.addStretch(1)
@@ -144,6 +147,7 @@ class CalPlot(QWidget):
         self._item.clear()
         self._legend.clear()
         page = self.pages.get(self.shown)
+        name_places(self._item, page is not None, "left", "bottom")
         if page is None:
             return
         _, across, up = _NAMES.get(page.key, (page.key, "", ""))

@@ -23,7 +23,7 @@ from labctl.analysis.budget import fluence_budget
 from labctl.config import BenchConfig
 from labctl.gui.base import theme
 from labctl.gui.base.fields import NumberField, PlainLabel, between, whole
-from labctl.gui.plots.axes import make_plot, span
+from labctl.gui.plots.axes import Cursor, make_plot, name_places, span
 from labctl.model.errors import ConfigError
 from labctl.model.plan import SweepPlan
 from labctl.runner.wording import UNIT, digits, dose, duration, scale
@@ -129,6 +129,8 @@ class AlignPage(QWidget):
         self._best.setVisible(False)
         for item in (self._band_low, self._band_high, band, self._line, self._dots, self._best):
             self.trend.addItem(item)
+        name_places(self.trend.getPlotItem(), False, "left", "bottom")
+        self.reader = Cursor(self.trend, lambda x, y: f"{x:.0f} s, {digits(y)} {UNIT}" if self._times else "")
         self.trend.setToolTip("Threshold over time with its 95 % interval; the green line is the best so far")
 
     def _controls(self) -> QWidget:
@@ -297,6 +299,7 @@ class AlignPage(QWidget):
             self._cells[name].setText(text)
 
     def _draw_trend(self, best: float) -> None:
+        name_places(self.trend.getPlotItem(), True, "left", "bottom")
         parts = [values[-SHOWN:] for values in (self._times, self._values, self._low, self._high)]
         times, values, low, high = parts
         self._band_low.setData(times, low, pen=None)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PySide6.QtGui import QUndoStack
+from PySide6.QtGui import QKeySequence, QShortcut, QUndoStack
 from PySide6.QtWidgets import QToolButton, QVBoxLayout, QWidget
 
 from labctl.analysis.spectra.bands import Band, band_slice
@@ -107,7 +107,7 @@ class LivePage(QWidget):
         self.live.setToolTip(
             "Show new exposures as they arrive; click a point or a row to see that one instead (V)"
         )
-        self.live.setShortcut("V")
+        QShortcut(QKeySequence("V"), self.view).activated.connect(self.live.click)
         self.live.setCheckable(True)
         self.live.setChecked(True)
         self.view.tools.insert(self.live)
@@ -284,7 +284,7 @@ class LivePage(QWidget):
     def _make_room(self, head: QWidget) -> None:
         """Put what counts now above the plots; spectra by hand have all the room until there is a curve."""
         self.view.head.setCurrentWidget(head)
-        self.view.lightlight.setVisible(self.run is not None or not self.by_hand)
+        self.view.curve.setVisible(self.run is not None or not self.by_hand)
 
     def _keep_row(self, exposure: Exposure, at_s: float) -> None:
         if self.running:

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWi
 from labctl.gui.base import theme
 from labctl.gui.base.fields import PlainLabel
 from labctl.gui.base.guide import Card, Situation, cards
+from labctl.gui.plots.verdict import STRIP_PX
 
 
 class StartCards(QWidget):
@@ -25,6 +26,7 @@ class StartCards(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(8)
+        self.setFixedHeight(STRIP_PX)  # the plots stay where they are when a run begins
         self._now: Situation | None = None
         self.cards = [_CardFrame(self.wanted.emit) for _ in range(4)]
         for card in self.cards:
@@ -45,14 +47,15 @@ class _CardFrame(QFrame):
         self.setObjectName("card")
         self._card: Card | None = None
         self.title, self.text, self.button = PlainLabel(), PlainLabel(), QPushButton()
-        self.title.setStyleSheet("font-size: 13pt; font-weight: 700;")
+        self.button.setStyleSheet("padding: 3px 8px;")
+        self.title.setStyleSheet("font-size: 12pt; font-weight: 700;")
         self.text.setWordWrap(True)
         self.text.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
         self._press = press
         self.button.clicked.connect(self._pressed)
         column = QVBoxLayout(self)
-        column.setContentsMargins(10, 6, 10, 8)
-        column.setSpacing(3)
+        column.setContentsMargins(10, 4, 10, 6)
+        column.setSpacing(1)
         column.addWidget(self.title)
         column.addWidget(self.text, 1)
         column.addWidget(self.button)

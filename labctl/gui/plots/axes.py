@@ -6,19 +6,22 @@ items get the logarithm itself here, and only the tick labels are told.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyqtgraph as pg
 from numpy.typing import ArrayLike
-from PySide6.QtGui import QFont
+from PySide6.QtCore import QEvent, QObject, QPointF
+from PySide6.QtGui import QColor, QFont
+from PySide6.QtWidgets import QGraphicsTextItem
 
 from labctl.gui.base import theme
 from labctl.model.records import FloatArray
 
 TOP_PX = 10
 """Half of the topmost tick label stands above its axis."""
-LABEL = {"color": theme.TEXT, "font-size": "12pt"}
+LABEL = {"color": theme.TEXT, "font-size": "10pt"}
 
 
 def make_plot(bottom: str, left: str) -> Any:
@@ -39,7 +42,7 @@ def make_plot(bottom: str, left: str) -> Any:
 def style_axis(axis: Any, colour: str = theme.LINE, text: str = theme.TEXT) -> None:
     """Give an axis its colours and a font that can be read from afar."""
     font = QFont()
-    font.setPointSize(11)
+    font.setPointSize(10)
     axis.setPen(theme.pen(colour))
     axis.setTextPen(theme.pen(text))
     axis.setStyle(tickFont=font, tickTextOffset=6)
@@ -92,6 +95,68 @@ class Scale:
     def value(self, place: float) -> float:
         """Return the value at a place."""
         return float(10.0**place) if self.log else place
+
+
+class Cursor:
+    """Reads the plot where the mouse is: a cross, and in words what stands there.
+
+    :param widget: the plot.
+    :param say: returns the words for a place of the view, empty for none.
+    """
+
+    def __init__(self, widget: Any, say: Callable[[float, float], str]) -> None:
+        self._view, self._say = widget.getPlotItem().vb, say
+        pen = theme.pen(theme.DIM, dashed=True, alpha=150)
+        self.lines = [pg.InfiniteLine(angle=angle, movable=False, pen=pen) for angle in (90, 0)]
+        for line in self.lines:
+            line.setZValue(60)
+            self._view.addItem(line, ignoreBounds=True)
+        self.words = QGraphicsTextItem(self._view)
+        self.words.setZValue(61)
+        self.words.setDefaultTextColor(QColor(theme.TEXT))
+        widget.scene().sigMouseMoved.connect(self.move)
+        widget.viewport().installEventFilter(_Leaving(widget, self.hide))
+        self.hide()
+
+    def move(self, place: QPointF) -> None:
+        """Read what stands at a place of the scene; nothing outside of the axes."""
+        inside = self._view.sceneBoundingRect().contains(place)
+        at = self._view.mapSceneToView(place) if inside else None
+        text = "" if at is None else self._say(at.x(), at.y())
+        if at is None or not text:
+            self.hide()
+            return
+        for line, value in zip(self.lines, (at.x(), at.y()), strict=True):
+            line.setValue(value)
+            line.setVisible(True)
+        self.words.setPlainText(text)
+        room, size = self._view.boundingRect(), self.words.boundingRect()
+        self.words.setPos(room.width() - size.width() - 2, room.height() - size.height() - 2)
+        self.words.setVisible(True)
+
+    def hide(self) -> None:
+        """Show nothing."""
+        for item in (*self.lines, self.words):
+            item.setVisible(False)
+
+
+class _Leaving(QObject):
+    """Tells that the mouse has left a widget."""
+
+    def __init__(self, parent: QObject, told: Callable[[], None]) -> None:
+        super().__init__(parent)
+        self._told = told
+
+    def eventFilter(self, _watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        if event.type() == QEvent.Type.Leave:
+            self._told()
+        return False
+
+
+def name_places(plot: Any, named: bool, *axes: str) -> None:
+    """Show numbers on axes, or none while there is nothing that they could be of."""
+    for name in axes:
+        plot.getAxis(name).setStyle(showValues=named)
 
 
 def span(*arrays: FloatArray, pad: float = 0.05, floor: float | None = None) -> tuple[float, float]:

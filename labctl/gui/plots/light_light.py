@@ -16,13 +16,13 @@ from PySide6.QtWidgets import QGraphicsTextItem, QVBoxLayout, QWidget
 from labctl.analysis.light_light import REFERENCE_FLAG
 from labctl.gui.base import theme
 from labctl.gui.base.fields import rich
-from labctl.gui.plots.axes import LABEL, Scale, make_plot, span, style_axis
+from labctl.gui.plots.axes import LABEL, Cursor, Scale, make_plot, name_places, span, style_axis
 from labctl.model.records import FloatArray
 from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.runner.fit_process import FileQuestion, PeaksQuestion
 from labctl.runner.rundata import Exposure, RunData
 from labctl.runner.rundata import Signal as SignalName
-from labctl.runner.wording import UNIT, digits, typographic
+from labctl.runner.wording import UNIT, digits
 from procedures.point.exposure import SATURATED
 
 USED, DOUBTFUL, EXCLUDED = 0, 1, 2
@@ -222,6 +222,7 @@ class LightLightPlot(QWidget):
         self._legend: Any = self._plot.addLegend(offset=(12, 8), labelTextSize="11pt")
         self.show_widths, self.show_checks = True, False
         self._frozen = False
+        self.reader = Cursor(self.widget, self._read)
         self.widget.scene().sigMouseClicked.connect(self._clicked)
         self._plot.vb.sigRangeChangedManually.connect(self._freeze)
         self.setToolTip(
@@ -326,7 +327,9 @@ class LightLightPlot(QWidget):
         self._plot.vb.setRange(
             xRange=span(*xs, floor=linear), yRange=span(*ys, floor=linear, pad=0.07), padding=0
         )
-        self._right.setYRange(0.0, span(*widths, pad=0.15)[1] if widths else 1.0, padding=0)
+        known = [float(np.nanmax(w)) for w in widths if np.isfinite(w).any()]
+        # Below the threshold all of them lie near the highest: the margin is of the value, not of the range.
+        self._right.setYRange(0.0, 1.18 * max(known, default=1.0), padding=0)
 
     def _draw_plan(self) -> None:
         planned = self._planned
@@ -335,12 +338,16 @@ class LightLightPlot(QWidget):
         self._note.setPlainText("" if planned is None or self._series else planned.note)
         self._place_note()
         measured = any(np.isfinite(series.signal).any() for series in self._series.values())
-        for name, named in (
-            ("left", measured),
-            ("right", measured),
-            ("bottom", measured or bool(places.size)),
-        ):
-            self._plot.getAxis(name).setStyle(showValues=named)  # an empty axis has no numbers
+        name_places(self._plot, measured, "left", "right")
+        name_places(self._plot, measured or bool(places.size), "bottom")
+
+    def _read(self, x: float, y: float) -> str:
+        text = f"{digits(self._x.value(x))} {UNIT}   {digits(self._y.value(y))} counts per pulse"
+        if not (self.show_widths and self._series):
+            return text
+        low, high = self._plot.vb.viewRange()[1]
+        ends = self._right.viewRange()[1]
+        return f"{text}   {digits(ends[0] + (y - low) / (high - low) * (ends[1] - ends[0]), 3)} nm FWHM"
 
     def _place_note(self) -> None:
         room = self._plot.vb.boundingRect()
@@ -392,9 +399,7 @@ class LightLightPlot(QWidget):
         for series in self._series.values():
             fit = series.fit
             value = (
-                f": {digits(fit.threshold_uj_cm2)} {typographic(fit.unit)}"
-                if fit is not None and fit.threshold_uj_cm2
-                else ""
+                f": {digits(fit.threshold_uj_cm2)} {UNIT}" if fit is not None and fit.threshold_uj_cm2 else ""
             )
             sample = pg.PlotDataItem(
                 pen=theme.pen(series.colour, width=2), symbol="o", symbolBrush=series.colour

@@ -7,227 +7,58 @@ from dataclasses import replace
 from typing import cast
 
 import numpy as np
-from PySide6.QtCore import QPoint, QRect, QSize, Qt, Signal
+from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QUndoStack
-from PySide6.QtWidgets import (
-    QComboBox,
-    QLayout,
-    QLayoutItem,
-    QSplitter,
-    QStackedWidget,
-    QToolButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabWidget, QVBoxLayout, QWidget
 
 from labctl.gui.base import theme
 from labctl.gui.base.fields import PlainLabel
 from labctl.gui.plots.edits import BandsCommand, ExcludeCommand
 from labctl.gui.plots.light_light import LightLightPlot, no_answer, peaks_question, run_question, series_of
 from labctl.gui.plots.spectrum import SpectrumPlot, Waterfall
+from labctl.gui.plots.tools import ViewTools
 from labctl.gui.plots.verdict import (
     VerdictStrip,
+    Words,
     notes_of,
     outcome_of,
     signal_label,
     title_of,
     waterfall_rows,
+    words_of,
 )
 from labctl.model.pump import Bands
+from labctl.model.records import FloatArray
 from labctl.model.results.sweep import NO_EDITS, BandThreshold, SweepResult
 from labctl.runner.fit_process import Answer, Fits
 from labctl.runner.rundata import RunData
 from labctl.runner.rundata import Signal as Which
 
-
-class FlowLayout(QLayout):
-    """Puts widgets side by side, at their own size, in as many lines as the width asks for."""
-
-    def __init__(self, parent: QWidget, spacing: int = 4) -> None:
-        super().__init__(parent)
-        self._items: list[QLayoutItem] = []
-        self.setSpacing(spacing)
-
-    def addItem(self, item: QLayoutItem) -> None:  # noqa: N802
-        """Put one at the end."""
-        self._items.append(item)
-
-    def put_before(self, widget: QWidget, other: QWidget) -> None:
-        """Put a widget before another one."""
-        at = next(i for i, item in enumerate(self._items) if item.widget() is other)
-        self.addWidget(widget)
-        self._items.insert(at, self._items.pop())
-
-    def count(self) -> int:
-        """Return how many there are."""
-        return len(self._items)
-
-    def itemAt(self, index: int) -> QLayoutItem | None:  # noqa: N802
-        """Return one of them."""
-        return self._items[index] if 0 <= index < len(self._items) else None
-
-    def takeAt(self, index: int) -> QLayoutItem | None:  # noqa: N802
-        """Take one out."""
-        return self._items.pop(index) if 0 <= index < len(self._items) else None
-
-    def expandingDirections(self) -> Qt.Orientation:  # noqa: N802
-        """It takes no more than it needs."""
-        return Qt.Orientation(0)
-
-    def hasHeightForWidth(self) -> bool:  # noqa: N802
-        """A narrow one is higher."""
-        return True
-
-    def heightForWidth(self, width: int) -> int:  # noqa: N802
-        """Return the height of all lines."""
-        return self._arranged(QRect(0, 0, width, 0), move=False)
-
-    def setGeometry(self, rect: QRect) -> None:  # noqa: N802
-        """Arrange them."""
-        super().setGeometry(rect)
-        self._arranged(rect, move=True)
-
-    def sizeHint(self) -> QSize:  # noqa: N802
-        """Return the size of one line."""
-        sizes = [item.sizeHint() for item in self._items]
-        width = sum(size.width() + self.spacing() for size in sizes)
-        return QSize(width, max((size.height() for size in sizes), default=0))
-
-    def minimumSize(self) -> QSize:  # noqa: N802
-        """Return the size of the widest widget alone."""
-        sizes = [item.minimumSize() for item in self._items]
-        return QSize(
-            max((size.width() for size in sizes), default=0),
-            max((size.height() for size in sizes), default=0),
-        )
-
-    def _arranged(self, rect: QRect, *, move: bool) -> int:
-        x, y, line = rect.x(), rect.y(), 0
-        for item in self._items:
-            size = item.sizeHint()
-            if x > rect.x() and x + size.width() > rect.right() + 1:
-                x, y, line = rect.x(), y + line + self.spacing(), 0
-            if move:
-                item.setGeometry(QRect(QPoint(x, y), size))
-            x += size.width() + self.spacing()
-            line = max(line, size.height())
-        return y + line - rect.y()
+LEAST_STEPS = 3
 
 
-class ViewTools(QWidget):
-    """Switches of one :class:`RunView`, each with its key."""
+def is_log_spaced(fluence: FloatArray) -> bool:
+    """Whether the steps between fluences, shape ``(n,)``, grow with the fluence.
 
-    def __init__(self, view: RunView) -> None:
-        super().__init__()
-        self._view = view
-        self._layout = FlowLayout(self)
-        self._layout.setContentsMargins(0, 2, 0, 2)
-        self.by_time = False
-        self.signal = QComboBox()
-        self.signal.addItem("Whole emission", "emission")
-        self.signal.addItem("Lasing peaks", "lasing")
-        self.signal.setToolTip(
-            "Signal of the L-L curve, counts per pulse: all emission in the blue band, or that in narrow "
-            "peaks inside the pink band"
-        )
-        self.signal.currentIndexChanged.connect(lambda _i: view.set_which(str(self.signal.currentData())))
-        self._layout.addWidget(self.signal)
-        curve, spectrum = view.lightlight, view.spectrum
-        self.log = self._switch("Log", "Double logarithmic axes", "L", curve.set_log)
-        self._chosen = False
-        self.log.clicked.connect(self._choose)
-        self.widths = self._switch(
-            "FWHM", "Linewidth of the emission in nm, on the right axis", "W", self._widths, on=True
-        )
-        self.checks = self._switch(
-            "Cross-checks",
-            "Thresholds by other common methods, µJ/cm², as cross-checks",
-            "K",
-            self._checks,
-        )
-        self.exclude = self._button(
-            "Leave out",
-            "Exclude the ringed point from the fit, or include it again",
-            "X",
-            view.toggle_selected,
-        )
-        self.dark = self._switch(
-            "Dark off", "Dark-subtracted or raw counts", "D", spectrum.set_subtract, on=True
-        )
-        self.ghosts = self._switch("Ghosts", "Earlier spectra, fading", "G", self._ghosts, on=True)
-        self.peaks = self._switch("Peaks", "Peaks with FWHM in nm and Q", "P", self._peaks, on=True)
-        self.colours = self._switch(
-            "Log colours",
-            "Logarithmic colour scale of the waterfall",
-            "C",
-            self._colours,
-            on=True,
-        )
-        self.time = self._switch(
-            "By time", "Order the rows of the waterfall by time instead of fluence", "T", self._time
-        )
-        self.all = self._button("See all", "Undo zooming", "A", self._see_all)
+    >>> is_log_spaced(np.array([10.0, 20.0, 40.0, 80.0])), is_log_spaced(np.array([10.0, 20.0, 30.0]))
+    (True, False)
+    """
+    rising = np.unique(fluence[np.isfinite(fluence) & (fluence > 0)])
+    if rising.size < LEAST_STEPS:
+        return False
+    half = rising.size // 2
+    return bool(rising[-1] - rising[half] > 2.0 * (rising[half] - rising[0]))
 
-    def suggest_log(self, log: bool) -> None:
-        """Choose the axes that suit a sweep, until somebody chooses others."""
-        if not self._chosen:
-            self.log.setChecked(log)
 
-    def _choose(self) -> None:
-        self._chosen = True
-
-    def insert(self, button: QToolButton) -> None:
-        """Put another switch before those of the spectrum."""
-        self._layout.put_before(button, self.dark)
-
-    def _switch(
-        self, text: str, tip: str, key: str, act: Callable[[bool], None], *, on: bool = False
-    ) -> QToolButton:
-        button = self._button(text, tip, key, None)
-        button.setCheckable(True)
-        button.setChecked(on)
-        button.toggled.connect(act)
-        return button
-
-    def _button(self, text: str, tip: str, key: str, act: Callable[[], None] | None) -> QToolButton:
-        button = QToolButton()
-        button.setText(text)
-        button.setToolTip(f"{tip} ({key})")
-        button.setShortcut(key)
-        if act is not None:
-            button.clicked.connect(lambda _checked=False: act())
-        self._layout.addWidget(button)
-        return button
-
-    def _widths(self, on: bool) -> None:
-        self._view.lightlight.show_widths = on
-        self._view.lightlight.redraw()
-
-    def _checks(self, on: bool) -> None:
-        self._view.lightlight.show_checks = on
-        self._view.lightlight.redraw()
-
-    def _ghosts(self, on: bool) -> None:
-        self._view.spectrum.show_ghosts = on
-        self._view.spectrum.redraw()
-
-    def _peaks(self, on: bool) -> None:
-        self._view.spectrum.show_peaks = on
-        run, index = self._view.current, self._view.index
-        if run is not None and index >= 0:
-            self._view.select(run.facts.key, index)
-
-    def _colours(self, on: bool) -> None:
-        self._view.waterfall.set_log(on)
-        self._view.draw_waterfall()
-
-    def _time(self, on: bool) -> None:
-        self.by_time = on
-        self._view.draw_waterfall()
-
-    def _see_all(self) -> None:
-        self._view.lightlight.see_all()
-        self._view.spectrum.see_all()
+def _under(row: QWidget, plot: QWidget) -> QWidget:
+    """Put a plot under its tools."""
+    both = QWidget()
+    column = QVBoxLayout(both)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(0)
+    column.addWidget(row)
+    column.addWidget(plot, 1)
+    return both
 
 
 class RunView(QWidget):
@@ -262,7 +93,7 @@ class RunView(QWidget):
         self._rows: list[int] = []
         self._dragged_from: Bands | None = None
         self.lightlight, self.spectrum, self.waterfall = LightLightPlot(), SpectrumPlot(), Waterfall()
-        self.strip, self.point_label = VerdictStrip(), PlainLabel()
+        self.strip, self.words, self.point_label = VerdictStrip(), Words(), PlainLabel()
         self.tools = ViewTools(self)
         self._lay_out()
         self.lightlight.point_clicked.connect(self.select)
@@ -271,23 +102,29 @@ class RunView(QWidget):
         self.waterfall.row_clicked.connect(self._row_clicked)
 
     def _lay_out(self) -> None:
-        self.point_label.setStyleSheet(f"color: {theme.DIM};")
+        self.point_label.setStyleSheet(f"font-size: 10pt; color: {theme.DIM};")
         self.point_label.setWordWrap(True)
         right = QSplitter(Qt.Orientation.Vertical)
-        right.addWidget(self.spectrum)
-        right.addWidget(self.waterfall)
-        right.setSizes([540, 460])
+        right.addWidget(_under(self.tools.spectrum, self.spectrum))
+        right.addWidget(_under(self.tools.waterfall, self.waterfall))
+        right.setSizes([520, 480])
+        self.pages = QTabWidget()
+        self.pages.setDocumentMode(True)
+        self.pages.addTab(right, "Spectra")
+        self.pages.addTab(self.words, "In words")
+        self.pages.setTabToolTip(1, "What the run shows: verdict, definitions, modes, and what to know")
+        self.curve = _under(self.tools.curve, self.lightlight)
         self.splitter = QSplitter(Qt.Orientation.Horizontal)
-        self.splitter.addWidget(self.lightlight)
-        self.splitter.addWidget(right)
-        self.splitter.setSizes([560, 440])
+        self.splitter.addWidget(self.curve)
+        self.splitter.addWidget(self.pages)
+        self.splitter.setSizes([540, 460])
         self.right_splitter = right
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(8, 8, 8, 4)
+        layout.setContentsMargins(8, 6, 8, 2)
+        layout.setSpacing(4)
         self.head = QStackedWidget()
         self.head.addWidget(self.strip)
         layout.addWidget(self.head)
-        layout.addWidget(self.tools)
         layout.addWidget(self.splitter, 1)
         layout.addWidget(self.point_label)
 
@@ -314,6 +151,7 @@ class RunView(QWidget):
                 self.set_current(next(reversed(self.runs)))
             else:
                 self.strip.clear()
+                self.words.show_sections(())
                 self.spectrum.clear()
                 self.point_label.setText("")
                 self.waterfall.mark(None)
@@ -340,6 +178,8 @@ class RunView(QWidget):
             self.index = -1
             self.point_label.setText("")
             self.waterfall.mark(None)
+            if len(run):
+                self.tools.suggest_log(is_log_spaced(run.column("fluence_uj_cm2")))
         self.spectrum.set_bands(run.bands)
         self.lightlight.set_labels(run.axis_label, signal_label(self.which))
         self._draw_waterfall()
@@ -355,6 +195,8 @@ class RunView(QWidget):
         self.refit(run)
         if run is self.current:
             self._draw_waterfall()
+            if run.result is None:
+                self._show_verdict(run)  # how many points there are
             self.select(run.facts.key, len(run) - 1, with_spectrum=with_spectrum)
 
     # --- points ------------------------------------------------------------------------------------
@@ -530,14 +372,12 @@ class RunView(QWidget):
             return
         result = run.result
         found = None if result is None else result.of(self.which)
-        title, note = title_of(run), notes_of(run, result, self.which)
-        said = outcome_of(run, found)
+        title, said = title_of(run), outcome_of(run, found)
         if found is None and said.tone != "danger" and not said.headline:
-            self.strip.clear(title, note)
+            self.strip.clear(title, "  ·  ".join(notes_of(run)))
         else:
-            self.strip.show_threshold(
-                title, run.facts.convention, found or BandThreshold(), note, said, result
-            )
+            self.strip.show_threshold(title, found or BandThreshold(), said, result)
+        self.words.show_sections(words_of(run, self.which))
 
     def show_verdict(self) -> None:
         """Show what is said of the current run, after something else stood in its place."""

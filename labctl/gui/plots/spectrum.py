@@ -14,7 +14,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QGraphicsTextItem, QVBoxLayout, QWidget
 
 from labctl.gui.base import theme
-from labctl.gui.plots.axes import LABEL, ceiling, make_plot
+from labctl.gui.plots.axes import LABEL, Cursor, ceiling, make_plot, name_places
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
 from labctl.model.results.sweep import PeakMark
@@ -90,11 +90,15 @@ class Ghosts:
         return np.asarray(np.clip(self._image * 255.0, 0, 255), dtype=np.uint8)
 
 
-def _table(peaks: Sequence[PeakMark]) -> str:
-    strongest = sorted(peaks, key=lambda p: p.height, reverse=True)[:5]
+_PEAKS, _LINE_PX = 5, 17
+"""Peaks that are listed where there is room, and the height of a line of the list."""
+
+
+def _table(peaks: Sequence[PeakMark], most: int = _PEAKS) -> str:
+    strongest = sorted(peaks, key=lambda p: p.height, reverse=True)[:most]
     rows = "".join(f"<tr><td>{p.wavelength_nm:.2f}</td>{_width_and_q(p)}</tr>" for p in strongest)
     head = "<tr><td>peak (nm)</td><td>&nbsp;FWHM (nm)</td><td>&nbsp;Q</td></tr>"
-    return f'<table style="color: {theme.THRESHOLD}; font-size: 11pt">{head}{rows}</table>'
+    return f'<table style="color: {theme.THRESHOLD}; font-size: 9pt">{head}{rows}</table>'
 
 
 def _width_and_q(peak: PeakMark) -> str:
@@ -113,7 +117,7 @@ class SpectrumPlot(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.widget = make_plot("Wavelength (nm)", "Counts in one exposure")
+        self.widget = make_plot("Wavelength (nm)", "Counts")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.widget)
@@ -128,6 +132,8 @@ class SpectrumPlot(QWidget):
         self.subtract, self.show_ghosts, self.show_peaks = True, True, True
         self._ghosts = Ghosts()
         self._make_items()
+        name_places(self._plot, False, "left")
+        self.reader = Cursor(self.widget, self._read)
         self._plot.vb.sigRangeChangedManually.connect(self._freeze)
         self.setToolTip(
             "One exposure: counts against wavelength in nm. Red line: full scale of the detector. Drag the "
@@ -145,7 +151,7 @@ class SpectrumPlot(QWidget):
         self._curve: Any = pg.PlotCurveItem(pen=theme.pen(theme.ACCENT))
         self._limit: Any = pg.InfiniteLine(
             angle=0, pen=theme.pen(theme.DANGER, dashed=True), label="saturation",
-            labelOpts={"position": 0.6, "color": theme.DANGER, "anchors": [(1, 1), (1, 1)]},
+            labelOpts={"position": 0.4, "color": theme.DANGER, "anchors": [(1, 1), (1, 1)]},
         )  # fmt: skip
         self._limit.setVisible(False)
         self._emission = self._band(theme.EMISSION_BAND)
@@ -192,6 +198,7 @@ class SpectrumPlot(QWidget):
     def clear(self) -> None:
         """Show nothing."""
         self._shown = None
+        name_places(self._plot, False, "left")
         self._ghosts.clear()
         self._curve.setData([], [])
         self._image.clear()
@@ -216,7 +223,7 @@ class SpectrumPlot(QWidget):
         """Choose dark-subtracted or raw counts."""
         self.subtract = subtract
         self._ghosts.clear()
-        self._plot.setLabel("left", "Counts above the dark" if subtract else "Raw counts")
+        self._plot.setLabel("left", "Counts" if subtract else "Raw counts")
         self.redraw()
 
     def set_peaks(self, peaks: Sequence[PeakMark]) -> None:
@@ -228,7 +235,9 @@ class SpectrumPlot(QWidget):
         )
         places = [(p.wavelength_nm, p.height + offset) for p in peaks] if self.show_peaks else []
         self._marks.setData([x for x, _ in places], [y + 0.02 * self._top for _, y in places])
-        self._table.setHtml(_table(peaks) if places else "")
+        most = max(int((self._plot.vb.height() - 24) / _LINE_PX) - 1, 1)
+        self._table.setHtml(_table(peaks, min(most, _PEAKS)) if places else "")
+        self._place_used()
 
     def redraw(self) -> None:
         """Draw the exposure, its limit and the ghosts."""
@@ -236,6 +245,7 @@ class SpectrumPlot(QWidget):
         if exposure is None:
             return
         counts = self._counts(exposure)
+        name_places(self._plot, True, "left")
         self._curve.setData(self._axis, counts)
         self._set_y_range(counts)
         self._show_level(exposure)
@@ -252,6 +262,14 @@ class SpectrumPlot(QWidget):
         self.redraw()
 
     # --- parts -------------------------------------------------------------------------------------
+
+    def _read(self, x: float, y: float) -> str:
+        """Read the place, and the spectrum above it."""
+        if self._shown is None:
+            return f"{x:.2f} nm"
+        at = int(np.argmin(np.abs(self._axis - x)))
+        counts = self._counts(self._shown)[at]
+        return f"{x:.2f} nm, {y:.0f} counts   spectrum {counts:.0f}"
 
     def _counts(self, exposure: Exposure) -> FloatArray:
         if self.subtract and exposure.dark is not None:
@@ -275,6 +293,8 @@ class SpectrumPlot(QWidget):
     def _place_used(self) -> None:
         room = float(self._plot.vb.boundingRect().width()) - self._used.boundingRect().width()
         self._used.setPos(room - 4, 2)
+        free = room - 16 > self._table.boundingRect().width()
+        self._table.setPos(8, 4 if free else 20)  # beside it, or below
 
     def _level(self, exposure: Exposure) -> float | None:
         if self._max_counts is None:
@@ -323,9 +343,9 @@ class SpectrumPlot(QWidget):
 
 
 WATERFALL_COLUMNS = 700
-DECADES = 3.0
+DECADES = 5.0
 """Range of the colours below the brightest, on their logarithmic scale."""
-_TICKS = 9
+_TICKS, _TICK_PX = 9, 20
 
 
 class Waterfall(QWidget):
@@ -362,6 +382,10 @@ class Waterfall(QWidget):
         self._ends = (0.0, 1.0)
         self._show_scales(False)
         self.log = True
+        self._image_rows: NDArray[np.floating[Any]] = np.empty((0, 0))
+        self._named: Sequence[str] = ()
+        self.reader = Cursor(self.widget, self._read)
+        self._plot.vb.sigResized.connect(self._name_rows)
         self.widget.scene().sigMouseClicked.connect(self._clicked)
         self.setToolTip(
             "One spectrum per row, wavelength in nm; colour: counts per pulse. Click a row for its spectrum."
@@ -404,12 +428,31 @@ class Waterfall(QWidget):
         low, high, shown = self._scaled(rows)
         self._image.setImage(shown, autoLevels=False, levels=(0, 255))
         self._image.setRect(QRectF(ends_nm[0], 0.0, ends_nm[1] - ends_nm[0], float(self._rows)))
+        self._unit = unit
         self._bar.setLevels((low, high))
-        self._bar.getAxis("right").setLabel(f"log₁₀ {unit}" if self.log else unit)
-        step = max(int(np.ceil(self._rows / _TICKS)), 1)
-        named = [(at + 0.5, ticks[at]) for at in range(0, self._rows, step)]
-        self._plot.getAxis("left").setTicks([named])
+        self._bar.getAxis("right").setLabel("log₁₀ counts" if self.log else "counts")
+        self._image_rows, self._named = rows, ticks
+        self._name_rows()
         self._plot.vb.setRange(xRange=ends_nm, yRange=(0, self._rows), padding=0)
+
+    def _name_rows(self) -> None:
+        """Name as many rows as have room for a line of text."""
+        if not self._rows:
+            return
+        most = max(min(_TICKS, int(self._plot.vb.height() / _TICK_PX)), 1)
+        step = max(int(np.ceil(self._rows / most)), 1)
+        named = [(at + 0.5, self._named[at]) for at in range(0, self._rows, step)]
+        self._plot.getAxis("left").setTicks([named])
+
+    def _read(self, x: float, y: float) -> str:
+        """Read one row where the mouse is."""
+        row = int(np.floor(y))
+        if not 0 <= row < self._rows or not self._ends[0] <= x <= self._ends[1]:
+            return ""
+        share = (x - self._ends[0]) / (self._ends[1] - self._ends[0])
+        column = min(int(share * self._image_rows.shape[1]), self._image_rows.shape[1] - 1)
+        value = float(self._image_rows[row, column])
+        return f"{x:.2f} nm   {self._named[row]}   {value:.4g} {self._unit}"
 
     def _show_scales(self, shown: bool) -> None:
         """Show numbers and colours, or none of them while there is nothing that they could be of."""

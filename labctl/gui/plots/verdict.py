@@ -1,19 +1,31 @@
-"""The threshold in large digits, with its interval and everything that qualifies it."""
+"""The threshold in large digits with its interval, and in words everything that qualifies it."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
 
 from labctl.gui.base import theme
-from labctl.gui.base.fields import PlainLabel
+from labctl.gui.base.fields import PlainLabel, plain, rich, tool_tip
+from labctl.model.results.modes import ModeOnset
 from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.runner.meaning import flag_lines
-from labctl.runner.report import Outcome, Tally, definition_lines, more_lines, outcome, tally
+from labctl.runner.report import (
+    Outcome,
+    Tally,
+    beside_number,
+    definition_lines,
+    more_lines,
+    outcome,
+    tally,
+)
 from labctl.runner.rundata import RunData, Signal
-from labctl.runner.wording import UNIT, digits, duration, interval, pretty, scale, typographic
+from labctl.runner.wording import UNIT, digits, duration, interval, pretty, scale
 
 
 def signal_label(which: Signal) -> str:
@@ -44,27 +56,79 @@ def outcome_of(run: RunData, found: BandThreshold | None) -> Outcome:
     return outcome(found or BandThreshold(), run.status, counted(run))
 
 
-def notes_of(run: RunData, result: SweepResult | None, which: Signal = "emission") -> str:
-    """Return one line: why it ended, how many points, what was changed by hand, what else its plan showed.
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One part of what is said of a run: a title, and its lines."""
 
-    :param result: what was said of it last, None before there is anything.
-    """
+    title: str
+    lines: tuple[str, ...]
+
+
+def words_of(run: RunData, which: Signal = "emission") -> tuple[Section, ...]:
+    """Return all that is said of a run, as the terminal says it; parts without a line are left out."""
+    result = run.result or SweepResult()
+    found = result.of(which)
+    said = outcome_of(run, None if run.result is None else found)
+    reason = beside_number(said.reason)
+    known = run.result is not None and not result.doubt
+    headline: tuple[str, ...] = ()
+    witnesses: tuple[str, ...] = ()
+    if known and result.verdict is not None:
+        headline = (f"{result.verdict.headline}: {result.verdict.sentence}",)
+        witnesses = tuple(f"{_SAYS[w.state]} {w.name}: {w.reason}" for w in result.verdict.witnesses)
+    parts = (
+        ("Verdict", (*headline, *witnesses)),
+        ("Threshold", (*_number(run, found), reason, _scale(run.result, which))),
+        ("By each definition", tuple(definition_lines(result)) if known else ()),
+        ("Mode by mode", _modes(result) if known else ()),
+        ("What to know", flag_lines(result, found, reason) if known else ()),
+        ("The run", (*notes_of(run), *(more_lines(result) if known else ()))),
+    )
+    return tuple(
+        Section(title, tuple(pretty(line) for line in lines if line)) for title, lines in parts if any(lines)
+    )
+
+
+_SAYS = {"yes": "yes,", "no": "no,", "unknown": "unknown,"}
+
+
+def _number(run: RunData, found: BandThreshold) -> tuple[str, ...]:
+    value = found.threshold_uj_cm2
+    if value is None:
+        return ()
+    return (
+        f"{digits(value)} {UNIT} ({interval(found.ci95)}), {run.facts.convention} fluence",
+        f"{found.definition}, shape “{found.shape}”",
+    )
+
+
+def _modes(result: SweepResult) -> tuple[str, ...]:
+    modes = () if result.modes is None else result.modes.modes
+    return tuple(_mode(mode) for mode in modes)
+
+
+def _mode(mode: ModeOnset) -> str:
+    if mode.onset_uj_cm2 is None:
+        return f"{mode.wavelength_nm:.2f} nm: {mode.reason or mode.status.replace('_', ' ')}"
+    return f"{mode.wavelength_nm:.2f} nm from {digits(mode.onset_uj_cm2)} {UNIT}, {interval(mode.ci95)}"
+
+
+def notes_of(run: RunData) -> list[str]:
+    """Say why a run ended, how many points it has, and what was changed by hand."""
     notes = [run.reason, "1 point" if len(run) == 1 else f"{len(run)} points"]
     if run.excluded:
         notes.append(f"{len(run.excluded)} excluded by user")
     if run.moved:
         notes.append("bands moved")
-    if result is not None:
-        notes += [pretty(line) for line in more_lines(result)]
-    return "  ·  ".join(part for part in (*notes, _scale(result, which)) if part)
+    return [note for note in notes if note]
 
 
 def _scale(result: SweepResult | None, which: Signal) -> str:
     """Say how well the fluences themselves are known; the interval in large digits does not hold that."""
     text = scale(None if result is None else result.budget)
     total = None if result is None else result.of(which).total_ci95
-    if result is not None and total is not None:
-        text += f", 95 % with it {digits(total[0])} – {digits(total[1])} {typographic(result.of(which).unit)}"
+    if total is not None:
+        text += f", 95 % with it {digits(total[0])} – {digits(total[1])} {UNIT}"
     return text
 
 
@@ -75,60 +139,60 @@ def waterfall_rows(run: RunData, *, by_time: bool) -> tuple[NDArray[np.intp], li
         order = np.arange(len(run))
         return order, [duration(elapsed[i]) for i in order], "Time since the start"
     order = np.argsort(fluence, kind="stable")
-    return order, [digits(fluence[i], 3) for i in order], f"Fluence, {run.facts.convention} ({UNIT})"
+    return order, [digits(fluence[i], 3) for i in order], f"Fluence ({UNIT})"
 
 
 SHORT = 12
 """Letters of a headline that is shown as large as a number."""
+STRIP_PX = 112
 
 
 class VerdictStrip(QFrame):
-    """One strip above the plots; readable from across the room."""
+    """One strip of fixed height above the plots: the number, and in one sentence what it is worth."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.setFixedHeight(STRIP_PX)
         self.setStyleSheet(f"VerdictStrip {{ background: {theme.PANEL}; border-radius: 8px; }}")
-        self.headline, self.value, self.interval, self.title, self.details = (
-            PlainLabel(),
-            PlainLabel(),
-            PlainLabel(),
-            PlainLabel(),
-            PlainLabel(),
-        )
+        self.value, self.interval, self.title, self.details = (PlainLabel() for _ in range(4))
+        self.headline = PlainLabel()
         self.value.setWordWrap(True)
-        self.value.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.headline.setStyleSheet("font-size: 14pt; font-weight: 600;")
-        self.headline.setAlignment(Qt.AlignmentFlag.AlignRight)
-        self.headline.setWordWrap(True)
-        self.interval.setStyleSheet(f"font-size: 17pt; color: {theme.THRESHOLD};")
-        self.title.setStyleSheet("font-size: 14pt; font-weight: 600;")
-        self.details.setStyleSheet(f"color: {theme.DIM};")
+        right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        for label in (self.value, self.interval):
+            label.setAlignment(right)
+        self.headline.setStyleSheet(f"font-size: 12pt; font-weight: 700; color: {theme.ACCENT};")
+        self.interval.setStyleSheet(f"font-size: 13pt; color: {theme.THRESHOLD};")
+        self.title.setStyleSheet("font-size: 13pt; font-weight: 700;")
+        self.details.setStyleSheet(f"font-size: 10pt; color: {theme.DIM};")
         self.details.setWordWrap(True)
-        self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.details.setAlignment(Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft)
+        self.details.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
+        for label in (self.title, self.headline):
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self._whole = ""
         left = QVBoxLayout()
-        left.setSpacing(2)
-        left.addWidget(self.title)
-        left.addWidget(self.details)
+        left.setSpacing(0)
+        for label, stretch in ((self.title, 0), (self.headline, 0), (self.details, 1)):
+            left.addWidget(label, stretch)
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(14, 6, 14, 6)
+        layout.setContentsMargins(14, 4, 14, 4)
         layout.addLayout(left, 3)
-        right = QVBoxLayout()
-        right.setSpacing(0)
-        right.addWidget(self.headline)
-        right.addWidget(self.value, 1)
-        right.addWidget(self.interval, 0, Qt.AlignmentFlag.AlignRight)
-        layout.addLayout(right, 2)
+        numbers = QVBoxLayout()
+        numbers.setSpacing(0)
+        numbers.addWidget(self.value, 1)
+        numbers.addWidget(self.interval)
+        layout.addLayout(numbers, 2)
         self.setToolTip(
             f"Onset of the light-light curve in {UNIT}, in the run's convention, with its total 95 % "
-            "interval: statistical error and choice of the curve's shape. Above it stands what kink, "
-            "linewidth and lines show together."
+            "interval: statistical error and choice of the curve's shape. “In words”, beside the "
+            "spectra, says what kink, linewidth and lines show together."
         )
         self.clear()
 
     def clear(self, title: str = "", details: str = "", value: str = "–") -> None:
         """Show no threshold."""
         self.title.setText(title)
-        self.details.setText(details)
+        self._tell(details)
         self._set_value(value, "plain" if value != "–" else "dim")
         self.interval.setText("")
         self.headline.setText("")
@@ -136,57 +200,83 @@ class VerdictStrip(QFrame):
     def show_threshold(
         self,
         title: str,
-        convention: str,
         found: BandThreshold,
-        note: str = "",
         said: Outcome | None = None,
         result: SweepResult | None = None,
     ) -> None:
         """Show a threshold, or why there is none. Its interval lacks the error of a scale nobody stated.
 
         :param said: what came of the run, in words; of a running one by default.
-        :param result: all that was said of the run, for what its flags mean.
+        :param result: all that was said of the run, for its verdict.
         """
         said = said or outcome(found, "running", Tally(0))
         self.title.setText(title)
-        value = found.threshold_uj_cm2
-        parts = [said.reason.replace("uJ/cm2", UNIT)]
+        value, reason = found.threshold_uj_cm2, pretty(beside_number(said.reason))
         if value is not None and said.tone == "good":
-            self._set_value(f"{digits(value)} {typographic(found.unit)}", "number")
+            self._set_value(f"{digits(value)} {UNIT}", "number")
             marks = ["provisional"] if found.provisional else []
             marks += ["statistical only"] if found.scale_rel is None else []
             self.interval.setText("  ·  ".join([interval(found.ci95), *marks]))
-            own = found.reason.replace("uJ/cm2", UNIT)
-            beside = parts[0].removesuffix(own).strip("; ")
-            first = _first_mode(result, found)
-            pump = f"{convention} {found.quantity}" if found.on_area else found.quantity
-            parts = [
-                first,
-                f"{found.definition}, shape “{found.shape}”, {pump}",
-                beside,
-            ]
         else:
             bound = _bound(found) if said.tone != "danger" else ""
             self._set_value(bound or said.headline or "–", "number" if bound else said.tone)
             self.interval.setText("")
-        verdict = None if result is None or said.tone == "danger" else result.verdict
+        verdict = None if result is None or result.doubt or said.tone == "danger" else result.verdict
         self.headline.setText("" if verdict is None else verdict.headline)
-        if verdict is not None:
-            parts = [verdict.sentence, *(w.reason for w in verdict.witnesses), *parts]
-        defined = [] if result is None else definition_lines(result)
-        self.value.setToolTip("\n".join(pretty(line) for line in defined))
-        meant = flag_lines(result or SweepResult(found), found, "" if value is not None else said.reason)
-        parts += [pretty(sentence) for sentence in meant]
+        parts = [_first_mode(result, found), reason, "" if verdict is None else pretty(verdict.sentence)]
         if found.outliers:
             parts.append("repeat point " + ", ".join(str(i + 1) for i in found.outliers))
-        self.details.setText("  ·  ".join(part for part in (*parts, note) if part))
+        self._tell(".  ".join(part for part in parts if part))
+
+    def _tell(self, text: str) -> None:
+        self._whole = text
+        self.details.setToolTip(tool_tip(text))
+        self._fit()
+
+    def _fit(self) -> None:
+        """Cut the sentence where its room ends; the whole stands in the words, and in the tip."""
+        metrics, room = self.details.fontMetrics(), self.details.size()
+        lines = max(room.height() // max(metrics.lineSpacing(), 1), 1)
+        width = max(room.width(), 1) * lines - (30 * lines if lines > 1 else 0)
+        self.details.setText(metrics.elidedText(plain(self._whole), Qt.TextElideMode.ElideRight, width))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        """Follow the room there is."""
+        super().resizeEvent(event)
+        self._fit()
 
     def _set_value(self, text: str, tone: str) -> None:
         """Show a number as large as can be, words so that all of them can be read."""
         self.value.setText(text)
-        size = 34 if tone == "number" or len(text) <= SHORT else 18
+        size = 32 if tone == "number" or len(text) <= SHORT else 15
         colour = {"number": theme.THRESHOLD, "danger": theme.WRONG, "warn": theme.WARN}.get(tone, theme.DIM)
         self.value.setStyleSheet(f"font-size: {size}pt; font-weight: 800; color: {colour};")
+
+
+class Words(QTextBrowser):
+    """All that is said of a run, in the words of the terminal; it can be copied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setOpenLinks(False)
+        self._shown: tuple[Section, ...] | None = None
+        self.show_sections(())
+
+    def show_sections(self, sections: tuple[Section, ...]) -> None:
+        """Show the parts, each with its title."""
+        if sections == self._shown:
+            return
+        self._shown = sections
+        place = self.verticalScrollBar().value()
+        self.setHtml(
+            "".join(
+                f"<h4 style='color: {theme.ACCENT}; margin: 6px 0 2px 0'>{rich(section.title)}</h4>"
+                + "".join(f"<p style='margin: 0 0 3px 0'>{rich(line)}</p>" for line in section.lines)
+                for section in sections
+            )
+            or f"<p style='color: {theme.DIM}'>Nothing was measured yet.</p>"
+        )
+        self.verticalScrollBar().setValue(place)
 
 
 def _first_mode(result: SweepResult | None, found: BandThreshold) -> str:
@@ -198,5 +288,5 @@ def _first_mode(result: SweepResult | None, found: BandThreshold) -> str:
 def _bound(found: BandThreshold) -> str:
     low, high = (None, None) if found.bound_condition or found.bound is None else found.bound
     if low is not None:
-        return f"> {digits(low, 3)} {typographic(found.unit)}"
-    return "" if high is None else f"< {digits(high, 3)} {typographic(found.unit)}"
+        return f"> {digits(low, 3)} {UNIT}"
+    return "" if high is None else f"< {digits(high, 3)} {UNIT}"

@@ -24,7 +24,8 @@ from labctl.gui.base.fields import PlainLabel, plain, tool_tip
 from labctl.model.plan import SweepPlan
 from labctl.runner.events import Evaluated, Measured, Message, Moved, Started
 from labctl.runner.facts import RunRequest
-from labctl.runner.wording import UNIT, digits
+from labctl.runner.report import headline_of
+from labctl.runner.wording import UNIT, digits, pretty
 from labctl.service.messages import Command, Job, JobEnded, JobTold
 
 _COLOURS = {"running": theme.ACCENT, "finished": theme.GOOD, "aborted": theme.WARN, "failed": theme.DANGER}
@@ -243,7 +244,10 @@ class QueuePanel(QWidget):
             return f"{told.status}, nothing usable: {said.headline}"
         if value is not None:
             return f"{told.status}: {digits(value)} {UNIT}"
-        return said.headline if said.headline.startswith(told.status) else f"{told.status}: {said.headline}"
+        text = headline_of(told.report.result) if said.headline == "not found" else said.headline
+        text = text or said.headline
+        begin = "" if text.startswith(told.status) else f"{told.status}: "
+        return f"{begin}{text}; {pretty(said.reason)}" if said.reason else f"{begin}{text}"
 
     def tick(self, *, stopping: bool) -> None:
         """Look whether a pause stands, or the run is being stopped: nobody tells."""

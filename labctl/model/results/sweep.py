@@ -20,6 +20,7 @@ from labctl.model.plan import Cause, Correction
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
 from labctl.model.results.modes import Modes, Randomness
+from labctl.model.results.shot_statistics import ShotStatistics
 from labctl.model.results.verdict import Definition, Verdict
 
 BandName = Literal["emission", "lasing"]
@@ -212,24 +213,18 @@ class BandThreshold(Threshold):
     :param beta: of the S-curve that fits, or a bound; None where no kink was found.
     :param band: "emission" is the whole of it, "lasing" the light in narrow peaks alone.
     :param convention: of the fluences, peak or average; None where a table does not say.
-    :param quantity: of the pump: a fluence, or what a table holds in its place, e.g. "pulse energy".
-    :param unit: of the pump and of every number here whose name says uJ/cm2: "uJ/cm2", or that of a table.
-    :param unit_stated: whether a table, or its user, states it; where not, it is taken as uJ/cm2.
     :param scale_rel: standard uncertainty (k = 1) of the scale of all fluences; None while not stated.
     :param curve: what was fitted, at fluences chosen for a plot.
     :param points: what it was fitted to.
     """
 
     DERIVED: ClassVar[tuple[str, ...]] = (
-        *("provisional", "total_ci95"),
+        *("provisional", "unit", "total_ci95"),
         *("statistical_rel95", "model_rel95", "scale_rel95", "total_rel95"),
     )
 
     band: BandName = "emission"
     convention: str | None = None
-    quantity: str = "fluence"
-    unit: str = "uJ/cm2"
-    unit_stated: bool = True
     scale_rel: float | None = None
     curve: Curve | None = field(default=None, compare=False, repr=False, metadata=NOT_STORED)
     points: CurvePoints | None = field(default=None, compare=False, repr=False, metadata=NOT_STORED)
@@ -240,14 +235,9 @@ class BandThreshold(Threshold):
             object.__setattr__(self, "scale_rel", None)
 
     @property
-    def on_area(self) -> bool:
-        """Whether the pump is one per area, so that peak and average of a spot differ."""
-        return self.quantity in ("fluence", "intensity", "photon fluence", "carrier density")
-
-    @property
-    def convention_said(self) -> str:
-        """The convention in words; empty for a pump that is not one per area."""
-        return (self.convention or "convention not stated") if self.on_area else ""
+    def unit(self) -> str:
+        """Unit of all its fluences."""
+        return "uJ/cm2"
 
     @property
     def total_ci95(self) -> Interval | None:
@@ -661,6 +651,7 @@ class SweepResult:
     :param edits: changes of the run by the user.
     :param verdict: what kink, linewidth and lines show together; None where nothing was fitted.
     :param definitions: the threshold by each definition in use; empty without a kink.
+    :param shots: what the single shots say at each fluence; empty for a sweep that kept none.
     :param planned: maximum number of planned points; None if unknown.
     :param dose_uj_cm2: what the sample was given, light outside of stored points included; None likewise.
     """
@@ -680,6 +671,7 @@ class SweepResult:
     edits: Edits = NO_EDITS
     verdict: Verdict | None = None
     definitions: tuple[Definition, ...] = ()
+    shots: tuple[ShotStatistics, ...] = ()
     planned: int | None = None
     dose_uj_cm2: float | None = None
 

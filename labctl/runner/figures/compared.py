@@ -17,12 +17,11 @@ from labctl.analysis.evaluation.stability import Stability
 from labctl.analysis.fading import DecayFit
 from labctl.data import read_run
 from labctl.data.run import Run
-from labctl.runner.figures.base import SCREEN, TITLE_WIDTH, Layout, in_figure, labels_235, write
+from labctl.runner.figures.base import SCREEN, TITLE_WIDTH, Layout, in_figure, labels_235, labels_power, write
 from labctl.runner.figures.stability import unit_of
 from labctl.runner.figures.sweep import RunPicture, picture_of
-from labctl.runner.refit import report_of
+from labctl.runner.refit import STABILITY_ID, refit_stability, report_of
 from labctl.runner.report import RunReport, comparison_lines, duration, percent
-from labctl.runner.stability import PROCEDURE_ID, refit_stability
 
 _COLOURS = ("#2a6f97", "#c8553d", "#3f7d4a", "#8a5a9e", "#b8860b", "#1b1e23")
 _MARKERS = "osD^vP"
@@ -67,8 +66,8 @@ def compared_drawings(
 
     :returns: by name, "thresholds" and "stability": the first of the runs, and what draws them.
     """
-    sweeps = [one for one in runs if one.run.start.procedure != PROCEDURE_ID and len(one.run)]
-    stable = [one for one in runs if one.run.start.procedure == PROCEDURE_ID and len(one.run)]
+    sweeps = [one for one in runs if one.run.start.procedure != STABILITY_ID and len(one.run)]
+    stable = [one for one in runs if one.run.start.procedure == STABILITY_ID and len(one.run)]
     kinds = {"thresholds": (sweeps, thresholds_figure), "stability": (stable, retained_figure)}
     return {
         name: (own[0], partial(draw, own[: len(_COLOURS)]))
@@ -99,6 +98,7 @@ def thresholds_figure(runs: Sequence[Evaluated], layout: Layout = SCREEN) -> Fig
             axes.axvspan(*picture.ci95, color=colour, alpha=0.35, lw=0, zorder=0)
             axes.axvline(picture.threshold_uj_cm2, color=colour, lw=0.8, ls="--", zorder=1)
     axes.set(xscale="log", yscale="log", ylabel="Integrated emission (counts per pulse)")
+    axes.yaxis.set_major_formatter(labels_power)
     axes.set_xlabel(f"Pump fluence, {' and '.join(conventions)} (µJ/cm²)")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(labels_235)

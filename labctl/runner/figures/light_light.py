@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from labctl.model.records import FloatArray
 from labctl.model.results.modes import Modes
-from labctl.runner.figures.base import Layout, labels_235
+from labctl.runner.figures.base import Layout, labels_235, labels_power
 
 _DATA, _FIT, _MARK, _WIDTH = "#1b1e23", "#c8553d", "#2a6f97", "#3f7d4a"
 Curve = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
@@ -114,14 +114,6 @@ class Shown(Protocol):
         """Of an axis."""
 
     @property
-    def unit(self) -> str:
-        """Of the pump."""
-
-    @property
-    def signal_label(self) -> str:
-        """Of an axis."""
-
-    @property
     def residuals(self) -> Residuals | None:
         """Of the fit."""
 
@@ -133,9 +125,9 @@ def threshold_panels(run: Shown, layout: Layout) -> Figure:
     assert isinstance(figure, Figure)
     for axes in (linear, double):
         _light_light(axes, run)
-        axes.set_ylabel(run.signal_label)
+        axes.set_ylabel("Integrated emission (counts per pulse)")
     linear.set_xlim(left=0)
-    linear.ticklabel_format(axis="y", style="sci", scilimits=(-2, 4), useMathText=True)
+    linear.yaxis.set_major_formatter("{x:g}")
     _double_logarithm(double, run)
     _linewidth(width, run)
     for axes in (linear, width, double if rest is None else rest):
@@ -146,7 +138,8 @@ def threshold_panels(run: Shown, layout: Layout) -> Figure:
     if defined is not None:
         _definitions(defined, run)
     handles, labels = double.get_legend_handles_labels()
-    rows = len(labels) if layout.stacked else 1 if len(labels) < 5 else 2
+    rows = 1 if layout.width_in is None and len(labels) < 5 else 2
+    rows = len(labels) if layout.stacked else rows
     figure.legend(handles, labels, loc="outside lower left", ncols=-(-len(labels) // rows))
     return figure
 
@@ -212,7 +205,7 @@ def _mark_threshold(axes: Axes, run: Shown) -> None:
         axes.axvline(first.onset_uj_cm2 or 0.0, color=_WIDTH, lw=0.8, ls="--", zorder=1, label=label)
     if run.threshold_uj_cm2 is None:
         return
-    label = f"onset {run.threshold_uj_cm2:.4g} {run.unit}"
+    label = f"onset {run.threshold_uj_cm2:.4g} µJ/cm²"
     if run.ci95 is not None:
         axes.axvspan(*run.ci95, color=_MARK, alpha=0.35, lw=0, zorder=0)
         only = "" if run.scaled else ", statistical only"
@@ -231,6 +224,7 @@ def _double_logarithm(axes: Axes, run: Shown) -> None:
     axes.set_ylim(y.min() / 2, y.max() * 2)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(labels_235)
+    axes.yaxis.set_major_formatter(labels_power)
     first = int(np.argmin(f))
     slope, said = run.slope
     if slope is not None:
@@ -288,4 +282,4 @@ def _definitions(axes: Axes, run: Shown) -> None:
     axes.set_yticks([-place for place in range(len(run.defined))], [name for name, _, _ in run.defined])
     axes.tick_params(axis="y", length=0, labelsize="small")
     axes.set_ylim(-len(run.defined) + 0.4, 0.6)
-    axes.set_xlabel(f"Threshold by each definition ({run.unit}), 95 % interval")
+    axes.set_xlabel("Threshold by each definition (µJ/cm²), 95 % interval")

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from labctl.model.results.modes import ModeOnset, Modes, Randomness
-from labctl.runner.figures.base import SCREEN, TITLE_WIDTH, Layout
+from labctl.runner.figures.base import SCREEN, TITLE_WIDTH, Layout, labels_power
 from labctl.runner.wording import pretty
 
 _MARK, _LOST = "#2a6f97", "0.6"
@@ -42,6 +42,7 @@ def lines_figure(
         _place(place, mode, tuple(colour) if followed else _LOST)
     _onsets(light, modes, {id(mode): tuple(colour) for mode, colour in zip(shown, colours, strict=False)})
     light.set_yscale("log")
+    light.yaxis.set_major_formatter(labels_power)
     light.set(xlabel=fluence_label, ylabel="Light of each line (counts per pulse)")
     place.set(xlabel=fluence_label, ylabel="Wavelength (nm)")
     if shown:

@@ -13,7 +13,7 @@ from labctl.runner.figures.base import LAYOUTS, Columns, Layout, shown, write
 from labctl.runner.figures.compared import Evaluated, compared_drawings
 from labctl.runner.figures.stability import stability_drawing
 from labctl.runner.figures.sweep import drawings, picture_of
-from labctl.runner.stability import PROCEDURE_ID
+from labctl.runner.refit import STABILITY_ID
 
 Draw = Callable[[Layout], Figure]
 
@@ -45,7 +45,7 @@ def of_run(one: Evaluated) -> Mapping[str, Draw]:
     """
     if not len(one.run):
         return {}
-    if one.run.start.procedure == PROCEDURE_ID:
+    if one.run.start.procedure == STABILITY_ID:
         return {"stability": stability_drawing(one.run)}
     return drawings(picture_of(one.run, one.report.result))
 

@@ -16,8 +16,8 @@ from labctl.data import read_run
 from labctl.data.run import Run
 from labctl.model.records import FloatArray
 from labctl.runner.figures.base import SCREEN, Layout, in_figure, write
+from labctl.runner.refit import refit_stability
 from labctl.runner.report import duration, percent
-from labctl.runner.stability import refit_stability
 
 _MEASURED, _FITTED, _WARM, _LATE = "#1b1e23", "#c8553d", "#b8860b", "#2a6f97"
 _AT_ENDS = 0.05  # of the points, averaged into the first and the last spectrum

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from labctl.analysis.shots.statistics import shot_statistics
-from labctl.analysis.spectra.bands import band_slice, bands_of
-from labctl.analysis.spectra.reduce import clip_level, correct_nonlinearity
+from labctl.analysis.evaluation import evaluate
+from labctl.analysis.shots.statistics import statistics_of_raw
+from labctl.analysis.spectra.bands import bands_of
 from labctl.data.run import Run
 from labctl.data.shots import StoredShots
 from labctl.model.errors import DataError
@@ -24,7 +24,8 @@ LEAST_Q = 10
 def statistics_of(run: Run) -> tuple[ShotStatistics, ...]:
     """Return what the shots say, one record a fluence whose shots are all there.
 
-    A mean spectrum without a narrow line counts as below threshold: no tail is stated then.
+    Of a sweep it is what was said at its end, unless the user has changed something since. Without a
+    threshold, a mean spectrum without a narrow line counts as below it: no tail is stated then.
 
     :param run: that keeps every shot.
     :raises DataError: it keeps none, or what it says of its spectrometer is missing.
@@ -32,26 +33,16 @@ def statistics_of(run: Run) -> tuple[ShotStatistics, ...]:
     shots, info = run.shots, run.facts.spectrometer
     if shots is None or info is None:
         raise DataError(f"{run.path}: keeps no single shots")
+    if len(run):
+        said = run.result.shots if run.edits == run.result.edits else ()
+        return said or evaluate(run, run.plan, run.facts).shots
     bands, found = bands_of(run.bands), []
-    inside = band_slice(run.wavelength_nm, bands.whole)
     for row in shots.points:
         raw = _frames(shots, int(row["point"]))
         if len(raw) < 3:
             continue
-        light = raw - run.darks[int(row["point"])].counts
-        if info.nonlinearity is not None:
-            light = correct_nonlinearity(light, info.nonlinearity)
-        found.append(
-            shot_statistics(
-                run.wavelength_nm,
-                light,
-                float(row["fluence_uj_cm2"]),
-                bands=bands,
-                clipped=raw >= min(info.max_counts, clip_level(raw[:, inside])),
-                below_threshold=None,
-                resolution_nm=info.resolution_nm,
-            )
-        )
+        dark, fluence = run.darks[int(row["point"])].counts, float(row["fluence_uj_cm2"])
+        found.append(statistics_of_raw(raw, dark, info, fluence, bands=bands, below_threshold=None))
     return tuple(found)
 
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from drivers import registry
-from drivers.registry import DriverConfig, DriverSpec, RoleName, VisaConfig
+from drivers.registry import DriverConfig, RoleName, VisaConfig
 from drivers.support.session import load_visa
 from labctl.model.clock import Clock, ScaledClock
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout, NotConnected
@@ -40,15 +40,15 @@ PAUSE_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """One instrument that can be opened: its driver and its checked configuration."""
+    """One instrument that can be opened: its role and its checked configuration."""
 
-    spec: DriverSpec
+    role: RoleName
     config: DriverConfig
 
     @property
     def name(self) -> str:
         """Role and address, as errors say them."""
-        return f"{self.spec.role} {self.config.resource}"
+        return f"{self.role} {self.config.resource}"
 
 
 class Rescue:
@@ -147,7 +147,7 @@ class Rescue:
                     self._wall.sleep(PAUSE_S)
 
     def _once(self, instrument: Instrument, act: Callable[[Any], None]) -> None:
-        device = instrument.spec.open(instrument.config, self._bench_clock)
+        device = registry.connect(instrument.role, instrument.config, self._bench_clock)
         try:
             act(device)
         finally:
@@ -183,7 +183,7 @@ def _instrument(role: RoleName, table: Mapping[str, object]) -> Instrument:
     if isinstance(config, VisaConfig):
         with suppress(Exception):  # loading takes a while, and may start a compiler to find libusb
             load_visa(config.visa_library)
-    return Instrument(spec, config)
+    return Instrument(role, config)
 
 
 def _curve(fields: Mapping[str, Any]) -> MalusCurve | TableCurve:

@@ -1,0 +1,1 @@
+"""Commands that look at instruments one by one."""
