@@ -20,6 +20,7 @@ COMMANDS = {
     "init": ("init:init", "Print an annotated bench file, or write it."),
     "devices": ("instruments.devices:devices", "List what is plugged in, with its lines for the bench file."),
     "check": ("check:check", "Connect to every instrument and read each once."),
+    "spectrum": ("instruments.spectrum:spectrum", "Take, show and save one spectrum."),
     "sweep": ("sweep:sweep", "Sweep the pump fluence; state the lasing threshold."),
     "resume": (
         "resume:resume",
