@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pint
@@ -250,7 +251,7 @@ def test_a_run_holds_of_what_a_bench_need_not_state_only_what_it_states() -> Non
 
 
 def test_the_plain_units_agree_with_pint() -> None:
-    registry = pint.UnitRegistry()
+    registry: Any = pint.UnitRegistry()
     kinds = {"J": "energy", "W": "power", "m": "length", "s": "time", "Hz": "frequency"}
     for base, kind in kinds.items():
         for prefix in ("f", "p", "n", "u", "m", "", "k", "M"):
