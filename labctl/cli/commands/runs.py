@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,10 @@ from labctl.cli.output import write_json, write_lines
 from labctl.model.errors import DataError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from labctl.model.shots import ShotTally
+    from labctl.runner.report import RunReport
 
 
 def fit(
@@ -43,11 +47,36 @@ def fit(
     from labctl.runner.refit import refit, spot_spread
 
     with ended_at_once():
-        runs = [refit(path, photon_order) for path in files]
+        runs, refused = _fitted(files, lambda path: refit(path, photon_order))
     if figures:
         runs = with_compared([with_figures(run) for run in runs])
     print_result(runs, as_json=as_json, spread=spot_spread(runs), definitions=definitions)
-    return 0
+    return EXIT_BAD if refused else 0
+
+
+def _fitted(
+    files: Sequence[Path], fit_one: Callable[[Path], RunReport]
+) -> tuple[list[RunReport], list[DataError]]:
+    """Fit every file; among several one that is empty or cannot be fitted is told, and ends nothing.
+
+    :raises DataError: there is one file only, or none can be fitted.
+    """
+    runs: list[RunReport] = []
+    refused: list[DataError] = []
+    for path in files:
+        try:
+            found = fit_one(path)
+        except DataError as exc:
+            refused.append(exc)
+            continue
+        if found.points or len(files) == 1:
+            runs.append(found)
+        else:
+            write_lines([f"{path}: skipped, {found.outcome.headline or found.status}"], sys.stderr)
+    if len(refused) == len(files):
+        raise DataError("; ".join(exc.message for exc in refused), refused[0].hint)
+    write_lines((f"labctl: {exc}" for exc in refused), sys.stderr)
+    return runs, refused
 
 
 EXIT_BAD = 5

@@ -1,0 +1,1 @@
+"""Many stored runs: listed, copied for others, fitted again as a whole."""
