@@ -123,16 +123,21 @@ class Server:
 
     def _wait(self) -> list[Source | int]:
         sources: list[Source | int] = [self._wake_out, *self._sources()]
-        due_s = self.wire.due_s()
+        due_s, limit_s = self.wire.due_s(), self._longest_wait_s()
         if due_s is None:
-            return select.select(sources, [], [])[0]
+            return select.select(sources, [], [], limit_s)[0]
         left_s = max(due_s - self.clock.now_s(), 0.0)
         if self._speed is not None:
-            return select.select(sources, [], [], left_s / self._speed)[0]
+            wall_s = left_s / self._speed
+            return select.select(sources, [], [], wall_s if limit_s is None else min(wall_s, limit_s))[0]
         ready: list[Source | int] = select.select(sources, [], [], 0)[0]
         if not ready:
             self.clock.sleep(left_s)
         return ready
+
+    def _longest_wait_s(self) -> float | None:
+        """Return the wall time after which :meth:`_serve` is wanted although nothing came; None for never."""
+        return None
 
     def _sources(self) -> Sequence[Source | int]:
         raise NotImplementedError
@@ -284,11 +289,11 @@ class WrongSpeed:
 
     def to_instrument(self, data: bytes) -> bytes:
         """Return what the instrument's receiver makes of it."""
-        return data if self._agrees() else _noise(data)
+        return data if self._agrees() else at_wrong_speed(data)
 
     def to_client(self, data: bytes) -> bytes:
         """Return what the client's receiver makes of it."""
-        return data if self._agrees() else _noise(data)
+        return data if self._agrees() else at_wrong_speed(data)
 
     def _agrees(self) -> bool:
         return _has_speed(self._slave, self._wire.baud_rate)
@@ -321,6 +326,6 @@ else:
         return bool(termios.tcgetattr(slave)[4] == getattr(termios, f"B{baud_rate}"))
 
 
-def _noise(data: bytes) -> bytes:
+def at_wrong_speed(data: bytes) -> bytes:
     """Return bytes as a receiver of the wrong speed sees them: too few, with high bits set."""
     return bytes(0x80 | (byte ^ 0x5A) for byte in data[::2])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from labctl.model.clock import Clock
 from simulators.link import DUE_TOLERANCE_S, Wire
 from simulators.registry import Simulator
+from simulators.usb.ftdi import Ftdi
 
 OK, MECHANICAL_TIMEOUT, UNSUPPORTED, BAD_VALUE, ISOLATED, BUSY, OUT_OF_RANGE = 0, 2, 3, 4, 5, 9, 12
 
@@ -415,5 +417,8 @@ class Ell14Bus(Wire):
 
 
 SIMULATOR = Simulator(
-    "thorlabs-ell14", "attenuator", lambda scene: Ell14Bus(scene.clock, [Module(scene.clock, scene.mount)])
+    "thorlabs-ell14",
+    "attenuator",
+    lambda scene: Ell14Bus(scene.clock, [Module(scene.clock, scene.mount)]),
+    plug=lambda _: partial(Ftdi, "SIMELL14"),
 )

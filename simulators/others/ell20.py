@@ -6,12 +6,14 @@ announces those of a turn, is taken over from public accounts and not verified; 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Protocol
 
 from labctl.model.clock import Clock
 from simulators.attenuators.ell14 import BusModule, Ell14Bus, Model, Mover
 from simulators.registry import Simulator
 from simulators.scene import Scene
+from simulators.usb.ftdi import Ftdi
 
 ELL20_TYPE = 0x14
 PULSES_PER_MM = 1024
@@ -52,4 +54,4 @@ def _on_the_table(scene: Scene) -> Ell14Bus:
     return Ell14Bus(scene.clock, [StageModule(scene.clock, scene.stage)])
 
 
-SIMULATOR = Simulator("thorlabs-ell20", "stage", _on_the_table)
+SIMULATOR = Simulator("thorlabs-ell20", "stage", _on_the_table, plug=lambda _: partial(Ftdi, "SIMELL20"))

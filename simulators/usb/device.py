@@ -166,12 +166,17 @@ class UsbDevice:
         self.start_afresh: Callable[[], None] = lambda: None
         self.pipes = {e.address: InPipe(e.packet_bytes) for e in info.endpoints if e.address & IN}
         self.halted: set[int] = set()
+        self.idle_s: float | None = None
+        """Wall time after which a host that waits is sent something all the same; None: it waits for ever."""
         self._configuration = 0
 
     @property
     def resource(self) -> str:
         """What a driver is told to find it by."""
         return self.info.serial
+
+    def idle(self) -> None:
+        """Send something although there is nothing to send."""
 
     def hear(self, data: bytes) -> None:
         """Take an answer of the instrument."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import socket
 import struct
 import threading
@@ -67,6 +68,7 @@ class UsbServer(Server):
         self._received = bytearray()
         self._waiting: dict[int, deque[Transfer]] = {}
         self._taken_until = self._mute_until = 0.0
+        self._idle_at = math.inf
 
     @property
     def resource(self) -> str:
@@ -137,6 +139,10 @@ class UsbServer(Server):
 
     # The thread of the device.
 
+    def _longest_wait_s(self) -> float | None:
+        now, until = time.monotonic(), min(self._idle_at, self._mute_until if self.mute else math.inf)
+        return None if until == math.inf else max(until - now, 0.0)
+
     def _sources(self) -> Sequence[Source | int]:
         return () if self._client is None else (self._client,)
 
@@ -153,6 +159,10 @@ class UsbServer(Server):
             while self._client is not None and self._command():
                 pass
         self._complete()
+        if time.monotonic() >= self._idle_at:
+            self._idle_at = math.inf
+            self.device.idle()
+            self._complete()
 
     def _command(self) -> bool:
         """Carry out the next command, if it is whole."""
@@ -205,7 +215,12 @@ class UsbServer(Server):
             return
         for address, waiting in tuple(self._waiting.items()):
             while waiting and self._client is not None and self._ended(address, waiting[0]):
-                pass
+                self._idle_at = math.inf
+        idle_s = self.device.idle_s
+        if idle_s is None or not any(waiting for address, waiting in self._waiting.items() if address & IN):
+            self._idle_at = math.inf
+        elif self._idle_at == math.inf:
+            self._idle_at = time.monotonic() + idle_s
 
     def _ended(self, address: int, transfer: Transfer) -> bool:
         waiting = self._waiting[address]

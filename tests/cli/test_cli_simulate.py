@@ -153,7 +153,7 @@ def test_on_usb_it_says_how_to_attach_and_takes_its_own_file_again(tmp_path: Pat
             check=True,
             env=child_environment(),
         )
-        attach = r"usbip --tcp-port \d+ attach --remote 127\.0\.0\.1 --busid 1-1 .*P0012345"
+        attach = r"usbip --tcp-port \d+ attach --remote 127\.0\.0\.1 --busid 1-2 .*P0012345"
         assert re.search(attach, done.stderr)
         assert "vhci-hcd" in done.stderr
         assert load_bench(file).power_meter.resource == "USB0::0x1313::0x8078::P0012345::INSTR"

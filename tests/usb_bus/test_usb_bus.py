@@ -17,7 +17,7 @@ from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.usb.device import BabbleError, InPipe
 
-METER = "1-1"
+METER = "1-2"
 SOON_S = 0.03
 """How long silence is listened to; nothing that must be heard has to come within it."""
 
@@ -48,7 +48,7 @@ def message(text: bytes, tag: int = 1, kind: int = 1, size: int | None = None) -
 
 
 def test_the_list_names_the_meter(bench: SimulatedBench) -> None:
-    listed = bus_of(bench).devices()[0]
+    listed = next(item for item in bus_of(bench).devices() if item.bus_id == METER)
     assert (listed.bus_id, listed.vendor_id, listed.product_id) == (METER, 0x1313, 0x8078)
     assert listed.interfaces == ((0xFE, 3, 1),)
 

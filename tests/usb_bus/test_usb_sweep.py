@@ -1,4 +1,4 @@
-"""Whole sweeps over USB: the meter by USBTMC, the spectrometer by either library, the others on TCP."""
+"""Whole sweeps over USB: meter by USBTMC, spectrometer by either library, mount by FTDI; shutter on TCP."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from shim import built
-from usb_bench import give_shim, usb_bench
+from usb_bench import give_shim, over_ftdi, usb_bench
 
 from labctl.config import parse_bench
 from labctl.model.clock import SteppedClock
@@ -43,6 +43,7 @@ def test_a_sweep_over_usb_finds_the_threshold(
         text = bench.bench_toml(1.0).replace(
             'driver = "ocean"\n', f'driver = "ocean"\nbackend = "{backend}"\n'
         )
+        text = text.replace(bench.resources["attenuator"], over_ftdi(bench, "attenuator", monkeypatch))
         config = parse_bench(text)
         assert config.power_meter.resource.startswith("USB0::0x1313")
         report = run_sweep(

@@ -16,6 +16,7 @@ from labctl.model.clock import Clock
 from simulators import presets
 from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
+from simulators.usb.usbip import UsbServer
 
 SITE = Path(__file__).parent / "site"
 
@@ -48,6 +49,21 @@ def usb_bench(
     with SimulatedBench(scene, clock, "usb", plan) as bench:
         reach(bench, patch)
         yield bench
+
+
+def over_ftdi(bench: SimulatedBench, role: str, patch: pytest.MonkeyPatch) -> str:
+    """Return the VISA name by which pyftdi reaches a serial instrument, where no kernel gives it a port."""
+    import pyftdi.serialext  # noqa: F401  pyserial finds it there
+    from pyftdi.ftdi import Ftdi
+    from pyftdi.usbtools import UsbTools
+
+    # It lets a quiet line answer every 200 ms only; each silence that a driver listens to would take as long.
+    patch.setattr(Ftdi, "set_dynamic_latency", lambda *_: None)
+    UsbTools.release_all_devices()
+    UsbTools.flush_cache()  # it would remember the bus of an earlier test
+    server = bench.server(role)
+    assert isinstance(server, UsbServer)
+    return f"ASRLftdi://ftdi:ft-x:{server.device.info.serial}/1::INSTR"
 
 
 def give_shim(patch: pytest.MonkeyPatch, library: Path) -> None:
