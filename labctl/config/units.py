@@ -103,6 +103,29 @@ def typed(text: str, kind: str, target: str) -> float:
     return convert(float(text) if re.fullmatch(rf"\s*{_NUMBER}\s*", text) else text, kind, target)
 
 
+_COMMA = re.compile(r"\s*[+-]?(\d+),(\d+)(?![\d.,])")
+
+
+def decimal_point(text: str) -> str:
+    """Return the text of a number with a point where somebody typed a decimal comma.
+
+    :raises ValueError: it may be the comma of thousands, or there are several.
+
+    >>> decimal_point("500,5"), decimal_point("0,125 mJ/cm2"), decimal_point("20")
+    ('500.5', '0.125 mJ/cm2', '20')
+    """
+    if "," not in text:
+        return text
+    found = _COMMA.match(text)
+    if found is None or text.count(",") > 1:
+        raise ValueError(f"{text!r} is not a number; write a decimal point, and nothing between thousands")
+    whole, part = found.groups()
+    if len(part) == 3 and len(whole) <= 3 and int(whole):
+        either = f"{whole}.{part} or {whole}{part}"
+        raise ValueError(f"{text!r} may mean {either}; write {either}")
+    return text.replace(",", ".")
+
+
 def _finite(number: float) -> float:
     if not math.isfinite(number):
         raise ValueError("must be finite")

@@ -87,7 +87,7 @@ def bench_window(
     faults: str = "",
     silence: bool = False,
 ) -> Iterator[tuple[BenchWindow, SimulatedBench]]:
-    """Show a window on a bench; afterwards it is closed as a user closes it, and must end.
+    """Show a window on a bench; it is closed as by a user who agrees to end what runs, and must end.
 
     :param unknown: the bench is one that nobody has calibrated, and its file states nominal values.
     :param faults: what goes wrong on it, as TOML.
@@ -115,7 +115,7 @@ def bench_window(
             ended: list[bool] = []
             window.ended.connect(lambda: ended.append(True))
             if window.service.alive:
-                window.close()
+                window.leave()
                 qtbot.waitUntil(lambda: bool(ended), timeout=LONG_MS)
         assert not window.service.alive or _joined(window)
     forget(window)

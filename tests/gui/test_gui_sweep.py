@@ -8,6 +8,7 @@ import pytest
 from gui_bench import LONG_MS, Gate, bench_window, is_safe
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QAbstractButton, QDialog, QMessageBox
 from pytestqt.qtbot import QtBot
 
 from labctl.config import BenchConfig
@@ -152,7 +153,15 @@ def test_all_that_do_not_answer_are_listed(qtbot: QtBot, tmp_path: Path) -> None
         assert not window.manual.set_fluence.isEnabled()
 
 
-def test_closing_in_a_run_ends_it_and_leaves_a_safe_bench(
+def asking(window: BenchWindow) -> QDialog | None:
+    return window._leaving
+
+
+def button(box: QMessageBox, text: str) -> QAbstractButton:
+    return next(one for one in box.buttons() if one.text() == text)
+
+
+def test_closing_in_a_run_asks_and_ends_it_and_leaves_a_safe_bench(
     qtbot: QtBot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = Gate(monkeypatch, before_point=1)
@@ -163,6 +172,20 @@ def test_closing_in_a_run_ends_it_and_leaves_a_safe_bench(
         ended: list[bool] = []
         window.ended.connect(lambda: ended.append(True))
         window.close()
+        assert window.isVisible()  # a question comes first
+        asked = asking(window)
+        assert isinstance(asked, QMessageBox)
+        assert not asked.isModal()
+        assert asked.text() == (
+            "The sweep is still running. Every point so far is kept, and the run can be resumed."
+        )
+        QTest.mouseClick(button(asked, "Let it run"), Qt.MouseButton.LeftButton)
+        assert asking(window) is None
+        assert not window.service.stop.is_set()
+        window.close()
+        asked = asking(window)
+        assert isinstance(asked, QMessageBox)
+        QTest.mouseClick(button(asked, "End it and quit"), Qt.MouseButton.LeftButton)
         gate.open()
         assert not window.isVisible()
         qtbot.waitUntil(lambda: bool(ended), timeout=LONG_MS)

@@ -62,18 +62,25 @@ def ask_to_replace(parent: QWidget, path: Path, act: Callable[[], None]) -> None
     if not path.exists():
         act()
         return
-    box = QMessageBox(
-        QMessageBox.Icon.Question,
-        "Replace the file?",
-        f"{path} exists.",
-        QMessageBox.StandardButton.Cancel,
-        parent,
-    )
+    ask(parent, "Replace the file?", f"{path} exists.", ("Replace it", "Cancel"), act)
+
+
+def ask(
+    parent: QWidget, title: str, text: str, words: tuple[str, str], act: Callable[[], None]
+) -> QMessageBox:
+    """Ask beside the window, and do something once somebody has agreed.
+
+    :param words: on the button that agrees, and on the other one, which is the default.
+    """
+    box = QMessageBox(QMessageBox.Icon.Question, title, text, QMessageBox.StandardButton.NoButton, parent)
     box.setTextFormat(Qt.TextFormat.PlainText)
+    agree = box.addButton(words[0], QMessageBox.ButtonRole.AcceptRole)
+    leave = box.addButton(words[1], QMessageBox.ButtonRole.RejectRole)
+    box.setDefaultButton(leave)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-    replace = box.addButton("Replace it", QMessageBox.ButtonRole.AcceptRole)
-    replace.clicked.connect(lambda _checked=False: act())
+    agree.clicked.connect(lambda _checked=False: act())
     show(box)
+    return box
 
 
 Key = tuple[str, str, str]

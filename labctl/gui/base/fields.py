@@ -7,10 +7,19 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from PySide6.QtCore import QSettings, Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QObject, QPoint, QSettings, Qt, Signal
+from PySide6.QtWidgets import (
+    QAbstractScrollArea,
+    QCheckBox,
+    QComboBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QVBoxLayout,
+    QWidget,
+)
 
-from labctl.config.units import typed
+from labctl.config.units import decimal_point, typed
 from labctl.model.errors import ConfigError
 from labctl.model.options import Option
 from labctl.model.untrusted import printable
@@ -71,8 +80,8 @@ def between(low: float, high: float, unit: str = "") -> Check:
 
     def check(value: float) -> str:
         if value < low:
-            return f"at least {low:g}{end}"
-        return f"at most {high:g}{end}" if value > high else ""
+            return f"must be {low:g}{end} or more, not {value:g}{end}"
+        return f"must be {high:g}{end} or less, not {value:g}{end}" if value > high else ""
 
     return check
 
@@ -80,13 +89,16 @@ def between(low: float, high: float, unit: str = "") -> Check:
 def whole(low: int, high: int) -> Check:
     """Return a check of a whole number."""
     inside = between(low, high)
-    return lambda value: inside(value) or ("" if value == int(value) else "a whole number")
+    return lambda value: inside(value) or ("" if value == int(value) else f"{value:g} is not a whole number")
 
 
 class Row(QWidget):
-    """A label, what is filled in, and its unit; below it, in red, why it is refused.
+    """A label, what is filled in, and its unit.
+
+    Why it is refused, or how it was read, lies under the field while somebody is at it; it moves nothing.
 
     :ivar changed: something was filled in.
+    :ivar reason: why it is refused; empty where it is not.
     """
 
     changed = Signal()
@@ -101,9 +113,13 @@ class Row(QWidget):
         self._suffix = suffix = PlainLabel(unit)
         suffix.setProperty("role", "dim")
         suffix.setMinimumWidth(58)
-        self.reason.setProperty("role", "wrong")
-        self.reason.setWordWrap(True)
-        self.reason.setVisible(False)
+        self.note = PlainLabel()
+        for bubble, role in ((self.reason, "refusal"), (self.note, "note")):
+            bubble.setParent(self)
+            bubble.setProperty("role", role)
+            bubble.setWordWrap(True)
+            bubble.setVisible(False)
+        control.installEventFilter(self)
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(name)
@@ -113,7 +129,6 @@ class Row(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(1)
         column.addLayout(row)
-        column.addWidget(self.reason)
         self.setToolTip(f"{tip} ({unit})" if unit and tip else tip)
 
     def refuse(self, reason: str) -> None:
@@ -121,10 +136,52 @@ class Row(QWidget):
         if reason == self.reason.text():
             return
         self.reason.setText(reason)
-        self.reason.setVisible(bool(reason))
+        self._show_bubble()
         self.control.setProperty("wrong", "true" if reason else "false")
         self.control.style().unpolish(self.control)
         self.control.style().polish(self.control)
+
+    def tell(self, note: str) -> None:
+        """Say how what was typed is read; an empty note says nothing."""
+        if note != self.note.text():
+            self.note.setText(note)
+            self._show_bubble()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Show what there is to say while somebody is at the field."""
+        if event.type() in _AT_FIELD:
+            self._show_bubble()
+        return super().eventFilter(watched, event)
+
+    def _show_bubble(self) -> None:
+        here = self.control.isVisible() and (self.control.hasFocus() or self.control.underMouse())
+        for bubble, wanted in ((self.reason, True), (self.note, not self.reason.text())):
+            bubble.setVisible(False)
+            if here and wanted and bubble.text():
+                self._place(bubble)
+
+    def _place(self, bubble: QLabel) -> None:
+        """Lay it under the field, or above it where there is no room below; it scrolls with the field."""
+        host: QWidget = self
+        while not host.isWindow() and (above := host.parentWidget()) is not None:
+            if isinstance(above.parentWidget(), QAbstractScrollArea):
+                break
+            host = above
+        bubble.setParent(host)
+        width = max(self.width(), 200)
+        height = bubble.heightForWidth(width)
+        at = self.control.mapTo(host, QPoint(0, self.control.height() + 2))
+        if at.y() + height > host.height():
+            at.setY(max(at.y() - self.control.height() - height - 4, 0))
+        left = min(self.mapTo(host, QPoint(0, 0)).x(), max(host.width() - width, 0))
+        bubble.setGeometry(left, at.y(), width, height)
+        bubble.setVisible(True)
+        bubble.raise_()
+
+
+_AT_FIELD = frozenset(
+    (QEvent.Type.FocusIn, QEvent.Type.FocusOut, QEvent.Type.Enter, QEvent.Type.Leave, QEvent.Type.Hide)
+)
 
 
 class Field(Row):
@@ -199,7 +256,7 @@ class OptionField(Row):
             return "yes" if self.tick.isChecked() else "no"
         text = self.edit.text().strip()
         if self.option.kind == "number":
-            text = text.replace(",", ".")  # as half of Europe types it
+            text = _with_point(text)
         return f"{text.rstrip('% ')} %" if self.option.percent and text else text
 
     @property
@@ -212,12 +269,18 @@ class OptionField(Row):
 
     def judge(self) -> bool:
         """Say why the value is refused; return whether it is taken."""
+        typed_text = self.edit.text() if self.control is self.edit else ""
         try:
-            _value = self.value
-        except ConfigError as exc:
-            self.refuse(shown(exc.reason))
+            if self.option.kind == "number":
+                decimal_point(typed_text)
+            value = self.value
+        except (ConfigError, ValueError) as exc:
+            self.refuse(shown(exc.reason if isinstance(exc, ConfigError) else str(exc)))
+            self.tell("")
             return False
         self.refuse("")
+        read = self.option.write(value) if "," in typed_text else ""
+        self.tell(f"read as {read}" if read != typed_text.strip() and read else "")
         return True
 
     @property
@@ -227,6 +290,13 @@ class OptionField(Row):
             return bool(self.value == self.option.default)
         except ConfigError:
             return False
+
+
+def _with_point(text: str) -> str:
+    try:
+        return decimal_point(text)
+    except ValueError:
+        return text  # it is refused as it was typed
 
 
 def shown(text: str) -> str:
@@ -264,8 +334,9 @@ class NumberField(Field):
 
     def judge(self) -> bool:
         """Say why the number is refused; return whether it is taken."""
-        _, reason = self._read()
+        number, reason = self._read()
         self.refuse(reason)
+        self.tell(f"read as {number:g}" if "," in self.text and number is not None and not reason else "")
         return not reason
 
     def set_check(self, check: Check) -> None:
@@ -274,13 +345,16 @@ class NumberField(Field):
         self.judge()
 
     def _read(self) -> tuple[float | None, str]:
-        text = self.text.replace(",", ".")
-        if not text:
+        if not self.text:
             return None, "" if self._optional else "a number is needed"
+        try:
+            text = decimal_point(self.text)
+        except ValueError as exc:
+            return None, str(exc)
         try:
             number = float(text)
         except ValueError:
-            return None, f"“{text}” is not a number"
+            return None, f"“{text}” is not a number; write it as 20 or 0.5"
         if not math.isfinite(number):
-            return None, "a finite number is needed"
+            return None, f"“{text}” is not finite"
         return number, self._check(number)

@@ -93,6 +93,10 @@ QCheckBox:focus {{ border: 1px solid {ACCENT}; border-radius: 3px; }}
 QTextBrowser {{ background: {PANEL}; border: 1px solid {LINE}; }}
 QLineEdit[wrong="true"] {{ border: 2px solid {DANGER}; }}
 QLabel[role="wrong"] {{ color: #ff8a8c; font-size: 10pt; }}
+QLabel[role="refusal"] {{ background: #5c1a1d; color: #ffd7d8; border: 1px solid {DANGER}; border-radius: 4px;
+    padding: 3px 6px; font-size: 10pt; }}
+QLabel[role="note"] {{ background: {RAISED}; color: {TEXT}; border: 1px solid {ACCENT}; border-radius: 4px;
+    padding: 3px 6px; font-size: 10pt; }}
 QLabel[role="dim"] {{ color: {DIM}; font-size: 10pt; }}
 QLabel[role="value"] {{ font-size: 15pt; font-weight: 600; }}
 QLabel[role="big"] {{ font-size: 26pt; font-weight: 700; }}

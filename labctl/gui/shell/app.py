@@ -131,7 +131,7 @@ def run_window(
     window.ended.connect(lambda: application.exit(0))
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
-            signal.signal(getattr(signal, name), lambda *_: window.close())
+            signal.signal(getattr(signal, name), lambda *_: window.leave())
     window.restore()
     # Larger than the screen, SAFE would lie beside it.
     window.resize(window.size().boundedTo(window.screen().availableSize() - QSize(*FRAME_PX)))

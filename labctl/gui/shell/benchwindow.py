@@ -25,7 +25,7 @@ from PySide6.QtWidgets import (
 
 from labctl.config import BenchConfig
 from labctl.gui.base.benchstate import BenchNow, Shown, sentence, sign
-from labctl.gui.base.dialogs import BENCH_KEYS, VIEW_KEYS
+from labctl.gui.base.dialogs import BENCH_KEYS, VIEW_KEYS, ask
 from labctl.gui.base.fields import shown
 from labctl.gui.base.guide import Situation
 from labctl.gui.calibration.page import CalibrateDesk
@@ -236,6 +236,12 @@ def _free(watched: QObject) -> None:
 
 log = logging.getLogger(__name__)
 
+LEAVING = {
+    "the sweep": "Every point so far is kept, and the run can be resumed.",
+    "the alignment": "The shutter closes.",
+    "the calibration": "Nothing of it is kept.",
+}
+"""What becomes of what runs when the window is closed."""
 CLOSING_MS = 20_000
 """Longest wait for the bench's thread when the window is closed; the watchdog stays for the rest."""
 
@@ -277,7 +283,8 @@ class BenchWindow(MainWindow):
         self.desk = CalibrateDesk(config, self.service, file, output, self.say)
         self.calibrate = self.desk.page
         self.desk.shown = (self.bar, self.live, self.align, self.sweep, self.manual)
-        self._closing = False
+        self._closing = self._agreed = False
+        self._leaving: QDialog | None = None
         self.busy = self._stopped = ""
         self.connected = False
         self._link = Link("disconnected")
@@ -539,6 +546,8 @@ class BenchWindow(MainWindow):
     def tick(self) -> None:
         """Show the latest values and the latest exposure."""
         self._show_state()
+        if self._leaving is not None and not self.running:
+            self._leaving.close()  # what it asked about is over
         self.live.tick()
         now = time.monotonic()
         if now - self._asked_s > 1.0:
@@ -620,7 +629,14 @@ class BenchWindow(MainWindow):
     # --- the end -----------------------------------------------------------------------------------
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
-        """Make safe and leave once the bench is closed; the window is gone at once and nothing waits."""
+        """Make safe and leave once the bench is closed; the window is gone at once and nothing waits.
+
+        While something runs, a question comes first.
+        """
+        if self.running and not self._closing and not self._agreed:
+            event.ignore()
+            self._ask_to_leave()
+            return
         if not self._closing:
             self._closing = True
             self.watch.end()
@@ -631,6 +647,23 @@ class BenchWindow(MainWindow):
             self.hide()
             QTimer.singleShot(CLOSING_MS, self._all_ended)
         event.ignore()
+
+    def leave(self) -> None:
+        """Close without a question: a signal of the system, or somebody who has agreed."""
+        self._agreed = True
+        self.close()
+
+    def _ask_to_leave(self) -> None:
+        waiting = self.queue.unfinished - (self.queue.running is not None)
+        more = f" {waiting} more in the queue will not start." if waiting else ""
+        text = f"{self.running[0].upper()}{self.running[1:]} is still running. {LEAVING[self.running]}{more}"
+        if self._leaving is not None:
+            self._leaving.close()
+        self._leaving = ask(self, "End it and quit?", text, ("End it and quit", "Let it run"), self.leave)
+        self._leaving.finished.connect(self._answered_leaving)
+
+    def _answered_leaving(self, _result: int) -> None:
+        self._leaving = None
 
     def _all_ended(self) -> None:
         if self._closing:

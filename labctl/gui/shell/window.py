@@ -276,6 +276,10 @@ class MainWindow(QMainWindow):
         self.finish()
         event.accept()
 
+    def leave(self) -> None:
+        """Close without a question."""
+        self.close()
+
     def finish(self) -> None:
         """End what works for the window, and tell that it may go."""
         self.mailbox.stop()

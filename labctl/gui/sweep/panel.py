@@ -106,6 +106,8 @@ def refined(threshold_uj_cm2: float, beam: Beam, base: SweepPlan) -> SweepPlan:
     return SweepPlan(spacing="list", fluences_uj_cm2=dense, **values)
 
 
+SAID_LINES = 4
+"""Lines of text above the button; more of it scrolls."""
 OPEN, FOLDED = (FLUENCES, ADAPTIVE, MEASUREMENT), (REFERENCE, EXPOSURE, BACKGROUND, CHECKS)
 """Groups of options in their order: those always open, and those that are opened when they are wanted."""
 
@@ -241,13 +243,21 @@ class SweepPanel(QWidget):
         self.folder.clicked.connect(self._ask_folder)
         self._show_folder()
         below.addWidget(self.folder)
-        self.forecast = PlainLabel()
-        self.forecast.setWordWrap(True)
-        below.addWidget(self.forecast)
-        self.reason = PlainLabel()
+        self.forecast, self.reason = PlainLabel(), PlainLabel()
         self.reason.setProperty("role", "wrong")
-        self.reason.setWordWrap(True)
-        below.addWidget(self.reason)
+        said = QWidget()
+        one = QVBoxLayout(said)
+        one.setContentsMargins(0, 0, 0, 0)
+        for label in (self.forecast, self.reason):
+            label.setWordWrap(True)
+            label.setAlignment(Qt.AlignmentFlag.AlignTop)
+            one.addWidget(label)
+        room = QScrollArea()  # of fixed height: what is said there moves neither fields nor button
+        room.setWidgetResizable(True)
+        room.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        room.setWidget(said)
+        room.setFixedHeight(SAID_LINES * room.fontMetrics().lineSpacing() + 4)
+        below.addWidget(room)
         self.start_button = QPushButton("Start sweep")
         self.start_button.setObjectName("go")
         self.start_button.setToolTip("It starts as soon as the bench is free (Ctrl+Return)")
@@ -285,6 +295,9 @@ class SweepPanel(QWidget):
         self.forecasted = None if plan is None or asked is None else (plan, asked)
         self.forecast.setText("" if asked is None else shown("; ".join((asked.text, *asked.warnings))))
         self.forecast.setVisible(asked is not None)
+        if self.refused is not None and not self.reason.text():
+            row, why = self.refused
+            self._say(f"{row.label}: {why}")
         self._name_start(plan)
         self.start_button.setEnabled(plan is not None)
         self.planned.emit()
