@@ -2,7 +2,8 @@
 
 A page says where they go: a line ``<!-- labctl COMMAND -->`` becomes the help of that command, a line
 ``<!-- table KEY -->`` the keys of that table of the bench file, a line ``<!-- options KIND -->`` the options
-of that kind of plan. A notebook is read as a page, with its stored outputs.
+of that kind of plan, a line ``<!-- hardware -->`` what each driver says of its devices. A notebook is read as
+a page, with its stored outputs.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from labctl.model.plan import ShotsPlan, StabilityPlan, sweep_options
 
 log = logging.getLogger(__name__)
 COMMAND, TABLE = re.compile(r"^<!-- labctl ([a-z ]+) -->$", re.M), re.compile(r"^<!-- table (\S+) -->$", re.M)
+HARDWARE = "<!-- hardware -->"
 OPTIONS = re.compile(r"^<!-- options (\S+) -->$", re.M)
 
 PLANS: dict[str, list[Option]] = {
@@ -132,6 +134,22 @@ def _offered(option: Option) -> str:
     return f"| `{option.flag}` | {option.label} | {option.help} | {values} | {default} |"
 
 
+def hardware() -> str:
+    """Return what each driver says of its devices, role by role, and what is known not to work."""
+    roles = ("attenuator", "power_meter", "spectrometer", "shutter", "stage", "heater", "thermometer")
+    specs = [spec for role in roles for spec in registry.of_role(role) if spec.support is not None]
+    lines = ["| role | key | devices | transports | tried on |", "|---|---|---|---|---|"]
+    for spec in specs:
+        role, known = spec.role.replace("_", " "), spec.support
+        lines.append(f"| {role} | `{spec.key}` | {known.models} | {known.transports} | {known.tried} |")
+    lines += ["", "## Known limits"]
+    for spec in specs:
+        if spec.support.limits:
+            lines += ["", f"`{spec.key}`:", ""]
+            lines += [f"- {limit}" for limit in spec.support.limits]
+    return "\n".join(lines)
+
+
 def as_page(notebook: dict[str, Any]) -> str:
     """Return a notebook, its stored outputs included, as Markdown."""
     return "\n\n".join(part for cell in notebook["cells"] for part in _parts(cell))
@@ -159,6 +177,7 @@ def fill(app: Sphinx, page: str, source: list[str]) -> None:
     if page in PLANS and page not in OPTIONS.findall(text):
         log.warning("the page does not show the options of a plan: %s", page, location=page)
     text = OPTIONS.sub(lambda found: offered(PLANS[found[1]]), text)
+    text = text.replace(HARDWARE, hardware()) if HARDWARE in text else text
     text = COMMAND.sub(lambda found: helped(found[1]), text)
     source[0] = TABLE.sub(lambda found: keys(TABLES[found[1]]), text)
 
