@@ -113,14 +113,13 @@ DRIVER = DriverSpec(
     _open,
     "Thorlabs Elliptec rotation mounts (ELL14, ELL18 ...)",
     Support(
-        "Thorlabs ELL14, ELL14K, ELL18, ELL8, ELL16, ELL21 (a half-wave plate before a polariser, "
-        "or a gradient "
-        "filter wheel)",
+        "Thorlabs ELL14, ELL14K, ELL18, ELL8, ELL16, ELL21 (a half-wave plate before a polariser, or a "
+        "gradient filter wheel)",
         "serial 9600 8N1, up to 16 modules on one bus",
         "simulator, TCP and pseudo-terminal",
         (
-            "by what number ELL8, ELL16 and ELL21 announce themselves is concluded from ELL14, ELL18 "
-            "and ELL20",
+            "by what number ELL8, ELL16 and ELL21 announce themselves is concluded from ELL14, ELL18 and "
+            "ELL20",
             "whether a module goes to 360 degrees, or to just below, is not known",
         ),
     ),

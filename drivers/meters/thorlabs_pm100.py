@@ -331,14 +331,13 @@ DRIVER = DriverSpec(
     Support(
         "Thorlabs PM100D, PM100USB, PM100A, PM101, PM102, PM103, PM400, PM100D2, PM100D3, PM60, PM61, PM5020",
         "USB-TMC; serial 115200 8N1 where the console has it",
-        "simulated PM100D, PM101, PM103, PM400 and PM100D3: TCP, pseudo-terminal and USB-TMC (pyvisa-py)",
+        "simulated PM100D on TCP, a pseudo-terminal and USB-TMC (pyvisa-py); simulated PM101, PM103, PM400"
+        " and PM100D3 on TCP",
         (
-            "the Ethernet port of PM103E and PM5020 frames its text and is not served; a second "
-            "channel is not "
-            "read",
-            "PM101, PM102, PM103, PM100D2, PM100D3, PM60, PM61 and PM5020 zero photodiodes only: with "
-            "a thermal "
-            "head calibrations measure the dark level instead",
+            "the Ethernet port of PM103E and PM5020 frames its text and is not served; a second channel is"
+            " not read",
+            "PM101, PM102, PM103, PM100D2, PM100D3, PM60, PM61 and PM5020 zero photodiodes only: with a "
+            "thermal head calibrations measure the dark level instead",
             "PM101, PM102 and PM400 choose no range for a pyroelectric head: set energy_range_j",
             "whether a pyroelectric head is fast enough for the laser is not checked: many end at 30 Hz",
         ),

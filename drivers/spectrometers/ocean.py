@@ -325,22 +325,18 @@ DRIVER = DriverSpec(
     _open,
     "Ocean Optics / Insight spectrometers (seabreeze)",
     Support(
-        "by USB: Ocean Optics / Insight USB2000, USB2000+, USB4000, USB650, HR2000, HR2000+, "
-        "HR4000, Flame, "
-        "QE65000, QE Pro, Maya, NIRQuest, Torus, Apex, Jaz, STS, Spark, Ventana, HDX, SR2, SR4, "
-        "SR6, HR2, HR4, HR6; "
-        "by Ethernet: FX and HDX",
+        "by USB: Ocean Optics / Insight USB2000, USB2000+, USB4000, USB650, HR2000, HR2000+, HR4000, "
+        "Flame, QE65000, QE Pro, Maya, NIRQuest, Torus, Apex, Jaz, STS, Spark, Ventana, HDX, SR2, SR4, "
+        "SR6, HR2, HR4, HR6; by Ethernet: FX and HDX",
         "USB (seabreeze's compiled backend first, then the pure one), TCP",
-        "simulated Ocean FX over TCP, both backends; what each model on USB is told, in front of "
-        "pyseabreeze's own "
-        "classes",
+        "simulated Ocean FX on TCP; simulated USB2000+, USB4000, HR4000, Maya2000 Pro, QE Pro, SR2, SR4 "
+        "and SR6 on a USB bus; both backends where they know the model",
         (
             "ST: seabreeze 2.11 reads twice as many values as it has pixels, so every spectrum is refused",
-            "SR, HR2/4/6, HDX and USB650 by USB are known to pyseabreeze only; SR and HR2/4/6 run "
-            "freely only",
+            "SR, HR2/4/6, HDX and USB650 by USB are known to pyseabreeze only; SR and HR2/4/6 run freely "
+            "only",
             "USB4000 and HR4000 have 3840 pixels by pyseabreeze and 3648 by cseabreeze: a calibration "
-            "holds for the "
-            "backend it was made with",
+            "holds for the backend it was made with",
             "coolers: QE65000, QE Pro, Maya and NIRQuest by cseabreeze; NIRQuest512 also by pyseabreeze",
             "scans to average, boxcar and delay that another program left on are seen over TCP and by "
             "cseabreeze only",
