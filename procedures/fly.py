@@ -19,15 +19,19 @@ from labctl.analysis.fly.flight import Solved, groups, root_mean, solve
 from labctl.analysis.fly.motion import ANCHOR_LEAST, Curve
 from labctl.analysis.fly.scatter import pump_scatter
 from labctl.analysis.lost_shots import ShotCounter
+from labctl.analysis.shot_clock import ShotClock
+from labctl.analysis.shots.statistics import peak_signal
+from labctl.analysis.spectra.background import noise_model
 from labctl.analysis.spectra.bands import band_slice, bands_of
 from labctl.analysis.spectra.reduce import clip_level, correct_nonlinearity, reduce_exposures
 from labctl.model.clock import Stop, check_stop
 from labctl.model.errors import ConfigError, InstrumentFault, SafetyStop
+from labctl.model.plan import FlyPlan
 from labctl.model.pump import Bands, MalusCurve
 from labctl.model.records import DarkRecord, FloatArray, SweepPoint
 from labctl.model.results.flight import Anchor, PlateLaw, PumpScatter, Shots, Turn
-from labctl.model.roles import BurstSpectrometer, Roles, RunSink, bursting
-from labctl.model.shots import ShotBatch
+from labctl.model.roles import BurstSpectrometer, Roles, ShotSink, bursting
+from labctl.model.shots import PHASES, Phase, ShotBatch, ShotBlock
 from procedures.gate.power_monitor import PumpState
 from procedures.gate.pump import Pump
 from procedures.gate.safe_state import cause_said, made_safe
@@ -46,32 +50,10 @@ PROMPT_BATCHES, PROMPT_SHOTS = 3, 60
 """So many batches of so few shots, or fewer, were fetched as they came."""
 SAME_SPEED_REL = 0.1
 MOST_LOST_REL, MOST_CLIPPED_REL = 0.05, 0.2
+MOST_SAVING_S = 5.0
+"""Bench time that shots are fetched for after a fault."""
 SPARE_S = 0.02
 """Bench time after the confirmed opening and before the closing in which shots count as blade travel."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlyPlan:
-    """What a flight does.
-
-    :param start_uj_cm2: lowest fluence of the flank, uJ/cm2.
-    :param stop_uj_cm2: highest one.
-    :param passes: of the plate over the flank, an even number: it ends where it began, at the low end.
-    """
-
-    start_uj_cm2: float
-    stop_uj_cm2: float
-    passes: int = 4
-
-    def __post_init__(self) -> None:
-        """Refuse a flight that no bench can fly.
-
-        :raises ConfigError: names the key and the reason.
-        """
-        if not 0 < self.start_uj_cm2 < self.stop_uj_cm2:
-            raise ConfigError("must be above zero and below the highest fluence", key="start")
-        if self.passes < 2 or self.passes % 2:
-            raise ConfigError(f"must be an even number of 2 or more, not {self.passes}", key="passes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +63,6 @@ class Flight:
     :param points: of the L-L curve, by rising fluence; their exposures are the shots.
     :param dark: that was subtracted.
     :param solved: where the plate was at each shot.
-    :param arrival_sigma_deg: repeatability of the mount, degrees.
     :param scatter: pump light in the spectra; None where it could not be measured.
     :param lost: shots that the spectrometer did not deliver.
     :param light_s: bench time with the shutter open.
@@ -90,7 +71,6 @@ class Flight:
     points: tuple[SweepPoint, ...] = field(repr=False)
     dark: DarkRecord = field(repr=False)
     solved: Solved = field(repr=False)
-    arrival_sigma_deg: float
     scatter: PumpScatter | None
     lost: int
     light_s: float
@@ -101,6 +81,10 @@ def check_plan(plan: FlyPlan, roles: Roles, pump: Pump, bands: Bands) -> BurstSp
 
     :raises ConfigError: names the key and the reason.
     """
+    if not plan.start_uj_cm2 < plan.stop_uj_cm2:
+        raise ConfigError("must be below the highest fluence", key="start")
+    if plan.passes < 2 or plan.passes % 2:
+        raise ConfigError(f"must be an even number of 2 or more, not {plan.passes}", key="passes")
     for fluence in (plan.start_uj_cm2, plan.stop_uj_cm2):
         if said := pump.beam.forbidden(fluence):
             raise ConfigError(said, key="stop")
@@ -131,16 +115,16 @@ def fly(
     pump: Pump,
     bands: Bands,
     *,
-    sink: RunSink | None = None,
+    sink: ShotSink | None = None,
     stop: Stop | None = None,
 ) -> Flight:
-    """Fly once, and return the points; dark and points reach the sink.
+    """Fly once, and return the points. Every shot reaches the sink as it is fetched, then dark and points.
 
     :param plan: from where to where, and how often.
     :param roles: the instruments; the spectrometer must keep every shot, triggered by the laser.
     :param pump: the gate.
     :param bands: where the emission is looked for, nm.
-    :param sink: stores dark and points.
+    :param sink: stores shots, dark and points; after a fault it has the shots that came before it.
     :param stop: ends the flight.
     :raises ConfigError: the plan is impossible on this bench; nothing has moved.
     :raises SafetyStop: a limit was hit, frames are clipped, or the plate does not keep its speed.
@@ -149,9 +133,9 @@ def fly(
     :raises DataError: the shots do not make a curve.
     """
     burst = check_plan(plan, roles, pump, bands)
-    made = made_safe(lambda: pump.safe().failures)
-    with made, cause_said(pump.tell):
-        raw = _Flying(plan, roles, burst, pump, bands).fly(stop)
+    flying = _Flying(plan, roles, burst, pump, bands, sink)
+    with flying.ended(), made_safe(lambda: pump.safe().failures), cause_said(pump.tell):
+        raw = flying.fly(stop)
     flight = _reduced(raw, plan, roles, pump, bands)
     if sink is not None:
         sink.dark(flight.dark)
@@ -182,7 +166,13 @@ class _Flying:
     """One flight, from the first reading to the last shot."""
 
     def __init__(
-        self, plan: FlyPlan, roles: Roles, burst: BurstSpectrometer, pump: Pump, bands: Bands
+        self,
+        plan: FlyPlan,
+        roles: Roles,
+        burst: BurstSpectrometer,
+        pump: Pump,
+        bands: Bands,
+        sink: ShotSink | None,
     ) -> None:
         self._plan, self._roles, self._burst, self._pump = plan, roles, burst, pump
         self._clock, self._rate = roles.clock, pump.settings.repetition_rate_hz
@@ -190,6 +180,32 @@ class _Flying:
         self._batches: list[ShotBatch] = []
         self._counter = ShotCounter(self._rate)
         self._ahead_s = math.inf
+        self._sink, self._armed, self._shot_clock = sink, False, ShotClock()
+        self._since: list[tuple[float, Phase]] = [(-math.inf, "dark")]
+
+    @contextmanager
+    def ended(self) -> Iterator[None]:
+        """End the burst behind the light; after a fault fetch first what the buffer holds of before it."""
+        try:
+            yield
+        except BaseException:
+            with suppress(Exception):  # what failed before is what counts
+                self._save()
+            raise
+        finally:
+            with suppress(Exception):
+                self._burst.disarm()
+
+    def _save(self) -> None:
+        """Store the shots until now that were not fetched; the bench is safe."""
+        until_s = self._clock.now_s()
+        while self._armed and self._newest_s() < until_s and self._clock.now_s() < until_s + MOST_SAVING_S:
+            self._fetch(None)
+
+    def _newest_s(self) -> float:
+        return (
+            1e-6 * float(self._batches[-1].device_time_us[-1]) + self._ahead_s if self._batches else -math.inf
+        )
 
     def fly(self, stop: Stop | None) -> _Raw:
         self._pump.prepare(stop)
@@ -205,13 +221,10 @@ class _Flying:
         self._refuse_small(light_s)
         shots = self._burst.buffer_shots
         self._burst.arm(max(shots, 1), stop)
-        try:
-            dark_until = self._darks(stop)
-            turns, lit_s = self._passes(ends, law, light_s, stop)
-            self._rest_of_shots(lit_s[1] + self._roles.shutter.travel_s, stop)
-        finally:
-            with suppress(Exception):  # the shutter is closed; what failed before is what counts
-                self._burst.disarm()
+        self._armed = True
+        dark_until = self._darks(stop)
+        turns, lit_s = self._passes(ends, law, light_s, stop)
+        self._rest_of_shots(lit_s[1] + self._roles.shutter.travel_s, stop)
         frames = np.concatenate([b.frames for b in self._batches])
         time_s = np.concatenate([b.device_time_us for b in self._batches]) * 1e-6 + self._ahead_s
         return _Raw(
@@ -251,9 +264,9 @@ class _Flying:
                 "it does not keep its speed",
                 "check that the wave plate turns freely",
             )
-        # After its rest the plate says so, and is asked where it is: one way of a message and a question.
+        # Command and report are longer than a question and its answer, and the plate is asked where it is.
         question_s = self._question_s()
-        reply_s, sigma_s = 1.5 * question_s, max(0.5 * question_s, 1e-3)
+        reply_s, sigma_s = 2.5 * question_s, max(0.5 * question_s, 1e-3)
         way_deg = abs(high_deg - low_deg)
         return PlateLaw(middle - reply_s, sigma_s, way_deg, 0.0, CLOCK_SIGMA_S, reply_s, sigma_s)
 
@@ -296,7 +309,13 @@ class _Flying:
 
     def _fetch(self, stop: Stop | None) -> ShotBatch:
         batch = self._burst.fetch(stop)
-        self._counter.add(batch.device_time_us, batch.spectrum_count)
+        numbered = self._counter.add(batch.device_time_us, batch.spectrum_count)
+        self._shot_clock.add(batch)
+        if self._sink is not None:
+            codes = np.array([PHASES.index(phase) for _, phase in self._since], np.uint8)
+            begins = np.maximum.accumulate([begin_us for begin_us, _ in self._since])
+            phase = codes[np.searchsorted(begins, batch.device_time_us, "right") - 1]
+            self._sink.shots(ShotBlock(batch, numbered.pulse, phase, numbered.gaps))
         self._batches.append(batch)
         self._ahead_s = min(self._ahead_s, batch.received_s - 1e-6 * float(batch.device_time_us[-1]))
         return batch
@@ -306,8 +325,10 @@ class _Flying:
     ) -> tuple[tuple[Turn, ...], tuple[float, float]]:
         turns: list[Turn] = []
         with self._closing_first():
+            self._since.append((self._shot_clock.earliest_us(self._clock.now_s()), "travel"))
             self._pump.open(light_s, stop=stop)
             opened_s = self._clock.now_s()
+            self._since.append((self._shot_clock.latest_us(opened_s + SPARE_S), "light"))
             for number in range(self._plan.passes):
                 check_stop(stop)
                 start, goal = ends[number % 2], ends[1 - number % 2]
@@ -318,7 +339,9 @@ class _Flying:
                 if number % 2:  # at the low end, where looking costs least light
                     self._watch_frames(self._fetch(stop))
             closing_s = self._clock.now_s()
+            self._since.append((self._shot_clock.earliest_us(closing_s), "travel"))
             self._pump.shut(stop)
+            self._since.append((self._shot_clock.latest_us(self._clock.now_s()), "dark after"))
         return tuple(turns), (opened_s + SPARE_S, closing_s)
 
     @contextmanager
@@ -327,6 +350,7 @@ class _Flying:
         try:
             yield
         except BaseException:
+            self._since.append((self._shot_clock.earliest_us(self._clock.now_s()), "travel"))
             with suppress(Exception):  # pump.safe() follows, tries again and tells
                 self._pump.close()
             raise
@@ -359,7 +383,7 @@ class _Flying:
 
     def _rest_of_shots(self, until_s: float, stop: Stop | None) -> None:
         """Fetch what the buffer still holds of the light; the shutter is closed."""
-        while 1e-6 * float(self._batches[-1].device_time_us[-1]) + self._ahead_s < until_s + SPARE_S:
+        while self._newest_s() < until_s + SPARE_S:
             self._fetch(stop)
 
 
@@ -378,9 +402,9 @@ def _reduced(raw: _Raw, plan: FlyPlan, roles: Roles, pump: Pump, bands: Bands) -
     level = min(info.max_counts, clip_level(raw.frames[:, inside].astype(np.float64)))
     clipped = np.asarray((raw.frames[:, inside] >= level).any(axis=1))
     shots = Shots(raw.time_s, light[:, inside].sum(axis=1), clipped)
-    curve = Curve.of(
-        settings.curve, math.hypot(settings.curve_sigma_deg, settings.angle_sigma_deg), settings.leak_sigma
-    )
+    # Where a motion ends by chance is in the anchors and in the end; the zero is the same all the while.
+    zero_sigma_deg = settings.curve_sigma_deg or settings.angle_sigma_deg
+    curve = Curve.of(settings.curve, zero_sigma_deg, settings.leak_sigma)
     solved = solve(
         shots,
         raw.turns,
@@ -389,7 +413,10 @@ def _reduced(raw: _Raw, plan: FlyPlan, roles: Roles, pump: Pump, bands: Bands) -
         curve,
         raw.lit_s,
     )
-    points = tuple(_points(raw, plan, solved, clipped, dark, roles, pump, bands))
+    good = solved.good
+    narrow = np.zeros(raw.time_s.size)
+    narrow[good], _ = peak_signal(info.wavelength_nm, light[good], both, noise_model(light[good][:, inside]))
+    points = tuple(_points(raw, plan, solved, clipped, dark, roles, pump, bands, narrow))
     lit = np.isin(np.arange(raw.time_s.size), np.flatnonzero(solved.good))
     scatter = pump_scatter(
         info.wavelength_nm, light[lit], solved.fluence_uj_cm2[lit], both, settings.wavelength_nm
@@ -398,7 +425,6 @@ def _reduced(raw: _Raw, plan: FlyPlan, roles: Roles, pump: Pump, bands: Bands) -
         points,
         dark,
         solved,
-        settings.angle_sigma_deg,
         scatter,
         raw.lost,
         raw.lit_s[1] - raw.lit_s[0] + SPARE_S,
@@ -437,12 +463,17 @@ def _points(
     roles: Roles,
     pump: Pump,
     bands: Bands,
+    narrow: FloatArray,
 ) -> Iterator[SweepPoint]:
-    """Make a point of each bin: its exposures are shots, its fluence the N-th root of <F^N>."""
+    """Make a point of each bin: its exposures are shots, its fluence the N-th root of <F^N>.
+
+    :param narrow: light in narrow peaks of each shot, by one and the same sum over pixels for all points: the
+        peaks of a point's own few shots would be found where chance makes them bright.
+    """
     info, settings = roles.spectrometer.info, pump.settings
     state, dose = raw.states[0], 0.0
     inside = band_slice(info.wavelength_nm, bands_of(bands).whole)
-    for index, group in enumerate(groups(solved.fluence_uj_cm2, solved.good)):
+    for index, group in enumerate(groups(solved.fluence_uj_cm2, solved.good, plan.points)):
         frames = raw.frames[group].astype(np.float64)
         fluence = root_mean(solved.fluence_uj_cm2[group], settings.photon_order)
         dose += float(solved.fluence_uj_cm2[group].sum())
@@ -457,7 +488,7 @@ def _points(
             direction="up",
             fluence_set_uj_cm2=fluence,
             fluence_uj_cm2=fluence,
-            fluence_sigma_rel=0.0,
+            fluence_sigma_rel=solved.error_rel(fluence, settings.angle_sigma_deg),
             pulse_energy_j=pump.beam.energy_j(fluence),
             angle_deg=pump.aim.angle_deg(min(fluence, plan.stop_uj_cm2)),
             power_before_w=power_w,
@@ -468,8 +499,8 @@ def _points(
             pulses_per_exposure=1.0,
             signal=found.signal_whole,
             signal_sigma=found.signal_whole_sigma,
-            peaks_signal=found.signal_peaks,
-            peaks_signal_sigma=found.signal_peaks_sigma,
+            peaks_signal=float(narrow[group].mean()),
+            peaks_signal_sigma=float(narrow[group].std(ddof=1) / math.sqrt(group.size)),
             fwhm_nm=found.fwhm_nm,
             equivalent_width_nm=found.equivalent_width_nm,
             peak_count=found.peak_count,
@@ -483,7 +514,7 @@ def _points(
             temperature_c=raw.temperature_c,
             dose_uj_cm2=dose,
             elapsed_s=float(np.mean(raw.time_s[group]) - raw.time_s[0]),
-            flags=("fly",),
+            flags=("fly", *solved.motion.flags),
             frames=frames,
             spectrum=found.spectrum,
             left_out=(),

@@ -39,6 +39,10 @@ class Expected:
     shots: int = 0
 
 
+_SHOTS_OF_PASS = 500
+"""Of a flight, darks included; only the size of chunks depends on it."""
+
+
 def expected_size(plan: Mapping[str, object]) -> Expected:
     """Read the planned size from a plan: ``points`` or ``fluences``, ``average``, ``shots`` and darks.
 
@@ -53,6 +57,7 @@ def expected_size(plan: Mapping[str, object]) -> Expected:
         bursts = points or (len(fluences) if isinstance(fluences, (list, tuple)) and fluences else 1)
         dark = _positive(plan.get("dark_shots")) or dark_shots(shots)
         shots = bursts * (shots + 2 * dark + shots // 50)
+    shots += _SHOTS_OF_PASS * _positive(plan.get("passes"))
     return Expected(points or few[0], _positive(plan.get("average")) or few[1], shots)
 
 

@@ -18,7 +18,7 @@ from labctl.data.files.guard import GuardedFile, opened
 from labctl.data.shots import StoredShots, read_shots
 from labctl.model.errors import DataError
 from labctl.model.mapping import record_of
-from labctl.model.plan import AdaptivePlan, Ending, StabilityPlan, SweepPlan
+from labctl.model.plan import AdaptivePlan, Ending, FlyPlan, StabilityPlan, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import DarkRecord, FloatArray, Identity, SpectrometerInfo, SweepPoint
 from labctl.model.results.sweep import DOUBT, NO_EDITS, Edits, SweepResult
@@ -118,7 +118,8 @@ def plan_of(stored: Mapping[str, object]) -> SweepPlan:
 
     A plan of an older labctl that says nothing of references had none.
     """
-    kind = AdaptivePlan if "target_rel" in stored else StabilityPlan if "every_s" in stored else SweepPlan
+    told = {"target_rel": AdaptivePlan, "every_s": StabilityPlan, "passes": FlyPlan}
+    kind = next((plan for key, plan in told.items() if key in stored), SweepPlan)
     return record_of(kind, {"reference_every": 0, "correct_bleaching": "off", **stored})
 
 

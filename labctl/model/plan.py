@@ -22,7 +22,7 @@ MOST_POINTS = 10_000
 """A sweep of more is a slip of the finger: at a second or two a point it would last a working day."""
 FLUENCES, MEASUREMENT, ADAPTIVE = "Fluence", "Measurement", "Adaptive"
 REFERENCE, EXPOSURE, BACKGROUND = "Reference and bleaching", "Exposure", "Background"
-CHECKS, STABILITY, SHOTS = "Checks", "Stability", "Every shot"
+CHECKS, STABILITY, SHOTS, FLY = "Checks", "Stability", "Every shot", "Fly scan"
 _FLUENCE = "uJ/cm2"
 _POINTS: dict[str, Any] = {"least": 2, "most": MOST_POINTS}
 
@@ -322,6 +322,22 @@ class StabilityPlan(SweepPlan):
         above=0,
         most=1000,
     )
+
+
+@documented
+@dataclass(frozen=True, slots=True)
+class FlyPlan(SweepPlan):
+    """A sweep whose points are made of single shots, taken while the plate turns between its two ends."""
+
+    points: int = option(
+        60, "Points", FLY, "Ranges of fluence whose shots make a point each, at most.", **_POINTS
+    )
+    passes: int = option(
+        4, "Passes", FLY, "Passes over the flank, an even number: it ends at the low end.", least=2, most=1000
+    )
+    average: int | None = 30  # of the sweep that the points could be of; only the file's layout asks
+    reference_every: int | None = 0
+    correct_bleaching: Correction = "off"
 
 
 @documented

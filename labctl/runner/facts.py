@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from labctl import __version__
-from labctl.model.plan import ShotsPlan, SweepPlan
+from labctl.model.plan import FlyPlan, ShotsPlan, SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.run import RunStart
 from procedures.plan import fluences
@@ -64,9 +64,10 @@ def run_start(
 
 def plan_mapping(plan: SweepPlan | ShotsPlan, bands: Bands) -> dict[str, object]:
     """Return a plan as plain values, a sweep's fluences written out, and its bands beside it."""
+    listed = list(fluences(plan)) if isinstance(plan, SweepPlan) and not isinstance(plan, FlyPlan) else None
     return {
         **dataclasses.asdict(plan),
-        **({"fluences": list(fluences(plan))} if isinstance(plan, SweepPlan) else {}),
+        **({} if listed is None else {"fluences": listed}),
         "emission_nm": list(bands.emission_nm),
         "lasing_nm": list(bands.lasing_nm),
     }

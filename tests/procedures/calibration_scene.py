@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from procedures_scene import BANDS, LIMITS, SceneMount, SceneShutter, scene_pump, scene_roles
-
+from benchmarks.scene_roles import BANDS, LIMITS, SceneMount, SceneShutter, scene_pump, scene_roles
 from labctl.model.calibration import Calibration, CalibrationKind
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted

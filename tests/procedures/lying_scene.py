@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from procedures_scene import LIMITS, SceneShutter, SceneSpectrometer, scene_pump, scene_roles
 
+from benchmarks.scene_roles import LIMITS, SceneShutter, SceneSpectrometer, scene_pump, scene_roles
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.pump import Element
 from labctl.model.records import Spectrum

@@ -7,8 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
-from procedures_scene import BANDS, LIMITS, SceneMount, SceneSpectrometer, scene_pump, scene_roles
 
+from benchmarks.scene_roles import (
+    BANDS,
+    LIMITS,
+    SceneBurst,
+    SceneMount,
+    SceneSpectrometer,
+    scene_pump,
+    scene_roles,
+)
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import (
     Aborted,
@@ -18,52 +26,18 @@ from labctl.model.errors import (
     InstrumentTimeout,
     SafetyStop,
 )
+from labctl.model.plan import FlyPlan
 from labctl.model.pump import Limits, MalusCurve, PumpSettings
 from labctl.model.records import DarkRecord, FloatArray, SweepPoint
 from labctl.model.roles import Roles
 from labctl.model.run import RunStart, RunStop
-from labctl.model.shots import CountArray, ShotBatch
-from procedures.fly import FlyPlan, fly
+from labctl.model.shots import PHASES, CountArray, Phase, ShotBlock, ShotsSummary
+from procedures.fly import fly
 from procedures.gate.pump import Pump
 from simulators import presets
 from simulators.scene import Scene
 
-PLAN = FlyPlan(30.0, 205.0, 4)
-
-
-class SceneBurst(SceneSpectrometer):
-    """Keeps one exposure a pulse; its clock began 7 s before the bench's."""
-
-    buffer_shots = 50_000
-
-    def __init__(self, name: str, scene: Scene) -> None:
-        super().__init__(name, scene)
-        self.next, self.armed, self.disarmed = 0, 0, 0
-        self.before_fetch: Callable[[], object] = lambda: None
-
-    def _number(self, at_s: float) -> int:
-        laser = self.scene.laser
-        return int(np.floor(at_s * laser.settings.repetition_rate_hz - laser.phase))
-
-    def arm(self, shots: int, stop: Stop | None = None) -> None:
-        self.next, self.armed = self._number(self.clock.now_s()) + 1, shots
-
-    def fetch(self, stop: Stop | None = None) -> ShotBatch:
-        self.before_fetch()
-        if not self.armed:
-            raise InstrumentFault(self.name, "is not armed")
-        while (ready := self._number(self.clock.now_s() - 0.5e-3) - self.next + 1) < 1:
-            self.clock.sleep(0.5e-3, stop)
-        pulses = self.scene.laser.slice(self.next, min(ready, 150))
-        frames = self.scene.camera.expose_each(pulses.times_s - 0.5 * self.integration_s, self.integration_s)
-        counts = np.arange(self.next, self.next + pulses.times_s.size)
-        self.next += pulses.times_s.size
-        self.clock.sleep(0.002, stop)
-        times_us = np.rint((pulses.times_s + 7.0) * 1e6).astype(np.int64)
-        return ShotBatch(frames, times_us, counts, self.integration_s, self.clock.now_s())
-
-    def disarm(self) -> None:
-        self.armed, self.disarmed = 0, self.disarmed + 1
+PLAN = FlyPlan(30.0, 205.0)
 
 
 @dataclass
@@ -72,6 +46,7 @@ class Flown:
 
     darks: list[DarkRecord] = field(default_factory=list)
     points: list[SweepPoint] = field(default_factory=list)
+    blocks: list[ShotBlock] = field(default_factory=list)
 
     def begin(self, start: RunStart) -> None: ...
     def end(self, stop: RunStop) -> None: ...
@@ -82,6 +57,15 @@ class Flown:
 
     def append(self, point: SweepPoint) -> None:
         self.points.append(point)
+
+    def shots(self, block: ShotBlock) -> None:
+        self.blocks.append(block)
+
+    def shot_point(self, summary: ShotsSummary) -> None: ...
+
+    def count(self, phase: Phase) -> int:
+        """Return how many shots of a phase reached the file."""
+        return sum(int(np.sum(block.phase == PHASES.index(phase))) for block in self.blocks)
 
 
 class Table:
@@ -155,22 +139,23 @@ def test_its_fluences_are_those_of_the_scene(flown) -> None:  # type: ignore[no-
 def test_a_flight_finds_the_threshold(flown) -> None:  # type: ignore[no-untyped-def]
     from labctl.analysis.evaluation import evaluate
     from labctl.model.plan import SweepPlan
-    from labctl.model.run import RunFacts
-    from labctl.runner.single_shots.fly import flown_result, said
+    from labctl.model.run import PointList, RunFacts
+    from labctl.runner.single_shots.fly import said
 
     table, flight = flown
     facts = RunFacts(
         bands=BANDS, settings=table.pump.settings, spectrometer=table.burst.info, convention="peak"
     )
-    swept = SweepPlan(start_uj_cm2=30, stop_uj_cm2=205, points=40, reference_every=0, correct_bleaching="off")
-    result = flown_result(flight, swept, facts)
+    result = evaluate(PointList(flight.points, (flight.dark,)), PLAN, facts)
     truth = table.scene.truth.threshold_uj_cm2
     for band in (result.threshold, result.threshold_lasing):
         assert band.threshold_uj_cm2 == pytest.approx(truth, rel=0.03)
         assert band.ci95 is not None
         assert band.ci95[0] < truth < band.ci95[1]
-    plain = evaluate(list(flight.points), swept, facts).threshold.ci95
-    wider = result.threshold.ci95
+        assert "of the motion in it" in band.reason
+    exact = [replace(p, fluence_sigma_rel=0.0) for p in flight.points]
+    swept = SweepPlan(start_uj_cm2=30, stop_uj_cm2=205, points=40, reference_every=0, correct_bleaching="off")
+    plain, wider = evaluate(exact, swept, facts).threshold.ci95, result.threshold.ci95
     assert plain is not None
     assert wider is not None
     assert wider[0] < plain[0]
@@ -222,13 +207,13 @@ def test_benches_that_cannot_fly_are_refused_by_name() -> None:
     behind = Table(more=lambda s: replace(s, order=("attenuator", "shutter", "pick-off", "sample")))
     with pytest.raises(ConfigError, match="in front of the shutter"):
         behind.fly()
-    for values, why in (
-        ((205.0, 30.0), "below the highest"),
-        ((30.0, 900.0), "above the limit"),
-        ((30.0, 205.0, 3), "even number"),
+    for plan, why in (
+        (FlyPlan(205.0, 30.0), "below the highest"),
+        (FlyPlan(30.0, 900.0), "above the limit"),
+        (FlyPlan(30.0, 205.0, passes=3), "even number"),
     ):
         with pytest.raises(ConfigError, match=why):
-            table.fly(FlyPlan(*values))
+            table.fly(plan)
     small = Table()
     small.burst.buffer_shots = 300
     with pytest.raises(ConfigError, match="holds 300"):
@@ -254,19 +239,29 @@ class Unsteady(SceneMount):
         return reached
 
 
-def test_a_plate_that_does_not_keep_its_speed_is_refused_and_its_light_ended() -> None:
-    count = Table()
-    mount = Unsteady("attenuator", count.scene)
-    count.roles = replace(count.roles, attenuator=mount)
-    count.pump = Pump(count.roles, count.pump.settings, LIMITS)
-    count.fly()
-    # The last five moves are the four passes and the way to the least light.
-    for slow, error, lit in ((mount.moves - 7, InstrumentFault, 0), (mount.moves - 4, SafetyStop, 1)):
-        table = Table()
-        unsteady = Unsteady("attenuator", table.scene)
-        unsteady.slow = slow
-        table.roles = replace(table.roles, attenuator=unsteady)
-        table.pump = Pump(table.roles, table.pump.settings, LIMITS)
+def unsteady(slow: int | None) -> tuple[Table, Unsteady]:
+    table = Table()
+    mount = Unsteady("attenuator", table.scene)
+    mount.slow = slow
+    table.roles = replace(table.roles, attenuator=mount)
+    table.pump = Pump(table.roles, table.pump.settings, LIMITS)
+    return table, mount
+
+
+@pytest.fixture(scope="module")
+def moves_of_a_flight() -> int:
+    """The last five moves are the four passes and the way to the least light."""
+    table, mount = unsteady(None)
+    table.fly()
+    return mount.moves
+
+
+def test_a_plate_that_does_not_keep_its_speed_is_refused_and_its_light_ended(moves_of_a_flight: int) -> None:
+    for slow, error, lit in (
+        (moves_of_a_flight - 7, InstrumentFault, 0),
+        (moves_of_a_flight - 4, SafetyStop, 1),
+    ):
+        table, _ = unsteady(slow)
         with pytest.raises(error, match="does not keep its speed"):
             table.fly()
         assert table.dark
@@ -298,6 +293,22 @@ def test_a_trigger_that_stops_ends_the_light_first(when: int) -> None:
     assert closed_first == [True]
     assert table.opened() == (1 if when else 0)
     assert table.sink.points == []
+    assert (table.sink.count("dark") >= 200) == bool(when)
+
+
+def test_after_a_fault_the_file_holds_every_shot_before_it(moves_of_a_flight: int) -> None:
+    table, _ = unsteady(moves_of_a_flight - 3)
+    with pytest.raises(SafetyStop, match="does not keep its speed"):
+        table.fly()
+    assert table.dark
+    assert table.sink.points == []
+    assert table.sink.count("light") > 700  # three passes, with the rests before them
+    pulses = np.concatenate([block.pulse for block in table.sink.blocks])
+    assert (np.diff(pulses) == 1).all()
+    opened_s, closed_s = (float(t) for t in np.array(table.scene.shutter.track._times)[[-4, -1]])
+    times_s = np.concatenate([block.batch.device_time_us for block in table.sink.blocks]) * 1e-6 - 7.0
+    assert times_s[0] < opened_s
+    assert times_s[-1] > closed_s - 0.01
 
 
 def test_clipped_frames_and_lost_shots_end_the_flight() -> None:

@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from procedures_fakes import BANDS, FakeBench, FakeMeter, limits, pump_settings
-from procedures_scene import LIMITS, scene_pump, scene_roles
 
+from benchmarks.scene_roles import LIMITS, scene_pump, scene_roles
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import SafetyStop
 from labctl.model.plan import SweepPlan

@@ -11,9 +11,9 @@ import pytest
 from lying_scene import LyingShutter, pump_of
 from patience import PATIENCE_S
 from procedures_fakes import BANDS, BEHIND, FRONT, FakeBench, FakeSink, Order, limits, pump_settings
-from procedures_scene import BANDS as SCENE_BANDS
-from procedures_scene import scene_roles
 
+from benchmarks.scene_roles import BANDS as SCENE_BANDS
+from benchmarks.scene_roles import scene_roles
 from labctl.model.clock import ScaledClock, SteppedClock, Stop
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout, SafetyStop, ShutterLied
 from labctl.model.plan import Direction, SweepPlan

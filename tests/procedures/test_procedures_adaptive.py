@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from procedures_fakes import BANDS as FAKE_BANDS
 from procedures_fakes import FakeBench, FakeSink, limits, pump_settings
-from procedures_scene import BANDS, LIMITS, scene_pump, scene_roles
 
 import procedures.steps
+from benchmarks.scene_roles import BANDS, LIMITS, scene_pump, scene_roles
 from labctl.analysis.evaluation import emission_threshold, evaluate
 from labctl.analysis.evaluation.bleaching import measure_bleaching
 from labctl.analysis.evaluation.hysteresis import measure_hysteresis

@@ -9,8 +9,8 @@ from typing import cast
 import numpy as np
 import pytest
 from numpy.polynomial import polynomial
-from procedures_scene import BANDS, LIMITS, SceneSpectrometer, scene_pump, scene_roles
 
+from benchmarks.scene_roles import BANDS, LIMITS, SceneSpectrometer, scene_pump, scene_roles
 from labctl.model.calibration import Calibration
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import Aborted, CalibrationRefused, ConfigError, SafetyStop

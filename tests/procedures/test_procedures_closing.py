@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
-from procedures_scene import LIMITS, SceneMount, SceneShutter, scene_pump, scene_roles
 
+from benchmarks.scene_roles import LIMITS, SceneMount, SceneShutter, scene_pump, scene_roles
 from labctl.model.clock import SteppedClock, Stop
 from labctl.model.errors import InstrumentFault
 from procedures.gate.pump import Pump

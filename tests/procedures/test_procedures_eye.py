@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from lying_scene import Glowing, LyingShutter, OpensAgain, Order, bench, pump_of
 from procedures_fakes import BEHIND, FRONT
-from procedures_scene import BANDS, SceneSpectrometer
 
+from benchmarks.scene_roles import BANDS, SceneSpectrometer
 from labctl.cli.commands.manual import line
 from labctl.model.clock import Stop
 from labctl.model.errors import Aborted, SafetyStop

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from lying_scene import bench, pump_of
-from procedures_scene import BANDS, SceneSpectrometer
 
+from benchmarks.scene_roles import BANDS, SceneSpectrometer
 from labctl.model.clock import ScaledClock, SteppedClock, Stop
 from labctl.model.errors import InstrumentError
 from labctl.model.plan import SweepPlan

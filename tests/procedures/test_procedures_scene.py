@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from procedures_fakes import ORDERS
-from procedures_scene import BANDS, LIMITS, scene_pump, scene_roles
 
+from benchmarks.scene_roles import BANDS, LIMITS, scene_pump, scene_roles
 from labctl.model.clock import SteppedClock
 from labctl.model.plan import SweepPlan
 from labctl.model.pump import Element

@@ -23,6 +23,7 @@ from labctl.analysis.evaluation.hysteresis import measure_hysteresis
 from labctl.analysis.evaluation.single_shots import Q_SHOTS, shots_of, thinned
 from labctl.analysis.evaluation.stability import NO_THRESHOLD, decay_of
 from labctl.analysis.evaluation.verdict import Seen, judge
+from labctl.analysis.fly.flight import with_motion
 from labctl.analysis.light_light import LightLight, is_reference, light_light, unseen_wander_rel
 from labctl.analysis.next_fluence import half_width_rel, stop_corrected
 from labctl.analysis.spectra.bands import Band, band_mask, bands_of
@@ -37,6 +38,7 @@ from labctl.model.plan import (
     Cause,
     Correction,
     Ending,
+    FlyPlan,
     StabilityPlan,
     SweepPlan,
 )
@@ -475,6 +477,8 @@ class _Evaluation:
         lasing = alone.result
         if step is not None:
             emission, lasing = widened(emission, step), widened(lasing, step)
+        if isinstance(self._plan, FlyPlan):
+            emission, lasing = (with_motion(each, self._scalars) for each in (emission, lasing))
         budget = self._budget(emission)
         return SweepResult(
             threshold=self._band(emission, shown, "emission"),
@@ -502,6 +506,8 @@ class _Evaluation:
         given = self._curves.get(band)
         if given is None:
             curve = light_light(self._scalars, band, self._left_out, self._facts.settings)
+            if isinstance(self._plan, FlyPlan):  # the error of the motion is common to all points
+                curve = replace(curve, fluence_sigma_rel=np.zeros(len(self._scalars)))
             lines = self._lines
             return curve if lines is None else replace(curve, peak_count=lines.for_fit(curve.peak_count))
         out = np.isin(np.arange(given.signal.size), sorted(self._left_out))

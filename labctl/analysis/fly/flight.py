@@ -1,4 +1,4 @@
-"""From the shots of a flight to a threshold: motion, L-L curve, fit, interval."""
+"""From the shots of a flight to a threshold: where the plate was, points, and what the motion leaves open."""
 
 from __future__ import annotations
 
@@ -11,18 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from labctl.analysis.fly.motion import ZERO, Curve, FlightFit, odd_s
-from labctl.analysis.threshold import fit_threshold
-from labctl.analysis.threshold.shapes import UNKNOWN_SMEAR, Smear
 from labctl.model.errors import DataError
-from labctl.model.records import FloatArray
-from labctl.model.results.flight import Anchor, FlightResult, Motion, PlateLaw, Shots, Turn
+from labctl.model.records import FloatArray, SweepPoint
+from labctl.model.results.flight import Anchor, Motion, PlateLaw, Shots, Turn
 from labctl.model.results.sweep import Threshold
 
 Bools = NDArray[np.bool_]
 Places = NDArray[np.intp]
 T = TypeVar("T", bound=Threshold)
 
-POINTS = 40
 LEAST_IN_POINT = 5
 """Fewer shots do not say how they scatter."""
 LEAST_SHOTS = 100
@@ -148,7 +145,7 @@ def _check(shots: Shots, turns: Sequence[Turn], anchors: Sequence[Anchor]) -> No
         )
 
 
-def groups(fluence_uj_cm2: FloatArray, good: Bools, count: int = POINTS) -> list[Places]:
+def groups(fluence_uj_cm2: FloatArray, good: Bools, count: int) -> list[Places]:
     """Collect the good shots in bins of even width in ln fluence; bins of fewer than five are left out."""
     places = np.flatnonzero(good)
     if not places.size:
@@ -165,59 +162,25 @@ def root_mean(fluence_uj_cm2: FloatArray, photon_order: int) -> float:
     return float(np.mean(fluence_uj_cm2**photon_order) ** (1.0 / photon_order))
 
 
-def fly_threshold(
-    shots: Shots,
-    turns: Sequence[Turn],
-    anchors: Sequence[Anchor],
-    law: PlateLaw,
-    curve: Curve,
-    lit_s: tuple[float, float],
-    *,
-    photon_order: int = 2,
-    smear: Smear = UNKNOWN_SMEAR,
-    pulse_cv_sigma: float = 0.0,
-    arrival_sigma_deg: float = 0.0,
-) -> FlightResult:
-    """Find the threshold of one band from a flight.
+LAW = "law"
+"""Flag of points whose plate moved otherwise than its law says."""
 
-    :param shots: all that were kept, in order.
-    :param turns: passes of the plate, two or more, up and down.
-    :param anchors: fluences measured at rest, best at both ends of the flank.
-    :param law: how the plate turns.
-    :param curve: of the attenuator.
-    :param lit_s: from when to when the shutter was open beyond doubt, on the clock of the shots, s.
-    :param photon_order: photons absorbed per excitation.
-    :param smear: scatter of the pulses' energies and collected part of the spot, where known.
-    :param pulse_cv_sigma: standard error of that scatter, relative.
-    :param arrival_sigma_deg: standard deviation of where a motion of the plate ends, degrees.
-    :raises DataError: see :func:`solve`.
+
+def with_motion(found: T, points: Sequence[SweepPoint]) -> T:
+    """Put the error of the motion into an interval, in quadrature in ln fluence, and add its flag.
+
+    It is the same for neighbouring points: no number of them makes it smaller.
+
+    :param points: of the flight; the error of their fluences is that of the motion.
     """
-    solved = solve(shots, turns, anchors, law, curve, lit_s)
-    bins = groups(solved.fluence_uj_cm2, solved.good)
-    fluence = np.array([root_mean(solved.fluence_uj_cm2[group], photon_order) for group in bins])
-    signals = [shots.signal[group] for group in bins]
-    count = np.array([y.size for y in signals], dtype=np.intp)
-    signal = np.array([float(y.mean()) for y in signals])
-    sigma = np.array([float(y.std(ddof=1)) / math.sqrt(y.size) for y in signals])
-    found = fit_threshold(
-        fluence, signal, signal_sigma=sigma, exposures=count, smear=smear, pulse_cv_sigma=pulse_cv_sigma,
-        photon_order=photon_order,
-    )  # fmt: skip
-    motion_rel = None
-    if found.threshold_uj_cm2 is not None:
-        motion_rel = solved.error_rel(found.threshold_uj_cm2, arrival_sigma_deg)
-    return FlightResult(
-        with_motion(found, motion_rel, solved.motion.flags), solved.motion, fluence, signal, sigma, count,
-        left_out=solved.left_out, motion_rel=motion_rel, dose_uj_cm2=solved.dose_uj_cm2,
-    )  # fmt: skip
-
-
-def with_motion(found: T, motion_rel: float | None, flags: tuple[str, ...] = ()) -> T:
-    """Put the error of the motion into an interval, in quadrature in ln fluence, and add its flags."""
+    if any(LAW in point.flags for point in points):
+        found = replace(found, flags=(*found.flags, LAW))
     threshold, ends = found.threshold_uj_cm2, found.ci95
-    found = replace(found, flags=(*found.flags, *flags))
-    if threshold is None or ends is None or not motion_rel:
+    if threshold is None or ends is None or not points:
         return found
+    ln_f, sigma = np.array([(math.log(p.fluence_uj_cm2), p.fluence_sigma_rel) for p in points]).T
+    order = np.argsort(ln_f)
+    motion_rel = float(np.interp(math.log(threshold), ln_f[order], sigma[order]))
     low, high = (math.hypot(math.log(end / threshold), 1.96 * motion_rel) for end in ends)
     wider = (threshold * math.exp(-low), threshold * math.exp(high))
     was, now = (f"{a:.4g} to {b:.4g}" for a, b in (ends, wider))

@@ -26,7 +26,7 @@ Bools = NDArray[np.bool_]
 LATENCY, LN_DURATION, ZERO, LN_LEAK, LN_SCALE, REPLY = range(6)
 _FIRST_TURN = 6
 _STEPS = np.array([1e-4, 1e-3, 5e-3, 0.02, 2e-3, 1e-4])
-KNOT_LN_F = 0.25
+KNOT_LN_F = 0.12
 """Distance of the knots of the common curve, in ln fluence: noise between closer ones looks like a motion."""
 MARGIN_S = 0.003
 """Shots so near to a start or an end of a motion are in no point: there the law is least known."""
@@ -184,13 +184,14 @@ class FlightFit:
         return malus_transmission(np.subtract(angle_deg, zero_deg), leakage)
 
     @staticmethod
-    def _late(at: FloatArray) -> FloatArray:
+    def late_s(at: FloatArray) -> FloatArray:
+        """Return how much later than its command each turn begins, on the clock of the shots."""
         return np.asarray(at[LATENCY] + at[_FIRST_TURN:])
 
     def fluence(self, time_s: FloatArray, at: FloatArray) -> FloatArray:
         """Return the mean fluence of pulses at times, if the unknowns are ``at``."""
         duration = math.exp(float(at[LN_DURATION]))
-        angle = angles(time_s, self.turns, self._late(at), self.law, duration)
+        angle = angles(time_s, self.turns, self.late_s(at), self.law, duration)
         passed = self._transmission(angle, float(at[ZERO]), math.exp(float(at[LN_LEAK])))
         return np.asarray(math.exp(float(at[LN_SCALE])) * passed)
 
@@ -205,7 +206,7 @@ class FlightFit:
 
     def steady(self, time_s: FloatArray, at: FloatArray) -> Bools:
         """Return whether the plate turned evenly at times."""
-        return in_motion(time_s, self.turns, self._late(at), self.law, math.exp(float(at[LN_DURATION])))
+        return in_motion(time_s, self.turns, self.late_s(at), self.law, math.exp(float(at[LN_DURATION])))
 
     def solve(self) -> tuple[FloatArray, FloatArray]:
         """Return the unknowns and their covariance; noise and outliers are found on the way."""
@@ -304,11 +305,20 @@ class FlightFit:
         )
 
 
-def hats(x: FloatArray, low: float, high: float) -> FloatArray:
-    """Return the hat functions of even knots between two ends, at ``x``, shape ``(n, knot)``."""
-    count = max(round((high - low) / KNOT_LN_F), 3)
-    place = np.clip((x - low) / (high - low), 0.0, 1.0) * count
-    return np.maximum(1.0 - np.abs(place[:, None] - np.arange(count + 1)), 0.0)
+def hats(ln_f: FloatArray, low: float, high: float) -> FloatArray:
+    """Return hat functions of even knots in ln fluence between two ends, shape ``(n, knot)``.
+
+    Between knots they are straight in the fluence, as the emission above threshold is: were they straight in
+    its logarithm, a motion would be bent until it fits.
+    """
+    knots = np.exp(np.linspace(low, high, max(round((high - low) / KNOT_LN_F), 3) + 1))
+    f = np.clip(np.exp(ln_f), knots[0], knots[-1])
+    cell = np.clip(np.searchsorted(knots, f, side="right") - 1, 0, knots.size - 2)
+    part = (f - knots[cell]) / (knots[cell + 1] - knots[cell])
+    found = np.zeros((f.size, knots.size))
+    rows = np.arange(f.size)
+    found[rows, cell], found[rows, cell + 1] = 1.0 - part, part
+    return found
 
 
 def shot_variance(mean: FloatArray, residual: FloatArray, kept: Bools) -> FloatArray:

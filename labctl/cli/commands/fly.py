@@ -14,12 +14,13 @@ from labctl.cli.output import write_lines
 from labctl.cli.plan_options import with_options
 from labctl.cli.signals import stop_on_signals
 from labctl.model.options import options
-from labctl.model.plan import SweepPlan
+from labctl.model.plan import FlyPlan
 
-_SWEPT = options(SweepPlan)
+_OPTIONS = options(FlyPlan)
 _FLANK = (
-    replace(_SWEPT["start"], help="Lowest fluence of the flank.", default=...),
-    replace(_SWEPT["stop"], help="Highest fluence of the flank.", default=...),
+    replace(_OPTIONS["start"], help="Lowest fluence of the flank.", default=...),
+    replace(_OPTIONS["stop"], help="Highest fluence of the flank.", default=...),
+    _OPTIONS["passes"],
 )
 
 
@@ -28,7 +29,6 @@ def fly(
     bench: BenchFile,
     sample: SampleName,
     given: dict[str, Any],
-    passes: Annotated[int, typer.Option(min=2, help="Passes over the flank, an even number.")] = 4,
     output: Annotated[Path, typer.Option(help="Directory of the files.")] = Path(),
     operator: Who = "",
     spot: Spot = "",
@@ -46,9 +46,8 @@ def fly(
         from labctl.cli.table import print_result
         from labctl.runner.facts import RunRequest
         from labctl.runner.single_shots.fly import run_fly
-        from procedures.fly import FlyPlan
 
-        plan = FlyPlan(given["start"], given["stop"], passes)
+        plan = FlyPlan(**{_OPTIONS[name].field: value for name, value in given.items()})
         labels = RunRequest(output=output, sample=sample, operator=operator, spot=spot, note=note)
         report = run_fly(bench, plan, labels, stop=stop, tell=_say)
         print_result([with_figures(report) if figures else report], as_json=as_json)

@@ -6,14 +6,12 @@ convention.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from labctl.model.records import FloatArray
-from labctl.model.results.sweep import Threshold
 
 Bools = NDArray[np.bool_]
 
@@ -138,29 +136,3 @@ class PumpScatter:
     counts_per_uj_cm2: float
     sigma: float
     share: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class FlightResult:
-    """What a flight says.
-
-    :param threshold: of the band, the error of the motion in its interval.
-    :param motion: of the plate.
-    :param fluence_uj_cm2: of the points of the L-L curve, uJ/cm2, shape ``(point,)``: N-th root of <F^N>.
-    :param signal: counts a shot, shape ``(point,)``.
-    :param signal_sigma: its standard error, counts.
-    :param shots: counts of shots in each point, shape ``(point,)``.
-    :param left_out: shots that are in no point, by reason.
-    :param motion_rel: relative standard error of the threshold from the motion alone; None without one.
-    :param dose_uj_cm2: sum of the fluences of all shots in the light, uJ/cm2.
-    """
-
-    threshold: Threshold
-    motion: Motion
-    fluence_uj_cm2: FloatArray = field(repr=False)
-    signal: FloatArray = field(repr=False)
-    signal_sigma: FloatArray = field(repr=False)
-    shots: NDArray[np.intp] = field(repr=False)
-    left_out: Mapping[str, int] = field(default_factory=dict)
-    motion_rel: float | None = None
-    dose_uj_cm2: float = 0.0

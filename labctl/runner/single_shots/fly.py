@@ -10,19 +10,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from labctl.analysis.evaluation import evaluate
-from labctl.analysis.fly.flight import with_motion
 from labctl.config import BenchConfig, load_bench
 from labctl.data import RunWriter
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import Aborted
-from labctl.model.plan import SweepPlan
-from labctl.model.results.sweep import SweepResult
-from labctl.model.run import PointList, RunFacts, RunStop
+from labctl.model.plan import FlyPlan
+from labctl.model.run import PointList, RunStop
 from labctl.runner.facts import RunRequest, now_utc, run_start
 from labctl.runner.report import RunReport, tally
 from labctl.runner.single_shots.shots import end_run
 from labctl.session import open_bench
-from procedures.fly import Flight, FlyPlan, fly
+from procedures.fly import Flight, fly
 
 PROCEDURE_ID = "fly/1"
 Tell = Callable[[str], None]
@@ -49,10 +47,10 @@ def run_fly(
     :raises LabctlError: it failed; the file then says why.
     """
     config = load_bench(bench)
-    swept = _as_sweep(plan, config)
+    plan = replace(plan, triggered=config.triggered)
     with RunWriter(request.output, request.stem()) as writer:
         with open_bench(config, clock, stop, tell=tell, over=tell) as opened:
-            writer.begin(run_start(opened, swept, request, PROCEDURE_ID))
+            writer.begin(run_start(opened, plan, request, PROCEDURE_ID))
             try:
                 flight = fly(plan, opened.roles, opened.pump, opened.bands, sink=writer, stop=stop)
             except BaseException as exc:
@@ -64,7 +62,7 @@ def run_fly(
         notes = said(flight)
         for note in notes:
             writer.event(flight.dark.at_s, note)
-        result = flown_result(flight, swept, facts)
+        result = evaluate(PointList(flight.points, (flight.dark,)), plan, facts)
         writer.end(RunStop("finished", "", now_utc(), result))
     return RunReport(
         sample=request.sample,
@@ -83,17 +81,6 @@ def run_fly(
             planned=len(flight.points),
         ),
     )
-
-
-def flown_result(flight: Flight, swept: SweepPlan, facts: RunFacts) -> SweepResult:
-    """Evaluate the points of a flight as those of any run, with the error of the motion in both intervals."""
-    result = evaluate(PointList(flight.points, (flight.dark,)), swept, facts)
-    solved, found = flight.solved, []
-    for band in (result.threshold, result.threshold_lasing):
-        at = band.threshold_uj_cm2
-        error = None if at is None else solved.error_rel(at, flight.arrival_sigma_deg)
-        found.append(with_motion(band, error, solved.motion.flags))
-    return replace(result, threshold=found[0], threshold_lasing=found[1])
 
 
 def said(flight: Flight) -> tuple[str, ...]:
@@ -120,15 +107,3 @@ def said(flight: Flight) -> tuple[str, ...]:
         part = "" if share is None else f", {100 * share:.2g} % of the signal at the lowest fluences"
         lines.append(f"pump light in the spectra: {counts}{part}")
     return tuple(lines)
-
-
-def _as_sweep(plan: FlyPlan, config: BenchConfig) -> SweepPlan:
-    return SweepPlan(
-        start_uj_cm2=plan.start_uj_cm2,
-        stop_uj_cm2=plan.stop_uj_cm2,
-        points=40,
-        average=30,
-        triggered=config.triggered,
-        reference_every=0,
-        correct_bleaching="off",
-    )

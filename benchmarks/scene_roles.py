@@ -1,13 +1,17 @@
-"""Roles that talk to the simulated scene directly, without any wire: for whole sweeps in tests."""
+"""Roles that talk to the simulated scene directly, without any wire: for whole sweeps and flights."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
-from labctl.model.clock import Clock, Stop
+from labctl.model.clock import Clock, Stop, check_stop
+from labctl.model.errors import InstrumentFault
 from labctl.model.pump import Bands, Limits, MalusCurve, PumpSettings, SpotSize
 from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spectrum
 from labctl.model.roles import Roles, SensorKind, has_read
+from labctl.model.shots import ShotBatch
 from simulators.scene import Scene, SceneSettings
 
 SAMPLE_S = 0.003
@@ -113,6 +117,49 @@ class SceneSpectrometer(_Device):
 
     def temperature_c(self) -> float | None:
         return self.scene.camera.temperature_c(self.clock.now_s())
+
+
+class SceneBurst(SceneSpectrometer):
+    """Keeps one exposure a pulse; its clock began 7 s before the bench's.
+
+    ``early_s`` is how much too early it says that a batch has arrived: a clock that is off.
+    """
+
+    buffer_shots = 50_000
+    early_s = 0.0
+
+    def __init__(self, name: str, scene: Scene) -> None:
+        super().__init__(name, scene)
+        self.next, self.armed, self.disarmed = 0, 0, 0
+        self.before_fetch: Callable[[], object] = lambda: None
+
+    def _number(self, at_s: float) -> int:
+        laser = self.scene.laser
+        return int(np.floor(at_s * laser.settings.repetition_rate_hz - laser.phase))
+
+    def arm(self, shots: int, stop: Stop | None = None) -> None:
+        check_stop(stop)
+        self.next, self.armed = self._number(self.clock.now_s()) + 1, shots
+
+    def fetch(self, stop: Stop | None = None) -> ShotBatch:
+        self.before_fetch()
+        if not self.armed:
+            raise InstrumentFault(self.name, "is not armed")
+        after_s = -np.inf
+        while (ready := self._number(self.clock.now_s() - 0.5e-3) - self.next + 1) < 1:
+            after_s = self.clock.now_s() - 1e-3
+            self.clock.sleep(0.5e-3, stop)
+        pulses = self.scene.laser.slice(self.next, min(ready, 150))
+        frames = self.scene.camera.expose_each(pulses.times_s - 0.5 * self.integration_s, self.integration_s)
+        counts = np.arange(self.next, self.next + pulses.times_s.size)
+        self.next += pulses.times_s.size
+        self.clock.sleep(0.002, stop)
+        times_us = np.rint((pulses.times_s + 7.0) * 1e6).astype(np.int64)
+        received_s = self.clock.now_s() - self.early_s
+        return ShotBatch(frames, times_us, counts, self.integration_s, received_s, after_s)
+
+    def disarm(self) -> None:
+        self.armed, self.disarmed = 0, self.disarmed + 1
 
 
 def scene_roles(scene: Scene, clock: Clock) -> Roles:
