@@ -171,6 +171,7 @@ def with_motion(found: T, points: Sequence[SweepPoint]) -> T:
 
     It is the same for neighbouring points: no number of them makes it smaller.
 
+    :param found: of one band.
     :param points: of the flight; the error of their fluences is that of the motion.
     """
     if any(LAW in point.flags for point in points):
