@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self
 
@@ -240,6 +240,9 @@ def _rounded(value: float) -> float:
 Transport = Literal["tcp", "pty", "usb"]
 
 INSTRUMENTS = ("thorlabs-ell14", "thorlabs-pm100", "ocean", "thorlabs-sc10")
+"""By default; another one takes the place of that of its role."""
+OWN = {"thorlabs-ell14": 'address = "0"\n', "thorlabs-pm100": "averages = 100\n"}
+"""Keys of the bench file that only these have."""
 STAGE, THERMOMETER, HEATER = "thorlabs-ell20", "scpi-thermometer", "thorlabs-tc200"
 
 
@@ -251,6 +254,8 @@ class SimulatedBench:
     :param transport: "tcp" on any platform; "pty" for serial instruments on POSIX; "usb" for those with a
         USB plug, on a bus that USB/IP clients reach. The others are on TCP.
     :param faults: what shall go wrong, see :func:`simulators.faults.load_faults`.
+    :param instruments: keys of those that take the place of the usual ones.
+    :raises KeyError: there is no simulated instrument of that key.
     :raises ConfigError: a fault is meant for an instrument that this scene does not have.
     :raises NotImplementedError: pseudo-terminals were asked for on Windows.
     """
@@ -261,7 +266,10 @@ class SimulatedBench:
         clock: Clock,
         transport: Transport = "tcp",
         faults: FaultPlan | None = None,
+        instruments: Sequence[str] = (),
     ) -> None:
+        others = {find(key).role: key for key in instruments}
+        self._four = tuple(others.get(find(key).role, key) for key in INSTRUMENTS)
         self.scene = Scene(settings, clock)
         self._log = FaultLog()
         self._injection: Injection | None = None
@@ -332,11 +340,17 @@ class SimulatedBench:
         :param time_scale: seconds of the scene per second of wall time.
         :param nominal: write rounded data-sheet values and cautious limits instead of the truth.
         """
-        return bench_file(self.scene.settings, self.resources, self.hand, time_scale, nominal=nominal)
+        text = bench_file(self.scene.settings, self.resources, self.hand, time_scale, nominal=nominal)
+        for usual, key in zip(INSTRUMENTS, self._four, strict=True):
+            if key != usual:
+                text = text.replace(f'driver = "{usual}"', f'driver = "{key}"').replace(
+                    OWN.get(usual, ""), ""
+                )
+        return text
 
     def _keys(self) -> tuple[str, ...]:
         there = {STAGE: self.scene.stage, THERMOMETER: self.scene.thermometer, HEATER: self.scene.plate}
-        return (*INSTRUMENTS, *(key for key, part in there.items() if part is not None))
+        return (*self._four, *(key for key, part in there.items() if part is not None))
 
     def _inject(self, faults: FaultPlan) -> Injection:
         makers: dict[str, tuple[str, Callable[[Scene], Wire]]] = {}

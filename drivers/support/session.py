@@ -242,8 +242,8 @@ class VisaSession(Adapter):  # type: ignore[misc,unused-ignore]
         """Throw away what has arrived; pymeasure's own sets a time-out of 0, which some take for never."""
         self.listen(b"")
 
-    def listen(self, until: bytes) -> bytes:
-        """Collect bytes up to ``until``, or to the first silence of ``timeout_s``; nothing of it is lost.
+    def listen(self, until: bytes, most: int = LONGEST_ANSWER) -> bytes:
+        """Collect up to ``most`` bytes, to ``until``, or to the first silence of ``timeout_s``; none is lost.
 
         A bus that carries whole messages gives one message, of any length.
         """
@@ -254,7 +254,7 @@ class VisaSession(Adapter):  # type: ignore[misc,unused-ignore]
             try:
                 if whole:
                     heard.extend(connection.read_raw())
-                while not (whole or (until and heard.endswith(until)) or len(heard) >= LONGEST_ANSWER):
+                while not (whole or (until and heard.endswith(until)) or len(heard) >= most):
                     heard.extend(connection.read_bytes(1))
             except pyvisa.VisaIOError as exc:
                 if exc.error_code != StatusCode.error_timeout or (not heard and other_end_has_closed(desk)):

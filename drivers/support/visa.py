@@ -24,7 +24,15 @@ from drivers.support.failures import (
     not_connected,
     silence_hint,
 )
-from drivers.support.session import OPEN_AGAIN_S, OPEN_S, Hangs, Port, VisaSession, open_session
+from drivers.support.session import (
+    LONGEST_ANSWER,
+    OPEN_AGAIN_S,
+    OPEN_S,
+    Hangs,
+    Port,
+    VisaSession,
+    open_session,
+)
 from labctl.model.clock import Clock, ScaledClock, Stop, check_stop
 from labctl.model.errors import (
     Aborted,
@@ -159,16 +167,18 @@ class Line(Instrument):  # type: ignore[misc,unused-ignore]
         self.close()
         super().shutdown()
 
-    def listen(self, until: bytes, timeout_s: float) -> bytes:
+    def listen(self, until: bytes, timeout_s: float, most: int = LONGEST_ANSWER) -> bytes:
         """Collect bytes up to ``until`` or for ``timeout_s`` of silence; nothing that arrived is lost.
 
         A message-based bus gives one message, or nothing.
+
+        :param most: how many bytes are enough.
         """
         with self.lock, self.translated(self._sent):
             if not self._visa:
                 return bytes(self.adapter.read_bytes(-1))
             with self.patience(timeout_s):
-                return bytes(self.adapter.listen(until))
+                return bytes(self.adapter.listen(until, most))
 
     def drain(self) -> bytes:
         """Throw away what is still arriving and return it, for the error message."""
@@ -443,7 +453,11 @@ class VisaInstrument(Line):
                 self.resynchronise()
                 self._answer_owed = False
             self._sent = command
-            self.adapter.write(command, **kwargs)
+            self.put(command, **kwargs)
+
+    def put(self, command: str, **kwargs: Any) -> None:
+        """Send what a command stands for: its own text."""
+        self.adapter.write(command, **kwargs)
 
     def reply(self) -> str:
         """Read one answer without its termination."""

@@ -121,12 +121,28 @@ class OoiCommands(_Cutter):
         return f"{message[0]:02x}" if message else ""
 
 
+class AptMessages(_Cutter):
+    """6 bytes, and data where the top bit of the destination says so; the label is the message's number."""
+
+    def label(self, message: bytes) -> str:
+        """Return the number, e.g. "0453"."""
+        return f"{int.from_bytes(message[:2], 'little'):04x}" if len(message) >= 6 else ""
+
+    def _end(self, data: bytes) -> int:
+        if len(data) < 6:
+            return 0
+        size = 6 + (int.from_bytes(data[2:4], "little") if data[4] & 0x80 else 0)
+        return size if len(data) >= size else 0
+
+
 FRAMERS: dict[str, Callable[[], Framer]] = {
     "thorlabs-ell14": EllxRequests,
     "thorlabs-ell20": EllxRequests,
     "thorlabs-pm100": lambda: Lines(b"\n"),
     "thorlabs-sc10": lambda: Lines(b"\r"),
     "thorlabs-tc200": lambda: Lines(b"\r"),
+    "thorlabs-apt": AptMessages,
+    "thorlabs-ksc101": AptMessages,
     "ocean": ObpFrames,
     "ooi": OoiCommands,
     "scpi-thermometer": lambda: Lines(b"\n"),

@@ -51,15 +51,22 @@ def everything(level: Level) -> SceneSettings:
     return dataclasses.replace(settings, stage=StageSettings(), **more)
 
 
+def named(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Return the key of the driver under test: its own twin stands on the bench."""
+    return (request.node.callspec.params["spec"].key,)
+
+
 @pytest.fixture
-def bench(transport: Transport) -> Iterator[SimulatedBench]:
-    with SimulatedBench(everything("ideal"), SteppedClock(), transport) as running:
+def bench(transport: Transport, request: pytest.FixtureRequest) -> Iterator[SimulatedBench]:
+    with SimulatedBench(
+        everything("ideal"), SteppedClock(), transport, instruments=named(request)
+    ) as running:
         yield running
 
 
 @pytest.fixture
-def tcp_bench() -> Iterator[SimulatedBench]:
-    with SimulatedBench(everything("typical"), SteppedClock()) as running:
+def tcp_bench(request: pytest.FixtureRequest) -> Iterator[SimulatedBench]:
+    with SimulatedBench(everything("typical"), SteppedClock(), instruments=named(request)) as running:
         yield running
 
 

@@ -19,6 +19,12 @@ from simulators import presets
 from simulators.bench import SimulatedBench
 
 WAVELENGTH_NM = 800.0
+KEYS: dict[registry.RoleName, str] = {
+    "attenuator": "thorlabs-ell14",
+    "power_meter": "thorlabs-pm100",
+    "shutter": "thorlabs-sc10",
+    "spectrometer": "ocean",
+}
 
 
 @pytest.fixture
@@ -32,8 +38,8 @@ def opened(bench: SimulatedBench) -> Iterator[dict[str, Any]]:
     """Every driver, connected and set up, its identity known."""
     devices: dict[str, Any] = {}
     try:
-        for role in ("attenuator", "power_meter", "shutter", "spectrometer"):
-            (spec,) = (s for s in registry.all_drivers() if s.role == role)
+        for role in KEYS:
+            spec = registry.find(role, KEYS[role])
             config = spec.config.model_validate({"driver": spec.key, "resource": bench.resources[role]})
             devices[role] = spec.open(config, bench.scene.clock)
             devices[role].identity()

@@ -36,6 +36,7 @@ class SimulateRequest:
     """What to simulate, as the command line says it.
 
     :param model: of the spectrometer, where it is on USB.
+    :param attenuator: key of the driver that the simulated one is for; ``shutter`` likewise.
     :param uncalibrated: draw what a calibration finds, from the seed, and keep it out of the bench file.
     :param faults: file with a plan of what shall go wrong.
     :param until_eof: end when standard input ends as well, so that no simulator outlives who started it.
@@ -57,6 +58,8 @@ class SimulateRequest:
     heater: bool = False
     thermometer: bool = False
     model: str = "usb2000plus"
+    attenuator: str = "thorlabs-ell14"
+    shutter: str = "thorlabs-sc10"
     faults: Path | None = None
     until_eof: bool = False
 
@@ -77,7 +80,9 @@ def run_simulate(request: SimulateRequest) -> int:
         _check_bench_file(request.bench_file)
         transport: Any = request.transport
         plan = FaultPlan() if request.faults is None else load_faults(request.faults)
-        with SimulatedBench(_scene(request), ScaledClock(request.speed), transport, plan) as bench:
+        others = (request.attenuator, request.shutter)
+        clock = ScaledClock(request.speed)
+        with SimulatedBench(_scene(request), clock, transport, plan, others) as bench:
             fresh = bench.bench_toml(request.speed, nominal=request.uncalibrated)
             done = _write_bench_file(request.bench_file, fresh)
             _announce(request, len(plan.faults), done)
@@ -290,6 +295,14 @@ def simulate(
         Literal["photodiode", "thermal", "pyro"],
         typer.Option(case_sensitive=False, help="Type of power meter head."),
     ] = "photodiode",
+    attenuator: Annotated[
+        Literal["thorlabs-ell14", "thorlabs-apt"],
+        typer.Option(case_sensitive=False, help="Elliptec bus, or a K10CR1 (APT)."),
+    ] = "thorlabs-ell14",
+    shutter: Annotated[
+        Literal["thorlabs-sc10", "thorlabs-ksc101"],
+        typer.Option(case_sensitive=False, help="SC10, or KSC101 (APT)."),
+    ] = "thorlabs-sc10",
     collection: Annotated[
         Literal["centre", "whole"],
         typer.Option(case_sensitive=False, help="Collect light from the centre of the spot, or all of it."),
@@ -338,6 +351,8 @@ def simulate(
         heater=heater,
         thermometer=thermometer,
         model=model,
+        attenuator=attenuator,
+        shutter=shutter,
         faults=faults,
         until_eof=until_eof,
     )
