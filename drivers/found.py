@@ -216,7 +216,8 @@ def holder(port: str) -> str:
 
     Elsewhere a port that is open refuses to be opened again.
     """
-    if sys.platform != "linux":
+    linux = sys.platform == "linux"
+    if not linux:
         return ""
     wanted = os.path.realpath(port)
     for folder in Path("/proc").glob("[0-9]*"):

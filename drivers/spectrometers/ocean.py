@@ -337,7 +337,8 @@ DRIVER = DriverSpec(
             "only",
             "USB4000 and HR4000 have 3840 pixels by pyseabreeze and 3648 by cseabreeze: a calibration "
             "holds for the backend it was made with",
-            "coolers: QE65000, QE Pro, Maya and NIRQuest by cseabreeze; NIRQuest512 also by pyseabreeze",
+            "coolers are set by cseabreeze, for the models it has one for; by pyseabreeze for the "
+            "NIRQuest512 only",
             "scans to average, boxcar and delay that another program left on are seen over TCP and by "
             "cseabreeze only",
             "nonlinearity and temperature are told by cseabreeze for most models, by pyseabreeze for few",

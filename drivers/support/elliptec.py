@@ -132,7 +132,10 @@ class ElliptecModule(VisaInstrument):
         if module.type not in self.models:
             wanted = " or ".join(f"{name} ({number:02X})" for number, name in self.models.items())
             answer = f"an Elliptec module of type {module.type:02X} answered, not an {wanted}"
-            raise not_connected(self.role, self.resource, answer, "check the bus address")
+            hint = (
+                "check the bus address; for another instrument see docs, 'Adapters' and 'Your own instrument'"
+            )
+            raise not_connected(self.role, self.resource, answer, hint)
         if not module.pulses:
             answer = f"the {self.models[module.type]} announces no pulses: its positions have no scale"
             raise not_connected(self.role, self.resource, answer, "check it with the manufacturer's program")

@@ -46,8 +46,7 @@ _NO_UTF8 = "save it as UTF-8; labctl init FILE does, but > in Windows PowerShell
 _LIBRARIES = ("", "@py", "@ivi", "@sim")
 _OPTIONAL = {
     "": (*OPTIONAL_ROLES, "collection", "calibrations"),
-    "attenuator": ("baud_rate",),
-    "shutter": ("baud_rate",),
+    **dict.fromkeys(("attenuator", "shutter", "stage", "heater"), ("baud_rate",)),
     "power_meter": ("energy_range_j", "peak_threshold_percent", "baud_rate"),
     "spectrometer": ("resolution_sigma_nm", "saturation_counts", "cooler_c", "cooling_timeout_s"),
     "pump": (
@@ -157,6 +156,8 @@ class BenchConfig(Table):
             if self.driver(role).isolated == type(self.driver(role)).model_fields["isolated"].default:
                 del plain[role]["isolated"]
         for table, keys in _OPTIONAL.items():
+            if table and getattr(self, table) is None:
+                continue
             values, model = (plain, self) if table == "" else (plain[table], getattr(self, table))
             for key in (key for key in keys if key in values):
                 if getattr(model, key) == type(model).model_fields[key].default or values[key] == {}:

@@ -17,8 +17,8 @@ MUST = "LABCTL_TEST_USB"
 
 def built(folder: Path) -> Path:
     """Return the shared library, built into a folder."""
-    compiler = shutil.which("gcc")
-    if compiler is None or not sys.platform.startswith("linux"):
+    compiler, linux = shutil.which("gcc"), sys.platform.startswith("linux")
+    if compiler is None or not linux:
         (pytest.fail if os.environ.get(MUST) else pytest.skip)("needs gcc on Linux")
     library = folder / "libusb_shim.so"
     flags = ("-Wall", "-Wextra", "-Werror", "-O1", "-shared", "-fPIC")
