@@ -37,6 +37,7 @@ class LightLight:
         where no spectra were reduced.
     :param exposures: from how many each error of the signal was estimated; None where nobody knows.
     :param time_s: since the run began; None where nobody knows.
+    :param stated_sigma: whether ``signal_sigma`` is a stated error that weighs the points as it is.
     :param known: what else is known of the bench.
     """
 
@@ -52,6 +53,7 @@ class LightLight:
     time_s: FloatArray | None = None
     exposures: FloatArray | None = None
     known: Known = NOTHING_KNOWN
+    stated_sigma: bool = False
 
     @property
     def grid(self) -> LightLight:
@@ -88,6 +90,7 @@ class LightLight:
             None if self.time_s is None else self.time_s[chosen],
             None if self.exposures is None else self.exposures[chosen],
             self.known,
+            self.stated_sigma,
         )
 
 

@@ -28,7 +28,7 @@ COMMANDS = {
     ),
     "verify": ("runs:verify", "Check that run files are complete and agree with their CSV."),
     "simulate": ("simulate:simulate", "Serve a simulated bench until Ctrl-C."),
-    "fit": ("runs:fit", "Fit stored runs, or tables, again."),
+    "fit": ("stored.fit:fit", "Fit stored runs, or tables, again."),
     "runs": ("stored.runs:runs", "List a folder: sample, when, status, threshold, verdict."),
     "summarise": ("stored.summarise:summarise", "Fit every run of a folder again, into one table."),
     "export": ("stored.export:export", "Write runs as CSV, NeXus or RO-Crate."),

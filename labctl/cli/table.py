@@ -16,6 +16,7 @@ from labctl.runner.report import (
     RunReport,
     beside_number,
     comparison_lines,
+    decimals,
     definition_lines,
     dump_json,
     duration,
@@ -72,14 +73,16 @@ def _table(runs: Sequence[RunReport], spread: Mapping[str, SpotSpread]) -> Table
     nominal = any(run.nominal_uj_cm2 is not None for run in runs)
     scaled = any(_scale(run) for run in runs)
     interval = "95 % interval" if scaled else "95 % interval, statistical only"
-    headings = ["sample", "points", "onset (uJ/cm2)", interval]
+    units = {run.threshold.unit for run in runs}
+    onset = f"onset ({next(iter(units))})" if len(units) == 1 else "onset"
+    headings = ["sample", "points", onset, interval]
     headings += ["with scale"] if scaled else []
     headings += ["spot to spot"] if spread else []
     headings += ["paper"] if nominal else []
     for heading in (*headings, "Q (resolution)"):
         table.add_column(heading)
     for run in runs:
-        cells = [_name(run), _points(run), *threshold_cells(run)]
+        cells = [_name(run), _points(run), *threshold_cells(run, with_unit=len(units) > 1)]
         cells += [_interval_cell(run.threshold.total_ci95)] if scaled else []
         cells += [_spread_cell(run, spread.get(run.sample))] if spread else []
         cells += ["-" if run.nominal_uj_cm2 is None else f"{run.nominal_uj_cm2:.2f}"] if nominal else []
@@ -116,18 +119,19 @@ def _spread_cell(run: RunReport, spread: SpotSpread | None) -> str:
     return f"+-{100 * spread.rel:.1f} %"
 
 
-def threshold_cells(run: RunReport) -> tuple[str, str]:
+def threshold_cells(run: RunReport, *, with_unit: bool = False) -> tuple[str, str]:
     """Return a threshold and its interval, or in a few words why there is none."""
     threshold = run.threshold
-    value, convention = threshold.threshold_uj_cm2, threshold.convention
+    value, convention = threshold.threshold_uj_cm2, threshold.convention_said
     if value is None:
         return run.outcome.headline, "-"
-    shown = f"{value:.2f} ({convention})" if convention else f"{value:.2f}"
+    unit = f" {threshold.unit}" if with_unit else ""
+    shown = f"{decimals(value)}{unit} ({convention})" if convention else f"{decimals(value)}{unit}"
     return shown, _interval_cell(threshold.ci95)
 
 
 def _interval_cell(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{interval[0]:.2f} to {interval[1]:.2f}"
+    return "-" if interval is None else f"{decimals(interval[0])} to {decimals(interval[1])}"
 
 
 def _scale(run: RunReport) -> float:

@@ -6,12 +6,13 @@ kind; on a command line or at a prompt a plain number may be typed too (:func:`t
 
 from __future__ import annotations
 
-import functools
 import math
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
+
+from labctl.model.units import factor, spelled
 
 _KINDS = {
     "length": "m",
@@ -25,38 +26,9 @@ _KINDS = {
 }
 """A unit of each kind of quantity; what is asked for without a target comes in it."""
 _SHOWN = {"energy": "nJ", "power": "mW"}
-_PREFIXES = {"f": 1e-15, "p": 1e-12, "n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0, "k": 1e3, "M": 1e6}
 _NUMBER = r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"
 _TEXT = re.compile(rf"\s*{_NUMBER}\s*([^\d\s].*?)\s*")
 _UNIT = re.compile(r"[A-Za-z%/^2 ]{1,24}")  # pint would carry out whatever sum it is given
-
-
-def _spell(unit: str) -> str:
-    plain = unit.replace("µ", "u").replace("μ", "u").replace("²", "2").replace("^2", "2").replace("°", "deg")
-    return re.sub("j(?=/)", "J", plain)
-
-
-def _plain(unit: str) -> tuple[str, float] | None:
-    """Return base and prefix of the units that nearly every bench file is written in; None for others."""
-    for base in ("J", "W", "m", "s", "Hz"):
-        if unit.endswith(base) and unit.removesuffix(base) in _PREFIXES:
-            return base, _PREFIXES[unit.removesuffix(base)]
-    return None
-
-
-@functools.cache
-def _factor(unit: str, target: str) -> float | None:
-    """Return how many of ``target`` a unit is; None if it is unknown or of another kind."""
-    if (one := _plain(unit)) and (other := _plain(target)):
-        return one[1] / other[1] if one[0] == other[0] else None
-    import pint  # comes with pymeasure; import and registry take half a second
-
-    registry: Any = pint.get_application_registry()  # type: ignore[no-untyped-call]
-    try:
-        first, second = (registry.parse_units(re.sub("(?<=m)2", "^2", name)) for name in (unit, target))
-        return float(registry.Quantity(1.0, first).to(second).magnitude)
-    except Exception:  # noqa: BLE001  pint has no one class for what it cannot read
-        return None
 
 
 def convert(value: object, kind: str, target: str | None) -> float:
@@ -84,12 +56,12 @@ def convert(value: object, kind: str, target: str | None) -> float:
         raise ValueError(
             f"{value!r} is not a number with a unit; write text such as {_example(kind, target)}"
         )
-    spelled = _spell(match[2])
-    factor = _factor(spelled, target or _KINDS[kind]) if _UNIT.fullmatch(spelled) else None
-    if factor is None:
+    unit = re.sub("j(?=/)", "J", spelled(match[2]))
+    share = factor(unit, target or _KINDS[kind]) if _UNIT.fullmatch(unit) else None
+    if share is None:
         raise ValueError(f"{match[2]!r} is not a unit of {kind}; write text such as {_example(kind, target)}")
     # 15 digits keep "0.8 um" at exactly 800 nm and "100 nJ" at exactly 1e-7 J.
-    return _finite(float(f"{float(match[1]) * factor:.15g}"))
+    return _finite(float(f"{float(match[1]) * share:.15g}"))
 
 
 def typed(text: str, kind: str, target: str) -> float:

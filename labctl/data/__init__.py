@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from labctl.data.reader import read_run
     from labctl.data.run import Run
-    from labctl.data.table import Table, read_table
+    from labctl.data.tables.table import Table, read_table
     from labctl.data.writer import RunWriter
 
 __all__ = ["Run", "RunWriter", "Table", "read_run", "read_table"]
 
-_HOMES = {"Run": "run", "RunWriter": "writer", "Table": "table", "read_run": "reader", "read_table": "table"}
+_HOMES = {
+    "Run": "run",
+    "RunWriter": "writer",
+    "Table": "tables.table",
+    "read_run": "reader",
+    "read_table": "tables.table",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -25,13 +25,13 @@ from labctl.analysis.spectra.bands import Band, band_slice
 from labctl.analysis.spectra.lines import deconvolve_width
 from labctl.analysis.spectra.peaks import find_peaks
 from labctl.data import read_run, read_table
-from labctl.data.table import is_hdf5
+from labctl.data.tables.table import is_hdf5
 from labctl.model.errors import LabctlError
 from labctl.model.mapping import plain, record_of
 from labctl.model.records import FloatArray
 from labctl.model.results.sweep import NO_EDITS, PeakMark, SweepResult
 from labctl.runner.fit_process import FileQuestion, PeaksQuestion
-from labctl.runner.refit import evaluate_table
+from labctl.runner.table_fit import evaluate_table
 
 MOST_PEAKS = 8
 _RESOLVED = 1.3

@@ -3,41 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from labctl.analysis.evaluation import evaluate, evaluate_curve
+from labctl.analysis.evaluation import evaluate
 from labctl.analysis.evaluation.comparison import compared
 from labctl.analysis.evaluation.stability import Stability
 from labctl.analysis.fading import DecayFit
-from labctl.analysis.light_light import LightLight
 from labctl.analysis.spectra.spacing import in_common
-from labctl.data import read_run, read_table
+from labctl.data import read_run
 from labctl.data.run import Run
-from labctl.data.table import Table, is_hdf5
+from labctl.data.tables.choosing import NOTHING_ASKED, Asked
+from labctl.data.tables.table import is_hdf5
 from labctl.model.errors import CalibrationRefused, DataError
 from labctl.model.plan import StabilityPlan
 from labctl.model.results.comparison import Comparison
-from labctl.model.results.sweep import NO_EDITS, BandThreshold, Edits, Interval, SweepResult, Threshold
-from labctl.model.results.verdict import HEADLINES
+from labctl.model.results.sweep import Edits
 from labctl.model.run import RunFacts
-from labctl.runner.report import RunReport, Tally, tally
+from labctl.runner.report import RunReport, decimals, tally
+from labctl.runner.table_fit import refit_table
 
 STABILITY_ID = "stability/1"
 """The procedure of a stability run."""
 
 
-def refit(path: Path, photon_order: int | None = None) -> RunReport:
+def refit(path: Path, photon_order: int | None = None, asked: Asked = NOTHING_ASKED) -> RunReport:
     """Fit one file again.
 
     :param photon_order: photons that excite the sample together; None: as the bench file of a run states.
-    :raises DataError: unreadable, neither a run nor a CSV with two numeric columns.
+    :param asked: columns and unit of a table that the user names.
+    :raises TableUnclear: two readings of a table are possible.
+    :raises DataError: unreadable, neither a run nor a table of pump and signal.
     """
     if not is_hdf5(path):
-        return _refit_table(path, photon_order)
+        return refit_table(path, photon_order, asked)
     return report_of(read_run(path), photon_order)
 
 
@@ -73,94 +75,9 @@ def compare(*files: Path | str) -> Comparison:
     return compared([refit(Path(file)).compared for file in files])
 
 
-ORDERS = (1, 2, 3, 4)
-_UNBOUNDED, _SLACK = 2, 0.1
-"""Highest order tried where the points do not bound the exponent; how far off an exponent may be."""
-PHOTON_ORDER = "photon_order"
-"""Flag of a table whose result hangs on a photon order that nobody stated."""
-
-
-def evaluate_table(table: Table, edits: Edits = NO_EDITS, photon_order: int | None = None) -> SweepResult:
-    """Fit a table, and whatever of the spectra it holds.
-
-    :param photon_order: 1 to 4; where it is not stated, every order is fitted that the exponent allows, and
-        where these disagree the result is undecided.
-    """
-    size = table.signal.size
-    unknown = np.full(size, np.nan)
-    sigma = unknown if table.fluence_sigma_rel is None else table.fluence_sigma_rel
-    curve = LightLight(
-        fluence_uj_cm2=table.fluence_uj_cm2,
-        fluence_set_uj_cm2=table.fluence_uj_cm2,
-        fluence_sigma_rel=sigma,
-        signal=table.signal,
-        signal_sigma=unknown if table.signal_sigma is None else table.signal_sigma,
-        dose_uj_cm2=np.zeros(size),
-        reference=np.zeros(size, dtype=np.bool_),
-        fwhm_nm=table.fwhm_nm,
-        peak_count=table.peak_count,
-    )
-    facts = RunFacts(convention=table.convention, edits=edits)
-    if photon_order is not None:
-        return evaluate_curve(curve, replace(facts, photon_order=photon_order))
-    return _together({n: evaluate_curve(curve, replace(facts, photon_order=n)) for n in ORDERS})
-
-
-def _together(results: Mapping[int, SweepResult]) -> SweepResult:
-    """Choose among the results of each photon order, or say that nothing can be said without it."""
-    found = [n for n in results if results[n].threshold.status == "found"] or list(results)
-    nearest = min(found, key=lambda n: _off(results[n].threshold, n))
-    ci95 = results[nearest].threshold.exponent_ci95
-    low, high = (1.0, float(_UNBOUNDED)) if ci95 is None else ci95
-    allowed = tuple(n for n in results if low - _SLACK <= n <= high + _SLACK) or (nearest,)
-    chosen = results[nearest if nearest in allowed else allowed[0]]
-    threshold = replace(chosen.threshold, orders_allowed=allowed)
-    fits = [results[n].threshold for n in allowed]
-    values = [f.threshold_uj_cm2 for f in fits if f.threshold_uj_cm2 is not None]
-    held = [f.ci95 for f in fits if f.ci95 is not None]
-    if not values:
-        return replace(chosen, threshold=threshold)
-    if len(values) == len(fits) and all(a <= v <= b for a, b in held for v in values):
-        return replace(chosen, threshold=_over_orders(threshold, held))
-    said = "; ".join(f"N = {n}: {results[n].threshold.reason or 'none'}" for n in allowed)
-    reason = f"the photon order is not stated, and the fits differ: {said}"
-    undecided = replace(
-        threshold,
-        status="not_found",
-        reason=reason,
-        threshold_uj_cm2=None,
-        ci95=None,
-        statistical_ci95=None,
-        systematic_rel=None,
-        flags=(*threshold.flags, PHOTON_ORDER),
-    )
-    verdict = None
-    if chosen.verdict is not None:
-        sentence = "the photon order decides: state it (--photon-order)"
-        headline = HEADLINES["undecided"]
-        verdict = replace(chosen.verdict, status="undecided", headline=headline, sentence=sentence)
-    return replace(chosen, threshold=undecided, verdict=verdict, definitions=())
-
-
-def _over_orders(threshold: BandThreshold, held: Sequence[Interval]) -> BandThreshold:
-    """Widen the interval to those of all orders that are allowed."""
-    ends = (min(low for low, _ in held), max(high for _, high in held))
-    if ends == threshold.ci95:
-        return threshold
-    reason = (
-        f"threshold {threshold.threshold_uj_cm2:.4g} uJ/cm2, 95 % interval {ends[0]:.4g} to {ends[1]:.4g}, "
-        "over the photon orders that the exponent allows"
-    )
-    return replace(threshold, ci95=ends, reason=reason)
-
-
-def _off(threshold: Threshold, order: int) -> float:
-    return abs(order - (2.0 if threshold.exponent is None else threshold.exponent))
-
-
 @dataclass(frozen=True, slots=True)
 class SpotSpread:
-    """How far the spots of one sample differ, fluences in uJ/cm2.
+    """How far the spots of one sample differ, in ``unit``.
 
     :param spots: how many there are; ``named`` whether the runs name them, else each run counts as one.
     :param sd: standard deviation of their thresholds over spots, ``rel`` the same over their ``mean``.
@@ -203,12 +120,16 @@ def _lines_shared(runs: Sequence[RunReport]) -> tuple[float | None, float | None
 def spot_spread(runs: Sequence[RunReport]) -> list[SpotSpread]:
     """Return, for each sample with thresholds of two or more spots, their spread from spot to spot.
 
-    Runs of one spot count once, by their mean. Where any run names its spot, those that name none are left
+    Runs whose pumps differ in quantity, unit or convention are not taken together. Runs of one spot count
+    once, by their mean. Where any run names its spot, those that name none are left
     out: nobody knows where they were measured.
     """
     spread: list[SpotSpread] = []
-    for sample in dict.fromkeys(run.sample for run in runs):
-        every = [run for run in runs if run.sample == sample and run.threshold.threshold_uj_cm2 is not None]
+    kinds = [(r.sample, r.threshold.quantity, r.threshold.unit, r.threshold.convention) for r in runs]
+    for kind in dict.fromkeys(kinds):
+        sample, _, unit, _ = kind
+        own_kind = [run for run, k in zip(runs, kinds, strict=True) if k == kind]
+        every = [run for run in own_kind if run.threshold.threshold_uj_cm2 is not None]
         found = [run for run in every if run.spot] or every
         named = any(run.spot for run in found)
         places: dict[str, list[float]] = {}
@@ -222,7 +143,7 @@ def spot_spread(runs: Sequence[RunReport]) -> list[SpotSpread]:
         own = float(np.median(half)) if half else None
         low, high = float(values.min()), float(values.max())
         one_each = {run.spot if named else str(number): run for number, run in enumerate(found)}
-        made = SpotSpread(sample, values.size, named, mean, sd, sd / mean, low, high, own)
+        made = SpotSpread(sample, values.size, named, mean, sd, sd / mean, low, high, own, unit)
         shared, chance = _lines_shared(list(one_each.values()))
         spread.append(replace(made, lines_shared=shared, lines_by_chance=chance))
     return spread
@@ -240,9 +161,9 @@ def spread_line(spread: SpotSpread) -> str:
             f"{spread.lines_by_chance:.0%} would by chance"
         )
     return (
-        f"{spread.sample}: {spread.spots} {of}, mean {spread.mean:.2f} uJ/cm2, "
-        f"from spot to spot {spread.sd:.2f} uJ/cm2 ({100 * spread.rel:.1f} %, one standard deviation)"
-        f"{beside}{lines}"
+        f"{spread.sample}: {spread.spots} {of}, mean {decimals(spread.mean)} {spread.unit}, "
+        f"from spot to spot {decimals(spread.sd)} {spread.unit} "
+        f"({100 * spread.rel:.1f} %, one standard deviation){beside}{lines}"
     )
 
 
@@ -299,36 +220,6 @@ def _by_hand(edits: Edits) -> tuple[str, ...]:
         ends = (f"{low:.4g} to {high:.4g} nm" for low, high in (bands.emission_nm, bands.lasing_nm))
         said.append("bands changed by user: emission {}, lasing {}".format(*ends))
     return tuple(said)
-
-
-def _refit_table(path: Path, photon_order: int | None) -> RunReport:
-    table = read_table(path)
-    size = int(table.signal.size)
-    return RunReport(
-        sample=path.stem,
-        status="finished",
-        csv=path,
-        h5=None,
-        points=size,
-        result=evaluate_table(table, photon_order=photon_order),
-        notes=(f"columns {', '.join(table.taken)}", *_spectra_of(table), *_not_numbers(table)),
-        counted=Tally(size, usable=size - _lost(table)),
-    )
-
-
-def _spectra_of(table: Table) -> tuple[str, ...]:
-    given = {"FWHM": table.fwhm_nm, "peak count": table.peak_count}
-    known = [name for name, values in given.items() if values is not None]
-    return (f"from the spectra: {', '.join(known)}",) if known else ()
-
-
-def _not_numbers(table: Table) -> tuple[str, ...]:
-    lost = _lost(table)
-    return (f"{lost} of {table.signal.size} rows skipped: not two numbers",) if lost else ()
-
-
-def _lost(table: Table) -> int:
-    return int((~np.isfinite(table.fluence_uj_cm2) | ~np.isfinite(table.signal)).sum())
 
 
 def _value(run: RunReport) -> float:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from labctl.analysis.budget import UNKNOWN_PULSE_WIDTH, scale_statement
 from labctl.analysis.threshold import START_LOWER
 from labctl.analysis.threshold.fit import MIN_POINTS
+from labctl.data.tables.errors import LeftOut
 from labctl.model.mapping import plain
 from labctl.model.results.comparison import Comparison, RetainedDifference, SampleRun, ThresholdRatio
 from labctl.model.results.shot_statistics import ShotStatistics
@@ -149,6 +150,15 @@ def saturation(counted: Tally) -> str:
     return f"{share}: {floor}; lower the fluence, or insert an ND filter"
 
 
+def decimals(value: float) -> str:
+    """Return two decimals, or four digits of a small or a large number.
+
+    >>> decimals(79.628), decimals(0.079628)
+    ('79.63', '0.07963')
+    """
+    return f"{value:.2f}" if 1 <= abs(value) < 1e6 else f"{value:.4g}"
+
+
 def _points(count: int | None) -> str:
     return "1 point" if count == 1 else f"{count} points"
 
@@ -194,19 +204,20 @@ def exponent_line(threshold: Threshold) -> str:
 
 
 def definition_lines(result: SweepResult) -> list[str]:
-    """Say what each definition of the threshold in use gives, one line each; fluences in uJ/cm2."""
+    """Say what each definition of the threshold in use gives, one line each, in the unit of the threshold."""
+    unit = result.threshold.unit
     return [
         f"{d.label}: not defined here: {d.reason}"
         if d.value_uj_cm2 is None
         else f"{d.label}: {d.value_uj_cm2:.4g}"
-        + (f" ({d.ci95[0]:.4g} to {d.ci95[1]:.4g}) uJ/cm2" if d.ci95 else " uJ/cm2")
+        + (f" ({d.ci95[0]:.4g} to {d.ci95[1]:.4g}) {unit}" if d.ci95 else f" {unit}")
         + (f"; {d.note}" if d.note else "")
         for d in result.definitions
     ]
 
 
 _NUMBER = re.compile(
-    r"^threshold [\d.e+-]+ uJ/cm2(?: \(onset\))?, 95 % interval [\d.e+-]+ to [\d.e+-]+[;,]? ?"
+    r"^threshold [\d.e+-]+ \S+(?: \S+){0,2}?(?: \(onset\))?, 95 % interval [\d.e+-]+ to [\d.e+-]+[;,]? ?"
 )
 
 
@@ -445,7 +456,9 @@ THRESHOLD_KEYS = {
     "bound": "bound",
     "bound_condition": "bound_condition",
     "value": "threshold_uj_cm2",
+    "quantity": "quantity",
     "unit": "unit",
+    "unit_stated": "unit_stated",
     "ci95": "ci95",
     "statistical_ci95": "statistical_ci95",
     "systematic": "systematic_rel",
@@ -486,6 +499,32 @@ MORE_KEYS = (
 
 
 @dataclass(frozen=True, slots=True)
+class TableColumns:
+    """What was understood of a table.
+
+    :param names: columns of pump, signal and, if any, errors of the signal.
+    :param quantity: of the pump, e.g. "fluence", "pulse energy".
+    :param unit: in which the pump stands in the result; ``unit_stated`` whether file or user say it.
+    :param convention: of the fluence; None where it is not stated, or there is none.
+    :param signal_unit: empty where it is not stated.
+    :param rows: that were read, and ``used`` for the fit.
+    :param said: the same in sentences.
+    :param left_out: lines of the file that give no point, each with why.
+    """
+
+    names: tuple[str, ...]
+    quantity: str
+    unit: str
+    unit_stated: bool
+    convention: str | None
+    signal_unit: str
+    rows: int
+    used: int
+    said: tuple[str, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class RunReport:
     """One run, finished or not.
 
@@ -502,6 +541,7 @@ class RunReport:
     :param counted: its points: how many were planned, saturated, usable.
     :param table: of a stability run, beside its files.
     :param meter: serial number of the power meter; empty where it is not known.
+    :param columns: of a table: what was taken for what; None for a run.
     """
 
     sample: str
@@ -517,6 +557,7 @@ class RunReport:
     counted: Tally | None = None
     table: Path | None = None
     meter: str = ""
+    columns: TableColumns | None = None
 
     @property
     def compared(self) -> SampleRun:
@@ -543,10 +584,12 @@ class RunReport:
         """
         result = plain(self.result)
         stated, q = {**result["threshold"], "budget": result["budget"]}, result["q"] or {}
+        if self.threshold.on_area:
+            stated["convention"] = self.threshold.convention or "not stated"
         more = {key: result[key] for key in MORE_KEYS if result[key]}
         if self.table is not None and "stability" in more:
             more["stability"] = {**more["stability"], "table": _absolute(self.table)}
-        return {
+        shown = {
             "sample": self.sample,
             "status": self.status,
             "files": {
@@ -561,7 +604,17 @@ class RunReport:
             "meaning": list(sentences(self.threshold.flags)),
             "q": {key: q.get(name) for key, name in Q_KEYS.items()},
             **more,
+            **({} if self.columns is None else {"columns": plain(self.columns)}),
         }
+        return shown if self.threshold.unit == "uJ/cm2" else _keyed_by(shown, self.threshold.unit)
+
+
+def _keyed_by(value: Any, unit: str) -> Any:
+    """Name numbers by the unit they are in: ``threshold_nj`` where a table is in nJ."""
+    if isinstance(value, dict):
+        suffix = "_" + re.sub(r"[^a-z0-9]+", "_", unit.lower()).strip("_")
+        return {re.sub(r"_uj_cm2$", suffix, key): _keyed_by(item, unit) for key, item in value.items()}
+    return [_keyed_by(item, unit) for item in value] if isinstance(value, list) else value
 
 
 def uncertainty_lines(run: RunReport) -> list[str]:

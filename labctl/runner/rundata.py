@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from labctl.analysis.spectra.bands import Band, band_mask
 from labctl.data import read_run, read_table
 from labctl.data.run import Run
-from labctl.data.table import is_hdf5
+from labctl.data.tables.table import is_hdf5
 from labctl.model.errors import DataError
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray, SweepPoint
 from labctl.model.results.sweep import BandName, CurvePoints, Edits, SweepResult
 from labctl.runner.report import is_clipped
-from labctl.runner.wording import fluence_axis
+from labctl.runner.wording import UNIT, fluence_axis, typographic
 
 Signal = BandName
 COLUMNS = (
@@ -56,6 +56,7 @@ class RunHead:
     :param planned: points it was to have, at most; None where nobody knows.
     :param is_run: ``path`` is a run file, beside which edits are kept.
     :param spot: place on the sample; ``meter`` the power meter's serial number; empty where not known.
+    :param quantity: of the pump, and its ``unit``: those of a table may be others.
     """
 
     key: str
@@ -71,6 +72,13 @@ class RunHead:
     is_run: bool = False
     spot: str = ""
     meter: str = ""
+    quantity: str = "fluence"
+    unit: str = "uJ/cm2"
+
+    @property
+    def unit_shown(self) -> str:
+        """The unit of the pump as it is printed."""
+        return typographic(self.unit)
 
     def is_same_file(self, other: RunHead) -> bool:
         """Whether both are read from, or written to, one run file."""
@@ -144,7 +152,9 @@ class RunData:
     @property
     def axis_label(self) -> str:
         """Label of the fluence axis, convention and unit included."""
-        return fluence_axis(self.facts.convention)
+        if self.facts.quantity == "fluence" and self.facts.unit_shown == UNIT:
+            return fluence_axis(self.facts.convention)
+        return f"Pump {self.facts.quantity} ({self.facts.unit_shown})"
 
     @property
     def moved(self) -> bool:
@@ -336,17 +346,19 @@ def _of_table(path: Path) -> RunData:
         title=path.stem,
         sample=path.stem,
         convention=table.convention or "convention not stated",
+        quantity=table.quantity,
+        unit=table.unit,
         wavelength_nm=np.empty(0),
         bands=Bands((0.0, 1.0), (0.0, 1.0)),
         path=path,
     )
     unknown = np.full(size, np.nan)
     columns = {
-        "fluence_uj_cm2": table.fluence_uj_cm2,
+        "fluence_uj_cm2": table.pump,
         "signal": table.signal,
         "signal_sigma": unknown if table.signal_sigma is None else table.signal_sigma,
         "peaks_signal": unknown,
-        "fluence_sigma_rel": unknown if table.fluence_sigma_rel is None else table.fluence_sigma_rel,
+        "fluence_sigma_rel": unknown if table.pump_sigma_rel is None else table.pump_sigma_rel,
         "fwhm_nm": unknown if table.fwhm_nm is None else table.fwhm_nm,
         "peak_count": unknown if table.peak_count is None else table.peak_count,
     }

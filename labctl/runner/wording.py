@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 from labctl.analysis.budget import scale_statement
@@ -14,6 +15,16 @@ UNIT = "µJ/cm²"
 def fluence_axis(convention: str) -> str:
     """Return the label of a fluence axis."""
     return f"Pump fluence on the sample, {convention} ({UNIT})"
+
+
+def typographic(unit: str) -> str:
+    """Return a unit as it is printed.
+
+    >>> typographic("uJ/cm2"), typographic("kW/cm2"), typographic("nJ")
+    ('µJ/cm²', 'kW/cm²', 'nJ')
+    """
+    unit = re.sub(r"(?<![A-Za-z])u(?=[JWAVm])", "µ", unit)
+    return re.sub(r"(?<=m)2", "²", re.sub(r"(?<=m)3", "³", unit))
 
 
 def digits(value: float | None, wanted: int = 4) -> str:

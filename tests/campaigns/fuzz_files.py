@@ -13,7 +13,7 @@ from labctl.config.bench import parse_bench, stored_bench
 from labctl.data import calibrations, read_run
 from labctl.data.csvfile import examine
 from labctl.data.edits import edits_path, read_edits, record_edit
-from labctl.data.table import read_table
+from labctl.data.tables.table import read_table
 from labctl.model.calibration import Calibration, Quantity
 from labctl.model.errors import ConfigError, DataError
 from labctl.model.records import Identity

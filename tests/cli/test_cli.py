@@ -225,7 +225,7 @@ def test_a_foreign_table_is_fitted_and_its_columns_named(
     assert main(["fit", *map(str, spots), "--json"]) == 0
     runs = json.loads(capsys.readouterr().out)["runs"]
     assert [run["threshold"]["value"] for run in runs] == pytest.approx([80.0, 80.0], rel=0.03)
-    assert runs[0]["threshold"]["convention"] is None
+    assert runs[0]["threshold"]["convention"] == "not stated"
     assert runs[0]["q"] == dict.fromkeys(Q_KEYS)
     assert main(["fit", str(spots[0])]) == 0
     assert "PL intensity" in capsys.readouterr().out
@@ -271,11 +271,12 @@ def test_simulate_writes_over_no_bench_file_of_somebodys_own(
     assert own.read_text(encoding="utf-8") == EXAMPLE
 
 
-def test_figures_of_a_table_are_refused_in_words(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_figure_of_a_table_is_drawn(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     table = tmp_path / "own.csv"
     table.write_text("fluence,signal\n" + "".join(f"{f},{f * f}\n" for f in range(20, 30)), encoding="utf-8")
     assert main(["fit", "--figures", str(table)]) == 0
-    assert "no figures: they are drawn from the spectra" in capsys.readouterr().out
+    assert "own_threshold.png" in capsys.readouterr().out
+    assert (tmp_path / "own_threshold.png").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("command", COMMANDS)

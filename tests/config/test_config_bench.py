@@ -176,7 +176,7 @@ def test_the_resolved_configuration_is_plain() -> None:
         ('"200 nJ"', '"200 mW"', "'mW' is not a unit of energy"),
         ('"200 nJ"', "200", "pump.max_pulse_energy: a number without a unit"),
         ('"200 nJ"', '"-200 nJ"', "pump.max_pulse_energy"),
-        ('"200 nJ"', '"200nJoule"', "'nJoule' is not a unit of energy"),
+        ('"200 nJ"', '"200nJoul"', "'nJoul' is not a unit of energy"),
         ("x_um = 100.0", "x_um = true", "pump.spot.x_um: expected a number"),
         (
             "max_fluence_uj_cm2 = 700.0",

@@ -19,7 +19,7 @@ from labctl.config.benchfile import use_calibration
 from labctl.data.edits import edits_path, record_edit
 from labctl.data.files.guard import read_json
 from labctl.data.reader import read_run
-from labctl.data.table import read_table
+from labctl.data.tables.table import read_table
 from labctl.model.errors import ConfigError, DataError
 from labctl.model.untrusted import open_regular, read_regular
 

@@ -14,7 +14,7 @@ from data_runs import DARK, PIXELS, START, finished_run, make_point
 from labctl.data import schema
 from labctl.data.csvfile import export_curve, export_spectra
 from labctl.data.reader import read_run
-from labctl.data.table import read_table
+from labctl.data.tables.table import read_table
 from labctl.data.verify import verify
 from labctl.data.writer import RunWriter, reserve, safe_stem
 from labctl.model.errors import DataError

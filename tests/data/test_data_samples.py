@@ -9,7 +9,7 @@ import pytest
 from data_runs import DARK, PIXELS, START, make_point
 
 from labctl.data.reader import read_run
-from labctl.data.table import read_table
+from labctl.data.tables.table import read_table
 from labctl.data.verify import verify
 
 SAMPLES = Path(__file__).parent / "samples"

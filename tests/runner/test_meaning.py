@@ -69,7 +69,7 @@ def named(path: Path) -> dict[str, str]:
 
 def all_flags() -> set[str]:
     paths = [p for p in ANALYSIS.rglob("*.py") if "calibration" not in p.relative_to(ANALYSIS).parts]
-    paths.append(ANALYSIS.parent / "runner" / "refit.py")
+    paths.append(ANALYSIS.parent / "runner" / "table_fit.py")
     constants = {name: text for path in paths for name, text in named(path).items()}
     return set().union(*(flags_of(path, constants) for path in paths)) - POINT_FLAGS
 

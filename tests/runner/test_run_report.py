@@ -145,7 +145,7 @@ def test_the_table_holds_the_spread_beside_each_interval(capsys: pytest.CaptureF
 def test_cells() -> None:
     low = replace(report("A", None), result=SweepResult(BandThreshold("below_range")))
     assert threshold_cells(low) == ("below range", "-")
-    assert threshold_cells(report("A", 80.0))[0] == "80.00"
+    assert threshold_cells(report("A", 80.0))[0] == "80.00 (convention not stated)"
     assert q_cell(None) == "-"
     assert q_cell(quality(1000.4, 9.6, 0.15)) == "1000 +- 10 (0.15 nm, error not stated)"
     known = replace(quality(1000.4, 9.6, 0.15), resolution_sigma_nm=0.0075)

@@ -162,7 +162,9 @@ def _ratio(above: Sequence[SampleRun], below: Sequence[SampleRun]) -> ThresholdR
 
 
 _MUST_AGREE: dict[str, Callable[[SampleRun], object]] = {
-    "convention": lambda r: r.threshold.convention,
+    "pump": lambda r: r.threshold.quantity,
+    "unit": lambda r: r.threshold.unit if r.threshold.unit_stated else None,
+    "convention": lambda r: r.threshold.convention if r.threshold.on_area else "",
     "photon order": lambda r: None if r.budget is None else r.budget.photon_order,
     "definition of threshold": lambda r: r.threshold.definition,
 }

@@ -116,7 +116,7 @@ def fit_curve(curve: LightLight, photon_order: int, *, quick: bool = False) -> T
     result = fit_threshold(
         grid.fluence_uj_cm2,
         grid.signal,
-        signal_sigma=None if grid.exposures is None else grid.signal_sigma,
+        signal_sigma=grid.signal_sigma if grid.stated_sigma or grid.exposures is not None else None,
         exposures=grid.exposures,
         fluence_sigma_rel=grid.fluence_sigma_rel,
         wander=grid.known.wander(grid.time_s),
@@ -563,7 +563,8 @@ class _Evaluation:
     def _verdict(self, found: SweepResult) -> Verdict:
         curve = self._curve("emission")
         lines = None if self._lines is None else self._lines.only(~curve.reference)
-        widths = np.array([p.equivalent_width_nm for p in self._scalars], dtype=np.float64)[~curve.reference]
+        equivalent = [p.equivalent_width_nm for p in self._scalars] or [None] * curve.signal.size
+        widths = np.array(equivalent, dtype=np.float64)[~curve.reference]
         seen = Seen(curve.grid.fluence_uj_cm2, curve.grid.fwhm_nm, lines, widths)
         return judge(found.threshold, seen)
 

@@ -1,8 +1,7 @@
-"""``labctl fit`` and ``labctl verify``: thresholds of stored runs, and whether their files are complete."""
+"""``labctl verify``: whether the files of stored runs are complete."""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,69 +13,7 @@ from labctl.cli.output import write_json, write_lines
 from labctl.model.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from labctl.model.shots import ShotTally
-    from labctl.runner.report import RunReport
-
-
-def fit(
-    files: Annotated[list[Path], typer.Argument(help="Run files (.h5, .csv), or a CSV with two columns.")],
-    figures: Annotated[
-        bool, typer.Option("--figures", help="Draw the figures of each run file, next to it.")
-    ] = False,
-    photon_order: Annotated[
-        int | None,
-        typer.Option("--photon-order", min=1, max=4, help="Photons that excite the sample together."),
-    ] = None,
-    definitions: Annotated[
-        bool, typer.Option("--definitions", help="Print the threshold by each definition in use.")
-    ] = False,
-    as_json: Json = False,
-) -> int:
-    """Fit stored runs, or tables, again.
-
-    Without a photon order a run takes that of its bench file, a table is fitted for each that its exponent
-    allows.
-
-    Of several spots of one sample the spread between spots is given beside each interval.
-    """
-    from labctl.cli.commands.sweep import with_compared, with_figures
-    from labctl.cli.signals import ended_at_once
-    from labctl.cli.table import print_result
-    from labctl.runner.refit import refit, spot_spread
-
-    with ended_at_once():
-        runs, refused = _fitted(files, lambda path: refit(path, photon_order))
-    if figures:
-        runs = with_compared([with_figures(run) for run in runs])
-    print_result(runs, as_json=as_json, spread=spot_spread(runs), definitions=definitions)
-    return EXIT_BAD if refused else 0
-
-
-def _fitted(
-    files: Sequence[Path], fit_one: Callable[[Path], RunReport]
-) -> tuple[list[RunReport], list[DataError]]:
-    """Fit every file; among several one that is empty or cannot be fitted is told, and ends nothing.
-
-    :raises DataError: there is one file only, or none can be fitted.
-    """
-    runs: list[RunReport] = []
-    refused: list[DataError] = []
-    for path in files:
-        try:
-            found = fit_one(path)
-        except DataError as exc:
-            refused.append(exc)
-            continue
-        if found.points or len(files) == 1:
-            runs.append(found)
-        else:
-            write_lines([f"{path}: skipped, {found.outcome.headline or found.status}"], sys.stderr)
-    if len(refused) == len(files):
-        raise DataError("; ".join(exc.message for exc in refused), refused[0].hint)
-    write_lines((f"labctl: {exc}" for exc in refused), sys.stderr)
-    return runs, refused
 
 
 EXIT_BAD = 5

@@ -144,14 +144,15 @@ def with_compared(reports: Sequence[RunReport]) -> list[RunReport]:
 def with_figures(report: RunReport) -> RunReport:
     """Draw the figures beside the files; a figure that cannot be drawn is a note, not an end."""
     from labctl.runner.figures.stability import draw_stability
-    from labctl.runner.figures.sweep import draw_run
+    from labctl.runner.figures.sweep import draw_run, draw_table
 
     if report.points == 0:
         return report
-    if report.h5 is None:
-        note = "no figures: they are drawn from the spectra of a run file (.h5)"
-        return replace(report, notes=(*report.notes, note))
     try:
+        if report.h5 is None:
+            unit = "" if report.columns is None else report.columns.signal_unit
+            figure = None if report.csv is None else draw_table(report.csv, report.result, unit)
+            return replace(report, figures=() if figure is None else (figure,))
         stable = report.result.stability is not None
         drawn = [draw_stability(report.h5)] if stable else draw_run(report.h5, result=report.result)
         return replace(report, figures=tuple(drawn))

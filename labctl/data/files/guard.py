@@ -56,7 +56,7 @@ _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", 
 
 
 def read_text(path: Path) -> str:
-    """Return the text of ``path`` (UTF-8, UTF-16 with a mark, else Latin-1), with "\\n" as line ends.
+    """Return the text of ``path`` (UTF-8, UTF-16, else Latin-1), with "\\n" as line ends.
 
     :raises DataError: missing, empty, binary, or larger than 256 MB.
     """
@@ -76,6 +76,11 @@ def read_text(path: Path) -> str:
 
 def _decoded(raw: bytes) -> str:
     encoding = next((name for bom, name in _BOMS if raw.startswith(bom)), "utf-8")
+    sample = raw[:2000]
+    if encoding == "utf-8" and len(sample) > 3 and not len(raw) % 2:  # UTF-16 whose mark was lost
+        zeros = sample[0::2].count(0), sample[1::2].count(0)
+        if max(zeros) * 2.2 > len(sample) and min(zeros) == 0:
+            encoding = "utf-16-be" if zeros[0] else "utf-16-le"
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError:

@@ -22,7 +22,7 @@ from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.runner.fit_process import FileQuestion, PeaksQuestion
 from labctl.runner.rundata import Exposure, RunData
 from labctl.runner.rundata import Signal as SignalName
-from labctl.runner.wording import UNIT, digits
+from labctl.runner.wording import UNIT, digits, typographic
 from procedures.point.exposure import SATURATED
 
 USED, DOUBTFUL, EXCLUDED = 0, 1, 2
@@ -399,7 +399,9 @@ class LightLightPlot(QWidget):
         for series in self._series.values():
             fit = series.fit
             value = (
-                f": {digits(fit.threshold_uj_cm2)} {UNIT}" if fit is not None and fit.threshold_uj_cm2 else ""
+                f": {digits(fit.threshold_uj_cm2)} {typographic(fit.unit)}"
+                if fit is not None and fit.threshold_uj_cm2
+                else ""
             )
             sample = pg.PlotDataItem(
                 pen=theme.pen(series.colour, width=2), symbol="o", symbolBrush=series.colour

@@ -25,7 +25,7 @@ from labctl.runner.report import (
     tally,
 )
 from labctl.runner.rundata import RunData, Signal
-from labctl.runner.wording import UNIT, digits, duration, interval, pretty, scale
+from labctl.runner.wording import UNIT, digits, duration, interval, pretty, scale, typographic
 
 
 def signal_label(which: Signal) -> str:
@@ -127,8 +127,8 @@ def _scale(result: SweepResult | None, which: Signal) -> str:
     """Say how well the fluences themselves are known; the interval in large digits does not hold that."""
     text = scale(None if result is None else result.budget)
     total = None if result is None else result.of(which).total_ci95
-    if total is not None:
-        text += f", 95 % with it {digits(total[0])} – {digits(total[1])} {UNIT}"
+    if result is not None and total is not None:
+        text += f", 95 % with it {digits(total[0])} – {digits(total[1])} {typographic(result.of(which).unit)}"
     return text
 
 
@@ -213,7 +213,7 @@ class VerdictStrip(QFrame):
         self.title.setText(title)
         value, reason = found.threshold_uj_cm2, pretty(beside_number(said.reason))
         if value is not None and said.tone == "good":
-            self._set_value(f"{digits(value)} {UNIT}", "number")
+            self._set_value(f"{digits(value)} {typographic(found.unit)}", "number")
             marks = ["provisional"] if found.provisional else []
             marks += ["statistical only"] if found.scale_rel is None else []
             self.interval.setText("  ·  ".join([interval(found.ci95), *marks]))
@@ -288,5 +288,5 @@ def _first_mode(result: SweepResult | None, found: BandThreshold) -> str:
 def _bound(found: BandThreshold) -> str:
     low, high = (None, None) if found.bound_condition or found.bound is None else found.bound
     if low is not None:
-        return f"> {digits(low, 3)} {UNIT}"
-    return "" if high is None else f"< {digits(high, 3)} {UNIT}"
+        return f"> {digits(low, 3)} {typographic(found.unit)}"
+    return "" if high is None else f"< {digits(high, 3)} {typographic(found.unit)}"

@@ -33,8 +33,8 @@ from labctl.model.errors import DataError
 from labctl.model.results.comparison import SampleRun
 from labctl.runner.fit_process import Fits
 from labctl.runner.report import comparison_lines
-from labctl.runner.rundata import RunData, open_file
-from labctl.runner.wording import UNIT, digits, pretty
+from labctl.runner.rundata import RunData, RunHead, open_file
+from labctl.runner.wording import digits, pretty
 
 PNG_WIDTH_PX = 2000
 EXPORTS = (
@@ -128,8 +128,7 @@ def write_curve(run: RunData, path: Path) -> None:
     fluence = run.column("fluence_uj_cm2")
     emission, lasing = run.signal("emission"), run.signal("lasing")
     header = [
-        f"{run.facts.convention.capitalize()} fluence (uJ/cm^2)",
-        "Fluence error (uJ/cm^2)",
+        *_pump_labels(run.facts),
         "Signal (counts per pulse)",
         "Signal error (counts per pulse)",
         "Peaks signal (counts per pulse)",
@@ -144,6 +143,13 @@ def write_curve(run: RunData, path: Path) -> None:
         for at in range(len(run))
     )
     write_csv(path, _about(run), header, rows)
+
+
+def _pump_labels(head: RunHead) -> tuple[str, str]:
+    """Return the headings of the pump and of its error."""
+    if head.quantity == "fluence" and head.unit == "uJ/cm2":
+        return f"{head.convention.capitalize()} fluence (uJ/cm^2)", "Fluence error (uJ/cm^2)"
+    return f"Pump {head.quantity} ({head.unit})", f"Pump {head.quantity} error ({head.unit})"
 
 
 def write_spectra(run: RunData, path: Path) -> None:
@@ -311,7 +317,7 @@ class RunsPage(QWidget):
         value = None if run.result is None else run.result.of(self.view.which).threshold_uj_cm2
         text = f"{run.facts.title}\n{run.status}, {len(run)} points"
         if value is not None:
-            text += f"\n{digits(value)} {UNIT}"
+            text += f"\n{digits(value)} {run.facts.unit_shown}"
         blocked = self.list.blockSignals(True)
         item.setText(plain(text))
         item.setForeground(QColor(self.view.colour(run.facts.key)))

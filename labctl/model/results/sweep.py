@@ -213,18 +213,24 @@ class BandThreshold(Threshold):
     :param beta: of the S-curve that fits, or a bound; None where no kink was found.
     :param band: "emission" is the whole of it, "lasing" the light in narrow peaks alone.
     :param convention: of the fluences, peak or average; None where a table does not say.
+    :param quantity: of the pump: a fluence, or what a table holds in its place, e.g. "pulse energy".
+    :param unit: of the pump and of every number here whose name says uJ/cm2: "uJ/cm2", or that of a table.
+    :param unit_stated: whether a table, or its user, states it; where not, it is taken as uJ/cm2.
     :param scale_rel: standard uncertainty (k = 1) of the scale of all fluences; None while not stated.
     :param curve: what was fitted, at fluences chosen for a plot.
     :param points: what it was fitted to.
     """
 
     DERIVED: ClassVar[tuple[str, ...]] = (
-        *("provisional", "unit", "total_ci95"),
+        *("provisional", "total_ci95"),
         *("statistical_rel95", "model_rel95", "scale_rel95", "total_rel95"),
     )
 
     band: BandName = "emission"
     convention: str | None = None
+    quantity: str = "fluence"
+    unit: str = "uJ/cm2"
+    unit_stated: bool = True
     scale_rel: float | None = None
     curve: Curve | None = field(default=None, compare=False, repr=False, metadata=NOT_STORED)
     points: CurvePoints | None = field(default=None, compare=False, repr=False, metadata=NOT_STORED)
@@ -235,9 +241,14 @@ class BandThreshold(Threshold):
             object.__setattr__(self, "scale_rel", None)
 
     @property
-    def unit(self) -> str:
-        """Unit of all its fluences."""
-        return "uJ/cm2"
+    def on_area(self) -> bool:
+        """Whether the pump is one per area, so that peak and average of a spot differ."""
+        return self.quantity in ("fluence", "intensity", "photon fluence", "carrier density")
+
+    @property
+    def convention_said(self) -> str:
+        """The convention in words; empty for a pump that is not one per area."""
+        return (self.convention or "convention not stated") if self.on_area else ""
 
     @property
     def total_ci95(self) -> Interval | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from labctl import __version__
 from labctl.analysis.evaluation.comparison import compared
 from labctl.data import read_run
-from labctl.data.table import is_hdf5
+from labctl.data.tables.table import is_hdf5
 from labctl.model.errors import DataError
 from labctl.model.untrusted import write_whole
 from labctl.runner.documents.markup import listed, page, section, table, text

@@ -114,6 +114,14 @@ class Shown(Protocol):
         """Of an axis."""
 
     @property
+    def unit(self) -> str:
+        """Of the pump."""
+
+    @property
+    def signal_label(self) -> str:
+        """Of an axis."""
+
+    @property
     def residuals(self) -> Residuals | None:
         """Of the fit."""
 
@@ -125,7 +133,7 @@ def threshold_panels(run: Shown, layout: Layout) -> Figure:
     assert isinstance(figure, Figure)
     for axes in (linear, double):
         _light_light(axes, run)
-        axes.set_ylabel("Integrated emission (counts per pulse)")
+        axes.set_ylabel(run.signal_label)
     linear.set_xlim(left=0)
     linear.yaxis.set_major_formatter("{x:g}")
     _double_logarithm(double, run)
@@ -205,7 +213,7 @@ def _mark_threshold(axes: Axes, run: Shown) -> None:
         axes.axvline(first.onset_uj_cm2 or 0.0, color=_WIDTH, lw=0.8, ls="--", zorder=1, label=label)
     if run.threshold_uj_cm2 is None:
         return
-    label = f"onset {run.threshold_uj_cm2:.4g} µJ/cm²"
+    label = f"onset {run.threshold_uj_cm2:.4g} {run.unit}"
     if run.ci95 is not None:
         axes.axvspan(*run.ci95, color=_MARK, alpha=0.35, lw=0, zorder=0)
         only = "" if run.scaled else ", statistical only"
@@ -282,4 +290,4 @@ def _definitions(axes: Axes, run: Shown) -> None:
     axes.set_yticks([-place for place in range(len(run.defined))], [name for name, _, _ in run.defined])
     axes.tick_params(axis="y", length=0, labelsize="small")
     axes.set_ylim(-len(run.defined) + 0.4, 0.6)
-    axes.set_xlabel("Threshold by each definition (µJ/cm²), 95 % interval")
+    axes.set_xlabel(f"Threshold by each definition ({run.unit}), 95 % interval")

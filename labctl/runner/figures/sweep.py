@@ -19,13 +19,14 @@ from labctl.data.run import Run
 from labctl.model.records import FloatArray
 from labctl.model.results.modes import Modes, Randomness
 from labctl.model.results.shot_statistics import ShotStatistics
-from labctl.model.results.sweep import QResult, SweepResult, Threshold
+from labctl.model.results.sweep import BandThreshold, QResult, SweepResult, Threshold
 from labctl.model.results.verdict import Definition
 from labctl.runner.figures.base import SCREEN, TITLE_WIDTH, Layout, in_figure, write
 from labctl.runner.figures.light_light import Residuals, threshold_panels
 from labctl.runner.figures.lines import lines_figure
 from labctl.runner.figures.shots import shots_figure
 from labctl.runner.report import headline_of
+from labctl.runner.wording import UNIT, typographic
 
 Draw = Callable[[Layout], Figure]
 _DATA, _FIT, _MARK = "#1b1e23", "#c8553d", "#2a6f97"
@@ -66,6 +67,7 @@ class RunPicture:
     :param defined: the threshold by each other definition that applies: name, value, 95 % interval.
     :param scaled: whether the error of the fluences' scale is stated; else ``ci95`` is marked as lacking it.
     :param curve: fluence, fit, lower and upper edge of its 95 % band, each of shape ``(m,)``.
+    :param quantity: of the pump, in ``unit``: that of a table may be another than a fluence in uJ/cm2.
     """
 
     sample: str
@@ -89,11 +91,15 @@ class RunPicture:
     modes: Modes | None = None
     randomness: Randomness | None = None
     shots: tuple[ShotStatistics, ...] = ()
+    quantity: str = "pump fluence"
+    unit: str = UNIT
+    signal_label: str = "Integrated emission (counts per pulse)"
 
     @property
     def fluence_label(self) -> str:
-        """The axis label of a fluence, convention and unit included."""
-        return f"Pump fluence, {self.convention} (µJ/cm²)"
+        """The axis label of the pump, convention and unit included."""
+        named = ", ".join(part for part in (self.quantity, self.convention) if part)
+        return f"{named[:1].upper()}{named[1:]} ({self.unit})"
 
     @property
     def residuals(self) -> Residuals | None:
@@ -270,6 +276,69 @@ def draw_run(
     return [write(path.with_name(f"{path.stem}_{name}.{kind}"), draw, layout) for name, draw in found.items()]
 
 
+def draw_table(
+    path: Path, result: SweepResult, signal_unit: str = "", layout: Layout = SCREEN, kind: str = "png"
+) -> Path:
+    """Draw the light-light curve of a table beside it, in the table's own unit, and return the figure's path.
+
+    :param result: of the table; ``signal_unit`` of its signal.
+    :param kind: of the file, one of :data:`labctl.runner.figures.base.FORMATS`.
+    :raises OSError: it cannot be written.
+    """
+    draw = partial(threshold_figure, picture_of_table(path.stem, result, signal_unit))
+    return write(path.with_name(f"{path.stem}_threshold.{kind}"), draw, layout)
+
+
+def picture_of_table(name: str, result: SweepResult, signal_unit: str = "") -> RunPicture:
+    """Collect what the figure of a table shows.
+
+    :param signal_unit: of its signal; empty where it is not stated.
+    """
+    threshold, points = result.threshold, result.threshold.points
+    assert points is not None
+    nothing = np.empty(0)
+    return RunPicture(
+        sample=in_figure(name),
+        convention=threshold.convention_said,
+        band_nm=(0.0, 1.0),
+        wavelength_nm=nothing,
+        spectra=nothing,
+        fluence_uj_cm2=points.fluence_uj_cm2,
+        fluence_sigma_rel=points.fluence_sigma_rel,
+        signal=points.signal,
+        signal_sigma=points.signal_sigma,
+        fwhm_nm=points.fwhm_nm,
+        slope=_slope(threshold),
+        defined=_defined(result),
+        threshold_uj_cm2=threshold.threshold_uj_cm2,
+        ci95=threshold.ci95,
+        verdict=_verdict_said(result),
+        curve=_curve_of(threshold),
+        quantity=f"pump {threshold.quantity}" if threshold.on_area else threshold.quantity,
+        unit=typographic(threshold.unit),
+        signal_label=f"Signal ({in_figure(signal_unit) or 'unit not stated'})",
+    )
+
+
+def _curve_of(threshold: BandThreshold) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray] | None:
+    curve = threshold.curve
+    return None if curve is None else (curve.fluence_uj_cm2, curve.signal, curve.low, curve.high)
+
+
+def _defined(result: SweepResult) -> tuple[tuple[str, float, tuple[float, float]], ...]:
+    return tuple(
+        (_short(d), d.value_uj_cm2, d.ci95)
+        for d in result.definitions
+        if d.value_uj_cm2 is not None and d.ci95 is not None
+    )
+
+
+def _verdict_said(result: SweepResult) -> str:
+    threshold = result.threshold
+    said = threshold.reason.replace(threshold.unit, typographic(threshold.unit))
+    return "; ".join(part for part in (headline_of(result), said) if part)
+
+
 def picture_of(run: Run, result: SweepResult | None = None) -> RunPicture:
     """Collect what the figures of a run show.
 
@@ -280,7 +349,6 @@ def picture_of(run: Run, result: SweepResult | None = None) -> RunPicture:
     threshold, points = result.threshold, result.threshold.points
     bands = facts.edits.bands or run.bands
     assert points is not None
-    curve = threshold.curve
     return RunPicture(
         sample=in_figure(run.start.sample),
         convention=run.start.convention,
@@ -293,18 +361,12 @@ def picture_of(run: Run, result: SweepResult | None = None) -> RunPicture:
         signal_sigma=points.signal_sigma,
         fwhm_nm=points.fwhm_nm,
         slope=_slope(threshold),
-        defined=tuple(
-            (_short(d), d.value_uj_cm2, d.ci95)
-            for d in result.definitions
-            if d.value_uj_cm2 is not None and d.ci95 is not None
-        ),
+        defined=_defined(result),
         threshold_uj_cm2=threshold.threshold_uj_cm2,
         ci95=threshold.ci95,
         scaled=threshold.scale_rel is not None,
-        verdict="; ".join(
-            part for part in (headline_of(result), threshold.reason.replace("uJ/cm2", "µJ/cm²")) if part
-        ),
-        curve=None if curve is None else (curve.fluence_uj_cm2, curve.signal, curve.low, curve.high),
+        verdict=_verdict_said(result),
+        curve=_curve_of(threshold),
         peak=None if result.q is None else _peak(result.q),
         modes=result.modes,
         randomness=result.randomness,
