@@ -19,7 +19,7 @@ import labctl
 from labctl.cli import main
 from labctl.data import read_run
 from labctl.model.errors import DataError
-from labctl.runner.figures.base import LAYOUTS, Columns, shown, svg_of, write
+from labctl.runner.figures.base import LAYOUTS, Columns, outline, shown, svg_of, write
 from labctl.runner.figures.light_light import Residuals
 from labctl.runner.figures.sweep import RunPicture, drawings, picture_of
 
@@ -168,3 +168,15 @@ def test_a_figure_that_cannot_be_written_is_said(tmp_path: Path, capsys: pytest.
     assert "cannot be written" in capsys.readouterr().err
     with pytest.raises(DataError):
         labctl.figures(tmp_path / "nothing.h5")
+
+
+def test_an_outline_keeps_every_peak_and_dip() -> None:
+    x, y = np.arange(1000.0), np.random.default_rng(1).normal(size=1000)
+    y[500] = 50.0
+    thin_x, thin_y = outline(x, y, 40)
+    assert thin_x.size == 80
+    assert (np.diff(thin_x) >= 0).all()
+    assert (thin_y.max(), thin_y.min()) == (50.0, y.min())
+    assert all(y[int(at)] == value for at, value in zip(thin_x, thin_y, strict=True))
+    assert outline(x, y, None)[0] is x
+    assert outline(x[:7], y[:7], 40)[0].size == 7

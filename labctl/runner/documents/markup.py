@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -15,10 +15,12 @@ from labctl.model.untrusted import printable
 from labctl.runner.figures.base import Layout, svg_of
 from labctl.runner.wording import pretty
 
-WIDE = Layout(9.6, font_pt=9.0, titled=False)
-NARROW = Layout(3.6, stacked=True, font_pt=8.5, titled=False)
-"""Layouts of a report: on a screen and on paper, and on a telephone."""
-_SAFE = " ,.-+:;=()!*/?@[]{}|^~_"
+WIDE = Layout(9.6, font_pt=9.0, titled=False, detail=400)
+NARROW = Layout(3.6, stacked=True, font_pt=8.5, titled=False, detail=400)
+SMALL = Layout(4.4, font_pt=9.0, titled=False)
+"""Layouts of a report: on a screen and on paper, on a telephone, and of one panel on both."""
+_ENCODED = {ord(sign): f"%{ord(sign):02X}" for sign in "%#\"'<>& \n"}
+"""What an address in a page must not hold as it is."""
 _SHORT = 24
 """Characters of a cell that is not broken."""
 _DIGITS = re.compile(r"(\.\d\d)\d+")
@@ -101,7 +103,7 @@ class Data:
         :param kind: class of the link, by which a script finds it.
         """
         mark = f' class="{kind}"' if kind else ""
-        content = quote(self.csv, safe=_SAFE)
+        content = self.csv.translate(_ENCODED)
         return (
             f'<a{mark} download="{text(self.name)}" href="data:text/csv;charset=utf-8,{content}">'
             f"{text(self.name)}</a>"
@@ -114,25 +116,26 @@ def _number(value: object) -> str:
     return str(value)
 
 
-def figure(draw: Callable[[Layout], Figure], caption: str, alt: str, *data: str) -> str:
+def figure(draw: Callable[[Layout], Figure], caption: str, alt: str, *data: str, small: bool = False) -> str:
     """Return a figure as vectors, drawn for a wide and for a narrow screen.
 
     :param alt: what it shows, for readers who do not see it.
     :param data: links to the numbers behind it.
+    :param small: it has one panel, and is drawn once: it fits both.
     """
     links = f' <span class="data">Data: {", ".join(data)}</span>' if data else ""
-    return (
-        '<figure><picture><source media="screen and (max-width: 640px)" '
-        f'srcset="{_embedded(draw, NARROW)}"><img src="{_embedded(draw, WIDE)}" alt="{text(alt)}"></picture>'
-        f"<figcaption>{text(caption)}{links}</figcaption></figure>"
-    )
+    shown = f'<img src="{_embedded(draw, SMALL if small else WIDE)}" alt="{text(alt)}">'
+    if not small:
+        narrow = _embedded(draw, NARROW)
+        shown = f'<source media="screen and (max-width: 640px)" srcset="{narrow}">{shown}'
+    kind = ' class="small"' if small else ""
+    return f"<figure{kind}><picture>{shown}</picture><figcaption>{text(caption)}{links}</figcaption></figure>"
 
 
 def _embedded(draw: Callable[[Layout], Figure], layout: Layout) -> str:
     """Return a figure as an address that holds it; a hundredth of a point is fine enough."""
     drawn = _PATHS.sub(lambda path: _DIGITS.sub(r"\1", path[0]), svg_of(draw, layout))
-    safe = _SAFE.replace(" ", "").replace(",", "")  # these two would end the address in a srcset
-    return "data:image/svg+xml," + quote(re.sub(r"\s+", " ", drawn), safe=safe)
+    return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode()
 
 
 def page(title: str, body: str) -> str:

@@ -118,8 +118,7 @@ def _peak(picture: RunPicture, draw: Draw, stem: str, mark: str) -> str:  # noqa
         "its measured width, the grey bar the resolution of the spectrometer."
     )
     alt = f"Lasing line at {peak.centre_nm:.2f} nm, {peak.seen_fwhm_nm:.3f} nm wide, Q {sign} {peak.q:.0f}."
-    made = figure(draw, caption, alt, Data(f"{stem}_peak.csv", names, rows).link())
-    return made.replace("<figure>", '<figure class="small">', 1)
+    return figure(draw, caption, alt, Data(f"{stem}_peak.csv", names, rows).link(), small=True)
 
 
 def _lines(picture: RunPicture, draw: Draw, stem: str, mark: str) -> str:  # noqa: ARG001

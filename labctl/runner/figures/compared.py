@@ -17,7 +17,15 @@ from labctl.analysis.evaluation.stability import Stability
 from labctl.analysis.fading import DecayFit
 from labctl.data import read_run
 from labctl.data.run import Run
-from labctl.runner.figures.base import SCREEN, TITLE_WIDTH, Layout, in_figure, labels_235, labels_power, write
+from labctl.runner.figures.base import (
+    SCREEN,
+    TITLE_WIDTH,
+    Layout,
+    in_figure,
+    label_decades,
+    labels_power,
+    write,
+)
 from labctl.runner.figures.stability import unit_of
 from labctl.runner.figures.sweep import RunPicture, picture_of
 from labctl.runner.refit import STABILITY_ID, refit_stability, report_of
@@ -100,8 +108,7 @@ def thresholds_figure(runs: Sequence[Evaluated], layout: Layout = SCREEN) -> Fig
     axes.set(xscale="log", yscale="log", ylabel="Integrated emission (counts per pulse)")
     axes.yaxis.set_major_formatter(labels_power)
     axes.set_xlabel(f"Pump fluence, {' and '.join(conventions)} (µJ/cm²)")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(labels_235)
+    label_decades(axes.xaxis)
     axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))
     if layout.titled:
         figure.suptitle(_compared_title(runs) or "light-light curves")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from labctl.model.records import FloatArray
 from labctl.model.results.modes import Modes
-from labctl.runner.figures.base import Layout, labels_235, labels_power
+from labctl.runner.figures.base import Layout, label_decades, labels_power
 
 _DATA, _FIT, _MARK, _WIDTH = "#1b1e23", "#c8553d", "#2a6f97", "#3f7d4a"
 Curve = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
@@ -230,8 +230,7 @@ def _double_logarithm(axes: Axes, run: Shown) -> None:
     axes.set_yscale("log")
     axes.set_xlim(f.min() / 1.15, f.max() * 1.15)
     axes.set_ylim(y.min() / 2, y.max() * 2)
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(labels_235)
+    label_decades(axes.xaxis)
     axes.yaxis.set_major_formatter(labels_power)
     first = int(np.argmin(f))
     slope, said = run.slope
@@ -256,8 +255,7 @@ def _residuals(axes: Axes, run: Shown, found: Residuals, above: Axes) -> None:
     top = 1.1 * max(float(np.nanmax(reach)), float(np.nanpercentile(edges, 95)), 0.1)
     axes.set_ylim(-top, top)
     axes.set_ylabel("(data – fit) / fit (%)")
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(labels_235)
+    label_decades(axes.xaxis)
 
 
 def _linewidth(axes: Axes, run: Shown) -> None:
@@ -274,8 +272,7 @@ def _linewidth(axes: Axes, run: Shown) -> None:
     axes.set_xlim(f.min() / 1.15, f.max() * 1.15)
     axes.set_ylim(np.nanmin(run.fwhm_nm) / 1.5, 1.5 * np.nanmax(run.fwhm_nm))
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(labels_235)
+        label_decades(axis)
 
 
 def _definitions(axes: Axes, run: Shown) -> None:

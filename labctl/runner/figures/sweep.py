@@ -21,7 +21,7 @@ from labctl.model.results.modes import Modes, Randomness
 from labctl.model.results.shot_statistics import ShotStatistics
 from labctl.model.results.sweep import BandThreshold, QResult, SweepResult, Threshold
 from labctl.model.results.verdict import Definition
-from labctl.runner.figures.base import SCREEN, TITLE_WIDTH, Layout, in_figure, write
+from labctl.runner.figures.base import SCREEN, TITLE_WIDTH, Layout, in_figure, outline, write
 from labctl.runner.figures.light_light import Residuals, threshold_panels
 from labctl.runner.figures.lines import lines_figure
 from labctl.runner.figures.shots import shots_figure
@@ -154,7 +154,8 @@ def spectra_figure(picture: RunPicture, layout: Layout = SCREEN) -> Figure:
     x = picture.wavelength_nm[picture.pixels]
     for axes, (title, group) in zip(every[:-1], groups.items(), strict=True):
         for index in reversed(group):  # the weak ones stay in sight
-            axes.plot(x, picture.spectra[index, picture.pixels], color=colours[index], lw=_THIN)
+            y = picture.spectra[index, picture.pixels]
+            axes.plot(*outline(x, y, layout.detail), color=colours[index], lw=_THIN)
         axes.set_ylabel("Emission (counts per pulse)")
         if layout.titled:
             axes.set_title(title)
@@ -162,7 +163,8 @@ def spectra_figure(picture: RunPicture, layout: Layout = SCREEN) -> Figure:
     for place, (index, colour) in enumerate(colours.items()):
         y = picture.spectra[index, picture.pixels]
         top = float(np.nanmax(y)) if y.size else 0.0
-        stacked.plot(x, place + 0.92 * y / (top if top > 0 else 1.0), color=colour, lw=_THIN)
+        scaled = place + 0.92 * y / (top if top > 0 else 1.0)
+        stacked.plot(*outline(x, scaled, layout.detail), color=colour, lw=_THIN)
         said = f" {picture.fluence_uj_cm2[index]:.3g}"
         stacked.text(x[-1], place + 0.12, said, color=colour, fontsize="small")
     stacked.text(x[-1], len(places) + 0.1, " µJ/cm²", fontsize="small")
