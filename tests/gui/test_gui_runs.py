@@ -142,10 +142,13 @@ def test_compare_waterfall_and_switches(qtbot: QtBot, window: MainWindow, tmp_pa
     assert view.which == "lasing"
     for number, chosen in enumerate(EXPORTS):
         window.runs.export(tmp_path / f"figure{number}", chosen)
-    qtbot.waitUntil(lambda: len(list(tmp_path.glob("figure*"))) == len(EXPORTS), timeout=LONG_MS)
+    sets = [number for number, chosen in enumerate(EXPORTS) if chosen.startswith("Figures")]
+    files = len(EXPORTS) + 3 * len(sets)  # a set holds four figures
+    qtbot.waitUntil(lambda: len(list(tmp_path.glob("figure*"))) == files, timeout=LONG_MS)
     qtbot.waitUntil(lambda: not any(t.name == "export" for t in threading.enumerate()), timeout=LONG_MS)
     assert (tmp_path / "figure0.png").read_bytes().startswith(b"\x89PNG")
-    assert b"<svg" in (tmp_path / "figure1.svg").read_bytes()[:400]
+    assert (tmp_path / f"figure{sets[0]}_threshold.pdf").read_bytes().startswith(b"%PDF")
+    assert b"<svg" in (tmp_path / f"figure{sets[-1]}_spectra.svg").read_bytes()[:400]
     table = (tmp_path / f"figure{EXPORTS.index('L-L curve as CSV (*.csv)')}.csv").read_text().splitlines()
     assert len(table) == len(run) + 2
     window.runs.export(tmp_path / "nowhere" / "x.csv", EXPORTS[-1])

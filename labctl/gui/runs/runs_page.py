@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pyqtgraph.exporters
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QUndoStack
-from PySide6.QtSvg import QSvgGenerator
+from PySide6.QtGui import QColor, QUndoStack
 from PySide6.QtWidgets import (
     QFileDialog,
     QHBoxLayout,
@@ -29,7 +28,7 @@ from labctl.data.csvfile import write_csv
 from labctl.gui.base.dialogs import ask_to_replace, file_dialog, show
 from labctl.gui.base.fields import PlainLabel, plain, tool_tip
 from labctl.gui.plots.runview import RunView
-from labctl.model.errors import DataError
+from labctl.model.errors import DataError, LabctlError
 from labctl.model.results.comparison import SampleRun
 from labctl.runner.fit_process import Fits
 from labctl.runner.report import comparison_lines
@@ -39,11 +38,12 @@ from labctl.runner.wording import digits, pretty
 PNG_WIDTH_PX = 2000
 EXPORTS = (
     "L-L curve as PNG (*.png)",
-    "L-L curve as SVG (*.svg)",
     "Spectrum as PNG (*.png)",
-    "Spectrum as SVG (*.svg)",
     "Waterfall as PNG (*.png)",
     "All plots as one PNG (*.png)",
+    "Figures of one column as PDF (*.pdf)",
+    "Figures of two columns as PDF (*.pdf)",
+    "Figures of two columns as SVG (*.svg)",
     "L-L curve as CSV (*.csv)",
     "Spectra as CSV (*.csv)",
 )
@@ -76,21 +76,28 @@ def export(view: RunView, path: Path, chosen: str) -> list[Path]:
     return [path]
 
 
-def is_table(chosen: str) -> bool:
-    """Whether one of :data:`EXPORTS` is a table: it needs no window, and may be written in any thread."""
-    return chosen.endswith("(*.csv)")
+def is_from_data(chosen: str) -> bool:
+    """Whether one of :data:`EXPORTS` is made of the data: no window is needed, any thread may make it."""
+    return chosen.endswith("(*.csv)") or chosen.startswith("Figures")
 
 
-def write_table(run: RunData, path: Path, chosen: str) -> None:
-    """Write one of the tables of :data:`EXPORTS`.
+def write_data(run: RunData, path: Path, chosen: str) -> list[Path]:
+    """Write a table of :data:`EXPORTS`, or the figures that ``labctl figures`` draws, and return the files.
 
-    :raises DataError: there is nothing to write, or it cannot be written.
+    :raises LabctlError: there is nothing to write, or it cannot be written.
     """
-    (write_spectra if chosen.startswith("Spectra") else write_curve)(run, path)
+    if not chosen.startswith("Figures"):
+        (write_spectra if chosen.startswith("Spectra") else write_curve)(run, path)
+        return [path]
+    from labctl.runner.figures.of_runs import draw_as  # matplotlib takes a second
+
+    if run.facts.path is None:
+        raise DataError(f"{run.facts.title} is not in a file yet")
+    return draw_as(run.facts.path, path, "single" if "one column" in chosen else "double")
 
 
 def write_figure(widget: Any, path: Path) -> None:
-    """Write one plot, by the ending of ``path``.
+    """Write one plot as PNG.
 
     :raises DataError: it cannot be written.
     """
@@ -99,25 +106,9 @@ def write_figure(widget: Any, path: Path) -> None:
             pass
     except OSError as exc:
         raise DataError(f"cannot write {path}: {exc.strerror or exc}", "choose another file name") from exc
-    if path.suffix == ".svg":
-        _write_svg(widget, path)
-        return
     exporter: Any = pyqtgraph.exporters.ImageExporter(widget.getPlotItem())
     exporter.parameters()["width"] = PNG_WIDTH_PX
     exporter.export(str(path))
-
-
-def _write_svg(widget: Any, path: Path) -> None:
-    """Let Qt draw it: pyqtgraph's own exporter stumbles over filled bands and images."""
-    generator = QSvgGenerator()
-    generator.setFileName(str(path))
-    generator.setSize(widget.size())
-    generator.setViewBox(widget.rect())
-    painter = QPainter(generator)
-    try:
-        widget.render(painter)
-    finally:
-        painter.end()
 
 
 def write_curve(run: RunData, path: Path) -> None:
@@ -193,9 +184,9 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A table was written, or could not be: then ``problem`` says why."""
+    """Tables or figures were written, or could not be: then ``problem`` says why."""
 
-    path: Path
+    paths: tuple[Path, ...]
     problem: str = ""
 
 
@@ -237,7 +228,7 @@ class RunsPage(QWidget):
         for text, tip, act in (
             ("Open…", "Open run files or tables (Ctrl+O)", self.ask_for_files),
             ("Close run", "Close the selected run (Ctrl+W)", self.close_current),
-            ("Export…", "Figures as PNG or SVG, data as CSV (Ctrl+E)", self.ask_for_export),
+            ("Export…", "Plots as PNG, figures as PDF or SVG, data as CSV (Ctrl+E)", self.ask_for_export),
         ):
             button = QPushButton(text)
             button.setToolTip(tip)
@@ -282,8 +273,9 @@ class RunsPage(QWidget):
                 self._post(Opened(path, None, f"{path}: {type(exc).__name__}: {exc}"))
 
     def exported(self, told: Exported) -> None:
-        """Say what became of a table."""
-        text = f"not exported: {told.problem}" if told.problem else f"written: {told.path}"
+        """Say what became of tables or figures."""
+        files = ", ".join(map(str, told.paths))
+        text = f"not exported: {told.problem}" if told.problem else f"written: {files}"
         self.said.emit(text, bool(told.problem))
 
     def take(self, opened: Opened) -> None:
@@ -440,7 +432,7 @@ class RunsPage(QWidget):
     def export(self, path: Path, chosen: str) -> None:
         """Write what is shown; tell the file, or why not."""
         run = self.view.current
-        if run is not None and is_table(chosen):
+        if run is not None and is_from_data(chosen):
             path = target(path, chosen)
             threading.Thread(target=self._write, args=(run, path, chosen), name="export").start()
             return
@@ -452,10 +444,10 @@ class RunsPage(QWidget):
             self.said.emit("written: " + ", ".join(str(p) for p in written), False)
 
     def _write(self, run: RunData, path: Path, chosen: str) -> None:
-        """Write a table in a thread of its own: thousands of spectra take longer than SAFE may wait."""
+        """Write data in a thread of its own: thousands of spectra take longer than SAFE may wait."""
         try:
-            write_table(run, path, chosen)
-        except (DataError, OSError) as exc:
-            self._post(Exported(path, str(exc)))
+            written = write_data(run, path, chosen)
+        except (LabctlError, OSError) as exc:
+            self._post(Exported((path,), str(exc)))
         else:
-            self._post(Exported(path))
+            self._post(Exported(tuple(written)))

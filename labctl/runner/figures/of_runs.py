@@ -55,6 +55,25 @@ def of_runs(every: Sequence[Evaluated]) -> Mapping[str, Draw]:
     return {name: draw for name, (_, draw) in compared_drawings(every).items()}
 
 
+def draw_as(run: Path, path: Path, columns: Columns) -> list[Path]:
+    """Draw the figures of one run under another name: ``x_threshold.pdf`` and others for ``x.pdf``.
+
+    :raises DataError: the run cannot be read or has no points, or a figure cannot be written.
+    """
+    found = of_run(Evaluated.of(read_run(run)))
+    if not found:
+        raise DataError(f"{run}: nothing to draw", "choose a run with points")
+    stem, kind = path.with_suffix(""), path.suffix
+    return _written([(Path(f"{stem}_{name}{kind}"), draw) for name, draw in found.items()], columns)
+
+
+def _written(wanted: Sequence[tuple[Path, Draw]], columns: Columns) -> list[Path]:
+    try:
+        return [write(path, draw, LAYOUTS[columns]) for path, draw in wanted]
+    except OSError as exc:
+        raise DataError(f"a figure cannot be written: {exc}", "name another directory") from exc
+
+
 def draw_figures(
     runs: Sequence[Path], columns: Columns = "screen", kind: str = "png", output: Path | None = None
 ) -> list[Path]:
@@ -72,12 +91,10 @@ def draw_figures(
     if len(every) > 1:
         stem = every[0].run.path.with_suffix("")
         wanted += [(Path(f"{stem}_{name}_compared.{kind}"), draw) for name, draw in of_runs(every).items()]
-    try:
-        if output is not None:
+    if output is not None:
+        try:
             output.mkdir(parents=True, exist_ok=True)
-        return [
-            write(path if output is None else output / path.name, draw, LAYOUTS[columns])
-            for path, draw in wanted
-        ]
-    except OSError as exc:
-        raise DataError(f"a figure cannot be written: {exc}", "name another directory: --output") from exc
+        except OSError as exc:
+            raise DataError(f"figures cannot be written: {exc}", "name another directory: --output") from exc
+        wanted = [(output / path.name, draw) for path, draw in wanted]
+    return _written(wanted, columns)
