@@ -102,7 +102,7 @@ class PromptPanel(QFrame):
         assert isinstance(request, Request)
         self._after = None
         self.waiting, self._request = asked.number, request
-        self._dress(theme.THRESHOLD, "#2a2312", theme.WARN)
+        self._dress(theme.THRESHOLD, theme.ASK_GROUND, theme.WARN)
         self.text.setText(pretty(request.text))
         typed = bool(request.number or request.word)
         self.number.setVisible(typed)
@@ -120,7 +120,7 @@ class PromptPanel(QFrame):
     def confirm(self, text: str, act: Callable[[], None]) -> None:
         """Show what is left to do, and wait until somebody says that it is done."""
         self.show_text(text)
-        self._dress(theme.WARN, "#2a2312", theme.WARN)
+        self._dress(theme.WARN, theme.ASK_GROUND, theme.WARN)
         self._after, self._request = act, None
         self.done.setVisible(True)
         self._judge()
@@ -141,10 +141,10 @@ class PromptPanel(QFrame):
             word = "Done by the simulated operator: " if told.done else "The simulated operator: "
             self.show_text(word + told.request.text)
 
-    def show_text(self, text: str, colour: str = theme.TEXT) -> None:
+    def show_text(self, text: str, colour: str = "") -> None:
         """Show what goes on; nothing is asked."""
         self.waiting = self._after = self._request = None
-        self._dress(colour, theme.PANEL, theme.LINE)
+        self._dress(colour or theme.TEXT, theme.PANEL, theme.LINE)
         self.text.setText(pretty(text))
         for widget in (self.number, self.done, self.refuse):
             widget.setVisible(False)
@@ -186,7 +186,7 @@ class PromptPanel(QFrame):
             after()
 
 
-_ENDS = {"refused": theme.WARN, "aborted": theme.DIM, "failed": theme.DANGER}
+_ENDS = {"refused": "warn", "aborted": "dim", "failed": "danger"}
 
 
 class CalibratePage(QWidget):
@@ -405,7 +405,9 @@ class CalibratePage(QWidget):
             self.prompt.show_text(f"{name}: measured and stored", theme.GOOD)
             self.bar.setValue(1000)
         else:
-            self.prompt.show_text(f"{name}, {told.status}: {pretty(told.message)}", _ENDS[told.status])
+            self.prompt.show_text(
+                f"{name}, {told.status}: {pretty(told.message)}", theme.TONES[_ENDS[told.status]]
+            )
         if told.left:
             text = f"{self.prompt.text.text()}\nBefore a sweep: {'; '.join(told.left)}."
             self.prompt.confirm(text, self.blocking_changed.emit)

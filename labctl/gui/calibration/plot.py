@@ -10,7 +10,7 @@ import pyqtgraph as pg
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from labctl.gui.base import theme
-from labctl.gui.plots.axes import LABEL, Cursor, make_plot, name_places, span
+from labctl.gui.plots.axes import Cursor, label_style, make_plot, name_places, span
 from labctl.model.records import FloatArray
 from labctl.runner.wording import digits
 from procedures.calibration import CalStep
@@ -154,8 +154,8 @@ class CalPlot(QWidget):
         largest = [float(np.nanmax(np.abs(page.arrays(n)[1]), initial=0.0)) for n in page.readings]
         factor, unit = scaled(page.unit, max(largest, default=0.0))
         x_factor, x_unit = (factor, unit) if page.x_unit == page.unit == "W" else scaled(page.x_unit, 0.0)
-        self._item.setLabel("bottom", _label(across, x_unit), **LABEL)
-        self._item.setLabel("left", _label(up, unit), **LABEL)
+        self._item.setLabel("bottom", _label(across, x_unit), **label_style())
+        self._item.setLabel("left", _label(up, unit), **label_style())
         for number, name in enumerate(page.readings):
             self._draw_series(page, name, theme.RUNS[number % len(theme.RUNS)], (x_factor, factor))
         if page.curve is not None:

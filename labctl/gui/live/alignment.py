@@ -73,7 +73,7 @@ class AlignPage(QWidget):
 
     def _make_digits(self) -> None:
         self._face = QFrame()
-        self._face.setStyleSheet("QFrame { background: #08090b; border-radius: 12px; }")
+        self._face.setStyleSheet(f"QFrame {{ background: {theme.FACE}; border-radius: 12px; }}")
         self.digits, self.interval, self.state = PlainLabel("–"), PlainLabel(""), PlainLabel("not running")
         self.digits.setAlignment(Qt.AlignmentFlag.AlignCenter)
         # As large as there is room for; they never ask for room themselves.
@@ -120,7 +120,7 @@ class AlignPage(QWidget):
             self._cells[name] = value
 
     def _make_trend(self) -> None:
-        self.trend: Any = make_plot("Time (s)", f"Threshold, {self._convention} ({UNIT})")
+        self.trend: Any = make_plot("Time (s)", f"Threshold ({UNIT})")
         self._band_low, self._band_high = pg.PlotCurveItem(), pg.PlotCurveItem()
         band = pg.FillBetweenItem(self._band_low, self._band_high, brush=theme.brush(theme.THRESHOLD, 50))
         self._line = pg.PlotCurveItem(pen=theme.pen(theme.THRESHOLD, width=2), antialias=True)

@@ -21,7 +21,11 @@ from labctl.model.records import FloatArray
 
 TOP_PX = 10
 """Half of the topmost tick label stands above its axis."""
-LABEL = {"color": theme.TEXT, "font-size": "10pt"}
+
+
+def label_style(colour: str = "") -> dict[str, str]:
+    """Return how the label of an axis looks."""
+    return {"color": colour or theme.TEXT, "font-size": "10pt"}
 
 
 def make_plot(bottom: str, left: str) -> Any:
@@ -34,17 +38,17 @@ def make_plot(bottom: str, left: str) -> Any:
     item.layout.setContentsMargins(1, TOP_PX, 1, 1)
     for name, text in (("bottom", bottom), ("left", left)):
         style_axis(item.getAxis(name))
-        item.setLabel(name, text, **LABEL)
+        item.setLabel(name, text, **label_style())
     item.showGrid(x=True, y=True, alpha=0.12)
     return widget
 
 
-def style_axis(axis: Any, colour: str = theme.LINE, text: str = theme.TEXT) -> None:
+def style_axis(axis: Any, text: str = "") -> None:
     """Give an axis its colours and a font that can be read from afar."""
     font = QFont()
     font.setPointSize(10)
-    axis.setPen(theme.pen(colour))
-    axis.setTextPen(theme.pen(text))
+    axis.setPen(theme.pen(theme.LINE))
+    axis.setTextPen(theme.pen(text or theme.TEXT))
     axis.setStyle(tickFont=font, tickTextOffset=6)
     # Prefixes would turn 0.01 counts into "10 m"; the unit stands in the label already.
     axis.enableAutoSIPrefix(False)

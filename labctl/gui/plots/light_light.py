@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QGraphicsTextItem, QVBoxLayout, QWidget
 from labctl.analysis.light_light import REFERENCE_FLAG
 from labctl.gui.base import theme
 from labctl.gui.base.fields import rich
-from labctl.gui.plots.axes import LABEL, Cursor, Scale, make_plot, name_places, span, style_axis
+from labctl.gui.plots.axes import Cursor, Scale, label_style, make_plot, name_places, span, style_axis
 from labctl.model.records import FloatArray
 from labctl.model.results.sweep import BandThreshold, SweepResult
 from labctl.runner.fit_process import FileQuestion, PeaksQuestion
@@ -180,10 +180,10 @@ REACH_PX = 16.0
 """A click this near to a point means it."""
 
 _CHECKS = {
-    "x_intercept": ("two lines: intercept", theme.RUNS[3]),
-    "crossing": ("two lines: crossing", theme.RUNS[7]),
-    "width_collapse": ("FWHM collapse", theme.RUNS[1]),
-    "peak_onset": ("first peak", theme.RUNS[2]),
+    "x_intercept": ("two lines: intercept", 3),
+    "crossing": ("two lines: crossing", 7),
+    "width_collapse": ("FWHM collapse", 1),
+    "peak_onset": ("first peak", 2),
 }
 
 
@@ -263,8 +263,8 @@ class LightLightPlot(QWidget):
 
     def set_labels(self, fluence: str, signal: str) -> None:
         """Name the axes."""
-        self._plot.setLabel("bottom", fluence, **LABEL)
-        self._plot.setLabel("left", signal, **LABEL)
+        self._plot.setLabel("bottom", fluence, **label_style())
+        self._plot.setLabel("left", signal, **label_style())
 
     def select(self, key: str, index: int) -> None:
         """Put a ring round a point."""
@@ -302,7 +302,7 @@ class LightLightPlot(QWidget):
         self._plot.showAxis("right")
         self._right_axis = self._plot.getAxis("right")
         style_axis(self._right_axis, text=theme.WIDTH)
-        self._right_axis.setLabel("FWHM (nm)", **{**LABEL, "color": theme.WIDTH})
+        self._right_axis.setLabel("FWHM (nm)", **label_style(theme.WIDTH))
         self._right_axis.setGrid(False)
         self._plot.scene().addItem(self._right)
         self._right_axis.linkToView(self._right)
@@ -374,7 +374,8 @@ class LightLightPlot(QWidget):
         fit = next(iter(self._series.values())).fit if single else None
         if not self.show_checks or fit is None:
             return
-        for number, (name, (text, colour)) in enumerate(_CHECKS.items()):
+        for number, (name, (text, run_colour)) in enumerate(_CHECKS.items()):
+            colour = theme.RUNS[run_colour]
             value = fit.cross_checks.get(name)
             if value is None or not value > 0:
                 continue

@@ -94,7 +94,7 @@ class RunView(QWidget):
         self._dragged_from: Bands | None = None
         self.lightlight, self.spectrum, self.waterfall = LightLightPlot(), SpectrumPlot(), Waterfall()
         self.strip, self.words, self.point_label = VerdictStrip(), Words(), PlainLabel()
-        self.tools = ViewTools(self)
+        self.tools = ViewTools(self, self)
         self._lay_out()
         self.lightlight.point_clicked.connect(self.select)
         self.lightlight.toggled.connect(self.toggle_excluded)

@@ -14,7 +14,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QGraphicsTextItem, QVBoxLayout, QWidget
 
 from labctl.gui.base import theme
-from labctl.gui.plots.axes import LABEL, Cursor, ceiling, make_plot, name_places
+from labctl.gui.plots.axes import Cursor, ceiling, label_style, make_plot, name_places
 from labctl.model.pump import Bands
 from labctl.model.records import FloatArray
 from labctl.model.results.sweep import PeakMark
@@ -420,7 +420,7 @@ class Waterfall(QWidget):
     ) -> None:
         """Show rows that :meth:`resampled` made."""
         self._rows, self._ends = len(rows), ends_nm
-        self._plot.setLabel("left", label, **LABEL)
+        self._plot.setLabel("left", label, **label_style())
         self._show_scales(bool(self._rows))
         if not self._rows:
             self._image.clear()

@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from PySide6.QtCore import QObject, QPoint, QRect, QSize, Qt
 from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QComboBox, QLayout, QLayoutItem, QToolButton, QWidget
 
-if TYPE_CHECKING:
-    from labctl.gui.plots.runview import RunView
+from labctl.gui.plots.light_light import LightLightPlot
+from labctl.gui.plots.spectrum import SpectrumPlot, Waterfall
+from labctl.runner.rundata import RunData
+
+
+class Viewed(Protocol):
+    """The view of runs whose plots the tools change; ``index`` is that of the point shown."""
+
+    lightlight: LightLightPlot
+    spectrum: SpectrumPlot
+    waterfall: Waterfall
+    current: RunData | None
+    index: int
+
+    def set_which(self, which: str) -> None:
+        """Choose the signal of the light-light curve."""
+
+    def toggle_selected(self) -> None:
+        """Leave the point shown out, or take it in again."""
+
+    def select(self, key: str, index: int) -> None:
+        """Show a point."""
+
+    def draw_waterfall(self) -> None:
+        """Draw the waterfall anew."""
 
 
 class FlowLayout(QLayout):
@@ -102,9 +125,9 @@ class ViewTools(QObject):
     What only shows is a switch with round ends; what acts on the run is a key with a frame, and stands last.
     """
 
-    def __init__(self, view: RunView) -> None:
-        super().__init__(view)
-        self._view = view
+    def __init__(self, owner: QWidget, view: Viewed) -> None:
+        super().__init__(owner)
+        self._owner, self._view = owner, view
         self.curve, self.spectrum, self.waterfall = Row(), Row(), Row()
         self._row = self.curve
         self.by_time = False
@@ -186,7 +209,7 @@ class ViewTools(QObject):
         button.setText(text)
         button.setToolTip(f"{tip} ({key})")
         # Of the view: the key works while the plot lies behind another page.
-        QShortcut(QKeySequence(key), self._view).activated.connect(button.click)
+        QShortcut(QKeySequence(key), self._owner).activated.connect(button.click)
         if act is not None:
             button.clicked.connect(lambda _checked=False: act())
         self._row.flow.addWidget(button)

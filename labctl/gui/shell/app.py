@@ -63,8 +63,14 @@ def make_application() -> object:
     from PySide6.QtCore import Qt
     from PySide6.QtWidgets import QApplication
 
-    from labctl.gui.base.theme import apply_theme
+    from labctl.gui.base.fields import remembered
+    from labctl.gui.base.theme import TEXT_SIZE, TEXT_SIZES, THEME, apply_theme, use
 
+    if QApplication.instance() is None:
+        use(remembered(THEME, "dark"))
+        size = remembered(TEXT_SIZE, "100")
+        if size in TEXT_SIZES[1:]:  # Qt reads it as it starts, and scales text and all around it
+            os.environ.setdefault("QT_SCALE_FACTOR", f"{int(size) / 100:g}")
     application = QApplication.instance() or QApplication(sys.argv[:1])
     assert isinstance(application, QApplication)
     application.setApplicationName("labctl")

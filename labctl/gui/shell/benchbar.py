@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
@@ -33,7 +33,9 @@ class ConnectionPanel(QFrame):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setStyleSheet(f"ConnectionPanel {{ background: #2a1517; border: 1px solid {theme.DANGER}; }}")
+        self.setStyleSheet(
+            f"ConnectionPanel {{ background: {theme.WRONG_GROUND}; border: 1px solid {theme.DANGER}; }}"
+        )
         self.text = QLabel()
         self.text.setWordWrap(True)
         column = QVBoxLayout(self)
@@ -79,7 +81,9 @@ class AgreePanel(QFrame):
     def __init__(self, answer: Callable[[int, object], None]) -> None:
         super().__init__()
         self._answer, self._number, self._word = answer, 0, ""
-        self.setStyleSheet(f"AgreePanel {{ background: #2a2312; border: 1px solid {theme.WARN}; }}")
+        self.setStyleSheet(
+            f"AgreePanel {{ background: {theme.ASK_GROUND}; border: 1px solid {theme.WARN}; }}"
+        )
         self.text = QLabel()
         self.text.setWordWrap(True)
         area = QScrollArea()
@@ -195,6 +199,33 @@ class Readout(QWidget):
             self.value.setStyleSheet(sheet)
 
 
+class _Sideways(QScrollArea):
+    """Scrolls to the side where a bar is too wide for the screen; it is as high as what is inside."""
+
+    def __init__(self, inside: QWidget) -> None:
+        super().__init__()
+        self._inside = inside
+        self.setWidgetResizable(True)
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setStyleSheet("QScrollArea { background: transparent; }")
+        self.setWidget(inside)
+        self.horizontalScrollBar().rangeChanged.connect(lambda _low, _high: self.updateGeometry())
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        """Return the size of what is inside, with the bar where it is wanted."""
+        inside = self._inside.minimumSizeHint()
+        bar = self.horizontalScrollBar()
+        return QSize(inside.width(), inside.height() + (bar.sizeHint().height() if bar.maximum() else 0))
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Ask for the height, and for little of the width."""
+        return QSize(LEAST_BAR_PX, self.sizeHint().height())
+
+
+LEAST_BAR_PX = 320
+
+
 class BenchBar(QFrame):
     """State of the bench, connection, and the one large SAFE.
 
@@ -215,8 +246,11 @@ class BenchBar(QFrame):
         self._lights: dict[str, QLabel] = {}
         self._link = Link("disconnected")
         self._troubles: tuple[object, object] = ({}, frozenset())
-        row = QHBoxLayout(self)
-        row.setContentsMargins(10, 6, 10, 6)
+        whole, values = QHBoxLayout(self), QWidget()
+        whole.setContentsMargins(10, 4, 10, 4)
+        values.setStyleSheet("background: transparent;")
+        row = QHBoxLayout(values)
+        row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self._instruments(config))
         self.fluence = Readout(
             f"Fluence, {self._convention} ({UNIT})",
@@ -257,16 +291,17 @@ class BenchBar(QFrame):
         row.addLayout(pair)
         row.addWidget(self.shutter)
         row.addStretch(1)
+        whole.addWidget(_Sideways(values), 1)
         self.connect_button = QPushButton("Connect")
         self.connect_button.setToolTip("Connect the instruments, or make safe and release them (Ctrl+B)")
         self.connect_button.clicked.connect(self._connect_clicked)
-        row.addWidget(self.connect_button)
+        whole.addWidget(self.connect_button)
         self.safe = QPushButton("SAFE")
         self.safe.setObjectName("safe")
         self.safe.setToolTip("Close the shutter at once and set the lowest transmission (Esc)")
         self.safe.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.safe.pressed.connect(self.safe_wanted)  # a press by the mouse is seen before: see safewatch
-        row.addWidget(self.safe)
+        whole.addWidget(self.safe)
 
     def _instruments(self, config: BenchConfig) -> QWidget:
         box = QWidget()

@@ -316,7 +316,7 @@ class BenchWindow(MainWindow):
         widest = max(panel.minimumSizeHint().width() for panel in (self.sweep, self.manual, self.queue))
         scrollbar = self.style().pixelMetric(QStyle.PixelMetric.PM_ScrollBarExtent)
         self.dock.setMinimumWidth(max(widest + scrollbar, 390))  # no panel is cut, whatever the font
-        self.dock.setFeatures(QDockWidget.DockWidgetFeature.DockWidgetMovable)
+        self.view_menu.insertAction(self.view_menu.actions()[0], self.dock.toggleViewAction())
         self.addDockWidget(Qt.DockWidgetArea.LeftDockWidgetArea, self.dock)
         self.resizeDocks([self.dock], [self.dock.minimumWidth()], Qt.Orientation.Horizontal)
         self.resize(1720, 1000)

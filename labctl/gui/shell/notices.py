@@ -118,7 +118,8 @@ class Notices(QWidget):
         shown = [self.log_button, *([self.acknowledge_button] if self._wrong else [])]
         buttons = sum(button.sizeHint().width() + 12 for button in shown)
         text = self.message.heightForWidth(max(width - 24 - buttons, 120)) if self.message.text() else 0
-        height = min(max(text + 8, HEIGHT_PX), max(round(MOST_OF_WINDOW * self._window.height()), HEIGHT_PX))
+        least, most = self.height(), round(MOST_OF_WINDOW * self._window.height())
+        height = min(max(text + 8, least), max(most, least))
         foot = self.mapTo(self._window, QPoint(0, 0)).y() + self.height()
         self.sheet.setGeometry(0, foot - height, width, height)
         self.sheet.raise_()

@@ -5,21 +5,34 @@ from __future__ import annotations
 import logging
 import queue
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QObject, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QAction,
+    QActionGroup,
     QCloseEvent,
     QDragEnterEvent,
     QDropEvent,
     QKeySequence,
     QUndoStack,
 )
-from PySide6.QtWidgets import QDialog, QMainWindow, QSplitter, QStatusBar, QTabWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QDialog,
+    QMainWindow,
+    QMenu,
+    QScrollArea,
+    QSplitter,
+    QStatusBar,
+    QTabWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from labctl.gui.base.dialogs import VIEW_KEYS, Key, show_help, show_keys
-from labctl.gui.base.fields import settings
+from labctl.gui.base.fields import remember, remembered, settings
+from labctl.gui.base.theme import TEXT_SIZE, TEXT_SIZES, THEME, THEMES
 from labctl.gui.plots.edits import EditKeeper, Kept
 from labctl.gui.plots.runview import RunView
 from labctl.gui.runs.runs_page import Exported, Opened, RunsPage
@@ -79,6 +92,14 @@ class Mailbox(QObject):
         self._timer.stop()
 
 
+class _Pages(QVBoxLayout):
+    """Asks for the least height of the pages; a scroll area would give what their width suggests."""
+
+    def hasHeightForWidth(self) -> bool:  # noqa: N802
+        """Let the least height count."""
+        return False
+
+
 class MainWindow(QMainWindow):
     """The window without a bench: runs from files.
 
@@ -106,11 +127,16 @@ class MainWindow(QMainWindow):
         self.centre = QWidget()
         self.notices, self.log = Notices(self), LogDock()
         self.message = self.notices.message
-        self.column = QVBoxLayout(self.centre)
+        self.column = _Pages(self.centre)
         self.column.setContentsMargins(0, 0, 0, 0)
         self.column.setSpacing(0)
         self.column.addWidget(self.tabs, 1)
-        self.setCentralWidget(self.centre)
+        room = (
+            QScrollArea()
+        )  # a page that needs more room than there is scrolls; the window never grows by it
+        room.setWidgetResizable(True)
+        room.setWidget(self.centre)
+        self.setCentralWidget(room)
         self._make_foot()
         self._make_menus()
         self.tap = LogTap(self.mailbox.post)
@@ -192,6 +218,7 @@ class MainWindow(QMainWindow):
             edit.addAction(action)
         self.add_action(edit, "Next point by fluence", "Right", lambda: self.shown_view_step(1))
         self.add_action(edit, "Previous point by fluence", "Left", lambda: self.shown_view_step(-1))
+        self._make_look(self.menuBar().addMenu("&View"))
         self.help_menu = self.menuBar().addMenu("&Help")
         self.add_action(self.help_menu, "&Help", "F1", lambda: show_help(self, "window", self.keys))
         self.add_action(
@@ -201,6 +228,25 @@ class MainWindow(QMainWindow):
             lambda: show_help(self, "troubleshooting", self.keys),
         )
         self.add_action(self.help_menu, "&Keys", "Ctrl+F1", lambda: show_keys(self, self.keys))
+
+    def _make_look(self, menu: QMenu) -> None:
+        """Offer the docks, the theme and the size of the text; a bench adds its own dock."""
+        self.view_menu = menu
+        menu.addAction(self.log.toggleViewAction())
+        menu.addSeparator()
+        for key, words, usual in ((THEME, THEMES, "dark"), (TEXT_SIZE, TEXT_SIZES, "100")):
+            group = QActionGroup(self)
+            for word in words:
+                text = f"Text {word} %" if key == TEXT_SIZE else f"{word.capitalize()} theme"
+                action = QAction(text, self, checkable=True, checked=remembered(key, usual) == word)
+                action.triggered.connect(partial(self._look, key, word))
+                group.addAction(action)
+                menu.addAction(action)
+            menu.addSeparator()
+
+    def _look(self, key: str, word: str) -> None:
+        remember(key, word)
+        self.say("this holds from the next start of the window")
 
     def add_action(self, menu: object, text: str, keys: str, act: object) -> QAction:
         """Add an entry with a key to a menu."""

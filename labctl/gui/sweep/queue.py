@@ -28,7 +28,7 @@ from labctl.runner.report import headline_of
 from labctl.runner.wording import UNIT, digits, pretty
 from labctl.service.messages import Command, Job, JobEnded, JobTold
 
-_COLOURS = {"running": theme.ACCENT, "finished": theme.GOOD, "aborted": theme.WARN, "failed": theme.DANGER}
+_TONES = {"running": "plain", "finished": "good", "aborted": "warn", "failed": "danger"}
 MOST_LINES = 3
 """Lines of the run that are shown; all of them stand in its log."""
 
@@ -272,7 +272,7 @@ class QueuePanel(QWidget):
         entry.status = status
         entry.item.setText(1, plain(text))
         entry.item.setToolTip(1, tool_tip(text))
-        entry.item.setForeground(1, QColor(colour or _COLOURS.get(status, theme.TEXT)))
+        entry.item.setForeground(1, QColor(colour or theme.TONES[_TONES.get(status, "plain")]))
 
     def _refresh(self) -> None:
         job = self.running
