@@ -40,6 +40,7 @@ class ThorlabsKSC101(AptDevice):
     """
 
     models = ("KSC101", "TSC001")
+    confirms = False
 
     def __init__(
         self,

@@ -44,7 +44,7 @@ DESCRIBED: Mapping[str, tuple[str, ...]] = {
     "attenuator": ("angle_range_deg",),
     "power_meter": ("set_range", "zero", "frequency_hz", "pulse_energy_j"),
     "spectrometer": ("info", "buffer_shots"),
-    "shutter": ("travel_s", "self_closing"),
+    "shutter": ("travel_s", "self_closing", "confirms"),
     "stage": ("range_um",),
     "thermometer": (),
     "heater": ("temperature_range_c",),
@@ -420,6 +420,11 @@ class IsolatedShutter(Isolated):
     def self_closing(self) -> bool:
         """Whether it closes itself when told for how long to open."""
         return bool(self.described["self_closing"])
+
+    @property
+    def confirms(self) -> bool:
+        """Whether its word is that of a sensor at its blade."""
+        return self.described["confirms"] is not False
 
     @property
     def _limit_s(self) -> float:

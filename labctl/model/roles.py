@@ -172,7 +172,11 @@ class BurstSpectrometer(Spectrometer, Protocol):
 
 @runtime_checkable
 class Shutter(Device, Protocol):
-    """A shutter with read-back; safe to call from two threads."""
+    """A shutter with read-back; safe to call from two threads.
+
+    One whose device tells only what it was told to do has an attribute ``confirms`` that is False, see
+    :func:`confirms`.
+    """
 
     @property
     def travel_s(self) -> float:
@@ -433,6 +437,14 @@ class PulseMeter(Protocol):
         :param stop: ends the wait early.
         :raises InstrumentError: no pulse is seen.
         """
+
+
+def confirms(shutter: Shutter) -> bool:
+    """Return whether the word of a shutter is that of a sensor at its blade, and not of its command alone.
+
+    :param shutter: any shutter.
+    """
+    return bool(getattr(shutter, "confirms", True))
 
 
 def bursting(spectrometer: Spectrometer) -> BurstSpectrometer | None:

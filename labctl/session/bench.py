@@ -15,7 +15,7 @@ from labctl.model.clock import Clock, SteppedClock, Stop
 from labctl.model.plan import SweepPlan
 from labctl.model.pump import Bands
 from labctl.model.records import Identity, SpectrometerInfo
-from labctl.model.roles import Roles
+from labctl.model.roles import Roles, confirms
 from labctl.model.run import RunFacts
 from labctl.session.exits import ExitHandler, closed_when_silent, exit_handler
 from labctl.session.opening import (
@@ -42,6 +42,10 @@ log = logging.getLogger(__name__)
 
 
 Calibrations = Literal["use", "ignore"]
+UNCONFIRMED = (
+    "shutter: it tells what it was told, no sensor at its blade confirms it; "
+    "only a detector behind it sees whether it is closed"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +215,11 @@ def _judged(
     problem = polynomial_problem(own.nonlinearity or (), own.max_counts)
     if problem:
         log.warning("%s", problem)
-    return measured_info(own, config), (*map(str, remarks), *([problem] if problem else []))
+    if not confirms(roles.shutter):
+        log.warning("%s", UNCONFIRMED)
+    more = [problem] if problem else []
+    more += [] if confirms(roles.shutter) else [UNCONFIRMED]
+    return measured_info(own, config), (*map(str, remarks), *more)
 
 
 def _gentle(bench: Bench, dog: Watchdog | None, log_file: Path | None) -> AbstractContextManager[None]:

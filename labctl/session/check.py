@@ -22,6 +22,7 @@ from labctl.model.roles import (
     Spectrometer,
     Stage,
     Thermometer,
+    confirms,
 )
 from labctl.session.bench import open_bench
 from labctl.session.opening import (
@@ -157,7 +158,7 @@ def _reading(
         "attenuator": lambda: _read_attenuator(cast("Attenuator", device)),
         "power_meter": lambda: _read_meter(cast("PowerMeter", device), config.pump.wavelength_nm, stop),
         "spectrometer": lambda: _read_spectrometer(config, cast("Spectrometer", device), stop),
-        "shutter": lambda: "open" if cast("Shutter", device).is_open() else "closed",
+        "shutter": lambda: _read_shutter(cast("Shutter", device)),
         "stage": lambda: f"{cast('Stage', device).position_um():.1f} um",
         "thermometer": lambda: f"{cast('Thermometer', device).temperature_c():.2f} C",
         "heater": lambda: _read_heater(cast("Heater", device)),
@@ -173,6 +174,11 @@ def _reading(
 def _read_heater(heater: Heater) -> str:
     heating = "heating" if heater.is_heating() else "off"
     return f"{heater.temperature_c():.1f} C, {heating}, {heater.temperature_range_c[1]:g} C at most"
+
+
+def _read_shutter(shutter: Shutter) -> str:
+    state = "open" if shutter.is_open() else "closed"
+    return state if confirms(shutter) else f"{state} (commanded, not confirmed by a sensor)"
 
 
 def _read_attenuator(mount: Attenuator) -> str:

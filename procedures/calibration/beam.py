@@ -39,7 +39,7 @@ from procedures.gate.safe_state import (
     raise_unsafe,
     retried,
 )
-from procedures.gate.shutter import UNOPENED, Blade, LightAccount, unlocked
+from procedures.gate.shutter import Blade, LightAccount, unlocked
 
 DECADE_DEG = 10.0
 """No wheel has a gradient steeper than a decade over this angle."""
@@ -146,8 +146,7 @@ log = logging.getLogger(__name__)
 
 ENOUGH_DEG = 50.0
 """Room on one side of a minimum beyond which more does not help."""
-SEEN = "its sensor and the power meter behind it"
-UNJUDGED = "only its sensor: not checked since it was open"
+UNJUDGED = "not checked since it was open"
 SEEN_TIMES = 20.0
 """A meter that saw light this many times over its noise can say that the light is gone."""
 SURE_TIMES, WEAK_PART = 200.0, 0.5
@@ -206,8 +205,8 @@ class UncalibratedBeam(Foresight):
         with held_back():
             failures = self.safe()
         self.course.dose_uj_cm2 = self.blade.account.dose_uj_cm2
-        if self.blade.proof != UNOPENED:
-            self.course.confirmed = self.blade.proof or UNJUDGED
+        if not self.blade.never_opened:
+            self.course.confirmed = self.blade.proof or self.blade.alone(UNJUDGED)
         self.course.lie = self.blade.lie or self.course.lie
         if error is not None:
             raise_unsafe(error, failures)
@@ -390,7 +389,8 @@ class UncalibratedBeam(Foresight):
             )
             self.blade.distrust(reason, self.worst.fluence_uj_cm2(self._at_deg))
             raise SafetyStop(reason, "block the beam manually, then check the shutter blade and its sensor")
-        self.blade.proof = SEEN if seen else "only its sensor: the light was too weak for the power meter"
+        weak = self.blade.alone("the light was too weak for the power meter")
+        self.blade.proof = f"{self.blade.word} and the power meter behind it" if seen else weak
 
     def turn(self, angle_deg: float) -> float:
         """Turn behind the closed shutter and have it confirmed; a plate that is there already stays.

@@ -28,6 +28,7 @@ from labctl.model.roles import (
     Stage,
     Thermometer,
     bursting,
+    confirms,
 )
 from labctl.model.shots import ShotBatch
 
@@ -260,6 +261,11 @@ class HookedShutter(Hooked[Shutter]):
     def self_closing(self) -> bool:
         """Whether it closes itself when told for how long to open."""
         return bool(getattr(self._device, "self_closing", False))
+
+    @property
+    def confirms(self) -> bool:
+        """Whether its word is that of a sensor at its blade."""
+        return confirms(self._device)
 
     def is_open(self) -> bool:
         """Ask the device."""

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from labctl.model.clock import Clock, Stop
 from labctl.model.errors import InstrumentError, SafetyStop, ShutterLied
-from labctl.model.roles import PowerMeter, SelfClosing, Shutter
+from labctl.model.roles import PowerMeter, SelfClosing, Shutter, confirms
 from procedures.gate.hooks import Call
 from procedures.gate.safe_state import Action, make_safe, retried
 
@@ -126,8 +126,6 @@ class Permit:
 _TURNING = {"home": "homes", "move_to": "turns"}
 
 
-UNOPENED = "its sensor; it has not been opened"
-"""What confirms a closing before the first opening."""
 SELF_CLOSING_MARGIN_S = 10.0
 """Beyond twice the light that was announced: retries, renewed settings, a slow computer."""
 
@@ -228,7 +226,8 @@ class Blade:
         self._shutter, self._clock, self.account = shutter, clock, account
         self._known = False
         self.lie = ""
-        self.proof = UNOPENED
+        self._confirms = confirms(shutter)
+        self.proof = self._unopened = f"{self.word}; it has not been opened"
         self.on_lie: Callable[[str], object] = lambda _reason: None
         """Told why its sensor is believed no more, before anybody else hears of it; must not raise."""
         self._closes_at_s = math.inf
@@ -243,6 +242,20 @@ class Blade:
     def name(self) -> str:
         """Role and address of the shutter."""
         return self._shutter.name
+
+    @property
+    def word(self) -> str:
+        """What its own answer is worth."""
+        return "its sensor" if self._confirms else "its command"
+
+    @property
+    def never_opened(self) -> bool:
+        """Whether it was not opened since this began."""
+        return self.proof == self._unopened
+
+    def alone(self, why: str) -> str:
+        """Say that nothing else confirms a closing, and why."""
+        return f"only its sensor: {why}" if self._confirms else f"commanded, not confirmed: {why}"
 
     @property
     def closing(self) -> Action:
@@ -454,7 +467,7 @@ class Witness:
         except SafetyStop as lie:
             return "", [lie]
         if silent and not self._sees:
-            return "only its sensor: the power meter behind it gives no reading", []
+            return self._blade.alone("the power meter behind it gives no reading"), []
         self._blade.proof = self._proof(by_meter=by_meter and not silent)
         return self._blade.proof, []
 
@@ -476,8 +489,8 @@ class Witness:
     def _proof(self, *, by_meter: bool) -> str:
         seers = [*(["the power meter"] if by_meter else []), *(["the spectrometer"] if self._sees else [])]
         if not seers:
-            return "only its sensor: there is no power meter behind it"
-        return f"its sensor and {' and '.join(seers)} behind it"
+            return self._blade.alone("there is no power meter behind it")
+        return f"{self._blade.word} and {' and '.join(seers)} behind it"
 
 
 def _asked(name: str, look: Callable[[Stop | None], str], deadline_s: float) -> tuple[str, str]:

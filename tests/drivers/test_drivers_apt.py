@@ -14,6 +14,8 @@ from drivers import registry
 from labctl.config import parse_bench
 from labctl.model.clock import ScaledClock, SteppedClock
 from labctl.model.errors import Aborted, InstrumentFault, NotConnected
+from labctl.session import open_bench
+from labctl.session.bench import UNCONFIRMED
 from labctl.session.check import check_bench
 from simulators import presets
 from simulators.bench import SimulatedBench
@@ -187,3 +189,21 @@ def test_a_bench_of_apt_instruments_is_checked(bench: SimulatedBench) -> None:
     found = {one.role: one.identity for one in report.instruments}
     assert found["attenuator"] == "Thorlabs K10CR1 55123456 1.0.3"
     assert found["shutter"] == "Thorlabs KSC101 68123456 1.0.6"
+
+
+def test_a_shutter_without_a_sensor_is_never_said_to_have_one(bench: SimulatedBench) -> None:
+    """Check, the run's warnings and the last line say what its word is worth; a detector confirms."""
+    config = parse_bench(bench.bench_toml(1.0))
+    report = check_bench(config, clock=bench.scene.clock)
+    readings = {one.role: one.reading for one in report.instruments}
+    assert readings["shutter"] == "closed (commanded, not confirmed by a sensor)"
+    said: list[str] = []
+    with open_bench(config, bench.scene.clock, over=said.append) as opened_bench:
+        assert UNCONFIRMED in opened_bench.facts.warnings
+        opened_bench.pump.prepare()
+        opened_bench.pump.set_fluence(60.0)
+        opened_bench.pump.open()
+        opened_bench.pump.close()
+    assert len(said) == 1
+    assert "commanded, not confirmed: there is no power meter behind it" in said[0]
+    assert "sensor" not in said[0]

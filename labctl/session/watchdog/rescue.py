@@ -21,7 +21,7 @@ from drivers.support.session import load_visa
 from labctl.model.clock import Clock, ScaledClock
 from labctl.model.errors import InstrumentError, InstrumentFault, InstrumentTimeout, NotConnected
 from labctl.model.pump import MalusCurve, TableCurve
-from labctl.model.roles import Attenuator, Shutter
+from labctl.model.roles import Attenuator, Shutter, confirms
 from labctl.session.watchdog.wire import Assignment
 from procedures.gate.attenuator import ARRIVAL_DEG, allowed_angles, make_curve, off
 from procedures.gate.safe_state import Action, end_light, make_safe, may_turn
@@ -64,7 +64,7 @@ class Rescue:
         self._attenuator = _instrument("attenuator", assignment.attenuator)
         self._curve = _curve(assignment.curve)
         self._allowed = assignment.angle_range_deg
-        self._dark = False
+        self._dark, self._word = False, ""
         self._reasons: dict[str, InstrumentError] = {}
 
     def make_safe(self, *, referenced: bool) -> list[Exception]:
@@ -100,10 +100,11 @@ class Rescue:
             shutter.close_beam()
             if shutter.is_open():
                 raise InstrumentFault(shutter.name, "does not confirm that it is closed", "block the beam")
+            self._word = "according to its own sensor" if confirms(shutter) else "commanded, not confirmed"
 
         self._until(end_s, self._shutter, close)
         self._dark = True
-        log.warning("the shutter is closed, according to its own sensor")
+        log.warning("the shutter is closed, %s", self._word)
 
     def _drop_attenuator(self, end_s: float, referenced: bool) -> None:
         if may_turn(self._attenuator.name, referenced=referenced, lit=not self._dark):
