@@ -350,6 +350,7 @@ def measure_burst(
         on_shots(burst.point, burst.lit.n, burst.tally)
         pump.keep_watch(stop)
         pump.allow(AHEAD_S)
+    pump.require_open()
     after = None if pump.meter_in_front else pump.confirm(state, stop)
     burst.moves(clock.now_s())
     pump.shut(stop)

@@ -300,6 +300,7 @@ class Plate:
         self._mount, self._clock = mount, clock
         self._curve, self._sigma_deg = curve, angle_sigma_deg
         self.reached_deg = 0.0
+        self._sure = False
         self.changed_at_s = clock.now_s()
         self._brightest = 1.0
         self.arrived: Callable[[], object] | None = None
@@ -316,15 +317,24 @@ class Plate:
 
     def angle_deg(self) -> float:
         """Ask for the present angle."""
+        self._sure = False
         self.reached_deg = retried(self._mount.angle_deg)
+        self._sure = True
         return self.reached_deg
+
+    def here_deg(self, *, lit: bool) -> float:
+        """Return where it is: as it was confirmed last; in the light, and after a failure, as it says now.
+
+        Between its moves the mount says only whether it is still where it was left: :meth:`is_referenced`.
+        """
+        return self.angle_deg() if lit or not self._sure else self.reached_deg
 
     def home(self, stop: Stop | None) -> None:
         """Search the reference; only with the shutter closed.
 
         :raises SafetyStop: the mount does not confirm it.
         """
-        self._brightest = 1.0
+        self._brightest, self._sure = 1.0, False
         self._mount.home(stop)  # a session's mount refuses it in the light
         self.changed_at_s = self._clock.now_s()
         if not self.is_referenced():
@@ -336,6 +346,7 @@ class Plate:
         :raises SafetyStop: the plate did not arrive.
         """
         self._brightest = max(self._brightest, self._curve.highest_between(self.reached_deg, angle_deg))
+        self._sure = False
         with unlocked():
             found_deg = self._mount.move_to(angle_deg, stop)
         if self.arrived is not None:
@@ -348,6 +359,7 @@ class Plate:
                 f"{self._mount.name} is at {self.reached_deg:.3f} instead of {angle_deg:.3f} deg",
                 "check that the wave plate turns freely, and home it",
             )
+        self._sure = True
         return self.reached_deg
 
     def require_at(self, angle_deg: float) -> None:
@@ -431,9 +443,12 @@ class AttenuatorModel:
         change = self._curve.transmission(to_deg) / self._curve.transmission(from_deg) - 1
         return abs(change) > max(TRIM_REL, 2 * sigma)
 
-    def harmless(self, target_deg: float) -> bool:
-        """Whether the plate may go there with the shutter open: no maximum on the way, no limit passed."""
-        here = self._plate.angle_deg()
+    def harmless(self, target_deg: float, *, lit: bool) -> bool:
+        """Whether the plate may go there with the shutter open: no maximum on the way, no limit passed.
+
+        :param lit: whether it is open.
+        """
+        here = self._plate.here_deg(lit=lit)
         ends = max(self._curve.transmission(here), self._curve.transmission(target_deg))
         on_the_way = self._curve.highest_between(here, target_deg)
         highest_j = self._nominal_j * on_the_way * self._scale.highest(self._plate.sigma_rel(target_deg))

@@ -584,6 +584,11 @@ class Verifier:
         return 2 * self._monitor.settling_s + self._monitor.took_s
 
     @property
+    def sees_the_plate(self) -> bool:
+        """Whether the meter looks at light that has passed the plate."""
+        return not self._place.unattenuated
+
+    @property
     def unread_s(self) -> float:
         """Bench seconds since the last reading of light."""
         return self._monitor.unread_s

@@ -35,6 +35,8 @@ from procedures.gate.shutter import Blade, LightAccount, LightSensor, SafeReport
 
 FRESH_S = 30.0
 """A setting that was verified longer ago is verified again before light falls on it."""
+JUST_S = 0.1
+"""Since the meter saw a setting: no longer than the mount takes to say that it is still there."""
 
 
 class Setting:
@@ -91,7 +93,7 @@ class Setting:
         too_much = self._verifier.is_too_much(state.pulse_energy_j)
         if better or too_much:
             self._prove(stop)
-        if (better or too_much) and (not self._light.lit or self._aim.harmless(again_deg)):
+        if (better or too_much) and (not self._light.lit or self._aim.harmless(again_deg, lit=True)):
             self._turn(again_deg, fluence_uj_cm2, stop)
             state = self._verifier.verify(fluence_uj_cm2, stop, trimmed=True)
         return self._taken(state)
@@ -105,10 +107,14 @@ class Setting:
     def holds(self, state: PumpState) -> bool:
         """Return whether what was verified holds still: the plate there, the meter's word not too old.
 
+        A meter behind the plate that has spoken just now says where it is.
+
         :raises SafetyStop: the plate has been turned.
         """
-        self._plate.require_at(state.angle_deg)
-        return self._clock.now_s() - self._verified_at_s <= FRESH_S
+        age_s = self._clock.now_s() - self._verified_at_s
+        if age_s > JUST_S or not self._verifier.sees_the_plate:
+            self._plate.require_at(state.angle_deg)
+        return age_s <= FRESH_S
 
     def read_again(self, state: PumpState, stop: Stop | None) -> None:
         """Have the meter, in front of the shutter, confirm an old setting.
@@ -400,7 +406,9 @@ class Pump:
         with self._safe_state.guarded():
             yield
 
-    def open(self, seconds: float = 0.0, *, timed: bool = True, stop: Stop | None = None) -> None:
+    def open(
+        self, seconds: float = 0.0, *, timed: bool = True, stop: Stop | None = None, asked_later: bool = False
+    ) -> None:
         """Open the shutter onto a verified setting, for about ``seconds`` of light.
 
         The plate must still be where it was then; what was verified long ago is verified again.
@@ -408,6 +416,8 @@ class Pump:
         :param timed: False if it may well last longer, as by hand: a shutter that can close itself does not,
             and it is closed as soon as the meter was not looked at for 1.5 s of wall time, besides the
             reading's own.
+        :param asked_later: whether the caller asks at the end if it was open, by :meth:`require_open`; until
+            then the driver's own confirmation is enough.
         :raises SafetyStop: the setting is not verified, or not any more, or the dose would exceed its limit.
         """
         with self._safe_state.guarded():
@@ -425,7 +435,9 @@ class Pump:
             if not self._blade.lit:
                 self._witness.look_again(stop)
                 self._setting.restore(state, stop)
-                self._blade.open(self._setting.fluence_uj_cm2, seconds if timed else 0.0)
+                self._blade.open(
+                    self._setting.fluence_uj_cm2, seconds if timed else 0.0, asked_later=asked_later
+                )
             if self._watch is not None and not timed:
                 self._watch.hold(self._meter.name)
 
@@ -577,7 +589,7 @@ class Pump:
             return self._setting.approach(fluence_uj_cm2, stop)
 
     def _harmless(self, fluence_uj_cm2: float) -> bool:
-        return self.aim.harmless(self.aim.angle_deg(fluence_uj_cm2))
+        return self.aim.harmless(self.aim.angle_deg(fluence_uj_cm2), lit=self.light.lit)
 
     def _looks_meanwhile(self, fluence_uj_cm2: float) -> bool:
         """Whether the plate may turn while the spectrometer looks at the closed shutter.
@@ -633,7 +645,7 @@ class Pump:
         if self.meter_in_front:
             return
         self._setting.move(self.curve.floor_deg, stop)
-        if not self.aim.harmless(self.curve.floor_deg):
+        if not self.aim.harmless(self.curve.floor_deg, lit=False):
             raise SafetyStop("even the lowest transmission of the attenuator may exceed a limit")
         self._plate.swing()  # the meter saw nothing of what was before
         self._allow(self._verifier.takes_s, self._setting.fluence_uj_cm2)

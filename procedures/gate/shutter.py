@@ -314,8 +314,10 @@ class Blade:
         """Return whether it stays open for ``seconds`` more, as far as its own clock goes."""
         return self._clock.now_s() + seconds <= self._closes_at_s
 
-    def open(self, fluence_uj_cm2: float, seconds: float = 0.0) -> None:
+    def open(self, fluence_uj_cm2: float, seconds: float = 0.0, *, asked_later: bool = False) -> None:
         """Open onto a fluence, for about ``seconds``; 0 for nobody knows how long.
+
+        The driver returns once the device has confirmed it. It is asked again here, unless ``asked_later``.
 
         A shutter that can close itself does so when twice that time and a margin have passed: whatever has
         become of this program, of its watchdog and of the system, the light then ends.
@@ -333,7 +335,8 @@ class Blade:
         else:
             with unlocked():
                 shutter.open()
-        self.require_open()
+        if not asked_later:
+            self.require_open()
         self.changed_at_s = self._clock.now_s()
 
     def require_closed(self) -> None:

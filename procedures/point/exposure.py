@@ -337,7 +337,7 @@ class ExposureSequence:
         if self._metering is not None and not self._pump.stays_open(light_s):
             self._metering.end()  # to open anew may need the meter
             self._metering = None
-        self._pump.open(light_s)
+        self._pump.open(light_s, asked_later=True)
         state = self._pump.verified
         if self._beside and self._metering is None and state is not None:
             self._metering = Metering(self._pump, state, stop)

@@ -37,6 +37,9 @@ _PROOF_FRAMES, _PROOF_ROUNDS = 5, 3
 _PROVED, _TOLERATED = (0.9, 1.15), (0.75, 1.35)
 """Bounds of the time that an exposure really takes, over what was set: in any round; in the last one."""
 
+WARMTH_S = 10.0
+"""Age, in bench time, of a detector temperature that is not asked for again: it changes slowly."""
+
 SAME = 0.9
 """Part of the pixels that show the very count of the exposure before, in one that repeats it."""
 _LIVELY = 0.5
@@ -239,6 +242,7 @@ class StaleFrameFilter:
         self._served_change_s = -1.0
         self.integration_s: float | None = None
         self._asked_s = 0.0
+        self._warmth: tuple[float, float | None] | None = None
         self.discarded = 0
         self._pace, self._likeness = Pace(clock), Likeness(device.info.max_counts)
         self.seen: Callable[[Spectrum], object] = lambda _spectrum: None
@@ -349,6 +353,7 @@ class StaleFrameFilter:
         except InstrumentError:
             self.answers = False
             self.integration_s = None  # what it was told counts for nothing: it may have been opened anew
+            self._warmth = None
             raise
         self.answers = True
         return spectrum
@@ -381,8 +386,12 @@ class StaleFrameFilter:
         return spectrum
 
     def temperature_c(self) -> float | None:
-        """Detector temperature, None where the device cannot tell."""
-        return retried(self.device.temperature_c)
+        """Detector temperature, not older than 10 s; None where the device cannot tell."""
+        now_s = self._clock.now_s()
+        if self._warmth is None or now_s - self._warmth[0] > WARMTH_S:
+            self._warmth = None
+            self._warmth = now_s, retried(self.device.temperature_c)
+        return self._warmth[1]
 
 
 def _equal(seconds: float, wanted_s: float) -> bool:

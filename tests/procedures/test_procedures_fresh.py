@@ -266,3 +266,20 @@ def test_a_top_that_is_flat_below_the_maximum_is_saturated() -> None:
     assert judge.saturated(frames * 0.5).tolist() == [False] * 4
     assert judge.saturated(clipped).tolist() == [False, True, True, False]
     assert judge.highest(clipped[1]) == 1.0
+
+
+def test_the_detector_temperature_is_asked_for_every_ten_seconds_and_after_a_failure() -> None:
+    bench = FakeBench()
+    fresh = fresh_of(bench)
+    assert fresh.temperature_c() == 25.0
+    bench.spectrometer.temperature = 26.0
+    bench.clock.sleep(9.0)
+    assert fresh.temperature_c() == 25.0
+    bench.clock.sleep(2.0)
+    assert fresh.temperature_c() == 26.0
+    bench.spectrometer.temperature = 27.0
+    bench.spectrometer.fault = InstrumentTimeout("spectrometer FAKE", "late")
+    with pytest.raises(InstrumentTimeout):
+        fresh.acquire()
+    bench.spectrometer.fault = None
+    assert fresh.temperature_c() == 27.0
