@@ -339,8 +339,9 @@ DRIVER = DriverSpec(
             "holds for the backend it was made with",
             "coolers are set by cseabreeze, for the models it has one for; by pyseabreeze for the "
             "NIRQuest512 only",
-            "scans to average, boxcar and delay that another program left on are seen over TCP and by "
-            "cseabreeze only",
+            "scans to average, boxcar and delay that another program left on are seen by pyseabreeze over "
+            "TCP; by cseabreeze where it has a feature for the model, which it has not for FX, QE Pro and "
+            "USB4000; by pyseabreeze on USB never",
             "nonlinearity and temperature are told by cseabreeze for most models, by pyseabreeze for few",
             "every shot out of the device's own buffer: Ocean FX over TCP only",
         ),
