@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from labctl.model.clock import Clock
 from simulators.spectrometers import obp
-from simulators.spectrometers.ocean_fx import Handler, OceanFx, RefusedError, Waiting, constant
+from simulators.spectrometers.ocean_fx import Handler, OceanFx, Waiting, constant
 from simulators.spectrometers.ocean_fx_camera import Camera, Exposure, Triggers
 
 METADATA = struct.Struct("<LQL16x")
@@ -48,7 +48,7 @@ class Cooler:
         """Take a set point."""
         (goal_c,) = struct.unpack("<f", data)
         if not COLDEST_C <= goal_c <= self._ambient_c(self._clock.now_s()) + WARMEST_RISE_C:
-            raise RefusedError(obp.BAD_DATA)
+            raise obp.RefusedError(obp.BAD_DATA)
         self._begin()
         self.goal_c = goal_c
 
@@ -107,7 +107,7 @@ class Sr(WithMetadata):
     def _set_free_run(self, data: bytes) -> None:
         """Take the one trigger mode there is."""
         if struct.unpack("<B", data) != (0,):
-            raise RefusedError(obp.BAD_DATA)
+            raise obp.RefusedError(obp.BAD_DATA)
 
 
 def _coefficients(values: tuple[float, ...]) -> Handler:
