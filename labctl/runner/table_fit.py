@@ -30,9 +30,10 @@ _UNBOUNDED, _SLACK = 2, 0.1
 """Highest order tried where the points do not bound the exponent; how far off an exponent may be."""
 PHOTON_ORDER = "photon_order"
 """Flag of a table whose result hangs on a photon order that nobody stated."""
-MOST_POINTS, _GROUPS = 400, 96
+MOST_POINTS, _GROUPS = 200, 48
 """A table with more rows is averaged over neighbouring pumps; into how many groups."""
 _FEW_LINES = 6
+_NEAR = 0.5
 
 
 def refit_table(path: Path, photon_order: int | None = None, asked: Asked = NOTHING_ASKED) -> RunReport:
@@ -85,11 +86,22 @@ def evaluate_table(table: Table, edits: Edits = NO_EDITS, photon_order: int | No
         where these disagree the result is undecided.
     """
     curve, facts = _curve(table, edits)
+
+    def fitted(order: int) -> SweepResult:
+        return evaluate_curve(curve, replace(facts, photon_order=order))
+
     if photon_order is not None:
-        found = evaluate_curve(curve, replace(facts, photon_order=photon_order))
-    else:
-        found = _together({n: evaluate_curve(curve, replace(facts, photon_order=n)) for n in ORDERS})
-    return _in_own_unit(found, table)
+        return _in_own_unit(fitted(photon_order), table)
+    orders = ORDERS if curve.signal.size == table.signal.size else _likely(fitted(2).threshold)
+    return _in_own_unit(_together({n: fitted(n) for n in orders}), table)
+
+
+def _likely(threshold: Threshold) -> tuple[int, ...]:
+    """Return the orders worth a fit of many rows: those near the exponent that a first fit finds."""
+    if threshold.exponent_ci95 is None:
+        return ORDERS
+    low, high = threshold.exponent_ci95
+    return tuple(n for n in ORDERS if low - _NEAR <= n <= high + _NEAR) or ORDERS
 
 
 def _curve(table: Table, edits: Edits) -> tuple[LightLight, RunFacts]:

@@ -175,4 +175,4 @@ def test_many_rows_are_averaged_and_said(tmp_path: Path) -> None:
     report = refit(written(tmp_path / "a.csv", "Fluence (uJ/cm2),PL", pump, signal))
     assert report.points == 3000
     assert report.threshold.threshold_uj_cm2 == pytest.approx(80.0, rel=0.02)
-    assert any("3000 rows, averaged over neighbouring pumps to 96 points" in note for note in report.notes)
+    assert any("3000 rows, averaged over neighbouring pumps to 48 points" in note for note in report.notes)

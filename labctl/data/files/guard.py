@@ -66,7 +66,7 @@ def read_text(path: Path) -> str:
         raw = read_regular(path, _LARGEST)
     except (OSError, ValueError) as exc:
         raise DataError(f"cannot read {path}: {getattr(exc, 'strerror', None) or exc}") from exc
-    text = _decoded(raw)
+    text = _decoded(raw).rstrip("\x1a")  # the end of a file of DOS
     if not text.strip():
         raise DataError(f"{path} is empty")
     if any(ord(character) < 32 and character not in "\t\n\r\f" for character in set(text)):

@@ -206,10 +206,15 @@ def _clean(cell: object, drop: Mapping[int, int | None] | None) -> str:
 
 
 def _widest(lines: Sequence[Line], mark: str) -> Iterator[str]:
-    """Return the lines that can hold the most cells."""
+    """Return the lines that can hold the most cells; of those without quotes one is enough."""
     counts = [line.text.count(mark) if mark else len(line.text.split()) for line in lines]
     most = max(counts)
-    yield from (line.text for line, n in zip(lines, counts, strict=True) if n == most)
+    plain = False
+    for line, count in zip(lines, counts, strict=True):
+        quoted = '"' in line.text
+        if count == most and (quoted or not plain):
+            plain = plain or not quoted
+            yield line.text
 
 
 def _transposed(rows: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], tuple[list[str], ...]] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -102,9 +102,12 @@ class _Chooser:
         self.columns = columns
         self.headings = list(headings)
         self.numeric = [at for at, column in enumerate(columns) if column is not None]
+        errors = any(h.role == "error" for h in headings)
         for at in self.numeric:
-            if self._is_counter(at):
-                self.headings[at] = _as_index(headings[at])
+            if errors and at > 0 and re.fullmatch(r"[nN]", headings[at].name):
+                self.headings[at] = replace(headings[at], role="repeats", why="a number of repeats")
+            elif self._is_counter(at):
+                self.headings[at] = replace(headings[at], role="index", why="a count of the rows")
 
     def choose(self, asked: Asked) -> Chosen:
         modifiers: dict[str, str] = {}
@@ -433,12 +436,6 @@ def _is_unnamed(name: str) -> bool:
     return bool(re.fullmatch(r"(?i)column \d+|unnamed: ?\d+|\s*|#", name))
 
 
-def _as_index(heading: Heading) -> Heading:
-    from dataclasses import replace
-
-    return replace(heading, role="index", why="a count of the rows")
-
-
 def _regular(values: FloatArray) -> bool:
     """Whether numbers run in equal steps, or in equal ratios."""
     known = values[np.isfinite(values)]
@@ -455,8 +452,6 @@ def _regular(values: FloatArray) -> bool:
 
 
 def _with_others(found: Chosen, headings: Sequence[Heading], columns: Sequence[Numbers | None]) -> Chosen:
-    from dataclasses import replace
-
     used = {found.x, found.y, *found.sigma, found.x_sigma, found.width, found.lines, found.repeats}
     others = tuple(
         f"{h.name!r} ({'text' if columns[at] is None else h.why})"

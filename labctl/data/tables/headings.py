@@ -154,7 +154,7 @@ def convention(text: str) -> Convention | None:
 
 _LOGS: tuple[tuple[str, Scale], ...] = (
     (r"(?i)^log_?\s?10\b\s*", "log10"),
-    (r"(?i)^lg\s*(?=\()", "log10"),
+    (r"(?i)^lg\b\s*", "log10"),
     (r"(?i)^log_?10(?=[a-z])_?", "log10"),
     (r"(?i)^ln\b\s*|^ln_", "ln"),
     (r"(?i)^log_?e\b\s*", "ln"),
@@ -192,7 +192,7 @@ def _closes_at_end(text: str) -> bool:
 
 _BRACKETS = re.compile(r"[(\[<{]\s*((?:[^()\[\]<>{}]|\([^()]*\))*)\s*[)\]>}]")
 _UNIT_LIKE = re.compile(
-    r"(?:^|[^A-Za-z])[a-zA-Z?�]{0,2}[JjWw]\s?/|[/?�]\s?c?m|\bcm|[?�]|^[munpkfM]?[JWA]\b.*\d"
+    r"(?:^|[^A-Za-z])[a-zA-Z?�]{0,2}[JjWw]\s?/|[/?�]\s?c?m|\bcm|[?�]|^[munpkfM]?[JWA]\b.*\d|[^\x00-\x7f]+\s?/"
 )
 _WHOLE_WORD = {"W", "A", "V", "J", "m", "s", "K", "h", "M", "S"}
 
@@ -208,7 +208,7 @@ def _unit(text: str) -> tuple[str, Unit | None, str]:
             unreadable = match[1]
     for rest, tail, marked in _tails(" ".join(_BRACKETS.sub(" ", text).split())):
         unit = read_unit(tail)
-        if unit is not None and (marked or _stands_alone(tail, unit, rest)):
+        if unit is not None and not re.search(r"\d$", rest) and (marked or _stands_alone(tail, unit, rest)):
             return rest, unit, ""
     bare = re.sub(r"^[^,/]*?[,/]\s*", "", text)
     if not unreadable and bare != text and _UNIT_LIKE.search(bare):
@@ -278,7 +278,7 @@ def _excluded(words: str, kind: str, name: str) -> tuple[Role, str, int] | None:
         ("width", "a width", re.search(WIDTHS, words) and not re.search(NO_WIDTHS, words)),
         ("dark", "a dark or a background", re.search(DARKS, words) and not subtracted),
         ("wavelength", "a wavelength", kind in AXIS_KINDS and re.search(WAVELENGTHS, words)),
-        ("index", "an index", kind in ("", "arbitrary") and re.search(INDICES, words)),
+        ("index", "an index", not kind and name.strip() != "I" and re.search(INDICES, words)),
         ("repeats", "a number of repeats", re.search(REPEATS, words)),
     )
     for role, why, hit in tests:
@@ -302,7 +302,7 @@ def _beside(words: str, kind: str) -> tuple[Role, str, int] | None:
 def _by_unit(words: str, kind: str) -> tuple[Role, str, int] | None:
     """Return what is neither pump nor signal, by its unit."""
     if kind in ("time", "frequency", "angle", "temperature"):
-        if re.search(r"intensit|signal|counts", words):
+        if re.search(r"intensit|signal|counts?|zahlrate|\bpl\b|photon|detect", words):
             return None
         return ("time" if kind == "time" else "setting"), f"a {kind}", 2
     if kind in ("length", "wavenumber", "photon energy"):
@@ -346,8 +346,8 @@ def _pump_or_signal(words: str, kind: str) -> tuple[Role, str, int]:
         as_pump
         or kind in ("power", "voltage", "dBm", "percent", "arbitrary", "dB")
         or re.search(
-            r"energ|power|leistung|puissance|strom|current|courant|spannung|volt|tension|curr\b|\bi\b|"
-            r"\bu\b|\bv\b|\bp\b|\be\b",
+            r"energ|power|leistung|puissance|strom|current|courant|spannung|volt|tension|curr\b|"
+            r"\bp\b|\be\b",
             words,
         )
     ):

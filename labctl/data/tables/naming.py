@@ -66,7 +66,7 @@ def _beside_numbers(sheet: Sheet) -> Names | None:
     named = [(line, row) for line, row in wide if not _is_units(row)]
     if not named:  # what looks like units names the columns
         return Names(tuple(wide[0][1]), wide[0][0])
-    line, best = max(named, key=lambda item: (_recognised(item[1]), -abs(item[0])))
+    line, best = max(named, key=lambda item: (_recognised(item[1]), item[0]))
     texts = list(best)
     if units:
         texts = [_with_unit(name, unit) for name, unit in zip(best, units[0], strict=True)]
@@ -104,7 +104,7 @@ def _fitted(sheet: Sheet, cells: list[str], line: int) -> list[str] | None:
         return _by_blanks(text or " ".join(cells), sheet)
     cells = cells[:filled]
     if len(cells) > width:
-        cells = _joined_units(cells)
+        cells = _joined_units(_closed(cells, sheet.mark))
     if (
         given == len(cells) == width - 1
         and _counts_up(sheet.columns[0])
@@ -118,8 +118,22 @@ def _fitted(sheet: Sheet, cells: list[str], line: int) -> list[str] | None:
             'save with ";" or tabs between columns',
         )
     if len(cells) > width:
-        return None if len(cells) > 2 * width else cells[:width]
+        first, last = cells[:width], cells[-width:]
+        return None if len(cells) > 2 * width else max(first, last, key=_recognised)  # of equals the first
     return cells + [""] * (width - len(cells))
+
+
+def _closed(cells: Sequence[str], mark: str) -> list[str]:
+    """Join what a delimiter inside of brackets has cut apart: "Fluence (peak", "on the sample)"."""
+    found: list[str] = []
+    for cell in cells:
+        if found and found[-1].count("(") + found[-1].count("[") > found[-1].count(")") + found[-1].count(
+            "]"
+        ):
+            found[-1] += f"{mark} {cell}"
+        else:
+            found.append(cell)
+    return found
 
 
 def _joined_units(cells: Sequence[str]) -> list[str]:

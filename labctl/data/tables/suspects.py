@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +9,9 @@ from labctl.model.records import FloatArray
 
 _LIMITS = {-32768.0: "16-bit", 2147483647.0: "32-bit", -2147483648.0: "32-bit", 4294967295.0: "32-bit"}
 _FULL = {float(2**bits - 1): bits for bits in (12, 14, 15, 16, 18, 20, 24)}
-_SENTINEL = re.compile(r"-?9{2,}(?:\.9+)?|-?9{3,}\.?0*")
+_NINES = [
+    float("9" * whole + ("." + "9" * part if part else "")) for whole in range(2, 11) for part in range(4)
+]
 _ISOLATED = 20.0
 _HALF, _WRAP = 32768.0, 65536.0
 _LEAST_CLIPPED = 3
@@ -24,10 +24,8 @@ def sentinels(values: FloatArray) -> dict[int, str]:
     """
     found: dict[int, str] = {}
     known = np.isfinite(values)
-    for at in np.flatnonzero(known):
+    for at in np.flatnonzero(known & np.isin(np.abs(values), _NINES)):
         value = values[at]
-        if not _SENTINEL.fullmatch(f"{value:.10g}"):
-            continue
         others = values[known & (values != value)]
         if not others.size:
             continue

@@ -301,7 +301,7 @@ class _Reading:
         if own.unit is not None and own.unit.doubt:
             milli = own.unit.text.replace("M", "m", 1)
             self._ask_unit(f"the unit of {own.name!r}: {own.unit.doubt}", (milli, own.unit.text))
-        if own.unit is not None and own.unit.kind == "other":
+        if own.unit is not None and own.unit.kind not in (*QUANTITIES, "arbitrary", "counts", "dB"):
             self._ask_unit(f"the unit of {own.name!r}, {own.unit.text}, is not one of a pump", ())
         if own.unit is None and self._quantity(own, None) in (FLUENCE, "pump"):
             return self._unit_above(own)

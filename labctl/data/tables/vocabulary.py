@@ -33,7 +33,7 @@ WIDTHS = (
 WAVELENGTHS = (
     r"wavelength|\blambda|wellenlange|longueur d ?onde|raman|wave ?number|wellenzahl|"
     r"nombre d ?onde|photon energy|pixel|\bwl\b|peak (?:position|pos|centre|center|wave)|centroid|"
-    r"\bcent(?:er|re)\b|\bnm\b"
+    r"\bcent(?:er|re)\b|^nm$"
 )
 LINES = r"^(?:number of (?:laser |lasing )?(?:peaks|lines)|(?:peak|line) ?counts?|n ?peaks)$"
 INDICES = (
@@ -91,15 +91,15 @@ SIGNALS = (
 STRONG_PUMP = r"pump|excit|anreg|pompe|incident|\binput\b|fluence\b|fluenz|inject|drive|\bexc\b"
 PUMPED = (
     r"(?:emission|signal|pl|output|light|absorb\w*|counts?|intensity) (?:vs|over|per|by|at|under|"
-    r"normali[sz]ed|nach|bei) "
+    r"normali[sz]ed|nach|bei) |(?:pump|power|fluence|excitation) ?(?:normali[sz]ed|corrected|normiert)"
 )
 
 BY_WORD = (
     (r"fluen|energy density|energiedichte|energie ?dichte|densite (?:d )?energie", "fluence"),
     (r"power density|leistungsdichte|irradian|bestrahl|intensit|densite de puissance", "intensity"),
-    (r"energ", "pulse energy"),
-    (r"power|leistung|puissance", "power"),
-    (r"current|strom|courant|curr\b|\bi ?(?:ld|drive|inj)?\b", "current"),
+    (r"energ|^e\b", "pulse energy"),
+    (r"power|pwr|leistung|puissance|^p\b|^p ?in$", "power"),
+    (r"current|strom|courant|curr\b|\bi ?(?:ld|drive|inj)\b", "current"),
     (r"volt|spannung|tension", "voltage"),
     (r"carrier dens|ladungstrager|porteurs", "carrier density"),
 )
