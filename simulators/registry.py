@@ -9,6 +9,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import entry_points
 from typing import Literal
 
@@ -40,28 +41,31 @@ class Simulator:
     plug: Callable[[Scene], Plug | None] = lambda _: None
 
 
+@cache
 def all_simulators() -> tuple[Simulator, ...]:
-    """Return every simulated instrument there is, by key."""
+    """Return every simulated instrument of this package, by key; installed ones are found by name only."""
     found = {}
     for module in pkgutil.walk_packages(simulators.__path__, "simulators."):
         if not module.ispkg and not module.name.startswith(NO_INSTRUMENTS):
             offered = getattr(importlib.import_module(module.name), "SIMULATOR", None)
             if isinstance(offered, Simulator):
                 found[offered.key] = offered
-    for point in entry_points(group=ENTRY_POINTS):
-        offered = point.load()
-        if isinstance(offered, Simulator):
-            found[offered.key] = offered
     return tuple(found[key] for key in sorted(found))
 
 
 def find(key: str) -> Simulator:
-    """Return one simulated instrument.
+    """Return one simulated instrument; of two with one key this package's own wins.
 
     :raises KeyError: there is none of that key.
     """
-    return next((item for item in all_simulators() if item.key == key), None) or _missing(key)
+    return next((item for item in all_simulators() if item.key == key), None) or _installed(key)
 
 
-def _missing(key: str) -> Simulator:
-    raise KeyError(f"no simulator {key!r}; there are {', '.join(item.key for item in all_simulators())}")
+def _installed(key: str) -> Simulator:
+    """Load the entry point of this name, and no other."""
+    points = entry_points(group=ENTRY_POINTS)
+    offered = next((point.load() for point in points if point.name == key), None)
+    if isinstance(offered, Simulator) and offered.key == key:
+        return offered
+    known = (*(item.key for item in all_simulators()), *sorted(point.name for point in points))
+    raise KeyError(f"no simulator {key!r}; there are {', '.join(known)}")

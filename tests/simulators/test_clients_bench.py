@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from patience import PATIENCE_S
 from pyvisa.resources import MessageBasedResource
 
 from labctl.model.clock import ScaledClock, SteppedClock
-from simulators import presets
+from simulators import presets, registry
 from simulators.bench import SimulatedBench
 from simulators.registry import all_simulators, find
 
@@ -70,6 +71,33 @@ def test_every_instrument_is_found_without_a_list() -> None:
     }
     with pytest.raises(KeyError, match="ocean"):
         find("nonsense")
+
+
+@dataclasses.dataclass
+class Point:
+    """An entry point that counts how often it is loaded."""
+
+    name: str
+    offered: object
+    loaded: int = 0
+
+    def load(self) -> object:
+        self.loaded += 1
+        return self.offered
+
+
+def test_an_installed_one_is_loaded_by_its_name_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = dataclasses.replace(find("thorlabs-sc10"), key="acme")
+    points = [Point("acme", acme), Point("odd", 3), Point("thorlabs-sc10", acme)]
+    monkeypatch.setattr(
+        registry, "entry_points", lambda group: points if group == "labctl.simulators" else []
+    )
+    assert find("thorlabs-sc10").key == "thorlabs-sc10"
+    assert [point.loaded for point in points] == [0, 0, 0]
+    assert find("acme") is acme
+    assert [point.loaded for point in points] == [1, 0, 0]
+    with pytest.raises(KeyError, match=r"no simulator 'odd'; there are .*acme"):
+        find("odd")
 
 
 def test_the_bench_file_tells_what_stands_on_the_table(bench: SimulatedBench) -> None:
