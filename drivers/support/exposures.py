@@ -6,6 +6,8 @@ import hashlib
 import math
 from collections import deque
 
+import numpy as np
+
 from labctl.model.records import FloatArray
 
 HELD_PART, HELD_S = 0.25, 0.02
@@ -59,20 +61,39 @@ def emptied_at_s(request_s: float, emptied_s: float | None, speed: float) -> flo
 REMEMBERED = 32
 
 
+PACKET_PIXELS = 256
+"""What a packet of fast USB carries."""
+
+
 class HandedOut:
-    """The latest 32 spectra, by their digests."""
+    """The latest 32 spectra, by their digests, and the latest one."""
 
     def __init__(self) -> None:
         self._digests: deque[bytes] = deque(maxlen=REMEMBERED)
+        self._latest: FloatArray | None = None
 
     def again(self, counts: FloatArray) -> bool:
-        """Remember a spectrum; return whether it was among the latest ones.
+        """Remember a spectrum; return whether it was among the latest ones, or holds a part of the latest.
 
-        One that is the same in every pixel, as where all are saturated, says nothing.
+        Compiled seabreeze takes a transfer that ended too early for a whole one: what did not come is left
+        from the spectrum before. One that is the same in every pixel, as where all are saturated, says
+        nothing.
         """
         if counts.size == 0 or counts.min() == counts.max():
             return False
         digest = hashlib.blake2b(counts.tobytes(), digest_size=16).digest()
         known = digest in self._digests
         self._digests.append(digest)
-        return known
+        latest, self._latest = self._latest, counts
+        return known or (latest is not None and _share_a_packet(counts, latest))
+
+
+def _share_a_packet(one: FloatArray, other: FloatArray) -> bool:
+    """Return whether a row of 256 pixels is equal in two spectra; clipped pixels do not count."""
+    if one.shape != other.shape or one.size < PACKET_PIXELS:
+        return False
+    highest = one == one.max()
+    clipped = highest if highest.sum() > 1 else False
+    equal = (one == other) & (one > 0.0) & ~np.asarray(clipped)
+    counted = np.concatenate([[0], np.cumsum(equal)])
+    return bool((counted[PACKET_PIXELS:] - counted[:-PACKET_PIXELS] == PACKET_PIXELS).any())

@@ -11,7 +11,7 @@ from functools import partial
 from labctl.model.errors import ConfigError
 from simulators.faults.framing import framer
 from simulators.faults.plan import KINDS, Fault, FaultPlan
-from simulators.faults.tamper import Armed, FaultLog, Line, Tamper
+from simulators.faults.tamper import Armed, FaultLog, Line, Tamper, UsbLine
 from simulators.link import Wire
 from simulators.scene import Scene
 from simulators.scene.chance import Spell
@@ -146,6 +146,7 @@ class Injection:
         log: FaultLog,
     ) -> None:
         _refuse_absent(plan, lines)
+        _refuse_without_usb(plan, lines)
         self._scene, self._makers, self._log = scene, makers, log
         self._timed = sorted((f for f in plan.faults if _by_the_clock(f)), key=_time)
         for fault in self._timed:
@@ -200,6 +201,16 @@ def _refuse_absent(plan: FaultPlan, lines: Mapping[str, Line]) -> None:
                 f"this bench has no {fault.instrument}",
                 key=f"fault[{fault.number}].instrument",
                 hint="labctl simulate --uncalibrated has a stage and a thermometer, --heater a heater",
+            )
+
+
+def _refuse_without_usb(plan: FaultPlan, lines: Mapping[str, Line]) -> None:
+    for fault in plan.faults:
+        if KINDS[fault.kind].layer == "usb" and not isinstance(lines[fault.instrument or ""], UsbLine):
+            raise ConfigError(
+                f"the {fault.instrument} of this bench is not on USB",
+                key=f"fault[{fault.number}].kind",
+                hint="labctl simulate --transport usb",
             )
 
 

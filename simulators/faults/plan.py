@@ -14,8 +14,8 @@ from typing import Any, Literal
 from labctl.model.errors import ConfigError
 from labctl.model.untrusted import open_regular
 
-Layer = Literal["bytes", "device", "scene"]
-"""Of whole messages; of the instrument's own state; of the optical table."""
+Layer = Literal["bytes", "device", "scene", "usb"]
+"""Of whole messages; of the instrument's own state; of the optical table; of transfers on a USB bus."""
 Direction = Literal["request", "reply"]
 Value = float | int | str | None
 
@@ -88,6 +88,9 @@ class Kind:
     match: str = ""
 
 
+ON_USB = ("attenuator", "power_meter", "spectrometer", "stage")
+"""Instruments that have a USB plug."""
+
 _BOTH: tuple[Direction, ...] = ("reply", "request")
 _REPLY: tuple[Direction, ...] = ("reply",)
 
@@ -121,13 +124,21 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         "blocked-meter": Kind("scene", ("power_meter",), parameters={"factor": 0.0}),
         "saturated-spectrometer": Kind("scene", ("spectrometer",), parameters={"full_scales": 2.0}),
         "deaf-trigger": Kind("scene", ("spectrometer",)),
+        "usb-nak": Kind("usb", ON_USB, _REPLY, parameters={"wall_s": math.inf}),
+        "usb-short-packet": Kind("usb", ON_USB, _REPLY, parameters={"bytes": None}),
+        "usb-stall": Kind("usb", ON_USB, _REPLY),
+        "usb-wrong-tag": Kind("usb", ("power_meter",), _REPLY),
+        "usb-unread-answer": Kind("usb", ("power_meter", "spectrometer"), _REPLY),
+        "usb-unplug": Kind("usb", ON_USB, _REPLY, parameters={"bytes": 12, "wall_s": math.inf}),
+        "usb-busy": Kind("usb", ON_USB, parameters={"wall_s": math.inf}),
     }
 )
 
 LASTING = frozenset(
     {
         "slipped-plate", "slipped-stage", "restart", "wrong-unit", "wrong-wavelength", "wrong-range",
-        "tripped-interlock", "open-sensor",
+        "tripped-interlock", "open-sensor", "usb-nak", "usb-short-packet", "usb-stall", "usb-wrong-tag",
+        "usb-unread-answer", "usb-unplug", "usb-busy",
     }
 )  # fmt: skip
 """These happen at one moment; what they leave behind stays."""
@@ -357,7 +368,7 @@ def _check_trigger(name: str, values: Mapping[str, Any], where: str) -> None:
     elif KINDS[name].layer == "scene" and given == ["at_s"] and "match" in values:
         raise Mistake(f"{where}.match", "does not go with at_s: no message is waited for")
     elif "count" in values and given != ["probability"]:
-        raise Mistake(f"{where}.count", f"a {name} begins once; duration_s says how long it lasts")
+        raise Mistake(f"{where}.count", f"a {name} begins once")
 
 
 def _check_parameters(name: str, instrument: str | None, values: Mapping[str, Any], where: str) -> None:

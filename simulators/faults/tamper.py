@@ -12,7 +12,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from simulators.faults.framing import Framer
 from simulators.faults.plan import KINDS, Fault
 from simulators.link import Link
 from simulators.spectrometers.obp import Decoder, Frame, encode
+from simulators.usb.device import Mishap
 
 
 def matches(pattern: str, request: str) -> bool:
@@ -171,6 +172,26 @@ MOST_LATE = 64
 
 Parts = list[bytes]
 
+MISHAPS = {
+    "usb-short-packet": "short", "usb-stall": "halt", "usb-wrong-tag": "wrong tag",
+    "usb-unread-answer": "unread", "usb-unplug": "pulled",
+}  # fmt: skip
+"""What befalls the transfer that carries an answer, by kind of fault."""
+
+
+@runtime_checkable
+class UsbLine(Protocol):
+    """The server of an instrument on USB."""
+
+    def be_mute(self, wall_s: float) -> None:
+        """Answer by NAK for so long."""
+
+    def be_taken(self, wall_s: float) -> None:
+        """Belong to another program for so long."""
+
+    def befall(self, mishap: Mishap, away_s: float) -> None:
+        """Let something befall the next transfer to the host."""
+
 
 class Line(Protocol):
     """The server of an instrument, as far as faults need it."""
@@ -221,6 +242,9 @@ class Tamper:
             "stale-answer": lambda _, parts: [self._answers.get(self._request, p) for p in parts],
             "late-answer": self._be_late,
             "disconnect": self._disconnect,
+            "usb-nak": self._say_nak,
+            "usb-busy": self._be_taken,
+            **dict.fromkeys(MISHAPS, self._mishap),
         }
 
     def new_client(self) -> None:
@@ -285,6 +309,23 @@ class Tamper:
         self.new_client()
         self._line.hang_up(item.fault.wall_s or 0.0)
         return []
+
+    def _say_nak(self, item: Armed, parts: Parts) -> Parts:
+        assert isinstance(self._line, UsbLine)
+        self._line.be_mute(item.fault.wall_s or 0.0)
+        return parts
+
+    def _be_taken(self, item: Armed, _: Parts) -> Parts:
+        assert isinstance(self._line, UsbLine)
+        self.new_client()
+        self._line.be_taken(item.fault.wall_s or 0.0)
+        return []
+
+    def _mishap(self, item: Armed, parts: Parts) -> Parts:
+        assert isinstance(self._line, UsbLine)
+        fault = item.fault
+        self._line.befall(Mishap(MISHAPS[fault.kind], fault.bytes), fault.wall_s or 0.0)
+        return parts
 
     def _be_late(self, item: Armed, parts: Parts) -> Parts:
         """Hold an answer back until its time has come, or until just before the next one."""

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from simulators.link import Wire
 from simulators.scene.camera import Camera as SceneCamera
-from simulators.usb.device import FULL_SPEED, HIGH_SPEED, DeviceInfo, EndpointInfo, UsbDevice
+from simulators.usb.device import FULL_SPEED, HIGH_SPEED, DeviceInfo, EndpointInfo, Mishap, UsbDevice
 
 OCEAN_OPTICS, OCEAN_INSIGHT = 0x2457, 0x0999
 COMMANDS, ANSWERS, SPECTRA, FIRST_SPECTRA = 0x01, 0x81, 0x82, 0x86
 VENDOR_CLASS = (0xFF, 0, 0)
+UNREAD = Mishap("unread")
 
 Protocol = Literal["ooi", "obp", "obp2"]
 
@@ -131,13 +132,15 @@ class OceanPlug(UsbDevice):
 
     def hear(self, data: bytes) -> None:
         """Send an answer by its endpoint."""
-        if not self._wire().sends_spectrum:
-            self.pipes[ANSWERS].put(data)
-        elif self._two_pipes:
-            self.pipes[FIRST_SPECTRA].put(data[:2048])
-            self.pipes[SPECTRA].put(data[2048:])
+        way = self._spectra if self._wire().sends_spectrum else ANSWERS
+        if self.mishap == UNREAD:  # what was left over from somebody else comes first
+            self.mishap = None
+            self.pipes[way].put(data)
+        if way == SPECTRA and self._two_pipes:
+            self.send(FIRST_SPECTRA, data[:2048])
+            self.send(SPECTRA, data[2048:])
         else:
-            self.pipes[self._spectra].put(data)
+            self.send(way, data)
 
 
 class UsbSpectrometer(Wire):

@@ -113,12 +113,37 @@ class Setup:
         return self.request_type >> 5 & 3
 
 
+class PulledOutError(Exception):
+    """The plug was pulled while a transfer ran; ``begun`` is what of it had come."""
+
+    def __init__(self, begun: bytes) -> None:
+        super().__init__(begun)
+        self.begun = begun
+
+
+@dataclass(frozen=True, slots=True)
+class Mishap:
+    """What befalls the next transfer to the host.
+
+    :param kind: "short", "halt", "pulled", or one that a device's own protocol knows.
+    :param keep: bytes of the transfer that come; None for half.
+    """
+
+    kind: str
+    keep: int | None = None
+
+
 class InPipe:
     """Packets on their way to the host. A packet that is not full ends a transfer."""
 
     def __init__(self, packet_bytes: int) -> None:
         self.packet_bytes = packet_bytes
         self._packets: deque[bytes] = deque()
+        self._pulled = False
+
+    def pull_out(self) -> None:
+        """Let the plug be pulled behind what has been put in so far."""
+        self._pulled = True
 
     def put(self, data: bytes) -> None:
         """Send data; an empty one is a packet of no length, which ends a transfer too."""
@@ -129,7 +154,10 @@ class InPipe:
         """Return what a transfer of ``wanted`` bytes gets, None while it is not complete.
 
         :raises BabbleError: a packet does not fit into what is left of it.
+        :raises PulledOutError: the plug was pulled before its end.
         """
+        if self._pulled:
+            raise PulledOutError(b"".join(self._packets))
         total = 0
         for number, packet in enumerate(self._packets, 1):
             total += len(packet)
@@ -148,6 +176,7 @@ class InPipe:
     def clear(self) -> None:
         """Forget what has not been fetched."""
         self._packets.clear()
+        self._pulled = False
 
 
 def _nobody(data: bytes) -> None:
@@ -166,6 +195,8 @@ class UsbDevice:
         self.start_afresh: Callable[[], None] = lambda: None
         self.pipes = {e.address: InPipe(e.packet_bytes) for e in info.endpoints if e.address & IN}
         self.halted: set[int] = set()
+        self.mishap: Mishap | None = None
+        """What befalls the next transfer to the host."""
         self.idle_s: float | None = None
         """Wall time after which a host that waits is sent something all the same; None: it waits for ever."""
         self._configuration = 0
@@ -174,6 +205,22 @@ class UsbDevice:
     def resource(self) -> str:
         """What a driver is told to find it by."""
         return self.info.serial
+
+    def send(self, endpoint: int, data: bytes) -> None:
+        """Send a transfer to the host, unless something befalls it."""
+        mishap, self.mishap = self.mishap, None
+        pipe = self.pipes[endpoint]
+        if mishap is None:
+            pipe.put(data)
+        elif mishap.kind == "halt":
+            self.halted.add(endpoint)
+        else:
+            keep = len(data) // 2 if mishap.keep is None else mishap.keep
+            pipe.put(data[:keep])
+            if mishap.kind == "pulled":
+                pipe.pull_out()
+            elif keep % pipe.packet_bytes == 0:
+                pipe.put(b"")
 
     def idle(self) -> None:
         """Send something although there is nothing to send."""

@@ -75,7 +75,7 @@ class Ftdi(UsbDevice):
         """Send what came along the line to the host, in packets that begin with the status."""
         heard = data if self._agrees() else at_wrong_speed(data)
         for at in range(0, len(heard), PACKET - 2):
-            self.pipes[0x81].put(bytes((CLEAR_TO_SEND, EMPTY)) + heard[at : at + PACKET - 2])
+            self.send(0x81, bytes((CLEAR_TO_SEND, EMPTY)) + heard[at : at + PACKET - 2])
 
     def idle(self) -> None:
         """Send the status alone: the latency timer has run out."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from labctl.model.clock import Clock
 from simulators.link import Wire
 from simulators.servers import CHUNK, LOOPBACK, SEND_TIMEOUT_S, Server, Source
-from simulators.usb.device import IN, BabbleError, Plug, Setup, StalledError
+from simulators.usb.device import IN, BabbleError, Mishap, Plug, PulledOutError, Setup, StalledError
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ class UsbServer(Server):
         self._waiting: dict[int, deque[Transfer]] = {}
         self._taken_until = self._mute_until = 0.0
         self._idle_at = math.inf
+        self._pulled_out_s = math.inf
 
     @property
     def resource(self) -> str:
@@ -131,11 +132,12 @@ class UsbServer(Server):
         self._taken_until = time.monotonic() + wall_s
         self.hang_up(wall_s)
 
-    def pull_out(self, endpoint: int, begun: bytes, wall_s: float) -> None:
-        """Pull the plug while a transfer runs of which the host has got the beginning."""
-        if waiting := self._waiting.get(endpoint):
-            self._end(waiting.popleft(), begun, -errno.ENODEV)
-        self.hang_up(wall_s)
+    def befall(self, mishap: Mishap, away_s: float) -> None:
+        """Let something befall the next transfer to the host.
+
+        :param away_s: how long the device is gone, where its plug is pulled.
+        """
+        self.device.mishap, self._pulled_out_s = mishap, away_s
 
     # The thread of the device.
 
@@ -239,6 +241,11 @@ class UsbServer(Server):
             waiting.popleft()
             self._end(transfer, b"", -errno.EOVERFLOW)
             return True
+        except PulledOutError as pulled:
+            waiting.popleft()
+            self._end(transfer, pulled.begun, -errno.ENODEV)
+            self.hang_up(self._pulled_out_s)
+            return False
         if data is None:
             return False
         waiting.popleft()

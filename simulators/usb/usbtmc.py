@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-from simulators.usb.device import IN, DeviceInfo, EndpointInfo, Setup, StalledError, UsbDevice
+from simulators.usb.device import IN, DeviceInfo, EndpointInfo, Mishap, Setup, StalledError, UsbDevice
 
 MESSAGE_OUT, REQUEST_IN, MESSAGE_IN, TRIGGER = 1, 2, 2, 128
 HEADER = struct.Struct("<BBBxLBBxx")
@@ -21,6 +21,7 @@ STATUS_BYTE, REMOTE, LOCAL, LOCKOUT = 128, 160, 161, 162
 INTERFACE_CLASS = (0xFE, 0x03, 0x01)
 UNTERMINATED, INTERRUPTED = -420, -410
 LONGEST_MESSAGE = 1 << 16
+UNREAD, WRONG_TAG = Mishap("unread"), Mishap("wrong tag")
 
 
 class UsbTmc(UsbDevice):
@@ -37,8 +38,6 @@ class UsbTmc(UsbDevice):
         self._message = b""
         self._answer = b""
         self._asked: tuple[int, int] | None = None
-        self.wrong_tag = False
-        """Whether the next answer carries another tag than it was asked for with."""
 
     @property
     def resource(self) -> str:
@@ -90,15 +89,19 @@ class UsbTmc(UsbDevice):
         if self._asked is None or not self._answer:
             return
         (tag, size), self._asked = self._asked, None
+        if self.mishap == UNREAD:  # the host will not get it, and the next message finds it unread
+            self.mishap = None
+            return
         part, self._answer = self._answer[:size], self._answer[size:]
-        if self.wrong_tag:
-            tag, self.wrong_tag = tag % 255 + 1, False
+        if self.mishap == WRONG_TAG:
+            tag, self.mishap = tag % 255 + 1, None
         end = 0 if self._answer else END_OF_MESSAGE
         head = HEADER.pack(MESSAGE_IN, tag, tag ^ 0xFF, len(part), end, 0)
         transfer = head + part + bytes(-len(part) % 4)
+        spoilt = self.mishap is not None
+        self.send(self._bulk_in, transfer)
         pipe = self.pipes[self._bulk_in]
-        pipe.put(transfer)
-        if len(transfer) % pipe.packet_bytes == 0:
+        if len(transfer) % pipe.packet_bytes == 0 and not spoilt:
             pipe.put(b"")
 
     def reset(self) -> None:

@@ -171,7 +171,7 @@ def _in_the_measuring_part(procedure: ProcedureName) -> Iterator[Cell]:
     light = "power_meter" if "power_meter" in used else "spectrometer"  # says when the laser fails
     for kind, rule in KINDS.items():
         for instrument in rule.roles:
-            if instrument not in used or (kind in EVERYBODY and instrument != light):
+            if instrument not in used or (kind in EVERYBODY and instrument != light) or rule.layer == "usb":
                 continue
             further = (rule.layer == "bytes" and kind != "short-frame") or kind == "failed-shutter"
             variants = VARIANTS.get(kind, ((),)) if rule.layer == "scene" else VARIANTS.get(kind, ((),))[:1]

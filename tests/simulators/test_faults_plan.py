@@ -68,16 +68,25 @@ def test_every_kind_can_be_planned_and_only_its_instruments_are_tampered_with() 
     tables = [
         f'[[fault]]\nkind = "{name}"\ninstrument = "{kind.roles[-1]}"\nnth = 1\n'
         for name, kind in KINDS.items()
-        if kind.roles[-1] != "shutter"
+        if kind.roles[-1] != "shutter" and kind.layer != "usb"
     ]
     plan = FaultPlan.parse("".join(tables))
-    assert [fault.kind for fault in plan.faults] == [k for k in KINDS if KINDS[k].roles[-1] != "shutter"]
+    wanted = [k for k in KINDS if KINDS[k].roles[-1] != "shutter" and KINDS[k].layer != "usb"]
+    assert [fault.kind for fault in plan.faults] == wanted
     made = presets.uncalibrated(presets.scene("ola", "ideal"), 1)
     everything = replace(made, heater=HeaterSettings())
     with SimulatedBench(everything, SteppedClock(), faults=plan) as bench:
         tampered = {role for role in ROLES if bench.server(role).link.tamper is not None}
         assert tampered == {*ROLES} - {"shutter", "thermometer"}
         assert len(bench.fault_log) == 0
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if kind.layer == "usb"])
+def test_faults_of_usb_are_refused_where_the_instrument_is_not_on_usb(kind: str) -> None:
+    plan = FaultPlan.parse(f'[[fault]]\nkind = "{kind}"\ninstrument = "power_meter"\nnth = 1\n')
+    with pytest.raises(ConfigError, match="not on USB") as refused:
+        SimulatedBench(presets.scene("ola", "ideal"), SteppedClock(), faults=plan)
+    assert "--transport usb" in str(refused.value)
 
 
 def test_every_parameter_has_a_rule_and_every_rule_is_used() -> None:
