@@ -415,7 +415,7 @@ def _ratio_lines(found: ThresholdRatio) -> list[str]:
         return [f"ratio of thresholds {pair}: none: {found.reason}"]
     low, high = found.ci95
     line = f"ratio of thresholds {pair}: {found.ratio:.3g}, 95 % interval {low:.3g} to {high:.3g}"
-    said = [*found.conditions, _places_said(found)]
+    said = [*_fraction_said(high), *found.conditions, _places_said(found)]
     parts = (
         ("cancels", found.cancelled),
         ("added", found.added),
@@ -423,6 +423,18 @@ def _ratio_lines(found: ThresholdRatio) -> list[str]:
     )
     rests = [f"{what}: {', '.join(links)}" for what, links in parts if links]
     return [f"{line}; {'; '.join(said)}", *([f"of the scales, {'; '.join(rests)}"] if rests else [])]
+
+
+_FRACTIONS = {10: "a tenth", 5: "a fifth", 4: "a quarter", 3: "a third", 2: "half"}
+
+
+def _fraction_said(high: float) -> list[str]:
+    """Return what a paper would say of a ratio whose whole interval lies below a simple fraction.
+
+    >>> _fraction_said(0.313), _fraction_said(0.97)
+    (['less than a third'], [])
+    """
+    return [f"less than {name}" for parts, name in _FRACTIONS.items() if high < 1 / parts][:1]
 
 
 def _places_said(found: ThresholdRatio) -> str:

@@ -319,6 +319,9 @@ def test_a_ratio_says_what_cancels_and_what_does_not() -> None:
     )  # fmt: skip
     head, rests = comparison_lines(Comparison((found,)))
     assert "OLA: 3 spots, 8 % from spot to spot; OAm: one spot, not the material" in head
+    assert head.startswith(
+        "ratio of thresholds OLA / OAm: 0.31, 95 % interval 0.3 to 0.32; less than a third; "
+    )
     assert rests == "of the scales, cancels: spot; added: pick-off ratio (a and b)"
     refused = ThresholdRatio("OLA", "OAm", "refused", "their convention differs: average and peak")
     assert comparison_lines(Comparison((refused,))) == [

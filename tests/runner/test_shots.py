@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +25,10 @@ from labctl.model.errors import ConfigError, InstrumentFault, InstrumentTimeout,
 from labctl.model.plan import ShotsPlan
 from labctl.model.records import FloatArray
 from labctl.model.shots import Phase, ShotsSummary
+from labctl.runner.documents.run_report import report_page
 from labctl.runner.events import Connected, Message
 from labctl.runner.facts import RunRequest
+from labctl.runner.figures.compared import Evaluated
 from labctl.runner.single_shots.shots import Shot, ShotsReport, run_shots
 from labctl.runner.single_shots.statistics import lines_of, statistics_of
 from simulators import presets
@@ -305,3 +308,7 @@ def test_what_the_shots_say_is_told_at_the_end_and_drawn(real: Lab, tmp_path: Pa
     said = list(lines_of(statistics_of(read_run(Path(document["h5"])))[1]))
     assert said[0].startswith(f"{above['moments']['n']} shots at ")
     assert any(line.startswith("Q of a shot: ") for line in said)
+    page = report_page([Evaluated.of(read_run(Path(document["h5"])))], datetime(2026, 12, 1, tzinfo=UTC))
+    assert "Single shots" in page
+    assert said[0].partition(" at ")[0] in page
+    assert "_shots.csv" in page

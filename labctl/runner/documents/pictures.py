@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from labctl.model.errors import LabctlError
-from labctl.runner.documents.markup import Data, figure, paragraphs, section, text
+from labctl.model.results.shot_statistics import ShotStatistics
+from labctl.runner.documents.markup import Data, figure, listed, paragraphs, section, text
+from labctl.runner.figures.base import in_figure
 from labctl.runner.figures.compared import Evaluated
+from labctl.runner.figures.shots import shots_figure
 from labctl.runner.figures.stability import stability_drawing, unit_of
 from labctl.runner.figures.sweep import RunPicture, colour_key, drawings, picture_of
 from labctl.runner.refit import STABILITY_ID, refit_stability
+from labctl.runner.single_shots.statistics import lines_of, statistics_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +34,8 @@ def pictures(one: Evaluated, mark: str) -> str:
     :param mark: begins the names of its tables and of their links, which are unique in a page.
     """
     if not len(one.run):
-        return section("Figures", paragraphs(["none: no point was measured"]))
+        said = _burst(one) if one.run.shots is not None else paragraphs(["none: no point was measured"])
+        return section("Figures" if one.run.shots is None else "Single shots", said)
     if one.run.start.procedure == STABILITY_ID:
         return section("Emission over time", _stability(one))
     picture = picture_of(one.run, one.report.result)
@@ -42,11 +48,13 @@ def pictures(one: Evaluated, mark: str) -> str:
         "lines": "Lines",
     }
     drawn = drawings(picture)
-    return "".join(
+    shots = _shots(picture.shots, drawn["shots"], stem) if "shots" in drawn else ""
+    parts = [
         section(titles[name], make(picture, drawn[name], stem, mark))
         for name, make in made.items()
         if name in drawn
-    )
+    ]
+    return "".join((*parts, section("Single shots", shots)))
 
 
 Draw = Callable[["Layout"], "Figure"]
@@ -144,6 +152,37 @@ def _lines(picture: RunPicture, draw: Draw, stem: str, mark: str) -> str:  # noq
     )
     said = modes.text if randomness is None else f"{modes.text}; {randomness.text}"
     return figure(draw, caption, f"Lines of {picture.sample}: {said}.", *links)
+
+
+def _burst(one: Evaluated) -> str:
+    """Return what the shots of a run without points say."""
+    try:
+        found = statistics_of(one.run)
+    except LabctlError as exc:
+        return paragraphs([f"no statistics: {exc.message}"])
+    if not found:
+        return paragraphs(["no statistics: too few shots"])
+    draw = partial(shots_figure, in_figure(one.run.start.sample), found, None)
+    return _shots(found, draw, one.run.path.stem)
+
+
+def _shots(found: Sequence[ShotStatistics], draw: Draw, stem: str) -> str:
+    names = ("fluence_uj_cm2", "shots", "mean_counts", "cv", "cv_sigma", "own_cv", "own_cv_sigma")
+    rows = []
+    for one in found:
+        moments = one.moments
+        values = (
+            moments.mean.value,
+            moments.cv.value,
+            moments.cv.sigma,
+            moments.own_cv.value,
+            moments.own_cv.sigma,
+        )
+        rows.append([one.fluence_uj_cm2, moments.n, *("" if value is None else value for value in values)])
+    said = listed([line for one in found for line in lines_of(one)])
+    caption = "Single shots: scatter, tail, overlap of spectra, lines and Q against fluence."
+    alt = f"Statistics of single shots at {len(found)} fluences; the sentences below say the same."
+    return figure(draw, caption, alt, Data(f"{stem}_shots.csv", names, rows).link()) + said
 
 
 def _stability(one: Evaluated) -> str:
