@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from gui_bench import LONG_MS, forget, keep_settings_in
 from PySide6.QtCore import QPointF
+from PySide6.QtGui import QGuiApplication
 from pytestqt.qtbot import QtBot
 
 from labctl.data import read_run
@@ -140,15 +141,27 @@ def test_compare_waterfall_and_switches(qtbot: QtBot, window: MainWindow, tmp_pa
     view.tools.signal.setCurrentIndex(1)
     qtbot.waitUntil(lambda: window.fits.idle, timeout=LONG_MS)
     assert view.which == "lasing"
-    for number, chosen in enumerate(EXPORTS):
+    window.copy_curve()
+    copied = QGuiApplication.clipboard().text().splitlines()
+    assert copied[0].split("\t")[0] == "Peak fluence (uJ/cm^2)"
+    assert float(copied[1].split("\t")[0]) == run.column("fluence_uj_cm2")[0]
+    assert len(copied) == len(run) + 1
+    window.copy_picture()
+    assert QGuiApplication.clipboard().image().width() >= view.width()
+    # Every set of figures takes seconds: one of each width is drawn.
+    made = {n: chosen for n, chosen in enumerate(EXPORTS) if "two columns as P" not in chosen}
+    for number, chosen in made.items():
         window.runs.export(tmp_path / f"figure{number}", chosen)
-    sets = [number for number, chosen in enumerate(EXPORTS) if chosen.startswith("Figures")]
-    files = len(EXPORTS) + 3 * len(sets)  # a set holds four figures
+    files = len(made) + 3 * sum(chosen.startswith("Figures") for chosen in made.values())  # four in a set
     qtbot.waitUntil(lambda: len(list(tmp_path.glob("figure*"))) == files, timeout=LONG_MS)
     qtbot.waitUntil(lambda: not any(t.name == "export" for t in threading.enumerate()), timeout=LONG_MS)
     assert (tmp_path / "figure0.png").read_bytes().startswith(b"\x89PNG")
-    assert (tmp_path / f"figure{sets[0]}_threshold.pdf").read_bytes().startswith(b"%PDF")
-    assert b"<svg" in (tmp_path / f"figure{sets[-1]}_spectra.svg").read_bytes()[:400]
+    (pdf,) = tmp_path.glob("figure*_threshold.pdf")
+    assert pdf.read_bytes().startswith(b"%PDF")
+    (svg,) = tmp_path.glob("figure*_spectra.svg")
+    assert b"<svg" in svg.read_bytes()[:400]
+    (report,) = tmp_path.glob("figure*.html")
+    assert "<html" in report.read_text(encoding="utf-8")[:400]
     table = (tmp_path / f"figure{EXPORTS.index('L-L curve as CSV (*.csv)')}.csv").read_text().splitlines()
     assert len(table) == len(run) + 2
     window.runs.export(tmp_path / "nowhere" / "x.csv", EXPORTS[-1])

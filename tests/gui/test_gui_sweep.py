@@ -50,6 +50,12 @@ def test_a_whole_sweep(qtbot: QtBot, tmp_path: Path) -> None:
         assert (stored.status, len(stored)) == ("finished", 12)
         assert run.column("signal") == pytest.approx(stored.signal)
         assert list(window.runs.view.runs) == [str(run.facts.path.resolve())]
+        # What is exported is the run on the screen.
+        assert window.tabs.currentWidget() is window.live
+        window.export_shown()
+        assert window.tabs.currentWidget() is window.live
+        assert window.runs._exported is run
+        window.close_dialogs()
         # Refined round the threshold: a second run, denser there.
         window.queue.refine.click()
         again = window.queue._count

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ EXPORTS = (
     "Figures of one column as PDF (*.pdf)",
     "Figures of two columns as PDF (*.pdf)",
     "Figures of two columns as SVG (*.svg)",
+    "Figures of two columns as PNG (*.png)",
+    "Report as HTML (*.html)",
     "L-L curve as CSV (*.csv)",
     "Spectra as CSV (*.csv)",
 )
@@ -78,21 +81,26 @@ def export(view: RunView, path: Path, chosen: str) -> list[Path]:
 
 def is_from_data(chosen: str) -> bool:
     """Whether one of :data:`EXPORTS` is made of the data: no window is needed, any thread may make it."""
-    return chosen.endswith("(*.csv)") or chosen.startswith("Figures")
+    return chosen.endswith("(*.csv)") or chosen.startswith(("Figures", "Report"))
 
 
 def write_data(run: RunData, path: Path, chosen: str) -> list[Path]:
-    """Write a table of :data:`EXPORTS`, or the figures that ``labctl figures`` draws, and return the files.
+    """Write a table of :data:`EXPORTS`, or what ``labctl figures`` or ``labctl report`` makes.
 
+    :returns: the files.
     :raises LabctlError: there is nothing to write, or it cannot be written.
     """
-    if not chosen.startswith("Figures"):
+    if chosen.endswith("(*.csv)"):
         (write_spectra if chosen.startswith("Spectra") else write_curve)(run, path)
         return [path]
-    from labctl.runner.figures.of_runs import draw_as  # matplotlib takes a second
-
     if run.facts.path is None:
         raise DataError(f"{run.facts.title} is not in a file yet")
+    if chosen.startswith("Report"):
+        from labctl.runner.documents.run_report import write_report
+
+        return [write_report([run.facts.path], path, datetime.now(UTC))]
+    from labctl.runner.figures.of_runs import draw_as  # matplotlib takes a second
+
     return draw_as(run.facts.path, path, "single" if "one column" in chosen else "double")
 
 
@@ -116,6 +124,17 @@ def write_curve(run: RunData, path: Path) -> None:
 
     :raises DataError: it cannot be written.
     """
+    write_csv(path, _about(run), *curve_table(run))
+
+
+def curve_text(run: RunData) -> str:
+    """Return the same with tabs between the columns, as a spreadsheet takes it from the clipboard."""
+    header, rows = curve_table(run)
+    return "\n".join(["\t".join(header), *("\t".join(map(str, row)) for row in rows)])
+
+
+def curve_table(run: RunData) -> tuple[list[str], list[list[object]]]:
+    """Return headings and rows of a curve, one row a point."""
     fluence = run.column("fluence_uj_cm2")
     emission, lasing = run.signal("emission"), run.signal("lasing")
     header = [
@@ -129,11 +148,10 @@ def write_curve(run: RunData, path: Path) -> None:
         "Flags",
     ]
     columns = (fluence, fluence * run.column("fluence_sigma_rel"), *emission, *lasing, run.column("fwhm_nm"))
-    rows = (
+    return header, [
         [*(float(c[at]) for c in columns), int(at in run.excluded), "|".join(run.flags(at))]
         for at in range(len(run))
-    )
-    write_csv(path, _about(run), header, rows)
+    ]
 
 
 def _pump_labels(head: RunHead) -> tuple[str, str]:
@@ -215,6 +233,7 @@ class RunsPage(QWidget):
         self._opening: QFileDialog | None = None
         self._exporting: QFileDialog | None = None
         self._exported: RunData | None = None
+        self._exported_view = self.view
         side = QWidget()
         column = QVBoxLayout(side)
         column.setContentsMargins(8, 8, 0, 8)
@@ -228,11 +247,11 @@ class RunsPage(QWidget):
         for text, tip, act in (
             ("Open…", "Open run files or tables (Ctrl+O)", self.ask_for_files),
             ("Close run", "Close the selected run (Ctrl+W)", self.close_current),
-            ("Export…", "Plots as PNG, figures as PDF or SVG, data as CSV (Ctrl+E)", self.ask_for_export),
+            ("Export…", "Figures for a journal, plots, data, a report (Ctrl+E)", self.ask_for_export),
         ):
             button = QPushButton(text)
             button.setToolTip(tip)
-            button.clicked.connect(act)
+            button.clicked.connect(lambda _checked=False, act=act: act())
             column.addWidget(button)
         self.resume = QPushButton("Resume run")
         self.resume.setToolTip(
@@ -402,9 +421,13 @@ class RunsPage(QWidget):
             self._opening.filesSelected.connect(lambda names: self.open([Path(name) for name in names]))
         show(self._opening)
 
-    def ask_for_export(self) -> None:
-        """Let the user choose what to export, and where."""
-        run = self.view.current
+    def ask_for_export(self, view: RunView | None = None) -> None:
+        """Let the user choose what to export, and where.
+
+        :param view: of the run; this page's by default.
+        """
+        view = view or self.view
+        run = view.current
         if run is None:
             self.said.emit("nothing to export: open a run first", True)
             return
@@ -414,7 +437,7 @@ class RunsPage(QWidget):
             self._exporting.setNameFilters(list(EXPORTS))
             self._exporting.fileSelected.connect(self._export_chosen)
         if not self._exporting.isVisible():
-            self._exported = run
+            self._exported, self._exported_view = run, view
             self._exporting.setWindowTitle(f"Export {run.facts.title}")
             self._exporting.selectFile(str((run.facts.path or Path(run.facts.title)).with_suffix("")))
         show(self._exporting)
@@ -422,22 +445,25 @@ class RunsPage(QWidget):
     def _export_chosen(self, name: str) -> None:
         """Export the run that the dialog was opened for, whatever has been selected since."""
         assert self._exporting is not None
-        run, chosen = self._exported, self._exporting.selectedNameFilter()
-        if run is None or run.facts.key not in self.view.runs:
+        run, view = self._exported, self._exported_view
+        chosen = self._exporting.selectedNameFilter()
+        if run is None or run.facts.key not in view.runs:
             self.said.emit("not exported: the run has been closed", True)
             return
-        self.list.setCurrentItem(self._items[run.facts.key])
-        ask_to_replace(self, target(Path(name), chosen), lambda: self.export(Path(name), chosen))
+        if view is self.view:
+            self.list.setCurrentItem(self._items[run.facts.key])
+        ask_to_replace(self, target(Path(name), chosen), lambda: self.export(Path(name), chosen, view))
 
-    def export(self, path: Path, chosen: str) -> None:
+    def export(self, path: Path, chosen: str, view: RunView | None = None) -> None:
         """Write what is shown; tell the file, or why not."""
-        run = self.view.current
+        view = view or self.view
+        run = view.current
         if run is not None and is_from_data(chosen):
             path = target(path, chosen)
             threading.Thread(target=self._write, args=(run, path, chosen), name="export").start()
             return
         try:
-            written = export(self.view, path, chosen)
+            written = export(view, path, chosen)
         except (DataError, OSError) as exc:
             self.said.emit(f"not exported: {exc}", True)
         else:

@@ -15,6 +15,7 @@ from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
     QDropEvent,
+    QGuiApplication,
     QKeySequence,
     QUndoStack,
 )
@@ -35,7 +36,7 @@ from labctl.gui.base.fields import remember, remembered, settings
 from labctl.gui.base.theme import TEXT_SIZE, TEXT_SIZES, THEME, THEMES
 from labctl.gui.plots.edits import EditKeeper, Kept
 from labctl.gui.plots.runview import RunView
-from labctl.gui.runs.runs_page import Exported, Opened, RunsPage
+from labctl.gui.runs.runs_page import Exported, Opened, RunsPage, curve_text
 from labctl.gui.shell.log_dock import Level, LogDock, LogTap
 from labctl.gui.shell.notices import Notices
 from labctl.runner.fit_process import Answer, Fits
@@ -204,7 +205,7 @@ class MainWindow(QMainWindow):
     def _make_menus(self) -> None:
         file, edit = self.menuBar().addMenu("&File"), self.menuBar().addMenu("&Edit")
         self.add_action(file, "&Open…", "Ctrl+O", lambda: self._on_runs(self.runs.ask_for_files))
-        self.add_action(file, "&Export…", "Ctrl+E", lambda: self._on_runs(self.runs.ask_for_export))
+        self.add_action(file, "&Export…", "Ctrl+E", self.export_shown)
         self.add_action(file, "&Close run", "Ctrl+W", lambda: self._on_runs(self.runs.close_current))
         file.addSeparator()
         self.add_action(file, "&Quit", "Ctrl+Q", self.close)
@@ -219,6 +220,12 @@ class MainWindow(QMainWindow):
         self.add_action(edit, "Next point by fluence", "Right", lambda: self.shown_view_step(1))
         self.add_action(edit, "Previous point by fluence", "Left", lambda: self.shown_view_step(-1))
         self._make_look(self.menuBar().addMenu("&View"))
+        edit.addSeparator()
+        for text, act in (
+            ("Copy a picture of the page", self.copy_picture),
+            ("Copy the curve as a table", self.copy_curve),
+        ):
+            edit.addAction(text).triggered.connect(lambda _checked=False, act=act: act())
         self.help_menu = self.menuBar().addMenu("&Help")
         self.add_action(self.help_menu, "&Help", "F1", lambda: show_help(self, "window", self.keys))
         self.add_action(
@@ -260,11 +267,37 @@ class MainWindow(QMainWindow):
         self.tabs.setCurrentWidget(self.runs)
         act()  # type: ignore[operator]
 
+    def shown_view(self) -> RunView | None:
+        """Return the view of runs that is on the screen, None where there is none."""
+        return next((view for view in self.views() if view.isVisible()), None)
+
     def shown_view_step(self, by: int) -> None:
         """Go to a neighbouring point of the run that is on the screen."""
-        view = getattr(self.tabs.currentWidget(), "view", None)
+        view = self.shown_view()
         if view is not None:
             view.step(by)
+
+    def export_shown(self) -> None:
+        """Export the run that is on the screen; on a page without one, that of the page of runs."""
+        view = self.shown_view()
+        if view is None or view.current is None:
+            view = self.runs.view
+            self.tabs.setCurrentWidget(self.runs)
+        self.runs.ask_for_export(view)
+
+    def copy_picture(self) -> None:
+        """Put the page that is on the screen on the clipboard."""
+        QGuiApplication.clipboard().setPixmap(self.tabs.currentWidget().grab())
+        self.say("copied: a picture of this page")
+
+    def copy_curve(self) -> None:
+        """Put the curve of the run that is on the screen on the clipboard, as a table."""
+        view = self.shown_view() or self.runs.view
+        if view.current is None:
+            self.say("nothing to copy: open a run first", True)
+            return
+        QGuiApplication.clipboard().setText(curve_text(view.current))
+        self.say(f"copied: {view.current.facts.title}, one row a point")
 
     # --- files -------------------------------------------------------------------------------------
 
