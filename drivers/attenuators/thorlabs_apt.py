@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 from pymeasure.adapters import Adapter
 
-from drivers.support.apt import CHANNEL, AptDevice, short, with_data
+from drivers.support.apt import CHANNEL, AptDevice, probe, short, with_data
 from drivers.support.spec import BaudRate, DriverSpec, Support, VisaConfig
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout
@@ -207,7 +207,7 @@ DRIVER = DriverSpec(
         (
             "a KDC101 does not say which motor it drives: it is taken for a PRM1-Z8",
             'on Windows the COM port appears once "Load VCP" is ticked in the properties of its USB driver',
-            "labctl devices does not recognise it",
         ),
     ),
+    (probe(ThorlabsAptMount.models),),
 )

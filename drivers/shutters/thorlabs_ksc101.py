@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pymeasure.adapters import Adapter
 
-from drivers.support.apt import CHANNEL, AptDevice, short
+from drivers.support.apt import CHANNEL, AptDevice, probe, short
 from drivers.support.spec import BaudRate, DriverSpec, Support, VisaConfig
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentFault, InstrumentTimeout
@@ -147,7 +147,7 @@ DRIVER = DriverSpec(
             "open and closed are the controller's own word: whether it asks a sensor at the blade is "
             "not published, so let the meter or the spectrometer see the light behind the shutter",
             "it does not close by itself after a time (self_closing)",
-            "labctl devices does not recognise it",
         ),
     ),
+    (probe(ThorlabsKSC101.models),),
 )

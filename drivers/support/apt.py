@@ -16,6 +16,7 @@ from pymeasure.adapters import Adapter
 
 from drivers.support.failures import ConnectionLost
 from drivers.support.session import Port
+from drivers.support.spec import Probe
 from drivers.support.visa import SHOWN, VisaInstrument
 from labctl.model.clock import Clock
 from labctl.model.errors import InstrumentFault, InstrumentTimeout, ProtocolError
@@ -55,6 +56,12 @@ def with_data(number: int, data: bytes) -> bytes:
     '53 04 06 00 d0 01 00 00 00 00 00 00'
     """
     return struct.pack("<HHBB", number, len(data), UNIT | 0x80, HOST) + data
+
+
+def probe(models: tuple[str, ...]) -> Probe:
+    """Return the question by which these models are known; the serial number in its answer is no text."""
+    answer = rf"(?s)\x06\x00T\x00.{{6}}(?P<model>{'|'.join(models)})\x00.*"
+    return Probe(short(INFO[0]), answer, until=b"\x01\x00\x01\x00", baud_rate=115200)
 
 
 class AptDevice(VisaInstrument):

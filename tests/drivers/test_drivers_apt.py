@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from drivers_stub import stub
 
+from drivers import found as devices
 from drivers import registry
 from labctl.config import parse_bench
 from labctl.model.clock import ScaledClock, SteppedClock
@@ -189,6 +190,16 @@ def test_a_bench_of_apt_instruments_is_checked(bench: SimulatedBench) -> None:
     found = {one.role: one.identity for one in report.instruments}
     assert found["attenuator"] == "Thorlabs K10CR1 55123456 1.0.3"
     assert found["shutter"] == "Thorlabs KSC101 68123456 1.0.6"
+
+
+def test_labctl_devices_knows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_usb_devices", list)
+    monkeypatch.setattr("serial.tools.list_ports.comports", list)
+    settings = presets.scene("ola", "ideal", 3)
+    with SimulatedBench(settings, ScaledClock(20.0), instruments=tuple(KEYS.values())) as real:
+        for role, model in (("attenuator", "K10CR1"), ("shutter", "KSC101")):
+            (one,) = devices.found([real.resources[role]])
+            assert (one.what, one.role, one.driver, one.why) == (model, role, KEYS[role], "")  # type: ignore[index]
 
 
 def test_a_shutter_without_a_sensor_is_never_said_to_have_one(bench: SimulatedBench) -> None:
