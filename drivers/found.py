@@ -28,8 +28,9 @@ TEST_AND_MEASUREMENT = (0xFE, 3)
 """Class and subclass of a USB interface that speaks USB-TMC."""
 BUS_S = 4.0
 """Wall time in which the USB bus must have been looked over."""
-ANSWER_S, BUS_ANSWER_S, QUIET_S = 0.3, 0.1, 0.05
-"""How long an answer may take, one of the 16 addresses of a bus, and until a line is quiet (wall time)."""
+ANSWER_S, SHORT_ANSWER_S, QUIET_S = 0.3, 0.08, 0.05
+"""How long an answer may take; that of a message or of one address of a bus, for a device may go on talking
+ten times a second; and until a line is quiet (all in wall time)."""
 SPECTROMETERS_S = 20.0
 CHILD_MODULE = "drivers.spectrometers.ocean_child"
 HELD = "held by another program, and not asked"
@@ -246,7 +247,11 @@ def _asked(resource: str, questions: Sequence[Question], what: str = "") -> Foun
     if place != resource and (program := holder(place)):
         return FoundInstrument(resource, what, why=f"{HELD}: {program}")
     serial = place != resource
-    rates = sorted({probe.baud_rate for _, probe in questions}) if serial else [questions[0][1].baud_rate]
+    rates = (
+        sorted({probe.baud_rate for _, probe in questions}, reverse=True)
+        if serial
+        else [questions[0][1].baud_rate]
+    )
     heard: list[str] = []
     for rate in rates:
         asked = [(spec, p) for spec, p in questions if p.baud_rate == rate or not serial]
@@ -286,11 +291,13 @@ def _asked_at(
     line = Stranger(resource, "device")
     try:
         on_usb = resource.upper().startswith("USB")
-        for question in sorted({probe.question for _, probe in questions}, key=_bus_last):
-            if not (on_usb or _bus_last(question)[0]):  # half a question of before may stand in its buffer
+        for question in sorted({probe.question for _, probe in questions}, key=_turn):
+            if (
+                _turn(question)[0] == LINES and not on_usb
+            ):  # half a question of before may stand in its buffer
                 _exchange(line, b"\r\n", {b""}, QUIET_S)
             ends = {probe.until for _, probe in questions if probe.question == question}
-            patience_s = BUS_ANSWER_S if _bus_last(question)[0] else ANSWER_S
+            patience_s = ANSWER_S if _turn(question)[0] == LINES else SHORT_ANSWER_S
             text = _exchange(line, question, ends, patience_s)
             for spec, probe in questions:
                 if probe.question == question and (match := re.fullmatch(probe.answer, text.strip("\r\n >"))):
@@ -304,15 +311,20 @@ def _asked_at(
     return None
 
 
-def _bus_last(question: bytes) -> tuple[bool, bytes]:
-    """Order questions: those that end no line, of modules on a bus, come last."""
-    return not question.endswith((b"\r", b"\n")), question
+BINARY, LINES, BUS = 0, 1, 2
+
+
+def _turn(question: bytes) -> tuple[int, bytes]:
+    """Order questions: messages before text, which would stand in their way; those that end no line last."""
+    if b"\0" in question:
+        return BINARY, question
+    return (LINES if question.endswith((b"\r", b"\n")) else BUS), question
 
 
 def _exchange(line: Any, question: bytes, ends: set[bytes], patience_s: float) -> str:
-    with suppress(InstrumentError), line.translated(question.decode()):
+    with suppress(InstrumentError), line.translated(question.decode("latin-1")):
         line.adapter.write_bytes(question)
-        return bytes(line.listen(min(ends), patience_s)).decode("ascii", "replace")
+        return bytes(line.listen(min(ends), patience_s)).decode("latin-1")
     return ""
 
 

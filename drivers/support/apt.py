@@ -59,8 +59,11 @@ def with_data(number: int, data: bytes) -> bytes:
 
 
 def probe(models: tuple[str, ...]) -> Probe:
-    """Return the question by which these models are known; the serial number in its answer is no text."""
-    answer = rf"(?s)\x06\x00T\x00.{{6}}(?P<model>{'|'.join(models)})\x00.*"
+    """Return the question by which these models are known; the serial number in its answer is no text.
+
+    A status that another program has asked for may come before the answer.
+    """
+    answer = rf"(?s).*?\x06\x00T\x00.{{6}}(?P<model>{'|'.join(models)})\x00.*"
     return Probe(short(INFO[0]), answer, until=b"\x01\x00\x01\x00", baud_rate=115200)
 
 

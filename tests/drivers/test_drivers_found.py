@@ -16,7 +16,10 @@ from drivers import registry
 from drivers.found import FoundInstrument, found
 from labctl.model.clock import ScaledClock
 from simulators import presets
+from simulators import registry as simulated
 from simulators.bench import SimulatedBench
+from simulators.scene import Scene
+from simulators.servers import TcpServer
 
 KEYS = {"attenuator": "thorlabs-ell14", "power_meter": "thorlabs-pm100", "shutter": "thorlabs-sc10"}
 
@@ -89,6 +92,29 @@ def test_a_module_at_another_address_and_a_fast_controller_have_their_keys() -> 
         lines = [found([bench.resources[role]])[0].lines for role in ("attenuator", "shutter")]
     assert 'address = "5"' in lines[0]
     assert "baud_rate = 115200" in lines[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "role", "model"),
+    [("thorlabs-apt", "attenuator", "K10CR1"), ("thorlabs-ksc101", "shutter", "KSC101")],
+)
+def test_controllers_that_talk_in_messages_are_found(key: str, role: str, model: str) -> None:
+    clock = ScaledClock(1.0)
+    twin = simulated.find(key)
+    server = TcpServer(twin.make(Scene(presets.scene("ola", "ideal", seed=3), clock)), clock)
+    server.start()
+    try:
+        server.wire._start_updates()  # type: ignore[attr-defined]  # as another program leaves it
+        (one,) = found([server.resource])
+        spec = registry.find(role, key)  # type: ignore[arg-type]
+        table = tomllib.loads("\n".join(one.lines))[role]
+        device = spec.open(spec.config.model_validate(table), clock)
+        who = device.identity()
+        device.close()
+    finally:
+        server.stop()
+    assert (one.role, one.driver, one.what) == (role, key, who.model)
+    assert who.model == model
 
 
 def port(device: str, vendor: int | None, manufacturer: str | None = None) -> SimpleNamespace:
