@@ -11,12 +11,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from labctl.model.clock import Clock
 from simulators.link import DUE_TOLERANCE_S, Wire
 from simulators.registry import Simulator
 from simulators.scene import Scene
+from simulators.usb.ftdi import APT, Ftdi
 
 HOST, UNIT = 0x01, 0x50
 CHANNEL = 1
@@ -269,4 +271,4 @@ def _make(scene: Scene) -> AptMount:
     return AptMount(scene.clock, scene.mount, scene.settings.mount.speed_deg_s)
 
 
-SIMULATOR = Simulator("thorlabs-apt", "attenuator", _make)
+SIMULATOR = Simulator("thorlabs-apt", "attenuator", _make, plug=lambda _: partial(Ftdi, "SIMAPT", named=APT))

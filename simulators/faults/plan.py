@@ -88,8 +88,8 @@ class Kind:
     match: str = ""
 
 
-ON_USB = ("attenuator", "power_meter", "spectrometer", "stage")
-"""Instruments that have a USB plug."""
+ON_USB = ("attenuator", "power_meter", "shutter", "spectrometer", "stage")
+"""Instruments that may have a USB plug."""
 
 _BOTH: tuple[Direction, ...] = ("reply", "request")
 _REPLY: tuple[Direction, ...] = ("reply",)

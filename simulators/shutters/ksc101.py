@@ -7,12 +7,14 @@ sensor of the blade is known of, and this one has none: a blade that is stuck is
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import Protocol
 
 from labctl.model.clock import Clock
 from simulators.attenuators.apt import CHANNEL, AptDevice
 from simulators.link import DUE_TOLERANCE_S
 from simulators.registry import Simulator
+from simulators.usb.ftdi import APT, Ftdi
 
 MANUAL, SINGLE, AUTO, TRIGGERED = 1, 2, 3, 4
 OPEN, CLOSE = 1, 2
@@ -102,4 +104,9 @@ class Ksc101(AptDevice):
             self._blade.command(open_)
 
 
-SIMULATOR = Simulator("thorlabs-ksc101", "shutter", lambda scene: Ksc101(scene.clock, scene.shutter))
+SIMULATOR = Simulator(
+    "thorlabs-ksc101",
+    "shutter",
+    lambda scene: Ksc101(scene.clock, scene.shutter),
+    plug=lambda _: partial(Ftdi, "SIMKSC101", named=APT),
+)

@@ -22,6 +22,10 @@ PACKET = 64
 CLOCK_HZ = 3_000_000
 EIGHTHS = (0, 4, 2, 1, 3, 5, 6, 7)
 """Part of the divisor, in eighths, by the code of three bits that stands for it."""
+Named = tuple[int, str, str]
+FT230X: Named = (0x6015, "FTDI", "FT230X Basic UART")
+APT: Named = (0xFAF0, "Thorlabs", "APT")
+"""As in the controllers of the APT family; the name of the product is this simulator's choice."""
 AGREES_REL = 0.03
 """How far two serial ports may be apart, as usual."""
 
@@ -42,13 +46,14 @@ class Ftdi(UsbDevice):
     """One bridge; what the serial line carries at another speed than the instrument's arrives as noise.
 
     :param wire: returns the instrument at its end.
+    :param named: number of the product, its maker and its name, where the maker has written his own into it.
     """
 
-    def __init__(self, serial: str, wire: Callable[[], Any]) -> None:
+    def __init__(self, serial: str, wire: Callable[[], Any], named: Named = FT230X) -> None:
         ways = EndpointInfo(0x81, PACKET), EndpointInfo(0x02, PACKET)
         kind = (0xFF, 0xFF, 0xFF)
-        name = "FT230X Basic UART"
-        super().__init__(DeviceInfo(0x0403, 0x6015, "FTDI", name, serial, kind, ways, FULL_SPEED, 0x1000))
+        product_id, maker, name = named
+        super().__init__(DeviceInfo(0x0403, product_id, maker, name, serial, kind, ways, FULL_SPEED, 0x1000))
         self._wire = wire
         self._baud_rate = 9600.0
         self._set_latency(16)
@@ -56,8 +61,8 @@ class Ftdi(UsbDevice):
     @property
     def resource(self) -> str:
         """VISA resource name under Linux, where the port has a name of its own."""
-        name = self.info.product.replace(" ", "_")
-        return f"ASRL/dev/serial/by-id/usb-FTDI_{name}_{self.info.serial}-if00-port0::INSTR"
+        name = f"{self.info.manufacturer}_{self.info.product}_{self.info.serial}".replace(" ", "_")
+        return f"ASRL/dev/serial/by-id/usb-{name}-if00-port0::INSTR"
 
     def _set_latency(self, milliseconds: int) -> None:
         self._latency_ms, self.idle_s = milliseconds, milliseconds / 1000.0

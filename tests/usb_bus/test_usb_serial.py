@@ -1,4 +1,4 @@
-"""An Elliptec mount behind an FTDI bridge: pyftdi and pyserial unmodified, and the driver on top of them."""
+"""Elliptec and APT devices behind an FTDI bridge: pyftdi and pyserial unmodified, drivers on top of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from patience import PATIENCE_S
 from usb_bench import over_ftdi, usb_bench
 from usbip_client import Attached, Bus, UsbFailure
 
+from drivers.attenuators.thorlabs_apt import ThorlabsAptMount
 from drivers.attenuators.thorlabs_ell14 import ThorlabsELL14
+from drivers.shutters.thorlabs_ksc101 import ThorlabsKSC101
 from labctl.model.clock import SteppedClock
 from simulators.bench import SimulatedBench
 from simulators.usb.ftdi import baud_rate
@@ -55,6 +57,23 @@ def test_the_mount_turns_over_pyftdi(bench: SimulatedBench, monkeypatch: pytest.
     mount.move_to(45.0)
     assert bench.scene.mount.angle_deg() == pytest.approx(45.0, abs=0.01)
     mount.close()
+
+
+def test_the_controllers_of_the_apt_family_are_reached_over_pyftdi(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SteppedClock()
+    with usb_bench(clock, monkeypatch, instruments=("thorlabs-apt", "thorlabs-ksc101")) as bench:
+        mount = ThorlabsAptMount(over_ftdi(bench, "attenuator", monkeypatch), clock=clock)
+        mount.home()
+        mount.move_to(30.0)
+        assert bench.scene.mount.angle_deg() == pytest.approx(30.0, abs=0.01)
+        mount.close()
+        shutter = ThorlabsKSC101(over_ftdi(bench, "shutter", monkeypatch), clock=clock)
+        shutter.open()
+        assert not bench.scene.shutter.closed_switch()
+        shutter.close_beam()
+        clock.sleep(1.0)
+        assert bench.scene.shutter.closed_switch()
+        shutter.close()
 
 
 def test_at_another_speed_the_line_carries_noise(

@@ -1,4 +1,4 @@
-"""Whole sweeps over USB: meter by USBTMC, spectrometer by either library, mount by FTDI; shutter on TCP."""
+"""Whole sweeps over USB: meter by USBTMC, spectrometer by either library, mount and shutter by FTDI."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from labctl.model.clock import SteppedClock
 from labctl.model.plan import SweepPlan
 from labctl.runner.events import Event
 from labctl.runner.run import RunRequest, run_sweep
+from simulators.usb.usbip import UsbServer
 
 THRESHOLD_UJ_CM2 = 79.81
 """Of OLA in the demo."""
@@ -26,8 +27,11 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("backend", "model"),
-    [("cseabreeze", "USB2000PLUS"), ("pyseabreeze", "SR4")],
+    ("backend", "model", "instruments"),
+    [
+        ("cseabreeze", "USB2000PLUS", ()),  # an ELL14; the SC10 has no USB
+        ("pyseabreeze", "SR4", ("thorlabs-apt", "thorlabs-ksc101")),
+    ],
 )
 def test_a_sweep_over_usb_finds_the_threshold(
     monkeypatch: pytest.MonkeyPatch,
@@ -36,14 +40,17 @@ def test_a_sweep_over_usb_finds_the_threshold(
     caplog: pytest.LogCaptureFixture,
     backend: str,
     model: str,
+    instruments: tuple[str, ...],
 ) -> None:
     give_shim(monkeypatch, library)
     clock, events = SteppedClock(), list[Event]()
-    with usb_bench(clock, monkeypatch, model, level="typical") as bench:
+    with usb_bench(clock, monkeypatch, model, level="typical", instruments=instruments) as bench:
         text = bench.bench_toml(1.0).replace(
             'driver = "ocean"\n', f'driver = "ocean"\nbackend = "{backend}"\n'
         )
-        text = text.replace(bench.resources["attenuator"], over_ftdi(bench, "attenuator", monkeypatch))
+        for role in ("attenuator", "shutter"):
+            if isinstance(bench.server(role), UsbServer):
+                text = text.replace(bench.resources[role], over_ftdi(bench, role, monkeypatch))
         config = parse_bench(text)
         assert config.power_meter.resource.startswith("USB0::0x1313")
         report = run_sweep(

@@ -18,6 +18,7 @@ from simulators.bench import SimulatedBench
 from simulators.faults import FaultPlan
 from simulators.usb.usbip import UsbServer
 
+APT_ID = 0xFAF0
 SITE = Path(__file__).parent / "site"
 
 
@@ -42,11 +43,12 @@ def usb_bench(
     model: str = "USB2000PLUS",
     faults: str = "",
     level: Any = "ideal",
+    instruments: tuple[str, ...] = (),
 ) -> Iterator[SimulatedBench]:
     """Serve a bench on USB, with faults by plan."""
     plan = FaultPlan.parse(faults) if faults else None
     scene = presets.with_usb_spectrometer(presets.scene("ola", level, seed=1), model)
-    with SimulatedBench(scene, clock, "usb", plan) as bench:
+    with SimulatedBench(scene, clock, "usb", plan, instruments=instruments) as bench:
         reach(bench, patch)
         yield bench
 
@@ -59,11 +61,14 @@ def over_ftdi(bench: SimulatedBench, role: str, patch: pytest.MonkeyPatch) -> st
 
     # It lets a quiet line answer every 200 ms only; each silence that a driver listens to would take as long.
     patch.setattr(Ftdi, "set_dynamic_latency", lambda *_: None)
+    if APT_ID not in Ftdi.PRODUCT_IDS[Ftdi.FTDI_VENDOR].values():
+        Ftdi.add_custom_product(Ftdi.FTDI_VENDOR, APT_ID, "apt")
     UsbTools.release_all_devices()
     UsbTools.flush_cache()  # it would remember the bus of an earlier test
     server = bench.server(role)
     assert isinstance(server, UsbServer)
-    return f"ASRLftdi://ftdi:ft-x:{server.device.info.serial}/1::INSTR"
+    info = server.device.info
+    return f"ASRLftdi://0x0403:0x{info.product_id:04x}:{info.serial}/1::INSTR"
 
 
 def give_shim(patch: pytest.MonkeyPatch, library: Path) -> None:

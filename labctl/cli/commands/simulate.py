@@ -24,7 +24,7 @@ from labctl.model.untrusted import write_whole
 
 _SIMULATED = re.compile(
     r"127\.0\.0\.1|^ASRL/dev/(pts/\d+|ttys\d+)::|^USB0::0x1313::0x8078::P0012345::INSTR$|^SIM\d{5}$"
-    r"|^ASRL/dev/serial/by-id/usb-FTDI_FT230X_Basic_UART_SIM\w+-if00-port0::INSTR$"
+    r"|^ASRL/dev/serial/by-id/usb-(FTDI_FT230X_Basic_UART|Thorlabs_APT)_SIM\w+-if00-port0::INSTR$"
 )
 """Where simulated instruments listen: this computer's own network, a pseudo-terminal, the USB bus."""
 _MADE_BY = re.compile(r"# labctl simulate ([0-9a-f]{16}):")
