@@ -265,6 +265,7 @@ def _linewidth(axes: Axes, run: Shown) -> None:
     known = np.isfinite(run.fwhm_nm) & (run.fluence_uj_cm2 > 0)
     if not known.any():
         axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center")
+        axes.set(xticks=[], yticks=[])
         return
     f = run.fluence_uj_cm2[known]
     axes.set_xscale("log")
