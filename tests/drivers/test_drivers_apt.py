@@ -57,6 +57,7 @@ class Controller:
         self.asked: list[int] = []
         self.bits = [0x80000400]
         self.degrees = 0.0
+        self.moves_to: float | None = None
         self.before = b""
 
     def __call__(self, data: bytes) -> bytes:
@@ -73,6 +74,8 @@ class Controller:
             return self.before + who(self.model)
         if number == 0x0429:
             return self.before + bits(self.bits.pop(0) if len(self.bits) > 1 else self.bits[0])
+        if self.moves_to is not None and len(self.bits) == 1:
+            self.degrees = self.moves_to
         return self.before + position(self.degrees) if number == 0x0411 else b""
 
 
@@ -124,6 +127,15 @@ def test_a_motion_that_ends_elsewhere_is_a_fault(shown: list[int], words: str) -
         device.bits = [0x80000400, *shown]
         with pytest.raises(InstrumentFault, match=words):
             mount.move_to(30.0)
+        mount.close()
+
+
+def test_a_motion_that_shows_late_in_the_status_is_waited_for() -> None:
+    device = Controller()
+    with stub(device) as server:
+        mount = opened("attenuator", server.resource, SteppedClock())
+        device.bits, device.moves_to = [0x80000400, 0x80000400, 0x80000430, 0x80000400], 30.0
+        assert mount.move_to(30.0) == pytest.approx(30.0, abs=1e-4)
         mount.close()
 
 
