@@ -39,9 +39,7 @@ def write_report(runs: Sequence[Path], output: Path | None, now: datetime) -> Pa
 
 def _run_file(path: Path) -> Path:
     if path.is_file() and path.suffix.lower() != ".csv" and not is_hdf5(path):
-        raise DataError(
-            f"{path}: is not a run file", "labctl fit accepts a table, labctl import makes a run of it"
-        )
+        raise DataError(f"{path}: is not a run file", "labctl fit accepts a table")
     return path
 
 
