@@ -20,6 +20,7 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from labctl.cli.commands.demo import simulated_bench, wait_for
 from labctl.config import load_bench, parse_bench
+from labctl.gui.base import theme
 from labctl.gui.calibration.page import CalibratePage
 from labctl.gui.shell.app import make_application
 from labctl.gui.shell.benchwindow import BenchWindow
@@ -31,7 +32,7 @@ from labctl.service.messages import MoveShutter, SetFluence, Stream
 from simulators.bench import SimulatedBench
 from simulators.presets import scene, uncalibrated
 
-SIZE = (1760, 1000)
+SIZE = (1280, 720)
 
 
 def wait(done: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -76,12 +77,29 @@ def runs_pictures(folder: Path, images: Path) -> None:
     view.tools.log.setChecked(True)
     save(window, images / "runs-compared.png")
     view.set_visible(next(iter(view.runs)), False)
-    view.tools.log.setChecked(False)
     view.tools.checks.setChecked(True)
     view.toggle_excluded(view.current.facts.key, 4)
     pause(1.5)
     view.lightlight.see_all()
     save(window, images / "run.png")
+    view.pages.setCurrentWidget(view.words)
+    save(window, images / "words.png")
+    window.close()
+
+
+def light_picture(images: Path) -> None:
+    """Show a stored run in the light theme."""
+    application = QApplication.instance()
+    assert isinstance(application, QApplication)
+    theme.use("light")
+    theme.apply_theme(application)
+    window = MainWindow()
+    window.resize(*SIZE)
+    window.show()
+    window.open_files([Path(__file__).parent / "examples/run/OLA-spot-1.h5"])
+    view = window.runs.view
+    wait(lambda: all(r.result for r in view.runs.values()) and bool(view.runs) and window.fits.idle)
+    save(window, images / "light-theme.png")
     window.close()
 
 
@@ -93,6 +111,7 @@ def bench_pictures(folder: Path, images: Path) -> None:
         window.resize(*SIZE)
         window.show()
         wait(lambda: window.connected)
+        save(window, images / "first-screen.png")
         window.post(SetFluence(95.0))
         window.panels.setCurrentIndex(1)
         wait(lambda: window.service.state.seen.fluence_uj_cm2 is not None)
@@ -177,7 +196,7 @@ def readings(page: CalibratePage, series: str) -> list[tuple[float, float, float
 def leave(window: BenchWindow) -> None:
     gone: list[bool] = []
     window.ended.connect(lambda: gone.append(True))
-    window.close()
+    window.leave()
     wait(lambda: bool(gone), 20)
 
 
@@ -192,6 +211,7 @@ def main() -> None:
         bench_pictures(folder, images)
         alignment_picture(folder, images)
         calibration_pictures(folder, images)
+        light_picture(images)
 
 
 if __name__ == "__main__":

@@ -181,6 +181,8 @@ QDockWidget::title {{ background: {PANEL}; padding: 6px; }}
 QScrollArea {{ border: 0; }}
 QScrollBar:vertical {{ background: {BACKGROUND}; width: 12px; }}
 QScrollBar::handle:vertical {{ background: {LINE}; border-radius: 5px; min-height: 24px; }}
+QScrollBar:horizontal {{ background: {BACKGROUND}; height: 12px; }}
+QScrollBar::handle:horizontal {{ background: {LINE}; border-radius: 5px; min-width: 24px; }}
 QScrollBar::add-line, QScrollBar::sub-line {{ height: 0; width: 0; }}
 """
 

@@ -85,7 +85,7 @@ class AlignPage(QWidget):
         self.scale.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.scale.setWordWrap(True)
         self.scale.setStyleSheet(f"font-size: 12pt; color: {theme.DIM};")
-        self.interval.setStyleSheet(f"font-size: 34pt; color: {theme.THRESHOLD};")
+        self.interval.setStyleSheet(f"font-size: 26pt; color: {theme.THRESHOLD};")
         self.state.setStyleSheet(f"font-size: 15pt; color: {theme.DIM};")
         column = QVBoxLayout(self._face)
         column.addWidget(self.state)

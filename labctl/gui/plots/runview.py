@@ -18,6 +18,7 @@ from labctl.gui.plots.light_light import LightLightPlot, no_answer, peaks_questi
 from labctl.gui.plots.spectrum import SpectrumPlot, Waterfall
 from labctl.gui.plots.tools import ViewTools
 from labctl.gui.plots.verdict import (
+    STRIP_PX,
     VerdictStrip,
     Words,
     notes_of,
@@ -123,6 +124,7 @@ class RunView(QWidget):
         layout.setContentsMargins(8, 6, 8, 2)
         layout.setSpacing(4)
         self.head = QStackedWidget()
+        self.head.setFixedHeight(STRIP_PX)
         self.head.addWidget(self.strip)
         layout.addWidget(self.head)
         layout.addWidget(self.splitter, 1)

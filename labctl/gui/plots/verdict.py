@@ -248,7 +248,7 @@ class VerdictStrip(QFrame):
     def _set_value(self, text: str, tone: str) -> None:
         """Show a number as large as can be, words so that all of them can be read."""
         self.value.setText(text)
-        size = 32 if tone == "number" or len(text) <= SHORT else 15
+        size = 32 if len(text) <= SHORT else 25 if tone == "number" else 15
         colour = {"number": theme.THRESHOLD, "danger": theme.WRONG, "warn": theme.WARN}.get(tone, theme.DIM)
         self.value.setStyleSheet(f"font-size: {size}pt; font-weight: 800; color: {colour};")
 

@@ -352,6 +352,7 @@ class BenchWindow(MainWindow):
         self.live.cards.wanted.connect(self._act)
         self._show_plan()
         self.queue.refine_wanted.connect(self._refine)
+        self.queue.parameters_wanted.connect(self._use)
         self.desk.changed.connect(self._allow)
         self.live.view.left_out.connect(self.left_out)
         self.live.view.bands_moved.connect(self.bands_moved)
@@ -438,6 +439,11 @@ class BenchWindow(MainWindow):
             self.say("this bench cannot reach the fluences around this threshold", wrong=True)
         else:
             self.add_sweep(*denser)
+
+    def _use(self, plan: SweepPlan) -> None:
+        """Show the values of a plan where a sweep is started."""
+        self.sweep.show_plan(plan)
+        self.panels.setCurrentIndex(0)
 
     def _resume(self, run: RunData) -> None:
         """Queue what is left of a run."""

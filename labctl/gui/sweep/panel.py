@@ -37,6 +37,7 @@ from labctl.model.plan import (
     FLUENCES,
     MEASUREMENT,
     REFERENCE,
+    AdaptivePlan,
     SweepPlan,
     sweep_options,
     sweep_plan,
@@ -376,6 +377,16 @@ class SweepPanel(QWidget):
         low, high = min(plan.fluences_uj_cm2), max(plan.fluences_uj_cm2)
         note = f"refined around {threshold_uj_cm2:.4g} uJ/cm2, {low:.4g} to {high:.4g}"
         return plan, self.request(note)
+
+    def show_plan(self, plan: SweepPlan) -> None:
+        """Fill in the values of a plan."""
+        self._applying = True
+        self.adaptive.setChecked(isinstance(plan, AdaptivePlan))
+        for field in self.fields.values():
+            if hasattr(plan, field.option.field):
+                field.fill(field.option.write(getattr(plan, field.option.field)))
+        self._applying = False
+        self.judge()
 
     # --- presets -----------------------------------------------------------------------------------
 

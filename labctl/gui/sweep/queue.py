@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import (
     QHBoxLayout,
+    QMenu,
     QProgressBar,
     QPushButton,
     QTreeWidget,
@@ -45,9 +46,11 @@ class QueuePanel(QWidget):
 
     :param post: takes commands.
     :ivar refine_wanted: the threshold round which to sweep again, uJ/cm2.
+    :ivar parameters_wanted: the plan whose values the panel shall show.
     """
 
     refine_wanted = Signal(float)
+    parameters_wanted = Signal(object)
 
     def __init__(self, post: Callable[[Command], None], abort: Callable[[], None]) -> None:
         super().__init__()
@@ -59,9 +62,12 @@ class QueuePanel(QWidget):
         self.held = False
         self.threshold: float | None = None
         self.tree = QTreeWidget()
-        self.tree.setHeaderLabels(["Sweep", "Status"])
+        self.tree.setHeaderLabels(["Sweep", "Status", "File"])
         self.tree.setRootIsDecorated(False)
-        self.tree.setColumnWidth(0, 190)
+        self.tree.setColumnWidth(0, 140)
+        self.tree.setColumnWidth(1, 190)
+        self.tree.setContextMenuPolicy(Qt.ContextMenuPolicy.CustomContextMenu)
+        self.tree.customContextMenuRequested.connect(self._offer)
         self.bar = QProgressBar()
         self.bar.setFormat("nothing runs")
         self.bar.setValue(0)
@@ -111,7 +117,7 @@ class QueuePanel(QWidget):
     def _append(self, job: Job) -> Job:
         rest = "" if job.resume is None else "the rest of "
         name = f"{job.number}  {rest}{job.request.sample} {job.request.spot}".strip()
-        item = QTreeWidgetItem([plain(name), "waiting"])
+        item = QTreeWidgetItem([plain(name), "waiting", ""])
         item.setData(0, Qt.ItemDataRole.UserRole, job.number)
         self.tree.addTopLevelItem(item)
         self._entries[job.number] = _Entry(job, item)
@@ -186,6 +192,50 @@ class QueuePanel(QWidget):
                 del self._entries[number]
                 self.tree.takeTopLevelItem(self.tree.indexOfTopLevelItem(item))
 
+    def duplicate(self, number: int) -> None:
+        """Queue the same sweep once more."""
+        job = self._entries[number].job
+        if job.plan is not None:
+            self.add(job.plan, job.request)
+
+    def shift(self, number: int, by: int) -> None:
+        """Let a waiting sweep begin earlier (-1) or later (+1) than its neighbour in the list."""
+        order = list(self._entries)
+        at = order.index(number)
+        to = at + by
+        if not 0 <= to < len(order) or any(self._entries[n].status != "waiting" for n in (number, order[to])):
+            return
+        order[at], order[to] = order[to], order[at]
+        self._entries = {n: self._entries[n] for n in order}
+        item = self._entries[number].item
+        self.tree.takeTopLevelItem(at)
+        self.tree.insertTopLevelItem(to, item)
+        self.tree.setCurrentItem(item)
+
+    def menu_of(self, number: int) -> QMenu:
+        """Return what can be done with one sweep of the list."""
+        entry, menu = self._entries[number], QMenu(self)
+        waits, plan = entry.status == "waiting", entry.job.plan
+        for text, possible, act in (
+            ("Use these parameters", plan is not None, lambda: self.parameters_wanted.emit(plan)),
+            ("Duplicate", plan is not None, lambda: self.duplicate(number)),
+            ("Earlier", waits, lambda: self.shift(number, -1)),
+            ("Later", waits, lambda: self.shift(number, 1)),
+            ("Remove", entry.status != "running", self.remove_selected),
+        ):
+            action = menu.addAction(text)
+            action.setEnabled(possible)
+            action.triggered.connect(lambda _checked=False, act=act: act())
+        return menu
+
+    def _offer(self, at: QPoint) -> None:
+        item = self.tree.itemAt(at)
+        if item is not None:
+            self.tree.setCurrentItem(item)
+            menu = self.menu_of(int(item.data(0, Qt.ItemDataRole.UserRole)))
+            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            menu.popup(self.tree.viewport().mapToGlobal(at))
+
     def _refine(self) -> None:
         if self.threshold is not None:
             self.refine_wanted.emit(self.threshold)
@@ -200,12 +250,19 @@ class QueuePanel(QWidget):
             entry = self._entries.get(told.number)
             if entry is not None:
                 self._set(entry, "running", "running")
+                self._name_file(entry, event.files.h5)
         elif isinstance(event, Measured) and self._now is not None:
             self._now = replace(self._now, done=event.number, total=event.total, left_s=event.left_s)
+            entry = self._entries.get(told.number)
+            if entry is not None:
+                self._set(entry, "running", progress(self._now))
+        elif isinstance(event, Moved) and told.number in self._entries:
+            self._name_file(self._entries[told.number], event.files.h5)
+            self._lines.append(event.text)
         elif isinstance(event, Evaluated):
             value = event.result.threshold.threshold_uj_cm2
             self.threshold = self.threshold if value is None else value
-        elif isinstance(event, Message | Moved):
+        elif isinstance(event, Message):
             self._lines.append(event.text)
         self._refresh()
 
@@ -259,14 +316,17 @@ class QueuePanel(QWidget):
         if found != now:
             self._now = found
             if found.begun:
-                words = "stopping" if found.stopping else "paused" if found.standing else "running"
-                self._set(self._entries[job.number], "running", words)
+                self._set(self._entries[job.number], "running", progress(found))
             self._refresh()
 
     @property
     def now(self) -> RunNow | None:
         """The sweep that has the bench, and how far it is."""
         return self._now
+
+    def _name_file(self, entry: _Entry, path: Path) -> None:
+        entry.item.setText(2, plain(path.name))
+        entry.item.setToolTip(2, tool_tip(path))
 
     def _set(self, entry: _Entry, status: str, text: str, colour: str = "") -> None:
         entry.status = status
