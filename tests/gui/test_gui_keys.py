@@ -91,6 +91,8 @@ class Keyboard:
         self.free()
         self.window.post(SetFluence(60.0))
         self.wait(lambda: (self.window.service.state.seen.fluence_uj_cm2 or 0) > 50)
+        # Until it says so it is busy with this, and its end must not be taken for that of the opening.
+        self.wait(lambda: "set: " in self.window.message.text())
         self.open()
 
     def open(self) -> None:
