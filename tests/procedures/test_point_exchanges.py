@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from procedures_fakes import BANDS, FakeBench, FakeSink, limits, pump_settings
+from procedures_fakes import BANDS, BEFORE_ALL, FRONT, FakeBench, FakeSink, Order, limits, pump_settings
 
 from labctl.model.clock import ScaledClock
 from labctl.model.plan import SweepPlan
@@ -74,7 +74,10 @@ def test_a_point_between_two_readings_asks_each_question_once() -> None:
 
 
 @pytest.mark.parametrize("exposures", [1, 10])
-def test_a_point_beside_the_meter_asks_no_question_twice(exposures: int) -> None:
+def test_a_point_beside_the_meter_asks_no_question_twice(
+    exposures: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("procedures.gate.pump.JUST_S", 20.0)  # a busy computer takes long from line to line
     calls = calls_of_a_point(exposures, beside=True)
     of = calls.count
     assert len(calls) - of("power_meter read") - of("spectrometer acquire") == 9
@@ -84,3 +87,22 @@ def test_a_point_beside_the_meter_asks_no_question_twice(exposures: int) -> None
     assert of("spectrometer set_integration") == 2
     assert of("spectrometer acquire") >= exposures + 3  # two of a look, and one that may be old
     assert of("power_meter read") >= 3  # one verifies, two hold the light; as many as the time allows
+
+
+@pytest.mark.parametrize(
+    ("order", "wait_s", "asked"), [(FRONT, 0.0, 0), (FRONT, 1.0, 1), (BEFORE_ALL, 0.0, 1)]
+)
+def test_the_angle_is_asked_for_before_an_opening_unless_the_meter_has_just_seen_the_plate(
+    order: Order, wait_s: float, asked: int
+) -> None:
+    bench = FakeBench(order)
+    hooks, diary = Hooks(), Diary()
+    hooks.attach(diary)
+    pump = Pump(hooked(bench.roles, hooks), pump_settings(order=order), limits())
+    pump.prepare()
+    pump.set_fluence(60.0)
+    bench.clock.sleep(wait_s)
+    diary.calls = []
+    pump.open(0.1)
+    pump.close()
+    assert diary.calls.count("attenuator angle_deg") == asked
