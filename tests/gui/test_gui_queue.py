@@ -9,6 +9,7 @@ from gui_bench import forget
 from pytestqt.qtbot import QtBot
 
 from labctl.config import parse_bench
+from labctl.gui.live.alignment import AlignPage
 from labctl.gui.shell.app import make_application
 from labctl.gui.sweep.panel import SweepPanel
 from labctl.gui.sweep.queue import QueuePanel
@@ -16,9 +17,24 @@ from labctl.model.clock import SteppedClock
 from labctl.model.plan import AdaptivePlan, SweepPlan
 from labctl.runner.events import Moved, RunFiles, Started
 from labctl.runner.facts import RunRequest
-from labctl.service.messages import Command, Job, JobEnded, JobTold
+from labctl.service.messages import AlignEnded, Command, Job, JobEnded, JobTold
 from simulators.bench import SimulatedBench
 from simulators.presets import scene
+
+
+def test_what_stops_does_not_look_like_what_starts(qtbot: QtBot) -> None:
+    make_application()
+    with SimulatedBench(scene("ola", "typical", 3), SteppedClock()) as bench:
+        config = parse_bench(bench.bench_toml(1.0))
+    page = AlignPage(config, lambda _command: None, lambda: None)
+    qtbot.addWidget(page)
+    plan = page.plan()
+    assert plan is not None
+    assert page.go.objectName() == "go"
+    page.begin(plan)
+    assert (page.go.text(), page.go.objectName()) == ("Stop alignment", "stop")
+    page.ended(AlignEnded("stopped"))
+    assert (page.go.text(), page.go.objectName()) == ("Start alignment", "go")
 
 
 def queue_of(qtbot: QtBot, names: str) -> tuple[QueuePanel, list[Command]]:

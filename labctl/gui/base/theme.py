@@ -140,6 +140,7 @@ QPushButton#safe {{ background: {DANGER}; color: white; font-size: 22pt; font-we
 QPushButton#safe:hover {{ background: #ff4d4f; }}
 QPushButton#safe:pressed {{ background: #8f1d1f; }}
 QPushButton#go {{ background: {GO}; color: white; border-color: {GOOD}; font-weight: 600; }}
+QPushButton#stop {{ background: {RAISED}; border: 2px solid {WARN}; font-weight: 600; }}
 QPushButton#go:disabled {{ background: {RAISED}; color: {OFF}; border-color: {RAISED}; }}
 QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox, QPlainTextEdit, QListWidget, QTreeWidget, QTableWidget {{
     background: {FIELD}; border: 1px solid {LINE}; border-radius: 4px; padding: 4px 6px;

@@ -28,7 +28,7 @@ from PySide6.QtWidgets import (
 from labctl.config import BenchConfig, load_bench
 from labctl.config.benchfile import bench_line, use_calibration
 from labctl.gui.base import theme
-from labctl.gui.base.fields import Field, PlainLabel, remember, rich
+from labctl.gui.base.fields import Field, PlainLabel, dress, remember, rich
 from labctl.gui.calibration.budget import BudgetView, state_of
 from labctl.gui.calibration.kinds import ABOUT, OptionForm, make_form
 from labctl.gui.calibration.plot import CalPlot
@@ -341,6 +341,7 @@ class CalibratePage(QWidget):
 
     def judge(self) -> None:
         """Allow the start only with options that can be."""
+        dress(self.go, "stop" if self.running else "go")
         self.go.setText("Stop" if self.running else f"Start: {ABOUT[self.kind].name.lower()}")
         self.go.setEnabled(
             self.running is not None or (self._enabled and self.form_of(self.kind).options() is not None)

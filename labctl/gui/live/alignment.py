@@ -22,7 +22,7 @@ from PySide6.QtWidgets import (
 from labctl.analysis.budget import fluence_budget
 from labctl.config import BenchConfig
 from labctl.gui.base import theme
-from labctl.gui.base.fields import NumberField, PlainLabel, between, whole
+from labctl.gui.base.fields import NumberField, PlainLabel, between, dress, whole
 from labctl.gui.plots.axes import Cursor, make_plot, name_places, span
 from labctl.model.errors import ConfigError
 from labctl.model.plan import SweepPlan
@@ -232,6 +232,7 @@ class AlignPage(QWidget):
             kept.clear()
         self._best.setVisible(False)
         self.go.setText("Stop alignment")
+        dress(self.go, "stop")
         self.state.setText("preparing")
         self._set_digits("…", theme.DIM)
         self.interval.setText("")
@@ -257,6 +258,7 @@ class AlignPage(QWidget):
         """Say why it has ended."""
         self.running = False
         self.go.setText("Start alignment")
+        dress(self.go, "go")
         self.state.setText(told.message)
         self.state.setStyleSheet(f"font-size: 15pt; color: {theme.DANGER if told.wrong else theme.DIM};")
         self._set_digits(self.digits.text(), theme.DIM)

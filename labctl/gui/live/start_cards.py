@@ -8,7 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from labctl.gui.base import theme
-from labctl.gui.base.fields import PlainLabel
+from labctl.gui.base.fields import PlainLabel, dress
 from labctl.gui.base.guide import Card, Situation, cards
 from labctl.gui.plots.verdict import STRIP_PX
 
@@ -73,9 +73,7 @@ class _CardFrame(QFrame):
         self.text.setText(card.text)
         self.button.setText(card.label)
         self.button.setEnabled(card.possible)
-        self.button.setObjectName("go" if card.act == "sweep" else "")
-        self.button.style().unpolish(self.button)
-        self.button.style().polish(self.button)
+        dress(self.button, "go" if card.act == "sweep" else "")
         colour = theme.TONES[card.tone]
         self.text.setStyleSheet(
             f"font-size: 10pt; color: {colour if card.tone in ('warn', 'danger') else theme.DIM};"
