@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,14 @@ from usb_bench import give_shim, over_ftdi, usb_bench
 from drivers.spectrometers import ocean
 from drivers.support.exposures import HandedOut
 from labctl.config import parse_bench
-from labctl.model.clock import SteppedClock
+from labctl.model.clock import Clock, ScaledClock, SteppedClock
 from labctl.model.errors import InstrumentError
 from labctl.model.plan import SweepPlan
 from labctl.model.records import SweepPoint
 from labctl.session import open_bench, sweep
 
 PLAN = SweepPlan(spacing="list", fluences_uj_cm2=(40.0, 90.0, 120.0), average=3, max_integration_s=0.2)
-HITS = {"power_meter": ('"^MEAS:POW?$"', 5), "spectrometer": ('"^09$"', 12), "attenuator": ('"0ma"', 2)}
+HITS = {"power_meter": ('"^MEAS:POW?$"', 12), "spectrometer": ('"^09$"', 16), "attenuator": ('"0ma"', 2)}
 """The request whose answer is hit, and the how manieth: in the light of a point, or at the move to one."""
 DARKEST_DEG = 0.5
 
@@ -76,11 +77,13 @@ def test_a_fault_of_usb_ends_a_sweep_by_name_or_does_no_harm_and_leaves_it_dark(
     )  # who says NAK for ever does so when it is opened again, too
     match, nth = HITS[role]
     plan = f'[[fault]]\nkind = "{kind}"\ninstrument = "{role}"\nmatch = {match}\nnth = {nth}\n'
-    clock = SteppedClock()
+    # On a clock that is stepped the meter is not read while there is light, but before and after it.
+    clock: Clock = ScaledClock(20.0) if role == "power_meter" else SteppedClock()
     with usb_bench(clock, monkeypatch, faults=plan) as bench:
+        opened_s = _openings(bench.scene.shutter)
         exposed = _noted(bench.scene.camera)
         options = f'driver = "ocean"\nbackend = "{backend}"\ntimeout_margin_s = 1.0\n'
-        text = bench.bench_toml(1.0).replace('driver = "ocean"\n', options)
+        text = bench.bench_toml(clock.speed or 1.0).replace('driver = "ocean"\n', options)
         text = text.replace(bench.resources["attenuator"], over_ftdi(bench, "attenuator", monkeypatch))
         points: list[SweepPoint] = []
         errors: list[BaseException] = []
@@ -98,6 +101,10 @@ def test_a_fault_of_usb_ends_a_sweep_by_name_or_does_no_harm_and_leaves_it_dark(
         assert not thread.is_alive(), "it has not come to an end"
         assert bench.fault_log.kinds() == (kind,)
         assert bench.scene.shutter.closed_switch()
+        if role == "spectrometer":
+            (firing,) = bench.fault_log
+            assert opened_s
+            assert opened_s[0] <= firing.wall_s, "it happens in the light of the first point"
         if role != "attenuator":
             turned = (bench.scene.mount.angle_deg() - bench.scene.settings.optics.zero_deg) % 90.0
             assert abs(turned - 45.0) < DARKEST_DEG
@@ -112,6 +119,20 @@ def test_a_fault_of_usb_ends_a_sweep_by_name_or_does_no_harm_and_leaves_it_dark(
     for point in points:  # nothing of an older transfer stands in a spectrum
         for frame in point.frames:
             assert any(np.allclose(frame, counts, atol=0.6) for counts in exposed)
+
+
+def _openings(shutter: Any) -> list[float]:
+    """Keep the times, on the wall, at which the shutter was told to open."""
+    opened_s: list[float] = []
+    command = shutter.command
+
+    def noted(open_: bool) -> Any:
+        if open_:
+            opened_s.append(time.monotonic())
+        return command(open_)
+
+    shutter.command = noted
+    return opened_s
 
 
 def _noted(camera: Any) -> list[Any]:
