@@ -286,6 +286,8 @@ def _factors(text: str) -> Iterator[_Factor]:
         if mark:
             sign, inside = _after(mark, sign, inside)
             continue
+        if power == "1" and sign > 0:  # "V1" is a name
+            raise ValueError(text)
         if not _EACH.fullmatch(word):
             yield from _one(word, sign * int(power or 1), sign < 0)
         sign = sign if inside else 1
@@ -324,6 +326,8 @@ def _based(word: str) -> tuple[str, str] | None:
     if word in _BASES and word not in ("M", "S", "a", "v"):
         return "", word
     prefix, base = word[0], word[1:]
+    if (prefix == "T" and base not in ("J", "W", "Hz")) or (base == "M" and prefix not in "CNUM"):
+        return None
     if prefix in "cdC" and base not in ("m", "M"):
         return None
     if prefix in _PREFIX + "UNC" and base in _BASES and base not in _PLAIN_ONLY:

@@ -208,7 +208,9 @@ def _unit(text: str) -> tuple[str, Unit | None, str]:
             unreadable = match[1]
     for rest, tail, marked in _tails(" ".join(_BRACKETS.sub(" ", text).split())):
         unit = read_unit(tail)
-        if unit is not None and not re.search(r"\d$", rest) and (marked or _stands_alone(tail, unit, rest)):
+        if unit is None or re.search(r"\d$", rest) or (unit.kind == "other" and not marked):
+            continue
+        if marked or _stands_alone(tail, unit, rest):
             return rest, unit, ""
     bare = re.sub(r"^[^,/]*?[,/]\s*", "", text)
     if not unreadable and bare != text and _UNIT_LIKE.search(bare):

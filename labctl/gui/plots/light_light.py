@@ -397,13 +397,13 @@ class LightLightPlot(QWidget):
         self._legend.clear()
         if single:
             return
+        fits = [series.fit for series in self._series.values() if series.fit is not None]
+        unlike = len({(fit.quantity, fit.unit, fit.convention) for fit in fits}) > 1
         for series in self._series.values():
-            fit = series.fit
-            value = (
-                f": {digits(fit.threshold_uj_cm2)} {typographic(fit.unit)}"
-                if fit is not None and fit.threshold_uj_cm2
-                else ""
-            )
+            fit, value = series.fit, ""
+            if fit is not None and fit.threshold_uj_cm2:
+                kind = f" ({fit.convention_said or fit.quantity})" if unlike else ""
+                value = f": {digits(fit.threshold_uj_cm2)} {typographic(fit.unit)}{kind}"
             sample = pg.PlotDataItem(
                 pen=theme.pen(series.colour, width=2), symbol="o", symbolBrush=series.colour
             )

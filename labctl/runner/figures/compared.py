@@ -98,7 +98,8 @@ def thresholds_figure(runs: Sequence[Evaluated], layout: Layout = SCREEN) -> Fig
         picture = picture_of(one.run, one.report.result)
         good = (picture.fluence_uj_cm2 > 0) & (picture.signal > 0)
         x, y, error = (a[good] for a in (picture.fluence_uj_cm2, picture.signal, picture.signal_sigma))
-        label = f"{_name(one.run)}: {_onset(picture)}"
+        own = f" ({one.run.start.convention} fluence)" if len(conventions) > 1 else ""
+        label = f"{_name(one.run)}{own}: {_onset(picture)}"
         axes.errorbar(x, y, np.abs(error), fmt=marker, mfc="white", color=colour, label=label)
         if picture.curve is not None:
             axes.plot(*picture.curve[:2], color=colour, alpha=0.8)
