@@ -388,7 +388,7 @@ class PM100Settings(PM100Commands):
         """Send a setting; return whether it was taken."""
         self.write(f"{command} {shown}")
         entries = self.errors()
-        unknown = any(entry.startswith(UNDEFINED) for entry in entries)
+        unknown = all(entry.startswith(UNDEFINED) for entry in entries)
         if entries and not (lacking == "head" or (lacking == "command" and unknown)):
             raise InstrumentFault(self.name, f"refuses {command + ' ' + shown!r}: {'; '.join(entries)}")
         return not entries

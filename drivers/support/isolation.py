@@ -152,9 +152,11 @@ class Isolated:
                 raise InstrumentError(self.name, "is lost", "check cable and power, then connect again")
             self._tried_again = True
             self._open_again()
-        value = self._carried_out(method, arguments, deadline_s, stop, stoppable=stoppable, shift=shift)
-        self._tried_again = False
-        return value
+        try:
+            return self._carried_out(method, arguments, deadline_s, stop, stoppable=stoppable, shift=shift)
+        finally:
+            if self._child is not None:  # it answered, if only with a refusal
+                self._tried_again = False
 
     def _settle(self) -> None:
         """Have a call that was told to stop end, or its process: then the next one opens the device again."""
@@ -456,8 +458,9 @@ class IsolatedShutter(Isolated):
             self._request("open", *arguments, deadline_s=self._limit_s)
 
     def close_beam(self) -> None:
-        """Close and return once the device confirms it."""
+        """Close and return once the device confirms it; a device that was lost is opened again each time."""
         with self._mine():
+            self._tried_again = False
             self._request("close_beam", deadline_s=self._limit_s)
 
 

@@ -43,6 +43,11 @@ MEANINGS = (
         "two kinks",
     ),
     Meaning(
+        "law",
+        "the plate moved otherwise than its law says, fluences are not known well: fly again, or sweep",
+        "the plate left its law",
+    ),
+    Meaning(
         "energy_step",
         "the pulse energy stepped during the run; the interval is widened by the step",
         "the pulse energy stepped",

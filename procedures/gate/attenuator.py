@@ -20,7 +20,7 @@ from labctl.analysis.fluence import (
     table_error_rel,
 )
 from labctl.model.clock import Clock, Stop
-from labctl.model.errors import ConfigError, SafetyStop
+from labctl.model.errors import ConfigError, InstrumentError, SafetyStop
 from labctl.model.pump import MalusCurve, TableCurve
 from labctl.model.records import FloatArray
 from labctl.model.roles import Attenuator
@@ -313,7 +313,15 @@ class Plate:
 
     def is_referenced(self) -> bool:
         """Ask whether the angle can be trusted."""
-        return retried(self._mount.is_referenced)
+
+        def asked() -> bool:
+            try:
+                return self._mount.is_referenced()
+            except InstrumentError:  # who answers after a failure may stand elsewhere
+                self._sure = False
+                raise
+
+        return retried(asked)
 
     def angle_deg(self) -> float:
         """Ask for the present angle."""

@@ -141,6 +141,6 @@ def test_a_module_that_refuses_every_motion_as_busy_but_says_it_is_idle(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     wait_s(monkeypatch, PATIENCE_S)
-    answers = {b"0gs": b"0GS00\r\n"}
+    answers = {b"0gs": b"0GS00\r\n", b"0gp": b"0PO00000000\r\n"}
     with mount_at(lambda data: answers.get(data, b"0GS09\r\n")) as (mount, _):
         gives_up(lambda: mount.move_to(90.0), InstrumentTimeout, "still busy 0.5 s after")

@@ -18,7 +18,7 @@ from drivers.support.failures import ConnectionHangs
 from drivers.support.packing import pack, unpack
 from labctl.config import parse_bench
 from labctl.model.clock import SLICE_S, ScaledClock, SteppedClock, hearing
-from labctl.model.errors import Aborted, InstrumentError, InstrumentFault, NotConnected
+from labctl.model.errors import Aborted, ConnectionFailure, InstrumentError, InstrumentFault, NotConnected
 from labctl.model.records import Identity, PowerReading, SpectrometerInfo, Spectrum
 from labctl.model.roles import heard_by, ranged, zeroed
 from labctl.model.shots import ShotBatch
@@ -257,6 +257,26 @@ def test_a_shutters_driver_that_hangs_is_followed_by_the_attenuator_and_a_word(
         assert bench.scene.shutter.closed_switch()
         assert pump.safe().failures == ()
     assert len(order) == 1
+
+
+def test_a_lost_shutter_is_tried_at_every_closing(bench: SimulatedBench) -> None:
+    shutter = opened(bench, "shutter", "thorlabs-sc10")
+    shutter.open()
+    shutter._drop()
+    again = shutter._open
+    lost = NotConnected((ConnectionFailure("shutter", shutter.resource, "the port is still held", ""),))
+
+    def refused() -> None:
+        raise lost
+
+    shutter._open = refused
+    for _ in range(2):
+        with pytest.raises(NotConnected):
+            shutter.close_beam()
+    shutter._open = again
+    shutter.close_beam()
+    assert bench.scene.shutter.closed_switch()
+    shutter.close()
 
 
 def test_the_attenuator_is_told_in_time() -> None:

@@ -49,7 +49,7 @@ def test_each_option_reaches_the_plan(panel: SweepPanel) -> None:
     other |= {"aim": 0.5, "target": 0.05, "drift_limit": 0.03, "direction": "shuffled", "spacing": "linear"}
     other |= {"integration": (0.2, 0.4), "correct_bleaching": "signal", "background": "dark"}
     other |= {"average": 5, "precision": 0.01, "budget_dose": 1e8, "budget_time": 600.0, "per": "dose"}
-    skipped = {"fluences", "points", "background"}  # of another kind of sweep
+    skipped = {"fluences", "points", "background", "shots"}  # of another kind of sweep
     panel.adaptive.setChecked(True)
     for option in OPTIONS:
         value = other.get(option.name, not option.default if option.kind == "yes" else None)

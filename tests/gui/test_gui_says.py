@@ -346,6 +346,7 @@ def test_an_idle_instrument_that_is_lost_goes_red_alone(qtbot: QtBot, tmp_path: 
 
 def test_a_long_message_lies_over_the_pages_and_is_whole(qtbot: QtBot, tmp_path: Path) -> None:
     with bench_window(qtbot, tmp_path, connected=False) as (window, _):
+        qtbot.wait(200)  # the first layout of a window just shown is over
         before = window.tabs.geometry()
         window.say("a failure with very many words; " * 25, wrong=True)
         qtbot.wait(50)

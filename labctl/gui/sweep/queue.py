@@ -304,7 +304,8 @@ class QueuePanel(QWidget):
         text = headline_of(told.report.result) if said.headline == "not found" else said.headline
         text = text or said.headline
         begin = "" if text.startswith(told.status) else f"{told.status}: "
-        return f"{begin}{text}; {pretty(said.reason)}" if said.reason else f"{begin}{text}"
+        why = "" if said.reason.startswith(text) else said.reason
+        return f"{begin}{text}; {pretty(why)}" if why else f"{begin}{text}"
 
     def tick(self, *, stopping: bool) -> None:
         """Look whether a pause stands, or the run is being stopped: nobody tells."""
