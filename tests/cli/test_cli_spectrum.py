@@ -17,9 +17,9 @@ from simulators.bench import SimulatedBench
 
 
 def test_a_spectrum_is_shown_and_saved(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with SimulatedBench(presets.scene("ola", "typical", seed=3), ScaledClock(20.0)) as bench:
+    with SimulatedBench(presets.scene("ola", "typical", seed=3), ScaledClock(1.0)) as bench:
         file = tmp_path / "sim.toml"
-        file.write_text(bench.bench_toml(20.0), encoding="utf-8")
+        file.write_text(bench.bench_toml(1.0), encoding="utf-8")
         shown = ["spectrum", "--bench", str(file), "--integration", "50ms", "--average", "3"]
         assert main([*shown, "--output", str(tmp_path / "look")]) == 0
         text = capsys.readouterr().out
