@@ -63,6 +63,8 @@ class Isolated:
     """
 
     role: RoleName
+    reopen_s = OPEN_S
+    """Longest time for opening a device again after its process was lost, s."""
 
     def __init__(self, config: DriverConfig, clock: Clock) -> None:
         self.resource, self.clock = config.resource, clock
@@ -98,16 +100,16 @@ class Isolated:
 
     # -- opening, and opening again ----------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _open(self, within_s: float = OPEN_S) -> None:
         try:
             self._child = Child(CHILD_MODULE)
         except OSError as exc:
             raise not_connected(self.role, self.resource, f"its process does not start: {exc}", "") from exc
         arguments = {"role": self.role, "config": self._config, "speed": self.clock.speed or 1.0}
         try:
-            _, self.described, _ = self._ask("connect", arguments, OPEN_S)
+            _, self.described, _ = self._ask("connect", arguments, within_s)
         except ConnectionHangs as exc:
-            reason = f"it is not open after {OPEN_S:g} s; its process was ended"
+            reason = f"it is not open after {within_s:g} s; its process was ended"
             hint = "check that it is powered and answers, then connect again"
             raise not_connected(self.role, self.resource, reason, hint) from exc
         except BaseException:
@@ -120,7 +122,7 @@ class Isolated:
         :raises NotConnected: it does not come back.
         :raises InstrumentFault: another device answers now.
         """
-        self._open()
+        self._open(self.reopen_s)
         try:
             if self._known is not None:
                 found: Identity = self._carried_out("identity", (), ANSWER_S)
@@ -405,9 +407,13 @@ class IsolatedSpectrometer(Isolated):
 
 
 class IsolatedShutter(Isolated):
-    """A shutter; safe to call from two threads."""
+    """A shutter; safe to call from two threads.
+
+    Opened again it has less time than a step of making safe, which may be waiting for it.
+    """
 
     role = "shutter"
+    reopen_s = 6.0
 
     def __init__(self, config: DriverConfig, clock: Clock) -> None:
         self._lock = threading.RLock()

@@ -266,7 +266,8 @@ def test_a_lost_shutter_is_tried_at_every_closing(bench: SimulatedBench) -> None
     again = shutter._open
     lost = NotConnected((ConnectionFailure("shutter", shutter.resource, "the port is still held", ""),))
 
-    def refused() -> None:
+    def refused(within_s: float) -> None:
+        assert within_s < 10  # a step of making safe
         raise lost
 
     shutter._open = refused
