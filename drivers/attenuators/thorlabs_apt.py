@@ -9,13 +9,13 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
 from pymeasure.adapters import Adapter
 
 from drivers.support.apt import CHANNEL, AptDevice, probe, short, with_data
-from drivers.support.spec import BaudRate, DriverSpec, Support, VisaConfig
+from drivers.support.rotation import RotationConfig, homed_if_asked
+from drivers.support.spec import BaudRate, DriverSpec, Support
 from labctl.model.clock import Clock, Stop, check_stop
 from labctl.model.errors import Aborted, InstrumentFault, InstrumentTimeout
 
@@ -161,20 +161,11 @@ class ThorlabsAptMount(AptDevice):
         return found
 
 
-class ThorlabsAptConfig(VisaConfig):
+class ThorlabsAptConfig(RotationConfig):
     """``[attenuator]`` with ``driver = "thorlabs-apt"``."""
 
     driver: Literal["thorlabs-apt"]
     baud_rate: BaudRate | None = None
-    home_at_connect: bool = False
-    min_angle_deg: Annotated[float, Field(ge=-360, le=360)] = 0.0
-    max_angle_deg: Annotated[float, Field(ge=-360, le=360)] = 360.0
-
-    @model_validator(mode="after")
-    def _ordered(self) -> ThorlabsAptConfig:
-        if self.min_angle_deg >= self.max_angle_deg:
-            raise ValueError("min_angle_deg must be below max_angle_deg")
-        return self
 
 
 def _open(config: ThorlabsAptConfig, clock: Clock) -> ThorlabsAptMount:
@@ -185,13 +176,7 @@ def _open(config: ThorlabsAptConfig, clock: Clock) -> ThorlabsAptMount:
         clock=clock,
         visa_library=config.visa_library,
     )
-    if config.home_at_connect:
-        try:
-            mount.home()
-        except BaseException:
-            mount.close()
-            raise
-    return mount
+    return homed_if_asked(mount, config)
 
 
 DRIVER = DriverSpec(

@@ -5,9 +5,8 @@ What travels on the bus is described in ``support/elliptec.py``. Tried on a simu
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Unpack
+from typing import Literal, Unpack
 
-from pydantic import Field, model_validator
 from pymeasure.adapters import Adapter
 
 from drivers.support.elliptec import (
@@ -18,6 +17,7 @@ from drivers.support.elliptec import (
     MotorOptions,
     module_probes,
 )
+from drivers.support.rotation import RotationConfig, homed_if_asked
 from drivers.support.spec import DriverSpec, Support
 from labctl.model.clock import Clock, Stop
 
@@ -73,19 +73,10 @@ class ThorlabsELL14(ElliptecMotor):
         return self._go_to(angle_deg, stop)
 
 
-class ThorlabsELL14Config(ElliptecConfig):
+class ThorlabsELL14Config(ElliptecConfig, RotationConfig):
     """``[attenuator]`` with ``driver = "thorlabs-ell14"``."""
 
     driver: Literal["thorlabs-ell14"]
-    home_at_connect: bool = False
-    min_angle_deg: Annotated[float, Field(ge=-360, le=360)] = 0.0
-    max_angle_deg: Annotated[float, Field(ge=-360, le=360)] = 360.0
-
-    @model_validator(mode="after")
-    def _ordered(self) -> ThorlabsELL14Config:
-        if self.min_angle_deg >= self.max_angle_deg:
-            raise ValueError("min_angle_deg must be below max_angle_deg")
-        return self
 
 
 def _open(config: ThorlabsELL14Config, clock: Clock) -> ThorlabsELL14:
@@ -97,13 +88,7 @@ def _open(config: ThorlabsELL14Config, clock: Clock) -> ThorlabsELL14:
         clock=clock,
         visa_library=config.visa_library,
     )
-    if config.home_at_connect:
-        try:
-            mount.home()
-        except BaseException:
-            mount.close()
-            raise
-    return mount
+    return homed_if_asked(mount, config)
 
 
 DRIVER = DriverSpec(
